@@ -1,0 +1,1 @@
+"""Dynamics: scale invariance, the sphere, schedules, the optimizer's arithmetic."""

@@ -1,0 +1,136 @@
+"""From the chunks' arrays to the labelled result (docs/schema.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from lrscope.engine.chunk import AVERAGED, SCALARS
+from lrscope.engine.context import RANDOM, Context
+from lrscope.engine.plan import Plan, cut
+from lrscope.engine.store import DONE
+from lrscope.errors import LrscopeError
+from lrscope.results import RUN, VARIABLES
+
+LOGGED = ("train_loss", "train_accuracy", "grad_norm", "test_loss", "test_accuracy")
+GROUPED = ("group_norm", "group_elr", "group_effective_grad_norm", "group_ess")
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+def assemble(context: Context, plan: Plan) -> xr.Dataset:
+    """Read all finished chunks and lay them out on the schema's dimensions."""
+    config = context.config
+    steps_per_epoch = len(context.task.data(0).train_x) // config.batch_size
+    coords: dict[str, Any] = {
+        "lr": ("lr", list(config.lrs)),
+        "data_seed": ("data_seed", list(range(config.data_seeds))),
+        "seed": ("seed", list(range(config.seeds))),
+        "group": ("group", list(context.net.groups)),
+        "random_point": ("random_point", list(range(config.random_points))),
+    }
+    for kind, epoch, step in (("pretrain", "epoch", "step"), ("finetune", "finetune_epoch", "finetune_step")):
+        windows = next((p.windows for p in context.phases if p.kind == kind), None)
+        if windows is not None:
+            coords[epoch] = (epoch, [w / steps_per_epoch for w in windows])
+            coords[step] = (epoch, list(windows))
+    if config.finetune_lrs:
+        coords["finetune_lr"] = ("finetune_lr", list(config.finetune_lrs))
+    if config.average:
+        coords["n_average"] = ("n_average", list(config.average))
+    probes = context.task.data(0).probes_x
+    if probes is not None:
+        coords["feature"] = ("feature", list(range(len(probes))))
+    sizes = {name: len(values) for _, (name, values) in coords.items()}
+
+    arrays: Arrays = {}
+
+    def slot(name: str) -> np.ndarray[Any, Any]:
+        if name not in arrays:
+            shape = [sizes[d] for d in VARIABLES[name].dims]
+            integer = "status" in name or name == "nonfinite_step"
+            arrays[name] = np.zeros(shape, np.int64) if integer else np.full(shape, np.nan)
+        return arrays[name]
+
+    for chunk in cut(config, plan.chunk):
+        saved = context.store.load(chunk.name + DONE)
+        if saved is None:
+            raise LrscopeError(f"chunk {chunk.name} vanished from {context.store.chunks}: run the same command again")
+        tensors = {name: value.numpy() for name, value in saved[0].items()}
+        at = (
+            np.array([config.lrs.index(lr) for _, lr in chunk.runs]),
+            np.full(len(chunk.runs), chunk.data_seed),
+            np.array([seed for seed, _ in chunk.runs]),
+        )
+        slot("seconds")[at] = saved[1]["seconds"] / len(chunk.runs)
+        _place(context, tensors, at, slot)
+    for data_seed in range(config.data_seeds):
+        saved = context.store.load(f"{RANDOM}{data_seed:05d}{DONE}")
+        if saved is None:
+            raise LrscopeError(f"random points vanished from {context.store.chunks}: run the same command again")
+        slot("random_train_loss")[data_seed] = saved[0]["loss"].numpy()
+        slot("random_train_accuracy")[data_seed] = saved[0]["accuracy"].numpy()
+    return _dataset(context, arrays, coords)
+
+
+def _place(context: Context, tensors: Arrays, at: tuple[Any, ...], slot: Any) -> None:
+    """Put one chunk's arrays in their slots. `at` indexes (lr, data_seed, seed)."""
+    lr, data_seed, seed = at
+    for index, phase in enumerate(context.phases):
+        key = f"{phase.kind}.{index}."
+        finite = tensors[key + "finite_steps"]
+        if phase.kind == "pretrain":
+            where: tuple[Any, ...] = at
+            prefix = ""
+            died = finite < phase.steps
+            slot("status")[where] = died.astype(np.int64)
+            slot("nonfinite_step")[where] = np.where(died, finite, -1)
+            groups = tensors[key + "log_groups"]
+            for j, name in enumerate(GROUPED):
+                slot(name)[where] = groups[..., j].swapaxes(0, 1)
+        elif phase.kind == "finetune":
+            flr = context.config.finetune_lrs.index(phase.finetune_lr or 0.0)
+            where = (lr, np.full_like(lr, flr), data_seed, seed)
+            prefix = "finetune_"
+            unborn = slot("status")[at] != 0
+            slot("finetune_status")[where] = np.where(unborn, 2, (finite < phase.steps).astype(np.int64))
+        else:
+            for j, _ in enumerate(context.config.average):
+                where = (lr, np.full_like(lr, j), data_seed, seed)
+                for k, name in enumerate(AVERAGED):
+                    slot("average_" + name)[where] = tensors[key + "average_scalars"][j, :, k]
+                if key + "average_features" in tensors:
+                    slot("average_feature_accuracy")[where] = tensors[key + "average_features"][j]
+            continue
+        logs = tensors[key + "log_scalars"]
+        for name in LOGGED:
+            slot(prefix + name)[where] = logs[..., SCALARS.index(name)].T
+        norm = logs[..., SCALARS.index("norm")].T
+        slot(prefix + "effective_grad_norm")[where] = slot(prefix + "grad_norm")[where] * norm
+        fixed = tensors[key + "fixed"]
+        for k, name in enumerate(("fixed_train_loss", "fixed_train_accuracy", "fixed_grad_norm")):
+            slot(prefix + name)[where] = fixed[:, k]
+        slot(prefix + "fixed_effective_grad_norm")[where] = fixed[:, 2] * norm[:, -1]
+        if phase.kind == "pretrain":
+            total = np.square(groups[..., 0]).sum(-1).T  # rho^2 at the windows' ends
+            elr_of_group = groups[..., 0, 1] * np.square(groups[..., 0, 0])  # the optimizer's lr at the windows' ends
+            slot("elr")[where] = elr_of_group.T / total
+        if key + "features" in tensors:
+            slot(prefix + "feature_accuracy")[where] = tensors[key + "features"]
+
+
+def _dataset(context: Context, arrays: Arrays, coords: dict[str, Any]) -> xr.Dataset:
+    """Name, describe and filter the variables by what the task has."""
+    keep = {"always"}
+    keep |= {"classification"} if context.task.classification else set()
+    keep |= {"invariant"} if context.net.scale_invariant else set()
+    keep |= {"probes"} if "feature" in coords else set()
+    data = {
+        name: (VARIABLES[name].dims, values, {"units": VARIABLES[name].unit, "long_name": VARIABLES[name].meaning})
+        for name, values in arrays.items()
+        if VARIABLES[name].when in keep
+    }
+    result = xr.Dataset(data, coords)
+    assert set(RUN) <= set(map(str, result.dims))
+    return result

@@ -1,0 +1,167 @@
+"""Choosing the plan: time a few real steps of each way, predict the whole sweep, take the fastest."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import time
+from dataclasses import replace
+
+import torch
+
+from lrscope.engine.context import Context
+from lrscope.engine.dispatch import can_fork, single_threaded
+from lrscope.engine.plan import Plan, cut, steps_per_run
+from lrscope.errors import LrscopeError
+
+SIZES = (8, 24, 64, 128, 256)  # ours: powers apart; chunks beyond the L2 cache gain nothing
+COMPILE_PAYS_AFTER = 120.0  # ours, seconds of predicted eager training: compiling costs 10 to 30 s
+PROBE_SECONDS = 0.4
+
+
+def default_jobs(context: Context) -> int:
+    """Processes to use: one per CPU core where work is on the CPU and can be forked, else one."""
+    if context.engine.jobs is not None:
+        if context.engine.jobs > 1 and context.device.type == "cpu" and not can_fork():
+            raise LrscopeError(f"jobs: {context.engine.jobs} processes need fork, which this system lacks: use --jobs 1")
+        return context.engine.jobs if context.device.type == "cpu" else 1
+    if context.device.type != "cpu" or not can_fork():
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def choose_plan(context: Context, jobs: int) -> Plan:
+    """The fastest plan by measurement, within what the engine config fixes."""
+    engine, config = context.engine, context.config
+    if context.net.stochastic:
+        if engine.path == "batched":
+            raise LrscopeError("path: batched does not go with dropout, whose noise comes run by run: use path single")
+        return _timed(context, Plan("single", 1, False, "dropout draws run by run", 0.0))
+    runs = config.seeds * len(config.lrs)
+    if engine.path == "single":
+        return _timed(context, Plan("single", 1, bool(engine.compile), "asked for", 0.0))
+    if engine.path == "batched" and engine.chunk is not None and engine.compile is not None:
+        return Plan("batched", min(engine.chunk, runs), engine.compile, "asked for", 0.0)
+    candidates = _candidates(context, jobs, runs)
+    try:
+        timed = [_timed(context, plan) for plan in candidates]
+    except (RuntimeError, NotImplementedError) as error:
+        if engine.path == "batched":
+            raise LrscopeError(f"path: batched fails for this model ({error}): use path single") from error
+        import warnings
+
+        warnings.warn(
+            f"this model cannot be batched over runs ({str(error).splitlines()[0]}); it trains one run at a time",
+            stacklevel=2,
+        )
+        return _timed(context, Plan("single", 1, False, "vmap cannot take the model", 0.0))
+    best = min(timed, key=lambda plan: predict(context, plan, jobs))
+    words = ", ".join(f"{p.path} {p.chunk}: {p.run_step_seconds * 1e6:.1f} us" for p in timed)
+    best = replace(best, chosen=f"per run-step {words}")
+    return _compiled_if_it_pays(context, best, jobs)
+
+
+def predict(context: Context, plan: Plan, jobs: int) -> float:
+    """Predicted seconds of training (without evaluation): the busiest process's chunks."""
+    rounds = math.ceil(len(cut(context.config, plan.chunk)) / jobs)
+    return rounds * plan.chunk * steps_per_run(context.phases) * plan.run_step_seconds
+
+
+def memory(context: Context, plan: Plan, jobs: int) -> int:
+    """Predicted peak bytes of all workers: weights, gradients and temporaries, saved activations, data, PyTorch itself."""
+    item = 8 if context.dtype == torch.float64 else 4
+    data = context.task.data(0)
+    activations = _activation_numbers(context)
+    per_run = item * (6 * context.net.size + 3 * context.config.batch_size * activations)
+    arrays = item * sum(t.numel() for t in (data.train_x, data.test_x) if t is not None)
+    return int(jobs * (plan.chunk * per_run + 2 * arrays + 300e6))
+
+
+def _activation_numbers(context: Context) -> int:
+    """Numbers that one example leaves at the outputs of the model's leaf modules."""
+    counted = 0
+
+    def count(_module: object, _inputs: object, output: object) -> None:
+        nonlocal counted
+        if isinstance(output, torch.Tensor):
+            counted += output.numel()
+
+    hooks = [
+        m.register_forward_hook(count) for m in context.net.module.modules() if not any(True for _ in m.children())
+    ]
+    try:
+        with torch.no_grad():
+            x = context.material(0).train_x[:2]
+            context.net.module.train()
+            context.net.module(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return counted // 2
+
+
+def _candidates(context: Context, jobs: int, runs: int) -> list[Plan]:
+    """Plans worth timing: the run alone, and batches of a few sizes that share the runs evenly over the processes."""
+    compiled = bool(context.engine.compile)
+    if context.engine.chunk is not None:
+        sizes = {min(context.engine.chunk, runs)}
+    else:
+        share = math.ceil(runs * context.config.data_seeds / jobs)
+        largest = min(runs, max(1, share))
+        sizes = {math.ceil(largest / math.ceil(largest / size)) for size in SIZES}
+    plans = [Plan("batched", size, compiled, "", 0.0) for size in sorted(sizes) if size > 1]
+    if context.engine.path == "auto" and not compiled:
+        plans.insert(0, Plan("single", 1, False, "", 0.0))
+    return plans or [Plan("single", 1, False, "", 0.0)]
+
+
+def _timed(context: Context, plan: Plan) -> Plan:
+    """The plan with its measured seconds per run-step."""
+    chunk = cut(context.config, plan.chunk)[0]
+    with single_threaded(context.device):
+        trainer = context.trainer(plan, chunk)
+        phase = context.phases[0]
+        order, lr_R, scale = trainer._order(phase), trainer._lr(phase), trainer._factors(phase)
+
+        def advance(to: int) -> None:
+            trainer._train_steps(phase, order, lr_R, scale, to, lambda now: None, lambda: False)
+            if context.device.type == "cuda":
+                torch.cuda.synchronize()
+
+        limit = phase.steps
+        advance(min(2, limit))
+        begun, step = time.perf_counter(), trainer.cursor["step"]
+        best = math.inf
+        while time.perf_counter() - begun < PROBE_SECONDS or math.isinf(best):
+            if trainer.cursor["step"] >= limit:
+                trainer.cursor["step"] = 0
+            step = trainer.cursor["step"]
+            started = time.perf_counter()
+            advance(min(step + 4, limit))
+            best = min(best, (time.perf_counter() - started) / (trainer.cursor["step"] - step))
+    return replace(plan, run_step_seconds=best / len(chunk.runs))
+
+
+def _compiled_if_it_pays(context: Context, best: Plan, jobs: int) -> Plan:
+    wanted = context.engine.compile
+    if wanted is False or best.path == "single" or best.compiled:
+        return best
+    predicted = predict(context, best, jobs)
+    if wanted is None and (predicted < COMPILE_PAYS_AFTER or not can_compile(context.device)):
+        return best
+    begun = time.perf_counter()
+    try:
+        compiled = _timed(context, replace(best, compiled=True))
+    except Exception as error:  # torch.compile fails in many ways on foreign toolchains; eager always works
+        return replace(best, chosen=f"{best.chosen}; compiling failed ({type(error).__name__})")
+    cost = time.perf_counter() - begun
+    words = f"{best.chosen}; compiled {compiled.run_step_seconds * 1e6:.1f} us after {cost:.0f} s"
+    if predict(context, compiled, jobs) + cost < 0.9 * predicted:
+        return replace(compiled, chosen=words)
+    return replace(best, chosen=words)
+
+
+def can_compile(device: torch.device) -> bool:
+    """Is there what torch.compile needs: on a CPU a C++ compiler?"""
+    return device.type != "cpu" or any(shutil.which(c) for c in ("g++", "clang++", "c++"))

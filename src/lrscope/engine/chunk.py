@@ -1,0 +1,260 @@
+"""Training one chunk through all its phases, resumable at any step.
+
+R runs, B batch, P parameters, G groups, W logging windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrscope.config import SweepConfig
+from lrscope.dynamics.schedules import factors
+from lrscope.engine.material import Material
+from lrscope.engine.order import BatchOrder
+from lrscope.engine.plan import Chunk, Phase
+from lrscope.engine.program import Program
+from lrscope.tasks import augment
+from lrscope.tasks.streams import stream_seed
+
+SCALARS = ("train_loss", "train_accuracy", "grad_norm", "test_loss", "test_accuracy", "norm")
+FIXED = ("fixed_train_loss", "fixed_train_accuracy", "fixed_grad_norm")
+AVERAGED = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+
+
+class Stopped(Exception):
+    """Training was asked to stop; its checkpoint is on disk."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Progress of a chunk: run-steps done since the last tick, and the spread of the latest training losses."""
+
+    run_steps: int
+    loss_low: float = float("nan")
+    loss_high: float = float("nan")
+
+
+class ChunkTrainer:
+    """Trains a chunk; `tensors` and `cursor` are its whole state."""
+
+    def __init__(
+        self, program: Program, material: Material, config: SweepConfig, phases: tuple[Phase, ...], chunk: Chunk
+    ) -> None:
+        self.program = program
+        self.material = material
+        self.config = config
+        self.phases = phases
+        self.chunk = chunk
+        self.device = material.device
+        self.cursor: dict[str, Any] = {"phase": 0, "step": 0, "window": 0}
+        self.tensors: dict[str, Tensor] = {}
+        weights, self.frozen = material.initial_weights([self._init_seed(*run) for run in chunk.runs])
+        self.rho_R = weights.square().sum(1).sqrt()
+        self._start_phase(weights, torch.zeros_like(weights) if config.momentum else weights.new_zeros(()))
+        self.pretrain_lr = torch.tensor([lr for _, lr in chunk.runs], dtype=torch.float64, device=self.device)
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    def load(self, tensors: dict[str, Tensor], cursor: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.tensors = {name: value.to(self.device) for name, value in tensors.items()}
+        self.cursor = dict(cursor)
+
+    def _init_seed(self, seed: int, lr: float) -> int:
+        own = () if self.config.same_init else (repr(lr),)
+        return stream_seed("init", self.chunk.data_seed, seed, *own)
+
+    def _order(self, phase: Phase) -> BatchOrder:
+        stream = "finetune" if phase.kind == "finetune" else "pretrain"  # averaging continues pre-training
+        keys = [
+            (stream, self.chunk.data_seed, seed, *(() if self.config.same_init else (repr(lr),)))
+            for seed, lr in self.chunk.runs
+        ]
+        return BatchOrder(
+            keys, self.material.train_size, self.config.batch_size, self.device, augmented=self.config.augment
+        )
+
+    def _start_phase(self, weights_RP: Tensor, velocity: Tensor) -> None:
+        net = self.program.net
+        self.tensors["weights"] = weights_RP
+        self.tensors["velocity"] = velocity
+        self.tensors["squares"] = self.material.squares(weights_RP)
+        self.tensors["sums"] = torch.zeros(
+            len(weights_RP), 4 + 2 * len(net.groups), dtype=torch.float64, device=self.device
+        )
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        tick: Callable[[Tick], None],
+        checkpoint: Callable[[bool], None],
+        stopping: Callable[[], bool],
+    ) -> None:
+        """Train to the end. Calls `tick` at every window, `checkpoint(now)` where the state may be saved.
+
+        Raises:
+            Stopped: `stopping()` turned true; the checkpoint has been written.
+        """
+        while self.cursor["phase"] < len(self.phases):
+            phase = self.phases[self.cursor["phase"]]
+            order, lr_R, scale = self._order(phase), self._lr(phase), self._factors(phase)
+            while self.cursor["window"] < len(phase.windows):
+                begun = self.cursor["step"]
+                end = phase.windows[self.cursor["window"]]
+                self._train_steps(phase, order, lr_R, scale, end, checkpoint, stopping)
+                self._log_window(phase, lr_R * scale[end - 1])
+                self.cursor["window"] += 1
+                tick(self._tick(phase, end - begun))
+                checkpoint(False)
+            self._finish_phase(phase)
+            self.cursor = {"phase": self.cursor["phase"] + 1, "step": 0, "window": 0}
+
+    def _train_steps(
+        self,
+        phase: Phase,
+        order: BatchOrder,
+        lr_R: Tensor,
+        scale: Tensor,
+        end: int,
+        checkpoint: Callable[[bool], None],
+        stopping: Callable[[], bool],
+    ) -> None:
+        offset = self.phases[0].steps if phase.kind == "average" else 0
+        state = self.tensors
+        for step in range(self.cursor["step"], end):
+            if stopping():
+                checkpoint(True)
+                raise Stopped
+            x, y = self._batch(order, offset + step)
+            self._seed_noise(phase, offset + step)
+            state["weights"], state["velocity"], state["squares"], state["sums"] = self.program.step(
+                state["weights"],
+                state["velocity"],
+                state["squares"],
+                state["sums"],
+                self.frozen,
+                x,
+                y,
+                (lr_R * scale[step]).to(state["weights"].dtype),
+                self.rho_R,
+            )
+            self.cursor["step"] = step + 1
+
+    def _batch(self, order: BatchOrder, step: int) -> tuple[Tensor, Tensor]:
+        index_RB, draws = order.at(step)
+        flat = index_RB.reshape(-1)
+        x = self.material.train_x.index_select(0, flat)
+        if draws is not None:
+            x = augment.crop_flip(x, draws.reshape(-1, augment.DRAWS))
+        y = self.material.train_y.index_select(0, flat)
+        return x.view(*index_RB.shape, *x.shape[1:]), y.view(*index_RB.shape, *y.shape[1:])
+
+    def _seed_noise(self, phase: Phase, step: int) -> None:
+        """Dropout draws from the global generator: seed it from the run and the step (chunks of one run then)."""
+        if self.program.net.stochastic:
+            seed, lr = self.chunk.runs[0]
+            torch.manual_seed(stream_seed("noise", phase.kind, self.chunk.data_seed, seed, repr(lr), step))
+
+    def _lr(self, phase: Phase) -> Tensor:
+        """Optimizer's learning rates [R], float64: on the sphere lr = ELR rho^2."""
+        lr_R = self.pretrain_lr if phase.finetune_lr is None else torch.full_like(self.pretrain_lr, phase.finetune_lr)
+        return lr_R * self.rho_R.to(torch.float64).square() if self.config.space == "sphere" else lr_R
+
+    def _factors(self, phase: Phase) -> Tensor:
+        """The schedule shapes pre-training; averaging and fine-tuning keep their learning rate constant."""
+        return factors(self.config.schedule if phase.kind == "pretrain" else "constant", phase.steps).to(self.device)
+
+    # -- logging -----------------------------------------------------------------------------------------------------
+
+    def _log_window(self, phase: Phase, lr_R: Tensor) -> None:
+        """Append this window's metrics to the phase's logs; reset the sums."""
+        state = self.tensors
+        window, before = self.cursor["window"], (0, *phase.windows)[self.cursor["window"]]
+        steps = self.cursor["step"] - before
+        groups = len(self.program.net.groups)
+        means = state["sums"] / steps
+        dead_R = state["sums"][:, 0] < steps
+        if phase.kind == "average":
+            self._log_average(window)
+        else:
+            test = self.material.test_metrics(self.program, state["weights"], self.frozen)
+            squares = state["squares"].to(torch.float64)
+            scalars = torch.stack([*means[:, 1:4].unbind(1), *test, squares.sum(1).sqrt()], 1)
+            elr_RG = lr_R[:, None] / squares
+            per_group = torch.stack([squares.sqrt(), elr_RG, means[:, 4 : 4 + groups], means[:, 4 + groups :]], 2)
+            scalars[dead_R], per_group[dead_R] = torch.nan, torch.nan
+            self._append("log_scalars", scalars)
+            self._append("log_groups", per_group)
+        self._count_finite(steps)
+        state["sums"] = torch.zeros_like(state["sums"])
+
+    def _count_finite(self, steps: int) -> None:
+        state = self.tensors
+        before = state.get("finite_steps", torch.zeros_like(state["sums"][:, 0]))
+        alive = before == self.cursor["step"] - steps
+        state["finite_steps"] = before + torch.where(alive, state["sums"][:, 0], 0.0)
+
+    def _append(self, name: str, value: Tensor) -> None:
+        old = self.tensors.get(name)
+        self.tensors[name] = value[None] if old is None else torch.cat([old, value[None]])
+
+    def _log_average(self, window: int) -> None:
+        """Add the checkpoint to the running sum; evaluate the average where its size is asked for."""
+        state, n = self.tensors, window + 2
+        state["average_sum"] = state.get("average_sum", state["pretrain_weights"].to(torch.float64)) + state["weights"]
+        if n in self.config.average:
+            weights = (state["average_sum"] / n).to(state["weights"].dtype)
+            train = self.material.train_metrics(self.program, weights, self.frozen)
+            test = self.material.test_metrics(self.program, weights, self.frozen)
+            self._append("average_scalars", torch.stack([*train, *test], 1))
+            probes = self.material.probe_accuracy(self.program, weights, self.frozen)
+            if probes is not None:
+                self._append("average_features", probes)
+
+    def _tick(self, phase: Phase, steps: int) -> Tick:
+        name = "log_scalars" if phase.kind != "average" else None
+        if name is None or name not in self.tensors:
+            return Tick(steps * len(self.chunk.runs))
+        losses = self.tensors[name][-1, :, 0]
+        losses = losses[torch.isfinite(losses)]
+        if not len(losses):
+            return Tick(steps * len(self.chunk.runs))
+        return Tick(steps * len(self.chunk.runs), float(losses.min()), float(losses.max()))
+
+    def _finish_phase(self, phase: Phase) -> None:
+        """Turn the phase's logs into its results `KIND[.i].*` and set the state for the next phase."""
+        state = self.tensors
+        prefix = f"{phase.kind}.{self.cursor['phase']}."
+        steps_R = state.pop("finite_steps")
+        state[prefix + "finite_steps"] = steps_R
+        if phase.kind == "average":
+            state.pop("average_sum")
+            for name in ("average_scalars", "average_features"):
+                if name in state:
+                    state[prefix + name] = state.pop(name)
+        else:
+            for name in ("log_scalars", "log_groups"):
+                state[prefix + name] = state.pop(name)
+            state[prefix + "fixed"] = self.material.fixed_pass(self.program, state["weights"], self.frozen)
+            probes = self.material.probe_accuracy(self.program, state["weights"], self.frozen)
+            if probes is not None:
+                state[prefix + "features"] = probes
+        if phase.kind == "pretrain":
+            state["pretrain_weights"], state["pretrain_velocity"] = state["weights"], state["velocity"]
+        follows = self.cursor["phase"] + 1
+        if follows < len(self.phases):
+            if self.phases[follows].kind == "average":
+                self._start_phase(state["pretrain_weights"], state["pretrain_velocity"])
+            else:
+                self._start_phase(state["pretrain_weights"], torch.zeros_like(state["pretrain_velocity"]))
+
+    def results(self) -> dict[str, Tensor]:
+        """What the finished chunk leaves on disk: all phases' logs and the pre-trained weights [R, P]."""
+        kept = {name: value for name, value in self.tensors.items() if "." in name}
+        return {**kept, "pretrain_weights": self.tensors["pretrain_weights"]}

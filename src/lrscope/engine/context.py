@@ -1,0 +1,138 @@
+"""What every worker of a sweep holds: the task, the net, the config, the plan, the folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from lrscope.config import EngineConfig, SweepConfig
+from lrscope.engine.chunk import ChunkTrainer, Tick
+from lrscope.engine.material import Material
+from lrscope.engine.net import Net, build_net
+from lrscope.engine.plan import Chunk, Phase, Plan, cut, phases
+from lrscope.engine.program import Program, StepSpec
+from lrscope.engine.store import CHECKPOINT, DONE, Store
+from lrscope.errors import LrscopeError
+from lrscope.tasks.task import Task
+
+RANDOM = "random-"  # units that evaluate random points instead of training: RANDOM + data seed
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device of a config's `device`; auto prefers cuda, then mps, then cpu."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind = name.partition(":")[0]
+    if kind not in ("cpu", "cuda", "mps"):
+        raise LrscopeError(f"device: {name!r} is unknown: choose auto, cpu, cuda or mps")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise LrscopeError("device: 'cuda' was asked for but PyTorch finds no CUDA device: use --device cpu, or auto")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise LrscopeError("device: 'mps' was asked for but PyTorch finds no Apple GPU: use --device cpu, or auto")
+    return torch.device(name)
+
+
+@dataclass
+class Context:
+    """Everything a unit of work needs besides its name."""
+
+    task: Task
+    config: SweepConfig
+    engine: EngineConfig
+    store: Store
+    device: torch.device
+    dtype: torch.dtype
+    net: Net
+    phases: tuple[Phase, ...]
+    _materials: dict[int, Material] = field(default_factory=dict)
+    _programs: dict[tuple[str, bool], Program] = field(default_factory=dict)
+
+    @classmethod
+    def build(cls, task: Task, config: SweepConfig, engine: EngineConfig, store: Store) -> Context:
+        """Resolve device and precision, lay out the net, verify its invariance."""
+        device = choose_device(engine.device)
+        if config.precision == "float64" and device.type == "mps":
+            raise LrscopeError("precision: float64 does not exist on mps: use float32, or device cpu")
+        dtype = torch.float64 if config.precision == "float64" else torch.float32
+        if config.augment and task.data(0).train_x.dim() != 4:
+            raise LrscopeError(
+                f"augment: crops and flips need images, the data has shape {tuple(task.data(0).train_x.shape[1:])}: "
+                "leave it out"
+            )
+        net = build_net(task, invariant=config.invariant, device=device, dtype=dtype)
+        examples = len(task.data(0).train_x)
+        if examples < config.batch_size:
+            raise LrscopeError(
+                f"batch_size: {config.batch_size} is more than the {examples} training examples: use a smaller one"
+            )
+        found = phases(config, examples // config.batch_size)
+        return cls(task, config, engine, store, device, dtype, net, found)
+
+    def material(self, data_seed: int) -> Material:
+        """The examples of a data seed; only the latest is kept."""
+        if data_seed not in self._materials:
+            self._materials = {
+                data_seed: Material(self.task, self.net, self.config, data_seed, self.device, self.dtype)
+            }
+        return self._materials[data_seed]
+
+    def program(self, path: str, compiled: bool) -> Program:
+        """The training and evaluation functions for a path; made once."""
+        key = path, compiled
+        if key not in self._programs:
+            spec = StepSpec(
+                space=self.config.space,
+                momentum=self.config.momentum,
+                weight_decay=self.config.weight_decay,
+                autocast=self.config.precision == "bf16",
+            )
+            self._programs[key] = Program(
+                self.net, self.task.loss, self.task.classification, spec, path=path, compiled=compiled
+            )
+        return self._programs[key]
+
+    def trainer(self, plan: Plan, chunk: Chunk) -> ChunkTrainer:
+        """A trainer at the chunk's start."""
+        program = self.program(plan.path, plan.compiled)
+        return ChunkTrainer(program, self.material(chunk.data_seed), self.config, self.phases, chunk)
+
+    def units(self, plan: Plan) -> list[str]:
+        """Names of all units of work in their order: random points first, then the chunks."""
+        random = [f"{RANDOM}{d:05d}" for d in range(self.config.data_seeds)]
+        return random + [c.name for c in cut(self.config, plan.chunk)]
+
+    def run_unit(
+        self, plan: Plan, name: str, tick: Callable[[Tick], None], stopping: Callable[[], bool]
+    ) -> None:
+        """Compute one unit and leave its arrays in the store.
+
+        Raises:
+            Stopped: `stopping()` turned true; a checkpoint has been written.
+        """
+        if name.startswith(RANDOM):
+            material = self.material(int(name.removeprefix(RANDOM)))
+            self.store.save(name + DONE, material.random_points(self.program(plan.path, False)), {})
+            return
+        chunk = next(c for c in cut(self.config, plan.chunk) if c.name == name)
+        trainer = self.trainer(plan, chunk)
+        spent = 0.0
+        saved = self.store.load(name + CHECKPOINT)
+        if saved is not None:
+            tensors, meta = saved
+            trainer.load(tensors, meta["cursor"])
+            spent = meta["seconds"]
+        begun = last = time.monotonic()
+
+        def checkpoint(now: bool) -> None:
+            nonlocal last
+            if now or time.monotonic() - last > self.engine.checkpoint_seconds:
+                last = time.monotonic()
+                meta = {"cursor": trainer.cursor, "seconds": spent + last - begun}
+                self.store.save(name + CHECKPOINT, trainer.tensors, meta)
+
+        trainer.run(tick, checkpoint, stopping)
+        self.store.save(name + DONE, trainer.results(), {"seconds": spent + time.monotonic() - begun})
+        self.store.forget_checkpoint(name)

@@ -1,0 +1,113 @@
+"""What the runs of one data seed share: the examples on the device and the ways to evaluate weights on them.
+
+R runs, P parameters, K batches, B batch, F probe sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lrscope.config import SweepConfig
+from lrscope.dynamics.update import group_squares
+from lrscope.engine.net import Net, draw_weights
+from lrscope.engine.program import Named, Program
+from lrscope.errors import LrscopeError
+from lrscope.tasks.streams import generator, stream_seed
+from lrscope.tasks.task import Task
+
+POPULATION_EXAMPLES = 2048  # ours: population statistics to about 2%, whatever the data set's size
+
+
+class Material:
+    """Examples of one data seed on the device, in the training precision."""
+
+    def __init__(
+        self, task: Task, net: Net, config: SweepConfig, data_seed: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        data = task.data(data_seed)
+        self.task, self.net, self.config = task, net, config
+        self.data_seed = data_seed
+        self.device, self.dtype = device, dtype
+        self.train_x, self.train_y = self._place(data.train_x), self._place(data.train_y)
+        self.test_x, self.test_y = self._place(data.test_x), self._place(data.test_y)
+        self.probes_x = None if data.probes_x is None else self._place(data.probes_x)
+        self.probes_y = None if data.probes_y is None else self._place(data.probes_y)
+        self.train_size = len(self.train_x)
+        if self.train_size < config.batch_size:
+            raise LrscopeError(
+                f"batch_size: {config.batch_size} is more than the {self.train_size} training examples: use a smaller one"
+            )
+        batches = self.train_size // config.batch_size
+        self._batches_x = self._cut(self.train_x, batches)
+        self._batches_y = self._cut(self.train_y, batches)
+        self._population_x = self._batches_x[: max(1, POPULATION_EXAMPLES // config.batch_size)]
+
+    def _place(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, self.dtype if tensor.is_floating_point() else None)
+
+    def _cut(self, tensor: Tensor, batches: int) -> Tensor:
+        b = self.config.batch_size
+        return tensor[: batches * b].view(batches, b, *tensor.shape[1:])
+
+    def initial_weights(self, seeds: Sequence[int]) -> tuple[Tensor, Named]:
+        """Initial weights [R, P] and frozen tensors [R, ...] for initialisation seeds."""
+        return draw_weights(
+            self.task, self.net, seeds, device=self.device, dtype=self.dtype, radius=self.config.radius
+        )
+
+    def squares(self, weights_RP: Tensor) -> Tensor:
+        """Squared norms of the groups [R, G]."""
+        return group_squares(weights_RP, self.net.segments)
+
+    def test_metrics(self, program: Program, weights_RP: Tensor, frozen: Named) -> tuple[Tensor, Tensor]:
+        """Test loss and accuracy [R], batch norms with population statistics re-estimated over training batches."""
+        return self._evaluated(program, weights_RP, frozen, self.test_x, self.test_y)
+
+    def train_metrics(self, program: Program, weights_RP: Tensor, frozen: Named) -> tuple[Tensor, Tensor]:
+        """Training loss and accuracy [R] under the same rule as `test_metrics`."""
+        return self._evaluated(program, weights_RP, frozen, self.train_x, self.train_y)
+
+    def probe_accuracy(self, program: Program, weights_RP: Tensor, frozen: Named) -> Tensor | None:
+        """Accuracy on each probe set [R, F], or None without probe sets."""
+        if self.probes_x is None or self.probes_y is None:
+            return None
+        return torch.stack(
+            [
+                self._evaluated(program, weights_RP, frozen, x, y)[1]
+                for x, y in zip(self.probes_x, self.probes_y, strict=True)
+            ],
+            1,
+        )
+
+    def _evaluated(
+        self, program: Program, weights_RP: Tensor, frozen: Named, x: Tensor, y: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        populations = program.populations(weights_RP, frozen, self._population_x)
+        return program.metrics(weights_RP, frozen, populations, x, y)
+
+    def fixed_pass(self, program: Program, weights_RP: Tensor, frozen: Named) -> Tensor:
+        """Loss, accuracy and mean gradient norm [R, 3] of a pass over the training set at fixed weights, train mode."""
+        return program.fixed_pass(weights_RP, frozen, self._batches_x, self._batches_y)
+
+    def random_points(self, program: Program) -> dict[str, Tensor]:
+        """Training loss and accuracy [K] at random points of the space: uniform on the sphere, else fresh inits."""
+        count = self.config.random_points
+        seeds = [stream_seed("random", self.data_seed, i) for i in range(count)]
+        losses, accuracies = [], []
+        group = 1 if program.path == "single" else count
+        for start in range(0, count, group):
+            weights, frozen = self.initial_weights(seeds[start : start + group])
+            if self.config.invariant:
+                draws = [
+                    torch.randn(self.net.size, generator=generator("random-point", self.data_seed, start + i))
+                    for i in range(len(weights))
+                ]
+                direction = torch.stack(draws).to(self.device, self.dtype)
+                weights = direction * (weights.norm(dim=1) / direction.norm(dim=1))[:, None]
+            loss, accuracy = program.train_mode_metrics(weights, frozen, self._batches_x, self._batches_y)
+            losses.append(loss)
+            accuracies.append(accuracy)
+        return {"loss": torch.cat(losses), "accuracy": torch.cat(accuracies)}

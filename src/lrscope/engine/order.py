@@ -1,0 +1,49 @@
+"""The order in which runs see their examples: counter-based, from each run's own seed. N examples, B batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lrscope.tasks import augment
+from lrscope.tasks.streams import generator
+
+
+class BatchOrder:
+    """Batch indices and augmentation draws of a chunk's runs, epoch by epoch, last incomplete batch dropped.
+
+    A run is known by its stream key (a tuple of seeds and names); runs with equal keys see the same batches. Any step
+    can be asked for at any time: nothing depends on what was drawn before.
+    """
+
+    def __init__(
+        self, keys: Sequence[tuple[str | int, ...]], examples: int, batch: int, device: torch.device, *, augmented: bool
+    ) -> None:
+        self.unique = list(dict.fromkeys(keys))
+        self.rows = torch.tensor([self.unique.index(k) for k in keys], device=device)
+        self.examples = examples
+        self.batch = batch
+        self.device = device
+        self.augmented = augmented
+        self.steps_per_epoch = examples // batch
+        self._epoch = -1
+        self._order: Tensor = torch.empty(0)
+        self._draws: Tensor = torch.empty(0)
+
+    def at(self, step: int) -> tuple[Tensor, Tensor | None]:
+        """Indices [R, B] of the step's examples and, with augmentation, its draws [R, B, 3]."""
+        epoch, batch = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._load(epoch)
+        part = slice(batch * self.batch, (batch + 1) * self.batch)
+        return self._order[:, part], self._draws[:, part] if self.augmented else None
+
+    def _load(self, epoch: int) -> None:
+        orders = [torch.randperm(self.examples, generator=generator("order", *k, epoch)) for k in self.unique]
+        self._order = torch.stack(orders).to(self.device)[self.rows]
+        if self.augmented:
+            draws = [augment.draw(self.examples, generator("augment", *k, epoch)) for k in self.unique]
+            self._draws = torch.stack(draws).to(self.device)[self.rows]
+        self._epoch = epoch

@@ -1,0 +1,95 @@
+"""The plan of a sweep: phases in steps, runs cut into chunks, and the path that trains them.
+
+The plan is made once, kept with the results, and followed to the bit by whoever continues the sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lrscope.config import SweepConfig
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training: `windows` are the step counts at which metrics are logged, the last one is its length."""
+
+    kind: str  # pretrain | average | finetune
+    windows: tuple[int, ...]
+    finetune_lr: float | None = None
+
+    @property
+    def steps(self) -> int:
+        """Length in optimizer steps."""
+        return self.windows[-1]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Runs that train together: one data seed, pairs (seed, lr)."""
+
+    name: str
+    data_seed: int
+    runs: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a sweep is trained. `chosen` says by which measurements, in words and numbers."""
+
+    path: str
+    chunk: int
+    compiled: bool
+    chosen: str
+    run_step_seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return asdict(self)
+
+
+def windows(steps: int, steps_per_epoch: int, points: int) -> tuple[int, ...]:
+    """Ends of the logging windows: every epoch, thinned evenly to at most `points`; the last step always."""
+    epochs = max(1, -(-steps // steps_per_epoch))
+    ends = {steps}
+    count = min(epochs, points)
+    for i in range(1, count):
+        ends.add(round(i * epochs / count) * steps_per_epoch)
+    return tuple(sorted(e for e in ends if 0 < e <= steps))
+
+
+def length(epochs: float | None, steps: int | None, steps_per_epoch: int) -> int:
+    """A phase's length in steps."""
+    return steps if steps is not None else max(1, round((epochs or 0) * steps_per_epoch))
+
+
+def phases(config: SweepConfig, steps_per_epoch: int) -> tuple[Phase, ...]:
+    """The phases that every chunk goes through, in order: pretrain, then average, then one fine-tune per FLR."""
+    steps = length(config.epochs, config.steps, steps_per_epoch)
+    found = [Phase("pretrain", windows(steps, steps_per_epoch, config.log_points))]
+    if config.average:
+        every = config.average_every or steps_per_epoch
+        found.append(Phase("average", tuple((n - 1) * every for n in range(2, max(config.average) + 1))))
+    for lr in config.finetune_lrs:
+        steps = length(config.finetune_epochs, config.finetune_steps, steps_per_epoch)
+        found.append(Phase("finetune", windows(steps, steps_per_epoch, config.log_points), lr))
+    return tuple(found)
+
+
+def steps_per_run(found: Sequence[Phase]) -> int:
+    """Training steps of one run through all phases."""
+    return sum(p.steps for p in found)
+
+
+def cut(config: SweepConfig, size: int) -> tuple[Chunk, ...]:
+    """All runs in chunks of at most `size`, as equal as possible, never mixing data seeds; seeds outside, lrs inside."""
+    chunks = []
+    for data_seed in range(config.data_seeds):
+        runs = [(seed, lr) for seed in range(config.seeds) for lr in config.lrs]
+        count = -(-len(runs) // size)
+        bounds = [round(i * len(runs) / count) for i in range(count + 1)]
+        for start, stop in zip(bounds, bounds[1:], strict=False):
+            chunks.append(Chunk(f"{len(chunks):05d}", data_seed, tuple(runs[start:stop])))
+    return tuple(chunks)

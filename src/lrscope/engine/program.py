@@ -1,0 +1,214 @@
+"""The functions that train and evaluate R runs at once, batched (vmap) or one at a time.
+
+R runs, B batch, P parameters, G groups, F features of one example. All state goes in and out as tensors; nothing here
+knows about phases, files or processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad_and_value, vmap
+
+from lrscope.dynamics.update import group_squares, sphere_step, whole_step
+from lrscope.engine.net import Net
+from lrscope.tasks.losses import Loss, hits
+from lrscope.tasks.norms import population_norms
+
+Named = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSpec:
+    """What the optimizer's arithmetic needs to know."""
+
+    space: str
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    autocast: bool = False
+
+
+class Program:
+    """Training step and evaluation of a net under one loss.
+
+    Args:
+        path: `batched` maps over the leading run axis with vmap; `single` takes chunks of one run without it.
+        compiled: hand the training step to `torch.compile`.
+    """
+
+    def __init__(
+        self, net: Net, loss: Loss, classification: bool, spec: StepSpec, *, path: str, compiled: bool = False
+    ) -> None:
+        self.net = net
+        self.loss = loss
+        self.classification = classification
+        self.spec = spec
+        self.path = path
+        self.compiled = compiled
+        self._norms = population_norms(net.module)
+        self._batched_gradient = vmap(grad_and_value(self._loss_of_run, has_aux=True))
+        self._run_step: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]] = self._step
+        if compiled:
+            self._run_step = torch.compile(self._step, dynamic=False)
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    def step(self, *arguments: object) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """One training step of all runs; see `_step` for arguments and results."""
+        self.net.module.train()
+        return self._run_step(*arguments)
+
+    def gradients(self, weights_RP: Tensor, frozen: Named, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradient [R, P], mean loss [R] and accuracy [R] of mini-batches x [R, B, ...], y [R, B], in train mode."""
+        views = self.net.views(weights_RP)
+        if self.path == "single":
+            return self._single_gradient(views, frozen, x[0], y[0])
+        gradient, (loss_R, accuracy_R) = self._batched_gradient(views, frozen, x, y)
+        return self.net.flatten(gradient), loss_R, accuracy_R
+
+    def _loss_of_run(self, params: Named, frozen: Named, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        output = self._output({**params, **frozen}, x)
+        accuracy = hits(output, y).mean() if self.classification else output.new_zeros(())
+        return self.loss(output, y).mean(), accuracy
+
+    def _output(self, tensors: Named, x: Tensor) -> Tensor:
+        if self.spec.autocast:
+            with torch.autocast(x.device.type, dtype=torch.bfloat16):
+                output: Tensor = functional_call(self.net.module, tensors, (x,))
+            return output.float()
+        output = functional_call(self.net.module, tensors, (x,))
+        return output
+
+    def _single_gradient(self, views: Named, frozen: Named, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.enable_grad():
+            params = {name: v[0].detach().requires_grad_() for name, v in views.items()}
+            loss, accuracy = self._loss_of_run(params, {name: f[0] for name, f in frozen.items()}, x, y)
+            gradient = torch.autograd.grad(loss, list(params.values()), allow_unused=True, materialize_grads=True)
+        named = {name: g[None] for name, g in zip(params, gradient, strict=True)}
+        return self.net.flatten(named), loss.detach()[None], accuracy.detach()[None]
+
+    def _step(
+        self,
+        weights_RP: Tensor,
+        velocity_RP: Tensor,
+        squares_RG: Tensor,
+        sums: Tensor,
+        frozen: Named,
+        x: Tensor,
+        y: Tensor,
+        lr_R: Tensor,
+        rho_R: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """One step of all runs. Returns weights, velocity, squared group norms and the window's sums.
+
+        `sums` [R, 4 + 2G] in float64: finite steps, loss, accuracy, gradient norm, then per group the effective
+        gradient norm |g_i| |theta_i| and the effective step size lr |g_i| / |theta_i| (three_regimes, Sec. 3.1).
+        """
+        gradient_RP, loss_R, accuracy_R = self.gradients(weights_RP, frozen, x, y)
+        gradient_squares_RG = group_squares(gradient_RP, self.net.segments)
+        if self.spec.space == "sphere":
+            weights_RP, new_squares_RG = sphere_step(weights_RP, gradient_RP, lr_R, rho_R, self.net.segments)
+        else:
+            weights_RP, velocity_RP, new_squares_RG = whole_step(
+                weights_RP, velocity_RP, gradient_RP, lr_R, self.spec.momentum, self.spec.weight_decay, self.net.segments
+            )
+        total_R = gradient_squares_RG.sum(1)
+        effective_RG = (gradient_squares_RG * squares_RG).sqrt()
+        steps_RG = (gradient_squares_RG / squares_RG).sqrt() * lr_R[:, None]
+        finite_R = torch.isfinite(loss_R) & torch.isfinite(total_R)
+        row = torch.stack([finite_R.to(loss_R.dtype), loss_R, accuracy_R.to(loss_R.dtype), total_R.sqrt()], 1)
+        sums = sums + torch.cat([row, effective_RG, steps_RG], 1).to(torch.float64)
+        return weights_RP, velocity_RP, new_squares_RG, sums
+
+    # -- evaluation ----------------------------------------------------------------------------------------------
+
+    def populations(self, weights_RP: Tensor, frozen: Named, batches: Tensor) -> Named:
+        """Population statistics of every batch norm, averaged over training batches [K, B, ...]: by buffer name [R, C]."""
+        if not self._norms:
+            return {}
+        self.net.module.train()
+        for norm in self._norms.values():
+            norm.collecting = True
+        try:
+            total: Named = {}
+            with torch.no_grad():
+                for x in batches:
+                    found = self._over_runs(self._collect, weights_RP, frozen, {}, x)
+                    total = {k: v + total[k] for k, v in found.items()} if total else found
+        finally:
+            for norm in self._norms.values():
+                norm.collecting = False
+                norm.batch_mean = norm.batch_var = None
+        return {name: value / len(batches) for name, value in total.items()}
+
+    def _collect(self, tensors: Named, x: Tensor) -> Named:
+        self._output(tensors, x)
+        found: Named = {}
+        for name, norm in self._norms.items():
+            assert norm.batch_mean is not None and norm.batch_var is not None, name
+            prefix = name + "." if name else ""
+            found[prefix + "population_mean"] = norm.batch_mean
+            found[prefix + "population_var"] = norm.batch_var
+        return found
+
+    def metrics(
+        self, weights_RP: Tensor, frozen: Named, populations: Named, x: Tensor, y: Tensor, *, slab: int = 512
+    ) -> tuple[Tensor, Tensor]:
+        """Mean loss [R] and accuracy [R] on examples x [N, ...], y [N] in eval mode, float64."""
+        self.net.module.eval()
+
+        def sums(tensors: Named, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            output = self._output(tensors, x)
+            right = hits(output, y).sum() if self.classification else output.new_zeros(())
+            return self.loss(output, y).sum(), right
+
+        loss = torch.zeros(len(weights_RP), dtype=torch.float64, device=weights_RP.device)
+        right = torch.zeros_like(loss)
+        with torch.no_grad():
+            for start in range(0, len(x), slab):
+                part = slice(start, start + slab)
+                losses, rights = self._over_runs(sums, weights_RP, frozen, populations, x[part], y[part])
+                loss += losses
+                right += rights
+        return loss / len(x), right / len(x)
+
+    def train_mode_metrics(self, weights_RP: Tensor, frozen: Named, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss [R] and accuracy [R] over training batches x [K, B, ...], y [K, B] with batch statistics."""
+        self.net.module.train()
+
+        def means(tensors: Named, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            return self._loss_of_run({}, tensors, x, y)
+
+        loss = torch.zeros(len(weights_RP), dtype=torch.float64, device=weights_RP.device)
+        accuracy = torch.zeros_like(loss)
+        with torch.no_grad():
+            for xb, yb in zip(x, y, strict=True):
+                losses, accuracies = self._over_runs(means, weights_RP, frozen, {}, xb, yb)
+                loss += losses
+                accuracy += accuracies
+        return loss / len(x), accuracy / len(x)
+
+    def fixed_pass(self, weights_RP: Tensor, frozen: Named, x: Tensor, y: Tensor) -> Tensor:
+        """Means over training batches x [K, B, ...], y [K, B] at fixed weights, train mode: [R, 3] loss, accuracy,
+        gradient norm - the papers' separate pass (three_regimes, Sec. 4)."""
+        self.net.module.train()
+        total = torch.zeros(len(weights_RP), 3, dtype=torch.float64, device=weights_RP.device)
+        for xb, yb in zip(x, y, strict=True):
+            shape = (len(weights_RP), *xb.shape)
+            gradient, loss, accuracy = self.gradients(
+                weights_RP, frozen, xb.expand(shape), yb.expand(len(weights_RP), *yb.shape)
+            )
+            norm = gradient.square().sum(1).sqrt()
+            total += torch.stack([loss, accuracy.to(loss.dtype), norm], 1)
+        return total / len(x)
+
+    def _over_runs(self, f: Callable[..., object], weights_RP: Tensor, frozen: Named, extra: Named, *x: Tensor):  # type: ignore[no-untyped-def]
+        """Call f(tensors of one run, *x) for every run; x is shared by the runs."""
+        stacked = {**self.net.views(weights_RP), **frozen, **extra}
+        if self.path == "single":
+            result = f({name: value[0] for name, value in stacked.items()}, *x)
+            return torch.utils._pytree.tree_map(lambda t: t[None], result)
+        return vmap(f, in_dims=(0, *(None for _ in x)))(stacked, *x)

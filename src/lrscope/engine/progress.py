@@ -1,0 +1,134 @@
+"""How a sweep reports on itself: a Rich bar on a terminal, plain lines elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from typing import Protocol
+
+from lrscope.engine.chunk import Tick
+
+
+class Progress(Protocol):
+    """Told of a sweep's beginning, every logged window and every finished unit."""
+
+    def begin(self, runs: int, run_steps: int, done: int) -> None:
+        """A sweep of `runs` runs and `run_steps` steps in all begins; `done` steps are on disk already."""
+
+    def tick(self, tick: Tick) -> None:
+        """A chunk logged a window."""
+
+    def end(self) -> None:
+        """The sweep ended or was stopped."""
+
+
+class Silent:
+    """Reports nothing."""
+
+    def begin(self, runs: int, run_steps: int, done: int) -> None:
+        """Nothing."""
+
+    def tick(self, tick: Tick) -> None:
+        """Nothing."""
+
+    def end(self) -> None:
+        """Nothing."""
+
+
+def span(seconds: float) -> str:
+    """A duration as people say it."""
+    if not math.isfinite(seconds):
+        return "?"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+class _Account:
+    """Keeps count and extrapolates from the speed since this process began."""
+
+    def begin(self, runs: int, run_steps: int, done: int) -> None:
+        self.runs, self.total, self.done, self.begun_at = runs, run_steps, done, done
+        self.started = time.monotonic()
+        self.low = self.high = math.nan
+
+    def add(self, tick: Tick) -> None:
+        self.done += tick.run_steps
+        if not math.isnan(tick.loss_low):
+            self.low, self.high = tick.loss_low, tick.loss_high
+
+    @property
+    def remaining(self) -> float:
+        passed, steps = time.monotonic() - self.started, self.done - self.begun_at
+        return passed / steps * (self.total - self.done) if steps else math.inf
+
+    def losses(self) -> str:
+        return "" if math.isnan(self.low) else f"loss {self.low:.3g} to {self.high:.3g}"
+
+
+class Plain:
+    """A line at every tenth of the way, for logs."""
+
+    def __init__(self) -> None:
+        self.account = _Account()
+        self._next = 0.1
+
+    def begin(self, runs: int, run_steps: int, done: int) -> None:
+        """Say what begins."""
+        self.account.begin(runs, run_steps, done)
+        self._next = done / max(1, run_steps) + 0.1
+        print(f"training {runs} runs, {run_steps - done:,} run-steps to go", file=sys.stderr, flush=True)
+
+    def tick(self, tick: Tick) -> None:
+        """Print a line when another tenth is done."""
+        self.account.add(tick)
+        share = self.account.done / max(1, self.account.total)
+        if share >= self._next:
+            self._next = share + 0.1
+            left = span(self.account.remaining)
+            print(f"{share:4.0%} of run-steps, {self.account.losses()}, {left} left", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Nothing more to say."""
+
+
+class Bar:
+    """A Rich progress bar with runs, loss range and time left."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as RichProgress
+
+        self.account = _Account()
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%  {task.fields[losses]}  {task.fields[left]} left"),
+            console=Console(stderr=True),
+        )
+
+    def begin(self, runs: int, run_steps: int, done: int) -> None:
+        """Show the bar."""
+        self.account.begin(runs, run_steps, done)
+        self._task = self._bar.add_task(f"{runs} runs", total=run_steps, completed=done, losses="", left="?")
+        self._bar.start()
+
+    def tick(self, tick: Tick) -> None:
+        """Move the bar."""
+        self.account.add(tick)
+        self._bar.update(
+            self._task, completed=self.account.done, losses=self.account.losses(), left=span(self.account.remaining)
+        )
+
+    def end(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.stop()
+
+
+def default_progress() -> Progress:
+    """A bar on a terminal, plain lines elsewhere."""
+    return Bar() if sys.stderr.isatty() else Plain()

@@ -1,0 +1,166 @@
+"""A sweep's folder on disk: experiment, plan, finished chunks, checkpoints, the lock. Every file is whole or absent.
+
+    experiment.json            resolved config and hash of what determines the numbers
+    plan.json                  how the runs are cut into chunks
+    chunks/NAME.done.safetensors        finished arrays of a unit of work
+    chunks/NAME.checkpoint.safetensors  where an unfinished one goes on
+    results.zarr               the assembled result
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from lrscope.errors import LrscopeError
+from lrscope.results import EXPERIMENT_FILE, PLAN_FILE, RESULTS_FOLDER, disk_error
+
+DONE = ".done.safetensors"
+CHECKPOINT = ".checkpoint.safetensors"
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that a kill at any moment leaves the old one or the new one."""
+    staging = path.with_name(f"{path.name}.{os.getpid()}.writing")
+    try:
+        with open(staging, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(staging, path)
+    except OSError as error:
+        staging.unlink(missing_ok=True)
+        raise disk_error(error, path.parent) from error
+
+
+def checksum(tensors: Mapping[str, Tensor], meta: str) -> str:
+    """SHA-256 over names, types, shapes and bytes."""
+    sha = hashlib.sha256(meta.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()
+
+
+class Store:
+    """The folder of one sweep."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.chunks = folder / "chunks"
+
+    def create(self) -> None:
+        """Make the folder; refuse what cannot be written or holds something else."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            strangers = [p.name for p in self.folder.iterdir() if p.name not in ("chunks", "lock", "owner.json")]
+            if strangers and not (self.folder / EXPERIMENT_FILE).exists():
+                raise LrscopeError(
+                    f"out: {self.folder} holds other files ({', '.join(sorted(strangers)[:3])}) and no lrscope result: "
+                    "choose an empty or new folder"
+                )
+            self.chunks.mkdir(exist_ok=True)
+            write_whole(self.folder / "owner.json", json.dumps(_owner()).encode())
+        except (FileExistsError, NotADirectoryError):
+            raise LrscopeError(f"out: {self.folder} is not a folder: choose another --out") from None
+        except OSError as error:
+            raise disk_error(error, self.folder) from error
+
+    def lock(self) -> FileLock:
+        """Take the folder for this process; the operating system frees it when the process dies."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / "lock")
+            lock.acquire(timeout=0)
+        except Timeout:
+            owner = self._read_json("owner.json") or {}
+            raise LrscopeError(
+                f"out: {self.folder} is in use by process {owner.get('pid', '?')} on {owner.get('host', '?')}: "
+                "wait for it to end, stop it, or choose another --out"
+            ) from None
+        except OSError as error:
+            raise disk_error(error, self.folder) from error
+        return lock
+
+    # -- the experiment and its plan -------------------------------------------------------------------------------
+
+    def experiment(self) -> dict[str, Any] | None:
+        """What this folder was made for, or None if it is new."""
+        return self._read_json(EXPERIMENT_FILE)
+
+    def plan(self) -> dict[str, Any] | None:
+        """The plan that was chosen, or None."""
+        return self._read_json(PLAN_FILE)
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a JSON file of the folder."""
+        write_whole(self.folder / name, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+
+    def _read_json(self, name: str) -> dict[str, Any] | None:
+        path = self.folder / name
+        if not path.exists():
+            return None
+        try:
+            value = json.loads(path.read_text())
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            value = None
+        if not isinstance(value, dict):
+            raise LrscopeError(f"{path} is damaged: delete the folder {self.folder} and run the command again")
+        return value
+
+    @property
+    def result(self) -> Path:
+        """Where the assembled result lies."""
+        return self.folder / RESULTS_FOLDER
+
+    # -- units of work ---------------------------------------------------------------------------------------------
+
+    def is_done(self, unit: str) -> bool:
+        """Is the unit's result on disk and whole? A damaged file is removed, so that the unit is computed again."""
+        return self.load(unit + DONE) is not None
+
+    def save(self, name: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+        """Save tensors and JSON-ready meta under `name` (unit + DONE or CHECKPOINT) with a checksum."""
+        arrays = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        text = json.dumps(meta, sort_keys=True)
+        data = save(arrays, metadata={"meta": text, "sha256": checksum(arrays, text)})
+        write_whole(self.chunks / name, data)
+
+    def load(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The tensors and meta under `name`; None if absent. A damaged file is named, removed and reported as absent."""
+        path = self.chunks / name
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+            if metadata["sha256"] != checksum(tensors, metadata["meta"]):
+                raise ValueError("checksum")
+            return tensors, json.loads(metadata["meta"])
+        except (SafetensorError, KeyError, ValueError, OSError):
+            import warnings
+
+            warnings.warn(f"{path} is damaged; it is computed again", stacklevel=2)
+            path.unlink(missing_ok=True)
+            return None
+
+    def forget_checkpoint(self, unit: str) -> None:
+        """Remove a unit's checkpoint once its result is on disk."""
+        (self.chunks / (unit + CHECKPOINT)).unlink(missing_ok=True)
+
+
+def _owner() -> dict[str, Any]:
+    return {"pid": os.getpid(), "host": socket.gethostname()}

@@ -1,0 +1,266 @@
+"""sweep: train a task over learning rates and seeds, or continue where an earlier call was stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import xarray as xr
+
+from lrscope import __version__
+from lrscope.config import EngineConfig, SweepConfig, digest
+from lrscope.dynamics.schedules import factors
+from lrscope.engine.assemble import assemble
+from lrscope.engine.choose import choose_plan, default_jobs, memory, predict
+from lrscope.engine.context import Context
+from lrscope.engine.dispatch import run_here, run_processes, single_threaded
+from lrscope.engine.plan import Plan, cut, steps_per_run
+from lrscope.engine.progress import Progress, Silent, default_progress
+from lrscope.engine.store import CHECKPOINT, Store
+from lrscope.errors import LrscopeError
+from lrscope.results import EXPERIMENT_FILE, PLAN_FILE, SCHEMA_VERSION, open_result, save_result
+from lrscope.tasks.task import Task
+
+
+def sweep(
+    task: Task,
+    lrs: tuple[float, ...] | list[float] | None = None,
+    *,
+    config: SweepConfig | None = None,
+    engine: EngineConfig | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: Progress | bool = True,
+    command: str | None = None,
+    **options: Any,
+) -> xr.Dataset:
+    """Train `task` at every learning rate and seed; return the labelled arrays of docs/schema.md.
+
+    Args:
+        task: what is trained.
+        lrs: learning rates in increasing order; `log_grid(low, high, count)` makes them.
+        config: a whole `SweepConfig` instead of `lrs` and `options`.
+        engine: device, processes and plan.
+        out: folder that keeps the sweep: a call with the same task and config continues or opens what is there.
+            None trains into a temporary folder that is removed.
+        progress: show progress on stderr, or an object of your own.
+        command: recorded as the way to repeat the sweep.
+        options: fields of `SweepConfig` (seeds, epochs, finetune_lrs, ...) and `EngineConfig` (device, jobs, ...).
+
+    Raises:
+        LrscopeError: input that cannot be used.
+        Interrupted: stopped by SIGINT or SIGTERM; the same call goes on.
+    """
+    config, engine = _resolve(lrs, config, engine, options)
+    if out is None:
+        with tempfile.TemporaryDirectory(prefix="lrscope-") as folder:
+            return sweep(task, config=config, engine=engine, out=folder, progress=progress, command=command)
+    store = Store(Path(out))
+    with _locked(store):
+        context = Context.build(task, config, engine, store)
+        identity = _identity(task, config)
+        finished = _check_folder(store, identity)
+        if finished:
+            return open_result(store.folder)
+        store.create()
+        _write_experiment(store, task, config, identity, command)
+        jobs = default_jobs(context)
+        plan = _plan(store, context, jobs)
+        _train(context, plan, jobs, progress)
+        result = assemble(context, plan)
+        result.attrs = _attributes(context, plan, identity, command, result)
+        save_result(result, store.folder)
+        return open_result(store.folder)
+
+
+def dry_run(
+    task: Task,
+    *,
+    config: SweepConfig,
+    engine: EngineConfig | None = None,
+) -> dict[str, Any]:
+    """The plan with predicted time and memory; trains only the few steps that it times and writes nothing."""
+    context = Context.build(task, config, engine or EngineConfig(), Store(Path("unused")))
+    jobs = default_jobs(context)
+    plan = choose_plan(context, jobs)
+    runs = config.data_seeds * config.seeds * len(config.lrs)
+    return {
+        "task": task.summary(),
+        "runs": runs,
+        "steps_per_run": steps_per_run(context.phases),
+        "run_steps": runs * steps_per_run(context.phases),
+        "parameters": context.net.size,
+        "groups": list(context.net.groups),
+        "device": str(context.device),
+        "jobs": jobs,
+        "chunks": len(cut(config, plan.chunk)),
+        "plan": plan.to_dict(),
+        "seconds": predict(context, plan, jobs),
+        "bytes": memory(context, plan, jobs),
+    }
+
+
+def _resolve(
+    lrs: tuple[float, ...] | list[float] | None,
+    config: SweepConfig | None,
+    engine: EngineConfig | None,
+    options: dict[str, Any],
+) -> tuple[SweepConfig, EngineConfig]:
+    known = set(SweepConfig.__dataclass_fields__) | set(EngineConfig.__dataclass_fields__)
+    for name in options:
+        if name not in known:
+            from lrscope.errors import nearest
+
+            raise LrscopeError(f"{name}: there is no such option of sweep: {nearest(name, known)}")
+    if config is None:
+        if lrs is None:
+            raise LrscopeError("lrs: no learning rates given: pass log_grid(1e-4, 1, 24) or a list")
+        mine = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if k in SweepConfig.__dataclass_fields__}
+        config = SweepConfig(lrs=tuple(float(x) for x in lrs), **mine)
+    elif lrs is not None:
+        raise LrscopeError("lrs: given beside config, which has its own: pass one of them")
+    if engine is None:
+        engine = EngineConfig(**{k: v for k, v in options.items() if k in EngineConfig.__dataclass_fields__})
+    factors(config.schedule, 1)
+    return config, engine
+
+
+@contextmanager
+def _locked(store: Store) -> Iterator[None]:
+    lock = store.lock()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _identity(task: Task, config: SweepConfig) -> dict[str, Any]:
+    """What determines the numbers; equal identities may share a folder."""
+    return {
+        "task": task.fingerprint(range(config.data_seeds)),
+        "config": config.to_dict(),
+        "hash": digest([task.fingerprint(range(config.data_seeds)), config.to_dict()]),
+    }
+
+
+def _check_folder(store: Store, identity: dict[str, Any]) -> bool:
+    """True if the folder holds the finished result of this very sweep; raises if it holds another one."""
+    there = store.experiment()
+    if there is None:
+        return False
+    if there.get("hash") != identity["hash"]:
+        ours, theirs = json.loads(json.dumps(identity["config"])), there.get("config", {})
+        differing = [k for k in ours if ours[k] != theirs.get(k)] or ["the model or its data"]
+        raise LrscopeError(
+            f"out: {store.folder} holds another sweep (it differs in {', '.join(differing[:4])}): "
+            "choose another --out, or delete that folder"
+        )
+    return store.result.exists()
+
+
+def _write_experiment(
+    store: Store, task: Task, config: SweepConfig, identity: dict[str, Any], command: str | None
+) -> None:
+    if store.experiment() is None:
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        store.write_json(
+            EXPERIMENT_FILE, {**identity, "task_summary": task.summary(), "command": command, "created": created}
+        )
+
+
+def _plan(store: Store, context: Context, jobs: int) -> Plan:
+    saved = store.plan()
+    if saved is not None:
+        return Plan(**saved)
+    plan = choose_plan(context, jobs)
+    store.write_json(PLAN_FILE, plan.to_dict())
+    return plan
+
+
+def _train(context: Context, plan: Plan, jobs: int, progress: Progress | bool) -> None:
+    """Compute every unit that is not on disk yet."""
+    reporter = progress if not isinstance(progress, bool) else default_progress() if progress else Silent()
+    units = [u for u in context.units(plan) if not context.store.is_done(u)]
+    chunks = cut(context.config, plan.chunk)
+    each = steps_per_run(context.phases)
+    todo = set(units)
+    done = sum(len(c.runs) * each for c in chunks if c.name not in todo)
+    for chunk in chunks:
+        saved = context.store.load(chunk.name + CHECKPOINT) if chunk.name in todo else None
+        if saved is not None:
+            cursor = saved[1]["cursor"]
+            steps = sum(p.steps for p in context.phases[: cursor["phase"]]) + cursor["step"]
+            done += steps * len(chunk.runs)
+    total = sum(len(c.runs) for c in chunks)
+    if not units:
+        return
+    reporter.begin(total, total * each, done)
+
+    def work(unit: str, tick: Any, stopping: Any) -> None:
+        context.run_unit(plan, unit, tick, stopping)
+
+    def finished(unit: str) -> None:
+        del unit
+
+    try:
+        with single_threaded(context.device):
+            if jobs == 1 or len(units) == 1:
+                run_here(units, work, reporter.tick, finished)
+            else:
+                run_processes(units, work, reporter.tick, finished, jobs)
+    finally:
+        reporter.end()
+
+
+def _attributes(
+    context: Context, plan: Plan, identity: dict[str, Any], command: str | None, result: xr.Dataset
+) -> dict[str, Any]:
+    import numpy
+
+    experiment = context.store.experiment() or {}
+    summary = context.task.summary()
+    versions = {
+        "lrscope": __version__,
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "xarray": xr.__version__,
+        "python": platform.python_version(),
+    }
+    space = context.config.space
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "title": f"{summary['name']}, space {space}",
+        "task": json.dumps(summary),
+        "config": json.dumps(context.config.to_dict()),
+        "config_hash": identity["hash"],
+        "plan": json.dumps({**plan.to_dict(), "threads": 1}),
+        "space": space,
+        "scale_invariant": int(context.net.scale_invariant),
+        "device": str(context.device),
+        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
+        "versions": json.dumps(versions),
+        "code_hash": code_hash(),
+        "created": experiment.get("created", ""),
+        "seconds": float(result["seconds"].sum()),
+        "command": command or experiment.get("command") or "lrscope.sweep(task, config=SweepConfig(...))",
+    }
+
+
+def code_hash() -> str:
+    """A hash of the package's own source."""
+    root = Path(__file__).parent.parent
+    sha = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        sha.update(path.relative_to(root).as_posix().encode())
+        sha.update(path.read_bytes())
+    return sha.hexdigest()[:16]
+
+

@@ -1,0 +1,73 @@
+"""What the map says, as plain values: labels, borders with intervals, a recommendation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+REGIMES = ("1", "2", "2A", "2B", "3", "?")
+BORDERS = ("1|2", "2A|2B", "2|3")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Border:
+    """Where one regime ends and the next begins, on the axis of learning rates.
+
+    `lr` is the point estimate (geometric middle of a grid cell), `low` and `high` bound it and are never closer than
+    one grid cell. A border that cannot be told has `lr = low = high = None`; `reason` then says why and what to do.
+    Otherwise `reason` says how the interval was made (bootstrap over seeds, or the seeds' range).
+    """
+
+    between: str
+    lr: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """The regime of one learning rate, over all seeds; `votes` counts the single runs' labels."""
+
+    lr: float
+    regime: str
+    flags: tuple[str, ...] = ()
+    votes: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommendation:
+    """Learning rates to start from; None where nothing can be recommended, `reason` says why."""
+
+    low: float | None
+    high: float | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegimeMap:
+    """All that `regimes` found in a result. `str()` is the table that the command line prints."""
+
+    labels: tuple[Label, ...]
+    borders: dict[str, Border]
+    recommended: Recommendation
+    seeds: int
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: `borders`, `labels`, `recommended`, `seeds`, `notes` (null where something cannot be told)."""
+        return {
+            "borders": {
+                name: {"lr": b.lr, "low": b.low, "high": b.high, "reason": b.reason} for name, b in self.borders.items()
+            },
+            "labels": [
+                {"lr": x.lr, "regime": x.regime, "flags": list(x.flags), "votes": dict(x.votes)} for x in self.labels
+            ],
+            "recommended": {
+                "low": self.recommended.low,
+                "high": self.recommended.high,
+                "reason": self.recommended.reason,
+            },
+            "seeds": self.seeds,
+            "notes": list(self.notes),
+        }

@@ -1,0 +1,243 @@
+"""The results' contract in executable form: schema, validation, saving and opening (docs/schema.md)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from lrscope.errors import LrscopeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCHEMA_VERSION = 1
+RESULTS_FOLDER = "results.zarr"
+PLAN_FILE = "plan.json"
+EXPERIMENT_FILE = "experiment.json"
+
+STATUS = {0: "finished", 1: "non-finite", 2: "stopped", 3: "failed"}
+STATUS_REMEDY = {
+    "finished": "nothing to do",
+    "non-finite": "the loss or a gradient overflowed: use a smaller learning rate, or train on the sphere",
+    "stopped": "the run did not reach its end (its pre-training failed, or a user stopped it): see its status before",
+    "failed": "the program failed in this run: run the same command again",
+}
+
+RUN = ("lr", "data_seed", "seed")
+FINETUNE = ("lr", "finetune_lr", "data_seed", "seed")
+AVERAGE = ("lr", "n_average", "data_seed", "seed")
+DIMENSIONS = (
+    "lr",
+    "data_seed",
+    "seed",
+    "epoch",
+    "group",
+    "finetune_lr",
+    "finetune_epoch",
+    "n_average",
+    "random_point",
+    "feature",
+)
+INCREASING = ("lr", "epoch", "finetune_lr", "finetune_epoch", "n_average")
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One row of the schema: named dimensions, unit, meaning; `when` says which tasks have it."""
+
+    dims: tuple[str, ...]
+    unit: str
+    meaning: str
+    when: str = "always"  # always | classification | invariant | probes
+
+
+_TRAJECTORY: dict[str, tuple[str, str, str]] = {
+    "train_loss": ("nat", "mean mini-batch loss over the window, training pass", "always"),
+    "train_accuracy": ("1", "mean mini-batch accuracy over the window, training pass", "classification"),
+    "test_loss": ("nat", "test loss at the window's end", "always"),
+    "test_accuracy": ("1", "test accuracy at the window's end", "classification"),
+    "grad_norm": ("1/weight", "mean norm of the stochastic gradient over the window, training pass", "always"),
+    "effective_grad_norm": ("1", "mean gradient norm times total weight norm (sharpness)", "invariant"),
+}
+_GROUPS: dict[str, tuple[str, str, str]] = {
+    "group_norm": ("weight", "norm of the group's weights at the window's end", "always"),
+    "group_elr": ("1", "lr / (group norm)^2 at the window's end", "invariant"),
+    "group_effective_grad_norm": ("1", "mean gradient norm times weight norm of the group", "invariant"),
+    "group_ess": ("1", "mean effective step size of the group", "invariant"),
+}
+_FIXED: dict[str, tuple[str, str, str]] = {
+    "fixed_train_loss": ("nat", "training loss of a separate pass at the final weights, train mode", "always"),
+    "fixed_train_accuracy": ("1", "training accuracy of the separate pass", "classification"),
+    "fixed_grad_norm": ("1/weight", "mean stochastic gradient norm of the separate pass", "always"),
+    "fixed_effective_grad_norm": ("1", "the same times the total weight norm", "invariant"),
+}
+_AVERAGE: dict[str, tuple[str, str, str]] = {
+    "train_loss": ("nat", "training loss of the averaged weights", "always"),
+    "train_accuracy": ("1", "training accuracy of the averaged weights", "classification"),
+    "test_loss": ("nat", "test loss of the averaged weights", "always"),
+    "test_accuracy": ("1", "test accuracy of the averaged weights", "classification"),
+}
+
+
+def _table() -> dict[str, Variable]:
+    table = {
+        "status": Variable(RUN, "-", "what the program did with the run: " + str(STATUS)),
+        "nonfinite_step": Variable(RUN, "step", "first pre-training step that was not finite, -1 if none"),
+        "seconds": Variable(RUN, "s", "wall time of the run's chunk divided by the runs in it"),
+        "elr": Variable((*RUN, "epoch"), "1", "total effective learning rate at the window's end", "invariant"),
+        "feature_accuracy": Variable((*RUN, "feature"), "1", "accuracy on each probe set", "probes"),
+        "finetune_status": Variable(FINETUNE, "-", "status of the fine-tuning run"),
+        "finetune_feature_accuracy": Variable((*FINETUNE, "feature"), "1", "probe accuracy, fine-tuned", "probes"),
+        "average_feature_accuracy": Variable((*AVERAGE, "feature"), "1", "probe accuracy, averaged", "probes"),
+        "random_train_loss": Variable(("data_seed", "random_point"), "nat", "training loss at random points"),
+        "random_train_accuracy": Variable(
+            ("data_seed", "random_point"), "1", "training accuracy at random points", "classification"
+        ),
+    }
+    for name, (unit, meaning, when) in _TRAJECTORY.items():
+        table[name] = Variable((*RUN, "epoch"), unit, meaning, when)
+        table["finetune_" + name] = Variable((*FINETUNE, "finetune_epoch"), unit, meaning + ", fine-tuning", when)
+    for name, (unit, meaning, when) in _GROUPS.items():
+        table[name] = Variable((*RUN, "epoch", "group"), unit, meaning, when)
+    for name, (unit, meaning, when) in _FIXED.items():
+        table[name] = Variable(RUN, unit, meaning, when)
+        table["finetune_" + name] = Variable(FINETUNE, unit, meaning + ", fine-tuning", when)
+    for name, (unit, meaning, when) in _AVERAGE.items():
+        table["average_" + name] = Variable(AVERAGE, unit, meaning, when)
+    return table
+
+
+VARIABLES: Mapping[str, Variable] = _table()
+
+ATTRIBUTES = (
+    "schema_version",
+    "title",
+    "task",
+    "config",
+    "config_hash",
+    "plan",
+    "space",
+    "scale_invariant",
+    "device",
+    "machine",
+    "versions",
+    "code_hash",
+    "created",
+    "seconds",
+    "command",
+)
+
+
+def expected_variables(result: xr.Dataset) -> set[str]:
+    """Names of the variables that a result with these dimensions and attributes must hold."""
+    traits = {"always"}
+    if json.loads(result.attrs["task"])["kind"] == "classification":
+        traits.add("classification")
+    if int(result.attrs["scale_invariant"]):
+        traits.add("invariant")
+    if "feature" in result.dims:
+        traits.add("probes")
+    return {
+        name
+        for name, variable in VARIABLES.items()
+        if variable.when in traits
+        and not (name.startswith("finetune_") and "finetune_lr" not in result.dims)
+        and not (name.startswith("average_") and "n_average" not in result.dims)
+    }
+
+
+def validate(result: xr.Dataset) -> None:
+    """Raise `LrscopeError` for the first rule of docs/schema.md that the result breaks."""
+    version = result.attrs.get("schema_version")
+    if version is None:
+        raise LrscopeError("attribute 'schema_version' is missing: this is not a result of lrscope sweep or map")
+    if int(version) > SCHEMA_VERSION:
+        raise LrscopeError(
+            f"schema_version {version} is newer than the {SCHEMA_VERSION} this lrscope reads: "
+            "update lrscope (pip install --upgrade lrscope)"
+        )
+    for name in ATTRIBUTES:
+        if name not in result.attrs:
+            raise LrscopeError(f"attribute {name!r} is missing from the result: run the sweep again")
+    for dim in result.dims:
+        if dim not in DIMENSIONS:
+            raise LrscopeError(f"dimension {dim!r} is not in the schema: use one of {', '.join(DIMENSIONS)}")
+        if dim not in result.coords:
+            raise LrscopeError(f"dimension {dim!r} has no coordinate: give it one")
+    for dim in INCREASING:
+        if dim in result.coords and not bool(np.all(np.diff(result[dim].values) > 0)):
+            raise LrscopeError(f"coordinate {dim!r} is not increasing: sort it")
+    expected = expected_variables(result)
+    for name in sorted(expected - set(map(str, result.data_vars))):
+        raise LrscopeError(f"variable {name!r} is missing from the result: run the sweep again")
+    for name in map(str, result.data_vars):
+        if name not in VARIABLES:
+            raise LrscopeError(f"variable {name!r} is not in the schema: remove or rename it")
+        if result[name].dims != VARIABLES[name].dims:
+            raise LrscopeError(
+                f"variable {name!r} has dimensions {result[name].dims}, the schema says {VARIABLES[name].dims}: "
+                "transpose it"
+            )
+
+
+def save_result(result: xr.Dataset, folder: Path) -> Path:
+    """Validate, then write `folder/results.zarr` so that it is either whole or absent."""
+    validate(result)
+    target = folder / RESULTS_FOLDER
+    staging = folder / (RESULTS_FOLDER + ".writing")
+    if staging.exists():
+        shutil.rmtree(staging)
+    try:
+        result.to_zarr(staging, mode="w", consolidated=False)
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(staging, target)
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    return target
+
+
+def disk_error(error: OSError, folder: Path) -> LrscopeError:
+    """Turn an operating system's refusal into a sentence that says what to do."""
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return LrscopeError(
+            f"no space left on the device that holds {folder}: everything finished is kept; "
+            "make room and run the same command again"
+        )
+    return LrscopeError(f"cannot write to {folder} ({error.strerror}): choose another --out or change its permissions")
+
+
+def open_result(path: str | os.PathLike[str]) -> xr.Dataset:
+    """Open a result folder (or its `results.zarr`), validated, as an in-memory Dataset. Runs no code from it."""
+    folder = Path(path)
+    if folder.name == RESULTS_FOLDER:
+        folder = folder.parent
+    if not folder.exists():
+        raise LrscopeError(f"result folder {folder} does not exist: create it with lrscope map --out {folder}")
+    zarr = folder / RESULTS_FOLDER
+    if not zarr.exists():
+        if (folder / PLAN_FILE).exists() or (folder / EXPERIMENT_FILE).exists():
+            done = len(list((folder / "chunks").glob("*.done.safetensors")))
+            raise LrscopeError(
+                f"result folder {folder} is half written ({done} chunks finished): "
+                "run the same lrscope map command again, it continues where it stopped"
+            )
+        raise LrscopeError(f"{folder} is no result folder of lrscope: name one made by lrscope map --out")
+    try:
+        result = xr.open_zarr(zarr, consolidated=False).load()
+    except Exception as error:  # zarr raises many types for a damaged store; all mean the same to the user
+        raise LrscopeError(
+            f"result {zarr} cannot be read ({type(error).__name__}: {error}): "
+            "delete results.zarr and run the same lrscope map command again"
+        ) from error
+    validate(result)
+    return result

@@ -1,0 +1,26 @@
+"""What a data set is once loaded: arrays in memory.
+
+Shapes: N examples, C channels, H x W pixels, F features (ticks), M examples of a probe set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DataSet:
+    """In-memory arrays of one data set, on the CPU; inputs are float32 and already normalised."""
+
+    name: str
+    train_x: Tensor  # [N, C, H, W]; ticks [N, 2 F]
+    train_y: Tensor  # [N] int64
+    test_x: Tensor  # [N, C, H, W]; ticks [N, 2 F]
+    test_y: Tensor  # [N] int64
+    classes: int  # 2 for ticks
+    loss: str  # "cross_entropy", or "binary_cross_entropy" (ticks: one logit)
+    probes_x: Tensor | None = None  # [F, M, 2 F]: ticks' single-feature test sets
+    probes_y: Tensor | None = None  # [F, M] int64
+    clean_train_y: Tensor | None = None  # [N] int64: labels before label noise, where noise was asked for

@@ -1,0 +1,47 @@
+"""Digits: 1,797 handwritten digits of 8 x 8 pixels that come with scikit-learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from lrscope.tasks.data.dataset import DataSet
+from lrscope.tasks.data.draw import checked_size
+from lrscope.tasks.data.family import Request, Spec
+from lrscope.tasks.data.images import normalised
+from lrscope.tasks.streams import generator
+
+WHITE = 16.0  # a pixel counts the inked ones of a 4 x 4 block (sklearn.datasets.load_digits)
+
+
+class Digits:
+    """No official split: a permutation by `data_seed` gives the training images; the rest are for testing."""
+
+    def available(self, root: Path) -> bool:
+        return True
+
+    def fetch(self, spec: Spec, root: Path) -> str:
+        return f"{spec.name} comes with scikit-learn: nothing to fetch"
+
+    def load(self, spec: Spec, request: Request) -> DataSet:
+        from sklearn.datasets import load_digits
+
+        data, target = load_digits(return_X_y=True)
+        pixels = torch.from_numpy(data).view(-1, *spec.shape)
+        labels = torch.from_numpy(target).to(torch.int64)
+        count = len(labels)
+        train = checked_size("train_size", request.train_size, spec.train, count - 1, spec.name)
+        test = checked_size("test_size", request.test_size, count - train, count - train, spec.name)
+        order = torch.randperm(count, generator=generator("digits split", request.data_seed))
+        # From the two ends: at one test_size the test images are the same for every train_size.
+        train_index, test_index = order[:train].sort().values, order[count - test :].sort().values
+        return DataSet(
+            name=spec.name,
+            train_x=normalised(pixels[train_index], WHITE, spec),
+            train_y=labels[train_index],
+            test_x=normalised(pixels[test_index], WHITE, spec),
+            test_y=labels[test_index],
+            classes=spec.classes,
+            loss="cross_entropy",
+        )

@@ -1,0 +1,92 @@
+"""What the rest of lrscope asks of data sets: load one, fetch one, list all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lrscope.errors import LrscopeError
+from lrscope.tasks.data.dataset import DataSet
+from lrscope.tasks.data.draw import redraw_labels
+from lrscope.tasks.data.family import Request
+from lrscope.tasks.data.files import default_root
+from lrscope.tasks.data.images import check_pool, pooled
+from lrscope.tasks.data.table import ROWS, spec
+from lrscope.tasks.streams import generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A line of the listing of data sets."""
+
+    name: str
+    description: str
+    classes: int
+    shape: tuple[int, ...]  # of one input: (C, H, W), or (32,) for ticks
+    train: int
+    test: int
+    available: bool  # on this machine, now
+    obtain: str
+
+
+def load(
+    name: str,
+    *,
+    data_seed: int = 0,
+    train_size: int | None = None,
+    test_size: int | None = None,
+    label_noise: float = 0.0,
+    pool: int = 1,
+    root: str | Path | None = None,
+) -> DataSet:
+    """Data set `name` in memory; never downloads.
+
+    data_seed: draws the training subset and the label noise; for digits the split, for ticks everything.
+    train_size, test_size: examples drawn without replacement; None takes the whole split (digits: 1024 and the rest;
+        ticks: 512 and 2000, feature_learning App. A). Digits and ticks excepted, all data seeds share the test subset.
+    label_noise: share of the training labels, in [0, 1), redrawn uniformly over the classes (three_regimes uses 0.2).
+    pool: side of the squares over which images are averaged; 2 makes 14 x 14 of 28 x 28.
+    root: folder of downloaded files in torchvision's layout; None is `$LRSCOPE_DATA` or `~/.cache/lrscope/data`.
+    """
+    chosen = spec(name)
+    if not 0 <= label_noise < 1:
+        raise LrscopeError(
+            f"label_noise={label_noise!r} is no share of labels; choose a number from 0 up to, but not including, 1"
+        )
+    check_pool(chosen, pool)
+    request = Request(data_seed=data_seed, train_size=train_size, test_size=test_size, root=folder(root))
+    data = chosen.family.load(chosen, request)
+    data = replace(data, train_x=pooled(data.train_x, pool), test_x=pooled(data.test_x, pool))
+    if label_noise == 0:
+        return data
+    noisy = redraw_labels(data.train_y, label_noise, data.classes, generator("label noise", data_seed))
+    return replace(data, train_y=noisy, clean_train_y=data.train_y)
+
+
+def fetch(name: str, root: str | Path | None = None) -> str:
+    """Download data set `name` into `root` unless it is there; a sentence saying where it is."""
+    chosen = spec(name)
+    return chosen.family.fetch(chosen, folder(root))
+
+
+def describe(root: str | Path | None = None) -> list[Row]:
+    """All data sets, in the table's order."""
+    where = folder(root)
+    return [
+        Row(
+            name=row.name,
+            description=row.description,
+            classes=row.classes,
+            shape=row.shape,
+            train=row.train,
+            test=row.test,
+            available=row.family.available(where),
+            obtain=row.obtain,
+        )
+        for row in ROWS
+    ]
+
+
+def folder(root: str | Path | None) -> Path:
+    """The folder of downloaded files that `root` stands for."""
+    return default_root() if root is None else Path(root).expanduser()

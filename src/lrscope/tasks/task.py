@@ -1,0 +1,266 @@
+"""Task: what is trained. Data, model factory, loss - nothing of engines or papers."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import inspect
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from lrscope.errors import LrscopeError
+from lrscope.tasks.data.dataset import DataSet
+from lrscope.tasks.losses import CLASSIFICATION, Loss, named_loss
+
+Examples = tuple[Tensor, Tensor] | Dataset[Any] | DataLoader[Any]
+
+
+class Task:
+    """What is trained: a model factory, training and test examples, a loss.
+
+    Args:
+        model: a function without arguments that returns a freshly initialised `nn.Module`; or a module, whose layers
+            are then initialised anew for every seed by their `reset_parameters`.
+        train: pair of tensors (x [N, ...], y [N, ...]), a map-style `Dataset` of such pairs, or a `DataLoader` over one.
+        test: the same for held-out examples.
+        loss: `cross_entropy` (class numbers), `binary_cross_entropy` (one logit), `mse`, or a function of
+            (outputs [B, ...], targets [B, ...]) that returns one loss per example [B].
+        classification: does accuracy make sense? Known for the named losses; must be given for a function.
+        name: a short name for tables and the report.
+
+    Raises:
+        LrscopeError: data with NaN, sizes that do not match, outputs that do not fit the labels, dropout and the like.
+    """
+
+    def __init__(
+        self,
+        model: Callable[[], nn.Module] | nn.Module,
+        train: Examples,
+        test: Examples,
+        loss: str | Loss = "cross_entropy",
+        *,
+        classification: bool | None = None,
+        name: str | None = None,
+    ) -> None:
+        if isinstance(loss, str):
+            self.loss: Loss = named_loss(loss)
+            self.loss_name = loss
+        else:
+            if classification is None:
+                raise LrscopeError(
+                    "classification: not given, and the loss is a function: pass True (accuracy is measured) or False"
+                )
+            self.loss = loss
+            self.loss_name = getattr(loss, "__qualname__", type(loss).__qualname__)
+        self.classification = self.loss_name in CLASSIFICATION if classification is None else classification
+        self.factory = _factory(model)
+        self.name = name or (type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", "task"))
+        train_x, train_y = as_tensors("train", train)
+        test_x, test_y = as_tensors("test", test)
+        classes = int(max(train_y.max(), test_y.max())) + 1 if self.classification else 0
+        fixed = DataSet(
+            name=self.name,
+            train_x=train_x,
+            train_y=train_y,
+            test_x=test_x,
+            test_y=test_y,
+            classes=classes,
+            loss=self.loss_name,
+        )
+        self._data: Callable[[int], DataSet] = lambda data_seed: fixed
+        self.varies_with_data_seed = False
+        check_data(fixed)
+        self._check_outputs(fixed)
+
+    @classmethod
+    def from_data(cls, name: str, factory: Callable[[], nn.Module], data: Callable[[int], DataSet]) -> Task:
+        """A task whose examples depend on a data seed: `data(data_seed)` returns them."""
+        first = data(0)
+        task = cls.__new__(cls)
+        task.loss = named_loss(first.loss)
+        task.loss_name = first.loss
+        task.classification = first.loss in CLASSIFICATION
+        task.factory = factory
+        task.name = name
+        cache = {0: first}
+
+        def lookup(data_seed: int) -> DataSet:
+            if data_seed not in cache:
+                cache[data_seed] = data(data_seed)
+            return cache[data_seed]
+
+        task._data = lookup
+        task.varies_with_data_seed = True
+        check_data(first)
+        task._check_outputs(first)
+        return task
+
+    def data(self, data_seed: int) -> DataSet:
+        """The examples for a data seed, on the CPU."""
+        return self._data(data_seed)
+
+    def new_model(self, seed: int) -> nn.Module:
+        """A model whose initialisation depends on `seed` alone; the global random state is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = self.factory()
+        if not isinstance(model, nn.Module):
+            raise LrscopeError(f"model: the factory returned {type(model).__name__}: return an nn.Module")
+        return model
+
+    def fingerprint(self, data_seeds: Iterable[int]) -> str:
+        """A hash of the data, the initial weights and the loss: two tasks that share it train alike."""
+        sha = hashlib.sha256(self.loss_name.encode())
+        for data_seed in data_seeds:
+            data = self.data(data_seed)
+            for tensor in (data.train_x, data.train_y, data.test_x, data.test_y, data.probes_x):
+                if tensor is not None:
+                    sha.update(str(tuple(tensor.shape)).encode())
+                    sha.update(tensor.contiguous().numpy().tobytes())
+        model = self.new_model(0)
+        sha.update(repr(model).encode())
+        for name, value in model.state_dict().items():
+            sha.update(name.encode())
+            sha.update(value.detach().cpu().contiguous().to(torch.float64).numpy().tobytes())
+        return sha.hexdigest()[:16]
+
+    def summary(self) -> dict[str, Any]:
+        """JSON-ready description: name, kind, classes, shapes, sizes."""
+        data = self.data(0)
+        return {
+            "name": self.name,
+            "kind": "classification" if self.classification else "regression",
+            "loss": self.loss_name,
+            "classes": data.classes,
+            "input_shape": list(data.train_x.shape[1:]),
+            "train_size": len(data.train_x),
+            "test_size": len(data.test_x),
+            "probes": 0 if data.probes_x is None else len(data.probes_x),
+        }
+
+    def _check_outputs(self, data: DataSet) -> None:
+        model = self.new_model(0).eval()
+        n = min(4, len(data.train_x))
+        x, y = data.train_x[:n], data.train_y[:n]
+        try:
+            with torch.no_grad():
+                output = model(x)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise LrscopeError(
+                f"model: it cannot take a batch of shape {tuple(x.shape)} ({error}): change the model or the data"
+            ) from error
+        if not isinstance(output, Tensor):
+            raise LrscopeError(f"model: it returns {type(output).__name__}: return one tensor of outputs")
+        shape = tuple(output.shape)
+        if self.loss_name == "cross_entropy" and (len(shape) != 2 or shape[1] < data.classes):
+            raise LrscopeError(
+                f"model: its output has shape {shape} for a batch of {n}, but the labels go up to {data.classes - 1}: "
+                f"return logits of shape (batch, {data.classes})"
+            )
+        if self.loss_name == "binary_cross_entropy" and (output.numel() != n or data.classes > 2):
+            raise LrscopeError(
+                f"model: its output has shape {shape} and the labels go up to {data.classes - 1}: binary cross-entropy "
+                "needs one logit per example and labels 0 and 1"
+            )
+        if self.loss_name == "mse" and output.numel() != y.numel():
+            raise LrscopeError(
+                f"model: its output has shape {shape}, the targets {tuple(y.shape)}: return one output per target"
+            )
+        losses = self.loss(output, y)
+        if losses.shape != (n,):
+            raise LrscopeError(
+                f"loss: it returned shape {tuple(losses.shape)} for a batch of {n}: return one loss per example "
+                "(reduction='none')"
+            )
+
+
+def as_tensors(field: str, examples: Any) -> tuple[Tensor, Tensor]:
+    """Read tensors, a `Dataset` or a `DataLoader` into memory, in the order of its index."""
+    if isinstance(examples, (tuple, list)) and len(examples) == 2 and isinstance(examples[0], Tensor):
+        x, y = examples
+    elif isinstance(examples, DataLoader):
+        if not hasattr(examples.dataset, "__len__"):
+            raise LrscopeError(f"{field}: a DataLoader over a stream has no order to repeat: pass a map-style Dataset")
+        return as_tensors(field, examples.dataset)
+    elif hasattr(examples, "__getitem__") and hasattr(examples, "__len__"):
+        if len(examples) == 0:
+            raise LrscopeError(f"{field}: the data set is empty: pass at least one batch of examples")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            pairs = [examples[i] for i in range(len(examples))]
+            again = examples[0]
+        x = torch.stack([torch.as_tensor(pair[0]) for pair in pairs])
+        y = torch.stack([torch.as_tensor(pair[1]) for pair in pairs])
+        if not torch.equal(x[0], torch.as_tensor(again[0])):
+            warnings.warn(
+                f"{field}: the data set's transform is random; lrscope reads every example once and trains on that copy. "
+                "Remove random transforms, or use augment=True for crops and flips",
+                stacklevel=3,
+            )
+    else:
+        raise LrscopeError(
+            f"{field}: {type(examples).__name__} is not readable: pass (inputs, labels) as tensors, a Dataset or a DataLoader"
+        )
+    if len(x) != len(y):
+        raise LrscopeError(f"{field}: {len(x)} inputs but {len(y)} labels: pass as many of one as of the other")
+    return x.detach(), y.detach()
+
+
+def check_data(data: DataSet) -> None:
+    """Refuse data that would poison every run: NaN or infinite values, negative labels, no examples."""
+    for field, tensor in (
+        ("train inputs", data.train_x),
+        ("train labels", data.train_y),
+        ("test inputs", data.test_x),
+        ("test labels", data.test_y),
+    ):
+        if len(tensor) == 0:
+            raise LrscopeError(f"data: the {field} are empty: pass at least one example")
+        if tensor.is_floating_point():
+            bad = ~torch.isfinite(tensor).reshape(len(tensor), -1).all(1)
+            if bool(bad.any()):
+                first = int(bad.nonzero()[0])
+                raise LrscopeError(
+                    f"data: {int(bad.sum())} of the {field} hold NaN or infinity (the first is number {first}): "
+                    "remove or repair them"
+                )
+        elif data.classes and int(tensor.min()) < 0 and "labels" in field:
+            raise LrscopeError(f"data: the {field} hold {int(tensor.min())}: number the classes from 0")
+
+
+def _factory(model: Callable[[], nn.Module] | nn.Module) -> Callable[[], nn.Module]:
+    if not isinstance(model, nn.Module):
+        if not callable(model):
+            raise LrscopeError(f"model: {type(model).__name__} is no model: pass an nn.Module or a function that returns one")
+        if inspect.isclass(model) and any(
+            p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+            for p in inspect.signature(model).parameters.values()
+        ):
+            raise LrscopeError(f"model: {model.__name__} needs arguments: pass lambda: {model.__name__}(...)")
+        return model
+    stuck = [
+        name or type(module).__name__
+        for name, module in model.named_modules()
+        if module._parameters and any(p is not None for p in module._parameters.values())
+        if not hasattr(module, "reset_parameters")
+    ]
+    if stuck:
+        raise LrscopeError(
+            f"model: {', '.join(stuck)} cannot be initialised anew for each seed (no reset_parameters): "
+            "pass a function that returns a new model"
+        )
+
+    def fresh() -> nn.Module:
+        new = copy.deepcopy(model)
+        for module in new.modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+        return new
+
+    return fresh
