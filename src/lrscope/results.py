@@ -96,9 +96,9 @@ def _table() -> dict[str, Variable]:
         "finetune_status": Variable(FINETUNE, "-", "status of the fine-tuning run"),
         "finetune_feature_accuracy": Variable((*FINETUNE, "feature"), "1", "probe accuracy, fine-tuned", "probes"),
         "average_feature_accuracy": Variable((*AVERAGE, "feature"), "1", "probe accuracy, averaged", "probes"),
-        "random_train_loss": Variable(("data_seed", "random_point"), "nat", "training loss at random points"),
+        "random_train_loss": Variable(("data_seed", "seed", "random_point"), "nat", "training loss at random points"),
         "random_train_accuracy": Variable(
-            ("data_seed", "random_point"), "1", "training accuracy at random points", "classification"
+            ("data_seed", "seed", "random_point"), "1", "training accuracy at random points", "classification"
         ),
     }
     for name, (unit, meaning, when) in _TRAJECTORY.items():

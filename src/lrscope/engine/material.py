@@ -18,7 +18,7 @@ from lrscope.errors import LrscopeError
 from lrscope.tasks.streams import generator, stream_seed
 from lrscope.tasks.task import Task
 
-POPULATION_EXAMPLES = 2048  # ours: population statistics to about 2%, whatever the data set's size
+POPULATION_EXAMPLES = 1024  # ours: population statistics to about 3%, whatever the data set's size
 
 
 class Material:
@@ -93,21 +93,28 @@ class Material:
         return program.fixed_pass(weights_RP, frozen, self._batches_x, self._batches_y)
 
     def random_points(self, program: Program) -> dict[str, Tensor]:
-        """Training loss and accuracy [K] at random points of the space: uniform on the sphere, else fresh inits."""
+        """Training loss and accuracy [seeds, K] at K random points of the space for every training seed.
+
+        For an SI net: uniform directions, with the readout that the seed's runs have. Otherwise fresh initialisations.
+        """
         count = self.config.random_points
-        seeds = [stream_seed("random", self.data_seed, i) for i in range(count)]
         losses, accuracies = [], []
-        group = 1 if program.path == "single" else count
-        for start in range(0, count, group):
-            weights, frozen = self.initial_weights(seeds[start : start + group])
-            if self.config.invariant:
-                draws = [
-                    torch.randn(self.net.size, generator=generator("random-point", self.data_seed, start + i))
-                    for i in range(len(weights))
-                ]
-                direction = torch.stack(draws).to(self.device, self.dtype)
+        for seed in range(self.config.seeds):
+            names = [("init", self.data_seed, seed)] * count
+            if not self.net.scale_invariant:
+                names = [("random-init", self.data_seed, seed * count + i) for i in range(count)]
+            weights, frozen = self.initial_weights([stream_seed(*name) for name in names])
+            if self.net.scale_invariant:
+                stream = generator("random-point", self.data_seed, seed)
+                direction = torch.randn(count, self.net.size, generator=stream).to(self.device, self.dtype)
                 weights = direction * (weights.norm(dim=1) / direction.norm(dim=1))[:, None]
-            loss, accuracy = program.train_mode_metrics(weights, frozen, self._batches_x, self._batches_y)
-            losses.append(loss)
-            accuracies.append(accuracy)
-        return {"loss": torch.cat(losses), "accuracy": torch.cat(accuracies)}
+            group = 1 if program.path == "single" else count
+            for start in range(0, count, group):
+                part = slice(start, start + group)
+                loss, accuracy = program.train_mode_metrics(
+                    weights[part], {name: f[part] for name, f in frozen.items()}, self._batches_x, self._batches_y
+                )
+                losses.append(loss)
+                accuracies.append(accuracy)
+        shape = (self.config.seeds, count)
+        return {"loss": torch.cat(losses).view(shape), "accuracy": torch.cat(accuracies).view(shape)}

@@ -104,8 +104,15 @@ class Store:
         """The plan that was chosen, or None."""
         return self._read_json(PLAN_FILE)
 
-    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        """Write a JSON file of the folder."""
+    def write_experiment(self, value: Mapping[str, Any]) -> None:
+        """Keep what this folder is for."""
+        self._write_json(EXPERIMENT_FILE, value)
+
+    def write_plan(self, value: Mapping[str, Any]) -> None:
+        """Keep the plan; it is followed from now on."""
+        self._write_json(PLAN_FILE, value)
+
+    def _write_json(self, name: str, value: Mapping[str, Any]) -> None:
         write_whole(self.folder / name, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
 
     def _read_json(self, name: str) -> dict[str, Any] | None:
@@ -133,7 +140,7 @@ class Store:
 
     def save(self, name: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
         """Save tensors and JSON-ready meta under `name` (unit + DONE or CHECKPOINT) with a checksum."""
-        arrays = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        arrays = {key: value.detach().cpu().clone() for key, value in tensors.items()}  # tensors may share memory
         text = json.dumps(meta, sort_keys=True)
         data = save(arrays, metadata={"meta": text, "sha256": checksum(arrays, text)})
         write_whole(self.chunks / name, data)

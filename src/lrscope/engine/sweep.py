@@ -27,7 +27,7 @@ from lrscope.engine.plan import Plan, cut, steps_per_run
 from lrscope.engine.progress import Progress, Silent, default_progress
 from lrscope.engine.store import CHECKPOINT, Store
 from lrscope.errors import LrscopeError
-from lrscope.results import EXPERIMENT_FILE, PLAN_FILE, SCHEMA_VERSION, open_result, save_result
+from lrscope.results import SCHEMA_VERSION, open_result, save_result
 from lrscope.tasks.task import Task
 
 
@@ -171,9 +171,7 @@ def _write_experiment(
 ) -> None:
     if store.experiment() is None:
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        store.write_json(
-            EXPERIMENT_FILE, {**identity, "task_summary": task.summary(), "command": command, "created": created}
-        )
+        store.write_experiment({**identity, "task_summary": task.summary(), "command": command, "created": created})
 
 
 def _plan(store: Store, context: Context, jobs: int) -> Plan:
@@ -181,7 +179,7 @@ def _plan(store: Store, context: Context, jobs: int) -> Plan:
     if saved is not None:
         return Plan(**saved)
     plan = choose_plan(context, jobs)
-    store.write_json(PLAN_FILE, plan.to_dict())
+    store.write_plan(plan.to_dict())
     return plan
 
 

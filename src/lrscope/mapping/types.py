@@ -71,3 +71,26 @@ class RegimeMap:
             "seeds": self.seeds,
             "notes": list(self.notes),
         }
+
+    def __str__(self) -> str:
+        rows = [f"{'learning rate':>13}  regime  seeds' votes        flags"]
+        for label in self.labels:
+            votes = " ".join(f"{name}:{count}" for name, count in label.votes.items())
+            rows.append(f"{label.lr:>13.4g}  {label.regime:<6}  {votes:<18}  {', '.join(label.flags)}".rstrip())
+        rows.append("")
+        for border in self.borders.values():
+            if border.lr is None:
+                rows.append(f"border {border.between:<5}  cannot be told: {border.reason}")
+            else:
+                rows.append(
+                    f"border {border.between:<5}  {border.lr:.3g}  in [{border.low:.3g}, {border.high:.3g}]  ({border.reason})"
+                )
+        start = self.recommended
+        rows.append("")
+        if start.low is None or start.high is None:
+            rows.append(f"start: cannot be told: {start.reason}")
+        else:
+            span = f"{start.low:.3g}" if start.low == start.high else f"{start.low:.3g} to {start.high:.3g}"
+            rows.append(f"start: {span}: {start.reason}")
+        rows += [f"note: {note}" for note in self.notes]
+        return "\n".join(rows)

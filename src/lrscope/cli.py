@@ -1,0 +1,172 @@
+"""The command line, thin: reads options, calls the library, prints. PyTorch is imported only where it is needed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lrscope._version import __version__
+from lrscope.errors import LrscopeError
+
+app = typer.Typer(
+    help="Which learning rate, and when do I lower it? Maps the training regimes of a network.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+data_app = typer.Typer(help="The data sets: what is there, and how to get the rest.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Result = Annotated[Path, typer.Argument(help="Folder of a finished map.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
+
+
+def _option(help_text: str, *names: str) -> Any:
+    return typer.Option(*names, help=help_text, show_default=False)
+
+
+@app.command("map")
+def map_command(
+    config: Annotated[Path | None, typer.Argument(help="TOML file with any of the options below.")] = None,
+    data: Annotated[str | None, _option("digits, mnist, fashion-mnist, cifar10, cifar100, svhn, ticks [digits]")] = None,
+    model: Annotated[str | None, _option("mlp, convnet, resnet18 [by data]")] = None,
+    width: Annotated[int | None, _option("Hidden units (mlp) or channels k of the first layer.")] = None,
+    space: Annotated[str | None, _option("sphere (lr = ELR) or whole (momentum, weight decay) [sphere]")] = None,
+    scale_invariant: Annotated[
+        bool | None,
+        _option("Make the net scale-invariant [yes on the sphere]", "--scale-invariant/--no-scale-invariant"),
+    ] = None,
+    radius: Annotated[float | None, _option("Total weight norm on the sphere [the initial one].")] = None,
+    lrs: Annotated[str | None, _option("LOW:HIGH:COUNT log grid, or a list a,b,c [1e-5:1:24]")] = None,
+    seeds: Annotated[int | None, _option("Training seeds per learning rate [3]")] = None,
+    data_seeds: Annotated[int | None, _option("Draws of the data, each with all seeds [1]")] = None,
+    epochs: Annotated[float | None, _option("Length of pre-training [40; ticks: 40000 steps]")] = None,
+    steps: Annotated[int | None, _option("The same in optimizer steps.")] = None,
+    batch_size: Annotated[int | None, _option("Examples per step [128; digits 64, ticks 16]")] = None,
+    momentum: Annotated[float | None, _option("SGD momentum, space whole [0]")] = None,
+    weight_decay: Annotated[float | None, _option("SGD weight decay, space whole [0]")] = None,
+    schedule: Annotated[str | None, _option("constant, cosine, linear, step:0.2@0.3,0.6 [constant]")] = None,
+    finetune_lrs: Annotated[str | None, _option("Fine-tune every run at these learning rates.")] = None,
+    finetune_epochs: Annotated[float | None, _option("Length of each fine-tuning [20]")] = None,
+    finetune_steps: Annotated[int | None, _option("The same in optimizer steps.")] = None,
+    average: Annotated[str | None, _option("Average N checkpoints (SWA) for these N, such as 2,5,10.")] = None,
+    average_every: Annotated[int | None, _option("Steps between averaged checkpoints [one epoch]")] = None,
+    train_size: Annotated[int | None, _option("Training examples, drawn at random [all; digits 1024]")] = None,
+    test_size: Annotated[int | None, _option("Test examples, drawn at random [all]")] = None,
+    label_noise: Annotated[float | None, _option("Share of training labels drawn anew, in [0, 1) [0]")] = None,
+    pool: Annotated[int | None, _option("Average-pool images by this factor [1]")] = None,
+    augment: Annotated[bool | None, _option("Random crops and flips.", "--augment/--no-augment")] = None,
+    same_init: Annotated[
+        bool | None,
+        _option("Same or own initialisation and batches for each learning rate [same]", "--same-init/--own-init"),
+    ] = None,
+    precision: Annotated[str | None, _option("float32, float64, bf16 [float32]")] = None,
+    log_points: Annotated[int | None, _option("Logged points per phase at most [200]")] = None,
+    device: Annotated[str | None, _option("auto, cpu, cuda, mps [auto]")] = None,
+    jobs: Annotated[int | None, _option("Processes [one per core]")] = None,
+    path: Annotated[str | None, _option("auto, batched or single [auto: timed]")] = None,
+    chunk: Annotated[int | None, _option("Runs trained together [timed]")] = None,
+    compile: Annotated[bool | None, _option("Use torch.compile [where it pays]", "--compile/--no-compile")] = None,
+    out: Annotated[str | None, _option("Folder of the result [runs/DATA-MODEL]")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only plan: predicted time and memory.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a grid of learning rates and seeds, find the regimes, say where to start.
+
+    The same command continues a map that was stopped, and shows one that is finished.
+    """
+    given = {k: v for k, v in locals().items() if k not in ("config", "dry_run", "as_json")}
+    from lrscope.commands import run_map
+
+    run_map(config, given, dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+def show(result: Result, as_json: AsJson = False) -> None:
+    """Print the regimes, borders and the recommended range of a finished map."""
+    from lrscope.commands import print_map
+    from lrscope.results import open_result
+
+    print_map(open_result(result), as_json=as_json)
+
+
+@app.command()
+def report(
+    result: Result,
+    out: Annotated[Path | None, typer.Option(help="HTML file [RESULT/report.html]", show_default=False)] = None,
+    figures: Annotated[Path | None, typer.Option(help="Also save each figure in this folder.", show_default=False)] = None,
+    format: Annotated[str, typer.Option(help="Figure formats: png, pdf, svg, or several a,b.")] = "png",
+) -> None:
+    """Write the report: one self-contained HTML page; figures as files on request."""
+    from lrscope.reporting import report as write
+    from lrscope.reporting import save_figures
+    from lrscope.results import open_result
+
+    opened = open_result(result)
+    print(write(opened, out or result / "report.html"))
+    if figures is not None:
+        for path in save_figures(opened, figures, formats=tuple(format.split(","))):
+            print(path)
+
+
+@app.command()
+def export(
+    result: Result,
+    format: Annotated[str, typer.Option(help="csv (one row a run) or netcdf (everything).")] = "csv",
+    out: Annotated[Path | None, typer.Option(help="File [RESULT/result.csv or .nc]", show_default=False)] = None,
+) -> None:
+    """Write a result as CSV or NetCDF."""
+    from lrscope.export import export_result
+    from lrscope.results import open_result
+
+    print(export_result(open_result(result), format, out, result))
+
+
+@data_app.command("list")
+def data_list(as_json: AsJson = False) -> None:
+    """List the data sets and whether they are here."""
+    from lrscope.commands import print_data
+
+    print_data(as_json=as_json)
+
+
+@data_app.command("fetch")
+def data_fetch(name: Annotated[str, typer.Argument(help="A name from lrscope data list.")]) -> None:
+    """Download a data set."""
+    from lrscope.tasks.data import fetch
+
+    print(fetch(name))
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"lrscope {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Entry point: bad input ends with one sentence and exit code 2."""
+    try:
+        app()
+    except LrscopeError as error:
+        print(f"lrscope: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("lrscope: stopped; run the same command again to continue from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+
+
+def dump(value: Any) -> None:
+    """Print JSON, NaN-free, on stdout."""
+    print(json.dumps(value, indent=1, allow_nan=False))

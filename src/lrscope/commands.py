@@ -1,0 +1,155 @@
+"""What the commands do beyond parsing: plan, train, print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lrscope.settings import MapSettings, load_settings
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def run_map(config: Path | None, options: Mapping[str, Any], *, dry_run: bool, as_json: bool) -> None:
+    """The `map` command: train what is missing, print the map, write the report."""
+    settings = load_settings(config, options)
+    sweep_config = settings.sweep_config()  # refuses bad values before PyTorch loads
+    engine_config = settings.engine_config()
+    from lrscope.results import open_result
+
+    out = Path(settings.out or "")
+    command = settings.command()
+    if not dry_run and _finished(out, settings):
+        result = open_result(out)
+    else:
+        result = _train(settings, sweep_config, engine_config, out, command, dry_run=dry_run, as_json=as_json)
+    if result is None:
+        return
+    regime_map = print_map(result, as_json=as_json)
+    page = out / "report.html"
+    if not page.exists():
+        from lrscope.reporting import report
+
+        report(result, page, regime_map=regime_map)
+    if not as_json:
+        print(f"\nreport: {page}")
+
+
+def _train(
+    settings: MapSettings, sweep_config: Any, engine_config: Any, out: Path, command: str, *, dry_run: bool, as_json: bool
+) -> xr.Dataset | None:
+    from lrscope.engine import sweep as engine
+    from lrscope.engine.context import choose_device
+    from lrscope.engine.dispatch import Interrupted
+    from lrscope.engine.store import Store
+    from lrscope.tasks.named import named_task
+
+    choose_device(engine_config.device)
+    task = named_task(**settings.task_options())
+    if dry_run:
+        print_plan(engine.dry_run(task, config=sweep_config, engine=engine_config), out, as_json=as_json)
+        return None
+    try:
+        result = engine.sweep(task, config=sweep_config, engine=engine_config, out=out, command=command)
+    except Interrupted:
+        print(f"lrscope: stopped; everything so far is in {out}. To go on: {command}", file=sys.stderr)
+        sys.exit(130)
+    store = Store(out)
+    store.write_experiment({**(store.experiment() or {}), "request": settings.request()})
+    (out / "report.html").unlink(missing_ok=True)
+    return result
+
+
+def _finished(out: Path, settings: MapSettings) -> bool:
+    """Does the folder hold the finished result of the same request? Found out without loading data or PyTorch."""
+    from lrscope.results import EXPERIMENT_FILE, RESULTS_FOLDER
+
+    experiment = out / EXPERIMENT_FILE
+    if not experiment.exists() or not (out / RESULTS_FOLDER).exists():
+        return False
+    try:
+        known = json.loads(experiment.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return False
+    return isinstance(known, dict) and known.get("request") == settings.request()
+
+
+def print_map(result: xr.Dataset, *, as_json: bool) -> Any:
+    """Find the regimes and print them as tables or JSON; returns the map."""
+    from lrscope.cli import dump
+    from lrscope.mapping import regimes
+    from lrscope.results import STATUS_REMEDY
+
+    found = regimes(result)
+    counts = status_counts(result)
+    if as_json:
+        dump(
+            {
+                **found.to_dict(),
+                "runs": int(result["status"].size),
+                "status": counts,
+                "seconds": round(float(result.attrs["seconds"]), 3),
+                "title": result.attrs["title"],
+                "command": result.attrs["command"],
+            }
+        )
+        return found
+    print(result.attrs["title"])
+    print(found)
+    for name, count in counts.items():
+        if count and name != "finished":
+            print(f"{count} of {result['status'].size} runs {name}: {STATUS_REMEDY[name]}")
+    return found
+
+
+def status_counts(result: xr.Dataset) -> dict[str, int]:
+    """How many pre-training runs ended in each status."""
+    from lrscope.results import STATUS
+
+    return {name: int((result["status"] == code).sum()) for code, name in STATUS.items()}
+
+
+def print_plan(plan: Mapping[str, Any], out: Path, *, as_json: bool) -> None:
+    """Print a dry run."""
+    from lrscope.cli import dump
+    from lrscope.engine.progress import span
+
+    if as_json:
+        dump(plan)
+        return
+    how = plan["plan"]
+    print(f"{plan['runs']} runs of {plan['steps_per_run']:,} steps: {plan['run_steps']:,} run-steps")
+    print(f"model: {plan['parameters']:,} trainable parameters in {len(plan['groups'])} groups; device {plan['device']}")
+    print(
+        f"plan: {how['path']}, {plan['chunks']} chunks of up to {how['chunk']} runs, {plan['jobs']} processes"
+        + (", compiled" if how["compiled"] else "")
+    )
+    print(f"chosen: {how['chosen']}")
+    print(f"predicted: {span(plan['seconds'])} of training, {plan['bytes'] / 2**30:.1f} GiB of memory")
+    print(f"nothing was written; without --dry-run the result goes to {out}")
+
+
+def print_data(*, as_json: bool) -> None:
+    """Print the table of data sets."""
+    from lrscope.cli import dump
+    from lrscope.tasks.data import describe
+
+    rows = describe()
+    if as_json:
+        dump([asdict(row) for row in rows])
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "what it is", "classes", "shape", "train / test", "here", "how to get it")
+    for row in rows:
+        shape = "x".join(map(str, row.shape))
+        here = "yes" if row.available else "no"
+        table.add_row(row.name, row.description, str(row.classes), shape, f"{row.train} / {row.test}", here, row.obtain)
+    Console().print(table)
+

@@ -1,0 +1,69 @@
+"""Results for other programs: one CSV row a run, or everything as NetCDF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lrscope.errors import LrscopeError, nearest
+from lrscope.results import STATUS, disk_error
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+SUFFIXES = {"csv": ".csv", "netcdf": ".nc"}
+
+
+def export_result(result: xr.Dataset, format: str, path: Path | None, folder: Path) -> Path:
+    """Write `result` as `format` (csv or netcdf) to `path`, or to `folder/result.csv` or `.nc`; returns the path.
+
+    Raises:
+        LrscopeError: unknown format, NetCDF support missing, or a path that cannot be written.
+    """
+    if format not in SUFFIXES:
+        raise LrscopeError(f"format: {format!r} is unknown: {nearest(format, SUFFIXES)}")
+    target = path or folder / f"result{SUFFIXES[format]}"
+    if target.is_dir():
+        raise LrscopeError(f"out: {target} is a folder: name a file such as result{SUFFIXES[format]}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if format == "csv":
+            _write_csv(result, target)
+        else:
+            result.to_netcdf(target)
+    except OSError as error:
+        raise disk_error(error, target.parent) from error
+    except (ImportError, ValueError) as error:
+        raise LrscopeError(
+            f"format: netcdf cannot be written ({error}): pip install 'lrscope[netcdf]', or use --format csv"
+        ) from error
+    return target
+
+
+def _write_csv(result: xr.Dataset, target: Path) -> None:
+    """One row a run and fine-tuning learning rate (empty for the pre-training itself): final values of every scalar."""
+    import csv
+
+    runs = ("lr", "data_seed", "seed")
+    finals = result.isel({d: -1 for d in ("epoch", "finetune_epoch") if d in result.dims})
+    plain = [str(v) for v in result.data_vars if set(finals[v].dims) == set(runs)]
+    tuned = [str(v) for v in result.data_vars if set(finals[v].dims) == {*runs, "finetune_lr"}]
+    shared = [v for v in plain if "finetune_" + v in tuned]
+    with open(target, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*runs, "finetune_lr", "status", *(v for v in plain if v != "status")])
+
+        def row(values: xr.Dataset, names: dict[str, str], flr: Any) -> list[Any]:
+            status = STATUS[int(values[names["status"]])]
+            cells = [float(values[names[v]]) if v in names else "" for v in plain if v != "status"]
+            return [*(values[d].item() for d in runs), flr, status, *cells]
+
+        for lr in range(result.sizes["lr"]):
+            for data_seed in range(result.sizes["data_seed"]):
+                for seed in range(result.sizes["seed"]):
+                    run = finals.isel(lr=lr, data_seed=data_seed, seed=seed)
+                    writer.writerow(row(run, {v: v for v in plain}, ""))
+                    for k in range(result.sizes.get("finetune_lr", 0)):
+                        one = run.isel(finetune_lr=k)
+                        names = {v: "finetune_" + v for v in shared}
+                        writer.writerow(row(one, names, one["finetune_lr"].item()))

@@ -1,0 +1,57 @@
+"""A result as one HTML page (`report`) and as figures for a paper (`save_figures`). Drawing libraries load on use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from lrscope.mapping.types import RegimeMap
+
+__all__ = ["report", "save_figures"]
+
+
+def report(result: xr.Dataset, path: str | os.PathLike[str], *, regime_map: RegimeMap | None = None) -> Path:
+    """Write one self-contained HTML page about the result and return its path. Without a map, `regimes` makes one."""
+    from lrscope.reporting.page import write_page
+
+    return write_page(result, Path(path), _checked(result, regime_map))
+
+
+def save_figures(
+    result: xr.Dataset,
+    folder: str | os.PathLike[str],
+    *,
+    formats: Sequence[str] = ("png",),
+    regime_map: RegimeMap | None = None,
+) -> list[Path]:
+    """Write every figure of the page with matplotlib, one file per figure and format (png, pdf or svg)."""
+    from lrscope.reporting.files import check_formats, write_figures
+
+    check_formats(formats)
+    return write_figures(result, Path(folder), formats, _checked(result, regime_map))
+
+
+def _checked(result: xr.Dataset, regime_map: RegimeMap | None) -> RegimeMap:
+    """Probe both inputs at the door: a result that breaks the schema or a map of another result draws nonsense."""
+    import numpy as np
+
+    from lrscope.errors import LrscopeError
+    from lrscope.results import validate
+
+    validate(result)
+    if regime_map is None:
+        from lrscope.mapping import regimes
+
+        return regimes(result)
+    for label in regime_map.labels:
+        if not np.isclose(result["lr"].values, label.lr, rtol=1e-6, atol=0).any():
+            raise LrscopeError(
+                f"regime_map labels learning rate {label.lr:g}, which the result does not have: "
+                "pass the map of this result, or leave regime_map out"
+            )
+    return regime_map

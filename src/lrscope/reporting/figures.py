@@ -1,0 +1,161 @@
+"""The list of figures: which exist for a result, what they are called, what to look for, and what they are drawn from.
+
+Page, static files and tests take their figures from `drawings`, in this order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from lrscope.mapping.types import RegimeMap
+from lrscope.reporting import frames, phases
+from lrscope.reporting.text import interval
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """One figure: `arguments` are the frames that both its interactive and its static twin take."""
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    arguments: tuple[Any, ...]
+    selectable: bool = False  # the page offers to bring one learning rate forward
+
+    def interactive(self) -> dict[str, Any]:
+        """Traces and layouts for Plotly.js."""
+        from lrscope.reporting.interactive import DRAW
+
+        return DRAW[self.name](*self.arguments)
+
+    def static(self) -> Figure:
+        """A matplotlib figure, not yet attached to any window."""
+        from lrscope.reporting.static import DRAW
+
+        return DRAW[self.name](*self.arguments)
+
+
+def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
+    """Every figure that the result has data for, in the page's order."""
+    grid = frames.grid(result)
+    back = frames.backdrop(grid, regime_map)
+    test = frames.quality(result)[1]
+    rate = grid.short
+    steep = frames.sharpness(result)[1]
+    found = [
+        Drawing(
+            name="map",
+            title="The map",
+            caption=(
+                f"Look for the bends: training loss falls as the {rate} grows until regime 1 ends, settles on a rising "
+                "plateau through regime 2, and in regime 3 lies at or above random points. Grey bands are the borders' "
+                "intervals; a wide one asks for more seeds or a finer grid."
+            ),
+            alt=f"Training loss, {test} and {steep} against the {grid.name}. {_regimes_in_words(grid, back, regime_map)}",
+            arguments=(grid, back, regime_map, frames.map_panels(result), frames.nonfinite_counts(result)),
+        )
+    ]
+    if (series := phases.finetuned(result)) is not None:
+        found.append(
+            Drawing(
+                name="finetune",
+                title="After fine-tuning",
+                caption=(
+                    "Look for the stretch where all colours meet at their best, whatever rate fine-tuned them: that "
+                    "basin is good and decided. Where they fan out and fall behind, pre-training was too coarse to choose one."
+                ),
+                alt=f"{series.title} against the pre-training {grid.name}, one line per fine-tuning rate, "
+                "with pre-training alone in black; mean and one standard deviation over runs.",
+                arguments=(grid, back, series),
+            )
+        )
+    if (series := phases.averaged(result)) is not None:
+        found.append(
+            Drawing(
+                name="average",
+                title="After averaging weights",
+                caption=(
+                    "Averaging checkpoints pays where training hops about inside one basin: lines above the black one and "
+                    "close together. Where more checkpoints make it worse, they come from different basins."
+                ),
+                alt=f"{series.title} against the {grid.name}, one line per number of averaged checkpoints, "
+                "with pre-training alone in black; mean and one standard deviation over runs.",
+                arguments=(grid, back, series),
+            )
+        )
+    if (panels := phases.features(result)) is not None:
+        found.append(
+            Drawing(
+                name="features",
+                title="Which features were learned",
+                caption=(
+                    "Look for the fan: where the top ranks stand clear of the rest, runs rely on few features; where all ranks lie "
+                    "together, none stands out. Ranks are taken within each run, because runs favour different features."
+                ),
+                alt=f"Accuracy on single-feature test sets against the {grid.name}, sorted within each run from the best "
+                "to the worst feature and averaged over runs.",
+                arguments=(grid, back, panels),
+            )
+        )
+    found += _along_training(result, grid, test, steep)
+    if (groups := phases.group_steps(result)) is not None:
+        found.append(
+            Drawing(
+                name="groups",
+                title="Steps of the weight tensors",
+                caption=(
+                    "In regime 2 the tensors' effective step sizes drift together: lines merge and their ratio comes down to 1. "
+                    "A ratio well above 1 means that training is still on its way (regime 1) or astray (far into regime 3)."
+                ),
+                alt=f"ELR and effective step size of each weight tensor against the {grid.name}, and the ratio of the largest "
+                "to the smallest effective step size; means over the last fifth of training.",
+                arguments=(grid, back, groups),
+            )
+        )
+    return found
+
+
+def _along_training(result: xr.Dataset, grid: frames.Grid, test: str, steep: str) -> list[Drawing]:
+    error = "test error" if test == "test accuracy" else test
+    return [
+        Drawing(
+            name="curves",
+            title="Along training",
+            caption=(
+                "Lines that keep falling converge, lines that turn flat have reached an equilibrium, lines that never leave "
+                "the top diverge. Bring one forward to see its range over runs."
+            ),
+            alt=f"Training loss and {test} by epoch, one line per learning rate, mean over runs.",
+            arguments=(grid, phases.curves(result)),
+            selectable=True,
+        ),
+        Drawing(
+            name="trajectories",
+            title="Through the loss landscape",
+            caption=(
+                f"Read from right to left, dots mark the end. At equal training loss a higher {grid.short} "
+                "tends to pass over flatter ground with less test error; lines that stop half-way are in equilibrium."
+            ),
+            alt=f"{steep} and {error} against training loss while training goes on, one line per learning rate.",
+            arguments=(grid, phases.trajectories(result)),
+            selectable=True,
+        ),
+    ]
+
+
+def _regimes_in_words(grid: frames.Grid, back: frames.Backdrop, regime_map: RegimeMap) -> str:
+    """The map for those who cannot see it: spans and borders."""
+    rates = grid.lr
+    parts = []
+    for span in back.spans:
+        inside = rates[(rates >= span.low) & (rates <= span.high)]
+        parts.append(f"regime {span.regime} from {grid.text(inside[0])} to {grid.text(inside[-1])}")
+    borders = [f"{b.between} {interval(b, grid.text)}" for b in regime_map.borders.values()]
+    return "Regimes: " + ", ".join(parts) + ". Borders: " + ", ".join(borders) + "."

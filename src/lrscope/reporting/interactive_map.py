@@ -1,0 +1,270 @@
+"""The interactive map: regimes, borders with their intervals, and three quantities over one axis of learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lrscope.mapping.types import RegimeMap
+from lrscope.reporting import style
+from lrscope.reporting.canvas import (
+    ABOVE,
+    Cell,
+    Json,
+    band,
+    border_shapes,
+    empty_note,
+    figure,
+    frame,
+    heading,
+    level,
+    lr_axis,
+    numbers,
+    plain,
+    value_axis,
+)
+from lrscope.reporting.frames import Array, Backdrop, Grid, Panel
+from lrscope.reporting.text import interval, votes
+
+MOST_POINTS_PER_RATE = 20  # single runs are drawn up to here, a range beyond
+STRIP, BORDER_ROW, MAP_PANEL = 26, 24, 185  # px: the map's rows
+
+
+def regime_map_figure(
+    grid: Grid, back: Backdrop, regime_map: RegimeMap, panels: Sequence[Panel], nonfinite: Array
+) -> Json:
+    """The map: a strip of regimes, the borders with their intervals, then one panel per quantity on one shared axis."""
+    data = _strip(grid, back, regime_map) + _border_rows(grid, regime_map)
+    for i, panel in enumerate(panels):
+        data += _runs(grid, back, panel, f"y{i + 3}", first=i == 0)
+    if np.any(nonfinite > 0):
+        data.append(_overflows(grid, panels[0], nonfinite))
+
+    def lay_out(narrow: bool) -> Json:
+        heights = [STRIP, BORDER_ROW * max(len(regime_map.borders), 1)] + [MAP_PANEL] * len(panels)
+        gaps = [8] + [32] * len(panels)
+        total = sum(heights) + sum(gaps)
+        layout = frame(total, bottom=64 if narrow else 40, narrow=narrow)
+        layout["margin"]["t"] = 12
+        layout["height"] -= ABOVE - 12
+        tops = [1 - (sum(heights[:i]) + sum(gaps[:i])) / total for i in range(len(heights))]
+        rows = [(max(0.0, top - h / total), top) for top, h in zip(tops, heights, strict=True)]
+        layout["xaxis"] = lr_axis(grid, domain=(0, 1), anchor=f"y{len(rows)}")
+        bare = {"showgrid": False, "showline": False, "ticks": "", "fixedrange": True}
+        layout["yaxis"] = value_axis(np.array([0.0, 1.0]), domain=rows[0], anchor="x", log=False) | bare | {
+            "range": [0, 1],
+            "showticklabels": False,
+        }
+        names = list(regime_map.borders)
+        layout["yaxis2"] = value_axis(np.array([0.0, 1.0]), domain=rows[1], anchor="x", log=False) | bare | {
+            "range": [len(names) - 0.5, -0.5],
+            "tickvals": list(range(len(names))),
+            "ticktext": [plain(n) for n in names],
+        }
+        for i, (panel, row) in enumerate(zip(panels, rows[2:], strict=True)):
+            values = _with_level(panel)
+            layout[f"yaxis{i + 3}"] = value_axis(values, domain=row, anchor="x", log=panel.log)
+            cell = Cell(number="", x=(0, 1), y=row)
+            layout["annotations"].append(heading(cell, panel.title) | {"yshift": 3})
+            if not np.isfinite(panel.spread.mean).any():
+                layout["annotations"].append(empty_note(cell))
+            for span in back.spans:
+                layout["shapes"].append(_shading(span.low, span.high, span.regime, f"y{i + 3} domain"))
+        for i in range(1, len(rows)):
+            layout["shapes"] += border_shapes(back, "x", f"y{i + 1} domain")
+        for span in back.spans:
+            layout["annotations"].append(_letter(span.low, span.high, span.regime))
+        return layout
+
+    return figure(data, lay_out)
+
+
+def _shading(low: float, high: float, regime: str, y: str) -> Json:
+    color = style.rgba(style.REGIME_COLOR[regime], 0.12)
+    box = {"type": "rect", "xref": "x", "yref": y, "x0": low, "x1": high, "y0": 0, "y1": 1, "layer": "below"}
+    return box | {"line": {"width": 0}, "fillcolor": color}
+
+
+def _letter(low: float, high: float, regime: str) -> Json:
+    return {
+        "text": f"<b>{regime}</b>",
+        "x": float(np.log10(low * high)) / 2,
+        "xref": "x",
+        "y": 0.5,
+        "yref": "y",
+        "yanchor": "middle",
+        "showarrow": False,
+        "font": {"size": 13, "color": style.INK},
+        "bgcolor": "rgba(255,255,255,0.85)",
+        "borderpad": 1,
+    }
+
+
+def _strip(grid: Grid, back: Backdrop, regime_map: RegimeMap) -> list[Json]:
+    """Hatched blocks, one per span, and an invisible mark per learning rate that tells votes and flags on hover."""
+    traces: list[Json] = []
+    for span in back.spans:
+        color = style.REGIME_COLOR[span.regime]
+        traces.append(
+            {
+                "type": "scatter",
+                "x": numbers([span.low, span.high, span.high, span.low, span.low]),
+                "y": [0, 0, 1, 1, 0],
+                "mode": "lines",
+                "line": {"width": 0.5, "color": "#ffffff"},
+                "fill": "toself",
+                "fillcolor": style.rgba(color, 0.55),
+                "fillpattern": {
+                    "shape": style.REGIME_PATTERN[span.regime],
+                    "fgcolor": color,
+                    "bgcolor": style.rgba(color, 0.45),
+                    "size": 7,
+                    "solidity": 0.35,
+                },
+                "hoverinfo": "skip",
+                "showlegend": False,
+            }
+        )
+    told = []
+    for label in regime_map.labels:
+        flags = f"<br>flags: {plain(', '.join(label.flags), 80)}" if label.flags else ""
+        name = style.REGIME_NAME.get(label.regime, "")
+        told.append(
+            f"{grid.short} {grid.text(label.lr)}: <b>{plain(label.regime)}</b> {name}<br>runs: {plain(votes(label))}{flags}"
+        )
+    traces.append(
+        {
+            "type": "scatter",
+            "x": numbers([label.lr for label in regime_map.labels]),
+            "y": [0.5] * len(told),
+            "mode": "markers",
+            "marker": {"size": 22, "opacity": 0},
+            "text": told,
+            "hovertemplate": "%{text}<extra></extra>",
+            "showlegend": False,
+        }
+    )
+    return traces
+
+
+def _border_rows(grid: Grid, regime_map: RegimeMap) -> list[Json]:
+    """A mark with whiskers per border and its numbers beside it, on the side where there is room."""
+    middle = float(np.sqrt(grid.edges[0] * grid.edges[-1]))
+    traces: list[Json] = []
+    for row, border in enumerate(regime_map.borders.values()):
+        words = interval(border, grid.text)
+        told = f"border {plain(border.between)}: {words}<br>{plain(border.reason, 90)}"
+        base = {"type": "scatter", "yaxis": "y2", "y": [row], "showlegend": False}
+        if border.lr is None:
+            place = {"x": numbers([grid.edges[0]]), "mode": "text", "text": [" " + words], "textposition": "middle right"}
+            traces.append(base | place | {"hovertext": told, "hoverinfo": "text", "textfont": {"color": style.MUTED}})
+            continue
+        low, high = border.low or border.lr, border.high or border.lr
+        left = border.lr > middle
+        traces.append(
+            base
+            | {
+                "x": numbers([border.lr]),
+                "mode": "markers",
+                "marker": {"symbol": "diamond", "size": 9, "color": style.INK},
+                "error_x": {
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [high - border.lr],
+                    "arrayminus": [border.lr - low],
+                    "color": style.INK,
+                    "thickness": 1.6,
+                    "width": 5,
+                },
+                "hovertext": told,
+                "hoverinfo": "text",
+            }
+        )
+        traces.append(
+            base
+            | {
+                "x": numbers([min(low, border.lr) if left else max(high, border.lr)]),
+                "mode": "text",
+                "text": [words + "  " if left else "  " + words],
+                "textposition": "middle left" if left else "middle right",
+                "cliponaxis": False,
+                "hoverinfo": "skip",
+            }
+        )
+    return traces
+
+
+def _with_level(panel: Panel) -> Array:
+    level = [] if panel.reference is None else [panel.reference]
+    return np.concatenate([panel.spread.values.ravel(), level])
+
+
+def _runs(grid: Grid, back: Backdrop, panel: Panel, y: str, *, first: bool) -> list[Json]:
+    """Single runs as points (or their range), their mean as a line, the level of random points dashed."""
+    lrs = [grid.text(v) for v in grid.lr]
+    traces: list[Json] = []
+    runs = panel.spread.values.shape[-1]
+    name = f"{grid.short} %{{customdata}}<br>{panel.title} %{{y:.4g}}"
+    if runs > MOST_POINTS_PER_RATE:
+        shape = band(grid.lr, panel.spread.low, panel.spread.high, style.MUTED)
+        traces.append(shape | {"yaxis": y, "legendgroup": "runs", "name": "range over runs", "showlegend": first})
+    elif runs > 1:
+        colors = [style.REGIME_COLOR[_regime_at(back, lr)] for lr in grid.lr]
+        traces.append(
+            {
+                "type": "scatter",
+                "x": numbers(np.repeat(grid.lr, runs)),
+                "y": numbers(panel.spread.values),
+                "yaxis": y,
+                "mode": "markers",
+                "marker": {"size": 6, "opacity": 0.55, "color": [c for c in colors for _ in range(runs)]},
+                "customdata": [t for t in lrs for _ in range(runs)],
+                "hovertemplate": name + "<extra>one run</extra>",
+                "name": "single runs, coloured by regime",
+                "legendgroup": "runs",
+                "showlegend": first,
+            }
+        )
+    traces.append(
+        {
+            "type": "scatter",
+            "x": numbers(grid.lr),
+            "y": numbers(panel.spread.mean),
+            "yaxis": y,
+            "mode": "lines+markers",
+            "line": {"color": style.INK, "width": 2},
+            "marker": {"size": 5, "color": style.INK},
+            "customdata": lrs,
+            "hovertemplate": name + "<extra>mean</extra>",
+            "name": "mean over runs",
+            "legendgroup": "mean",
+            "showlegend": first,
+        }
+    )
+    if panel.reference is not None:
+        traces.append(level(grid, panel.reference, y, "random points", f"random points {panel.reference:.4g}"))
+    return traces
+
+
+def _regime_at(back: Backdrop, lr: float) -> str:
+    return next((s.regime for s in back.spans if s.low <= lr <= s.high), "?")
+
+
+def _overflows(grid: Grid, panel: Panel, nonfinite: Array) -> Json:
+    """Crosses along the upper edge of the first panel where runs overflowed."""
+    values = _with_level(panel)
+    top = float(np.nanmax(np.where(np.isfinite(values), values, np.nan))) if np.isfinite(values).any() else 1.0
+    at = nonfinite > 0
+    runs = panel.spread.values.shape[-1]
+    return {
+        "type": "scatter",
+        "x": numbers(grid.lr[at]),
+        "y": [top] * int(at.sum()),
+        "yaxis": "y3",
+        "mode": "markers",
+        "marker": {"symbol": "x", "size": 9, "color": "#b3261e"},
+        "text": [f"{grid.short} {grid.text(lr)}: {n} of {runs} runs non-finite" for lr, n in zip(grid.lr[at], nonfinite[at], strict=True)],
+        "hovertemplate": "%{text}<extra></extra>",
+        "name": "runs that turned non-finite",
+    }

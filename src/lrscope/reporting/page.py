@@ -1,0 +1,181 @@
+"""The report: one HTML file with everything in it. No network, no other files; all text from the result is escaped.
+
+Text reaches HTML only through Jinja's autoescaping; figures travel as JSON with `<`, `>` and `&` as unicode escapes.
+A content security policy admits the page's own two scripts by their hashes and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from lrscope.errors import LrscopeError
+from lrscope.mapping.types import RegimeMap
+from lrscope.reporting import frames, style, text
+from lrscope.reporting.figures import drawings
+from lrscope.results import STATUS, STATUS_REMEDY, disk_error
+
+
+def write_page(result: xr.Dataset, path: Path, regime_map: RegimeMap) -> Path:
+    """Render and write so that the file is either whole or absent."""
+    if path.is_dir():
+        raise LrscopeError(f"report path {path} is a folder: name a file in it, such as {path / 'report.html'}")
+    page = render(result, regime_map)
+    staging = path.with_name(path.name + ".writing")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging.write_text(page, encoding="utf-8", errors="replace")
+        os.replace(staging, path)
+    except OSError as error:
+        raise disk_error(error, path.parent) from error
+    return path
+
+
+def render(result: xr.Dataset, regime_map: RegimeMap) -> str:
+    """The page as text."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    folder = files("lrscope.reporting") / "template"
+    library, script = get_plotlyjs(), (folder / "report.js").read_text(encoding="utf-8")
+    found = drawings(result, regime_map)
+    payload = {d.name: d.interactive() | {"selectable": d.selectable} for d in found}
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((folder / "report.html").read_text(encoding="utf-8"))
+    words = context(result, regime_map)
+    return template.render(
+        policy=content_policy(library, script),
+        css=Markup((folder / "report.css").read_text(encoding="utf-8")),
+        plotly=Markup(library),
+        script=Markup(script),
+        figures=Markup(embed(payload)),
+        rates=Markup(embed([_told(row, words) for row in words["rows"]])),
+        drawings=found,
+        colors=style.REGIME_COLOR,
+        **words,
+    )
+
+
+def embed(value: Any) -> str:
+    """JSON that stays inert inside a script element, whatever strings it holds. NaN is refused: it is no JSON."""
+    words = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        words = words.replace(character, f"\\u{ord(character):04x}")
+    return words
+
+
+def content_policy(*scripts: str) -> str:
+    """A policy under which only these scripts run and nothing is fetched."""
+    digests = (base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts)
+    allowed = " ".join(f"'sha256-{d}'" for d in digests)
+    rules = ("default-src 'none'", f"script-src {allowed}", "style-src 'unsafe-inline'", "img-src data: blob:")
+    return "; ".join((*rules, "base-uri 'none'", "form-action 'none'"))
+
+
+def context(result: xr.Dataset, regime_map: RegimeMap) -> dict[str, Any]:
+    """Everything the template says in words and tables."""
+    grid = frames.grid(result)
+    attrs = result.attrs
+    runs = result.sizes["data_seed"] * result.sizes["seed"]
+    facts = [
+        ("task", _task(attrs["task"])),
+        ("space", f"{attrs['space']}, {'' if int(attrs['scale_invariant']) else 'not '}scale-invariant"),
+        ("learning rates", f"{result.sizes['lr']}, from {grid.text(grid.lr[0])} to {grid.text(grid.lr[-1])}"),
+        ("runs per learning rate", f"{runs} ({result.sizes['data_seed']} data seeds × {result.sizes['seed']} seeds)"),
+        ("epochs", text.number(float(result["epoch"].values[-1]))),
+        ("date", str(attrs["created"])),
+        ("training time", text.duration(float(attrs["seconds"]))),
+        ("device", str(attrs["device"])),
+        ("machine", str(attrs["machine"])),
+        ("config hash", str(attrs["config_hash"])),
+        ("code hash", str(attrs["code_hash"])),
+    ]
+    return {
+        "title": str(attrs["title"]),
+        "grid": grid,
+        "answer": text.answer(regime_map, grid.text, grid.short),
+        "borders": [
+            (b.between, text.interval(b, grid.text), text.sentence(b.reason), b.lr is not None)
+            for b in regime_map.borders.values()
+        ],
+        "notes": [text.sentence(n) for n in regime_map.notes],
+        "rows": regime_rows(result, regime_map),
+        "quality": frames.quality(result)[1],
+        "sharpness": "sharpness",
+        "statuses": statuses(result),
+        "facts": facts,
+        "command": str(attrs["command"]),
+        "tables": [(name, text.flatten(text.parse(attrs[name]), "")) for name in ("config", "plan", "versions")],
+    }
+
+
+def regime_rows(result: xr.Dataset, regime_map: RegimeMap) -> list[dict[str, str]]:
+    """One row per learning rate: regime, votes, flags and the means of the map's panels."""
+    grid = frames.grid(result)
+    means = [panel.spread.mean for panel in frames.map_panels(result)]
+    write_quality = text.percent if frames.is_classification(result) else text.number
+    rows = []
+    for label in regime_map.labels:
+        at = int(np.abs(np.log(grid.lr) - np.log(label.lr)).argmin())
+        rows.append(
+            {
+                "lr": grid.text(label.lr),
+                "regime": label.regime,
+                "name": style.REGIME_NAME.get(label.regime, ""),
+                "votes": text.votes(label),
+                "flags": ", ".join(label.flags),
+                "loss": text.number(float(means[0][at])),
+                "quality": write_quality(float(means[1][at])),
+                "sharpness": text.number(float(means[2][at])),
+            }
+        )
+    return rows
+
+
+def statuses(result: xr.Dataset) -> list[dict[str, Any]]:
+    """How many runs ended how, per phase, with what to do about it; outcomes that did not occur are left out."""
+    grid = frames.grid(result)
+    rows = []
+    for name, phase in (("status", "pre-training"), ("finetune_status", "fine-tuning")):
+        if name not in result:
+            continue
+        codes = result[name].values
+        for code, status in STATUS.items():
+            count = int((codes == code).sum())
+            if not count:
+                continue
+            rates = grid.lr[(codes == code).any(axis=tuple(range(1, codes.ndim)))]
+            where = grid.text(rates[0]) if rates.size == 1 else f"{grid.text(rates[0])} to {grid.text(rates[-1])}"
+            everywhere = rates.size == grid.lr.size
+            rows.append(
+                {
+                    "phase": phase,
+                    "status": status,
+                    "count": count,
+                    "total": codes.size,
+                    "where": "all" if everywhere else where,
+                    "remedy": text.sentence(STATUS_REMEDY[status]),
+                }
+            )
+    return rows
+
+
+def _told(row: dict[str, str], words: dict[str, Any]) -> str:
+    """What the page says about the learning rate that is brought forward."""
+    quality = f"{words['quality']} {row['quality']}"
+    return f"{words['grid'].short} {row['lr']}: regime {row['regime']}, final training loss {row['loss']}, {quality}."
+
+
+def _task(attribute: Any) -> str:
+    """Name and sizes of the task on one line."""
+    rows = text.flatten(text.parse(attribute))
+    return ", ".join(f"{name} {value}" if name else value for name, value in rows)

@@ -1,0 +1,192 @@
+"""The arrays of the figures beyond the map: later phases, features, curves, trajectories, groups.
+
+Every function returns None where the result lacks what the figure needs. Shapes as in `frames`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from lrscope.reporting.frames import (
+    Array,
+    Panel,
+    Spread,
+    final_epochs,
+    grid,
+    pooled,
+    quality,
+    sharpness,
+    spread,
+    suits_log,
+    thinned,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Lines over the grid, one per second learning rate or number of averaged checkpoints; `before` is pre-training."""
+
+    title: str
+    legend: str
+    names: tuple[str, ...]
+    lines: tuple[Spread, ...]
+    before: Spread
+    log: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturePanel:
+    """Single-feature accuracies, best feature of each run first: `ranks` is (K, L); `regular` the usual test accuracy."""
+
+    title: str
+    ranks: Spread
+    regular: Spread
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePanel:
+    """A quantity along training, over seeds: `x` (E,) or (L, E), `spread` (L, E)."""
+
+    title: str
+    x_title: str
+    x: Array
+    log_x: bool
+    log: bool
+    spread: Spread
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """Per weight tensor over the grid: `panels` hold (G, L); `ratio` the largest over the smallest ESS, (L,)."""
+
+    names: tuple[str, ...]
+    panels: tuple[Panel, ...]
+    ratio: Panel
+
+
+def finetuned(result: xr.Dataset) -> Series | None:
+    """Test quality at the end of fine-tuning, a line per fine-tuning learning rate."""
+    test, words = quality(result)
+    if "finetune_" + test not in result:
+        return None
+    axis = grid(result)
+    values = pooled(result["finetune_" + test].isel(finetune_epoch=-1), "finetune_lr", "lr")
+    names = tuple(axis.text(float(v)) for v in result["finetune_lr"].values)
+    return _series(result, values, names, f"{words} after fine-tuning", f"fine-tuning {axis.short}")
+
+
+def averaged(result: xr.Dataset) -> Series | None:
+    """Test quality of averaged weights, a line per number of checkpoints."""
+    test, words = quality(result)
+    if "average_" + test not in result:
+        return None
+    values = pooled(result["average_" + test], "n_average", "lr")
+    names = tuple(str(int(n)) for n in result["n_average"].values)
+    return _series(result, values, names, f"{words} of averaged weights", "checkpoints averaged")
+
+
+def _series(result: xr.Dataset, values: Array, names: tuple[str, ...], title: str, legend: str) -> Series:
+    test, _ = quality(result)
+    before = pooled(result[test].isel(epoch=-1), "lr")
+    log = test == "test_loss" and suits_log(np.concatenate([values.ravel(), before.ravel()]))
+    lines = tuple(spread(v) for v in values)
+    return Series(title=title, legend=legend, names=names, lines=lines, before=spread(before), log=log)
+
+
+def features(result: xr.Dataset) -> tuple[FeaturePanel, ...] | None:
+    """Pre-training, then fine-tuning with the lowest and the highest learning rate, then the largest average."""
+    if "feature_accuracy" not in result or "test_accuracy" not in result:
+        return None
+    axis = grid(result)
+    panels = [_feature_panel("after pre-training", result["feature_accuracy"], result["test_accuracy"].isel(epoch=-1))]
+    if "finetune_feature_accuracy" in result:
+        test = result["finetune_test_accuracy"].isel(finetune_epoch=-1)
+        for at in sorted({0, result.sizes["finetune_lr"] - 1}):
+            title = f"after fine-tuning at {axis.short} {axis.text(float(result['finetune_lr'].values[at]))}"
+            probes = result["finetune_feature_accuracy"].isel(finetune_lr=at)
+            panels.append(_feature_panel(title, probes, test.isel(finetune_lr=at)))
+    if "average_feature_accuracy" in result:
+        title = f"average of {int(result['n_average'].values[-1])} checkpoints"
+        probes, test = result["average_feature_accuracy"], result["average_test_accuracy"]
+        panels.append(_feature_panel(title, probes.isel(n_average=-1), test.isel(n_average=-1)))
+    return tuple(panels)
+
+
+def _feature_panel(title: str, probes: xr.DataArray, test: xr.DataArray) -> FeaturePanel:
+    """Sort within each run, then average over runs by rank (feature_learning, Sec. 3, Fig. 3)."""
+    runs = pooled(probes, "feature", "lr")
+    ranks = -np.sort(-runs, axis=0)  # NaN (a run that overflowed has no probes at all) sorts last and stays NaN
+    return FeaturePanel(title=title, ranks=spread(ranks), regular=spread(pooled(test, "lr")))
+
+
+def curves(result: xr.Dataset) -> tuple[CurvePanel, ...]:
+    """Training loss and test quality by epoch."""
+    keep = thinned(result.sizes["epoch"])
+    epoch = np.asarray(result["epoch"].values, dtype=float)[keep]
+    test, words = quality(result)
+    rows = (("train_loss", "training loss", True), (test, words, test == "test_loss"))
+    panels = []
+    for name, title, log in rows:
+        values = pooled(result[name].isel(epoch=keep), "lr", "epoch")
+        panels.append(
+            CurvePanel(
+                title=title,
+                x_title="epoch",
+                x=epoch,
+                log_x=False,
+                log=log and suits_log(values),
+                spread=spread(values),
+            )
+        )
+    return tuple(panels)
+
+
+def trajectories(result: xr.Dataset) -> tuple[CurvePanel, ...]:
+    """Sharpness and test error against training loss while training goes on (three_regimes, Fig. 1)."""
+    keep = thinned(result.sizes["epoch"])
+    loss = pooled(result["train_loss"].isel(epoch=keep), "lr", "epoch")
+    test, words = quality(result)
+    steep, steep_words = sharpness(result)
+    quality_values = pooled(result[test].isel(epoch=keep), "lr", "epoch")
+    if test == "test_accuracy":
+        quality_values, words = 1 - quality_values, "test error"
+    panels = []
+    for title, values in (
+        (steep_words, pooled(result[steep].isel(epoch=keep), "lr", "epoch")),
+        (words, quality_values),
+    ):
+        panels.append(
+            CurvePanel(
+                title=title,
+                x_title="training loss",
+                x=spread(loss).mean,
+                log_x=suits_log(loss),
+                log=suits_log(values),
+                spread=spread(values),
+            )
+        )
+    return tuple(panels)
+
+
+def group_steps(result: xr.Dataset) -> Groups | None:
+    """ELR and ESS of every weight tensor over the final windows, and how far the ESS lie apart in a run."""
+    if "group_ess" not in result or "group_elr" not in result or not result.sizes["group"]:
+        return None
+    panels = []
+    for name, title in (("group_elr", "ELR of a tensor"), ("group_ess", "effective step size (ESS) of a tensor")):
+        windows = pooled(final_epochs(result[name]), "group", "lr", "epoch")
+        values = spread(np.moveaxis(windows, 2, -1)).mean  # (G, L, S): mean over the final windows of each run
+        panels.append(Panel(title=title, log=suits_log(values), spread=spread(values)))
+    ess = panels[-1].spread.values
+    low, high = spread(np.moveaxis(ess, 0, -1)).low, spread(np.moveaxis(ess, 0, -1)).high
+    ratio = high / np.where(low > 0, low, np.nan)
+    title = "largest ESS over smallest"
+    names = tuple(str(g) for g in result["group"].values)
+    return Groups(
+        names=names,
+        panels=tuple(panels),
+        ratio=Panel(title=title, log=suits_log(ratio), spread=spread(ratio), reference=1.0),
+    )

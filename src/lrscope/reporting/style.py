@@ -1,0 +1,88 @@
+"""Colours, hatches and marks shared by the page and the static figures.
+
+Regimes take the Okabe-Ito palette (Okabe & Ito, "Color Universal Design", 2008), which stays apart under the common
+colour deficiencies, and each regime has its own hatch and its letter. Ordered quantities (learning rates, ranks)
+take viridis, cut before its pale end, which is hard to see on white.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+INK = "#1b1f24"
+MUTED = "#5b6470"
+GRID = "#e3e6ea"
+
+REGIME_COLOR = {
+    "1": "#0072B2",
+    "2": "#CC79A7",
+    "2A": "#009E73",
+    "2B": "#E69F00",
+    "3": "#D55E00",
+    "?": "#8A8F98",
+}
+REGIME_PATTERN = {"1": "/", "2": "x", "2A": "", "2B": "\\", "3": "x", "?": "."}  # Plotly's and matplotlib's names agree
+REGIME_NAME = {
+    "1": "convergence",
+    "2": "chaotic equilibrium",
+    "2A": "chaotic equilibrium, lower part",
+    "2B": "chaotic equilibrium, upper part",
+    "3": "divergence",
+    "?": "cannot be told",
+}
+
+# Twelve samples of viridis (matplotlib, CC0) from 0 to 0.92.
+_VIRIDIS = (
+    "#440154", "#482173", "#433e85", "#3a548c", "#31678e", "#297a8e",
+    "#218e8d", "#20a386", "#35b779", "#5ec962", "#8fd744", "#bddf26",
+)  # fmt: skip
+
+# (Plotly symbol, matplotlib marker), so that lines differ by more than their colour.
+MARKERS = (
+    ("circle", "o"),
+    ("square", "s"),
+    ("diamond", "D"),
+    ("triangle-up", "^"),
+    ("cross", "P"),
+    ("triangle-down", "v"),
+    ("star", "*"),
+    ("hexagon", "h"),
+)
+
+
+def channels(color: str) -> tuple[int, int, int]:
+    """Red, green and blue of `#rrggbb`, 0 to 255."""
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
+
+
+def rgba(color: str, alpha: float) -> str:
+    """`#rrggbb` with an opacity, as CSS writes it."""
+    red, green, blue = channels(color)
+    return f"rgba({red},{green},{blue},{alpha:g})"
+
+
+def viridis(place: float) -> str:
+    """Colour at `place` in [0, 1], from dark purple to yellow-green."""
+    at = min(max(place, 0.0), 1.0) * (len(_VIRIDIS) - 1)
+    low = min(int(at), len(_VIRIDIS) - 2)
+    pairs = zip(channels(_VIRIDIS[low]), channels(_VIRIDIS[low + 1]), strict=True)
+    return "#" + "".join(f"{round(a + (b - a) * (at - low)):02x}" for a, b in pairs)
+
+
+def ramp(count: int) -> list[str]:
+    """`count` colours spread evenly over the scale."""
+    return [viridis(i / max(count - 1, 1)) for i in range(count)]
+
+
+def log_ramp(values: Sequence[float]) -> list[str]:
+    """Colours for positive values by their place on a log axis from the smallest to the largest."""
+    low, high = math.log(min(values)), math.log(max(values))
+    width = (high - low) or 1.0
+    return [viridis((math.log(v) - low) / width) for v in values]
+
+
+def colorscale() -> list[tuple[float, str]]:
+    """The scale as Plotly wants it: places from 0 to 1 with their colours."""
+    last = len(_VIRIDIS) - 1
+    return [(i / last, color) for i, color in enumerate(_VIRIDIS)]

@@ -1,0 +1,127 @@
+"""How numbers, durations and sentences are written, on the page and in the figures."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lrscope.mapping.types import Border, Label, RegimeMap
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Significant digits without padding: 0.018, 12.5, 7.5e-3; a dash where there is no value."""
+    if not math.isfinite(value):
+        return "–"
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return scientific(value, digits)
+
+
+def scientific(value: float, digits: int = 3) -> str:
+    """7.5e-3 rather than 7.50e-03."""
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    if "." in mantissa:
+        mantissa = mantissa.rstrip("0").rstrip(".")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage, or a dash."""
+    return f"{100 * share:.1f}%" if math.isfinite(share) else "–"
+
+
+def duration(seconds: float) -> str:
+    """7 s, 12 min, 3 h 05 min."""
+    if not math.isfinite(seconds):
+        return "–"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def shorten(name: str, length: int = 28) -> str:
+    """A long name with its middle left out: both ends of a parameter's path tell layers apart."""
+    if len(name) <= length:
+        return name
+    head = (length - 1) // 2
+    return name[:head] + "…" + name[-(length - 1 - head) :]
+
+
+def sentence(words: str) -> str:
+    """The words as one sentence: a capital first, one full stop last."""
+    words = words.strip().rstrip(".")
+    return words[:1].upper() + words[1:] + "." if words else ""
+
+
+def clause(words: str) -> str:
+    """The words as the tail of a sentence, without a full stop of their own."""
+    return words.strip().rstrip(".")
+
+
+def votes(label: Label) -> str:
+    """`2A × 4, 2B × 1`: how many single runs carry which label."""
+    ordered = sorted(label.votes.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{regime} × {count}" for regime, count in ordered)
+
+
+def interval(border: Border, write: Any) -> str:
+    """`7.5e-3 (5.6e-3 to 1e-2)`, or that it cannot be told; `write` turns a learning rate into text."""
+    if border.lr is None:
+        return "cannot be told"
+    if border.low is None or border.high is None:
+        return str(write(border.lr))
+    return f"{write(border.lr)} ({write(border.low)} to {write(border.high)})"
+
+
+def answer(regime_map: RegimeMap, write: Any, short: str) -> str:
+    """The page's one sentence: where to start and why, or why that cannot be told."""
+    advice = regime_map.recommended
+    reason = clause(advice.reason)
+    tail = f": {reason}." if reason else "."
+    ends = [write(x) for x in (advice.low, advice.high) if x is not None]
+    if not ends:
+        return "Where to start cannot be told" + tail
+    if len(ends) == 1 or ends[0] == ends[1]:
+        return f"Start at {short} {ends[0]}" + tail
+    return f"Start at {short} {ends[0]} to {ends[1]}" + tail
+
+
+def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """A nested config as rows of (dotted name, value); short lists of plain values stay on one line."""
+    if isinstance(value, Mapping):
+        pairs: Iterable[tuple[str, Any]] = ((str(k), v) for k, v in value.items())
+    elif isinstance(value, Sequence) and not isinstance(value, str) and _nested(value):
+        pairs = ((str(i), v) for i, v in enumerate(value))
+    else:
+        return [(prefix, _plain(value))]
+    rows = []
+    for key, inner in pairs:
+        rows += flatten(inner, f"{prefix}.{key}" if prefix else key)
+    return rows or [(prefix, "(empty)")]
+
+
+def parse(attribute: Any) -> Any:
+    """A JSON attribute as a value; text that is no JSON stays text."""
+    try:
+        return json.loads(attribute)
+    except (TypeError, ValueError):
+        return str(attribute)
+
+
+def _nested(values: Sequence[Any]) -> bool:
+    return any(isinstance(v, (Mapping, list, tuple)) for v in values)
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return number(value, 6)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_plain(v) for v in value) or "(empty)"
+    return str(value)

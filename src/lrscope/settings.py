@@ -1,0 +1,163 @@
+"""What `lrscope map` was asked for: options of the command line over a config file over defaults. Imports no PyTorch."""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from lrscope.config import EngineConfig, SweepConfig, check_lrs, parse_lrs
+from lrscope.errors import LrscopeError, nearest
+
+LEAST_LRS = 6  # two a regime: fewer cannot show a border between them
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapSettings:
+    """All options of `lrscope map`; a config file has the same names with underscores."""
+
+    data: str = "digits"
+    model: str | None = None  # None: mlp for digits and ticks, convnet for the other images
+    width: int | None = None
+    space: str = "sphere"
+    scale_invariant: bool | None = None
+    radius: float | None = None
+    lrs: str = "1e-5:1:24"
+    seeds: int = 3
+    data_seeds: int = 1
+    epochs: float | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    finetune_lrs: str | None = None
+    finetune_epochs: float | None = None
+    finetune_steps: int | None = None
+    average: str | None = None
+    average_every: int | None = None
+    train_size: int | None = None
+    test_size: int | None = None
+    label_noise: float = 0.0
+    pool: int = 1
+    augment: bool = False
+    same_init: bool = True
+    precision: str = "float32"
+    log_points: int = 200
+    device: str = "auto"
+    jobs: int | None = None
+    path: str = "auto"
+    chunk: int | None = None
+    compile: bool | None = None
+    out: str | None = None
+
+    def filled(self) -> MapSettings:
+        """With the defaults that depend on the data: ticks as feature_learning trains it, a model, a length."""
+        values: dict[str, Any] = {}
+        ticks = self.data == "ticks"
+        values["model"] = self.model or ("mlp" if self.data in ("digits", "ticks") else "convnet")
+        values["batch_size"] = self.batch_size or (16 if ticks else 64 if self.data == "digits" else 128)
+        if ticks and self.radius is None and self.space == "sphere":
+            values["radius"] = 1.0
+        if self.epochs is None and self.steps is None:
+            values.update({"steps": 40_000} if ticks else {"epochs": 40.0})
+        if self.finetune_lrs and self.finetune_epochs is None and self.finetune_steps is None:
+            values.update({"finetune_steps": 20_000} if ticks else {"finetune_epochs": 20.0})
+        values["out"] = self.out or f"runs/{self.data}-{values['model']}"
+        return replace(self, **values)
+
+    def sweep_config(self) -> SweepConfig:
+        """The sweep of filled settings; every wrong value is refused here."""
+        lrs = parse_lrs(self.lrs)
+        check_lrs("lrs", lrs, at_least=LEAST_LRS)
+        shared = {
+            name: getattr(self, name)
+            for name in (
+                "seeds data_seeds space scale_invariant radius epochs steps batch_size momentum weight_decay schedule "
+                "finetune_epochs finetune_steps average_every same_init augment precision log_points"
+            ).split()
+        }
+        return SweepConfig(
+            lrs=lrs,
+            finetune_lrs=parse_lrs(self.finetune_lrs) if self.finetune_lrs else (),
+            average=_whole_numbers("average", self.average),
+            **shared,
+        )
+
+    def engine_config(self) -> EngineConfig:
+        """Where and how the sweep runs."""
+        return EngineConfig(device=self.device, jobs=self.jobs, path=self.path, chunk=self.chunk, compile=self.compile)
+
+    def task_options(self) -> dict[str, Any]:
+        """Arguments of `named_task`."""
+        names = ("data", "model", "width", "train_size", "test_size", "label_noise", "pool")
+        return {name: getattr(self, name) for name in names}
+
+    def request(self) -> dict[str, Any]:
+        """What determines the numbers, as JSON: two calls with equal requests ask for the same result."""
+        return {k: v for k, v in asdict(self).items() if k not in ("jobs", "out", "device", "path", "chunk", "compile")}
+
+    def command(self) -> str:
+        """A command line that repeats these settings."""
+        words = ["lrscope", "map"]
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value == field.default or field.name == "jobs":
+                continue
+            option = "--" + field.name.replace("_", "-")
+            if field.name == "same_init":
+                words.append("--own-init")
+            elif isinstance(value, bool):
+                words.append(option if value else option.replace("--", "--no-", 1))
+            else:
+                words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
+        return shlex.join(words)
+
+
+def _whole_numbers(name: str, text: str | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        raise LrscopeError(f"{name}: cannot read {text!r}: write whole numbers such as 2,5,10") from None
+
+
+def load_settings(path: Path | None, options: Mapping[str, Any]) -> MapSettings:
+    """Settings from a TOML file (or none), overridden by the options that are not None."""
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text())
+        except FileNotFoundError:
+            raise LrscopeError(f"config: {path} does not exist: name a TOML file, or leave it out") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise LrscopeError(f"config: {path} cannot be read ({error}): write one name = value a line (TOML)") from None
+    values.update({name: value for name, value in options.items() if value is not None})
+    known = get_type_hints(MapSettings)
+    for name, value in values.items():
+        if name not in known:
+            raise LrscopeError(f"config: {name!r} in {path} is no option: {nearest(name, known)}")
+        values[name] = _typed(name, value, known[name])
+    for one, other in (("epochs", "steps"), ("finetune_epochs", "finetune_steps")):
+        if options.get(one) is not None and options.get(other) is None:
+            values.pop(other, None)
+        elif options.get(other) is not None and options.get(one) is None:
+            values.pop(one, None)
+    return MapSettings(**values).filled()
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    """A config file's value as the option's type: lists for the grids, whole numbers where floats are meant."""
+    allowed = {t for t in getattr(hint, "__args__", (hint,)) if t is not type(None)}
+    if str in allowed and isinstance(value, list):
+        return ",".join(map(str, value))
+    if allowed == {str} and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    if allowed == {float} and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) not in allowed:
+        wanted = " or ".join(sorted(t.__name__ for t in allowed))
+        raise LrscopeError(f"config: {name} = {value!r} is a {type(value).__name__}: write a {wanted}")
+    return value

@@ -1,0 +1,280 @@
+"""The house's rules, as tests: what source, documents and metadata must keep to."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from lrscope._version import __version__
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
+# Each of these writes or reads pickles, which run code when loaded.
+PICKLING_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+PICKLING_CALLS = {"torch.load", "torch.save", "pandas.read_pickle"}
+HEAVY_MODULES = {"torch", "torchvision", "sklearn", "scipy", "matplotlib", "plotly", "xarray", "zarr"}
+MAX_LINES = 400
+# Put together from pieces, so that this file passes its own test.
+MACHINE_PATHS = ["/" + "work/", "../" + "shared", "shared/" + "papers", "/" + "root/", "/" + "tmp/w/", "/" + "opt/pypi"]
+
+
+@cache
+def tracked_files() -> list[Path]:
+    """What git tracks or would track; without git (a source archive), everything outside made folders."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
+    except (OSError, subprocess.CalledProcessError):
+        paths = [p for p in ROOT.rglob("*") if not any(made(part) for part in p.relative_to(ROOT).parts)]
+    else:
+        paths = [ROOT / name for name in listed.split("\0") if name]
+    return sorted(p for p in paths if p.is_file())
+
+
+def made(part: str) -> bool:
+    """Whether a folder (or file) of this name is made by tools, not written."""
+    return part in {"runs", "dist", "build", "__pycache__"} or (part.startswith(".") and part != ".ci")
+
+
+def documents() -> list[Path]:
+    return [p for p in tracked_files() if p.suffix == ".md"]
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def dotted(node: ast.expr) -> str:
+    """`torch.load` for the expression torch.load, else ''."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        head = dotted(node.value)
+        return f"{head}.{node.attr}" if head else ""
+    return ""
+
+
+def pickling(tree: ast.AST) -> list[str]:
+    """What in this module pickles, each with its line."""
+    found = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                modules = [alias.name for alias in names]
+                found += [(node.lineno, m) for m in modules if m.split(".")[0] in PICKLING_MODULES]
+            case ast.ImportFrom(module=str(module), names=names):
+                if module.split(".")[0] in PICKLING_MODULES:
+                    found.append((node.lineno, module))
+                full = [f"{module}.{alias.name}" for alias in names]
+                found += [(node.lineno, name) for name in full if name in PICKLING_CALLS]
+            case ast.Attribute() if dotted(node) in PICKLING_CALLS:
+                found.append((node.lineno, dotted(node)))
+            case ast.keyword(arg="allow_pickle", value=value) if not (
+                isinstance(value, ast.Constant) and value.value is False
+            ):
+                found.append((node.value.lineno, "allow_pickle"))
+    return [f"line {line}: {what}" for line, what in found]
+
+
+def headings(text: str) -> set[str]:
+    """The anchors of a Markdown page, as GitHub names them."""
+    titles = re.findall(r"^#+ +(.+?) *#*$", without_code_blocks(text), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def without_code_blocks(text: str) -> str:
+    return re.sub(r"^(```|~~~).*?^\1", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def broken_links(page: Path, root: Path = ROOT) -> list[str]:
+    text = re.sub(r"`[^`\n]*`", "", without_code_blocks(page.read_text(encoding="utf-8")))
+    broken = []
+    for target in re.findall(r"\]\(\s*<?([^)\s>]+)>?[^)]*\)", text) + re.findall(r"^\[[^\]]+\]: +(\S+)", text, re.M):
+        if re.match(r"[a-z][a-z0-9+.-]*:", target, flags=re.IGNORECASE):
+            continue  # http:, mailto:
+        file, _, anchor = target.partition("#")
+        goal = (page.parent / file).resolve() if file else page
+        inside = goal.is_relative_to(root)
+        if not inside or not goal.exists():
+            broken.append(f"{target} (no such file{'' if inside else ' in the repository'})")
+        elif anchor and goal.suffix == ".md" and anchor not in headings(goal.read_text(encoding="utf-8")):
+            broken.append(f"{target} (no such heading)")
+    return broken
+
+
+def test_there_is_source_to_check():
+    assert SOURCES
+    assert {"pyproject.toml", "Makefile", "README.md", ".ci/run"} <= {name_of(p) for p in tracked_files()}
+
+
+def test_source_never_pickles():
+    found = {name_of(p): pickling(ast.parse(p.read_text(encoding="utf-8"))) for p in SOURCES}
+    assert {name: what for name, what in found.items() if what} == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle",
+        "import torch, pickle as p",
+        "from pickle import loads",
+        "from torch import load",
+        "torch.load(path)",
+        "f = torch.save",
+        "np.load(path, allow_pickle=True)",
+        "np.load(path, allow_pickle=flag)",
+    ],
+)
+def test_pickling_is_found(code: str):
+    assert pickling(ast.parse(code))
+
+
+def test_no_pickling_is_found_where_there_is_none():
+    assert pickling(ast.parse("import torch\nfrom torch import nn\nx.load(p)\nnp.load(p, allow_pickle=False)")) == []
+
+
+def test_source_files_are_short():
+    lines = {name_of(p): len(p.read_text(encoding="utf-8").splitlines()) for p in SOURCES}
+    long = {name: n for name, n in lines.items() if n > MAX_LINES}
+    assert long == {}, f"over {MAX_LINES} lines: cut them where the subject changes"
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    """A command line that answers at once: what takes long is imported where it is used."""
+    code = "import sys, lrscope; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
+    assert "lrscope" in loaded.split()
+    assert HEAVY_MODULES & set(loaded.split()) == set()
+
+
+def test_links_lead_somewhere():
+    broken = {name_of(page): broken_links(page) for page in documents()}
+    assert {name: links for name, links in broken.items() if links} == {}
+
+
+def test_broken_links_are_found(tmp_path: Path):
+    page = tmp_path / "page.md"
+    page.write_text("# A title\n[a](#a-title) [b](https://example.org) `[c](nowhere)`\n```\n[d](nowhere)\n```\n")
+    assert broken_links(page, tmp_path) == []
+    page.write_text("# A title\n[a](#another)\n[b](nowhere.md)\n![c](nowhere.png 'title')\n\n[d]: nowhere.md\n[e](..)")
+    assert len(broken_links(page, tmp_path)) == 5
+
+
+def test_tracked_files_name_no_machine():
+    """What is in the repository works anywhere: no path of a developer's machine is in it."""
+    found = []
+    for path in tracked_files():
+        text = path.read_bytes().decode("utf-8", errors="replace")
+        found += [f"{name_of(path)}: {part}" for part in MACHINE_PATHS if part in text]
+    assert found == []
+
+
+def test_changelog_and_version_agree():
+    """The newest released heading is this version, or an older one with [Unreleased] above it."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    found = re.findall(r"^## \[(\S+?)\](.*)$", text, flags=re.MULTILINE)
+    assert found, "CHANGELOG.md has no sections"
+    for name, rest in found:
+        assert name == "Unreleased" or re.fullmatch(r" - \d{4}-\d{2}-\d{2}", rest), f"[{name}] needs a date"
+    released = [as_numbers(name) for name, _ in found if name != "Unreleased"]
+    assert released == sorted(released, reverse=True), "the newest comes first"
+    current = as_numbers(__version__)
+    assert current in released or found[0][0] == "Unreleased", f"CHANGELOG.md says nothing of {__version__}"
+    assert all(release <= current for release in released), f"CHANGELOG.md is ahead of version {__version__}"
+
+
+def as_numbers(version: str) -> tuple[int, ...]:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", version), f"{version!r} is not major.minor.patch"
+    return tuple(int(part) for part in version.split("."))
+
+
+def test_version_is_said_in_one_place():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "version" not in project["project"]
+    assert (ROOT / project["tool"]["hatch"]["version"]["path"]).read_text(encoding="utf-8").count(__version__) == 1
+
+
+def test_citation_is_complete():
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    papers = ["2209.03695", "2410.22113", "1907.04595", "2401.11600"]
+    try:
+        import yaml
+    except ImportError:
+        assert "\t" not in text
+        assert f"\nversion: {__version__}\n" in text
+        assert [p for p in papers if f"arXiv:{p}" not in text] == []
+        return
+    citation = yaml.safe_load(text)
+    assert citation["cff-version"] == "1.2.0"
+    assert str(citation["version"]) == __version__
+    assert {"message", "title", "authors", "license"} <= set(citation)
+    assert [r["identifiers"][0]["value"].removeprefix("arXiv:") for r in citation["references"]] == papers
+    assert all(r["title"] and r["year"] and r["authors"] for r in citation["references"])
+
+
+@cache
+def requirements() -> set[str]:
+    """The distributions that pyproject.toml asks for directly, extras included."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = project["dependencies"] + [r for extra in project["optional-dependencies"].values() for r in extra]
+    return {normal(re.split(r"[<>=!~\[ ;]", requirement)[0]) for requirement in asked} - {"lrscope"}
+
+
+def test_constraints_pin_every_requirement():
+    """What pyproject.toml asks for directly is pinned exactly, and nothing is pinned twice."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert [pin for pin in pins if not re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.!]+", pin)] == []
+    pinned = [normal(pin.split("==")[0]) for pin in pins]
+    assert len(pinned) == len(set(pinned))
+    assert requirements() - set(pinned) == set()
+
+
+def test_what_the_source_imports_is_required():
+    """No module is there only because another package happens to bring it."""
+    homes = importlib.metadata.packages_distributions()
+    undeclared = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Import(names=names):
+                    modules = {alias.name.split(".")[0] for alias in names}
+                case ast.ImportFrom(module=str(module), level=0):
+                    modules = {module.split(".")[0]}
+                case _:
+                    continue
+            for module in modules - sys.stdlib_module_names - {"lrscope"}:
+                if not {normal(home) for home in homes.get(module, [])} & requirements():
+                    undeclared.add(f"{name_of(path)}: {module}")
+    assert undeclared == set()
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_system_packages_of_the_tests_are_installed_by_make():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    match = re.search(r"^SYSTEM_PACKAGES := (.+)$", makefile, flags=re.MULTILINE)
+    assert match
+    asked = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and dotted(node.func).endswith("require_system"):
+                package = [*node.args[1:2], *(k.value for k in node.keywords if k.arg == "package")]
+                asked |= {p.value for p in package if isinstance(p, ast.Constant)}
+    assert asked - set(match[1].split()) == set()
+
+
+def test_scripts_are_executable():
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111

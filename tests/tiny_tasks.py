@@ -1,0 +1,94 @@
+"""Tiny tasks and sweeps that several test files train: a few hundred weights, a few dozen examples.
+
+N examples, C classes.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from lrscope.config import EngineConfig, SweepConfig
+from lrscope.engine.context import Context
+from lrscope.engine.store import Store
+from lrscope.engine.sweep import sweep
+from lrscope.tasks.data.dataset import DataSet
+from lrscope.tasks.data.draw import redraw_labels
+from lrscope.tasks.models import MLP, ConvNet
+from lrscope.tasks.streams import generator
+from lrscope.tasks.task import Task
+from torch import Tensor, nn
+
+CLASSES = 3
+
+
+def examples(count: int, shape: tuple[int, ...], *, key: str = "train", classes: int = CLASSES) -> tuple[Tensor, Tensor]:
+    """Inputs [N, *shape] and labels [N] that a linear teacher gives them."""
+    rng = generator("tests", key)
+    x = torch.randn(count, *shape, generator=rng)
+    teacher = torch.randn(x[0].numel(), classes, generator=generator("tests", "teacher", classes))
+    return x, (x.flatten(1) @ teacher).argmax(1)
+
+
+def task_of(model: Any, shape: tuple[int, ...], *, train: int = 48, test: int = 20, **options: Any) -> Task:
+    """A classification task over made-up examples."""
+    return Task(model, examples(train, shape), examples(test, shape, key="test"), **options)
+
+
+def mlp_task(norm: str = "batch", *, train: int = 48) -> Task:
+    """Two hidden layers of 8 and 6."""
+    return task_of(partial(MLP, (5, 8, 6, CLASSES), norm=norm), (5,), train=train, name=f"mlp {norm}")
+
+
+def conv_task(*, train: int = 48) -> Task:
+    """The papers' ConvNet with two channels on 1 x 8 x 8 images."""
+    return task_of(partial(ConvNet, 1, CLASSES, 2, blocks=2), (1, 8, 8), train=train, name="convnet")
+
+
+def noisy_task(share: float = 0.25) -> Task:
+    """Labels redrawn by the data seed, as label noise is."""
+
+    def data(data_seed: int) -> DataSet:
+        x, y = examples(48, (5,))
+        test_x, test_y = examples(20, (5,), key="test")
+        noisy = redraw_labels(y, share, CLASSES, generator("label noise", data_seed))
+        return DataSet(
+            name="noisy", train_x=x, train_y=noisy, test_x=test_x, test_y=test_y, classes=CLASSES, loss="cross_entropy"
+        )
+
+    return Task.from_data("noisy", partial(MLP, (5, 8, 6, CLASSES)), data)
+
+
+class Sequence(nn.Sequential):
+    """A sequential net whose last layer is its readout."""
+
+
+BATCHED = EngineConfig(device="cpu", jobs=1, path="batched", chunk=64, compile=False)
+SINGLE = EngineConfig(device="cpu", jobs=1, path="single")
+BASE = SweepConfig(
+    lrs=(1e-3, 1e-2), seeds=2, steps=12, batch_size=8, random_points=2, finetune_lrs=(1e-3,), finetune_steps=6, average=(2, 3)
+)
+
+
+def train(task: Task, config: SweepConfig, engine: EngineConfig = BATCHED, out: Path | None = None) -> xr.Dataset:
+    """A silent sweep."""
+    return sweep(task, config=config, engine=engine, out=out, progress=False)
+
+
+def context_of(task: Task, config: SweepConfig, folder: Path, engine: EngineConfig = BATCHED) -> Context:
+    """What a worker holds, without a sweep."""
+    return Context.build(task, config, engine, Store(folder))
+
+
+def same_bytes(a: xr.Dataset, b: xr.Dataset) -> list[str]:
+    """Names of the variables and coordinates that differ in a single bit; `seconds` is outside the promise."""
+    assert set(a.variables) == set(b.variables)
+    return [
+        str(name)
+        for name in a.variables
+        if name != "seconds" and np.asarray(a[name]).tobytes() != np.asarray(b[name]).tobytes()
+    ]
