@@ -5,6 +5,7 @@ N examples, C classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,13 @@ def examples(count: int, shape: tuple[int, ...], *, key: str = "train", classes:
     return x, (x.flatten(1) @ teacher).argmax(1)
 
 
+def drawn(factory: Callable[[], nn.Module], seed: int = 1) -> nn.Module:
+    """A model with weights of its own seed; the global random state is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return factory()
+
+
 def task_of(model: Any, shape: tuple[int, ...], *, train: int = 48, test: int = 20, **options: Any) -> Task:
     """A classification task over made-up examples."""
     return Task(model, examples(train, shape), examples(test, shape, key="test"), **options)
@@ -61,10 +69,6 @@ def noisy_task(share: float = 0.25) -> Task:
         )
 
     return Task.from_data("noisy", partial(MLP, (5, 8, 6, CLASSES)), data)
-
-
-class Sequence(nn.Sequential):
-    """A sequential net whose last layer is its readout."""
 
 
 BATCHED = EngineConfig(device="cpu", jobs=1, path="batched", chunk=64, compile=False)

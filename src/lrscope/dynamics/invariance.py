@@ -37,13 +37,18 @@ def strip_affine(model: nn.Module) -> None:
                     module._parameters[name] = None
 
 
+def _has_weights(module: nn.Module) -> bool:
+    """Has it, apart from its children, weights that no norm owns?"""
+    return not is_norm(module) and any(p is not None for p in module._parameters.values())
+
+
 def find_readout(model: nn.Module, x: Tensor) -> str:
-    """Name of the last module with weights of its own that a forward pass on x calls."""
+    """Name of the last layer that a forward pass on x calls: a module with weights of its own and none in its children."""
     called: list[str] = []
     hooks = [
         module.register_forward_hook(lambda *_, name=name: called.append(name))
         for name, module in model.named_modules()
-        if not is_norm(module) and any(p is not None for p in module._parameters.values())
+        if _has_weights(module) and not any(_has_weights(m) for m in module.modules() if m is not module)
     ]
     try:
         with torch.no_grad():
@@ -62,7 +67,7 @@ def make_scale_invariant(model: nn.Module, x: Tensor, *, readout_norm: float = R
     Batch norms must have been swapped before (`replace_batch_norms`). Verify with `split_groups`.
     """
     if not any(is_norm(m) for m in model.modules()):
-        layers = [n for n, m in model.named_modules() if any(p is not None for p in m._parameters.values())]
+        layers = [n or type(m).__name__ for n, m in model.named_modules() if _has_weights(m)]
         raise LrscopeError(
             f"model: it has no normalisation layer after {', '.join(layers)}, so it cannot be made scale-invariant: "
             "add norm layers, or use space whole (--space whole)"
@@ -70,9 +75,16 @@ def make_scale_invariant(model: nn.Module, x: Tensor, *, readout_norm: float = R
     strip_affine(model)
     readout = find_readout(model, x)
     layer = model.get_submodule(readout)
+    matrices = [p for p in layer.parameters() if p.dim() > 1]
     with torch.no_grad():
-        if isinstance(layer.weight, Tensor):
-            layer.weight.mul_(readout_norm / layer.weight.norm())
+        norm = torch.stack([p.norm() for p in matrices]).norm() if matrices else torch.zeros(())
+        if not norm > 0:
+            raise LrscopeError(
+                f"model: its readout {readout or type(layer).__name__} is zero at initialisation, so it cannot be frozen "
+                f"there at norm {readout_norm:g}: initialise it at random, or use space whole (--space whole)"
+            )
+        for matrix in matrices:
+            matrix.mul_(readout_norm / norm)
     for parameter in layer.parameters():
         parameter.requires_grad_(False)
     return readout
@@ -103,7 +115,7 @@ def split_groups(model: nn.Module, x: Tensor) -> Split:
             for module, names in owners.items()
         }
         together = _changed(probe, batch, reference, list(trainable.values()))
-    if together >= TOLERANCE:
+    if not together < TOLERANCE:  # NaN included
         guilty = [module for module, good in alone.items() if not good]
         raise LrscopeError(
             f"model: it cannot be made scale-invariant: outputs change when {', '.join(guilty)} is rescaled, so no norm "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import torch
@@ -35,7 +36,7 @@ def factors(text: str, steps: int) -> Tensor:
             factor, shares = float(match[1]), [float(s) for s in match[2].split(",")]
         except ValueError:
             raise LrscopeError(f"schedule: cannot read {text!r}: {HELP}") from None
-        if factor <= 0 or shares != sorted(shares) or not all(0 < s < 1 for s in shares):
+        if not 0 < factor < math.inf or shares != sorted(set(shares)) or not all(0 < s < 1 for s in shares):
             raise LrscopeError(f"schedule: {text!r} needs a factor above 0 and increasing shares in (0, 1): {HELP}")
         passed = sum((progress >= s).to(torch.float64) for s in shares)
         return torch.as_tensor(factor, dtype=torch.float64) ** passed

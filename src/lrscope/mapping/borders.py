@@ -27,14 +27,11 @@ def split(counts_L3: NDArray[np.int64]) -> tuple[int, int]:
     """
     lrs = len(counts_L3)
     sums = np.concatenate([np.zeros((1, 3), np.int64), np.cumsum(counts_L3, 0)])
-    agreement = {
-        (i, j): int(sums[i, 0] + sums[j, 1] - sums[i, 1] + sums[lrs, 2] - sums[j, 2])
-        for i in range(lrs + 1)
-        for j in range(i, lrs + 1)
-    }
-    best = max(agreement.values())
-    ties = sorted(pair for pair, value in agreement.items() if value == best)
-    return ties[(len(ties) - 1) // 2]
+    first, second = sums[:, 0] - sums[:, 1], sums[:, 1] - sums[:, 2]
+    agreement = np.where(np.tri(lrs + 1, dtype=bool).T, first[:, None] + second[None, :], np.iinfo(np.int64).min)
+    ties = np.argwhere(agreement == agreement.max())
+    i, j = ties[(len(ties) - 1) // 2]
+    return int(i), int(j)
 
 
 def draws(data_seeds: int, seeds: int, *, count: int = DRAWS, seed: int = 0) -> NDArray[np.int64]:

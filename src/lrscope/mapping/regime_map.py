@@ -76,7 +76,7 @@ def gather(result: xr.Dataset) -> Evidence:
     accuracy = _curves(result["train_accuracy"]) if classified else None
     random_loss = _units(result["random_train_loss"])
     random_accuracy = _units(result["random_train_accuracy"]) if classified else None
-    floor = _floor(loss)
+    floor = votes.convergence_floor(loss)
     ballots = [
         votes.vote(
             loss[k],
@@ -123,14 +123,6 @@ def _curves(array: xr.DataArray) -> NDArray[np.float64]:
 def _units(array: xr.DataArray) -> NDArray[np.float64]:
     values: NDArray[np.float64] = array.transpose("data_seed", "seed", "random_point").values
     return values.reshape(-1, values.shape[-1])
-
-
-def _floor(loss_LUW: NDArray[np.float64]) -> float:
-    """The lowest final loss of any learning rate's median run."""
-    final = loss_LUW[:, :, votes.final_window(loss_LUW.shape[2])]
-    with np.errstate(all="ignore"):
-        level = np.where(np.isfinite(final).all(2), final.mean(2), np.inf)
-    return float(np.median(level, axis=1).min())
 
 
 def _second_split(

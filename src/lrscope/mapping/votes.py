@@ -23,6 +23,7 @@ class Rules:
     falling_errors: float = 3.0  # ours: standard errors
     floor_factor: float = 3.0  # ours: within this factor of the best converging run counts as converged
     smooth_share: float = 0.8  # ours: share of windows that go down in a curve that is slow, not stationary
+    slow_share: float = 0.25  # ours: a creeping run above this share of the random points' loss has not got anywhere yet
     jump_factor: float = 5.0  # ours: a window this far above its neighbours is a jump
     random_error: float = 1.645  # one-sided 5% level of the comparison with random points
     accuracy_quantile: float = 0.95  # one-sided 5% level among random points
@@ -32,26 +33,72 @@ RULES = Rules()
 CONVERGENCE, EQUILIBRIUM, DIVERGENCE, UNKNOWN = 1, 2, 3, 0
 
 
-def quarters(loss_UW: Array) -> tuple[Array, Array, Array, Array]:
-    """Mean log losses of the third and fourth quarter of the curves, their difference and its standard error [U]."""
+@dataclass(frozen=True)
+class Decline:
+    """How the curves' second halves go [U]: log level of the last quarter, drop from the third to the fourth quarter,
+    the drop's standard error, share of windows that go down."""
+
+    level: Array
+    drop: Array
+    error: Array
+    down: Array
+
+    @property
+    def falls(self) -> NDArray[np.bool_]:
+        """Does the loss clearly fall?"""
+        return (self.drop > RULES.falling_logs) & (self.drop > RULES.falling_errors * self.error)
+
+    @property
+    def creeps(self) -> NDArray[np.bool_]:
+        """Does the loss go down steadily, however slowly?"""
+        return (self.down >= RULES.smooth_share) & (self.drop > RULES.falling_errors * self.error)
+
+
+def decline(loss_UW: Array) -> Decline:
+    """Measure the second halves of curves [U, W] on the log scale, jumps cut off at four robust standard deviations."""
     windows = loss_UW.shape[1]
     with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(np.maximum(loss_UW, np.finfo(np.float64).tiny))
-    third, fourth = logs[:, windows // 2 : 3 * windows // 4], logs[:, 3 * windows // 4 :]
-    error = np.sqrt(_mean_error(third) ** 2 + _mean_error(fourth) ** 2)
-    a, b = third.mean(1), fourth.mean(1)
-    return a, b, a - b, error
+        half = np.log(np.maximum(loss_UW[:, windows // 2 :], np.finfo(np.float64).tiny))
+    n = half.shape[1]
+    cut = n // 2
+    third, fourth = np.median(half[:, :cut], axis=1), np.median(half[:, cut:], axis=1)
+    t = np.arange(n) - (n - 1) / 2
+    line = ((third + fourth) / 2)[:, None] + ((fourth - third) / (n / 2))[:, None] * t
+    bound = 4 * 1.4826 * np.median(np.abs(half - line), axis=1, keepdims=True)
+    clipped = line + np.clip(half - line, -bound, bound)
+    error = _scatter(clipped) * np.sqrt(1 / cut + 1 / (n - cut))
+    level = clipped[:, cut:].mean(1)
+    drop = clipped[:, :cut].mean(1) - level
+    return Decline(level=level, drop=drop, error=error, down=(np.diff(half, axis=1) < 0).mean(1))
 
 
-def _mean_error(values_UN: Array) -> Array:
-    """Standard error of the mean of an autocorrelated series, first-order: sd / sqrt(n) * sqrt((1 + r) / (1 - r))."""
+def _scatter(values_UN: Array) -> Array:
+    """Standard deviation about a straight line, inflated for first-order autocorrelation r by sqrt((1 + r) / (1 - r)).
+
+    About a line, because a curve that falls smoothly has no noise however far it falls.
+    """
     n = values_UN.shape[1]
-    centred = values_UN - values_UN.mean(1, keepdims=True)
-    variance = (centred**2).mean(1)
+    t = np.arange(n) - (n - 1) / 2
+    slope = values_UN @ t / (t @ t)
+    residuals = values_UN - values_UN.mean(1, keepdims=True) - slope[:, None] * t
+    squares = (residuals**2).sum(1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        r = (centred[:, 1:] * centred[:, :-1]).mean(1) / variance
+        r = (residuals[:, 1:] * residuals[:, :-1]).sum(1) / squares
     r = np.clip(np.nan_to_num(r), 0.0, 0.9)
-    return np.sqrt(variance * n / max(n - 1, 1) / n * (1 + r) / (1 - r))
+    return np.sqrt(squares / max(n - 2, 1) * (1 + r) / (1 - r))
+
+
+def convergence_floor(loss_LUW: Array) -> float:
+    """The lowest level that converging runs of this length get to: the least final loss, in the median over units, among
+    learning rates where most runs clearly fall. 0 if none does: then nothing counts as converged by its level."""
+    levels = [0.0]
+    for loss_UW in loss_LUW:
+        finite = np.isfinite(loss_UW).all(1)
+        if finite.any() and loss_UW.shape[1] >= RULES.least_windows:
+            seen = decline(loss_UW[finite])
+            if seen.falls.mean() > 0.5:
+                levels.append(float(np.exp(np.median(seen.level))))
+    return min(levels[1:], default=0.0)
 
 
 @dataclass(frozen=True)
@@ -111,7 +158,7 @@ def vote(
 
     Args:
         loss_UW, accuracy_UW: training curves [U, W].
-        floor: lowest final loss that any learning rate's typical run reached.
+        floor: level that converging runs get to (`convergence_floor`).
         random_loss_UK, random_accuracy_UK: random points of the same space, per unit [U, K].
         divergence_exists: False for networks that are not SI, where regime 3 shows as overflow instead.
     """
@@ -122,17 +169,16 @@ def vote(
         return Ballot(votes, none, none)
     finite = np.isfinite(loss_UW).all(1)
     clean = np.where(finite[:, None], loss_UW, 1.0)
-    _, last, drop, error = quarters(clean)
+    seen = decline(clean)
     final = clean[:, final_window(windows)].mean(1)
-    falls = (drop > RULES.falling_logs) & (drop > RULES.falling_errors * error)
-    at_floor = np.exp(last) <= RULES.floor_factor * floor
-    going_down = (np.diff(clean[:, windows // 2 :], axis=1) < 0).mean(1)
-    slow = ~falls & ~at_floor & (going_down >= RULES.smooth_share) & (drop > RULES.falling_errors * error)
-    slow |= falls & (going_down >= RULES.smooth_share) & (np.exp(last) > 100 * floor)
-    votes[finite] = np.where(falls | at_floor | slow, CONVERGENCE, EQUILIBRIUM)[finite]
+    at_floor = np.exp(seen.level) <= RULES.floor_factor * floor
+    converging = seen.falls | seen.creeps | at_floor
+    high = final > RULES.slow_share * random_loss_UK.mean(1)
+    slow = seen.creeps & ~at_floor & (~seen.falls | high)
+    votes[finite] = np.where(converging, CONVERGENCE, EQUILIBRIUM)[finite]
     if divergence_exists:
-        loss_error = error * final  # error of the log times the level
+        loss_error = seen.error * final  # a drop has sqrt(2) times the error of one quarter: on the safe side
         accuracy = None if accuracy_UW is None else accuracy_UW[:, final_window(windows)].mean(1)
         lost = no_better_than_random(final, loss_error, accuracy, random_loss_UK, random_accuracy_UK)
-        votes[finite & lost & ~slow & ~at_floor] = DIVERGENCE
+        votes[finite & lost & ~converging] = DIVERGENCE
     return Ballot(votes, slow & finite, jumps(clean) & finite)

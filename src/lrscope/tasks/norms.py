@@ -55,11 +55,12 @@ class PopulationBatchNorm(nn.Module):
 
 def replace_batch_norms(model: nn.Module) -> nn.Module:
     """Swap every batch norm inside `model` (in place) and return it; the parameters stay the same objects."""
-    if isinstance(model, _BatchNorm):
-        return PopulationBatchNorm(model)
-    for name, child in model.named_children():
-        setattr(model, name, replace_batch_norms(child))
-    return model
+    swapped = {m: PopulationBatchNorm(m) for m in model.modules() if isinstance(m, _BatchNorm)}
+    for module in list(model.modules()):
+        for name, child in module._modules.items():  # unlike named_children it lists a shared module under every name
+            if isinstance(child, _BatchNorm):
+                setattr(module, name, swapped[child])
+    return swapped[model] if isinstance(model, _BatchNorm) else model
 
 
 def is_norm(module: nn.Module) -> bool:

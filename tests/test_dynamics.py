@@ -1,0 +1,223 @@
+"""The optimizer's arithmetic against literal formulas, and three_regimes' equations 2 to 5 on nets that train.
+
+R runs, P parameters, G groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lrscope.config import SweepConfig
+from lrscope.dynamics.schedules import factors
+from lrscope.dynamics.update import Segments, group_squares, sphere_step, whole_step
+from lrscope.engine.plan import Plan, cut
+from lrscope.errors import LrscopeError
+from lrscope.tasks.norms import is_norm
+from lrscope.tasks.streams import generator
+from lrscope.tasks.task import Task
+from tiny_tasks import context_of, conv_task, mlp_task
+from torch import Tensor
+
+SEGMENTS: Segments = (((0, 4),), ((4, 6), (9, 12)), ((6, 9),))  # the middle group lies in two pieces
+R, P = 5, 12
+
+
+def normal(*shape: int, key: str) -> Tensor:
+    return torch.randn(*shape, generator=generator("tests", key), dtype=torch.float64)
+
+
+def test_group_squares_sum_over_every_piece() -> None:
+    flat = normal(R, P, key="squares")
+    found = group_squares(flat, SEGMENTS).numpy()
+    for r, row in enumerate(flat.numpy()):
+        parts = [np.concatenate([row[a:b] for a, b in pieces]) for pieces in SEGMENTS]
+        np.testing.assert_allclose(found[r], [np.linalg.norm(p) ** 2 for p in parts], rtol=1e-14)
+    np.testing.assert_allclose(found.sum(1), (flat.numpy() ** 2).sum(1), rtol=1e-14)
+
+
+def test_sphere_step_is_equation_2() -> None:
+    weights, gradient = normal(R, P, key="weights"), normal(R, P, key="gradient")
+    lr, rho = torch.logspace(-3, 1, R, dtype=torch.float64), torch.linspace(0.5, 3, R, dtype=torch.float64)
+    stepped, squares = sphere_step(weights, gradient, lr, rho, SEGMENTS)
+    for r in range(R):
+        hat = weights[r].numpy() - float(lr[r]) * gradient[r].numpy()
+        np.testing.assert_allclose(stepped[r], hat * float(rho[r]) / np.linalg.norm(hat), rtol=1e-13)
+    torch.testing.assert_close(squares, group_squares(stepped, SEGMENTS), rtol=1e-13, atol=0)
+    torch.testing.assert_close(squares.sum(1), rho.square(), rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("weight_decay", [0.0, 1e-2])
+def test_whole_step_is_torch_sgd(momentum: float, weight_decay: float) -> None:
+    start, pull = normal(R, P, key="weights"), normal(P, P, key="curvature")
+    lrs, steps = [1e-4, 1e-3, 3e-3, 1e-2, 2e-2], 40
+    theirs = []
+    for row, lr in zip(start, lrs, strict=True):
+        parameter = row.clone().requires_grad_()
+        optimizer = torch.optim.SGD([parameter], lr, momentum=momentum, weight_decay=weight_decay)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            (0.5 * (pull @ parameter).square().sum()).backward()
+            optimizer.step()
+        theirs.append(parameter.detach())
+    weights, velocity = start.clone(), torch.zeros_like(start)
+    lr_R = torch.tensor(lrs, dtype=torch.float64)
+    for _ in range(steps):
+        gradient = weights @ pull.T @ pull
+        weights, velocity, squares = whole_step(weights, velocity, gradient, lr_R, momentum, weight_decay, SEGMENTS)
+    torch.testing.assert_close(weights, torch.stack(theirs), rtol=1e-11, atol=1e-13)
+    torch.testing.assert_close(squares, group_squares(weights, SEGMENTS), rtol=1e-13, atol=0)
+
+
+# -- three_regimes, eq. 3 to 5, at every step of real nets ---------------------------------------------------------
+
+
+@dataclass
+class Step:
+    """What one step of the engine says, in the paper's letters."""
+
+    eta: Tensor  # [R]: the optimizer's learning rate
+    rho: Tensor  # [R]
+    squares: Tensor  # [R, G]: rho_i^2 before the step
+    after: Tensor  # [R, G]: rho_i^2 after it
+    g: Tensor  # [R]
+    g_eff: Tensor  # [R, G]: effective gradient norms
+    ess: Tensor  # [R, G]
+
+    @property
+    def elr_i(self) -> Tensor:
+        return self.eta[:, None] / self.squares
+
+    @property
+    def elr(self) -> Tensor:
+        return self.eta / self.rho.square()
+
+
+def steps_of(task: Task, folder: Path, count: int) -> Iterator[Step]:
+    """Train on the sphere with regimes 1 to 3 side by side, norms' eps at almost nothing (eq. 5 needs exact SI)."""
+    config = SweepConfig(lrs=(1e-3, 3e-2, 1.0), seeds=2, steps=count, batch_size=16, precision="float64")
+    context = context_of(task, config, folder)
+    for module in context.net.module.modules():
+        if is_norm(module):
+            module.eps = 1e-30
+    plan = Plan("batched", 6, False, "", 0.0)
+    trainer = context.trainer(plan, cut(config, 6)[0])
+    phase = context.phases[0]
+    order, eta = trainer._order(phase), trainer._lr(phase)
+    weights, velocity, squares, sums = (trainer.tensors[n] for n in ("weights", "velocity", "squares", "sums"))
+    groups = squares.shape[1]
+    for step in range(count):
+        x, y = trainer._batch(order, step)
+        before = squares
+        weights, velocity, squares, row = context.program("batched", False).step(
+            weights, velocity, squares, torch.zeros_like(sums), trainer.frozen, x, y, eta, trainer.rho_R
+        )
+        first = row.shape[1] - 2 * groups
+        yield Step(eta, trainer.rho_R, before, squares, row[:, 3], row[:, first : first + groups], row[:, first + groups :])
+
+
+@pytest.fixture(scope="module", params=["mlp batch norm", "mlp layer norm", "convnet"])
+def trajectory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Step]:
+    task = conv_task() if request.param == "convnet" else mlp_task(request.param.split()[1])
+    return list(steps_of(task, tmp_path_factory.mktemp("steps"), 40))
+
+
+def test_groups_move_enough_for_the_equations_to_say_something(trajectory: list[Step]) -> None:
+    change = (trajectory[-1].elr_i / trajectory[0].elr_i).log().abs().amax(1)
+    assert (change[[1, 2, 4, 5]] > 0.01).all(), "the upper learning rates redistribute the norm"
+
+
+def test_equation_3_inverse_elrs_sum_to_the_total(trajectory: list[Step]) -> None:
+    for step in trajectory:
+        torch.testing.assert_close((1 / step.elr_i).sum(1), 1 / step.elr, rtol=1e-12, atol=0)
+
+
+def test_equation_4_total_ess_is_a_convex_combination(trajectory: list[Step]) -> None:
+    for step in trajectory:
+        omega = step.elr[:, None] / step.elr_i
+        torch.testing.assert_close(omega.sum(1), torch.ones(6, dtype=torch.float64), rtol=1e-12, atol=0)
+        total = (step.elr * step.g * step.rho).square()
+        torch.testing.assert_close((omega * step.ess.square()).sum(1), total, rtol=1e-12, atol=0)
+
+
+def test_equation_5_each_elr_follows_its_ess(trajectory: list[Step]) -> None:
+    for step in trajectory:
+        total = (step.elr * step.g * step.rho).square()
+        expected = step.elr_i * (1 + total[:, None]) / (1 + step.ess.square())
+        torch.testing.assert_close(step.eta[:, None] / step.after, expected, rtol=1e-11, atol=0)
+
+
+def test_ess_is_elr_times_effective_gradient_norm(trajectory: list[Step]) -> None:
+    for step in trajectory:
+        torch.testing.assert_close(step.ess, step.elr_i * step.g_eff, rtol=1e-12, atol=0)
+        torch.testing.assert_close(
+            (step.g_eff.square() / step.squares).sum(1), step.g.square(), rtol=1e-12, atol=0
+        )
+
+
+def test_the_sphere_is_never_left(trajectory: list[Step]) -> None:
+    for step in trajectory:
+        torch.testing.assert_close(step.after.sum(1), step.rho.square(), rtol=1e-12, atol=0)
+
+
+# -- schedules -----------------------------------------------------------------------------------------------------
+
+
+def torch_factors(make: object, steps: int) -> list[float]:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler = make(optimizer)  # type: ignore[operator]
+    found = []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return found
+
+
+STEPS = 40
+SCHEDULES = {
+    "constant": lambda o: torch.optim.lr_scheduler.ConstantLR(o, 1.0),
+    "cosine": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, STEPS),
+    "linear": lambda o: torch.optim.lr_scheduler.LinearLR(o, 1.0, 0.0, STEPS),
+    "step:0.2@0.25,0.5,0.9": lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [10, 20, 36], 0.2),
+}
+
+
+@pytest.mark.parametrize("text", SCHEDULES)
+def test_schedules_are_torch_schedulers(text: str) -> None:
+    found = factors(text, STEPS)
+    assert found.dtype == torch.float64
+    np.testing.assert_allclose(found, torch_factors(SCHEDULES[text], STEPS), rtol=1e-12, atol=1e-15)
+
+
+def test_a_schedule_of_one_step_begins_at_the_full_learning_rate() -> None:
+    assert all(float(factors(text, 1)) == 1.0 for text in SCHEDULES)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cosin", "schedule: 'cosin' is unknown: did you mean 'cosine'"),
+        ("warmup", "schedule: 'warmup' is unknown: choose one of constant, cosine, linear, step"),
+        ("cosine:0.5", "schedule: cosine takes no arguments, got 'cosine:0.5'"),
+        ("step", "schedule: cannot read 'step'"),
+        ("step:0.2", "schedule: cannot read 'step:0.2'"),
+        ("step:a@0.5", "schedule: cannot read"),
+        ("step:1e@0.5", "schedule: cannot read"),
+        ("step:0.2@0.5,", "schedule: cannot read"),
+        ("step:-1@0.5", "needs a factor above 0"),
+        ("step:0.2@0.5,0.3", "increasing shares in"),
+        ("step:0.2@0.5,0.5", "increasing shares in"),
+        ("step:0.2@0,0.5", "shares in"),
+        ("step:0.2@1", "shares in"),
+    ],
+)
+def test_schedules_that_cannot_be_read(text: str, message: str) -> None:
+    with pytest.raises(LrscopeError, match=message.replace("(", r"\(")) as caught:
+        factors(text, 10)
+    assert "step:0.2@0.3,0.6" in str(caught.value), "the remedy shows an example"

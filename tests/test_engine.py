@@ -1,0 +1,145 @@
+"""The engine agrees with its slow, literal twin (naive.py) to rtol 1e-9 over the first 50 steps in float64."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from lrscope.config import EngineConfig, SweepConfig
+from lrscope.engine.plan import cut
+from lrscope.engine.store import DONE, Store
+from lrscope.results import FINETUNE, RUN
+from lrscope.tasks.task import Task
+from naive import Naive, random_point
+from tiny_tasks import BATCHED, SINGLE, conv_task, mlp_task, noisy_task, train
+from torch import Tensor
+
+RTOL = 1e-9
+ELSEWHERE = {"status", "nonfinite_step", "finetune_status", "seconds", "random_train_loss", "random_train_accuracy"}
+TASKS = {"batch norm": mlp_task, "layer norm": lambda: mlp_task("layer"), "convnet": conv_task}
+SPHERE = SweepConfig(lrs=(1e-3, 2e-2), seeds=2, steps=50, batch_size=8, precision="float64", random_points=2)
+SPACES: dict[str, dict[str, Any]] = {
+    "sphere": {},
+    "whole": {"space": "whole", "lrs": (1e-2, 5e-2), "momentum": 0.9, "weight_decay": 1e-2},
+    "whole, scale-invariant": {"space": "whole", "scale_invariant": True, "lrs": (1e-2, 5e-2), "weight_decay": 1e-2},
+}
+# Three phases within 50 steps.
+PHASES: dict[str, Any] = {"steps": 22, "finetune_lrs": (1e-3, 4e-3), "finetune_steps": 13, "average": (2, 4), "average_every": 4}
+
+
+def weights_of(folder: Path, config: SweepConfig, chunk: int) -> dict[tuple[int, int, float], Tensor]:
+    """Pre-trained weights [P] by (data seed, seed, lr), as the finished chunks keep them."""
+    found = {}
+    for piece in cut(config, chunk):
+        saved = Store(folder).load(piece.name + DONE)
+        assert saved is not None
+        for (seed, lr), row in zip(piece.runs, saved[0]["pretrain_weights"], strict=True):
+            found[piece.data_seed, seed, lr] = row
+    return found
+
+
+def disagreements(task: Task, config: SweepConfig, engine: EngineConfig, folder: Path) -> list[str]:
+    """Train the sweep and its naive twin; name every variable of every run that differs."""
+    result: xr.Dataset = train(task, config, engine, folder)
+    weights = weights_of(folder, config, engine.chunk or 1)
+    wrong = []
+    for data_seed in range(config.data_seeds):
+        for seed in range(config.seeds):
+            for lr in config.lrs:
+                twin = Naive(task, config, lr=lr, seed=seed, data_seed=data_seed).run()
+                run = result.sel(lr=lr, seed=seed, data_seed=data_seed)
+                logged = {str(n) for n in run.data_vars} - ELSEWHERE
+                assert logged <= set(twin.result), sorted(logged - set(twin.result))
+                pairs = {name: (run[name].values, twin.result[name]) for name in logged}
+                pairs["weights"] = weights[data_seed, seed, lr].numpy(), twin.weights.numpy()
+                for name, (ours, theirs) in pairs.items():
+                    assert ours.shape == theirs.shape, name
+                    if not np.allclose(ours, theirs, rtol=RTOL, atol=1e-13):
+                        off = np.max(np.abs(ours - theirs) / np.abs(theirs))
+                        wrong.append(f"{name} at lr {lr:g}, seed {seed}, data seed {data_seed}: off by {off:.1e}")
+    return wrong
+
+
+@pytest.mark.parametrize("engine", [BATCHED, SINGLE], ids=lambda e: e.path)
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("name", TASKS)
+def test_training_agrees_with_the_naive_twin(name: str, space: str, engine: EngineConfig, tmp_path: Path) -> None:
+    config = replace(SPHERE, **SPACES[space], seeds=1 if name == "convnet" else 2)
+    assert disagreements(TASKS[name](), config, engine, tmp_path) == []
+
+
+@pytest.mark.parametrize("engine", [BATCHED, SINGLE], ids=lambda e: e.path)
+@pytest.mark.parametrize("space", SPACES)
+def test_averaging_and_fine_tuning_agree(space: str, engine: EngineConfig, tmp_path: Path) -> None:
+    config = replace(SPHERE, **SPACES[space], **PHASES)
+    assert disagreements(mlp_task(), config, engine, tmp_path) == []
+
+
+OPTIONS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "augmentation": (conv_task, {"augment": True, "seeds": 1, **PHASES}),
+    "cosine": (mlp_task, {"schedule": "cosine", **PHASES}),
+    "own initialisation": (mlp_task, {"same_init": False, **PHASES}),
+    "radius": (mlp_task, {"radius": 0.5, **PHASES}),
+    "label noise by data seed": (noisy_task, {"data_seeds": 2, **PHASES}),
+    "last batch incomplete": (lambda: mlp_task(train=45), PHASES),
+    "two chunks": (mlp_task, {"seeds": 3, **PHASES}),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_agree(name: str, tmp_path: Path) -> None:
+    make, options = OPTIONS[name]
+    engine = replace(BATCHED, chunk=4) if name == "two chunks" else BATCHED
+    assert disagreements(make(), replace(SPHERE, **options), engine, tmp_path) == []
+
+
+def test_label_noise_differs_between_data_seeds() -> None:
+    """Else the case above would say nothing."""
+    task = noisy_task()
+    assert not torch.equal(task.data(0).train_y, task.data(1).train_y)
+
+
+@pytest.mark.parametrize("engine", [BATCHED, SINGLE], ids=lambda e: e.path)
+@pytest.mark.parametrize("space", ["sphere", "whole"])
+def test_random_points_agree(space: str, engine: EngineConfig) -> None:
+    config = replace(SPHERE, **SPACES[space], steps=1, random_points=3, data_seeds=2)
+    task = noisy_task()
+    result = train(task, config, engine)
+    for data_seed in range(2):
+        for i in range(3):
+            point = result.sel(data_seed=data_seed, random_point=i)
+            loss, accuracy = random_point(task, config, i, data_seed)
+            assert float(point["random_train_loss"]) == pytest.approx(loss, rel=RTOL)
+            assert float(point["random_train_accuracy"]) == pytest.approx(accuracy, rel=RTOL)
+
+
+def test_windows_and_coordinates_say_when_a_value_was_logged() -> None:
+    config = replace(SPHERE, steps=50, log_points=4)  # 6 steps an epoch: 9 epochs, the last one cut short
+    result = train(mlp_task(), config)
+    assert result["step"].values.tolist()[-1] == 50
+    assert all(s % 6 == 0 for s in result["step"].values.tolist()[:-1])
+    assert len(result["step"]) == 4
+    np.testing.assert_allclose(result["epoch"], result["step"] / 6)
+    assert result["train_loss"].dims == (*RUN, "epoch")
+    assert "finetune_train_loss" not in result
+    assert (result["status"] == 0).all()
+    assert (result["nonfinite_step"] == -1).all()
+
+
+def test_float32_follows_float64_at_first() -> None:
+    """The precision is the one asked for: close to float64, but not it."""
+    low, high = (train(mlp_task(), replace(SPHERE, steps=6, precision=p)) for p in ("float32", "float64"))
+    np.testing.assert_allclose(low["train_loss"], high["train_loss"], rtol=1e-5)
+    assert not np.allclose(low["train_loss"], high["train_loss"], rtol=1e-12, atol=0)
+
+
+def test_finetune_dimensions() -> None:
+    result = train(mlp_task(), replace(SPHERE, **PHASES))
+    assert result["finetune_status"].dims == FINETUNE
+    assert result["n_average"].values.tolist() == [2, 4]
+    assert result["finetune_step"].values.tolist() == [6, 12, 13]
