@@ -21,6 +21,8 @@ hypothesis.settings.load_profile("lrscope")
 @pytest.fixture(autouse=True, scope="session")
 def _one_torch_thread() -> None:
     """Workers share the cores, and sums over threads round differently."""
+    import rich.console  # noqa: F401 - draws from Python's global generator when first imported
+    import sklearn.datasets  # noqa: F401 - imports rich
     import torch
 
     torch.set_num_threads(1)

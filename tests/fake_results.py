@@ -260,7 +260,7 @@ def fake_map(result: xr.Dataset, *, known: bool = True, flags: tuple[str, ...] =
             between=name, lr=float(np.sqrt(low * high)), low=low, high=high, reason="95% bootstrap interval over seeds"
         )
     low, high = borders["1|2"].lr, borders["2A|2B"].lr
-    reason = "subregime 2A: fine-tuning and averaging end within noise of the best test accuracy seen"
+    reason = "subregime 2A: decaying from here ends at the best test accuracy of the grid within noise; stay until the loss is stationary, then decay below the border 1|2"
     return RegimeMap(
         labels=tuple(labels),
         borders=borders,

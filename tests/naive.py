@@ -1,4 +1,4 @@
-"""The slow, literal twin of the engine: one run, eager, float64, plain PyTorch, written from the papers and docs/schema.md.
+"""The slow, literal twin of the engine: one run, eager, float64, plain PyTorch, from the papers and docs/schema.md.
 
 It shares with the library the task, the names of the random streams and nothing else. Trainable tensors are the groups,
 so it takes nets whose layers are each scale-invariant by themselves and whose last layer is called `readout`.
@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from lrscope.config import SweepConfig
-from lrscope.tasks.streams import generator, stream_seed
-from lrscope.tasks.task import Task
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import update_bn
+
+from lrscope.config import SweepConfig
+from lrscope.tasks.streams import generator, stream_seed
+from lrscope.tasks.task import Task
 
 POPULATION_EXAMPLES = 1024
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
@@ -124,12 +125,11 @@ class Naive:
         weights = trainable(self.model)
         gradient, loss, right = self.gradient(x, y)
         g, rho = total_norm(gradient), total_norm(weights)
-        g_i, rho_i = [total_norm([t]) for t in gradient], [total_norm([w]) for w in weights]
-        row = {
-            "train": [loss, right, g, g * rho],
-            "group_effective_grad_norm": [a * b for a, b in zip(g_i, rho_i, strict=True)],
-            "group_ess": [(lr / b**2) * (a * b) for a, b in zip(g_i, rho_i, strict=True)],
-        }
+        row = {"train": [loss, right, g, g * rho]}
+        if self.config.invariant:
+            g_i, rho_i = [total_norm([t]) for t in gradient], [total_norm([w]) for w in weights]
+            row["group_effective_grad_norm"] = [a * b for a, b in zip(g_i, rho_i, strict=True)]
+            row["group_ess"] = [(lr / b**2) * (a * b) for a, b in zip(g_i, rho_i, strict=True)]
         with torch.no_grad():
             for i, (w, grad) in enumerate(zip(weights, gradient, strict=True)):
                 grad = grad + self.config.weight_decay * w
@@ -144,7 +144,9 @@ class Naive:
     def optimizer_lr(self, lr: float) -> float:
         return lr * self.rho**2 if self.config.space == "sphere" else lr
 
-    def stretch(self, stream: str, first: int, steps: int, lr: Callable[[int], float], velocity: list[Tensor], prefix: str) -> None:
+    def stretch(
+        self, stream: str, first: int, steps: int, lr: Callable[[int], float], velocity: list[Tensor], prefix: str
+    ) -> None:
         """Train `steps` steps and log at the end of every epoch and of the stretch."""
         logs: dict[str, list[object]] = {}
         window = Window()
@@ -158,8 +160,9 @@ class Naive:
             row["test_loss"], row["test_accuracy"] = self.evaluate(self.model, self.test_x, self.test_y)
             norms = [total_norm([w]) for w in trainable(self.model)]
             if not prefix:
-                row["elr"] = lr(t) / total_norm(trainable(self.model)) ** 2
-                row["group_norm"], row["group_elr"] = norms, [lr(t) / n**2 for n in norms]
+                row["group_norm"] = norms
+            if not prefix and self.config.invariant:
+                row["elr"], row["group_elr"] = lr(t) / sum(n**2 for n in norms), [lr(t) / n**2 for n in norms]
                 for name in ("group_effective_grad_norm", "group_ess"):
                     row[name] = window.mean(name)
             for name, value in row.items():
@@ -210,14 +213,16 @@ class Naive:
             self.model = copy.deepcopy(trained)
             small = self.optimizer_lr(finetune_lr)
             assert config.finetune_steps is not None
-            self.stretch("finetune", 0, config.finetune_steps, lambda t, small=small: small, self.at_rest(), "finetune_")
+            self.stretch(
+                "finetune", 0, config.finetune_steps, lambda t, small=small: small, self.at_rest(), "finetune_"
+            )
             for name, value in self.result.items():
                 branches.setdefault(name, []).append(value)
         self.result = whole | {name: np.array(values) for name, values in branches.items()}
         return self
 
     def average(self, done: int, eta: float, velocity: list[Tensor]) -> None:
-        """SWA: go on as pre-training ended, average the last n checkpoints, the pre-trained weights the first of them."""
+        """SWA: go on as pre-training ended; average n checkpoints, the first of them the pre-trained weights."""
         if not self.config.average:
             return
         every = self.config.average_every or self.epoch
@@ -240,18 +245,20 @@ class Naive:
         return [torch.zeros_like(p) for p in trainable(self.model)]
 
 
-def random_point(task: Task, config: SweepConfig, index: int, data_seed: int = 0) -> tuple[float, float]:
-    """Training loss and accuracy, train mode, at a random point: uniform on the sphere, or a fresh initialisation."""
-    one = Naive(task, config, lr=config.lrs[0], seed=0, data_seed=data_seed)
-    one.model = new_model(task, config, stream_seed("random", data_seed, index)).train()
-    if config.invariant:
-        weights = trainable(one.model)
-        rho, size = total_norm(weights), sum(w.numel() for w in weights)
-        point = torch.randn(size, generator=generator("random-point", data_seed, index)).double()
-        point *= rho / point.norm()
-        with torch.no_grad():
-            for w, piece in zip(weights, point.split([w.numel() for w in weights]), strict=True):
-                w.copy_(piece.view_as(w))
-    rows = [one.gradient(x, y)[1:] for x, y in one.fixed_batches()]
-    loss, right = np.mean(rows, 0)
-    return float(loss), float(right)
+def random_points(task: Task, config: SweepConfig, *, seed: int, data_seed: int) -> list[list[float]]:
+    """[points, 2]: training loss and accuracy, train mode. An SI net takes uniform directions and the readout of the seed's
+    runs, another net fresh initialisations."""
+    one, found = Naive(task, config, lr=config.lrs[0], seed=seed, data_seed=data_seed), []
+    shape = config.random_points, flat(one.model).numel()
+    points = torch.randn(shape, generator=generator("random-point", data_seed, seed)).double()
+    for i in range(config.random_points):
+        if config.invariant:
+            weights, point = trainable(one.model), points[i] * one.rho / points[i].norm()
+            with torch.no_grad():
+                for w, piece in zip(weights, point.split([w.numel() for w in weights]), strict=True):
+                    w.copy_(piece.view_as(w))
+        else:
+            fresh = stream_seed("random-init", data_seed, seed * config.random_points + i)
+            one.model = new_model(task, config, fresh).train()
+        found.append(np.mean([one.gradient(x, y)[1:] for x, y in one.fixed_batches()], 0).tolist())
+    return found

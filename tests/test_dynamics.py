@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from lrscope.config import SweepConfig
 from lrscope.dynamics.schedules import factors
 from lrscope.dynamics.update import Segments, group_squares, sphere_step, whole_step
@@ -21,7 +23,6 @@ from lrscope.tasks.norms import is_norm
 from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task
 from tiny_tasks import context_of, conv_task, mlp_task
-from torch import Tensor
 
 SEGMENTS: Segments = (((0, 4),), ((4, 6), (9, 12)), ((6, 9),))  # the middle group lies in two pieces
 R, P = 5, 12
@@ -118,7 +119,9 @@ def steps_of(task: Task, folder: Path, count: int) -> Iterator[Step]:
             weights, velocity, squares, torch.zeros_like(sums), trainer.frozen, x, y, eta, trainer.rho_R
         )
         first = row.shape[1] - 2 * groups
-        yield Step(eta, trainer.rho_R, before, squares, row[:, 3], row[:, first : first + groups], row[:, first + groups :])
+        yield Step(
+            eta, trainer.rho_R, before, squares, row[:, 3], row[:, first : first + groups], row[:, first + groups :]
+        )
 
 
 @pytest.fixture(scope="module", params=["mlp batch norm", "mlp layer norm", "convnet"])
@@ -155,9 +158,7 @@ def test_equation_5_each_elr_follows_its_ess(trajectory: list[Step]) -> None:
 def test_ess_is_elr_times_effective_gradient_norm(trajectory: list[Step]) -> None:
     for step in trajectory:
         torch.testing.assert_close(step.ess, step.elr_i * step.g_eff, rtol=1e-12, atol=0)
-        torch.testing.assert_close(
-            (step.g_eff.square() / step.squares).sum(1), step.g.square(), rtol=1e-12, atol=0
-        )
+        torch.testing.assert_close((step.g_eff.square() / step.squares).sum(1), step.g.square(), rtol=1e-12, atol=0)
 
 
 def test_the_sphere_is_never_left(trajectory: list[Step]) -> None:

@@ -11,6 +11,9 @@ from functools import partial
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
 from lrscope.dynamics.invariance import Split, conventional_split, find_readout, make_scale_invariant, split_groups
 from lrscope.engine.net import build_net, draw_weights
 from lrscope.errors import LrscopeError
@@ -18,8 +21,6 @@ from lrscope.tasks.models import MLP, ConvNet, ResNet18
 from lrscope.tasks.norms import PopulationBatchNorm, is_norm, replace_batch_norms
 from lrscope.tasks.streams import generator
 from tiny_tasks import CLASSES, drawn, examples, task_of
-from torch import Tensor, nn
-from torch.nn import functional
 
 BATCH = 32
 
@@ -304,9 +305,13 @@ def constant() -> nn.Module:
 def test_errors_name_the_layers(factory: Callable[[], nn.Module], message: str) -> None:
     x, _ = examples(BATCH, (5,))
     model = replace_batch_norms(drawn(factory))
-    with pytest.raises(LrscopeError, match=message):
+
+    def attempt() -> None:
         make_scale_invariant(model, x)
         split_groups(model, x)
+
+    with pytest.raises(LrscopeError, match=message):
+        attempt()
 
 
 def test_a_net_without_weights_cannot_train() -> None:

@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 
 RANDOM_LOSS = 4.0
 UNITS, WINDOWS = 6, 40
+FLOOR = 1e-3
 
 
-def ballot(loss_UW: NDArray[np.float64], floor: float = 1e-3, *, accuracy: float | None = None, **options: Any) -> Any:
-    """Vote on curves beside random points of loss 4 +- 0.3 and accuracy 0.1 +- 0.03."""
-    units = len(loss_UW)
-    random_loss = np.tile(np.linspace(RANDOM_LOSS - 0.5, RANDOM_LOSS + 0.5, 16), (units, 1))
-    random_accuracy = np.tile(np.linspace(0.05, 0.15, 16), (units, 1))
-    accuracies = None if accuracy is None else np.full(loss_UW.shape, accuracy)
-    return votes.vote(
-        loss_UW, accuracies, floor, random_loss, random_accuracy, **{"divergence_exists": True, **options}
+def guessing(units: int = UNITS, *, accuracy: bool = True) -> votes.Guessing:
+    """Random points of loss 4 +- 0.5 and accuracy 0.1 +- 0.05; a constant prediction gets ln 10 and 0.1."""
+    loss = np.tile(np.linspace(RANDOM_LOSS - 0.5, RANDOM_LOSS + 0.5, 16), (units, 1))
+    chance = np.tile(np.linspace(0.05, 0.15, 16), (units, 1))
+    return votes.Guessing(
+        loss=loss, accuracy=chance if accuracy else None, constant_loss=float(np.log(10)), constant_accuracy=0.1
     )
 
 
@@ -34,76 +33,109 @@ def curves(shape: Any, noise: float = 0.05, *, windows: int = WINDOWS) -> NDArra
     return shape(t) * np.exp(noise * rng.standard_normal((UNITS, windows)))
 
 
+CONVERGING = curves(lambda t: FLOOR / t)
+
+
+def grid_ballot(*loss_UW: NDArray[np.float64], accuracy: float = 0.9, **options: Any) -> votes.Ballot:
+    """Vote on a grid of learning rates, each with its curves; accuracies are flat."""
+    loss = np.stack(loss_UW)
+    return votes.vote(loss, np.full(loss.shape, accuracy), guessing(), **{"divergence_exists": True, **options})
+
+
+def last(*loss_UW: NDArray[np.float64], accuracy: float = 0.9, **options: Any) -> NDArray[np.int64]:
+    """Votes at the highest learning rate, above one that converges."""
+    return grid_ballot(CONVERGING, *loss_UW, accuracy=accuracy, **options).votes[-1]
+
+
 def test_decay_like_one_over_t_is_regime_1() -> None:
-    assert (ballot(curves(lambda t: 0.1 / t), accuracy=0.9).votes == 1).all()
+    assert (grid_ballot(curves(lambda t: 0.1 / t), CONVERGING).votes == 1).all()
 
 
-def test_a_level_far_above_the_floor_is_regime_2() -> None:
-    found = ballot(curves(lambda t: 0.5 + 2 * np.exp(-20 * t)), accuracy=0.8)
-    assert (found.votes == 2).all()
-    assert not found.jumps.any()
+def test_a_level_far_above_where_converging_runs_get_is_regime_2() -> None:
+    assert (last(curves(lambda t: 0.5 + 2 * np.exp(-20 * t))) == 2).all()
 
 
-def test_a_level_at_the_floor_is_regime_1() -> None:
-    assert (ballot(curves(lambda t: 2e-3 + 0 * t), floor=1e-3, accuracy=1.0).votes == 1).all()
-    assert (ballot(curves(lambda t: 4e-3 + 0 * t), floor=1e-3, accuracy=1.0).votes == 2).all()
+def test_above_the_best_learning_rate_a_risen_level_is_regime_2_even_if_it_still_falls_a_little() -> None:
+    slower = curves(lambda t: 1.5 * FLOOR / t**0.2, noise=0.01)
+    assert (last(slower) == 2).all()
+    faster = curves(lambda t: 1.5 * FLOOR / t**1.5, noise=0.01)
+    assert (last(faster) == 1).all()
 
 
-def test_losses_of_random_points_are_regime_3_and_only_with_their_accuracy() -> None:
-    level = curves(lambda t: RANDOM_LOSS + 0 * t)
-    assert (ballot(level, accuracy=0.1).votes == 3).all()
-    assert (ballot(level, accuracy=0.5).votes == 2).all()
+def test_a_level_where_converging_runs_get_is_regime_1() -> None:
+    level = CONVERGING[:, -10:].mean()
+    assert (last(curves(lambda t: level + 0 * t)) == 1).all()
+    assert (last(curves(lambda t: 1.5 * level + 0 * t, noise=0.01)) == 2).all()
 
 
-def test_losses_clearly_above_random_points_are_regime_3_whatever_the_accuracy() -> None:
-    assert (ballot(curves(lambda t: 1.3 * RANDOM_LOSS + 0 * t), accuracy=0.2).votes == 3).all()
+def test_levels_below_a_millionth_of_random_losses_are_all_converged() -> None:
+    tiny = [curves(lambda t, a=a: a + 0 * t) for a in (1e-9, 1e-12, 1e-7)]
+    assert (grid_ballot(curves(lambda t: 1e-5 / t**3), *tiny, accuracy=1.0).votes == 1).all()
 
 
-def test_losses_clearly_below_random_points_are_not_regime_3() -> None:
-    assert (ballot(curves(lambda t: 0.8 * RANDOM_LOSS + 0 * t), accuracy=0.1).votes == 2).all()
+def test_guessing_is_regime_3() -> None:
+    level = curves(lambda t: 0.8 * RANDOM_LOSS + 0 * t)
+    assert (last(level, accuracy=0.1) == 3).all()
+    assert (last(level, accuracy=0.5) == 2).all()
+
+
+def test_a_loss_clearly_above_random_points_is_regime_3_whatever_the_accuracy() -> None:
+    assert (last(curves(lambda t: 1.3 * RANDOM_LOSS + 0 * t), accuracy=0.2) == 3).all()
+
+
+def test_a_loss_below_a_constant_predictions_is_not_regime_3() -> None:
+    assert (last(curves(lambda t: 2.0 + 0 * t), accuracy=0.1) == 2).all()
+
+
+def test_without_accuracies_random_losses_decide() -> None:
+    for factor, expected in ((1.05, 3), (0.8, 2)):
+        loss = np.stack([CONVERGING, curves(lambda t, f=factor: f * RANDOM_LOSS + 0 * t, noise=0.01)])
+        found = votes.vote(loss, None, guessing(accuracy=False), divergence_exists=True)
+        assert (found.votes[1] == expected).all()
 
 
 def test_each_run_is_compared_with_its_own_random_points() -> None:
-    level = np.full((2, WINDOWS), 3.0)
-    random_loss = np.stack([np.linspace(2.4, 2.6, 16), np.linspace(3.9, 4.1, 16)])
-    random_accuracy = np.full((2, 16), 0.1)
-    accuracy = np.full((2, WINDOWS), 0.1)
-    found = votes.vote(level, accuracy, 1e-3, random_loss, random_accuracy, divergence_exists=True)
-    assert found.votes.tolist() == [3, 2]
+    loss = np.stack([np.full((2, WINDOWS), 1e-3) / np.linspace(0.1, 1, WINDOWS), np.full((2, WINDOWS), 3.0)])
+    own = votes.Guessing(
+        loss=np.stack([np.linspace(2.4, 2.6, 16), np.linspace(3.9, 4.1, 16)]),
+        accuracy=np.full((2, 16), 0.1),
+        constant_loss=2.3,
+        constant_accuracy=0.1,
+    )
+    found = votes.vote(loss, np.full(loss.shape, 0.3), own, divergence_exists=True)
+    assert found.votes[1].tolist() == [3, 2]
 
 
 def test_a_run_too_slow_to_leave_random_losses_is_regime_1_with_a_flag() -> None:
-    found = ballot(curves(lambda t: RANDOM_LOSS - 0.2 * t, noise=0.0), accuracy=0.1)
+    found = grid_ballot(curves(lambda t: RANDOM_LOSS - 0.2 * t, noise=0.0), CONVERGING, accuracy=0.1)
     assert (found.votes == 1).all()
-    assert found.slow.all()
+    assert found.slow[0].all()
+    assert not found.slow[1].any()
 
 
-def test_a_grid_without_converging_runs_has_no_floor() -> None:
-    level = np.stack([curves(lambda t, a=a: a + 0 * t) for a in (0.5, 0.8, 1.2)])
-    assert votes.convergence_floor(level) == 0.0
-    assert (ballot(level[0], floor=0.0, accuracy=0.8).votes == 2).all()
-    falling = np.concatenate([curves(lambda t: 0.1 / t)[None], level])
-    assert votes.convergence_floor(falling) == pytest.approx(0.115, rel=0.05)
+def test_a_grid_without_converging_runs_has_no_regime_1() -> None:
+    levels = [curves(lambda t, a=a: a + 0 * t) for a in (0.5, 0.8, 1.2)]
+    assert (grid_ballot(*levels).votes == 2).all()
 
 
 def test_jumps_that_come_back_are_flagged_and_stay_regime_1() -> None:
-    loss = curves(lambda t: 0.1 / t**2, noise=0.02)
+    loss = curves(lambda t: 0.1 * FLOOR / t**2, noise=0.02)
     loss[:, 30] *= 30
-    found = ballot(loss, accuracy=0.95)
-    assert found.jumps.all()
+    found = grid_ballot(CONVERGING, loss, accuracy=0.95)
+    assert found.jumps[1].all()
+    assert not found.jumps[0].any()
     assert (found.votes == 1).all()
 
 
 def test_a_network_that_is_not_scale_invariant_has_no_regime_3() -> None:
-    level = curves(lambda t: 2 * RANDOM_LOSS + 0 * t)
-    assert (ballot(level, accuracy=0.1, divergence_exists=False).votes == 2).all()
+    assert (last(curves(lambda t: 2 * RANDOM_LOSS + 0 * t), accuracy=0.1, divergence_exists=False) == 2).all()
 
 
 def test_runs_with_nan_and_short_curves_vote_nothing() -> None:
     loss = curves(lambda t: 0.1 / t)
     loss[2, 20:] = np.nan
-    assert ballot(loss, accuracy=0.9).votes.tolist() == [1, 1, 0, 1, 1, 1]
-    assert (ballot(curves(lambda t: 0.1 / t, windows=7)).votes == 0).all()
+    assert grid_ballot(loss).votes[0].tolist() == [1, 1, 0, 1, 1, 1]
+    assert (grid_ballot(curves(lambda t: 0.1 / t, windows=7)).votes == 0).all()
 
 
 def brute_force(counts: NDArray[np.int64]) -> int:

@@ -1,4 +1,4 @@
-"""The toy function of three_regimes (eq. 6 and 7) under the library's step on the sphere: thresholds where the proof puts them.
+"""The toy function of three_regimes (eq. 6, 7) under the library's step on the sphere: thresholds as the proofs say.
 
 F(x, y) = sum_i alpha_i x_i^2 / (x_i^2 + y_i^2); weights are (x_1, y_1, ..., x_n, y_n) on the unit sphere, so lr = ELR.
 R runs (an ELR and a starting point each), n pairs, T kept steps.
@@ -12,9 +12,10 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from lrscope.dynamics.update import group_squares, sphere_step
 from lrscope.tasks.streams import generator
-from torch import Tensor
 
 STARTS = 4
 ALPHA = (1.0, 2.0, 4.0)  # three_regimes, Sec. 3.2

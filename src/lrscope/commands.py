@@ -14,6 +14,8 @@ from lrscope.settings import MapSettings, load_settings
 if TYPE_CHECKING:
     import xarray as xr
 
+    from lrscope.config import EngineConfig, SweepConfig
+
 
 def run_map(config: Path | None, options: Mapping[str, Any], *, dry_run: bool, as_json: bool) -> None:
     """The `map` command: train what is missing, print the map, write the report."""
@@ -24,12 +26,13 @@ def run_map(config: Path | None, options: Mapping[str, Any], *, dry_run: bool, a
 
     out = Path(settings.out or "")
     command = settings.command()
-    if not dry_run and _finished(out, settings):
+    if dry_run:
+        _plan(settings, sweep_config, engine_config, out, as_json=as_json)
+        return
+    if _finished(out, settings):
         result = open_result(out)
     else:
-        result = _train(settings, sweep_config, engine_config, out, command, dry_run=dry_run, as_json=as_json)
-    if result is None:
-        return
+        result = _train(settings, sweep_config, engine_config, out, command)
     regime_map = print_map(result, as_json=as_json)
     page = out / "report.html"
     if not page.exists():
@@ -40,9 +43,21 @@ def run_map(config: Path | None, options: Mapping[str, Any], *, dry_run: bool, a
         print(f"\nreport: {page}")
 
 
+def _plan(
+    settings: MapSettings, sweep_config: SweepConfig, engine_config: EngineConfig, out: Path, *, as_json: bool
+) -> None:
+    from lrscope.engine.context import choose_device
+    from lrscope.engine.sweep import dry_run
+    from lrscope.tasks.named import named_task
+
+    choose_device(engine_config.device)
+    plan = dry_run(named_task(**settings.task_options()), config=sweep_config, engine=engine_config)
+    print_plan(plan, out, as_json=as_json)
+
+
 def _train(
-    settings: MapSettings, sweep_config: Any, engine_config: Any, out: Path, command: str, *, dry_run: bool, as_json: bool
-) -> xr.Dataset | None:
+    settings: MapSettings, sweep_config: SweepConfig, engine_config: EngineConfig, out: Path, command: str
+) -> xr.Dataset:
     from lrscope.engine import sweep as engine
     from lrscope.engine.context import choose_device
     from lrscope.engine.dispatch import Interrupted
@@ -51,9 +66,6 @@ def _train(
 
     choose_device(engine_config.device)
     task = named_task(**settings.task_options())
-    if dry_run:
-        print_plan(engine.dry_run(task, config=sweep_config, engine=engine_config), out, as_json=as_json)
-        return None
     try:
         result = engine.sweep(task, config=sweep_config, engine=engine_config, out=out, command=command)
     except Interrupted:

@@ -142,7 +142,8 @@ class SweepConfig:
     def from_dict(cls, values: dict[str, Any]) -> SweepConfig:
         """The inverse of `to_dict`."""
         known = {f.name for f in fields(cls)}
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known})
+        kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
+        return cls(**kept)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -233,11 +233,13 @@ def open_result(path: str | os.PathLike[str]) -> xr.Dataset:
             )
         raise LrscopeError(f"{folder} is no result folder of lrscope: name one made by lrscope map --out")
     try:
-        result = xr.open_zarr(zarr, consolidated=False).load()
+        result: xr.Dataset = xr.open_zarr(zarr, consolidated=False).load()
     except Exception as error:  # zarr raises many types for a damaged store; all mean the same to the user
         raise LrscopeError(
             f"result {zarr} cannot be read ({type(error).__name__}: {error}): "
             "delete results.zarr and run the same lrscope map command again"
         ) from error
+    if "group" in result.coords:  # Zarr's variable-length strings come back in a type that NetCDF cannot write
+        result = result.assign_coords(group=result["group"].astype(object))
     validate(result)
     return result

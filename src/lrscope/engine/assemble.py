@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lrscope.engine.chunk import AVERAGED, SCALARS
+from lrscope.engine.chunk import AVERAGED, SCALARS, SUMMED
 from lrscope.engine.context import RANDOM, Context
 from lrscope.engine.plan import Plan, cut
 from lrscope.engine.store import DONE
 from lrscope.errors import LrscopeError
 from lrscope.results import RUN, VARIABLES
 
-LOGGED = ("train_loss", "train_accuracy", "grad_norm", "test_loss", "test_accuracy")
+LOGGED = (*SUMMED, "test_loss", "test_accuracy")
 GROUPED = ("group_norm", "group_elr", "group_effective_grad_norm", "group_ess")
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -27,7 +27,7 @@ def assemble(context: Context, plan: Plan) -> xr.Dataset:
         "lr": ("lr", list(config.lrs)),
         "data_seed": ("data_seed", list(range(config.data_seeds))),
         "seed": ("seed", list(range(config.seeds))),
-        "group": ("group", list(context.net.groups)),
+        "group": ("group", np.array(context.net.groups, dtype=object)),
         "random_point": ("random_point", list(range(config.random_points))),
     }
     for kind, epoch, step in (("pretrain", "epoch", "step"), ("finetune", "finetune_epoch", "finetune_step")):
@@ -107,7 +107,6 @@ def _place(context: Context, tensors: Arrays, at: tuple[Any, ...], slot: Any) ->
         for name in LOGGED:
             slot(prefix + name)[where] = logs[..., SCALARS.index(name)].T
         norm = logs[..., SCALARS.index("norm")].T
-        slot(prefix + "effective_grad_norm")[where] = slot(prefix + "grad_norm")[where] * norm
         fixed = tensors[key + "fixed"]
         for k, name in enumerate(("fixed_train_loss", "fixed_train_accuracy", "fixed_grad_norm")):
             slot(prefix + name)[where] = fixed[:, k]

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import time
+import warnings
 from dataclasses import replace
 
 import torch
@@ -31,28 +32,30 @@ def default_jobs(context: Context) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def choose_plan(context: Context, jobs: int) -> Plan:
-    """The fastest plan by measurement, within what the engine config fixes."""
+def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Plan:
+    """The fastest plan by measurement, within what the engine config fixes. A plan that is fixed altogether is
+    tried, and timed only for a prediction."""
     engine, config = context.engine, context.config
     if context.net.stochastic:
         if engine.path == "batched":
             raise LrscopeError("path: batched does not go with dropout, whose noise comes run by run: use path single")
+        warnings.warn("this model draws noise in training (dropout); it trains one run at a time", stacklevel=2)
         return _timed(context, Plan("single", 1, False, "dropout draws run by run", 0.0))
     runs = config.seeds * len(config.lrs)
     if engine.path == "single":
         return _timed(context, Plan("single", 1, bool(engine.compile), "asked for", 0.0))
+    asked = None
     if engine.path == "batched" and engine.chunk is not None and engine.compile is not None:
-        return Plan("batched", min(engine.chunk, runs), engine.compile, "asked for", 0.0)
-    candidates = _candidates(context, jobs, runs)
+        asked = Plan("batched", min(engine.chunk, runs), engine.compile, "asked for", 0.0)
     try:
-        timed = [_timed(context, plan) for plan in candidates]
+        if asked is not None:
+            return _timed(context, asked, PROBE_SECONDS if predicting else 0.0)
+        timed = [_timed(context, plan) for plan in _candidates(context, jobs, runs)]
     except (RuntimeError, NotImplementedError) as error:
         if engine.path == "batched":
-            raise LrscopeError(f"path: batched fails for this model ({error}): use path single") from error
-        import warnings
-
+            raise LrscopeError(f"path: batched fails for this model ({_first_line(error)}): use path single") from error
         warnings.warn(
-            f"this model cannot be batched over runs ({str(error).splitlines()[0]}); it trains one run at a time",
+            f"this model cannot be batched over runs ({_first_line(error)}); it trains one run at a time",
             stacklevel=2,
         )
         return _timed(context, Plan("single", 1, False, "vmap cannot take the model", 0.0))
@@ -60,6 +63,10 @@ def choose_plan(context: Context, jobs: int) -> Plan:
     words = ", ".join(f"{p.path} {p.chunk}: {p.run_step_seconds * 1e6:.1f} us" for p in timed)
     best = replace(best, chosen=f"per run-step {words}")
     return _compiled_if_it_pays(context, best, jobs)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def predict(context: Context, plan: Plan, jobs: int) -> float:
@@ -116,8 +123,9 @@ def _candidates(context: Context, jobs: int, runs: int) -> list[Plan]:
     return plans or [Plan("single", 1, False, "", 0.0)]
 
 
-def _timed(context: Context, plan: Plan) -> Plan:
-    """The plan with its measured seconds per run-step."""
+def _timed(context: Context, plan: Plan, seconds: float | None = None) -> Plan:
+    """The plan with its seconds per run-step, measured for `seconds`, a few steps at least."""
+    seconds = PROBE_SECONDS if seconds is None else seconds
     chunk = cut(context.config, plan.chunk)[0]
     with single_threaded(context.device):
         trainer = context.trainer(plan, chunk)
@@ -133,7 +141,7 @@ def _timed(context: Context, plan: Plan) -> Plan:
         advance(min(2, limit))
         begun, step = time.perf_counter(), trainer.cursor["step"]
         best = math.inf
-        while time.perf_counter() - begun < PROBE_SECONDS or math.isinf(best):
+        while time.perf_counter() - begun < seconds or math.isinf(best):
             if trainer.cursor["step"] >= limit:
                 trainer.cursor["step"] = 0
             step = trainer.cursor["step"]

@@ -21,7 +21,8 @@ from lrscope.engine.program import Program
 from lrscope.tasks import augment
 from lrscope.tasks.streams import stream_seed
 
-SCALARS = ("train_loss", "train_accuracy", "grad_norm", "test_loss", "test_accuracy", "norm")
+SUMMED = ("train_loss", "train_accuracy", "grad_norm", "effective_grad_norm")
+SCALARS = (*SUMMED, "test_loss", "test_accuracy", "norm")
 FIXED = ("fixed_train_loss", "fixed_train_accuracy", "fixed_grad_norm")
 AVERAGED = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
@@ -53,7 +54,7 @@ class ChunkTrainer:
         self.device = material.device
         self.cursor: dict[str, Any] = {"phase": 0, "step": 0, "window": 0}
         self.tensors: dict[str, Tensor] = {}
-        weights, self.frozen = material.initial_weights([self._init_seed(*run) for run in chunk.runs])
+        weights, self.frozen = material.initial_weights([stream_seed("init", *self._key(*run)) for run in chunk.runs])
         self.rho_R = weights.square().sum(1).sqrt()
         self._start_phase(weights, torch.zeros_like(weights) if config.momentum else weights.new_zeros(()))
         self.pretrain_lr = torch.tensor([lr for _, lr in chunk.runs], dtype=torch.float64, device=self.device)
@@ -65,16 +66,13 @@ class ChunkTrainer:
         self.tensors = {name: value.to(self.device) for name, value in tensors.items()}
         self.cursor = dict(cursor)
 
-    def _init_seed(self, seed: int, lr: float) -> int:
-        own = () if self.config.same_init else (repr(lr),)
-        return stream_seed("init", self.chunk.data_seed, seed, *own)
+    def _key(self, seed: int, lr: float) -> tuple[str | int, ...]:
+        """What names a run's streams: its learning rate only if it has an initialisation and batch order of its own."""
+        return self.chunk.data_seed, seed, *(() if self.config.same_init else (repr(lr),))
 
     def _order(self, phase: Phase) -> BatchOrder:
         stream = "finetune" if phase.kind == "finetune" else "pretrain"  # averaging continues pre-training
-        keys = [
-            (stream, self.chunk.data_seed, seed, *(() if self.config.same_init else (repr(lr),)))
-            for seed, lr in self.chunk.runs
-        ]
+        keys = [(stream, *self._key(*run)) for run in self.chunk.runs]
         return BatchOrder(
             keys, self.material.train_size, self.config.batch_size, self.device, augmented=self.config.augment
         )
@@ -85,7 +83,7 @@ class ChunkTrainer:
         self.tensors["velocity"] = velocity
         self.tensors["squares"] = self.material.squares(weights_RP)
         self.tensors["sums"] = torch.zeros(
-            len(weights_RP), 4 + 2 * len(net.groups), dtype=torch.float64, device=self.device
+            len(weights_RP), 1 + len(SUMMED) + 2 * len(net.groups), dtype=torch.float64, device=self.device
         )
 
     # -- training ----------------------------------------------------------------------------------------------------
@@ -132,7 +130,7 @@ class ChunkTrainer:
                 checkpoint(True)
                 raise Stopped
             x, y = self._batch(order, offset + step)
-            self._seed_noise(phase, offset + step)
+            self._seed_noise("noise", phase, offset + step)
             state["weights"], state["velocity"], state["squares"], state["sums"] = self.program.step(
                 state["weights"],
                 state["velocity"],
@@ -155,11 +153,10 @@ class ChunkTrainer:
         y = self.material.train_y.index_select(0, flat)
         return x.view(*index_RB.shape, *x.shape[1:]), y.view(*index_RB.shape, *y.shape[1:])
 
-    def _seed_noise(self, phase: Phase, step: int) -> None:
+    def _seed_noise(self, purpose: str, phase: Phase, step: int) -> None:
         """Dropout draws from the global generator: seed it from the run and the step (chunks of one run then)."""
         if self.program.net.stochastic:
-            seed, lr = self.chunk.runs[0]
-            torch.manual_seed(stream_seed("noise", phase.kind, self.chunk.data_seed, seed, repr(lr), step))
+            torch.manual_seed(stream_seed(purpose, phase.kind, *self._key(*self.chunk.runs[0]), step))
 
     def _lr(self, phase: Phase) -> Tensor:
         """Optimizer's learning rates [R], float64: on the sphere lr = ELR rho^2."""
@@ -178,16 +175,17 @@ class ChunkTrainer:
         window, before = self.cursor["window"], (0, *phase.windows)[self.cursor["window"]]
         steps = self.cursor["step"] - before
         groups = len(self.program.net.groups)
-        means = state["sums"] / steps
+        _, summed, effective_RG, ess_RG = (state["sums"] / steps).split([1, len(SUMMED), groups, groups], 1)
         dead_R = state["sums"][:, 0] < steps
+        self._seed_noise("test noise", phase, self.cursor["step"])
         if phase.kind == "average":
             self._log_average(window)
         else:
             test = self.material.test_metrics(self.program, state["weights"], self.frozen)
             squares = state["squares"].to(torch.float64)
-            scalars = torch.stack([*means[:, 1:4].unbind(1), *test, squares.sum(1).sqrt()], 1)
+            scalars = torch.stack([*summed.unbind(1), *test, squares.sum(1).sqrt()], 1)
             elr_RG = lr_R[:, None] / squares
-            per_group = torch.stack([squares.sqrt(), elr_RG, means[:, 4 : 4 + groups], means[:, 4 + groups :]], 2)
+            per_group = torch.stack([squares.sqrt(), elr_RG, effective_RG, ess_RG], 2)
             scalars[dead_R], per_group[dead_R] = torch.nan, torch.nan
             self._append("log_scalars", scalars)
             self._append("log_groups", per_group)
@@ -231,6 +229,7 @@ class ChunkTrainer:
         """Turn the phase's logs into its results `KIND[.i].*` and set the state for the next phase."""
         state = self.tensors
         prefix = f"{phase.kind}.{self.cursor['phase']}."
+        self._seed_noise("end noise", phase, phase.steps)
         steps_R = state.pop("finite_steps")
         state[prefix + "finite_steps"] = steps_R
         if phase.kind == "average":

@@ -111,6 +111,8 @@ class Material:
             group = 1 if program.path == "single" else count
             for start in range(0, count, group):
                 part = slice(start, start + group)
+                if self.net.stochastic:
+                    torch.manual_seed(stream_seed("random noise", self.data_seed, seed, start))
                 loss, accuracy = program.train_mode_metrics(
                     weights[part], {name: f[part] for name, f in frozen.items()}, self._batches_x, self._batches_y
                 )

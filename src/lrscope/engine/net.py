@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lrscope.dynamics.invariance import conventional_split, prepare, split_groups
 from lrscope.dynamics.update import Segments
+from lrscope.errors import LrscopeError
 from lrscope.tasks.norms import population_norms
 from lrscope.tasks.task import Task
 
@@ -70,11 +71,7 @@ def build_net(task: Task, *, invariant: bool, device: torch.device, dtype: torch
             start += parameter.numel()
     groups = tuple(dict.fromkeys(split.groups[s.name] for s in slots))
     segments = tuple(tuple((s.start, s.stop) for s in slots if split.groups[s.name] == g) for g in groups)
-    stochastic = any(
-        isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0
-        or (isinstance(m, (nn.RNNBase, nn.MultiheadAttention)) and m.dropout > 0)
-        for m in model.modules()
-    )
+    stochastic = draws_noise(model, x)
     return Net(
         module=model.to(device=device, dtype=dtype),
         slots=tuple(slots),
@@ -85,6 +82,27 @@ def build_net(task: Task, *, invariant: bool, device: torch.device, dtype: torch
         norms=tuple(population_norms(model)),
         stochastic=stochastic,
     )
+
+
+def draws_noise(model: nn.Module, x: Tensor) -> bool:
+    """Does a training pass on x draw from the global generator, as dropout does?
+
+    Raises:
+        LrscopeError: the pass changes buffers, which all runs would share.
+    """
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    state = torch.get_rng_state()
+    with torch.no_grad():
+        model.train()(x)
+    drew = not torch.equal(state, torch.get_rng_state())
+    torch.set_rng_state(state)
+    changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, before[name])]
+    if changed:
+        raise LrscopeError(
+            f"model: training changes its buffers {', '.join(changed)}, which runs would share: remove them "
+            "(track_running_stats=False; batch norms are taken care of)"
+        )
+    return drew
 
 
 def draw_weights(

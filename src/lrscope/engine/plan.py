@@ -85,7 +85,7 @@ def steps_per_run(found: Sequence[Phase]) -> int:
 
 def cut(config: SweepConfig, size: int) -> tuple[Chunk, ...]:
     """All runs in chunks of at most `size`, as equal as possible, never mixing data seeds; seeds outside, lrs inside."""
-    chunks = []
+    chunks: list[Chunk] = []
     for data_seed in range(config.data_seeds):
         runs = [(seed, lr) for seed in range(config.seeds) for lr in config.lrs]
         count = -(-len(runs) // size)

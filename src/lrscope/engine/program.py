@@ -104,22 +104,27 @@ class Program:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """One step of all runs. Returns weights, velocity, squared group norms and the window's sums.
 
-        `sums` [R, 4 + 2G] in float64: finite steps, loss, accuracy, gradient norm, then per group the effective
-        gradient norm |g_i| |theta_i| and the effective step size lr |g_i| / |theta_i| (three_regimes, Sec. 3.1).
+        `sums` [R, 5 + 2G] in float64: finite steps, loss, accuracy, gradient norm, effective gradient norm |g| |theta|,
+        then per group |g_i| |theta_i| and the effective step size lr |g_i| / |theta_i| (three_regimes, Sec. 3.1).
+        A run whose loss or gradient is not finite ends there: its weights become NaN.
         """
         gradient_RP, loss_R, accuracy_R = self.gradients(weights_RP, frozen, x, y)
         gradient_squares_RG = group_squares(gradient_RP, self.net.segments)
+        total_R = gradient_squares_RG.sum(1)
+        finite_R = torch.isfinite(loss_R) & torch.isfinite(total_R)
+        lr_R = torch.where(finite_R, lr_R, torch.nan)
         if self.spec.space == "sphere":
             weights_RP, new_squares_RG = sphere_step(weights_RP, gradient_RP, lr_R, rho_R, self.net.segments)
         else:
             weights_RP, velocity_RP, new_squares_RG = whole_step(
                 weights_RP, velocity_RP, gradient_RP, lr_R, self.spec.momentum, self.spec.weight_decay, self.net.segments
             )
-        total_R = gradient_squares_RG.sum(1)
+        effective_R = (total_R * squares_RG.sum(1)).sqrt()
         effective_RG = (gradient_squares_RG * squares_RG).sqrt()
         steps_RG = (gradient_squares_RG / squares_RG).sqrt() * lr_R[:, None]
-        finite_R = torch.isfinite(loss_R) & torch.isfinite(total_R)
-        row = torch.stack([finite_R.to(loss_R.dtype), loss_R, accuracy_R.to(loss_R.dtype), total_R.sqrt()], 1)
+        row = torch.stack(
+            [finite_R.to(loss_R.dtype), loss_R, accuracy_R.to(loss_R.dtype), total_R.sqrt(), effective_R], 1
+        )
         sums = sums + torch.cat([row, effective_RG, steps_RG], 1).to(torch.float64)
         return weights_RP, velocity_RP, new_squares_RG, sums
 
@@ -173,7 +178,7 @@ class Program:
                 losses, rights = self._over_runs(sums, weights_RP, frozen, populations, x[part], y[part])
                 loss += losses
                 right += rights
-        return loss / len(x), right / len(x)
+        return loss / len(x), torch.where(torch.isnan(loss), loss, right / len(x))
 
     def train_mode_metrics(self, weights_RP: Tensor, frozen: Named, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Mean loss [R] and accuracy [R] over training batches x [K, B, ...], y [K, B] with batch statistics."""
@@ -202,7 +207,7 @@ class Program:
                 weights_RP, frozen, xb.expand(shape), yb.expand(len(weights_RP), *yb.shape)
             )
             norm = gradient.square().sum(1).sqrt()
-            total += torch.stack([loss, accuracy.to(loss.dtype), norm], 1)
+            total += torch.stack([loss, torch.where(torch.isnan(loss), loss, accuracy.to(loss.dtype)), norm], 1)
         return total / len(x)
 
     def _over_runs(self, f: Callable[..., object], weights_RP: Tensor, frozen: Named, extra: Named, *x: Tensor):  # type: ignore[no-untyped-def]

@@ -8,7 +8,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from lrscope.config import EngineConfig, SweepConfig, digest
 from lrscope.dynamics.schedules import factors
 from lrscope.engine.assemble import assemble
 from lrscope.engine.choose import choose_plan, default_jobs, memory, predict
-from lrscope.engine.context import Context
+from lrscope.engine.context import Context, choose_device
 from lrscope.engine.dispatch import run_here, run_processes, single_threaded
 from lrscope.engine.plan import Plan, cut, steps_per_run
 from lrscope.engine.progress import Progress, Silent, default_progress
@@ -64,7 +64,7 @@ def sweep(
         with tempfile.TemporaryDirectory(prefix="lrscope-") as folder:
             return sweep(task, config=config, engine=engine, out=folder, progress=progress, command=command)
     store = Store(Path(out))
-    with _locked(store):
+    with _locked(store), random_state_kept(engine):
         context = Context.build(task, config, engine, store)
         identity = _identity(task, config)
         finished = _check_folder(store, identity)
@@ -88,9 +88,11 @@ def dry_run(
     engine: EngineConfig | None = None,
 ) -> dict[str, Any]:
     """The plan with predicted time and memory; trains only the few steps that it times and writes nothing."""
-    context = Context.build(task, config, engine or EngineConfig(), Store(Path("unused")))
-    jobs = default_jobs(context)
-    plan = choose_plan(context, jobs)
+    engine = engine or EngineConfig()
+    with random_state_kept(engine):
+        context = Context.build(task, config, engine, Store(Path("unused")))
+        jobs = default_jobs(context)
+        plan = choose_plan(context, jobs, predicting=True)
     runs = config.data_seeds * config.seeds * len(config.lrs)
     return {
         "task": task.summary(),
@@ -120,11 +122,13 @@ def _resolve(
             from lrscope.errors import nearest
 
             raise LrscopeError(f"{name}: there is no such option of sweep: {nearest(name, known)}")
+        for holder, given in (("config", config), ("engine", engine)):
+            if given is not None and name in given.__dataclass_fields__:
+                raise LrscopeError(f"{name}: given beside {holder}, which has its own: pass one of them")
     if config is None:
         if lrs is None:
             raise LrscopeError("lrs: no learning rates given: pass log_grid(1e-4, 1, 24) or a list")
-        mine = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if k in SweepConfig.__dataclass_fields__}
-        config = SweepConfig(lrs=tuple(float(x) for x in lrs), **mine)
+        config = SweepConfig.from_dict({**options, "lrs": [float(x) for x in lrs]})
     elif lrs is not None:
         raise LrscopeError("lrs: given beside config, which has its own: pass one of them")
     if engine is None:
@@ -140,6 +144,12 @@ def _locked(store: Store) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def random_state_kept(engine: EngineConfig) -> AbstractContextManager[None]:
+    """Leaves torch's global generators as they were: dropout draws from them."""
+    device = choose_device(engine.device)
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 def _identity(task: Task, config: SweepConfig) -> dict[str, Any]:

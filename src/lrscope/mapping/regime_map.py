@@ -5,6 +5,7 @@ Array letters: L learning rates, U units (data seed x seed, C order), W windows,
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,20 +75,14 @@ def gather(result: xr.Dataset) -> Evidence:
     classified = "train_accuracy" in result
     loss = _curves(result["train_loss"])
     accuracy = _curves(result["train_accuracy"]) if classified else None
-    random_loss = _units(result["random_train_loss"])
-    random_accuracy = _units(result["random_train_accuracy"]) if classified else None
-    floor = votes.convergence_floor(loss)
-    ballots = [
-        votes.vote(
-            loss[k],
-            None if accuracy is None else accuracy[k],
-            floor,
-            random_loss,
-            random_accuracy,
-            divergence_exists=invariant,
-        )
-        for k in range(len(loss))
-    ]
+    task = json.loads(result.attrs["task"])
+    guessing = votes.Guessing(
+        loss=_units(result["random_train_loss"]),
+        accuracy=_units(result["random_train_accuracy"]) if classified else None,
+        constant_loss=float(task.get("constant_loss", 0.0)),
+        constant_accuracy=float(task.get("constant_accuracy", 0.0)),
+    )
+    ballot = votes.vote(loss, accuracy, guessing, divergence_exists=invariant)
     score = "test_accuracy" if classified else "test_loss"
     sign = 1.0 if classified else -1.0
     fine = averaged = finetune_lr = None
@@ -100,9 +95,9 @@ def gather(result: xr.Dataset) -> Evidence:
         averaged = sign * most.transpose("lr", *units).values.reshape(len(loss), -1)
     return Evidence(
         lrs=result["lr"].values.astype(np.float64),
-        votes_LU=np.stack([b.votes for b in ballots]),
-        slow_LU=np.stack([b.slow for b in ballots]),
-        jumps_LU=np.stack([b.jumps for b in ballots]),
+        votes_LU=ballot.votes,
+        slow_LU=ballot.slow,
+        jumps_LU=ballot.jumps,
         broken_LU=result["status"].transpose("lr", *units).values.reshape(len(loss), -1) == 1,
         quality_LU=fine,
         averaged_LU=averaged,
@@ -270,4 +265,5 @@ def _notes(seen: Evidence, first: int) -> tuple[str, ...]:
 
 def _nanmean(values: NDArray[Any]) -> NDArray[np.float64]:
     counts = np.isfinite(values).sum(1)
-    return np.nansum(np.where(np.isfinite(values), values, 0.0), axis=1) / np.maximum(counts, 1)
+    means: NDArray[np.float64] = np.nansum(np.where(np.isfinite(values), values, 0.0), axis=1) / np.maximum(counts, 1)
+    return means

@@ -1,10 +1,11 @@
 """What each single run votes: regime 1, 2 or 3, from its own training curve. Array kernels without labels.
 
-U units (runs of one learning rate: data seed x seed), W logging windows. All thresholds stand here, one set for every task.
+L learning rates, U units (runs of one learning rate: data seed x seed), W logging windows, K random points. All thresholds stand here, one set for every task.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,16 +22,26 @@ class Rules:
     least_windows: int = 8  # ours: two values in each quarter of the curve
     falling_logs: float = 0.1  # ours: 1/t decay falls 0.34 between the third and fourth quarter, noise 0.03
     falling_errors: float = 3.0  # ours: standard errors
-    floor_factor: float = 3.0  # ours: within this factor of the best converging run counts as converged
+    floor_logs: float = 1.1  # ours: below the best converging learning rate, within a factor 3 of it counts as converged
+    risen_logs: float = 0.1  # ours: above it, 10% more loss counts as risen
     smooth_share: float = 0.8  # ours: share of windows that go down in a curve that is slow, not stationary
     slow_share: float = 0.25  # ours: a creeping run above this share of the random points' loss has not got anywhere yet
+    converged_share: float = 1e-6  # ours: losses below this share of the random points' loss are all the same
     jump_factor: float = 5.0  # ours: a window this far above its neighbours is a jump
-    random_error: float = 1.645  # one-sided 5% level of the comparison with random points
-    accuracy_quantile: float = 0.95  # one-sided 5% level among random points
+    random_error: float = 1.645  # one-sided 5% level of the comparisons with random points
 
 
 RULES = Rules()
 CONVERGENCE, EQUILIBRIUM, DIVERGENCE, UNKNOWN = 1, 2, 3, 0
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """Votes [L, U] of all runs, with what was noticed: slow [L, U], jumps [L, U]."""
+
+    votes: NDArray[np.int64]
+    slow: NDArray[np.bool_]
+    jumps: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -85,29 +96,52 @@ def _scatter(values_UN: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         r = (residuals[:, 1:] * residuals[:, :-1]).sum(1) / squares
     r = np.clip(np.nan_to_num(r), 0.0, 0.9)
-    return np.sqrt(squares / max(n - 2, 1) * (1 + r) / (1 - r))
-
-
-def convergence_floor(loss_LUW: Array) -> float:
-    """The lowest level that converging runs of this length get to: the least final loss, in the median over units, among
-    learning rates where most runs clearly fall. 0 if none does: then nothing counts as converged by its level."""
-    levels = [0.0]
-    for loss_UW in loss_LUW:
-        finite = np.isfinite(loss_UW).all(1)
-        if finite.any() and loss_UW.shape[1] >= RULES.least_windows:
-            seen = decline(loss_UW[finite])
-            if seen.falls.mean() > 0.5:
-                levels.append(float(np.exp(np.median(seen.level))))
-    return min(levels[1:], default=0.0)
+    scatter: Array = np.sqrt(squares / max(n - 2, 1) * (1 + r) / (1 - r))
+    return scatter
 
 
 @dataclass(frozen=True)
-class Ballot:
-    """Votes [U] of the runs at one learning rate, with what was noticed: slow [U], jumps [U]."""
+class Best:
+    """The best converging learning rate of the grid: its position and, per unit [U], level, drop and error."""
 
-    votes: NDArray[np.int64]
-    slow: NDArray[np.bool_]
-    jumps: NDArray[np.bool_]
+    position: int
+    level: Array
+    drop: Array
+    error: Array
+
+
+def best_converging(declines: Sequence[Decline], finite_LU: NDArray[np.bool_]) -> Best | None:
+    """Where converging runs of this length get to: the learning rate with the lowest final level (median over units)
+    among those where most runs clearly fall. None if there is none: then no level counts as converged."""
+    found: list[tuple[float, int]] = []
+    for k, (seen, finite) in enumerate(zip(declines, finite_LU, strict=True)):
+        if finite.any() and seen.falls[finite].mean() > 0.5:
+            found.append((float(np.median(seen.level[finite])), k))
+    if not found:
+        return None
+    level, k = min(found)
+    seen, finite = declines[k], finite_LU[k]
+    return Best(
+        position=k,
+        level=np.where(finite, seen.level, level),
+        drop=np.where(finite, seen.drop, np.median(seen.drop[finite])),
+        error=np.where(finite, seen.error, np.median(seen.error[finite])),
+    )
+
+
+def converges(seen: Decline, k: int, best: Best | None) -> NDArray[np.bool_]:
+    """Which runs at position k converge [U].
+
+    Up to the best converging learning rate: those that fall, or creep down, or have reached its level. Above it: those
+    that are not clearly higher, or fall faster and so may still catch up.
+    """
+    if best is None:
+        return seen.falls | seen.creeps
+    if k <= best.position:
+        return seen.falls | seen.creeps | (seen.level <= best.level + RULES.floor_logs)
+    noise = RULES.falling_errors * np.sqrt(seen.error**2 + best.error**2)
+    risen = seen.level - best.level > np.clip(noise, RULES.risen_logs, RULES.floor_logs)
+    return ~risen | (seen.falls & (seen.drop > best.drop))
 
 
 def final_window(windows: int) -> slice:
@@ -115,23 +149,43 @@ def final_window(windows: int) -> slice:
     return slice(3 * windows // 4, None)
 
 
-def no_better_than_random(
-    loss_U: Array, error_U: Array, accuracy_U: Array | None, random_loss_UK: Array, random_accuracy_UK: Array | None
-) -> NDArray[np.bool_]:
-    """Is each run's final loss no lower than the mean of random points with its own readout? One-sided, 5%.
+@dataclass(frozen=True)
+class Guessing:
+    """What a network that knows nothing gets: losses and accuracies [U, K] at random points, with each unit's own
+    readout, and loss and accuracy of the best constant prediction (0 where they are not known)."""
 
-    A loss clearly above that mean settles it: a random walk's loss bounds regime 3's from below (three_regimes, App. M).
-    A loss about equal to it must come with an accuracy no higher than the random points' (95% quantile of single
-    points: every step still follows the gradient, so a diverging run's mean accuracy lies a little above chance).
+    loss: Array
+    accuracy: Array | None
+    constant_loss: float
+    constant_accuracy: float
+
+
+def diverges(loss_UW: Array, accuracy_UW: Array | None, guessing: Guessing) -> NDArray[np.bool_]:
+    """Which runs [U] are no better than guessing over the last quarter; one-sided comparisons at 5%.
+
+    Either the loss lies clearly above the random points' mean (a random walk bounds regime 3 from below, three_regimes,
+    App. M); or accuracy and loss are no better than what guessing gets: the accuracy no higher than a constant
+    prediction's or than the random points' mean (all units together: it hardly depends on the readout), the loss no
+    lower than a constant prediction's. Without accuracies: the loss is no lower than the random points' mean.
     """
-    count = random_loss_UK.shape[1]
-    mean, deviation = random_loss_UK.mean(1), random_loss_UK.std(1, ddof=1)
-    margin = RULES.random_error * np.sqrt(deviation**2 / count + error_U**2)
-    bad = loss_U >= mean - margin
-    if accuracy_U is not None and random_accuracy_UK is not None:
-        guessing = accuracy_U <= np.quantile(random_accuracy_UK, RULES.accuracy_quantile)
-        bad &= guessing | (loss_U > mean + margin)
-    return bad
+    part = final_window(loss_UW.shape[1])
+    loss, loss_error = _mean_and_error(loss_UW[:, part])
+    mean, error = _mean_and_error(guessing.loss)
+    margin = RULES.random_error * np.sqrt(error**2 + loss_error**2)
+    above: NDArray[np.bool_] = loss > mean + margin
+    if accuracy_UW is None or guessing.accuracy is None:
+        return loss >= mean - margin
+    accuracy, accuracy_error = _mean_and_error(accuracy_UW[:, part])
+    chance, chance_error = _mean_and_error(guessing.accuracy.reshape(1, -1))
+    lucky = RULES.random_error * np.sqrt(chance_error**2 + accuracy_error**2)
+    blind = accuracy <= np.maximum(chance, guessing.constant_accuracy) + lucky
+    return above | (blind & (loss >= guessing.constant_loss))
+
+
+def _mean_and_error(values_UN: Array) -> tuple[Array, Array]:
+    """Mean [U] and its standard error, of independent values."""
+    count = values_UN.shape[1]
+    return values_UN.mean(1), values_UN.std(1, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(len(values_UN))
 
 
 def jumps(loss_UW: Array) -> NDArray[np.bool_]:
@@ -146,39 +200,32 @@ def jumps(loss_UW: Array) -> NDArray[np.bool_]:
 
 
 def vote(
-    loss_UW: Array,
-    accuracy_UW: Array | None,
-    floor: float,
-    random_loss_UK: Array,
-    random_accuracy_UK: Array | None,
-    *,
-    divergence_exists: bool,
+    loss_LUW: Array, accuracy_LUW: Array | None, guessing: Guessing, *, divergence_exists: bool
 ) -> Ballot:
-    """Votes of the runs at one learning rate.
+    """Votes of all runs.
 
     Args:
-        loss_UW, accuracy_UW: training curves [U, W].
-        floor: level that converging runs get to (`convergence_floor`).
-        random_loss_UK, random_accuracy_UK: random points of the same space, per unit [U, K].
+        loss_LUW, accuracy_LUW: training curves [L, U, W], learning rates increasing.
+        guessing: what knowing nothing gets.
         divergence_exists: False for networks that are not SI, where regime 3 shows as overflow instead.
     """
-    units, windows = loss_UW.shape
-    votes = np.full(units, UNKNOWN, np.int64)
-    none = np.zeros(units, bool)
-    if windows < RULES.least_windows:
-        return Ballot(votes, none, none)
-    finite = np.isfinite(loss_UW).all(1)
-    clean = np.where(finite[:, None], loss_UW, 1.0)
-    seen = decline(clean)
-    final = clean[:, final_window(windows)].mean(1)
-    at_floor = np.exp(seen.level) <= RULES.floor_factor * floor
-    converging = seen.falls | seen.creeps | at_floor
-    high = final > RULES.slow_share * random_loss_UK.mean(1)
-    slow = seen.creeps & ~at_floor & (~seen.falls | high)
-    votes[finite] = np.where(converging, CONVERGENCE, EQUILIBRIUM)[finite]
-    if divergence_exists:
-        loss_error = seen.error * final  # a drop has sqrt(2) times the error of one quarter: on the safe side
-        accuracy = None if accuracy_UW is None else accuracy_UW[:, final_window(windows)].mean(1)
-        lost = no_better_than_random(final, loss_error, accuracy, random_loss_UK, random_accuracy_UK)
-        votes[finite & lost & ~converging] = DIVERGENCE
-    return Ballot(votes, slow & finite, jumps(clean) & finite)
+    votes = np.full(loss_LUW.shape[:2], UNKNOWN, np.int64)
+    slow, jumped = np.zeros(votes.shape, bool), np.zeros(votes.shape, bool)
+    if loss_LUW.shape[2] < RULES.least_windows:
+        return Ballot(votes, slow, jumped)
+    finite_LU = np.isfinite(loss_LUW).all(2)
+    nothing = RULES.converged_share * guessing.loss.mean(1)  # below this, losses are rounding noise
+    clean = np.maximum(np.where(finite_LU[..., None], loss_LUW, 1.0), nothing[:, None])
+    declines = [decline(curves) for curves in clean]
+    best = best_converging(declines, finite_LU)
+    for k, seen in enumerate(declines):
+        finite, good = finite_LU[k], converges(seen, k, best)
+        votes[k, finite] = np.where(good, CONVERGENCE, EQUILIBRIUM)[finite]
+        if divergence_exists:
+            lost = diverges(clean[k], None if accuracy_LUW is None else accuracy_LUW[k], guessing)
+            votes[k, finite & lost & ~good] = DIVERGENCE
+        high = clean[k][:, final_window(loss_LUW.shape[2])].mean(1) > RULES.slow_share * guessing.loss.mean(1)
+        below = best is None or k < best.position
+        slow[k] = finite & good & seen.creeps & (~seen.falls | high) & below
+        jumped[k] = finite & jumps(clean[k])
+    return Ballot(votes, slow, jumped)

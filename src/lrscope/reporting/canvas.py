@@ -15,7 +15,7 @@ import numpy as np
 
 from lrscope.reporting import style
 from lrscope.reporting.frames import Array, Backdrop, Grid
-from lrscope.reporting.text import scientific, shorten
+from lrscope.reporting.text import number, scientific, shorten
 
 Json = dict[str, Any]
 
@@ -62,9 +62,9 @@ def cells(count: int, columns: int, height: int = PANEL_HEIGHT) -> tuple[list[Ce
     return places, total
 
 
-def frame(height: int, *, bottom: int = 0, narrow: bool = False) -> Json:
+def frame(height: int, *, bottom: int = 0, top: int = ABOVE, narrow: bool = False) -> Json:
     """The layout all figures share. `height` is the plotting area's; `bottom` the room for a legend or colour bar."""
-    margin = {"l": LEFT - 8 if narrow else LEFT, "r": RIGHT, "t": ABOVE, "b": BELOW + bottom}
+    margin = {"l": LEFT - 8 if narrow else LEFT, "r": RIGHT, "t": top, "b": BELOW + bottom}
     return {
         "height": height + margin["t"] + margin["b"],
         "margin": margin,
@@ -116,9 +116,21 @@ def axis(*, domain: tuple[float, float], anchor: str, log: bool, title: str = ""
 def lr_axis(grid: Grid, *, domain: tuple[float, float], anchor: str, title: bool = True, **more: Any) -> Json:
     """The shared axis of learning rates, from the first cell's edge to the last one's."""
     low, high = (float(v) for v in np.log10(grid.edges[[0, -1]]))
-    ticks: Json = {"dtick": 1} if high - low > 1.5 else {"dtick": "D2"}
     words = grid.name if title else ""
-    return axis(domain=domain, anchor=anchor, log=True, title=words, range=[low, high], **ticks, **more)
+    return axis(domain=domain, anchor=anchor, log=True, title=words, range=[low, high], **log_ticks(low, high), **more)
+
+
+def log_ticks(low: float, high: float) -> Json:
+    """Ticks for a log axis between two exponents: whole decades, or round numbers where it holds hardly one decade."""
+    if high - low > 1.3:
+        return {"dtick": math.ceil((high - low) / 6), "tickfont": {"size": 9}}  # Plotly draws powers a quarter larger
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    for steps in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), tuple(range(10, 100, 2))):
+        scale = 10.0 if steps[0] == 10 else 1.0
+        marks = [s / scale * 10.0**d for d in decades for s in steps if low <= math.log10(s / scale) + d <= high]
+        if len(marks) >= 3:
+            break
+    return {"tickvals": marks, "ticktext": [number(m) for m in marks]}
 
 
 def value_axis(values: Array, *, domain: tuple[float, float], anchor: str, log: bool, **more: Any) -> Json:
@@ -129,12 +141,7 @@ def value_axis(values: Array, *, domain: tuple[float, float], anchor: str, log: 
     ends = np.log10([finite.min(), finite.max()]) if log else np.array([finite.min(), finite.max()])
     air = max(0.06 * (ends[1] - ends[0]), 0.04 if log else 0.02 * max(abs(ends[1]), 1e-9))
     low, high = float(ends[0] - air), float(ends[1] + air)
-    ticks: Json = {}
-    if log:
-        width = high - low
-        ticks = {"dtick": math.ceil(width / 5) if width > 1.3 else "D2" if width > 0.5 else "D1"}
-    else:
-        ticks = {"nticks": 6}
+    ticks = log_ticks(low, high) if log else {"nticks": 6}
     return axis(domain=domain, anchor=anchor, log=log, range=[low, high], **ticks, **more)
 
 
@@ -191,7 +198,7 @@ def border_shapes(back: Backdrop, x: str, y: str) -> list[Json]:
             shapes.append(box | band | {"fillcolor": style.rgba(style.INK, 0.10)})
         dash = "dot" if border.between == "2A|2B" else "dash"
         line = {"type": "line", "x0": border.lr, "x1": border.lr, "line": {"color": style.INK, "width": 1.3, "dash": dash}}
-        shapes.append(box | line)
+        shapes.append(box | line | {"layer": "between"})  # above the grid lines, below the data
     return shapes
 
 
@@ -233,58 +240,60 @@ def band(x: Array, low: Array, high: Array, color: str, alpha: float = 0.2) -> J
     }
 
 
-def log_bar(values: Array, title: str) -> Json:
+def log_bar(layout: Json, values: Array, title: str) -> None:
     """A colour bar for positive values on a log scale, labelled at the decades."""
     low, high = math.log10(float(values.min())), math.log10(float(values.max()))
     decades = list(range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1))
     marks = [(float(d), f"10<sup>{d}</sup>") for d in decades[:: max(1, len(decades) // 6)]]
     if len(marks) < 2:
         marks = [(e, scientific(10**e)) for e in sorted({low, high})]
-    return colour_bar((low, high), marks, title)
+    colour_bar(layout, (low, high), marks, title)
 
 
-def count_bar(count: int, title: str) -> Json:
+def count_bar(layout: Json, count: int, title: str) -> None:
     """A colour bar for the whole numbers from 1 to `count`."""
     marks = sorted({1, *(round(1 + i * (count - 1) / 4) for i in range(5)), count})
-    return colour_bar((1, count), [(float(m), str(m)) for m in marks], title)
+    colour_bar(layout, (1, count), [(float(m), str(m)) for m in marks], title)
 
 
-def colour_bar(ends: tuple[float, float], marks: Sequence[tuple[float, str]], title: str) -> Json:
-    """An invisible trace that carries a horizontal colour bar along the figure's lower edge."""
+def colour_bar(layout: Json, ends: tuple[float, float], marks: Sequence[tuple[float, str]], title: str) -> None:
+    """A horizontal colour bar in the room below the panels; needs `carrier()` among the traces to be drawn."""
     if ends[0] == ends[1]:
         ends = (ends[0] - 0.5, ends[1] + 0.5)
-    return {
-        "type": "scatter",
-        "x": [None],
-        "y": [None],
-        "mode": "markers",
-        "showlegend": False,
-        "hoverinfo": "skip",
-        "marker": {
-            "color": [ends[0]],
-            "cmin": ends[0],
-            "cmax": ends[1],
-            "colorscale": style.colorscale(),
-            "showscale": True,
-            "colorbar": {
-                "orientation": "h",
-                "thickness": 10,
-                "len": 1,
-                "x": 0.5,
-                "xanchor": "center",
-                "xpad": 0,
-                "y": 0,
-                "yref": "container",
-                "yanchor": "bottom",
-                "ypad": 4,
-                "outlinewidth": 0,
-                "tickvals": [m[0] for m in marks],
-                "ticktext": [m[1] for m in marks],
-                "tickfont": {"size": 11},
-                "title": {"text": plain(title, 90), "side": "top", "font": {"size": 12}},
-            },
+    plotting = layout["height"] - layout["margin"]["t"] - layout["margin"]["b"]
+    layout["coloraxis"] = {
+        "cmin": ends[0],
+        "cmax": ends[1],
+        "colorscale": style.colorscale(),
+        "colorbar": {
+            "orientation": "h",
+            "thickness": 10,
+            "len": 1,
+            "x": 0.5,
+            "xanchor": "center",
+            "xpad": 0,
+            "y": -(BELOW + 22) / plotting,
+            "yanchor": "top",
+            "ypad": 0,
+            "outlinewidth": 0,
+            "tickvals": [m[0] for m in marks],
+            "ticktext": [m[1] for m in marks],
+            "tickfont": {"size": 11},
         },
     }
+    place = {"x": 0.5, "y": -(BELOW + 20) / plotting, "xanchor": "center", "font": {"size": 12}}
+    layout["annotations"].append(_note(plain(title, 90), **place))
+
+
+def carrier() -> Json:
+    """An invisible trace: Plotly draws a layout's colour bar only if some trace refers to it."""
+    hidden = {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "showlegend": False, "hoverinfo": "skip"}
+    return hidden | {"marker": {"color": [1], "coloraxis": "coloraxis"}}
+
+
+def legend_room(entries: int, per_row: int) -> int:
+    """px below the axis title for a legend of so many entries."""
+    return 22 * -(-entries // per_row) + 8
 
 
 def figure(data: Sequence[Json], lay_out: Callable[[bool], Json]) -> Json:

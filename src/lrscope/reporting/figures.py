@@ -24,6 +24,7 @@ class Drawing:
 
     name: str
     title: str
+    short: str
     caption: str
     alt: str
     arguments: tuple[Any, ...]
@@ -53,6 +54,7 @@ def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
         Drawing(
             name="map",
             title="The map",
+            short="Map",
             caption=(
                 f"Look for the bends: training loss falls as the {rate} grows until regime 1 ends, settles on a rising "
                 "plateau through regime 2, and in regime 3 lies at or above random points. Grey bands are the borders' "
@@ -67,6 +69,7 @@ def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
             Drawing(
                 name="finetune",
                 title="After fine-tuning",
+                short="Fine-tuning",
                 caption=(
                     "Look for the stretch where all colours meet at their best, whatever rate fine-tuned them: that "
                     "basin is good and decided. Where they fan out and fall behind, pre-training was too coarse to choose one."
@@ -81,6 +84,7 @@ def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
             Drawing(
                 name="average",
                 title="After averaging weights",
+                short="Averaging",
                 caption=(
                     "Averaging checkpoints pays where training hops about inside one basin: lines above the black one and "
                     "close together. Where more checkpoints make it worse, they come from different basins."
@@ -95,6 +99,7 @@ def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
             Drawing(
                 name="features",
                 title="Which features were learned",
+                short="Features",
                 caption=(
                     "Look for the fan: where the top ranks stand clear of the rest, runs rely on few features; where all ranks lie "
                     "together, none stands out. Ranks are taken within each run, because runs favour different features."
@@ -110,6 +115,7 @@ def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
             Drawing(
                 name="groups",
                 title="Steps of the weight tensors",
+                short="Groups",
                 caption=(
                     "In regime 2 the tensors' effective step sizes drift together: lines merge and their ratio comes down to 1. "
                     "A ratio well above 1 means that training is still on its way (regime 1) or astray (far into regime 3)."
@@ -128,6 +134,7 @@ def _along_training(result: xr.Dataset, grid: frames.Grid, test: str, steep: str
         Drawing(
             name="curves",
             title="Along training",
+            short="Curves",
             caption=(
                 "Lines that keep falling converge, lines that turn flat have reached an equilibrium, lines that never leave "
                 "the top diverge. Bring one forward to see its range over runs."
@@ -139,6 +146,7 @@ def _along_training(result: xr.Dataset, grid: frames.Grid, test: str, steep: str
         Drawing(
             name="trajectories",
             title="Through the loss landscape",
+            short="Landscape",
             caption=(
                 f"Read from right to left, dots mark the end. At equal training loss a higher {grid.short} "
                 "tends to pass over flatter ground with less test error; lines that stop half-way are in equilibrium."

@@ -9,10 +9,12 @@ import numpy as np
 
 from lrscope.reporting import style
 from lrscope.reporting.canvas import (
+    ABOVE,
     Cell,
     Json,
     axis,
     band,
+    carrier,
     cells,
     count_bar,
     empty_note,
@@ -20,6 +22,7 @@ from lrscope.reporting.canvas import (
     frame,
     heading,
     level,
+    legend_room,
     log_bar,
     lr_axis,
     numbers,
@@ -46,8 +49,7 @@ def series_figure(grid: Grid, back: Backdrop, series: Series) -> Json:
     places, total = cells(1, 1, 330)
 
     def lay_out(narrow: bool) -> Json:
-        rows = -(-(len(lines) + 2) // (3 if narrow else 8))
-        layout = frame(total, bottom=22 * rows + 8, narrow=narrow)
+        layout = frame(total, bottom=legend_room(len(lines) + 2, 2 if narrow else 8), narrow=narrow)
         _panel(layout, grid, back, places[0], series.title, values, log=series.log)
         return layout
 
@@ -94,7 +96,7 @@ def _panel(
 def features_figure(grid: Grid, back: Backdrop, panels: Sequence[FeaturePanel]) -> Json:
     """Single-feature accuracies by rank within a run, averaged over runs, and the usual test accuracy in black."""
     ranks = panels[0].ranks.mean.shape[0]
-    data = [count_bar(ranks, "rank of the feature in its run (black: usual test accuracy)")]
+    data = [carrier()]
     colors = style.ramp(ranks)
     for number, panel in enumerate(panels, start=1):
         axes = {"xaxis": f"x{number}" if number > 1 else "x", "yaxis": f"y{number}" if number > 1 else "y"}
@@ -107,6 +109,7 @@ def features_figure(grid: Grid, back: Backdrop, panels: Sequence[FeaturePanel]) 
     def lay_out(narrow: bool) -> Json:
         places, total = cells(len(panels), 1 if narrow else 2)
         layout = frame(total, bottom=BAR_ROOM, narrow=narrow)
+        count_bar(layout, ranks, "rank of the feature in its run (black: usual test)")
         for cell, panel in zip(places, panels, strict=True):
             _panel(layout, grid, back, cell, panel.title, values, log=False)
         return layout
@@ -133,7 +136,7 @@ def groups_figure(grid: Grid, back: Backdrop, groups: Groups) -> Json:
     count = len(groups.names)
     listed = count <= MOST_LEGEND_ENTRIES
     colors = style.ramp(count)
-    data: list[Json] = [] if listed else [count_bar(count, "weight tensor, first to last layer (point at a line for its name)")]
+    data: list[Json] = [] if listed else [carrier()]
     for p, panel in enumerate(groups.panels):
         axes = {"xaxis": f"x{p + 1}" if p else "x", "yaxis": f"y{p + 1}" if p else "y"}
         for g, name in enumerate(groups.names):
@@ -149,8 +152,10 @@ def groups_figure(grid: Grid, back: Backdrop, groups: Groups) -> Json:
 
     def lay_out(narrow: bool) -> Json:
         places, total = cells(len(panels), 1 if narrow else len(panels))
-        rows = -(-count // (2 if narrow else 4))
-        layout = frame(total, bottom=22 * rows + 8 if listed else BAR_ROOM, narrow=narrow)
+        bottom = legend_room(count, 1 if narrow else 4) if listed else BAR_ROOM
+        layout = frame(total, bottom=bottom, narrow=narrow)
+        if not listed:
+            count_bar(layout, count, "weight tensors, first to last")
         for cell, panel in zip(places, panels, strict=True):
             values = panel.spread.mean if panel is not ratio else np.append(panel.spread.values, 1.0)
             _panel(layout, grid, back, cell, panel.title, values, log=panel.log, x_title=True)
@@ -167,7 +172,7 @@ def curves_figure(grid: Grid, panels: Sequence[CurvePanel], *, along_loss: bool)
     ends in a mark.
     """
     colors = style.log_ramp([float(v) for v in grid.lr])
-    data = [log_bar(grid.lr, f"{grid.name}")]
+    data = [carrier()]
     for p, panel in enumerate(panels):
         axes = {"xaxis": f"x{p + 1}" if p else "x", "yaxis": f"y{p + 1}" if p else "y", "showlegend": False}
         for i, (lr, color) in enumerate(zip(grid.lr, colors, strict=True)):
@@ -196,8 +201,9 @@ def curves_figure(grid: Grid, panels: Sequence[CurvePanel], *, along_loss: bool)
             data.append(line | axes)
 
     def lay_out(narrow: bool) -> Json:
-        places, total = cells(len(panels), 1 if narrow else 2, 290)
-        layout = frame(total, bottom=BAR_ROOM, narrow=narrow)
+        places, total = cells(len(panels), 1 if narrow else 2, 270 if narrow else 300)
+        layout = frame(total, bottom=BAR_ROOM, top=ABOVE - 18, narrow=narrow)
+        log_bar(layout, grid.lr, grid.name)
         for cell, panel in zip(places, panels, strict=True):
             across = {"domain": cell.x, "anchor": "y" + cell.number, "log": panel.log_x}
             layout["xaxis" + cell.number] = (

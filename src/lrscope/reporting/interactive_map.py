@@ -9,7 +9,6 @@ import numpy as np
 from lrscope.mapping.types import RegimeMap
 from lrscope.reporting import style
 from lrscope.reporting.canvas import (
-    ABOVE,
     Cell,
     Json,
     band,
@@ -18,6 +17,7 @@ from lrscope.reporting.canvas import (
     figure,
     frame,
     heading,
+    legend_room,
     level,
     lr_axis,
     numbers,
@@ -45,9 +45,8 @@ def regime_map_figure(
         heights = [STRIP, BORDER_ROW * max(len(regime_map.borders), 1)] + [MAP_PANEL] * len(panels)
         gaps = [8] + [32] * len(panels)
         total = sum(heights) + sum(gaps)
-        layout = frame(total, bottom=64 if narrow else 40, narrow=narrow)
-        layout["margin"]["t"] = 12
-        layout["height"] -= ABOVE - 12
+        entries = sum(bool(t.get("name")) and t.get("showlegend", True) for t in data)
+        layout = frame(total, bottom=legend_room(entries, 2 if narrow else 5), top=12, narrow=narrow)
         tops = [1 - (sum(heights[:i]) + sum(gaps[:i])) / total for i in range(len(heights))]
         rows = [(max(0.0, top - h / total), top) for top, h in zip(tops, heights, strict=True)]
         layout["xaxis"] = lr_axis(grid, domain=(0, 1), anchor=f"y{len(rows)}")
@@ -71,7 +70,8 @@ def regime_map_figure(
                 layout["annotations"].append(empty_note(cell))
             for span in back.spans:
                 layout["shapes"].append(_shading(span.low, span.high, span.regime, f"y{i + 3} domain"))
-        for i in range(1, len(rows)):
+        layout["annotations"] += _border_words(grid, regime_map, narrow=narrow)
+        for i in range(2, len(rows)):
             layout["shapes"] += border_shapes(back, "x", f"y{i + 1} domain")
         for span in back.spans:
             layout["annotations"].append(_letter(span.low, span.high, span.regime))
@@ -149,50 +149,52 @@ def _strip(grid: Grid, back: Backdrop, regime_map: RegimeMap) -> list[Json]:
 
 
 def _border_rows(grid: Grid, regime_map: RegimeMap) -> list[Json]:
-    """A mark with whiskers per border and its numbers beside it, on the side where there is room."""
-    middle = float(np.sqrt(grid.edges[0] * grid.edges[-1]))
+    """A mark with whiskers per border that has a place."""
     traces: list[Json] = []
     for row, border in enumerate(regime_map.borders.values()):
-        words = interval(border, grid.text)
-        told = f"border {plain(border.between)}: {words}<br>{plain(border.reason, 90)}"
-        base = {"type": "scatter", "yaxis": "y2", "y": [row], "showlegend": False}
         if border.lr is None:
-            place = {"x": numbers([grid.edges[0]]), "mode": "text", "text": [" " + words], "textposition": "middle right"}
-            traces.append(base | place | {"hovertext": told, "hoverinfo": "text", "textfont": {"color": style.MUTED}})
             continue
         low, high = border.low or border.lr, border.high or border.lr
-        left = border.lr > middle
+        told = f"border {plain(border.between)}: {interval(border, grid.text)}<br>{plain(border.reason, 90)}"
         traces.append(
-            base
-            | {
+            {
+                "type": "scatter",
+                "yaxis": "y2",
                 "x": numbers([border.lr]),
+                "y": [row],
                 "mode": "markers",
                 "marker": {"symbol": "diamond", "size": 9, "color": style.INK},
                 "error_x": {
                     "type": "data",
                     "symmetric": False,
-                    "array": [high - border.lr],
-                    "arrayminus": [border.lr - low],
+                    "array": numbers([high - border.lr]),
+                    "arrayminus": numbers([border.lr - low]),
                     "color": style.INK,
                     "thickness": 1.6,
                     "width": 5,
                 },
-                "hovertext": told,
-                "hoverinfo": "text",
-            }
-        )
-        traces.append(
-            base
-            | {
-                "x": numbers([min(low, border.lr) if left else max(high, border.lr)]),
-                "mode": "text",
-                "text": [words + "  " if left else "  " + words],
-                "textposition": "middle left" if left else "middle right",
-                "cliponaxis": False,
-                "hoverinfo": "skip",
+                "text": [told],
+                "hovertemplate": "%{text}<extra></extra>",
+                "showlegend": False,
             }
         )
     return traces
+
+
+def _border_words(grid: Grid, regime_map: RegimeMap, *, narrow: bool) -> list[Json]:
+    """Each border's numbers beside its whiskers, on the side where there is room; phones show no intervals here."""
+    middle = float(np.sqrt(grid.edges[0] * grid.edges[-1]))
+    notes: list[Json] = []
+    for row, border in enumerate(regime_map.borders.values()):
+        words, at, anchor = interval(border, grid.text), float(grid.edges[0]), "left"
+        if border.lr is not None:
+            anchor = "right" if border.lr > middle else "left"
+            at = (border.low if anchor == "right" else border.high) or border.lr
+            words = grid.text(border.lr) if narrow else words
+        note = {"text": words, "x": float(np.log10(at)), "xref": "x", "y": row, "yref": "y2", "xanchor": anchor}
+        note |= {"xshift": -8 if anchor == "right" else 8, "yanchor": "middle", "showarrow": False}
+        notes.append(note | {"font": {"size": 12, "color": style.INK if border.lr is not None else style.MUTED}})
+    return notes
 
 
 def _with_level(panel: Panel) -> Array:
@@ -221,7 +223,7 @@ def _runs(grid: Grid, back: Backdrop, panel: Panel, y: str, *, first: bool) -> l
                 "marker": {"size": 6, "opacity": 0.55, "color": [c for c in colors for _ in range(runs)]},
                 "customdata": [t for t in lrs for _ in range(runs)],
                 "hovertemplate": name + "<extra>one run</extra>",
-                "name": "single runs, coloured by regime",
+                "name": "single runs",
                 "legendgroup": "runs",
                 "showlegend": first,
             }
@@ -266,5 +268,5 @@ def _overflows(grid: Grid, panel: Panel, nonfinite: Array) -> Json:
         "marker": {"symbol": "x", "size": 9, "color": "#b3261e"},
         "text": [f"{grid.short} {grid.text(lr)}: {n} of {runs} runs non-finite" for lr, n in zip(grid.lr[at], nonfinite[at], strict=True)],
         "hovertemplate": "%{text}<extra></extra>",
-        "name": "runs that turned non-finite",
+        "name": "non-finite runs",
     }

@@ -86,13 +86,14 @@ def context(result: xr.Dataset, regime_map: RegimeMap) -> dict[str, Any]:
     grid = frames.grid(result)
     attrs = result.attrs
     runs = result.sizes["data_seed"] * result.sizes["seed"]
+    data_seeds, seeds = (text.plural(result.sizes[d], d.replace("_", " ")) for d in frames.SEEDS)
     facts = [
         ("task", _task(attrs["task"])),
         ("space", f"{attrs['space']}, {'' if int(attrs['scale_invariant']) else 'not '}scale-invariant"),
         ("learning rates", f"{result.sizes['lr']}, from {grid.text(grid.lr[0])} to {grid.text(grid.lr[-1])}"),
-        ("runs per learning rate", f"{runs} ({result.sizes['data_seed']} data seeds × {result.sizes['seed']} seeds)"),
+        ("runs per learning rate", f"{runs} ({data_seeds} × {seeds})"),
         ("epochs", text.number(float(result["epoch"].values[-1]))),
-        ("date", str(attrs["created"])),
+        ("date", text.moment(str(attrs["created"]))),
         ("training time", text.duration(float(attrs["seconds"]))),
         ("device", str(attrs["device"])),
         ("machine", str(attrs["machine"])),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from lrscope.mapping.types import Border, Label, RegimeMap
@@ -24,7 +25,7 @@ def scientific(value: float, digits: int = 3) -> str:
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     if "." in mantissa:
         mantissa = mantissa.rstrip("0").rstrip(".")
-    return f"{mantissa}e{int(exponent)}"
+    return f"{mantissa}e{int(exponent)}" if int(exponent) else mantissa
 
 
 def percent(share: float) -> str:
@@ -40,6 +41,20 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def moment(stamp: str) -> str:
+    """An ISO 8601 time as `2025-01-02 03:04 UTC`; anything else as it is."""
+    try:
+        when = datetime.fromisoformat(stamp)
+    except ValueError:
+        return stamp
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if when.tzinfo else f"{when:%Y-%m-%d %H:%M}"
+
+
+def plural(count: int, noun: str) -> str:
+    """1 seed, 5 seeds."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def shorten(name: str, length: int = 28) -> str:
@@ -76,17 +91,13 @@ def interval(border: Border, write: Any) -> str:
     return f"{write(border.lr)} ({write(border.low)} to {write(border.high)})"
 
 
-def answer(regime_map: RegimeMap, write: Any, short: str) -> str:
-    """The page's one sentence: where to start and why, or why that cannot be told."""
+def answer(regime_map: RegimeMap, write: Any, short: str) -> tuple[str, str]:
+    """The page's one sentence in two parts: where to start, and why; or that it cannot be told, and why not."""
     advice = regime_map.recommended
-    reason = clause(advice.reason)
-    tail = f": {reason}." if reason else "."
     ends = [write(x) for x in (advice.low, advice.high) if x is not None]
     if not ends:
-        return "Where to start cannot be told" + tail
-    if len(ends) == 1 or ends[0] == ends[1]:
-        return f"Start at {short} {ends[0]}" + tail
-    return f"Start at {short} {ends[0]} to {ends[1]}" + tail
+        return "Where to start cannot be told", clause(advice.reason)
+    return f"Start at {short} " + " to ".join(dict.fromkeys(ends)), clause(advice.reason)
 
 
 def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:

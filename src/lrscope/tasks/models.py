@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ class MLP(nn.Module):
         self.readout = nn.Linear(sizes[-2], sizes[-1], bias=bias)
         if normal_init:
             for layer in self.hidden:
-                nn.init.normal_(layer.weight)
+                nn.init.normal_(cast(nn.Linear, layer).weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, ...] to outputs [B, sizes[-1]]."""
@@ -77,7 +78,8 @@ class _PreActBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out = self.conv1(functional.relu(self.norm1(x)))
         out = self.conv2(functional.relu(self.norm2(out)))
-        return out + self.shortcut(x)
+        total: Tensor = out + self.shortcut(x)
+        return total
 
 
 class ResNet18(nn.Module):

@@ -33,7 +33,6 @@ def named_task(
     first = examples(0)
     outputs = 1 if first.loss == "binary_cross_entropy" else first.classes
     factory = partial(_build, model, data=data, shape=tuple(first.train_x.shape[1:]), outputs=outputs, width=width)
-    factory()  # a wrong model name or width is said here
     return Task.from_data(f"{data} / {model}" + (f" k={width}" if width else ""), factory, examples)
 
 

@@ -27,6 +27,8 @@ class PopulationBatchNorm(nn.Module):
     In eval mode it uses `population_mean` and `population_var` ([C]).
     """
 
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
     population_mean: Tensor
     population_var: Tensor
 

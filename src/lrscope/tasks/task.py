@@ -17,6 +17,7 @@ from lrscope.errors import LrscopeError
 from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.losses import CLASSIFICATION, Loss, named_loss
 
+REREAD = 16  # ours: a random flip goes unnoticed once in 2^16 data sets
 Examples = tuple[Tensor, Tensor] | Dataset[Any] | DataLoader[Any]
 
 
@@ -59,10 +60,12 @@ class Task:
             self.loss_name = getattr(loss, "__qualname__", type(loss).__qualname__)
         self.classification = self.loss_name in CLASSIFICATION if classification is None else classification
         self.factory = _factory(model)
-        self.name = name or (type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", "task"))
+        self.name: str = name or (
+            type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", "task")
+        )
         train_x, train_y = as_tensors("train", train)
         test_x, test_y = as_tensors("test", test)
-        classes = int(max(train_y.max(), test_y.max())) + 1 if self.classification else 0
+        classes = count_classes(train_y, test_y) if self.classification else 0
         fixed = DataSet(
             name=self.name,
             train_x=train_x,
@@ -91,7 +94,8 @@ class Task:
 
         def lookup(data_seed: int) -> DataSet:
             if data_seed not in cache:
-                cache[data_seed] = data(data_seed)
+                check_data(found := data(data_seed))
+                cache[data_seed] = found
             return cache[data_seed]
 
         task._data = lookup
@@ -141,14 +145,26 @@ class Task:
             "train_size": len(data.train_x),
             "test_size": len(data.test_x),
             "probes": 0 if data.probes_x is None else len(data.probes_x),
+            **self._constant_prediction(data),
         }
+
+    def _constant_prediction(self, data: DataSet) -> dict[str, float]:
+        """Training loss (named cross-entropies) and accuracy of the best constant prediction: what guessing gets."""
+        if not self.classification:
+            return {}
+        shares = torch.bincount(data.train_y.long()).double() / len(data.train_y)
+        shares = shares[shares > 0]
+        known = {"constant_accuracy": float(shares.max())}
+        if self.loss_name in CLASSIFICATION:
+            known["constant_loss"] = float(-(shares * shares.log()).sum())
+        return known
 
     def _check_outputs(self, data: DataSet) -> None:
         model = self.new_model(0).eval()
         n = min(4, len(data.train_x))
         x, y = data.train_x[:n], data.train_y[:n]
         try:
-            with torch.no_grad():
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 output = model(x)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise LrscopeError(
@@ -171,7 +187,13 @@ class Task:
             raise LrscopeError(
                 f"model: its output has shape {shape}, the targets {tuple(y.shape)}: return one output per target"
             )
-        losses = self.loss(output, y)
+        try:
+            losses = self.loss(output, y)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise LrscopeError(
+                f"loss: it cannot take outputs of shape {shape} and labels of shape {tuple(y.shape)}, type {y.dtype} "
+                f"({error}): change the labels or the loss"
+            ) from error
         if losses.shape != (n,):
             raise LrscopeError(
                 f"loss: it returned shape {tuple(losses.shape)} for a batch of {n}: return one loss per example "
@@ -187,32 +209,58 @@ def as_tensors(field: str, examples: Any) -> tuple[Tensor, Tensor]:
         if not hasattr(examples.dataset, "__len__"):
             raise LrscopeError(f"{field}: a DataLoader over a stream has no order to repeat: pass a map-style Dataset")
         return as_tensors(field, examples.dataset)
-    elif hasattr(examples, "__getitem__") and hasattr(examples, "__len__"):
-        if len(examples) == 0:
-            raise LrscopeError(f"{field}: the data set is empty: pass at least one batch of examples")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            pairs = [examples[i] for i in range(len(examples))]
-            again = examples[0]
-        x = torch.stack([torch.as_tensor(pair[0]) for pair in pairs])
-        y = torch.stack([torch.as_tensor(pair[1]) for pair in pairs])
-        if not torch.equal(x[0], torch.as_tensor(again[0])):
-            warnings.warn(
-                f"{field}: the data set's transform is random; lrscope reads every example once and trains on that copy. "
-                "Remove random transforms, or use augment=True for crops and flips",
-                stacklevel=3,
-            )
+    elif hasattr(examples, "__getitem__") and hasattr(examples, "__len__") and not isinstance(examples, str):
+        x, y = _read(field, examples)
     else:
         raise LrscopeError(
             f"{field}: {type(examples).__name__} is not readable: pass (inputs, labels) as tensors, a Dataset or a DataLoader"
         )
     if len(x) != len(y):
         raise LrscopeError(f"{field}: {len(x)} inputs but {len(y)} labels: pass as many of one as of the other")
-    return x.detach(), y.detach()
+    x, y = x.detach().cpu(), y.detach().cpu()
+    return (x.float() if x.is_floating_point() else x), (y.float() if y.is_floating_point() else y.long())
+
+
+def _read(field: str, examples: Any) -> tuple[Tensor, Tensor]:
+    """All examples of a map-style data set; warns if its transform is random."""
+    if len(examples) == 0:
+        raise LrscopeError(f"{field}: the data set is empty: pass at least one batch of examples")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        pairs = [_pair(field, examples, i) for i in range(len(examples))]
+        again = [_pair(field, examples, i)[0] for i in range(min(REREAD, len(examples)))]
+    if any(not torch.equal(x, old) for x, (old, _) in zip(again, pairs, strict=False)):
+        warnings.warn(
+            f"{field}: the data set's transform is random; lrscope reads every example once and trains on that copy. "
+            "Remove random transforms, or use augment=True for crops and flips",
+            stacklevel=4,
+        )
+    try:
+        return torch.stack([x for x, _ in pairs]), torch.stack([y for _, y in pairs])
+    except RuntimeError as error:
+        raise LrscopeError(
+            f"{field}: the examples of the data set differ in shape ({error}): crop or pad them to one shape"
+        ) from error
+
+
+def _pair(field: str, examples: Any, index: int) -> tuple[Tensor, Tensor]:
+    try:
+        x, y = examples[index]
+        return torch.as_tensor(x), torch.as_tensor(y)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise LrscopeError(
+            f"{field}: example {index} of the data set is not (input, label) as tensors or numbers ({error}): "
+            "give the data set a transform, such as torchvision's ToTensor()"
+        ) from error
+
+
+def count_classes(*labels: Tensor) -> int:
+    """Classes from 0 up to the largest label; labels that `check_data` will refuse are passed over."""
+    return max((int(y.max()) + 1 for y in labels if len(y) and bool(torch.isfinite(y).all()) and y.max() >= 0), default=1)
 
 
 def check_data(data: DataSet) -> None:
-    """Refuse data that would poison every run: NaN or infinite values, negative labels, no examples."""
+    """Refuse data that would poison every run: NaN or infinite values, negative labels, no examples, two shapes."""
     for field, tensor in (
         ("train inputs", data.train_x),
         ("train labels", data.train_y),
@@ -231,6 +279,11 @@ def check_data(data: DataSet) -> None:
                 )
         elif data.classes and int(tensor.min()) < 0 and "labels" in field:
             raise LrscopeError(f"data: the {field} hold {int(tensor.min())}: number the classes from 0")
+    if data.test_x.shape[1:] != data.train_x.shape[1:]:
+        raise LrscopeError(
+            f"data: the test inputs have shape {tuple(data.test_x.shape[1:])}, the train inputs "
+            f"{tuple(data.train_x.shape[1:])}: make them alike"
+        )
 
 
 def _factory(model: Callable[[], nn.Module] | nn.Module) -> Callable[[], nn.Module]:

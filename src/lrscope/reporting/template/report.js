@@ -8,13 +8,8 @@
   const plot = (name) => document.getElementById("plot-" + name);
   // Plotly writes into the layout it is given, so each use gets its own copy.
   const layoutOf = (name) => structuredClone(figures[name][narrow.matches ? "narrow" : "wide"]);
-  const config = (name) => ({
-    responsive: true,
-    displaylogo: false,
-    displayModeBar: narrow.matches ? false : "hover",
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
-    toImageButtonOptions: { format: "svg", filename: "lrscope-" + name },
-  });
+  // No mode bar: it covers the panels' headings, and the page has buttons that a keyboard reaches.
+  const config = { responsive: true, displaylogo: false, displayModeBar: false };
 
   /** Bring learning rate number `chosen` (from 1; 0 for all) forward in every figure that offers it. */
   const highlight = (chosen) => {
@@ -53,6 +48,12 @@
     return Plotly.downloadImage(plot(name), { format, width, height, scale: format === "png" ? 2 : 1, filename: "lrscope-" + name });
   };
 
+  const showAll = (name) => {
+    const layout = layoutOf(name), axes = {};
+    for (const [key, value] of Object.entries(layout)) if (/^[xy]axis/.test(key)) axes[key] = value;
+    Plotly.relayout(plot(name), axes);
+  };
+
   const copy = async (button) => {
     const source = document.getElementById(button.dataset.copy);
     try {
@@ -65,14 +66,16 @@
   };
 
   const drawn = Object.keys(figures).map((name) =>
-    Plotly.newPlot(plot(name), structuredClone(figures[name].data), layoutOf(name), config(name)));
+    Plotly.newPlot(plot(name), structuredClone(figures[name].data), layoutOf(name), config));
   document.querySelectorAll("input[data-highlight], select[data-highlight]").forEach((control) =>
     control.addEventListener("input", () => highlightSoon(Number(control.value))));
   document.querySelectorAll("[data-save]").forEach((button) =>
     button.addEventListener("click", () => save(button.dataset.figure, button.dataset.save)));
+  document.querySelectorAll("[data-reset]").forEach((button) =>
+    button.addEventListener("click", () => showAll(button.dataset.reset)));
   document.querySelectorAll("[data-copy]").forEach((button) => button.addEventListener("click", () => copy(button)));
   narrow.addEventListener("change", () => {
-    for (const name of Object.keys(figures)) Plotly.react(plot(name), plot(name).data, layoutOf(name), config(name));
+    for (const name of Object.keys(figures)) Plotly.react(plot(name), plot(name).data, layoutOf(name), config);
   });
 
   let closed = [];

@@ -1,0 +1,132 @@
+"""What README and docs show is run: Python blocks as they stand, command lines through the parser, TOML through settings."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lrscope import results
+from lrscope.cli import app
+from lrscope.settings import MapSettings, load_settings
+from torch import nn
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language: str) -> list[Any]:
+    """All fenced blocks of a language, with page and number as test id."""
+    found = []
+    for page in PAGES:
+        for i, text in enumerate(re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)):
+            found.append(pytest.param(text, id=f"{page.name}-{i}"))
+    return found
+
+
+def surroundings() -> dict[str, Any]:
+    """What the README's example says the reader has: a model, training and test data."""
+    generator = torch.Generator().manual_seed(0)
+    x, x_test = torch.randn(256, 6, generator=generator), torch.randn(64, 6, generator=generator)
+
+    def make_model() -> nn.Module:
+        return nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2))
+
+    return {
+        "make_model": make_model,
+        "x": x,
+        "y": (x[:, 0] > 0).long(),
+        "x_test": x_test,
+        "y_test": (x_test[:, 0] > 0).long(),
+    }
+
+
+@pytest.mark.changes_random_state  # examples draw their data as a reader would
+@pytest.mark.parametrize("text", blocks("python"))
+def test_python_examples_run(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(text, "example", "exec"), surroundings())
+    assert "border 1|2" in capsys.readouterr().out
+    assert list(tmp_path.rglob("report.html"))
+
+
+def commands() -> list[Any]:
+    found = []
+    for block in blocks("sh"):
+        for line in block.values[0].splitlines():
+            words = shlex.split(line, comments=True)
+            if words and words[0] == "lrscope":
+                found.append(pytest.param(words[1:], id=" ".join(words)))
+    return found
+
+
+@pytest.mark.parametrize("words", commands())
+def test_command_lines_parse_and_resolve(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    reached: list[str] = []
+    import lrscope.commands
+
+    def map_only(config: Path | None, options: dict[str, Any], *, dry_run: bool, as_json: bool) -> None:
+        load_settings(None, options).sweep_config()
+        reached.append("map")
+
+    class Reached(Exception):
+        pass
+
+    def opened(path: Any) -> None:
+        raise Reached(path)
+
+    monkeypatch.setattr(lrscope.commands, "run_map", map_only)
+    monkeypatch.setattr(results, "open_result", opened)
+    done = CliRunner().invoke(app, [w for w in words if not w.endswith(".toml")])
+    assert reached == ["map"] or isinstance(done.exception, Reached) or words[:2] == ["data", "list"], done.output
+
+
+@pytest.mark.parametrize("text", blocks("toml"))
+def test_config_files_resolve(text: str, tmp_path: Path) -> None:
+    (tmp_path / "experiment.toml").write_text(text)
+    assert load_settings(tmp_path / "experiment.toml", {}).sweep_config().lrs
+
+
+def test_the_demo_resolves() -> None:
+    settings = load_settings(ROOT / "demo.toml", {})
+    config = settings.sweep_config()
+    assert len(config.lrs) >= 24
+    assert config.seeds == 3
+    assert config.steps == 1600
+    assert config.finetune_lrs
+    assert settings.out == "runs/demo"
+
+
+def test_usage_names_every_option_of_map() -> None:
+    """An option that no page explains might as well not exist."""
+    from dataclasses import fields
+
+    text = (ROOT / "docs" / "usage.md").read_text()
+    for field in fields(MapSettings):
+        assert "--" + field.name.replace("_", "-") in text, field.name
+
+
+def test_the_schema_page_and_the_schema_name_the_same_things() -> None:
+    page = (ROOT / "docs" / "schema.md").read_text()
+    tables = page.split("## ")
+    by_title = {part.splitlines()[0]: part for part in tables}
+    rows = [line for line in by_title["Variables"].splitlines() if line.startswith("| `")]
+    named: dict[str, str] = {}
+    for row in rows:
+        cells = [c.strip() for c in row.strip("|").split("|")]
+        for name in re.findall(r"`(\w+)`", cells[0]):
+            named[name] = cells[1]
+    assert set(named) == set(results.VARIABLES)
+    for name, dims in named.items():
+        stated = tuple(d.strip() for d in dims.replace("R", ", ".join(results.RUN)).split(","))
+        assert stated == results.VARIABLES[name].dims, name
+    listed = re.findall(r"^\| `(\w+)` \|", by_title["Dimensions"], re.MULTILINE)
+    assert listed == list(results.DIMENSIONS)
+    attributes = " ".join(line.split("|")[1] for line in by_title["Attributes"].splitlines() if line.startswith("| `"))
+    assert set(re.findall(r"`(\w+)`", attributes)) == set(results.ATTRIBUTES)

@@ -1,0 +1,89 @@
+"""Models that train one run at a time: control flow that vmap cannot take, and noise (dropout)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lrscope.errors import LrscopeError
+from lrscope.tasks.models import MLP
+from tiny_tasks import BASE, BATCHED, CLASSES, SHORT, SINGLE, Dropping, same_bytes, task_of, train
+
+
+class Choosy(nn.Module):
+    """Control flow that depends on the data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = MLP((5, 8, CLASSES))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.net(x)
+        return 2 * out if out.sum() > 0 else out
+
+
+def recorded(call: Callable[[], Any]) -> tuple[Any, list[str]]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = call()
+    return result, [str(w.message) for w in caught if "Zarr" not in str(w.message)]
+
+
+@pytest.mark.parametrize(
+    ("model", "message"), [(Choosy, "cannot be batched over runs"), (Dropping, "draws noise in training")]
+)
+def test_models_that_cannot_be_batched_train_one_by_one_with_one_warning(model: Any, message: str) -> None:
+    auto = replace(BATCHED, path="auto", chunk=None)
+    result, said = recorded(lambda: train(task_of(model, (5,)), SHORT, auto))
+    assert len(said) == 1, said
+    assert message in said[0]
+    assert '"path": "single"' in result.attrs["plan"]
+    assert (result["status"] == 0).all()
+
+
+@pytest.mark.parametrize("model", [Choosy, Dropping])
+@pytest.mark.parametrize("chunk", [None, 4])
+def test_asking_for_batches_of_such_models_is_refused(model: Any, chunk: int | None) -> None:
+    with pytest.raises(LrscopeError, match=r"path: batched .* use path single"):
+        train(task_of(model, (5,)), SHORT, replace(BATCHED, chunk=chunk))
+
+
+def test_dropout_repeats_and_leaves_the_global_generator_alone() -> None:
+    """The fixture of conftest.py watches the generator; the second call draws from another state of it."""
+    task = task_of(Dropping, (5,))
+    first, _ = recorded(lambda: train(task, BASE, SINGLE))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(99)
+        second, _ = recorded(lambda: train(task, BASE, SINGLE))
+    assert same_bytes(first, second) == []
+    dry = replace(BASE, lrs=BASE.lrs[:1], seeds=1)
+    assert same_bytes(recorded(lambda: train(task, dry, SINGLE))[0], first.isel(lr=[0], seed=[0])) == []
+
+
+def test_dropout_is_on_in_training_and_off_in_tests() -> None:
+    """At learning rates that move nothing: dropout makes the training loss another one and leaves the test loss."""
+    fixed = replace(SHORT, lrs=(1e-15,), precision="float64")
+    noisy, calm = (
+        recorded(lambda p=p: train(task_of(partial(Dropping, p, nn.LayerNorm), (5,)), fixed, SINGLE))[0]
+        for p in (0.4, 0.0)
+    )
+    assert (abs(noisy["train_loss"] - calm["train_loss"]) > 1e-3).all()
+    assert (abs(noisy["fixed_train_loss"] - calm["fixed_train_loss"]) > 1e-3).all()
+    assert (abs(noisy["test_loss"] - calm["test_loss"]) < 1e-10).all()
+
+
+def test_a_model_whose_buffers_training_changes_is_refused() -> None:
+    def model() -> nn.Module:
+        return nn.Sequential(
+            nn.Conv1d(1, 4, 3), nn.InstanceNorm1d(4, track_running_stats=True), nn.Flatten(), nn.Linear(12, CLASSES)
+        )
+
+    with pytest.raises(LrscopeError, match=r"training changes its buffers 1\.running_mean, 1\.running_var"):
+        train(task_of(model, (1, 5)), SHORT)

@@ -1,0 +1,267 @@
+"""Within a plan every array is byte-identical, whatever stopped it and whoever computed it; no run sees another."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lrscope.engine.assemble import assemble
+from lrscope.engine.chunk import Stopped, Tick
+from lrscope.engine.plan import Plan, cut
+from lrscope.engine.store import CHECKPOINT, DONE
+from lrscope.errors import LrscopeError
+from lrscope.tasks.task import Task
+from tiny_tasks import BASE, BATCHED, Dropping, context_of, conv_task, mlp_task, same_bytes, task_of, train
+
+CASES: dict[str, tuple[Callable[[], Task], Plan]] = {
+    "batched": (mlp_task, Plan("batched", 2, False, "", 0.0)),
+    "single": (mlp_task, Plan("single", 1, False, "", 0.0)),
+    "dropout": (lambda: task_of(Dropping, (5,)), Plan("single", 1, False, "", 0.0)),
+}
+WHOLE = {"space": "whole", "momentum": 0.9, "weight_decay": 1e-3}
+
+
+class Crash(Exception):
+    """Stands for a kill: nothing is saved on the way out."""
+
+
+# -- stopped, crashed, resumed -------------------------------------------------------------------------------------
+
+
+def interrupted(name: str, stops: list[tuple[str, int]], folder: Path) -> xr.Dataset:
+    """All units of a case, each stopped or crashed as `stops` says, then continued by a new context."""
+    make, plan = CASES[name]
+    config = replace(BASE, lrs=(1e-2, 5e-2), **WHOLE)
+    engine = replace(BATCHED, checkpoint_seconds=0.0)
+    context = context_of(make(), config, folder, engine)
+    context.store.create()
+    pending = list(stops)
+    for unit in context.units(plan):
+        while not context.store.is_done(unit):
+            kind, count = pending.pop() if pending else ("none", 0)
+            calls = iter(range(count)) if kind != "none" else None
+
+            def spent(calls: Iterator[int] | None = calls) -> bool:
+                return calls is not None and next(calls, None) is None
+
+            def tick(_: Tick, kind: str = kind, spent: Callable[[], bool] = spent) -> None:
+                if kind == "crash" and spent():
+                    raise Crash
+
+            with torch.random.fork_rng(devices=[]):
+                try:
+                    context.run_unit(plan, unit, tick, spent if kind == "stop" else lambda: False)
+                except (Stopped, Crash):
+                    context = context_of(make(), config, folder, engine)
+    return assemble(context, plan)
+
+
+@cache
+def undisturbed(name: str) -> xr.Dataset:
+    with tempfile.TemporaryDirectory() as folder:
+        return interrupted(name, [], Path(folder))
+
+
+@pytest.mark.parametrize("name", CASES)
+@settings(max_examples=6)
+@given(stops=st.lists(st.tuples(st.sampled_from(["stop", "crash"]), st.integers(0, 29)), min_size=1, max_size=4))
+def test_stopped_at_any_step_and_resumed_is_the_same_to_the_byte(name: str, stops: list[tuple[str, int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        assert same_bytes(interrupted(name, stops, Path(folder)), undisturbed(name)) == []
+
+
+def test_a_stop_leaves_a_checkpoint_and_the_end_removes_it(tmp_path: Path) -> None:
+    make, plan = CASES["batched"]
+    context = context_of(make(), BASE, tmp_path)
+    context.store.create()
+    unit = context.units(plan)[-1]
+    with pytest.raises(Stopped):
+        context.run_unit(plan, unit, lambda _: None, iter([False] * 7 + [True]).__next__)
+    saved = context.store.load(unit + CHECKPOINT)
+    assert saved is not None
+    assert saved[1]["cursor"] == {"phase": 0, "step": 7, "window": 1}
+    context.run_unit(plan, unit, lambda _: None, lambda: False)
+    assert context.store.load(unit + CHECKPOINT) is None
+    assert context.store.load(unit + DONE) is not None
+
+
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_one_process_or_two(chunk: int) -> None:
+    one, two = (train(mlp_task(), BASE, replace(BATCHED, chunk=chunk, jobs=jobs)) for jobs in (1, 2))
+    assert same_bytes(one, two) == []
+
+
+# -- killed --------------------------------------------------------------------------------------------------------
+
+LONG = replace(BASE, steps=400, seeds=2)
+KILLABLE = replace(BATCHED, chunk=1, checkpoint_seconds=0.05)
+SCRIPT = """
+    import sys
+    from dataclasses import replace
+    from pathlib import Path
+    import torch
+    from test_reproducibility import KILLABLE, LONG
+    from tiny_tasks import mlp_task, train
+    torch.set_num_threads(1)
+    train(mlp_task(), LONG, replace(KILLABLE, jobs=int(sys.argv[2])), Path(sys.argv[1]))
+"""
+
+
+@pytest.fixture(scope="module")
+def never_killed() -> xr.Dataset:
+    return train(mlp_task(), LONG, replace(KILLABLE, checkpoint_seconds=1e9))
+
+
+@pytest.mark.parametrize(("jobs", "number"), [(1, signal.SIGKILL), (2, signal.SIGKILL), (2, signal.SIGTERM)])
+def test_killed_and_run_again(jobs: int, number: int, tmp_path: Path, never_killed: xr.Dataset) -> None:
+    out = tmp_path / "out"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])}
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(out), str(jobs)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not any(out.glob("chunks/0*")):
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    if number == signal.SIGTERM:
+        assert "Interrupted" in said
+    assert process.returncode != 0
+    assert not (out / "results.zarr").exists(), "killed too late to prove anything"
+    assert same_bytes(train(mlp_task(), LONG, replace(KILLABLE, jobs=3 - jobs), out), never_killed) == []
+    assert not list(out.glob("chunks/*.writing")), "no half-written file is left behind"
+    assert not list(out.glob("chunks/*checkpoint*"))
+
+
+# -- the global random state ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [mlp_task, lambda: task_of(Dropping, (5,))], ids=["mlp", "dropout"])
+@pytest.mark.filterwarnings("ignore:this model draws noise")
+def test_global_random_state_neither_moves_nor_matters(make: Callable[[], Task]) -> None:
+    def states() -> list[Any]:
+        return [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state(legacy=True)[1].tolist()]
+
+    engine = replace(BATCHED, path="auto", chunk=None)
+    config = replace(BASE, steps=3)
+    task = make()
+    before = states()
+    plan = replace(engine, path="single")
+    first = train(task, config, plan)
+    assert states() == before
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(12345)
+        assert same_bytes(train(make(), config, plan), first) == []
+
+
+# -- no run sees another -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [mlp_task, lambda: mlp_task("layer"), conv_task], ids=["batch", "layer", "convnet"])
+def test_a_run_that_diverges_changes_no_other_by_a_bit(make: Callable[[], Task]) -> None:
+    config = replace(BASE, **WHOLE, finetune_lrs=(1e-3,), lrs=(1e-2, 2e-2, 3e-2))
+    calm, wild = (train(make(), replace(config, lrs=(*config.lrs[:2], lr))) for lr in (3e-2, 1e25))
+    keep = {"lr": [0, 1]}
+    assert same_bytes(calm.isel(keep), wild.isel(keep)) == []
+    assert (calm["status"] == 0).all()
+    bad = wild.isel(lr=2)
+    assert (bad["status"] == 1).all()
+    assert (bad["finetune_status"] == 2).all(), "what follows a dead run never began"
+    step = int(bad["nonfinite_step"][0, 0])
+    assert 1 <= step <= 6
+    floats = [
+        n for n in bad.data_vars if bad[n].dtype.kind == "f" and n != "seconds" and not str(n).startswith("random")
+    ]
+    for name in floats:
+        values = bad[name] if "epoch" not in bad[name].dims else bad[name].sel(epoch=bad["step"] > step)
+        assert np.isnan(values.values).all(), f"{name} after the run turned non-finite"
+
+
+@pytest.mark.parametrize("make", [mlp_task, conv_task], ids=["mlp", "convnet"])
+def test_nan_in_one_runs_weights_stays_there(make: Callable[[], Task], tmp_path: Path) -> None:
+    plan = Plan("batched", 4, False, "", 0.0)
+    context = context_of(make(), BASE, tmp_path)
+    results = []
+    for spoil in (False, True):
+        trainer = context.trainer(plan, cut(BASE, 4)[0])
+        steps = iter(range(10**6))
+
+        def stopping(spoil: bool = spoil, trainer: Any = trainer, steps: Iterator[int] = steps) -> bool:
+            if next(steps) == 8 and spoil:
+                trainer.tensors["weights"] = trainer.tensors["weights"].clone()
+                trainer.tensors["weights"][2, 3] = torch.nan
+            return False
+
+        trainer.run(lambda _: None, lambda _: None, stopping)
+        results.append(trainer.results())
+    clean, spoilt = results
+    others = torch.tensor([0, 1, 3])
+    for name, value in clean.items():
+        axis = 1 if value.shape[0] != 4 else 0  # logs begin with their window
+        assert torch.equal(value.index_select(axis, others), spoilt[name].index_select(axis, others)), name
+    assert spoilt["pretrain.0.finite_steps"].tolist() == [12, 12, 8, 12]
+
+
+def test_a_loss_that_overflows_once_ends_the_run_there() -> None:
+    """The gradient stays finite, so that the weights could go on as if nothing had been."""
+    task, odd = mlp_task(), 17  # the number of the example whose loss overflows
+    x, y = task.data(0).train_x, task.data(0).train_y.clone()
+    mark = float(x[odd, 0])
+
+    class Marked(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = task.factory()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([self.net(x), (x[:, :1] == mark).to(x.dtype)], 1)
+
+    def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        plain = torch.nn.functional.cross_entropy(output[:, :3], target, reduction="none")
+        return torch.where(output[:, 3] > 0, plain + torch.inf, plain)
+
+    test = task.data(0).test_x, task.data(0).test_y
+    spiked = Task(Marked, (x, y), test, loss=loss, classification=True)
+    result = train(spiked, replace(BASE, space="whole", steps=24, finetune_lrs=(), finetune_steps=None, average=()))
+    for seed in range(2):
+        from lrscope.tasks.streams import generator
+
+        order = torch.randperm(48, generator=generator("order", "pretrain", 0, seed, 0)).tolist()
+        run = result.sel(seed=seed, data_seed=0)
+        assert (run["status"] == 1).all()
+        assert (run["nonfinite_step"] == order.index(odd) // 8).all()
+        assert np.isnan(run["train_loss"].values).all()
+        assert np.isnan(run["test_loss"].values).all()
+        assert np.isnan(run["fixed_train_accuracy"].values).all()
+
+
+def test_errors_in_a_worker_reach_the_caller() -> None:
+    def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if len(output) == 8 and output.requires_grad and os.getpid() != parent:
+            raise LrscopeError("loss: refused")
+        return torch.nn.functional.cross_entropy(output, target, reduction="none")
+
+    parent, task = os.getpid(), mlp_task()
+    data = task.data(0)
+    own = Task(task.factory, (data.train_x, data.train_y), (data.test_x, data.test_y), loss=loss, classification=True)
+    with pytest.raises(LrscopeError, match="loss: refused"):
+        train(own, BASE, replace(BATCHED, chunk=1, jobs=2))

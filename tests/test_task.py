@@ -1,0 +1,280 @@
+"""What a user may hand in as a task, and the sentence for everything that cannot be used."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+from lrscope.errors import LrscopeError
+from lrscope.tasks.losses import cross_entropy
+from lrscope.tasks.models import MLP
+from lrscope.tasks.streams import generator
+from lrscope.tasks.task import Task
+from tiny_tasks import CLASSES, SHORT, drawn, examples, same_bytes, train
+
+Pair = tuple[Tensor, Tensor]
+MODEL = partial(MLP, (5, 8, CLASSES))
+TRAIN, TEST = examples(24, (5,)), examples(12, (5,), key="test")
+
+
+class Jittered(Dataset[Pair]):
+    """A data set whose transform is random, as crops and flips are."""
+
+    def __len__(self) -> int:
+        return len(TRAIN[0])
+
+    def __getitem__(self, index: int) -> Pair:
+        x = TRAIN[0][index]
+        return (x.flip(0) if torch.rand(()) < 0.5 else x), TRAIN[1][index]
+
+
+class Stream(IterableDataset[Pair]):
+    def __iter__(self) -> Iterator[Pair]:
+        return zip(*TRAIN, strict=True)
+
+
+class Table(Dataset[Any]):
+    """A data set of whatever it is given."""
+
+    def __init__(self, *rows: Any) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.rows[index]
+
+
+# -- what can be handed in -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        TRAIN,
+        list(TRAIN),
+        TensorDataset(*TRAIN),
+        DataLoader(TensorDataset(*TRAIN), batch_size=5, shuffle=True, drop_last=True),
+        Table(*[(x.numpy(), int(y)) for x, y in zip(*TRAIN, strict=True)]),
+        (TRAIN[0], TRAIN[1].to(torch.int32)),
+    ],
+    ids=["tensors", "list", "dataset", "loader", "arrays and ints", "int32 labels"],
+)
+def test_examples_are_read_in_the_order_of_their_index(given: Any) -> None:
+    task = Task(MODEL, given, TEST)
+    data = task.data(0)
+    assert torch.equal(data.train_x, TRAIN[0])
+    assert torch.equal(data.train_y, TRAIN[1])
+    assert data.train_y.dtype == torch.int64
+    assert task.summary() == {
+        "name": "task",
+        "kind": "classification",
+        "loss": "cross_entropy",
+        "classes": CLASSES,
+        "input_shape": [5],
+        "train_size": 24,
+        "test_size": 12,
+        "probes": 0,
+    }
+    assert task.fingerprint(range(2)) == Task(MODEL, TRAIN, TEST).fingerprint(range(2))
+
+
+class Plain(nn.Module):
+    """A class that needs no arguments is a factory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(x)
+        return out
+
+
+@pytest.mark.parametrize("model", [MODEL, drawn(MODEL), Plain], ids=["function", "module", "class"])
+def test_a_model_is_drawn_anew_for_every_seed_and_repeats(model: Any) -> None:
+    task = Task(model, TRAIN, TEST)
+    first, again, other = (nn.utils.parameters_to_vector(task.new_model(s).parameters()) for s in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_module_given_as_model_is_left_as_it_was() -> None:
+    module = drawn(MODEL)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    train(Task(module, TRAIN, TEST), SHORT)
+    assert before.keys() == module.state_dict().keys()
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_fingerprints_tell_tasks_apart() -> None:
+    base = Task(MODEL, TRAIN, TEST).fingerprint([0])
+    others = [
+        Task(MODEL, examples(24, (5,), key="other"), TEST),
+        Task(MODEL, TRAIN, examples(12, (5,), key="other")),
+        Task(partial(MLP, (5, 9, CLASSES)), TRAIN, TEST),
+        Task(partial(MLP, (5, 8, CLASSES), normal_init=True), TRAIN, TEST),
+        Task(MODEL, TRAIN, TEST, loss=lambda o, y: 2 * cross_entropy(o, y), classification=True),
+    ]
+    prints = [base, *(t.fingerprint([0]) for t in others)]
+    assert len(set(prints)) == len(prints)
+
+
+def test_regression_has_no_accuracy() -> None:
+    x, _ = TRAIN
+    task = Task(partial(MLP, (5, 8, 2)), (x, x[:, :2].square()), (x, x[:, :2].square()), loss="mse")
+    result = train(task, replace(SHORT, space="whole", lrs=(1e-2, 3e-2)))
+    assert not [name for name in result.data_vars if "accuracy" in str(name)]
+    assert torch.isfinite(torch.from_numpy(result["test_loss"].values)).all()
+    assert task.summary()["kind"] == "regression"
+
+
+def test_own_loss_trains_as_the_named_one() -> None:
+    own = Task(MODEL, TRAIN, TEST, loss=lambda o, y: cross_entropy(o, y), classification=True)
+    assert same_bytes(train(own, SHORT), train(Task(MODEL, TRAIN, TEST), SHORT)) == []
+
+
+def test_one_logit_is_a_binary_classifier() -> None:
+    y = (TRAIN[0][:, 0] > 0).long()
+    task = Task(partial(MLP, (5, 8, 1)), (TRAIN[0], y), (TRAIN[0], y), loss="binary_cross_entropy")
+    result = train(task, replace(SHORT, steps=60, lrs=(1e-2,), seeds=1))
+    assert float(result["test_accuracy"][..., -1].mean()) > 0.8
+
+
+def test_random_transforms_are_warned_about() -> None:
+    with pytest.warns(UserWarning, match="train: the data set's transform is random.*augment=True"):
+        Task(MODEL, Jittered(), TEST)
+
+
+def test_fixed_transforms_are_not() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Task(MODEL, TensorDataset(*TRAIN), TEST)
+
+
+# -- what cannot ---------------------------------------------------------------------------------------------------
+
+
+def spoiled(value: float) -> Pair:
+    x = TRAIN[0].clone()
+    x[3, 1] = value
+    x[7, 0] = value
+    return x, TRAIN[1]
+
+
+class Cell(nn.Module):
+    """Weights of its own, and no way to draw them anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(5, CLASSES))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.w
+
+
+class Two(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, x
+
+
+def wrap(cell: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Linear(5, 5), cell)
+
+
+REGRESSION: dict[str, Any] = {"loss": "mse", "train": (TRAIN[0], TRAIN[0]), "test": (TRAIN[0], TRAIN[0])}
+BINARY: dict[str, Any] = {"loss": "binary_cross_entropy"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"loss": "cross-entropy"},
+            "loss: 'cross-entropy' is unknown: did you mean 'cross_entropy'.*or pass a function",
+        ),
+        ({"loss": cross_entropy}, r"classification: not given, and the loss is a function: pass True .* or False"),
+        (
+            {"loss": lambda o, y: functional.cross_entropy(o, y), "classification": True},
+            r"loss: it returned shape \(\) for a batch of 4: return one loss per example \(reduction='none'\)",
+        ),
+        ({"train": (TRAIN[0][:5], TRAIN[1])}, "train: 5 inputs but 24 labels"),
+        ({"test": (TEST[0], TEST[1][:5])}, "test: 12 inputs but 5 labels"),
+        ({"test": (TEST[0][:, :4], TEST[1])}, r"test inputs have shape \(4,\), the train inputs \(5,\)"),
+        ({"train": (TRAIN[0][:0], TRAIN[1][:0])}, "data: the train inputs are empty"),
+        ({"test": (TEST[0][:0], TEST[1][:0])}, "data: the test inputs are empty"),
+        ({"train": Table()}, "train: the data set is empty"),
+        (
+            {"train": spoiled(float("nan"))},
+            r"data: 2 of the train inputs hold NaN or infinity \(the first is number 3\)",
+        ),
+        ({"train": spoiled(float("inf"))}, "data: 2 of the train inputs hold NaN or infinity"),
+        ({"train": (TRAIN[0], TRAIN[1] - 1)}, "data: the train labels hold -1: number the classes from 0"),
+        ({"test": (TEST[0], TEST[1] - 1)}, "data: the test labels hold -1"),
+        ({"train": (TRAIN[0], TRAIN[1] / 0 * 0)}, "data: 24 of the train labels hold NaN"),
+        ({"train": (TRAIN[0], TRAIN[1].double())}, "loss: it cannot take outputs of shape .* labels .*torch.float32"),
+        ({"train": (TRAIN[0], TRAIN[1][:, None])}, r"loss: it cannot take .* labels of shape \(4, 1\)"),
+        ({"train": "mnist"}, "train: str is not readable: pass .inputs, labels. as tensors, a Dataset or a DataLoader"),
+        ({"train": Stream()}, "train: Stream is not readable"),
+        ({"train": DataLoader(Stream())}, "train: a DataLoader over a stream has no order to repeat"),
+        (
+            {"train": Table(("a picture", 0), ("another", 1))},
+            r"train: example 0 of the data set is not \(input, label\)",
+        ),
+        ({"train": Table(TRAIN[0][0], TRAIN[0][1])}, r"train: example 0 of the data set is not \(input, label\)"),
+        (
+            {"train": Table((torch.zeros(5), 0), (torch.zeros(6), 1))},
+            "train: the examples of the data set differ in shape",
+        ),
+        ({"model": "resnet"}, "model: str is no model: pass an nn.Module or a function that returns one"),
+        ({"model": MLP}, r"model: MLP needs arguments: pass lambda: MLP\(...\)"),
+        ({"model": Cell()}, "model: Cell cannot be initialised anew for each seed"),
+        ({"model": wrap(Cell())}, r"model: 1 cannot be initialised anew for each seed \(no reset_parameters\)"),
+        ({"model": lambda: "a model"}, "model: the factory returned str: return an nn.Module"),
+        (
+            {"model": partial(MLP, (6, 8, 3))},
+            r"model: it cannot take a batch of shape \(4, 5\) .*change the model or the",
+        ),
+        ({"model": Two}, "model: it returns tuple: return one tensor of outputs"),
+        (
+            {"model": partial(MLP, (5, 8, 2))},
+            r"model: its output has shape \(4, 2\) .* labels go up to 2: return logits of shape \(batch, 3\)",
+        ),
+        ({"model": lambda: nn.Sequential(MODEL(), nn.Unflatten(1, (3, 1)))}, r"shape \(4, 3, 1\)"),
+        ({**BINARY}, r"shape \(4, 3\) .* binary cross-entropy needs one logit per example and labels 0 and 1"),
+        ({**BINARY, "model": partial(MLP, (5, 8, 1))}, "labels go up to 2: binary cross-entropy needs"),
+        (REGRESSION, r"model: its output has shape \(4, 3\), the targets \(4, 5\): return one output per target"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_one_sentence(options: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {"model": MODEL, "train": TRAIN, "test": TEST, **options}
+    with torch.random.fork_rng(devices=[]), pytest.raises(LrscopeError, match=message) as caught:
+        Task(**given)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_data_seed_is_checked() -> None:
+    def data(data_seed: int) -> Any:
+        found = Task(MODEL, TRAIN, TEST).data(0)
+        return replace(found, train_x=spoiled(float("nan"))[0]) if data_seed == 1 else found
+
+    task = Task.from_data("spoiled later", MODEL, data)
+    with pytest.raises(LrscopeError, match="2 of the train inputs hold NaN"):
+        task.data(1)
+
+
+def test_a_stream_has_one_name() -> None:
+    with pytest.raises(ValueError, match="holds '/'"):
+        generator("order", "a/b")
+    assert generator("order", 1, 2).initial_seed() == generator("order", 1, 2).initial_seed()
+    assert generator("order", 1, 2).initial_seed() != generator("order", 12).initial_seed()
