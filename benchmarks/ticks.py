@@ -149,7 +149,9 @@ def main() -> None:
     task = named_task("ticks", "mlp")
     data = task.data(0)
     with tempfile.TemporaryDirectory() as folder:
-        context = Context.build(task, config, lrscope.EngineConfig(device="cpu", jobs=options.jobs), Store(Path(folder)))
+        context = Context.build(
+            task, config, lrscope.EngineConfig(device="cpu", jobs=options.jobs), Store(Path(folder))
+        )
         plan = choose_plan(context, options.jobs)
     print(f"plan: {plan.path}, chunk {plan.chunk}, compiled {plan.compiled}; {plan.chosen}")
     rounds = []

@@ -246,8 +246,8 @@ class Naive:
 
 
 def random_points(task: Task, config: SweepConfig, *, seed: int, data_seed: int) -> list[list[float]]:
-    """[points, 2]: training loss and accuracy, train mode. An SI net takes uniform directions and the readout of the seed's
-    runs, another net fresh initialisations."""
+    """[points, 2]: training loss and accuracy, train mode, at uniform directions with the readout of the seed's runs
+    (SI nets) or at fresh initialisations."""
     one, found = Naive(task, config, lr=config.lrs[0], seed=seed, data_seed=data_seed), []
     shape = config.random_points, flat(one.model).numel()
     points = torch.randn(shape, generator=generator("random-point", data_seed, seed)).double()

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from lrscope.results import open_result
 
 TINY = """
@@ -107,7 +108,9 @@ def test_export_csv_and_netcdf(mapped: Path) -> None:
         rows = list(csv.DictReader(file))
     assert len(rows) == 16 * 2  # a run and its fine-tune
     result = open_result(mapped / "out")
-    first = next(r for r in rows if r["finetune_lr"] == "" and float(r["lr"]) == float(result["lr"][3]) and r["seed"] == "1")
+    first = next(
+        r for r in rows if r["finetune_lr"] == "" and float(r["lr"]) == float(result["lr"][3]) and r["seed"] == "1"
+    )
     assert float(first["train_loss"]) == float(result["train_loss"].isel(lr=3, seed=1, data_seed=0, epoch=-1))
     done = run("export", "out", "--format", "netcdf", "--out", "all.nc", cwd=mapped)
     assert done.returncode == 0, done.stderr

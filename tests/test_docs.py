@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from typer.testing import CliRunner
+
 from lrscope import results
 from lrscope.cli import app
 from lrscope.settings import MapSettings, load_settings
-from torch import nn
-from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from fake_results import BORDERS, fake_result
 from lrscope.mapping import borders, quality, regimes, votes
-from numpy.typing import NDArray
 
 RANDOM_LOSS = 4.0
 UNITS, WINDOWS = 6, 40

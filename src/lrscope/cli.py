@@ -32,7 +32,9 @@ def _option(help_text: str, *names: str) -> Any:
 @app.command("map")
 def map_command(
     config: Annotated[Path | None, typer.Argument(help="TOML file with any of the options below.")] = None,
-    data: Annotated[str | None, _option("digits, mnist, fashion-mnist, cifar10, cifar100, svhn, ticks [digits]")] = None,
+    data: Annotated[
+        str | None, _option("digits, mnist, fashion-mnist, cifar10, cifar100, svhn, ticks [digits]")
+    ] = None,
     model: Annotated[str | None, _option("mlp, convnet, resnet18 [by data]")] = None,
     width: Annotated[int | None, _option("Hidden units (mlp) or channels k of the first layer.")] = None,
     space: Annotated[str | None, _option("sphere (lr = ELR) or whole (momentum, weight decay) [sphere]")] = None,
@@ -98,7 +100,9 @@ def show(result: Result, as_json: AsJson = False) -> None:
 def report(
     result: Result,
     out: Annotated[Path | None, typer.Option(help="HTML file [RESULT/report.html]", show_default=False)] = None,
-    figures: Annotated[Path | None, typer.Option(help="Also save each figure in this folder.", show_default=False)] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Also save each figure in this folder.", show_default=False)
+    ] = None,
     format: Annotated[str, typer.Option(help="Figure formats: png, pdf, svg, or several a,b.")] = "png",
 ) -> None:
     """Write the report: one self-contained HTML page; figures as files on request."""
@@ -150,7 +154,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     del version
 

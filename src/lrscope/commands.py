@@ -29,10 +29,8 @@ def run_map(config: Path | None, options: Mapping[str, Any], *, dry_run: bool, a
     if dry_run:
         _plan(settings, sweep_config, engine_config, out, as_json=as_json)
         return
-    if _finished(out, settings):
-        result = open_result(out)
-    else:
-        result = _train(settings, sweep_config, engine_config, out, command)
+    finished = _finished(out, settings)
+    result = open_result(out) if finished else _train(settings, sweep_config, engine_config, out, command)
     regime_map = print_map(result, as_json=as_json)
     page = out / "report.html"
     if not page.exists():
@@ -136,7 +134,9 @@ def print_plan(plan: Mapping[str, Any], out: Path, *, as_json: bool) -> None:
         return
     how = plan["plan"]
     print(f"{plan['runs']} runs of {plan['steps_per_run']:,} steps: {plan['run_steps']:,} run-steps")
-    print(f"model: {plan['parameters']:,} trainable parameters in {len(plan['groups'])} groups; device {plan['device']}")
+    print(
+        f"model: {plan['parameters']:,} trainable parameters in {len(plan['groups'])} groups; device {plan['device']}"
+    )
     print(
         f"plan: {how['path']}, {plan['chunks']} chunks of up to {how['chunk']} runs, {plan['jobs']} processes"
         + (", compiled" if how["compiled"] else "")
@@ -164,4 +164,3 @@ def print_data(*, as_json: bool) -> None:
         here = "yes" if row.available else "no"
         table.add_row(row.name, row.description, str(row.classes), shape, f"{row.train} / {row.test}", here, row.obtain)
     Console().print(table)
-

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 from lrscope.errors import LrscopeError
@@ -35,7 +36,9 @@ def parse_lrs(text: str) -> tuple[float, ...]:
             return log_grid(float(low), float(high), int(count))
         return tuple(float(part) for part in re.split(r"[,\s]+", text.strip()) if part)
     except ValueError:
-        raise LrscopeError(f"lrs: cannot read {text!r}: write low:high:count, such as 1e-5:1:24, or a list 1e-3,1e-2") from None
+        raise LrscopeError(
+            f"lrs: cannot read {text!r}: write low:high:count, such as 1e-5:1:24, or a list 1e-3,1e-2"
+        ) from None
 
 
 def check_lrs(name: str, lrs: Sequence[float], *, at_least: int = 1) -> None:
@@ -45,9 +48,11 @@ def check_lrs(name: str, lrs: Sequence[float], *, at_least: int = 1) -> None:
     for lr in lrs:
         if not (math.isfinite(lr) and lr > 0):
             raise LrscopeError(f"{name}: {lr:g} is not a positive finite learning rate: remove it from the grid")
-    for a, b in zip(lrs, lrs[1:], strict=False):
+    for a, b in pairwise(lrs):
         if b <= a:
-            raise LrscopeError(f"{name}: {b:g} comes after {a:g}: list the learning rates in increasing order, each once")
+            raise LrscopeError(
+                f"{name}: {b:g} comes after {a:g}: list the learning rates in increasing order, each once"
+            )
     if len(lrs) < at_least:
         raise LrscopeError(
             f"{name}: {len(lrs)} learning rates are too few for a map of regimes: give at least {at_least}, such as 1e-5:1:24"
@@ -118,7 +123,9 @@ class SweepConfig:
         elif self.finetune_epochs is not None or self.finetune_steps is not None:
             raise LrscopeError("finetune_lrs: missing, yet a fine-tuning length is given: name the learning rates too")
         if any(n < 2 for n in self.average) or list(self.average) != sorted(set(self.average)):
-            raise LrscopeError(f"average: {list(self.average)} must be increasing whole numbers from 2 on: such as 2,5,10")
+            raise LrscopeError(
+                f"average: {list(self.average)} must be increasing whole numbers from 2 on: such as 2,5,10"
+            )
         if self.average_every is not None and self.average_every < 1:
             raise LrscopeError(f"average_every: {self.average_every} is too small: use 1 step or more")
 

@@ -73,18 +73,13 @@ class MapSettings:
         """The sweep of filled settings; every wrong value is refused here."""
         lrs = parse_lrs(self.lrs)
         check_lrs("lrs", lrs, at_least=LEAST_LRS)
-        shared = {
-            name: getattr(self, name)
-            for name in (
-                "seeds data_seeds space scale_invariant radius epochs steps batch_size momentum weight_decay schedule "
-                "finetune_epochs finetune_steps average_every same_init augment precision log_points"
-            ).split()
-        }
+        parsed = ("lrs", "finetune_lrs", "average")
+        shared = {f.name for f in fields(SweepConfig)} & {f.name for f in fields(self)} - set(parsed)
         return SweepConfig(
             lrs=lrs,
             finetune_lrs=parse_lrs(self.finetune_lrs) if self.finetune_lrs else (),
             average=_whole_numbers("average", self.average),
-            **shared,
+            **{name: getattr(self, name) for name in shared},
         )
 
     def engine_config(self) -> EngineConfig:
@@ -133,7 +128,9 @@ def load_settings(path: Path | None, options: Mapping[str, Any]) -> MapSettings:
         except FileNotFoundError:
             raise LrscopeError(f"config: {path} does not exist: name a TOML file, or leave it out") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-            raise LrscopeError(f"config: {path} cannot be read ({error}): write one name = value a line (TOML)") from None
+            raise LrscopeError(
+                f"config: {path} cannot be read ({error}): write one name = value a line (TOML)"
+            ) from None
     values.update({name: value for name, value in options.items() if value is not None})
     known = get_type_hints(MapSettings)
     for name, value in values.items():

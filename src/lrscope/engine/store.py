@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -28,11 +29,14 @@ from lrscope.results import EXPERIMENT_FILE, PLAN_FILE, RESULTS_FOLDER, disk_err
 
 DONE = ".done.safetensors"
 CHECKPOINT = ".checkpoint.safetensors"
+OWNER_FILE = "owner.json"
+WRITING = ".writing"
+WORKERS_LEAVE = 20.0  # ours, seconds: longer than any training step
 
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that a kill at any moment leaves the old one or the new one."""
-    staging = path.with_name(f"{path.name}.{os.getpid()}.writing")
+    staging = path.with_name(f"{path.name}.{os.getpid()}{WRITING}")
     try:
         with open(staging, "wb") as file:
             file.write(data)
@@ -61,38 +65,61 @@ class Store:
         self.folder = folder
         self.chunks = folder / "chunks"
 
-    def create(self) -> None:
-        """Make the folder; refuse what cannot be written or holds something else."""
+    def lock(self) -> FileLock:
+        """Take the folder for this process; the operating system frees it when the process dies.
+
+        Refuses what cannot be written, holds something else, or is in use.
+        """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            strangers = [p.name for p in self.folder.iterdir() if p.name not in ("chunks", "lock", "owner.json")]
+            strangers = sorted(p.name for p in self.folder.iterdir() if not self._is_ours(p.name))
             if strangers and not (self.folder / EXPERIMENT_FILE).exists():
                 raise LrscopeError(
-                    f"out: {self.folder} holds other files ({', '.join(sorted(strangers)[:3])}) and no lrscope result: "
+                    f"out: {self.folder} holds other files ({', '.join(strangers[:3])}) and no lrscope result: "
                     "choose an empty or new folder"
                 )
-            self.chunks.mkdir(exist_ok=True)
-            write_whole(self.folder / "owner.json", json.dumps(_owner()).encode())
+            lock = FileLock(self.folder / "lock")
+            self._acquire(lock)
         except (FileExistsError, NotADirectoryError):
             raise LrscopeError(f"out: {self.folder} is not a folder: choose another --out") from None
         except OSError as error:
             raise disk_error(error, self.folder) from error
+        with contextlib.suppress(LrscopeError):  # without it another process cannot say who is here; no reason to stop
+            write_whole(self.folder / OWNER_FILE, json.dumps(_owner()).encode())
+        return lock
 
-    def lock(self) -> FileLock:
-        """Take the folder for this process; the operating system frees it when the process dies."""
+    def _acquire(self, lock: FileLock) -> None:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / "lock")
             lock.acquire(timeout=0)
         except Timeout:
-            owner = self._read_json("owner.json") or {}
-            raise LrscopeError(
-                f"out: {self.folder} is in use by process {owner.get('pid', '?')} on {owner.get('host', '?')}: "
-                "wait for it to end, stop it, or choose another --out"
-            ) from None
+            owner = self._owner()
+            try:  # workers of a killed process hold its lock until they notice, a training step later
+                lock.acquire(timeout=WORKERS_LEAVE if _is_dead(owner) else 0)
+            except Timeout:
+                raise LrscopeError(
+                    f"out: {self.folder} is in use by process {owner.get('pid', '?')} on {owner.get('host', '?')}: "
+                    "wait for it to end, stop it, or choose another --out"
+                ) from None
+
+    def _owner(self) -> dict[str, Any]:
+        try:
+            owner = json.loads((self.folder / OWNER_FILE).read_text())
+        except (OSError, ValueError):
+            owner = None
+        return owner if isinstance(owner, dict) else {}
+
+    @staticmethod
+    def _is_ours(name: str) -> bool:
+        return name in ("chunks", "lock", OWNER_FILE) or name.endswith(WRITING)
+
+    def create(self) -> None:
+        """Make the folder of chunks; remove what a killed process left half written. Only the lock's holder may."""
+        try:
+            self.chunks.mkdir(parents=True, exist_ok=True)
+            for path in (*self.folder.glob("*.json.*" + WRITING), *self.chunks.glob("*" + WRITING)):
+                path.unlink()
         except OSError as error:
             raise disk_error(error, self.folder) from error
-        return lock
 
     # -- the experiment and its plan -------------------------------------------------------------------------------
 
@@ -171,3 +198,16 @@ class Store:
 
 def _owner() -> dict[str, Any]:
     return {"pid": os.getpid(), "host": socket.gethostname()}
+
+
+def _is_dead(owner: Mapping[str, Any]) -> bool:
+    """Did the owner run on this machine, and does it no longer?"""
+    if owner.get("host") != socket.gethostname() or not isinstance(owner.get("pid"), int):
+        return False
+    try:
+        os.kill(owner["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # another user's
+        return False
+    return False

@@ -40,7 +40,9 @@ def draws(data_seeds: int, seeds: int, *, count: int = DRAWS, seed: int = 0) -> 
     With one data seed the training seeds are resampled; with several, data seeds first and training seeds within them.
     """
     generator = np.random.default_rng(seed)
-    chosen = generator.integers(0, data_seeds, (count, data_seeds)) if data_seeds > 1 else np.zeros((count, 1), np.int64)
+    chosen = (
+        generator.integers(0, data_seeds, (count, data_seeds)) if data_seeds > 1 else np.zeros((count, 1), np.int64)
+    )
     inner = generator.integers(0, seeds, (count, data_seeds, seeds))
     return (chosen[:, :, None] * seeds + inner).reshape(count, data_seeds * seeds)
 

@@ -62,7 +62,9 @@ def regimes(result: xr.Dataset) -> RegimeMap:
     return RegimeMap(
         labels=labels,
         borders=found,
-        recommended=recommend(seen.lrs, [x.regime for x in labels], seen.quality_LU, seen.pretrained_LU, seen.finetune_lr),
+        recommended=recommend(
+            seen.lrs, [x.regime for x in labels], seen.quality_LU, seen.pretrained_LU, seen.finetune_lr
+        ),
         seeds=seen.data_seeds * seen.seeds,
         notes=notes,
     )
@@ -182,11 +184,13 @@ def _border(
     lower, upper = between.split("|")
     if position == 0:
         return Border(
-            between=between, reason=f"the lowest learning rate {lrs[0]:g} is already past regime {lower}: extend the grid down"
+            between=between,
+            reason=f"the lowest learning rate {lrs[0]:g} is already past regime {lower}: extend the grid down",
         )
     if position == len(lrs):
         return Border(
-            between=between, reason=f"the highest learning rate {lrs[-1]:g} has not reached regime {upper}: extend the grid up"
+            between=between,
+            reason=f"the highest learning rate {lrs[-1]:g} has not reached regime {upper}: extend the grid up",
         )
     units = seen.data_seeds * seen.seeds
     low, high = borders.interval(positions, lrs)

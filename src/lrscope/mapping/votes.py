@@ -1,6 +1,7 @@
 """What each single run votes: regime 1, 2 or 3, from its own training curve. Array kernels without labels.
 
-L learning rates, U units (runs of one learning rate: data seed x seed), W logging windows, K random points. All thresholds stand here, one set for every task.
+L learning rates, U units (runs of one learning rate: data seed x seed), W logging windows, K random points.
+All thresholds stand here, one set for every task.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ class Rules:
     least_windows: int = 8  # ours: two values in each quarter of the curve
     falling_logs: float = 0.1  # ours: 1/t decay falls 0.34 between the third and fourth quarter, noise 0.03
     falling_errors: float = 3.0  # ours: standard errors
-    floor_logs: float = 1.1  # ours: below the best converging learning rate, within a factor 3 of it counts as converged
+    floor_logs: float = (
+        1.1  # ours: below the best converging learning rate, within a factor 3 of it counts as converged
+    )
     risen_logs: float = 0.1  # ours: above it, 10% more loss counts as risen
     smooth_share: float = 0.8  # ours: share of windows that go down in a curve that is slow, not stationary
-    slow_share: float = 0.25  # ours: a creeping run above this share of the random points' loss has not got anywhere yet
+    slow_share: float = (
+        0.25  # ours: a creeping run above this share of the random points' loss has not got anywhere yet
+    )
     converged_share: float = 1e-6  # ours: losses below this share of the random points' loss are all the same
     jump_factor: float = 5.0  # ours: a window this far above its neighbours is a jump
     random_error: float = 1.645  # one-sided 5% level of the comparisons with random points
@@ -199,9 +204,7 @@ def jumps(loss_UW: Array) -> NDArray[np.bool_]:
     return found
 
 
-def vote(
-    loss_LUW: Array, accuracy_LUW: Array | None, guessing: Guessing, *, divergence_exists: bool
-) -> Ballot:
+def vote(loss_LUW: Array, accuracy_LUW: Array | None, guessing: Guessing, *, divergence_exists: bool) -> Ballot:
     """Votes of all runs.
 
     Args:
@@ -213,7 +216,7 @@ def vote(
     slow, jumped = np.zeros(votes.shape, bool), np.zeros(votes.shape, bool)
     if loss_LUW.shape[2] < RULES.least_windows:
         return Ballot(votes, slow, jumped)
-    finite_LU = np.isfinite(loss_LUW).all(2)
+    finite_LU: NDArray[np.bool_] = np.isfinite(loss_LUW).all(2)
     nothing = RULES.converged_share * guessing.loss.mean(1)  # below this, losses are rounding noise
     clean = np.maximum(np.where(finite_LU[..., None], loss_LUW, 1.0), nothing[:, None])
     declines = [decline(curves) for curves in clean]

@@ -60,9 +60,8 @@ class Task:
             self.loss_name = getattr(loss, "__qualname__", type(loss).__qualname__)
         self.classification = self.loss_name in CLASSIFICATION if classification is None else classification
         self.factory = _factory(model)
-        self.name: str = name or (
-            type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", "task")
-        )
+        named = type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", "task")
+        self.name = str(name or named)
         train_x, train_y = as_tensors("train", train)
         test_x, test_y = as_tensors("test", test)
         classes = count_classes(train_y, test_y) if self.classification else 0
