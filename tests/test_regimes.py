@@ -19,12 +19,10 @@ FLOOR = 1e-3
 
 
 def guessing(units: int = UNITS, *, accuracy: bool = True) -> votes.Guessing:
-    """Random points of loss 4 +- 0.5 and accuracy 0.1 +- 0.05; a constant prediction gets ln 10 and 0.1."""
+    """Random points of loss 4 +- 0.5 and accuracy 0.1 +- 0.05; a constant prediction gets ln 10."""
     loss = np.tile(np.linspace(RANDOM_LOSS - 0.5, RANDOM_LOSS + 0.5, 16), (units, 1))
     chance = np.tile(np.linspace(0.05, 0.15, 16), (units, 1))
-    return votes.Guessing(
-        loss=loss, accuracy=chance if accuracy else None, constant_loss=float(np.log(10)), constant_accuracy=0.1
-    )
+    return votes.Guessing(loss=loss, accuracy=chance if accuracy else None, constant_loss=float(np.log(10)))
 
 
 def curves(shape: Any, noise: float = 0.05, *, windows: int = WINDOWS) -> NDArray[np.float64]:
@@ -80,6 +78,17 @@ def test_guessing_is_regime_3() -> None:
     assert (last(level, accuracy=0.5) == 2).all()
 
 
+def test_seeds_that_together_beat_chance_are_not_guessing() -> None:
+    """Single runs cannot be told from chance, their mean can."""
+    level = np.stack([CONVERGING, curves(lambda t: 0.8 * RANDOM_LOSS + 0 * t)])
+    rng = np.random.default_rng(0)
+    for excess, expected in ((0.0, {3}), (0.02, {2})):
+        accuracy = 0.1 + excess + 0.06 * rng.standard_normal(level.shape)
+        accuracy -= accuracy.mean(2, keepdims=True) - (0.1 + excess + 0.005 * np.linspace(-1, 1, UNITS)[None, :, None])
+        found = votes.vote(level, accuracy, guessing(), divergence_exists=True)
+        assert set(found.votes[1]) == expected
+
+
 def test_a_loss_clearly_above_random_points_is_regime_3_whatever_the_accuracy() -> None:
     assert (last(curves(lambda t: 1.3 * RANDOM_LOSS + 0 * t), accuracy=0.2) == 3).all()
 
@@ -101,7 +110,6 @@ def test_each_run_is_compared_with_its_own_random_points() -> None:
         loss=np.stack([np.linspace(2.4, 2.6, 16), np.linspace(3.9, 4.1, 16)]),
         accuracy=np.full((2, 16), 0.1),
         constant_loss=2.3,
-        constant_accuracy=0.1,
     )
     found = votes.vote(loss, np.full(loss.shape, 0.3), own, divergence_exists=True)
     assert found.votes[1].tolist() == [3, 2]

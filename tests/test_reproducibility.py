@@ -30,7 +30,19 @@ from lrscope.engine.store import CHECKPOINT, DONE
 from lrscope.errors import LrscopeError
 from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task
-from tiny_tasks import BASE, BATCHED, Dropping, context_of, conv_task, mlp_task, same_bytes, task_of, train
+from tiny_tasks import (
+    BASE,
+    BATCHED,
+    KILLABLE,
+    LONG,
+    Dropping,
+    context_of,
+    conv_task,
+    mlp_task,
+    same_bytes,
+    task_of,
+    train,
+)
 
 CASES: dict[str, tuple[Callable[[], Task], Plan]] = {
     "batched": (mlp_task, Plan("batched", 2, False, "", 0.0)),
@@ -112,15 +124,12 @@ def test_one_process_or_two(chunk: int) -> None:
 
 # -- killed --------------------------------------------------------------------------------------------------------
 
-LONG = replace(BASE, steps=100, log_points=20)
-KILLABLE = replace(BATCHED, chunk=1, checkpoint_seconds=0.05)
 SCRIPT = """
     import sys
     from dataclasses import replace
     from pathlib import Path
     import torch
-    from test_reproducibility import KILLABLE, LONG
-    from tiny_tasks import mlp_task, train
+    from tiny_tasks import KILLABLE, LONG, mlp_task, train
     torch.set_num_threads(1)
     train(mlp_task(), LONG, replace(KILLABLE, jobs=int(sys.argv[2])), Path(sys.argv[1]))
 """

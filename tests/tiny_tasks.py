@@ -107,6 +107,9 @@ BASE = SweepConfig(
     average=(2, 3),
 )
 SHORT = replace(BASE, steps=3, finetune_lrs=(), finetune_steps=None, average=())
+# Long enough to be killed in the middle.
+LONG = replace(BASE, steps=100, log_points=20)
+KILLABLE = replace(BATCHED, chunk=1, checkpoint_seconds=0.05)
 
 
 def train(task: Task, config: SweepConfig, engine: EngineConfig = BATCHED, out: Path | None = None) -> xr.Dataset:

@@ -226,7 +226,7 @@ def open_result(path: str | os.PathLike[str]) -> xr.Dataset:
     zarr = folder / RESULTS_FOLDER
     if not zarr.exists():
         if (folder / PLAN_FILE).exists() or (folder / EXPERIMENT_FILE).exists():
-            done = len(list((folder / "chunks").glob("*.done.safetensors")))
+            done = len(list((folder / "chunks").glob("[0-9]*.done.safetensors")))
             raise LrscopeError(
                 f"result folder {folder} is half written ({done} chunks finished): "
                 "run the same lrscope map command again, it continues where it stopped"

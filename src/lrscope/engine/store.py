@@ -92,16 +92,17 @@ class Store:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            owner = self._owner()
             try:  # workers of a killed process hold its lock until they notice, a training step later
-                lock.acquire(timeout=WORKERS_LEAVE if _is_dead(owner) else 0)
+                lock.acquire(timeout=WORKERS_LEAVE if _is_dead(self._holder()) else 0)
             except Timeout:
+                owner = self._holder()
                 raise LrscopeError(
                     f"out: {self.folder} is in use by process {owner.get('pid', '?')} on {owner.get('host', '?')}: "
                     "wait for it to end, stop it, or choose another --out"
                 ) from None
 
-    def _owner(self) -> dict[str, Any]:
+    def _holder(self) -> dict[str, Any]:
+        """What the last process to take the lock said of itself."""
         try:
             owner = json.loads((self.folder / OWNER_FILE).read_text())
         except (OSError, ValueError):

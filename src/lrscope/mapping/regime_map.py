@@ -82,7 +82,6 @@ def gather(result: xr.Dataset) -> Evidence:
         loss=_units(result["random_train_loss"]),
         accuracy=_units(result["random_train_accuracy"]) if classified else None,
         constant_loss=float(task.get("constant_loss", 0.0)),
-        constant_accuracy=float(task.get("constant_accuracy", 0.0)),
     )
     ballot = votes.vote(loss, accuracy, guessing, divergence_exists=invariant)
     score = "test_accuracy" if classified else "test_loss"

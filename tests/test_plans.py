@@ -1,0 +1,159 @@
+"""Across plans runs are equivalent: the same random streams, float64 agreement to rtol 1e-9 over the first 50 steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from lrscope.config import SweepConfig
+from lrscope.engine.choose import can_compile, choose_plan, predict
+from lrscope.engine.plan import cut, phases, steps_per_run, windows
+from lrscope.engine.sweep import dry_run
+from lrscope.tasks.task import Task
+from tiny_tasks import BASE, BATCHED, SINGLE, context_of, conv_task, mlp_task, train
+
+# Three phases within 50 steps, 6 runs. Regime 1: where chaos amplifies rounding no two plans agree for long.
+CONFIG = replace(BASE, steps=24, lrs=(1e-3, 3e-3, 1e-2), precision="float64", average=(2, 3))
+PLANS = {
+    "single": SINGLE,
+    "chunks of 1": replace(BATCHED, chunk=1),
+    "chunks of 4": replace(BATCHED, chunk=4),
+    "two processes": replace(BATCHED, chunk=2, jobs=2),
+    "compiled": replace(BATCHED, chunk=6, compile=True),
+}
+MAKERS: dict[str, Callable[[], Task]] = {"mlp": mlp_task, "convnet": conv_task}
+needs_compiler = pytest.mark.skipif(
+    not can_compile(torch.device("cpu")), reason="torch.compile needs a C++ compiler, such as g++"
+)
+
+
+def differing(a: xr.Dataset, b: xr.Dataset) -> list[str]:
+    """Names of variables that differ by more than rtol 1e-9."""
+    assert set(a.data_vars) == set(b.data_vars)
+    names = [n for n in a.data_vars if n != "seconds"]
+    return [str(n) for n in names if not np.allclose(a[n], b[n], rtol=1e-9, atol=1e-13, equal_nan=True)]
+
+
+@cache
+def reference(name: str) -> xr.Dataset:
+    return train(MAKERS[name](), CONFIG, replace(BATCHED, chunk=6))
+
+
+@pytest.mark.parametrize(
+    ("name", "plan"),
+    [
+        *[("mlp", p) for p in PLANS if p != "compiled"],
+        ("convnet", "single"),
+        ("convnet", "chunks of 4"),
+        pytest.param("mlp", "compiled", marks=needs_compiler),
+    ],
+)
+def test_plans_agree(name: str, plan: str) -> None:
+    other = train(MAKERS[name](), CONFIG, PLANS[plan])
+    assert differing(other, reference(name)) == []
+    assert (other["status"] == 0).all()
+
+
+@pytest.mark.parametrize("same_init", [True, False])
+def test_a_run_is_the_same_in_any_sweep(same_init: bool) -> None:
+    """Neither the other learning rates nor the number of seeds reach a run."""
+    config = replace(CONFIG, same_init=same_init)
+    large = train(mlp_task(), config)
+    small = train(mlp_task(), replace(config, lrs=(3e-3,), seeds=1))
+    shared = large.sel(lr=[3e-3], seed=[0])
+    assert differing(shared, small) == []
+
+
+def test_learning_rates_share_initialisation_and_batches_unless_told_otherwise() -> None:
+    still = replace(CONFIG, lrs=(1e-13, 2e-13), steps=4, finetune_lrs=(), finetune_steps=None, average=())
+    same, own = (train(mlp_task(), replace(still, same_init=s))["train_loss"].isel(epoch=0) for s in (True, False))
+    np.testing.assert_allclose(same.isel(lr=0), same.isel(lr=1), rtol=1e-9)
+    assert (abs(own.isel(lr=0) / own.isel(lr=1) - 1) > 1e-4).all()
+    assert float(abs(same.isel(seed=0) / same.isel(seed=1) - 1).min()) > 1e-4, "seeds differ in any case"
+
+
+# -- plans themselves ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 6, 64])
+@pytest.mark.parametrize("data_seeds", [1, 3])
+def test_chunks_hold_every_run_once(size: int, data_seeds: int) -> None:
+    config = replace(CONFIG, data_seeds=data_seeds)
+    chunks = cut(config, size)
+    runs = [(c.data_seed, *run) for c in chunks for run in c.runs]
+    assert sorted(runs) == sorted((d, s, lr) for d in range(data_seeds) for s in range(2) for lr in CONFIG.lrs)
+    assert len(set(runs)) == len(runs)
+    assert len({c.name for c in chunks}) == len(chunks)
+    sizes = [len(c.runs) for c in chunks]
+    assert max(sizes) <= size
+    assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize(
+    ("steps", "epoch", "points"), [(50, 6, 200), (50, 6, 4), (3, 6, 200), (6, 6, 1), (1000, 7, 30)]
+)
+def test_windows_end_with_epochs_and_with_the_last_step(steps: int, epoch: int, points: int) -> None:
+    ends = windows(steps, epoch, points)
+    assert ends[-1] == steps
+    assert list(ends) == sorted(set(ends))
+    assert len(ends) <= points
+    assert all(e % epoch == 0 for e in ends[:-1])
+
+
+def test_phases_come_in_order_and_count() -> None:
+    config = SweepConfig(
+        lrs=(1.0,),
+        epochs=2.5,
+        batch_size=8,
+        finetune_lrs=(0.1, 0.2),
+        finetune_epochs=1,
+        average=(2, 4),
+        average_every=3,
+    )
+    found = phases(config, 6)
+    assert [(p.kind, p.steps, p.finetune_lr) for p in found] == [
+        ("pretrain", 15, None),
+        ("average", 9, None),
+        ("finetune", 6, 0.1),
+        ("finetune", 6, 0.2),
+    ]
+    assert steps_per_run(found) == 36
+    assert found[1].windows == (3, 6, 9)
+
+
+def test_the_plan_is_chosen_by_measurement_and_then_followed(tmp_path: Path) -> None:
+    auto = replace(BATCHED, path="auto", chunk=None)
+    context = context_of(mlp_task(), CONFIG, tmp_path, auto)
+    plan = choose_plan(context, 1)
+    assert plan.path in ("batched", "single")
+    assert plan.run_step_seconds > 0
+    assert "us" in plan.chosen
+    assert predict(context, plan, 1) > 0
+    kept = tmp_path / "kept"
+    first = train(mlp_task(), replace(CONFIG, steps=2), replace(BATCHED, chunk=3), kept)
+    (kept / "results.zarr").rename(tmp_path / "moved")
+    for path in (kept / "chunks").iterdir():
+        path.unlink()
+    again = train(mlp_task(), replace(CONFIG, steps=2), SINGLE, kept)
+    assert first.attrs["plan"] == again.attrs["plan"]
+
+
+def test_a_dry_run_says_what_would_happen_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = dry_run(mlp_task(), config=CONFIG, engine=replace(BATCHED, chunk=4))
+    assert said["runs"] == 6
+    assert said["steps_per_run"] == 24 + 12 + 6
+    assert said["run_steps"] == 6 * 42
+    assert said["parameters"] == 5 * 8 + 8 * 6
+    assert said["groups"] == ["hidden.0.weight", "hidden.1.weight"]
+    assert said["chunks"] == 2
+    assert said["seconds"] > 0
+    assert said["bytes"] > 1e6
+    assert not list(tmp_path.iterdir())
