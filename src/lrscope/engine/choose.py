@@ -7,17 +7,19 @@ import os
 import shutil
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import can_fork, single_threaded
-from lrscope.engine.plan import Plan, cut, steps_per_run
+from lrscope.engine.plan import Plan, cut, steps_per_run, unroll
 from lrscope.errors import LrscopeError
 
 SIZES = (8, 24, 64, 128, 256)  # ours: powers apart; chunks beyond the L2 cache gain nothing
 COMPILE_PAYS_AFTER = 120.0  # ours, seconds of predicted eager training: compiling costs 10 to 30 s
+CACHED_RUNS = 48  # ours: weights, gradients and activations of 48 ticks networks fit 2 MiB of L2 cache
 PROBE_SECONDS = 0.4
 
 
@@ -25,7 +27,9 @@ def default_jobs(context: Context) -> int:
     """Processes to use: one per CPU core where work is on the CPU and can be forked, else one."""
     if context.engine.jobs is not None:
         if context.engine.jobs > 1 and context.device.type == "cpu" and not can_fork():
-            raise LrscopeError(f"jobs: {context.engine.jobs} processes need fork, which this system lacks: use --jobs 1")
+            raise LrscopeError(
+                f"jobs: {context.engine.jobs} processes need fork, which this system lacks: use --jobs 1"
+            )
         return context.engine.jobs if context.device.type == "cpu" else 1
     if context.device.type != "cpu" or not can_fork():
         return 1
@@ -43,10 +47,13 @@ def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Pla
         return _timed(context, Plan("single", 1, False, "dropout draws run by run", 0.0))
     runs = config.seeds * len(config.lrs)
     if engine.path == "single":
-        return _timed(context, Plan("single", 1, bool(engine.compile), "asked for", 0.0))
+        if engine.compile:
+            raise LrscopeError("compile: single runs are not compiled: leave it out, or use path batched")
+        return _timed(context, Plan("single", 1, False, "asked for", 0.0))
     asked = None
     if engine.path == "batched" and engine.chunk is not None and engine.compile is not None:
-        asked = Plan("batched", min(engine.chunk, runs), engine.compile, "asked for", 0.0)
+        steps = unroll(context.phases) if engine.compile else 1
+        asked = Plan("batched", min(engine.chunk, runs), engine.compile, "asked for", 0.0, steps)
     try:
         if asked is not None:
             return _timed(context, asked, PROBE_SECONDS if predicting else 0.0)
@@ -62,7 +69,7 @@ def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Pla
     best = min(timed, key=lambda plan: predict(context, plan, jobs))
     words = ", ".join(f"{p.path} {p.chunk}: {p.run_step_seconds * 1e6:.1f} us" for p in timed)
     best = replace(best, chosen=f"per run-step {words}")
-    return _compiled_if_it_pays(context, best, jobs)
+    return _compiled_if_it_pays(context, best, timed, jobs)
 
 
 def _first_line(error: Exception) -> str:
@@ -110,15 +117,14 @@ def _activation_numbers(context: Context) -> int:
 
 def _candidates(context: Context, jobs: int, runs: int) -> list[Plan]:
     """Plans worth timing: the run alone, and batches of a few sizes that share the runs evenly over the processes."""
-    compiled = bool(context.engine.compile)
     if context.engine.chunk is not None:
         sizes = {min(context.engine.chunk, runs)}
     else:
         share = math.ceil(runs * context.config.data_seeds / jobs)
         largest = min(runs, max(1, share))
         sizes = {math.ceil(largest / math.ceil(largest / size)) for size in SIZES}
-    plans = [Plan("batched", size, compiled, "", 0.0) for size in sorted(sizes) if size > 1]
-    if context.engine.path == "auto" and not compiled:
+    plans = [Plan("batched", size, False, "", 0.0) for size in sorted(sizes) if size > 1]
+    if context.engine.path == "auto" and not context.engine.compile:
         plans.insert(0, Plan("single", 1, False, "", 0.0))
     return plans or [Plan("single", 1, False, "", 0.0)]
 
@@ -138,7 +144,8 @@ def _timed(context: Context, plan: Plan, seconds: float | None = None) -> Plan:
                 torch.cuda.synchronize()
 
         limit = phase.steps
-        advance(min(2, limit))
+        stride = plan.unroll * max(1, 4 // plan.unroll)
+        advance(min(stride, limit))
         begun, step = time.perf_counter(), trainer.cursor["step"]
         best = math.inf
         while time.perf_counter() - begun < seconds or math.isinf(best):
@@ -146,27 +153,38 @@ def _timed(context: Context, plan: Plan, seconds: float | None = None) -> Plan:
                 trainer.cursor["step"] = 0
             step = trainer.cursor["step"]
             started = time.perf_counter()
-            advance(min(step + 4, limit))
+            advance(min(step + stride, limit))
             best = min(best, (time.perf_counter() - started) / (trainer.cursor["step"] - step))
     return replace(plan, run_step_seconds=best / len(chunk.runs))
 
 
-def _compiled_if_it_pays(context: Context, best: Plan, jobs: int) -> Plan:
+def _compiled_if_it_pays(context: Context, best: Plan, timed: Sequence[Plan], jobs: int) -> Plan:
+    """The compiled plan, if it is asked for or predicted to win back its compilation, otherwise the best eager one.
+
+    Compiled steps cost little per call, so a chunk that fits the L2 cache may beat the best eager one: both are tried.
+    """
     wanted = context.engine.compile
-    if wanted is False or best.path == "single" or best.compiled:
+    if wanted is False or best.path == "single":
         return best
     predicted = predict(context, best, jobs)
     if wanted is None and (predicted < COMPILE_PAYS_AFTER or not can_compile(context.device)):
         return best
+    cached = min((p for p in timed if p.path == "batched"), key=lambda p: abs(math.log(p.chunk / CACHED_RUNS)))
     begun = time.perf_counter()
-    try:
-        compiled = _timed(context, replace(best, compiled=True))
-    except Exception as error:  # torch.compile fails in many ways on foreign toolchains; eager always works
-        return replace(best, chosen=f"{best.chosen}; compiling failed ({type(error).__name__})")
+    words, found = best.chosen, []
+    for plan in {best.chunk: best, cached.chunk: cached}.values():
+        try:
+            found.append(_timed(context, replace(plan, compiled=True, unroll=unroll(context.phases))))
+        except Exception as error:  # TorchInductor fails in many ways on foreign toolchains; eager always works
+            words += f"; compiling failed ({type(error).__name__})"
+            break
+        words += f"; compiled {found[-1].chunk}: {found[-1].run_step_seconds * 1e6:.1f} us"
     cost = time.perf_counter() - begun
-    words = f"{best.chosen}; compiled {compiled.run_step_seconds * 1e6:.1f} us after {cost:.0f} s"
-    if predict(context, compiled, jobs) + cost < 0.9 * predicted:
-        return replace(compiled, chosen=words)
+    words += f" after {cost:.0f} s"
+    if found:
+        compiled = min(found, key=lambda plan: predict(context, plan, jobs))
+        if wanted or predict(context, compiled, jobs) + cost < 0.9 * predicted:
+            return replace(compiled, chosen=words)
     return replace(best, chosen=words)
 
 

@@ -44,9 +44,16 @@ class ChunkTrainer:
     """Trains a chunk; `tensors` and `cursor` are its whole state."""
 
     def __init__(
-        self, program: Program, material: Material, config: SweepConfig, phases: tuple[Phase, ...], chunk: Chunk
+        self,
+        program: Program,
+        material: Material,
+        config: SweepConfig,
+        phases: tuple[Phase, ...],
+        chunk: Chunk,
+        unroll: int = 1,
     ) -> None:
         self.program = program
+        self.unroll = unroll  # steps per call; divides every window, so that calls begin at the same steps after a kill
         self.material = material
         self.config = config
         self.phases = phases
@@ -125,13 +132,15 @@ class ChunkTrainer:
     ) -> None:
         offset = self.phases[0].steps if phase.kind == "average" else 0
         state = self.tensors
-        for step in range(self.cursor["step"], end):
+        while self.cursor["step"] < end:
             if stopping():
                 checkpoint(True)
                 raise Stopped
-            x, y = self._batch(order, offset + step)
+            step = self.cursor["step"]
+            call = min(self.unroll, end - step)
+            x, y = self._batches(order, offset + step, call)
             self._seed_noise("noise", phase, offset + step)
-            state["weights"], state["velocity"], state["squares"], state["sums"] = self.program.step(
+            state["weights"], state["velocity"], state["squares"], state["sums"] = self.program.steps(
                 state["weights"],
                 state["velocity"],
                 state["squares"],
@@ -139,19 +148,20 @@ class ChunkTrainer:
                 self.frozen,
                 x,
                 y,
-                (lr_R * scale[step]).to(state["weights"].dtype),
+                (scale[step : step + call, None] * lr_R).to(state["weights"].dtype),
                 self.rho_R,
             )
-            self.cursor["step"] = step + 1
+            self.cursor["step"] = step + call
 
-    def _batch(self, order: BatchOrder, step: int) -> tuple[Tensor, Tensor]:
-        index_RB, draws = order.at(step)
-        flat = index_RB.reshape(-1)
+    def _batches(self, order: BatchOrder, step: int, count: int) -> tuple[Tensor, Tensor]:
+        """Mini-batches of `count` steps: x [K, R, B, ...], y [K, R, B, ...]."""
+        index_KRB, draws = order.at(step, count)
+        flat = index_KRB.reshape(-1)
         x = self.material.train_x.index_select(0, flat)
         if draws is not None:
             x = augment.crop_flip(x, draws.reshape(-1, augment.DRAWS))
         y = self.material.train_y.index_select(0, flat)
-        return x.view(*index_RB.shape, *x.shape[1:]), y.view(*index_RB.shape, *y.shape[1:])
+        return x.view(*index_KRB.shape, *x.shape[1:]), y.view(*index_KRB.shape, *y.shape[1:])
 
     def _seed_noise(self, purpose: str, phase: Phase, step: int) -> None:
         """Dropout draws from the global generator: seed it from the run and the step (chunks of one run then)."""

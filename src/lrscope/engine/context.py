@@ -97,16 +97,14 @@ class Context:
     def trainer(self, plan: Plan, chunk: Chunk) -> ChunkTrainer:
         """A trainer at the chunk's start."""
         program = self.program(plan.path, plan.compiled)
-        return ChunkTrainer(program, self.material(chunk.data_seed), self.config, self.phases, chunk)
+        return ChunkTrainer(program, self.material(chunk.data_seed), self.config, self.phases, chunk, plan.unroll)
 
     def units(self, plan: Plan) -> list[str]:
         """Names of all units of work in their order: random points first, then the chunks."""
         random = [f"{RANDOM}{d:05d}" for d in range(self.config.data_seeds)]
         return random + [c.name for c in cut(self.config, plan.chunk)]
 
-    def run_unit(
-        self, plan: Plan, name: str, tick: Callable[[Tick], None], stopping: Callable[[], bool]
-    ) -> None:
+    def run_unit(self, plan: Plan, name: str, tick: Callable[[Tick], None], stopping: Callable[[], bool]) -> None:
         """Compute one unit and leave its arrays in the store.
 
         Raises:

@@ -54,9 +54,7 @@ class Material:
 
     def initial_weights(self, seeds: Sequence[int]) -> tuple[Tensor, Named]:
         """Initial weights [R, P] and frozen tensors [R, ...] for initialisation seeds."""
-        return draw_weights(
-            self.task, self.net, seeds, device=self.device, dtype=self.dtype, radius=self.config.radius
-        )
+        return draw_weights(self.task, self.net, seeds, device=self.device, dtype=self.dtype, radius=self.config.radius)
 
     def squares(self, weights_RP: Tensor) -> Tensor:
         """Squared norms of the groups [R, G]."""

@@ -32,13 +32,18 @@ class BatchOrder:
         self._order: Tensor = torch.empty(0)
         self._draws: Tensor = torch.empty(0)
 
-    def at(self, step: int) -> tuple[Tensor, Tensor | None]:
-        """Indices [R, B] of the step's examples and, with augmentation, its draws [R, B, 3]."""
+    def at(self, step: int, count: int = 1) -> tuple[Tensor, Tensor | None]:
+        """Indices [K, R, B] of the examples of K = `count` steps and, with augmentation, their draws [K, R, B, 3]."""
+        parts = [self._step(step + i) for i in range(count)]
+        orders = torch.stack([order for order, _ in parts])
+        return orders, torch.stack([draws for _, draws in parts]) if self.augmented else None
+
+    def _step(self, step: int) -> tuple[Tensor, Tensor]:
         epoch, batch = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             self._load(epoch)
         part = slice(batch * self.batch, (batch + 1) * self.batch)
-        return self._order[:, part], self._draws[:, part] if self.augmented else None
+        return self._order[:, part], self._draws[:, part] if self.augmented else self._draws
 
     def _load(self, epoch: int) -> None:
         orders = [torch.randperm(self.examples, generator=generator("order", *k, epoch)) for k in self.unique]

@@ -5,8 +5,10 @@ The plan is made once, kept with the results, and followed to the bit by whoever
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 from lrscope.config import SweepConfig
@@ -37,13 +39,15 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a sweep is trained. `chosen` says by which measurements, in words and numbers."""
+    """How a sweep is trained. `chosen` says by which measurements, in words and numbers; `unroll` is the number of
+    steps in one call of a compiled program."""
 
     path: str
     chunk: int
     compiled: bool
     chosen: str
     run_step_seconds: float
+    unroll: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -78,6 +82,16 @@ def phases(config: SweepConfig, steps_per_epoch: int) -> tuple[Phase, ...]:
     return tuple(found)
 
 
+def unroll(found: Sequence[Phase], most: int = 4) -> int:
+    """Steps that one compiled call takes: the largest divisor of all windows' lengths up to `most` (ours: beyond 4 calls
+    cost nothing any more, and compiling takes longer)."""
+    common = 0
+    for phase in found:
+        for begin, end in pairwise((0, *phase.windows)):
+            common = math.gcd(common, end - begin)
+    return max(k for k in range(1, most + 1) if common % k == 0)
+
+
 def steps_per_run(found: Sequence[Phase]) -> int:
     """Training steps of one run through all phases."""
     return sum(p.steps for p in found)
@@ -90,6 +104,6 @@ def cut(config: SweepConfig, size: int) -> tuple[Chunk, ...]:
         runs = [(seed, lr) for seed in range(config.seeds) for lr in config.lrs]
         count = -(-len(runs) // size)
         bounds = [round(i * len(runs) / count) for i in range(count + 1)]
-        for start, stop in zip(bounds, bounds[1:], strict=False):
+        for start, stop in pairwise(bounds):
             chunks.append(Chunk(f"{len(chunks):05d}", data_seed, tuple(runs[start:stop])))
     return tuple(chunks)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.func import functional_call, grad_and_value, vmap
 
 from lrscope.dynamics.update import group_squares, sphere_step, whole_step
+from lrscope.engine.compiled import CompiledSteps, State, Steps
 from lrscope.engine.net import Net
 from lrscope.tasks.losses import Loss, hits
 from lrscope.tasks.norms import population_norms
@@ -36,7 +37,7 @@ class Program:
 
     Args:
         path: `batched` maps over the leading run axis with vmap; `single` takes chunks of one run without it.
-        compiled: hand the training step to `torch.compile`.
+        compiled: hand the training steps to TorchInductor, as many a call as `steps` is given.
     """
 
     def __init__(
@@ -50,16 +51,43 @@ class Program:
         self.compiled = compiled
         self._norms = population_norms(net.module)
         self._batched_gradient = vmap(grad_and_value(self._loss_of_run, has_aux=True))
-        self._run_step: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]] = self._step
-        if compiled:
-            self._run_step = torch.compile(self._step, dynamic=False)
+        self._run: Steps = CompiledSteps(self._unrolled) if compiled else self._unrolled
 
     # -- training ------------------------------------------------------------------------------------------------
 
-    def step(self, *arguments: object) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """One training step of all runs; see `_step` for arguments and results."""
+    def steps(
+        self,
+        weights_RP: Tensor,
+        velocity_RP: Tensor,
+        squares_RG: Tensor,
+        sums: Tensor,
+        frozen: Named,
+        x: Tensor,
+        y: Tensor,
+        lr_KR: Tensor,
+        rho_R: Tensor,
+    ) -> State:
+        """K training steps of all runs on mini-batches x [K, R, B, ...], y [K, R, B, ...]; see `_step`."""
         self.net.module.train()
-        return self._run_step(*arguments)
+        return self._run(weights_RP, velocity_RP, squares_RG, sums, frozen, x, y, lr_KR, rho_R)
+
+    def _unrolled(
+        self,
+        weights_RP: Tensor,
+        velocity_RP: Tensor,
+        squares_RG: Tensor,
+        sums: Tensor,
+        frozen: Named,
+        x: Tensor,
+        y: Tensor,
+        lr_KR: Tensor,
+        rho_R: Tensor,
+    ) -> State:
+        for xb, yb, lr_R in zip(x, y, lr_KR, strict=True):
+            weights_RP, velocity_RP, squares_RG, sums = self._step(
+                weights_RP, velocity_RP, squares_RG, sums, frozen, xb, yb, lr_R, rho_R
+            )
+        return weights_RP, velocity_RP, squares_RG, sums
 
     def gradients(self, weights_RP: Tensor, frozen: Named, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Gradient [R, P], mean loss [R] and accuracy [R] of mini-batches x [R, B, ...], y [R, B], in train mode."""
@@ -79,8 +107,8 @@ class Program:
             with torch.autocast(x.device.type, dtype=torch.bfloat16):
                 output: Tensor = functional_call(self.net.module, tensors, (x,))
             return output.float()
-        output = functional_call(self.net.module, tensors, (x,))
-        return output
+        plain: Tensor = functional_call(self.net.module, tensors, (x,))
+        return plain
 
     def _single_gradient(self, views: Named, frozen: Named, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with torch.enable_grad():
@@ -117,7 +145,13 @@ class Program:
             weights_RP, new_squares_RG = sphere_step(weights_RP, gradient_RP, lr_R, rho_R, self.net.segments)
         else:
             weights_RP, velocity_RP, new_squares_RG = whole_step(
-                weights_RP, velocity_RP, gradient_RP, lr_R, self.spec.momentum, self.spec.weight_decay, self.net.segments
+                weights_RP,
+                velocity_RP,
+                gradient_RP,
+                lr_R,
+                self.spec.momentum,
+                self.spec.weight_decay,
+                self.net.segments,
             )
         effective_R = (total_R * squares_RG.sum(1)).sqrt()
         effective_RG = (gradient_squares_RG * squares_RG).sqrt()
@@ -153,7 +187,8 @@ class Program:
         self._output(tensors, x)
         found: Named = {}
         for name, norm in self._norms.items():
-            assert norm.batch_mean is not None and norm.batch_var is not None, name
+            if norm.batch_mean is None or norm.batch_var is None:  # a norm that this forward pass did not reach
+                continue
             prefix = name + "." if name else ""
             found[prefix + "population_mean"] = norm.batch_mean
             found[prefix + "population_var"] = norm.batch_var

@@ -1,10 +1,10 @@
 """A sweep's folder on disk: experiment, plan, finished chunks, checkpoints, the lock. Every file is whole or absent.
 
-    experiment.json            resolved config and hash of what determines the numbers
-    plan.json                  how the runs are cut into chunks
-    chunks/NAME.done.safetensors        finished arrays of a unit of work
-    chunks/NAME.checkpoint.safetensors  where an unfinished one goes on
-    results.zarr               the assembled result
+experiment.json            resolved config and hash of what determines the numbers
+plan.json                  how the runs are cut into chunks
+chunks/NAME.done.safetensors        finished arrays of a unit of work
+chunks/NAME.checkpoint.safetensors  where an unfinished one goes on
+results.zarr               the assembled result
 """
 
 from __future__ import annotations

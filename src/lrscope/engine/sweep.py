@@ -270,5 +270,3 @@ def code_hash() -> str:
         sha.update(path.relative_to(root).as_posix().encode())
         sha.update(path.read_bytes())
     return sha.hexdigest()[:16]
-
-

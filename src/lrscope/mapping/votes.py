@@ -170,7 +170,9 @@ def diverges(loss_UW: Array, accuracy_UW: Array | None, guessing: Guessing) -> N
 
     Either the loss lies clearly above the random points' mean (a random walk bounds regime 3 from below, three_regimes,
     App. M); or accuracy and loss are no better than what guessing gets: the accuracy no higher than the random points'
-    mean (all units together: it hardly depends on the readout), the loss no lower than a constant prediction's - unless the runs of that learning rate together beat chance. Without accuracies: the loss is no lower than the random points' mean.
+    mean (all units together: it hardly depends on the readout), the loss no lower than a constant prediction's -
+    unless the runs of that learning rate together beat chance. Without accuracies: the loss is no lower than the random
+    points' mean.
     """
     part = final_window(loss_UW.shape[1])
     loss, loss_error = _mean_and_error(loss_UW[:, part])

@@ -40,7 +40,8 @@ def _checked(result: xr.Dataset, regime_map: RegimeMap | None) -> RegimeMap:
     """Probe both inputs at the door: a result that breaks the schema or a map of another result draws nonsense."""
     import numpy as np
 
-    from lrscope.errors import LrscopeError
+    from lrscope.errors import LrscopeError, nearest
+    from lrscope.mapping.types import REGIMES
     from lrscope.results import validate
 
     validate(result)
@@ -49,6 +50,8 @@ def _checked(result: xr.Dataset, regime_map: RegimeMap | None) -> RegimeMap:
 
         return regimes(result)
     for label in regime_map.labels:
+        if label.regime not in REGIMES:
+            raise LrscopeError(f"regime_map has the unknown regime {label.regime!r}: {nearest(label.regime, REGIMES)}")
         if not np.isclose(result["lr"].values, label.lr, rtol=1e-6, atol=0).any():
             raise LrscopeError(
                 f"regime_map labels learning rate {label.lr:g}, which the result does not have: "

@@ -57,8 +57,8 @@ def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
             short="Map",
             caption=(
                 f"Look for the bends: training loss falls as the {rate} grows until regime 1 ends, settles on a rising "
-                "plateau through regime 2, and in regime 3 lies at or above random points. Grey bands are the borders' "
-                "intervals; a wide one asks for more seeds or a finer grid."
+                "plateau through regime 2, and in regime 3, where there is one, lies at or above random points. "
+                "Grey bands are the borders' intervals; a wide one asks for more seeds or a finer grid."
             ),
             alt=f"Training loss, {test} and {steep} against the {grid.name}. {_regimes_in_words(grid, back, regime_map)}",
             arguments=(grid, back, regime_map, frames.map_panels(result), frames.nonfinite_counts(result)),
@@ -101,8 +101,9 @@ def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
                 title="Which features were learned",
                 short="Features",
                 caption=(
-                    "Look for the fan: where the top ranks stand clear of the rest, runs rely on few features; where all ranks lie "
-                    "together, none stands out. Ranks are taken within each run, because runs favour different features."
+                    "Look for the fan: where the top ranks stand clear of the rest, runs rely on few features; "
+                    "where all ranks lie together, none stands out. "
+                    "Ranks are taken within each run, because runs favour different features."
                 ),
                 alt=f"Accuracy on single-feature test sets against the {grid.name}, sorted within each run from the best "
                 "to the worst feature and averaged over runs.",
@@ -117,7 +118,8 @@ def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
                 title="Steps of the weight tensors",
                 short="Groups",
                 caption=(
-                    "In regime 2 the tensors' effective step sizes drift together: lines merge and their ratio comes down to 1. "
+                    "In regime 2 the tensors' effective step sizes (ESS) drift together: "
+                    "lines merge and their ratio comes down to 1. "
                     "A ratio well above 1 means that training is still on its way (regime 1) or astray (far into regime 3)."
                 ),
                 alt=f"ELR and effective step size of each weight tensor against the {grid.name}, and the ratio of the largest "

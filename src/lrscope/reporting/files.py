@@ -34,6 +34,8 @@ def write_figures(result: xr.Dataset, folder: Path, formats: Sequence[str], regi
     """`<folder>/<figure>.<format>` for every figure of the result."""
     if folder.exists() and not folder.is_dir():
         raise LrscopeError(f"figure folder {folder} is a file: name a folder")
+    from matplotlib import rc_context
+
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +43,8 @@ def write_figures(result: xr.Dataset, folder: Path, formats: Sequence[str], regi
             figure = drawing.static()
             for name in formats:
                 path = folder / f"{drawing.name}.{name}"
-                figure.savefig(path, format=name, **FORMATS[name])
+                with rc_context({"svg.hashsalt": "lrscope"}):  # else SVG names its parts at random
+                    figure.savefig(path, format=name, **FORMATS[name])
                 written.append(path)
     except OSError as error:
         raise disk_error(error, folder) from error

@@ -6,9 +6,8 @@ Values that are not finite are left out of every mean; where none is left, the m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -144,6 +143,30 @@ def quality(result: xr.Dataset) -> tuple[str, str]:
     return ("test_accuracy", "test accuracy") if is_classification(result) else ("test_loss", "test loss")
 
 
+def regime_at(back: Backdrop, lr: float) -> str:
+    """The regime of the span that holds this learning rate."""
+    return next((s.regime for s in back.spans if s.low <= lr <= s.high), "?")
+
+
+def with_level(panel: Panel) -> Array:
+    """All values of a panel and its reference, flat: what its axis must hold."""
+    level = [] if panel.reference is None else [panel.reference]
+    return np.concatenate([panel.spread.values.ravel(), level])
+
+
+def log_marks(low: float, high: float) -> list[float] | None:
+    """Round numbers to label a log axis between two exponents; None where powers of ten serve better."""
+    if high - low > 1.3:
+        return None
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    marks: list[float] = []
+    for steps in ((1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0), tuple(s / 10 for s in range(10, 100, 2))):
+        marks = [s * 10.0**d for d in decades for s in steps if low <= math.log10(s) + d <= high]
+        if len(marks) >= 3:
+            break
+    return marks or [10.0**low, 10.0**high]
+
+
 def map_panels(result: xr.Dataset) -> tuple[Panel, ...]:
     """Training loss, test quality and sharpness at the end of pre-training, each (L, S)."""
     random = np.asarray(result["random_train_loss"].values, dtype=float)
@@ -180,8 +203,3 @@ def final_epochs(array: xr.DataArray) -> xr.DataArray:
 def thinned(count: int) -> NDArray[np.int64]:
     """At most `MOST_POINTS` indices out of `count`, evenly spaced, first and last among them."""
     return np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).round().astype(np.int64))
-
-
-def labels_of(axis: Grid, values: Iterable[Any]) -> list[str]:
-    """Learning rates as text, for legends and selectors."""
-    return [axis.text(float(v)) for v in values]

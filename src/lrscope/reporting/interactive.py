@@ -8,31 +8,28 @@ from functools import partial
 import numpy as np
 
 from lrscope.reporting import style
-from lrscope.reporting.canvas import (
+from lrscope.reporting.frames import Array, Backdrop, Grid, Spread
+from lrscope.reporting.interactive_canvas import (
     ABOVE,
     Cell,
     Json,
     axis,
-    band,
-    carrier,
     cells,
-    count_bar,
     empty_note,
     figure,
     frame,
     heading,
-    level,
     legend_room,
-    log_bar,
     lr_axis,
     numbers,
     plain,
     shade,
     value_axis,
 )
-from lrscope.reporting.frames import Array, Backdrop, Grid, Spread
 from lrscope.reporting.interactive_map import regime_map_figure
+from lrscope.reporting.interactive_marks import band, carrier, count_bar, level, log_bar
 from lrscope.reporting.phases import CurvePanel, FeaturePanel, Groups, Series
+from lrscope.reporting.text import number
 
 MOST_LEGEND_ENTRIES = 10
 BAR_ROOM = 54  # px for a colour bar with its title
@@ -64,8 +61,7 @@ def _legend_title(words: str) -> Json:
 
 def _mean_and_deviation(grid: Grid, values: Spread, color: str, name: str, symbol: str) -> list[Json]:
     group = plain(name)
-    shape = band(grid.lr, values.mean - values.sd, values.mean + values.sd, color, 0.13) | {"legendgroup": group}
-    told = [f"{grid.text(lr)}<br>mean %.4g, deviation %.2g" % (m, s) for lr, m, s in zip(grid.lr, values.mean, values.sd, strict=True)]
+    shape = band(grid.lr, values.mean - values.sd, values.mean + values.sd, color, 0.1) | {"legendgroup": group}
     line = {
         "type": "scatter",
         "x": numbers(grid.lr),
@@ -75,10 +71,15 @@ def _mean_and_deviation(grid: Grid, values: Spread, color: str, name: str, symbo
         "marker": {"symbol": symbol, "size": 7, "color": color},
         "name": group,
         "legendgroup": group,
-        "text": told,
-        "hovertemplate": grid.short + " %{text}<extra>%{fullData.name}</extra>",
-    }
+    } | _told(grid, values.mean, values.sd)
     return [shape, line]
+
+
+def _told(grid: Grid, mean: Array, sd: Array) -> Json:
+    """What a line over learning rates says on hover."""
+    rows = zip(grid.lr, mean, sd, strict=True)
+    words = [f"{grid.text(lr)}<br>mean {number(m, 4)}, deviation {number(s, 2)}" for lr, m, s in rows]
+    return {"text": words, "hovertemplate": grid.short + " %{text}<extra>%{fullData.name}</extra>"}
 
 
 def _panel(
@@ -98,8 +99,8 @@ def features_figure(grid: Grid, back: Backdrop, panels: Sequence[FeaturePanel]) 
     ranks = panels[0].ranks.mean.shape[0]
     data = [carrier()]
     colors = style.ramp(ranks)
-    for number, panel in enumerate(panels, start=1):
-        axes = {"xaxis": f"x{number}" if number > 1 else "x", "yaxis": f"y{number}" if number > 1 else "y"}
+    for at, panel in enumerate(panels, start=1):
+        axes = {"xaxis": f"x{at}" if at > 1 else "x", "yaxis": f"y{at}" if at > 1 else "y"}
         lines = [(f"rank {k + 1}", panel.ranks.mean[k], panel.ranks.sd[k], colors[k], 1.8) for k in range(ranks)]
         lines.append(("usual test accuracy", panel.regular.mean, panel.regular.sd, "#000000", 2.4))
         for name, mean, sd, color, width in lines:
@@ -118,7 +119,6 @@ def features_figure(grid: Grid, back: Backdrop, panels: Sequence[FeaturePanel]) 
 
 
 def _lr_line(grid: Grid, mean: Array, sd: Array, color: str, name: str, width: float = 2) -> Json:
-    told = [f"{grid.text(lr)}<br>mean %.4g, deviation %.2g" % (m, s) for lr, m, s in zip(grid.lr, mean, sd, strict=True)]
     return {
         "type": "scatter",
         "x": numbers(grid.lr),
@@ -126,9 +126,7 @@ def _lr_line(grid: Grid, mean: Array, sd: Array, color: str, name: str, width: f
         "mode": "lines",
         "line": {"color": color, "width": width},
         "name": plain(name),
-        "text": told,
-        "hovertemplate": grid.short + " %{text}<extra>%{fullData.name}</extra>",
-    }
+    } | _told(grid, mean, sd)
 
 
 def groups_figure(grid: Grid, back: Backdrop, groups: Groups) -> Json:
@@ -138,13 +136,14 @@ def groups_figure(grid: Grid, back: Backdrop, groups: Groups) -> Json:
     colors = style.ramp(count)
     data: list[Json] = [] if listed else [carrier()]
     for p, panel in enumerate(groups.panels):
-        axes = {"xaxis": f"x{p + 1}" if p else "x", "yaxis": f"y{p + 1}" if p else "y"}
+        place: Json = {"xaxis": f"x{p + 1}" if p else "x", "yaxis": f"y{p + 1}" if p else "y"}
         for g, name in enumerate(groups.names):
             line = _lr_line(grid, panel.spread.mean[g], panel.spread.sd[g], colors[g], name)
             mark = {"mode": "lines+markers", "marker": {"symbol": style.MARKERS[g % len(style.MARKERS)][0], "size": 6}}
-            data.append(line | axes | (mark if listed else {}) | {"legendgroup": str(g), "showlegend": listed and p == 0})
+            legend = {"legendgroup": str(g), "showlegend": listed and p == 0}
+            data.append(line | place | (mark if listed else {}) | legend)
     ratio, at = groups.ratio, len(groups.panels) + 1
-    axes = {"xaxis": f"x{at}", "yaxis": f"y{at}", "showlegend": False}
+    axes: Json = {"xaxis": f"x{at}", "yaxis": f"y{at}", "showlegend": False}
     shape = band(grid.lr, ratio.spread.low, ratio.spread.high, style.MUTED) | axes
     data += [shape, _lr_line(grid, ratio.spread.mean, ratio.spread.sd, style.INK, "mean over runs") | axes]
     data.append(level(grid, 1.0, f"y{at}", "all equal", "all tensors take equal steps") | axes)
@@ -177,14 +176,15 @@ def curves_figure(grid: Grid, panels: Sequence[CurvePanel], *, along_loss: bool)
         axes = {"xaxis": f"x{p + 1}" if p else "x", "yaxis": f"y{p + 1}" if p else "y", "showlegend": False}
         for i, (lr, color) in enumerate(zip(grid.lr, colors, strict=True)):
             x = panel.x if panel.x.ndim == 1 else panel.x[i]
-            told = f"{grid.short} {grid.text(lr)}<br>{panel.x_title} %{{x:.4g}}<br>{panel.title} %{{y:.4g}}<extra></extra>"
+            name = f"{grid.short} {grid.text(lr)}"
+            told = f"{name}<br>{panel.x_title} %{{x:.4g}}<br>{panel.title} %{{y:.4g}}<extra></extra>"
             line: Json = {
                 "type": "scatter",
                 "x": numbers(x),
                 "y": numbers(panel.spread.mean[i]),
                 "mode": "lines",
                 "line": {"color": color, "width": 1.6},
-                "name": f"{grid.short} {grid.text(lr)}",
+                "name": name,
                 "hovertemplate": told,
                 "meta": {"lr": i, "kind": "line"},
             }
@@ -205,7 +205,7 @@ def curves_figure(grid: Grid, panels: Sequence[CurvePanel], *, along_loss: bool)
         layout = frame(total, bottom=BAR_ROOM, top=ABOVE - 18, narrow=narrow)
         log_bar(layout, grid.lr, grid.name)
         for cell, panel in zip(places, panels, strict=True):
-            across = {"domain": cell.x, "anchor": "y" + cell.number, "log": panel.log_x}
+            across: Json = {"domain": cell.x, "anchor": "y" + cell.number, "log": panel.log_x}
             layout["xaxis" + cell.number] = (
                 value_axis(panel.x, **across) if along_loss else axis(**across, nticks=7)
             ) | {"title": {"text": panel.x_title, "standoff": 6, "font": {"size": 12}}}

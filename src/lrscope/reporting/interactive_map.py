@@ -8,23 +8,22 @@ import numpy as np
 
 from lrscope.mapping.types import RegimeMap
 from lrscope.reporting import style
-from lrscope.reporting.canvas import (
+from lrscope.reporting.frames import Array, Backdrop, Grid, Panel, regime_at, with_level
+from lrscope.reporting.interactive_canvas import (
     Cell,
     Json,
-    band,
     border_shapes,
     empty_note,
     figure,
     frame,
     heading,
     legend_room,
-    level,
     lr_axis,
     numbers,
     plain,
     value_axis,
 )
-from lrscope.reporting.frames import Array, Backdrop, Grid, Panel
+from lrscope.reporting.interactive_marks import band, level
 from lrscope.reporting.text import interval, votes
 
 MOST_POINTS_PER_RATE = 20  # single runs are drawn up to here, a range beyond
@@ -51,18 +50,26 @@ def regime_map_figure(
         rows = [(max(0.0, top - h / total), top) for top, h in zip(tops, heights, strict=True)]
         layout["xaxis"] = lr_axis(grid, domain=(0, 1), anchor=f"y{len(rows)}")
         bare = {"showgrid": False, "showline": False, "ticks": "", "fixedrange": True}
-        layout["yaxis"] = value_axis(np.array([0.0, 1.0]), domain=rows[0], anchor="x", log=False) | bare | {
-            "range": [0, 1],
-            "showticklabels": False,
-        }
+        layout["yaxis"] = (
+            value_axis(np.array([0.0, 1.0]), domain=rows[0], anchor="x", log=False)
+            | bare
+            | {
+                "range": [0, 1],
+                "showticklabels": False,
+            }
+        )
         names = list(regime_map.borders)
-        layout["yaxis2"] = value_axis(np.array([0.0, 1.0]), domain=rows[1], anchor="x", log=False) | bare | {
-            "range": [len(names) - 0.5, -0.5],
-            "tickvals": list(range(len(names))),
-            "ticktext": [plain(n) for n in names],
-        }
+        layout["yaxis2"] = (
+            value_axis(np.array([0.0, 1.0]), domain=rows[1], anchor="x", log=False)
+            | bare
+            | {
+                "range": [len(names) - 0.5, -0.5],
+                "tickvals": list(range(len(names))),
+                "ticktext": [plain(n) for n in names],
+            }
+        )
         for i, (panel, row) in enumerate(zip(panels, rows[2:], strict=True)):
-            values = _with_level(panel)
+            values = with_level(panel)
             layout[f"yaxis{i + 3}"] = value_axis(values, domain=row, anchor="x", log=panel.log)
             cell = Cell(number="", x=(0, 1), y=row)
             layout["annotations"].append(heading(cell, panel.title) | {"yshift": 3})
@@ -130,9 +137,8 @@ def _strip(grid: Grid, back: Backdrop, regime_map: RegimeMap) -> list[Json]:
     for label in regime_map.labels:
         flags = f"<br>flags: {plain(', '.join(label.flags), 80)}" if label.flags else ""
         name = style.REGIME_NAME.get(label.regime, "")
-        told.append(
-            f"{grid.short} {grid.text(label.lr)}: <b>{plain(label.regime)}</b> {name}<br>runs: {plain(votes(label))}{flags}"
-        )
+        head = f"{grid.short} {grid.text(label.lr)}: <b>{plain(label.regime)}</b> {name}"
+        told.append(f"{head}<br>runs: {plain(votes(label))}{flags}")
     traces.append(
         {
             "type": "scatter",
@@ -197,11 +203,6 @@ def _border_words(grid: Grid, regime_map: RegimeMap, *, narrow: bool) -> list[Js
     return notes
 
 
-def _with_level(panel: Panel) -> Array:
-    level = [] if panel.reference is None else [panel.reference]
-    return np.concatenate([panel.spread.values.ravel(), level])
-
-
 def _runs(grid: Grid, back: Backdrop, panel: Panel, y: str, *, first: bool) -> list[Json]:
     """Single runs as points (or their range), their mean as a line, the level of random points dashed."""
     lrs = [grid.text(v) for v in grid.lr]
@@ -212,7 +213,7 @@ def _runs(grid: Grid, back: Backdrop, panel: Panel, y: str, *, first: bool) -> l
         shape = band(grid.lr, panel.spread.low, panel.spread.high, style.MUTED)
         traces.append(shape | {"yaxis": y, "legendgroup": "runs", "name": "range over runs", "showlegend": first})
     elif runs > 1:
-        colors = [style.REGIME_COLOR[_regime_at(back, lr)] for lr in grid.lr]
+        colors = [style.REGIME_COLOR[regime_at(back, lr)] for lr in grid.lr]
         traces.append(
             {
                 "type": "scatter",
@@ -238,8 +239,8 @@ def _runs(grid: Grid, back: Backdrop, panel: Panel, y: str, *, first: bool) -> l
             "line": {"color": style.INK, "width": 2},
             "marker": {"size": 5, "color": style.INK},
             "customdata": lrs,
-            "hovertemplate": name + "<extra>mean</extra>",
-            "name": "mean over runs",
+            "hovertemplate": name + "<extra>%{fullData.name}</extra>",
+            "name": "mean over runs" if runs > 1 else "the one run",
             "legendgroup": "mean",
             "showlegend": first,
         }
@@ -249,16 +250,14 @@ def _runs(grid: Grid, back: Backdrop, panel: Panel, y: str, *, first: bool) -> l
     return traces
 
 
-def _regime_at(back: Backdrop, lr: float) -> str:
-    return next((s.regime for s in back.spans if s.low <= lr <= s.high), "?")
-
-
 def _overflows(grid: Grid, panel: Panel, nonfinite: Array) -> Json:
     """Crosses along the upper edge of the first panel where runs overflowed."""
-    values = _with_level(panel)
+    values = with_level(panel)
     top = float(np.nanmax(np.where(np.isfinite(values), values, np.nan))) if np.isfinite(values).any() else 1.0
     at = nonfinite > 0
     runs = panel.spread.values.shape[-1]
+    counts = zip(grid.lr[at], nonfinite[at], strict=True)
+    told = [f"{grid.short} {grid.text(lr)}: {n} of {runs} runs non-finite" for lr, n in counts]
     return {
         "type": "scatter",
         "x": numbers(grid.lr[at]),
@@ -266,7 +265,7 @@ def _overflows(grid: Grid, panel: Panel, nonfinite: Array) -> Json:
         "yaxis": "y3",
         "mode": "markers",
         "marker": {"symbol": "x", "size": 9, "color": "#b3261e"},
-        "text": [f"{grid.short} {grid.text(lr)}: {n} of {runs} runs non-finite" for lr, n in zip(grid.lr[at], nonfinite[at], strict=True)],
+        "text": told,
         "hovertemplate": "%{text}<extra></extra>",
         "name": "non-finite runs",
     }

@@ -104,6 +104,7 @@ def context(result: xr.Dataset, regime_map: RegimeMap) -> dict[str, Any]:
         "title": str(attrs["title"]),
         "grid": grid,
         "answer": text.answer(regime_map, grid.text, grid.short),
+        "known": regime_map.recommended.low is not None or regime_map.recommended.high is not None,
         "borders": [
             (b.between, text.interval(b, grid.text), text.sentence(b.reason), b.lr is not None)
             for b in regime_map.borders.values()

@@ -176,7 +176,7 @@ def group_steps(result: xr.Dataset) -> Groups | None:
     if "group_ess" not in result or "group_elr" not in result or not result.sizes["group"]:
         return None
     panels = []
-    for name, title in (("group_elr", "ELR of a tensor"), ("group_ess", "effective step size (ESS) of a tensor")):
+    for name, title in (("group_elr", "ELR of a tensor"), ("group_ess", "ESS of a tensor")):
         windows = pooled(final_epochs(result[name]), "group", "lr", "epoch")
         values = spread(np.moveaxis(windows, 2, -1)).mean  # (G, L, S): mean over the final windows of each run
         panels.append(Panel(title=title, log=suits_log(values), spread=spread(values)))

@@ -16,7 +16,9 @@ from lrscope.errors import LrscopeError, nearest
 class MLP(nn.Module):
     """Linear layers with a norm and ReLU after each hidden one: sizes (in, hidden..., out)."""
 
-    def __init__(self, sizes: Sequence[int], *, norm: str = "batch", bias: bool = True, normal_init: bool = False) -> None:
+    def __init__(
+        self, sizes: Sequence[int], *, norm: str = "batch", bias: bool = True, normal_init: bool = False
+    ) -> None:
         super().__init__()
         self.hidden = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairwise(sizes[:-1]))
         self.norms = nn.ModuleList(

@@ -8,9 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from lrscope.tasks.data.dataset import DataSet
-
 from lrscope.tasks.data import load
+from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.models import build
 from lrscope.tasks.task import Task
 

@@ -252,7 +252,9 @@ def _pair(field: str, examples: Any, index: int) -> tuple[Tensor, Tensor]:
 
 def count_classes(*labels: Tensor) -> int:
     """Classes from 0 up to the largest label; labels that `check_data` will refuse are passed over."""
-    return max((int(y.max()) + 1 for y in labels if len(y) and bool(torch.isfinite(y).all()) and y.max() >= 0), default=1)
+    return max(
+        (int(y.max()) + 1 for y in labels if len(y) and bool(torch.isfinite(y).all()) and y.max() >= 0), default=1
+    )
 
 
 def check_data(data: DataSet) -> None:
@@ -285,7 +287,9 @@ def check_data(data: DataSet) -> None:
 def _factory(model: Callable[[], nn.Module] | nn.Module) -> Callable[[], nn.Module]:
     if not isinstance(model, nn.Module):
         if not callable(model):
-            raise LrscopeError(f"model: {type(model).__name__} is no model: pass an nn.Module or a function that returns one")
+            raise LrscopeError(
+                f"model: {type(model).__name__} is no model: pass an nn.Module or a function that returns one"
+            )
         if inspect.isclass(model) and any(
             p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
             for p in inspect.signature(model).parameters.values()

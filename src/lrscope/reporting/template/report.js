@@ -5,6 +5,7 @@
   const rates = read("rates"); // one sentence per learning rate
   const narrow = window.matchMedia("(max-width: 640px)");
   const PRINT_WIDTH = 680; // px, the text width of an A4 page with the margins of report.css
+  const names = []; // of the figures that were drawn
   const plot = (name) => document.getElementById("plot-" + name);
   // Plotly writes into the layout it is given, so each use gets its own copy.
   const layoutOf = (name) => structuredClone(figures[name][narrow.matches ? "narrow" : "wide"]);
@@ -13,7 +14,7 @@
 
   /** Bring learning rate number `chosen` (from 1; 0 for all) forward in every figure that offers it. */
   const highlight = (chosen) => {
-    for (const name of Object.keys(figures).filter((n) => figures[n].selectable)) {
+    for (const name of names.filter((n) => figures[n].selectable)) {
       const traces = [], opacity = [], width = [], visible = [];
       figures[name].data.forEach((trace, i) => {
         if (!trace.meta) return;
@@ -65,8 +66,17 @@
     }
   };
 
-  const drawn = Object.keys(figures).map((name) =>
-    Plotly.newPlot(plot(name), structuredClone(figures[name].data), layoutOf(name), config));
+  // A figure that cannot be drawn says so and leaves the others alone.
+  const draw = async (name) => {
+    try {
+      await Plotly.newPlot(plot(name), structuredClone(figures[name].data), layoutOf(name), config);
+      names.push(name);
+    } catch (error) {
+      console.error(error);
+      plot(name).textContent = "This figure could not be drawn by this browser.";
+    }
+  };
+  Promise.all(Object.keys(figures).map(draw)).then(() => { document.documentElement.dataset.ready = "yes"; });
   document.querySelectorAll("input[data-highlight], select[data-highlight]").forEach((control) =>
     control.addEventListener("input", () => highlightSoon(Number(control.value))));
   document.querySelectorAll("[data-save]").forEach((button) =>
@@ -75,18 +85,17 @@
     button.addEventListener("click", () => showAll(button.dataset.reset)));
   document.querySelectorAll("[data-copy]").forEach((button) => button.addEventListener("click", () => copy(button)));
   narrow.addEventListener("change", () => {
-    for (const name of Object.keys(figures)) Plotly.react(plot(name), plot(name).data, layoutOf(name), config);
+    for (const name of names) Plotly.react(plot(name), plot(name).data, layoutOf(name), config);
   });
 
   let closed = [];
   window.addEventListener("beforeprint", () => {
     closed = [...document.querySelectorAll("details:not([open])")];
     closed.forEach((part) => { part.open = true; });
-    for (const name of Object.keys(figures)) Plotly.relayout(plot(name), { autosize: false, width: PRINT_WIDTH });
+    for (const name of names) Plotly.relayout(plot(name), { autosize: false, width: PRINT_WIDTH });
   });
   window.addEventListener("afterprint", () => {
     closed.forEach((part) => { part.open = false; });
-    for (const name of Object.keys(figures)) Plotly.relayout(plot(name), { autosize: true, width: null });
+    for (const name of names) Plotly.relayout(plot(name), { autosize: true, width: null });
   });
-  Promise.all(drawn).then(() => { document.documentElement.dataset.ready = "yes"; });
 })();

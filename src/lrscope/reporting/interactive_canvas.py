@@ -1,4 +1,4 @@
-"""Layouts of the interactive figures: panels on a grid, axes, shaded regimes, legends. Plain dictionaries for Plotly.js.
+"""Layouts of the interactive figures: panels on a grid, axes, shaded regimes. Plain dictionaries for Plotly.js.
 
 A figure is `{"data": traces, "wide": layout, "narrow": layout}`; the page takes `narrow` below 640 px.
 """
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from lrscope.reporting import style
-from lrscope.reporting.frames import Array, Backdrop, Grid
-from lrscope.reporting.text import number, scientific, shorten
+from lrscope.reporting.frames import Array, Backdrop, Grid, log_marks
+from lrscope.reporting.text import number, shorten
 
 Json = dict[str, Any]
 
@@ -117,19 +117,18 @@ def lr_axis(grid: Grid, *, domain: tuple[float, float], anchor: str, title: bool
     """The shared axis of learning rates, from the first cell's edge to the last one's."""
     low, high = (float(v) for v in np.log10(grid.edges[[0, -1]]))
     words = grid.name if title else ""
-    return axis(domain=domain, anchor=anchor, log=True, title=words, range=[low, high], **log_ticks(low, high), **more)
+    return axis(
+        domain=domain, anchor=anchor, log=True, title=words, range=[low, high], **log_ticks(low, high), **more
+    ) | {
+        "showgrid": False  # regimes and borders are the vertical marks here
+    }
 
 
 def log_ticks(low: float, high: float) -> Json:
-    """Ticks for a log axis between two exponents: whole decades, or round numbers where it holds hardly one decade."""
-    if high - low > 1.3:
+    """Ticks for a log axis between two exponents."""
+    marks = log_marks(low, high)
+    if marks is None:
         return {"dtick": math.ceil((high - low) / 6), "tickfont": {"size": 9}}  # Plotly draws powers a quarter larger
-    decades = range(math.floor(low), math.ceil(high) + 1)
-    for steps in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), tuple(range(10, 100, 2))):
-        scale = 10.0 if steps[0] == 10 else 1.0
-        marks = [s / scale * 10.0**d for d in decades for s in steps if low <= math.log10(s / scale) + d <= high]
-        if len(marks) >= 3:
-            break
     return {"tickvals": marks, "ticktext": [number(m) for m in marks]}
 
 
@@ -147,16 +146,17 @@ def value_axis(values: Array, *, domain: tuple[float, float], anchor: str, log: 
 
 def heading(cell: Cell, words: str) -> Json:
     """A panel's title, above its upper left corner: horizontal text reads best on a phone too."""
-    return _note(words, x=cell.x[0], y=cell.y[1], xanchor="left", yshift=20, font={"size": 13, "color": style.INK})
+    return note(words, x=cell.x[0], y=cell.y[1], xanchor="left", yshift=20, font={"size": 13, "color": style.INK})
 
 
 def empty_note(cell: Cell, words: str = "no finite values") -> Json:
     """What a panel says when it has nothing to draw."""
     middle = {"x": sum(cell.x) / 2, "y": sum(cell.y) / 2}
-    return _note(words, **middle, xanchor="center", yshift=-8, font={"size": 12, "color": style.MUTED})
+    return note(words, **middle, xanchor="center", yshift=-8, font={"size": 12, "color": style.MUTED})
 
 
-def _note(words: str, **place: Any) -> Json:
+def note(words: str, **place: Any) -> Json:
+    """Text placed in shares of the plotting area."""
     return {"text": words, "xref": "paper", "yref": "paper", "yanchor": "bottom", "showarrow": False} | place
 
 
@@ -167,7 +167,14 @@ def shade(layout: Json, cell: Cell, back: Backdrop, *, letters: bool = True) -> 
         color = style.REGIME_COLOR[span.regime]
         box = {"xref": x, "yref": y, "y0": 0, "y1": 1, "layer": "below"}
         layout["shapes"].append(
-            box | {"type": "rect", "x0": span.low, "x1": span.high, "line": {"width": 0}, "fillcolor": style.rgba(color, 0.12)}
+            box
+            | {
+                "type": "rect",
+                "x0": span.low,
+                "x1": span.high,
+                "line": {"width": 0},
+                "fillcolor": style.rgba(color, 0.12),
+            }
         )
         if letters:
             layout["annotations"].append(
@@ -195,100 +202,16 @@ def border_shapes(back: Backdrop, x: str, y: str) -> list[Json]:
         box = {"xref": x, "yref": y, "y0": 0, "y1": 1, "layer": "below"}
         if border.low is not None and border.high is not None:
             band = {"type": "rect", "x0": border.low, "x1": border.high, "line": {"width": 0}}
-            shapes.append(box | band | {"fillcolor": style.rgba(style.INK, 0.10)})
+            shapes.append(box | band | {"fillcolor": style.rgba(style.INK, 0.07)})
         dash = "dot" if border.between == "2A|2B" else "dash"
-        line = {"type": "line", "x0": border.lr, "x1": border.lr, "line": {"color": style.INK, "width": 1.3, "dash": dash}}
-        shapes.append(box | line | {"layer": "between"})  # above the grid lines, below the data
+        line = {
+            "type": "line",
+            "x0": border.lr,
+            "x1": border.lr,
+            "line": {"color": style.INK, "width": 1.3, "dash": dash},
+        }
+        shapes.append(box | line)
     return shapes
-
-
-def level(grid: Grid, at: float, y: str, name: str, told: str) -> Json:
-    """A dashed horizontal line across a panel over learning rates."""
-    return {
-        "type": "scatter",
-        "x": numbers(np.geomspace(grid.edges[0], grid.edges[-1], 30)),
-        "y": numbers([at] * 30),
-        "yaxis": y,
-        "mode": "lines",
-        "line": {"color": style.INK, "width": 1.5, "dash": "dash"},
-        "hovertemplate": plain(told) + "<extra></extra>",
-        "name": name,
-    }
-
-
-def band(x: Array, low: Array, high: Array, color: str, alpha: float = 0.2) -> Json:
-    """A filled range as closed polygons, one per stretch of finite values, all (n,)."""
-    told = np.isfinite(x) & np.isfinite(low) & np.isfinite(high)
-    xs: list[float | None] = []
-    ys: list[float | None] = []
-    for part in np.split(np.arange(x.size), np.flatnonzero(np.diff(told.astype(int))) + 1):
-        if not told[part[0]]:
-            continue
-        back = part[::-1]
-        xs += [*([None] if xs else []), *numbers(x[part]), *numbers(x[back])]
-        ys += [*([None] if ys else []), *numbers(low[part]), *numbers(high[back])]
-    return {
-        "type": "scatter",
-        "x": xs,
-        "y": ys,
-        "mode": "lines",
-        "line": {"width": 0},
-        "fill": "toself",
-        "fillcolor": style.rgba(color, alpha),
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
-
-
-def log_bar(layout: Json, values: Array, title: str) -> None:
-    """A colour bar for positive values on a log scale, labelled at the decades."""
-    low, high = math.log10(float(values.min())), math.log10(float(values.max()))
-    decades = list(range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1))
-    marks = [(float(d), f"10<sup>{d}</sup>") for d in decades[:: max(1, len(decades) // 6)]]
-    if len(marks) < 2:
-        marks = [(e, scientific(10**e)) for e in sorted({low, high})]
-    colour_bar(layout, (low, high), marks, title)
-
-
-def count_bar(layout: Json, count: int, title: str) -> None:
-    """A colour bar for the whole numbers from 1 to `count`."""
-    marks = sorted({1, *(round(1 + i * (count - 1) / 4) for i in range(5)), count})
-    colour_bar(layout, (1, count), [(float(m), str(m)) for m in marks], title)
-
-
-def colour_bar(layout: Json, ends: tuple[float, float], marks: Sequence[tuple[float, str]], title: str) -> None:
-    """A horizontal colour bar in the room below the panels; needs `carrier()` among the traces to be drawn."""
-    if ends[0] == ends[1]:
-        ends = (ends[0] - 0.5, ends[1] + 0.5)
-    plotting = layout["height"] - layout["margin"]["t"] - layout["margin"]["b"]
-    layout["coloraxis"] = {
-        "cmin": ends[0],
-        "cmax": ends[1],
-        "colorscale": style.colorscale(),
-        "colorbar": {
-            "orientation": "h",
-            "thickness": 10,
-            "len": 1,
-            "x": 0.5,
-            "xanchor": "center",
-            "xpad": 0,
-            "y": -(BELOW + 22) / plotting,
-            "yanchor": "top",
-            "ypad": 0,
-            "outlinewidth": 0,
-            "tickvals": [m[0] for m in marks],
-            "ticktext": [m[1] for m in marks],
-            "tickfont": {"size": 11},
-        },
-    }
-    place = {"x": 0.5, "y": -(BELOW + 20) / plotting, "xanchor": "center", "font": {"size": 12}}
-    layout["annotations"].append(_note(plain(title, 90), **place))
-
-
-def carrier() -> Json:
-    """An invisible trace: Plotly draws a layout's colour bar only if some trace refers to it."""
-    hidden = {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "showlegend": False, "hoverinfo": "skip"}
-    return hidden | {"marker": {"color": [1], "coloraxis": "coloraxis"}}
 
 
 def legend_room(entries: int, per_row: int) -> int:

@@ -1,0 +1,112 @@
+"""The static map: regimes, borders with their intervals, and three quantities over one axis of learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lrscope.mapping.types import RegimeMap
+from lrscope.reporting import style
+from lrscope.reporting.frames import Array, Backdrop, Grid, Panel, regime_at, with_level
+from lrscope.reporting.static_canvas import blank, lr_axis, scale, shade, words
+from lrscope.reporting.text import interval
+
+MOST_POINTS_PER_RATE = 20  # single runs are drawn up to here, a range beyond
+HATCH = {"/": "////", "\\": "\\\\\\\\", "x": "xxxx", ".": "....", "": ""}
+
+
+def map_figure(grid: Grid, back: Backdrop, regime_map: RegimeMap, panels: Sequence[Panel], nonfinite: Array) -> Figure:
+    """Regimes and borders above, then one panel per quantity, all over one axis of learning rates."""
+    count = len(regime_map.borders)
+    figure = blank(7.2, 2.1 * len(panels) + 0.25 * count + 1.0)
+    heights = [0.22, 0.22 * max(count, 1)] + [1.8] * len(panels)
+    axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    _strip(axes[0], back)
+    _border_rows(axes[1], grid, regime_map)
+    for panel, ax in zip(panels, axes[2:], strict=True):
+        shade(ax, back, letters=False)
+        _runs(ax, grid, back, panel)
+        ax.set_title(words(panel.title), loc="left", fontsize=10)
+        scale(ax, with_level(panel), log=panel.log)
+    if np.any(nonfinite > 0):
+        finite = with_level(panels[0])
+        top = np.nanmax(finite) if np.isfinite(finite).any() else 1.0
+        at = grid.lr[nonfinite > 0]
+        axes[2].plot(at, np.full(at.size, top), "x", color="#b3261e", mew=2, label="non-finite runs", clip_on=False)
+    lr_axis(axes[-1], grid)
+    for ax in axes[:-1]:
+        ax.tick_params(axis="x", which="both", labelbottom=False)
+    handles, names = axes[2].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    return figure
+
+
+def _strip(ax: Axes, back: Backdrop) -> None:
+    for span in back.spans:
+        color = style.REGIME_COLOR[span.regime]
+        ax.axvspan(
+            span.low,
+            span.high,
+            facecolor=color,
+            alpha=0.5,
+            hatch=HATCH[style.REGIME_PATTERN[span.regime]],
+            edgecolor="white",
+            linewidth=0.6,
+        )
+        middle = np.sqrt(span.low * span.high)
+        box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.9}
+        ax.text(middle, 0.5, span.regime, ha="center", va="center", weight="bold", fontsize=10, bbox=box)
+    ax.set_ylim(0, 1)
+    _bare(ax)
+
+
+def _border_rows(ax: Axes, grid: Grid, regime_map: RegimeMap) -> None:
+    middle = np.sqrt(grid.edges[0] * grid.edges[-1])
+    for row, border in enumerate(regime_map.borders.values()):
+        told = interval(border, grid.text)
+        if border.lr is None:
+            ax.text(float(grid.edges[0]) * 1.05, row, told, va="center", fontsize=9, color=style.MUTED)
+            continue
+        low, high = border.low or border.lr, border.high or border.lr
+        ends = [[border.lr - low], [high - border.lr]]
+        ax.errorbar([border.lr], [row], xerr=ends, fmt="D", color=style.INK, ms=5, capsize=3, lw=1.3)
+        left = border.lr > middle
+        ax.annotate(
+            told,
+            (low if left else high, row),
+            xytext=(-7 if left else 7, 0),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            va="center",
+            fontsize=9,
+        )
+    names = [words(name) for name in regime_map.borders]
+    ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
+    _bare(ax)
+    ax.set_yticks(range(len(names)), names, fontsize=9)
+
+
+def _bare(ax: Axes) -> None:
+    ax.spines[:].set_visible(False)
+    ax.set_yticks([])
+    ax.tick_params(axis="both", which="both", length=0)
+
+
+def _runs(ax: Axes, grid: Grid, back: Backdrop, panel: Panel) -> None:
+    values = panel.spread.values
+    runs = values.shape[-1]
+    if runs > MOST_POINTS_PER_RATE:
+        ax.fill_between(
+            grid.lr, panel.spread.low, panel.spread.high, color=style.MUTED, alpha=0.25, lw=0, label="range"
+        )
+    elif runs > 1:
+        regimes = [regime_at(back, lr) for lr in grid.lr]
+        colors = [style.REGIME_COLOR[r] for r in regimes for _ in range(runs)]
+        ax.scatter(np.repeat(grid.lr, runs), values.ravel(), c=colors, s=13, alpha=0.55, lw=0, label="single runs")
+    name = "mean over runs" if runs > 1 else "the one run"
+    ax.plot(grid.lr, panel.spread.mean, "o-", color=style.INK, ms=3, lw=1.5, label=name)
+    if panel.reference is not None:
+        ax.axhline(panel.reference, color=style.INK, ls="--", lw=1.1, label="random points")
