@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
+
 from lrscope.mapping.types import Border, Label, Recommendation, RegimeMap
 from lrscope.results import VARIABLES, expected_variables, validate
-from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
@@ -231,7 +232,9 @@ def regime_of(lr: float) -> str:
     return "3"
 
 
-def fake_map(result: xr.Dataset, *, known: bool = True, flags: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> RegimeMap:
+def fake_map(
+    result: xr.Dataset, *, known: bool = True, flags: tuple[str, ...] = (), notes: tuple[str, ...] = ()
+) -> RegimeMap:
     """The map that belongs to `fake_result`; with `known=False` nothing can be told, as with one seed too few."""
     lrs = [float(x) for x in result["lr"].values]
     seeds = result.sizes["seed"] * result.sizes["data_seed"]
@@ -248,7 +251,7 @@ def fake_map(result: xr.Dataset, *, known: bool = True, flags: tuple[str, ...] =
         regime = regime_of(lr)
         odd = i + 1 < len(lrs) and regime_of(lrs[i + 1]) != regime and seeds > 1
         votes = {regime: seeds - 1, regime_of(lrs[i + 1]): 1} if odd else {regime: seeds}
-        labels.append(Label(lr=lr, regime=regime, flags=("slow",) + flags if lr < 3e-4 else (), votes=votes))
+        labels.append(Label(lr=lr, regime=regime, flags=("slow", *flags) if lr < 3e-4 else (), votes=votes))
     borders = {}
     for name, true in BORDERS.items():
         above = int(np.searchsorted(lrs, true))
@@ -260,7 +263,10 @@ def fake_map(result: xr.Dataset, *, known: bool = True, flags: tuple[str, ...] =
             between=name, lr=float(np.sqrt(low * high)), low=low, high=high, reason="95% bootstrap interval over seeds"
         )
     low, high = borders["1|2"].lr, borders["2A|2B"].lr
-    reason = "subregime 2A: decaying from here ends at the best test accuracy of the grid within noise; stay until the loss is stationary, then decay below the border 1|2"
+    reason = (
+        "subregime 2A: decaying from here ends at the best test accuracy of the grid within noise; "
+        "stay until the loss is stationary, then decay below the border 1|2"
+    )
     return RegimeMap(
         labels=tuple(labels),
         borders=borders,

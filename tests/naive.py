@@ -86,6 +86,7 @@ class Naive:
         data = task.data(data_seed)
         self.x, self.y = data.train_x.double(), data.train_y
         self.test_x, self.test_y = data.test_x.double(), data.test_y
+        self.probes = [] if data.probes_x is None else [*zip(data.probes_x.double(), data.probes_y, strict=True)]
         self.epoch = len(self.x) // config.batch_size
         self.key = (data_seed, seed, *(() if config.same_init else (repr(lr),)))
         self.model = new_model(task, config, stream_seed("init", *self.key)).train()
@@ -179,6 +180,11 @@ class Naive:
         names = ("fixed_train_loss", "fixed_train_accuracy", "fixed_grad_norm", "fixed_effective_grad_norm")
         for name, value in zip(names, np.mean(rows, 0), strict=True):
             self.result[prefix + name] = value
+        if self.probes:
+            self.result[prefix + "feature_accuracy"] = self.probe_accuracy(self.model)
+
+    def probe_accuracy(self, model: nn.Module) -> np.ndarray:
+        return np.array([self.evaluate(model, x, y)[1] for x, y in self.probes])
 
     def evaluate(self, model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
         """Eval mode, batch norms with PyTorch's own cumulative statistics over training batches in their order."""
@@ -231,14 +237,17 @@ class Naive:
             self.step(*self.batch("pretrain", done + t), eta, velocity)
             if (t + 1) % every == 0:
                 checkpoints.append(copy.deepcopy(self.model))
-        rows = []
+        rows, features = [], []
         for n in self.config.average:
             mean = copy.deepcopy(checkpoints[0])
             with torch.no_grad():
                 for p, *others in zip(*(trainable(m) for m in (mean, *checkpoints[:n])), strict=True):
                     p.copy_(sum(others) / n)
             rows.append([*self.evaluate(mean, self.x, self.y), *self.evaluate(mean, self.test_x, self.test_y)])
+            features.append(self.probe_accuracy(mean))
         names = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+        if self.probes:
+            self.result["average_feature_accuracy"] = np.array(features)
         self.result |= {"average_" + n: np.array(c) for n, c in zip(names, zip(*rows, strict=True), strict=True)}
 
     def at_rest(self) -> list[Tensor]:

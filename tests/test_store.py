@@ -75,14 +75,14 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_files_are_named_removed_and_computed_again(damage: str, tmp_path: Path) -> None:
     task = mlp_task()
-    whole = train(task, BASE, CHUNKS_OF_2, tmp_path)
+    whole = train(task, SHORT, CHUNKS_OF_2, tmp_path)
     victim = tmp_path / "chunks" / ("00001" + DONE)
     other = tmp_path / "chunks" / ("00000" + DONE)
     victim.write_bytes(DAMAGE[damage](victim.read_bytes()))
     before = other.stat().st_mtime_ns
     remove(tmp_path / "results.zarr")
     with pytest.warns(UserWarning, match=f"{victim.name} is damaged; it is computed again") as caught:
-        again = train(task, BASE, CHUNKS_OF_2, tmp_path)
+        again = train(task, SHORT, CHUNKS_OF_2, tmp_path)
     assert len([w for w in caught if "damaged" in str(w.message)]) == 1
     assert same_bytes(again, whole) == []
     assert other.stat().st_mtime_ns == before, "what was whole is not computed again"
@@ -156,7 +156,7 @@ def test_folders_that_are_no_result(tmp_path: Path) -> None:
 
 
 def test_a_half_written_result_says_how_to_go_on(tmp_path: Path) -> None:
-    train(mlp_task(), BASE, CHUNKS_OF_2, tmp_path)
+    train(mlp_task(), SHORT, CHUNKS_OF_2, tmp_path)
     remove(tmp_path / "results.zarr")
     with pytest.raises(LrscopeError, match=r"is half written \(2 chunks finished\): run the same lrscope map command"):
         open_result(tmp_path)

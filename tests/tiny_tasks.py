@@ -42,6 +42,18 @@ def examples(
     return x, (x.flatten(1) @ teacher).argmax(1)
 
 
+def probed_task() -> Task:
+    """With two probe sets, as the ticks have one for every feature."""
+
+    def data(data_seed: int) -> DataSet:
+        probes = [examples(10, (5,), key=f"probe {f}") for f in range(2)]
+        found = mlp_task().data(data_seed)
+        x, y = (torch.stack(part) for part in zip(*probes, strict=True))
+        return replace(found, probes_x=x, probes_y=y)
+
+    return Task.from_data("probed", partial(MLP, (5, 8, 6, CLASSES)), data)
+
+
 def drawn(factory: Callable[[], nn.Module], seed: int = 1) -> nn.Module:
     """A model with weights of its own seed; the global random state is left alone."""
     with torch.random.fork_rng(devices=[]):

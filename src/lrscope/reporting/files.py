@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
@@ -12,6 +12,9 @@ from lrscope.errors import LrscopeError, nearest
 from lrscope.mapping.types import RegimeMap
 from lrscope.reporting.figures import drawings
 from lrscope.results import disk_error
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # What each format needs to come out the same twice: no date in the file.
 FORMATS: dict[str, dict[str, Any]] = {
@@ -34,18 +37,22 @@ def write_figures(result: xr.Dataset, folder: Path, formats: Sequence[str], regi
     """`<folder>/<figure>.<format>` for every figure of the result."""
     if folder.exists() and not folder.is_dir():
         raise LrscopeError(f"figure folder {folder} is a file: name a folder")
-    from matplotlib import rc_context
-
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for drawing in drawings(result, regime_map):
             figure = drawing.static()
-            for name in formats:
-                path = folder / f"{drawing.name}.{name}"
-                with rc_context({"svg.hashsalt": "lrscope"}):  # else SVG names its parts at random
-                    figure.savefig(path, format=name, **FORMATS[name])
-                written.append(path)
+            written += [write_one(figure, folder / f"{drawing.name}.{name}") for name in formats]
     except OSError as error:
         raise disk_error(error, folder) from error
     return written
+
+
+def write_one(figure: Figure, path: Path) -> Path:
+    """One figure as one file, its format told by the ending; the same figure gives the same bytes."""
+    from matplotlib import rc_context
+
+    name = path.suffix[1:]
+    with rc_context({"svg.hashsalt": "lrscope"}):  # else SVG names its parts at random
+        figure.savefig(path, format=name, **FORMATS[name])
+    return path

@@ -164,7 +164,7 @@ def log_marks(low: float, high: float) -> list[float] | None:
         marks = [s * 10.0**d for d in decades for s in steps if low <= math.log10(s) + d <= high]
         if len(marks) >= 3:
             break
-    return marks or [10.0**low, 10.0**high]
+    return marks if len(marks) >= 2 else [10.0**low, 10.0**high]
 
 
 def map_panels(result: xr.Dataset) -> tuple[Panel, ...]:

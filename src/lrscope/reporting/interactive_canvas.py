@@ -56,9 +56,8 @@ def cells(count: int, columns: int, height: int = PANEL_HEIGHT) -> tuple[list[Ce
         row, column = divmod(i, columns)
         top = 1 - row * (height + ABOVE + BELOW) / total
         left = column * (width + gap)
-        places.append(
-            Cell(number=str(i + 1) if i else "", x=(left, left + width), y=(max(0.0, top - height / total), top))
-        )
+        right = min(1.0, left + width)
+        places.append(Cell(number=str(i + 1) if i else "", x=(left, right), y=(max(0.0, top - height / total), top)))
     return places, total
 
 
