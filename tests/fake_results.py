@@ -267,6 +267,8 @@ def fake_map(
         "subregime 2A: decaying from here ends at the best test accuracy of the grid within noise; "
         "stay until the loss is stationary, then decay below the border 1|2"
     )
+    if low is None or high is None:
+        low, high, reason = None, None, "not all regimes seen: widen the grid"
     return RegimeMap(
         labels=tuple(labels),
         borders=borders,

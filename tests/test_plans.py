@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,13 @@ import xarray as xr
 
 from lrscope.config import SweepConfig
 from lrscope.engine.assemble import assemble
-from lrscope.engine.choose import can_compile, choose_plan, predict
+from lrscope.engine.choose import choose_plan, predict
 from lrscope.engine.chunk import Stopped
 from lrscope.engine.plan import Plan, cut, phases, steps_per_run, unroll, windows
 from lrscope.engine.store import DONE
 from lrscope.engine.sweep import dry_run
-from lrscope.tasks.models import MLP
 from lrscope.tasks.task import Task
-from tiny_tasks import BASE, BATCHED, SINGLE, context_of, conv_task, mlp_task, task_of, train
+from tiny_tasks import BASE, BATCHED, SINGLE, compiler_needed, context_of, conv_task, mlp_task, small_task, train
 
 # Three phases within 50 steps, 4 runs. Regime 1: where chaos amplifies rounding no two plans agree for long.
 CONFIG = replace(BASE, steps=24, lrs=(1e-3, 1e-2), precision="float64", average=(2, 3))
@@ -34,7 +33,7 @@ PLANS = {
 MAKERS: dict[str, Callable[[], Task]] = {
     "mlp": mlp_task,
     "convnet": conv_task,
-    "small": lambda: task_of(partial(MLP, (5, 6, 3), norm="layer"), (5,)),  # quick to compile
+    "small": small_task,
 }
 
 
@@ -64,7 +63,7 @@ def test_plans_agree(name: str, plan: str) -> None:
     assert (other["status"] == 0).all()
 
 
-@pytest.mark.skipif(not can_compile(torch.device("cpu")), reason="torch.compile needs a C++ compiler, such as g++")
+@compiler_needed
 def test_compiled_runs_agree_and_resume_to_the_byte(tmp_path: Path) -> None:
     context = context_of(MAKERS["small"](), CONFIG, tmp_path)
     plan = Plan("batched", 4, True, "", 0.0, unroll(context.phases))

@@ -22,6 +22,7 @@ from lrscope.mapping.types import Label
 from lrscope.reporting import frames, phases, report, save_figures, text
 from lrscope.reporting.figures import drawings
 from lrscope.reporting.files import write_one
+from lrscope.reporting.page import embed
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">"\'&{{7*7}} $\\frac{1}{0}$ %{x} <b>b</b>'
 ALL = ("map", "finetune", "average", "features", "curves", "trajectories", "groups")
@@ -170,6 +171,15 @@ def walk(value: Any) -> list[str]:
     if isinstance(value, dict):
         return [s for key, inner in value.items() for s in [key, *walk(inner)]]
     return [s for inner in value for s in walk(inner)] if isinstance(value, list) else []
+
+
+def test_embedded_json_cannot_end_its_script():
+    value = {"</script>": ["<!--", "&", float(1), None]}
+    words = embed(value)
+    assert not set("<>&") & set(words)
+    assert json.loads(words) == value
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        embed(float("nan"))
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ ATTACK = "</script><script>window.attacked = 1</script><img src=x onerror='windo
 STROKES = """return [...document.querySelectorAll('#plot-' + arguments[0] + ' .scatterlayer .trace path.js-line')]
   .map(p => [parseFloat(getComputedStyle(p).strokeWidth), p.style.stroke, parseFloat(p.closest('.trace').style.opacity || 1)])"""
 
+RANGES = "return document.querySelectorAll('#plot-curves .scatterlayer .trace path.js-fill').length"
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Chrome]:
@@ -118,6 +120,7 @@ def test_figures_follow_the_window(browser, page):
 def test_the_slider_brings_one_learning_rate_forward_everywhere(browser, page):
     show(browser, page)
     before = browser.execute_script(STROKES, "curves")
+    assert browser.execute_script(RANGES) == 0
     assert len({width for width, _, _ in before}) == 1
     slider = browser.find_element(By.ID, "curves-slider")
     slider.send_keys(Keys.ARROW_RIGHT * 3)
@@ -128,9 +131,9 @@ def test_the_slider_brings_one_learning_rate_forward_everywhere(browser, page):
         thick = [color for width, color, opacity in strokes if width > 3 and opacity == 1]
         assert len(thick) == 2, "one line in each of the two panels"
         assert len(set(thick)) == 1
-        # The range over runs is one more trace in each panel, with lines of no width.
         assert all(opacity < 0.3 for width, _, opacity in strokes if 0 < width < 3)
     assert slider.get_attribute("aria-valuetext") == third
+    assert browser.execute_script(RANGES) == 2, "the range over runs, once in each panel"
 
     browser.find_element(By.CSS_SELECTOR, "#trajectories select").send_keys("all")
     wait(browser, lambda b: "All" in b.find_element(By.CSS_SELECTOR, "#curves output").text)
@@ -226,9 +229,7 @@ def test_other_kinds_of_results_are_drawn_too(browser, tmp_path, more):
 
 
 def test_a_figure_that_fails_leaves_the_others_alone(browser, page, tmp_path):
-    broken = page.read_text(encoding="utf-8").replace(
-        '"figures">{"map":{"data":[', '"figures">{"map":{"data":[null,'
-    )
+    broken = page.read_text(encoding="utf-8").replace('"figures">{"map":{"data":[', '"figures">{"map":{"data":[null,')
     assert broken != page.read_text(encoding="utf-8")
     (tmp_path / "broken.html").write_text(broken, encoding="utf-8")
     browser.get((tmp_path / "broken.html").as_uri())

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
 import tempfile
-import textwrap
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -27,14 +21,11 @@ from lrscope.engine.assemble import assemble
 from lrscope.engine.chunk import Stopped, Tick
 from lrscope.engine.plan import Plan, cut
 from lrscope.engine.store import CHECKPOINT, DONE
-from lrscope.errors import LrscopeError
 from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task
 from tiny_tasks import (
     BASE,
     BATCHED,
-    KILLABLE,
-    LONG,
     SHORT,
     SINGLE,
     Dropping,
@@ -121,50 +112,6 @@ def test_a_stop_leaves_a_checkpoint_and_the_end_removes_it(tmp_path: Path) -> No
     context.run_unit(plan, unit, lambda _: None, lambda: False)
     assert context.store.load(unit + CHECKPOINT) is None
     assert context.store.load(unit + DONE) is not None
-
-
-def test_one_process_or_two() -> None:
-    one, two = (train(mlp_task(), BASE, replace(BATCHED, chunk=1, jobs=jobs)) for jobs in (1, 2))
-    assert same_bytes(one, two) == []
-
-
-# -- killed --------------------------------------------------------------------------------------------------------
-
-SCRIPT = """
-    import sys
-    from dataclasses import replace
-    from pathlib import Path
-    import torch
-    from tiny_tasks import KILLABLE, LONG, mlp_task, train
-    torch.set_num_threads(1)
-    train(mlp_task(), LONG, replace(KILLABLE, jobs=int(sys.argv[2])), Path(sys.argv[1]))
-"""
-
-
-@pytest.fixture(scope="module")
-def never_killed() -> xr.Dataset:
-    return train(mlp_task(), LONG, replace(KILLABLE, checkpoint_seconds=1e9))
-
-
-@pytest.mark.parametrize(("jobs", "number"), [(2, signal.SIGKILL), (1, signal.SIGTERM)])
-def test_killed_and_run_again(jobs: int, number: int, tmp_path: Path, never_killed: xr.Dataset) -> None:
-    out = tmp_path / "out"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])}
-    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(out), str(jobs)]
-    with open(tmp_path / "said", "w") as said, subprocess.Popen(command, env=environment, stderr=said) as process:
-        deadline = time.monotonic() + 60
-        while not any(out.glob("chunks/0*")):
-            assert process.poll() is None, (tmp_path / "said").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.send_signal(number)
-        assert process.wait(30) != 0
-    # At once, while workers of the killed process may still be on their way out.
-    assert ("Interrupted" in (tmp_path / "said").read_text()) == (number == signal.SIGTERM)
-    assert not (out / "results.zarr").exists(), "killed too late to prove anything"
-    assert same_bytes(train(mlp_task(), LONG, replace(KILLABLE, jobs=3 - jobs), out), never_killed) == []
-    assert not list(out.glob("chunks/*.writing")), "no half-written file is left behind"
-    assert not list(out.glob("chunks/*checkpoint*"))
 
 
 # -- the global random state ---------------------------------------------------------------------------------------
@@ -263,16 +210,3 @@ def test_a_loss_that_overflows_once_ends_the_run_there() -> None:
         assert np.isnan(run["train_loss"].values).all()
         assert np.isnan(run["test_loss"].values).all()
         assert np.isnan(run["fixed_train_accuracy"].values).all()
-
-
-def test_errors_in_a_worker_reach_the_caller() -> None:
-    def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        if len(output) == 8 and output.requires_grad and os.getpid() != parent:
-            raise LrscopeError("loss: refused")
-        return torch.nn.functional.cross_entropy(output, target, reduction="none")
-
-    parent, task = os.getpid(), mlp_task()
-    data = task.data(0)
-    own = Task(task.factory, (data.train_x, data.train_y), (data.test_x, data.test_y), loss=loss, classification=True)
-    with pytest.raises(LrscopeError, match="loss: refused"):
-        train(own, BASE, replace(BATCHED, chunk=1, jobs=2))

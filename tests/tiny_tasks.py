@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import pytest
 import torch
 import xarray as xr
 from torch import Tensor, nn
@@ -71,6 +72,11 @@ def mlp_task(norm: str = "batch", *, train: int = 48) -> Task:
     return task_of(partial(MLP, (5, 8, 6, CLASSES), norm=norm), (5,), train=train, name=f"mlp {norm}")
 
 
+def small_task() -> Task:
+    """One hidden layer and a layer norm: quick to compile."""
+    return task_of(partial(MLP, (5, 6, CLASSES), norm="layer"), (5,), name="small")
+
+
 def conv_task(*, train: int = 48) -> Task:
     """The papers' ConvNet with two channels on 1 x 8 x 8 images."""
     return task_of(partial(ConvNet, 1, CLASSES, 2, blocks=2), (1, 8, 8), train=train, name="convnet")
@@ -122,6 +128,10 @@ SHORT = replace(BASE, steps=3, finetune_lrs=(), finetune_steps=None, average=())
 # Long enough to be killed in the middle.
 LONG = replace(BASE, steps=100, log_points=20)
 KILLABLE = replace(BATCHED, chunk=1, checkpoint_seconds=0.05)
+
+compiler_needed = pytest.mark.skipif(
+    not choose.can_compile(torch.device("cpu")), reason="torch.compile needs a C++ compiler, such as g++"
+)
 
 
 def train(task: Task, config: SweepConfig, engine: EngineConfig = BATCHED, out: Path | None = None) -> xr.Dataset:

@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 
 from lrscope.engine.context import Context
-from lrscope.engine.dispatch import can_fork, single_threaded
+from lrscope.engine.dispatch import autograd_survives_fork, can_fork, single_threaded
 from lrscope.engine.plan import Plan, cut, steps_per_run, unroll
 from lrscope.errors import LrscopeError
 
@@ -25,14 +25,22 @@ PROBE_SECONDS = 0.4
 
 def default_jobs(context: Context) -> int:
     """Processes to use: one per CPU core where work is on the CPU and can be forked, else one."""
-    if context.engine.jobs is not None:
-        if context.engine.jobs > 1 and context.device.type == "cpu" and not can_fork():
-            raise LrscopeError(
-                f"jobs: {context.engine.jobs} processes need fork, which this system lacks: use --jobs 1"
-            )
-        return context.engine.jobs if context.device.type == "cpu" else 1
-    if context.device.type != "cpu" or not can_fork():
+    asked = context.engine.jobs
+    if context.device.type != "cpu" or asked == 1:
         return 1
+    if not can_fork():
+        if asked is not None:
+            raise LrscopeError(f"jobs: {asked} processes need fork, which this system lacks: use --jobs 1")
+        return 1
+    if not autograd_survives_fork():
+        warnings.warn(
+            "PyTorch's autograd already runs threads in this program (a GPU or torch.compile was used before), so no "
+            "processes can be forked: training in this one. Start a fresh Python to use all cores",
+            stacklevel=2,
+        )
+        return 1
+    if asked is not None:
+        return asked
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

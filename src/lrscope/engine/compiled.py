@@ -20,6 +20,7 @@ class CompiledSteps:
     """`steps(weights, velocity, squares, sums, frozen, x, y, lr, rho)` compiled for the shapes it meets."""
 
     def __init__(self, steps: Steps) -> None:
+        _start_autograd()
         self._steps = steps
         self._ready: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
@@ -47,6 +48,7 @@ class CompiledSteps:
 
     def _compile(self, names: tuple[str, ...], inputs: list[Tensor]) -> Callable[..., Any]:
         import torch._inductor
+        import torch._inductor.config
         from torch.fx.experimental.proxy_tensor import make_fx
 
         def flat(*tensors: Tensor) -> State:
@@ -55,5 +57,15 @@ class CompiledSteps:
             return self._steps(weights, velocity, squares, sums, frozen, x, y, lr, rho)
 
         graph = make_fx(flat)(*inputs)
-        compiled: Callable[..., Any] = torch._inductor.compile(graph, list[Any](inputs))
+        # One thread: TorchInductor's pool of compiling processes does not survive the fork of our workers.
+        with torch._inductor.config.patch(compile_threads=1):
+            compiled: Callable[..., Any] = torch._inductor.compile(graph, list[Any](inputs))
         return compiled
+
+
+def _start_autograd() -> None:
+    """A first backward pass. One made only after the compiler was here starts a thread for a GPU that need not exist,
+    and forked workers could not train."""
+    with torch.enable_grad():
+        x = torch.ones((), requires_grad=True)
+        torch.autograd.grad(2 * x, x)

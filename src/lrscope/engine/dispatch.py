@@ -72,6 +72,30 @@ def can_fork() -> bool:
     return sys.platform.startswith("linux")
 
 
+def autograd_survives_fork() -> bool:
+    """Can a forked worker run a backward pass? Not if this process has started autograd's threads, as a backward pass on
+    a GPU does, or one that was traced before any plain one. A plain one first (here) keeps that door open."""
+    _backward()
+    process = multiprocessing.get_context("fork").Process(target=_try_backward, daemon=True)
+    process.start()
+    process.join()
+    return process.exitcode == 0
+
+
+def _backward() -> None:
+    with torch.enable_grad():
+        x = torch.ones(1, requires_grad=True)
+        torch.autograd.grad(x * x, x)
+
+
+def _try_backward() -> None:
+    try:
+        _backward()
+    except RuntimeError:
+        os._exit(1)
+    os._exit(0)
+
+
 def run_here(units: Sequence[str], work: Work, tick: Callable[[Tick], None], done: Callable[[str], None]) -> None:
     """Compute the units one after the other in this process."""
     with StopFlag() as stopping:

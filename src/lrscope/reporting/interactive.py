@@ -123,8 +123,9 @@ def _lr_line(grid: Grid, mean: Array, sd: Array, color: str, name: str, width: f
         "type": "scatter",
         "x": numbers(grid.lr),
         "y": numbers(mean),
-        "mode": "lines",
+        "mode": "lines" if grid.lr.size > 1 else "markers",  # one point makes no line
         "line": {"color": color, "width": width},
+        "marker": {"color": color, "size": 7},
         "name": plain(name),
     } | _told(grid, mean, sd)
 
@@ -139,7 +140,10 @@ def groups_figure(grid: Grid, back: Backdrop, groups: Groups) -> Json:
         place: Json = {"xaxis": f"x{p + 1}" if p else "x", "yaxis": f"y{p + 1}" if p else "y"}
         for g, name in enumerate(groups.names):
             line = _lr_line(grid, panel.spread.mean[g], panel.spread.sd[g], colors[g], name)
-            mark = {"mode": "lines+markers", "marker": {"symbol": style.MARKERS[g % len(style.MARKERS)][0], "size": 6}}
+            mark = {
+                "mode": "lines+markers",
+                "marker": {"color": colors[g], "symbol": style.MARKERS[g % len(style.MARKERS)][0], "size": 6},
+            }
             legend = {"legendgroup": str(g), "showlegend": listed and p == 0}
             data.append(line | place | (mark if listed else {}) | legend)
     ratio, at = groups.ratio, len(groups.panels) + 1
@@ -182,8 +186,9 @@ def curves_figure(grid: Grid, panels: Sequence[CurvePanel], *, along_loss: bool)
                 "type": "scatter",
                 "x": numbers(x),
                 "y": numbers(panel.spread.mean[i]),
-                "mode": "lines",
+                "mode": "lines" if x.size > 1 else "markers",
                 "line": {"color": color, "width": 1.6},
+                "marker": {"color": color},
                 "name": name,
                 "hovertemplate": told,
                 "meta": {"lr": i, "kind": "line"},

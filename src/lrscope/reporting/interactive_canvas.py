@@ -150,8 +150,8 @@ def heading(cell: Cell, words: str) -> Json:
 
 def empty_note(cell: Cell, words: str = "no finite values") -> Json:
     """What a panel says when it has nothing to draw."""
-    middle = {"x": sum(cell.x) / 2, "y": sum(cell.y) / 2}
-    return note(words, **middle, xanchor="center", yshift=-8, font={"size": 12, "color": style.MUTED})
+    place = {"x": sum(cell.x) / 2, "y": cell.y[0] + (cell.y[1] - cell.y[0]) / 4}  # below a reference line, if any
+    return note(words, **place, xanchor="center", font={"size": 12, "color": style.MUTED})
 
 
 def note(words: str, **place: Any) -> Json:

@@ -54,11 +54,12 @@ def features_figure(grid: Grid, back: Backdrop, panels: Sequence[FeaturePanel]) 
     figure = blank(7.2 if len(panels) > 1 else 5, 2.9 * rows + 0.6)
     axes = np.atleast_1d(figure.subplots(rows, min(2, len(panels)), sharey=True)).ravel()
     ranks = panels[0].ranks.mean.shape[0]
+    alone = None if grid.lr.size > 1 else "o"  # one point makes no line
     for ax, panel in zip(axes, panels, strict=False):
         shade(ax, back)
         for mean, color in zip(panel.ranks.mean, style.ramp(ranks), strict=True):
-            ax.plot(grid.lr, mean, color=color, lw=1.2)
-        ax.plot(grid.lr, panel.regular.mean, color="black", lw=1.9)
+            ax.plot(grid.lr, mean, color=color, lw=1.2, marker=alone)
+        ax.plot(grid.lr, panel.regular.mean, color="black", lw=1.9, marker=alone)
         scale(ax, panel.ranks.mean.ravel(), log=False)
         ax.set_title(words(panel.title), loc="left", fontsize=10, pad=16)
         lr_axis(ax, grid)
@@ -80,7 +81,7 @@ def groups_figure(grid: Grid, back: Backdrop, groups: Groups) -> Figure:
         shade(ax, back)
         if panel is groups.ratio:
             ax.fill_between(grid.lr, panel.spread.low, panel.spread.high, color=style.MUTED, alpha=0.2, lw=0)
-            ax.plot(grid.lr, panel.spread.mean, color=style.INK, lw=1.5)
+            ax.plot(grid.lr, panel.spread.mean, color=style.INK, lw=1.5, marker=None if grid.lr.size > 1 else "o")
             ax.axhline(1, color=style.INK, lw=1.1, ls="--")
         else:
             for g, color in enumerate(style.ramp(count)):
@@ -106,7 +107,7 @@ def curves_figure(grid: Grid, panels: Sequence[CurvePanel], *, along_loss: bool)
     for ax, panel in zip(axes, panels, strict=True):
         for i, color in enumerate(colors):
             x, y = panel.x if panel.x.ndim == 1 else panel.x[i], panel.spread.mean[i]
-            ax.plot(x, y, color=color, lw=1.1)
+            ax.plot(x, y, color=color, lw=1.1, marker=None if x.size > 1 else "o", ms=4)
             end = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
             if along_loss and end.size:
                 ax.plot(x[end[-1]], y[end[-1]], "o", color=color, ms=5, mec="white", mew=0.7, zorder=3)

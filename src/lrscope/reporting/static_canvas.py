@@ -90,7 +90,7 @@ def scale(ax: Axes, values: Array, *, log: bool) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     if not finite.size:
         ax.set_yticks([])
-        ax.text(0.5, 0.5, "no finite values", transform=ax.transAxes, ha="center", color=style.MUTED)
+        ax.text(0.5, 0.25, "no finite values", transform=ax.transAxes, ha="center", color=style.MUTED)
     elif log:
         ax.set_yscale("log")
         _log_ticks(ax.yaxis)
