@@ -116,7 +116,7 @@ def test_errors_in_a_worker_reach_the_caller() -> None:
 
     with pytest.raises(LrscopeError, match="loss: refused"):
         train(task_with(refuse), SHORT, TWO_WORKERS)
-    with pytest.raises(RuntimeError, match="(?s)failed in a worker:.*ZeroDivisionError: a bug of the user's"):
+    with pytest.raises(RuntimeError, match=r"(?s)failed in a worker:.*ZeroDivisionError: a bug of the user's"):
         train(task_with(stumble), SHORT, TWO_WORKERS)
 
 
