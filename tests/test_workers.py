@@ -16,6 +16,11 @@ import pytest
 import torch
 import xarray as xr
 
+from lrscope.engine import choose
+from lrscope.engine.chunk import Tick
+from lrscope.engine.dispatch import Interrupted
+from lrscope.engine.progress import Silent
+from lrscope.engine.sweep import sweep
 from lrscope.errors import LrscopeError
 from lrscope.results import open_result
 from lrscope.tasks.losses import cross_entropy
@@ -40,7 +45,7 @@ SCRIPT = """
     import torch
     from tiny_tasks import KILLABLE, LONG, mlp_task, train
     torch.set_num_threads(1)
-    train(mlp_task(), LONG, replace(KILLABLE, jobs=int(sys.argv[2])), Path(sys.argv[1]))
+    train(mlp_task(), LONG, replace(KILLABLE, jobs=2), Path(sys.argv[1]))
 """
 
 
@@ -49,24 +54,45 @@ def never_killed() -> xr.Dataset:
     return train(mlp_task(), LONG, replace(KILLABLE, checkpoint_seconds=1e9))
 
 
-@pytest.mark.parametrize(("jobs", "number"), [(2, signal.SIGKILL), (1, signal.SIGTERM)])
-def test_killed_and_run_again(jobs: int, number: int, tmp_path: Path, never_killed: xr.Dataset) -> None:
+def test_killed_and_run_again(tmp_path: Path, never_killed: xr.Dataset) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(out), str(jobs)]
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(out)]
     with open(tmp_path / "said", "w") as said, subprocess.Popen(command, env=ENVIRONMENT, stderr=said) as process:
         deadline = time.monotonic() + 60
         while not any(out.glob("chunks/0*")):
             assert process.poll() is None, (tmp_path / "said").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        process.send_signal(number)
-        assert process.wait(30) != 0
-    # At once, while workers of the killed process may still be on their way out.
-    assert ("Interrupted" in (tmp_path / "said").read_text()) == (number == signal.SIGTERM)
+        process.kill()
+        process.wait(30)
     assert not (out / "results.zarr").exists(), "killed too late to prove anything"
-    assert same_bytes(train(mlp_task(), LONG, replace(KILLABLE, jobs=3 - jobs), out), never_killed) == []
+    # At once, while workers of the killed process may still be on their way out.
+    assert same_bytes(train(mlp_task(), LONG, KILLABLE, out), never_killed) == []
     assert not list(out.glob("chunks/*.writing")), "no half-written file is left behind"
     assert not list(out.glob("chunks/*checkpoint*"))
+
+
+class Impatient(Silent):
+    """Asks the program to stop, as Ctrl-C or a batch system does, at the first sign of progress."""
+
+    def __init__(self, number: int) -> None:
+        self.numbers = [number]
+
+    def tick(self, tick: Tick) -> None:
+        if self.numbers:  # a second signal would not wait for checkpoints
+            os.kill(os.getpid(), self.numbers.pop())
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_and_run_again(jobs: int, number: int, tmp_path: Path, never_killed: xr.Dataset) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted):
+        sweep(mlp_task(), config=LONG, engine=replace(KILLABLE, jobs=jobs), out=tmp_path, progress=Impatient(number))
+    assert signal.getsignal(number) is before
+    unfinished = list(tmp_path.glob("chunks/*checkpoint*"))
+    assert 1 <= len(unfinished) <= jobs
+    assert same_bytes(train(mlp_task(), LONG, replace(KILLABLE, jobs=3 - jobs), tmp_path), never_killed) == []
 
 
 # -- workers that die or fail --------------------------------------------------------------------------------------
@@ -130,8 +156,15 @@ COMPILED = """
     from tiny_tasks import BATCHED, SHORT, small_task, train
     torch.set_num_threads(1)
     with torch._inductor.config.patch({"cpp.simdlen": 1}):
-        train(small_task(), SHORT, replace(BATCHED, compile=True, jobs=2), Path(sys.argv[1]))
+        train(small_task(), replace(SHORT, steps=7), replace(BATCHED, compile=True, jobs=2), Path(sys.argv[1]))
 """
+
+
+def test_where_workers_cannot_train_one_process_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "autograd_survives_fork", lambda: False)
+    with pytest.warns(UserWarning, match=r"no processes can be forked: training in this one"):
+        alone = train(mlp_task(), SHORT, TWO_WORKERS)
+    assert same_bytes(alone, train(mlp_task(), SHORT, replace(TWO_WORKERS, jobs=1))) == []
 
 
 @compiler_needed
@@ -142,5 +175,5 @@ def test_workers_train_what_their_parent_compiled(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     result: xr.Dataset = open_result(tmp_path)
     assert (result["status"] == 0).all()
-    plain = train(small_task(), SHORT)
+    plain = train(small_task(), replace(SHORT, steps=7))
     assert abs(result["train_loss"] / plain["train_loss"] - 1).max() < 1e-4

@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 
 from lrscope.engine.context import Context
-from lrscope.engine.dispatch import autograd_survives_fork, can_fork, single_threaded
+from lrscope.engine.dispatch import autograd_survives_fork, can_fork, single_threaded, start_autograd
 from lrscope.engine.plan import Plan, cut, steps_per_run, unroll
 from lrscope.errors import LrscopeError
 
@@ -25,6 +25,7 @@ PROBE_SECONDS = 0.4
 
 def default_jobs(context: Context) -> int:
     """Processes to use: one per CPU core where work is on the CPU and can be forked, else one."""
+    start_autograd()  # before anything is traced, so that later sweeps of this program can fork
     asked = context.engine.jobs
     if context.device.type != "cpu" or asked == 1:
         return 1

@@ -20,7 +20,6 @@ class CompiledSteps:
     """`steps(weights, velocity, squares, sums, frozen, x, y, lr, rho)` compiled for the shapes it meets."""
 
     def __init__(self, steps: Steps) -> None:
-        _start_autograd()
         self._steps = steps
         self._ready: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
@@ -61,11 +60,3 @@ class CompiledSteps:
         with torch._inductor.config.patch(compile_threads=1):
             compiled: Callable[..., Any] = torch._inductor.compile(graph, list[Any](inputs))
         return compiled
-
-
-def _start_autograd() -> None:
-    """A first backward pass. One made only after the compiler was here starts a thread for a GPU that need not exist,
-    and forked workers could not train."""
-    with torch.enable_grad():
-        x = torch.ones((), requires_grad=True)
-        torch.autograd.grad(2 * x, x)

@@ -73,16 +73,16 @@ def can_fork() -> bool:
 
 
 def autograd_survives_fork() -> bool:
-    """Can a forked worker run a backward pass? Not if this process has started autograd's threads, as a backward pass on
-    a GPU does, or one that was traced before any plain one. A plain one first (here) keeps that door open."""
-    _backward()
+    """Can a forked worker run a backward pass? Not if this process has started autograd's threads (see `start_autograd`)."""
     process = multiprocessing.get_context("fork").Process(target=_try_backward, daemon=True)
     process.start()
     process.join()
     return process.exitcode == 0
 
 
-def _backward() -> None:
+def start_autograd() -> None:
+    """A plain first backward pass. A first one that is traced for the compiler, like one on a GPU, starts autograd's
+    threads, and forked workers could not train any more."""
     with torch.enable_grad():
         x = torch.ones(1, requires_grad=True)
         torch.autograd.grad(x * x, x)
@@ -90,7 +90,7 @@ def _backward() -> None:
 
 def _try_backward() -> None:
     try:
-        _backward()
+        start_autograd()
     except RuntimeError:
         os._exit(1)
     os._exit(0)

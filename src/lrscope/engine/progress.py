@@ -114,7 +114,9 @@ class Bar:
     def begin(self, runs: int, run_steps: int, done: int) -> None:
         """Show the bar."""
         self.account.begin(runs, run_steps, done)
-        self._task = self._bar.add_task(f"{runs} runs of {run_steps // max(1, runs):,} steps", total=run_steps, completed=done, losses="", left="?")
+        self._task = self._bar.add_task(
+            f"{runs} runs of {run_steps // max(1, runs):,} steps", total=run_steps, completed=done, losses="", left="?"
+        )
         self._bar.start()
 
     def tick(self, tick: Tick) -> None:
