@@ -173,6 +173,15 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
             attempt()
 
 
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "chunks").mkdir()
+    stale = [tmp_path / "chunks" / f"{NAME}.123.writing", tmp_path / "plan.json.123.writing"]
+    for path in stale:
+        path.write_text("half")
+    train(mlp_task(), SHORT, out=tmp_path)
+    assert not any(path.exists() for path in stale)
+
+
 def test_a_folder_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(LrscopeError, match=r"holds other files \(thesis.tex\) and no lrscope result: choose an empty"):
