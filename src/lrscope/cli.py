@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -171,8 +170,3 @@ def main() -> None:
     except KeyboardInterrupt:
         print("lrscope: stopped; run the same command again to continue from the last checkpoint", file=sys.stderr)
         sys.exit(130)
-
-
-def dump(value: Any) -> None:
-    """Print JSON, NaN-free, on stdout."""
-    print(json.dumps(value, indent=1, allow_nan=False))

@@ -91,7 +91,6 @@ def _finished(out: Path, settings: MapSettings) -> bool:
 
 def print_map(result: xr.Dataset, *, as_json: bool) -> Any:
     """Find the regimes and print them as tables or JSON; returns the map."""
-    from lrscope.cli import dump
     from lrscope.mapping import regimes
     from lrscope.results import STATUS_REMEDY
 
@@ -126,7 +125,6 @@ def status_counts(result: xr.Dataset) -> dict[str, int]:
 
 def print_plan(plan: Mapping[str, Any], out: Path, *, as_json: bool) -> None:
     """Print a dry run."""
-    from lrscope.cli import dump
     from lrscope.engine.progress import span
 
     if as_json:
@@ -148,7 +146,6 @@ def print_plan(plan: Mapping[str, Any], out: Path, *, as_json: bool) -> None:
 
 def print_data(*, as_json: bool) -> None:
     """Print the table of data sets."""
-    from lrscope.cli import dump
     from lrscope.tasks.data import describe
 
     rows = describe()
@@ -164,3 +161,8 @@ def print_data(*, as_json: bool) -> None:
         here = "yes" if row.available else "no"
         table.add_row(row.name, row.description, str(row.classes), shape, f"{row.train} / {row.test}", here, row.obtain)
     Console().print(table)
+
+
+def dump(value: Any) -> None:
+    """Print JSON, NaN-free, on stdout."""
+    print(json.dumps(value, indent=1, allow_nan=False))
