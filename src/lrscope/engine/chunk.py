@@ -187,7 +187,6 @@ class ChunkTrainer:
         groups = len(self.program.net.groups)
         _, summed, effective_RG, ess_RG = (state["sums"] / steps).split([1, len(SUMMED), groups, groups], 1)
         dead_R = state["sums"][:, 0] < steps
-        self._seed_noise("test noise", phase, self.cursor["step"])
         if phase.kind == "average":
             self._log_average(window)
         else:
