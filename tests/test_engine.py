@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import xarray as xr
 from torch import Tensor
 
-from lrscope.config import EngineConfig, SweepConfig
-from lrscope.engine.plan import cut
+from lrscope.config import SweepConfig
+from lrscope.engine.plan import Plan, cut
 from lrscope.engine.store import DONE, Store
 from lrscope.results import FINETUNE, RUN
 from lrscope.tasks.task import Task
 from naive import Naive, random_points
-from tiny_tasks import BATCHED, SINGLE, conv_task, mlp_task, noisy_task, probed_task, train
+from tiny_tasks import ALL_RUNS, ONE_RUN, computed, conv_task, mlp_task, noisy_task, probed_task, train
 
 RTOL = 1e-9
 ELSEWHERE = {"status", "nonfinite_step", "finetune_status", "seconds", "random_train_loss", "random_train_accuracy"}
@@ -62,10 +61,10 @@ def made(name: str) -> Task:
     return TASKS[name]()
 
 
-def disagreements(task: Task, config: SweepConfig, engine: EngineConfig, folder: Path) -> list[str]:
+def disagreements(task: Task, config: SweepConfig, plan: Plan, folder: Path) -> list[str]:
     """Train the sweep and its naive twin; name every variable of every run that differs."""
-    result: xr.Dataset = train(task, config, engine, folder)
-    weights = weights_of(folder, config, engine.chunk or 1)
+    result = computed(task, config, plan, folder)
+    weights = weights_of(folder, config, plan.chunk)
     wrong = []
     for data_seed in range(config.data_seeds):
         for seed in range(config.seeds):
@@ -88,19 +87,19 @@ def disagreements(task: Task, config: SweepConfig, engine: EngineConfig, folder:
     return wrong
 
 
-@pytest.mark.parametrize("engine", [BATCHED, SINGLE], ids=lambda e: e.path)
+@pytest.mark.parametrize("plan", [ALL_RUNS, ONE_RUN], ids=lambda p: p.path)
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("name", TASKS)
-def test_training_agrees_with_the_naive_twin(name: str, space: str, engine: EngineConfig, tmp_path: Path) -> None:
+def test_training_agrees_with_the_naive_twin(name: str, space: str, plan: Plan, tmp_path: Path) -> None:
     config = replace(SPHERE, **SPACES[space], seeds=2 if (name, space) == ("batch norm", "sphere") else 1)
-    assert disagreements(made(name), config, engine, tmp_path) == []
+    assert disagreements(made(name), config, plan, tmp_path) == []
 
 
-@pytest.mark.parametrize("engine", [BATCHED, SINGLE], ids=lambda e: e.path)
+@pytest.mark.parametrize("plan", [ALL_RUNS, ONE_RUN], ids=lambda p: p.path)
 @pytest.mark.parametrize("space", SPACES)
-def test_averaging_and_fine_tuning_agree(space: str, engine: EngineConfig, tmp_path: Path) -> None:
+def test_averaging_and_fine_tuning_agree(space: str, plan: Plan, tmp_path: Path) -> None:
     config = replace(SPHERE, **SPACES[space], **PHASES)
-    assert disagreements(made("batch norm"), config, engine, tmp_path) == []
+    assert disagreements(made("batch norm"), config, plan, tmp_path) == []
 
 
 OPTIONS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -118,8 +117,8 @@ OPTIONS: dict[str, tuple[Any, dict[str, Any]]] = {
 @pytest.mark.parametrize("name", OPTIONS)
 def test_options_agree(name: str, tmp_path: Path) -> None:
     make, options = OPTIONS[name]
-    engine = replace(BATCHED, chunk=4) if name == "two chunks" else BATCHED
-    assert disagreements(make(), replace(SPHERE, **options), engine, tmp_path) == []
+    plan = replace(ALL_RUNS, chunk=4) if name == "two chunks" else ALL_RUNS
+    assert disagreements(make(), replace(SPHERE, **options), plan, tmp_path) == []
 
 
 def test_label_noise_differs_between_data_seeds() -> None:
@@ -128,12 +127,12 @@ def test_label_noise_differs_between_data_seeds() -> None:
     assert not torch.equal(task.data(0).train_y, task.data(1).train_y)
 
 
-@pytest.mark.parametrize("engine", [BATCHED, SINGLE], ids=lambda e: e.path)
+@pytest.mark.parametrize("plan", [ALL_RUNS, ONE_RUN], ids=lambda p: p.path)
 @pytest.mark.parametrize("space", ["sphere", "whole"])
-def test_random_points_agree(space: str, engine: EngineConfig) -> None:
+def test_random_points_agree(space: str, plan: Plan, tmp_path: Path) -> None:
     config = replace(SPHERE, **SPACES[space], steps=1, random_points=3, seeds=2, data_seeds=2)
     task = noisy_task()
-    result = train(task, config, engine)
+    result = computed(task, config, plan, tmp_path)
     for data_seed in range(2):
         for seed in range(config.seeds):
             points = result.sel(data_seed=data_seed, seed=seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -21,14 +22,27 @@ from lrscope.engine.plan import Plan, cut, phases, steps_per_run, unroll, window
 from lrscope.engine.store import DONE
 from lrscope.engine.sweep import dry_run
 from lrscope.tasks.task import Task
-from tiny_tasks import BASE, BATCHED, SINGLE, compiler_needed, context_of, conv_task, mlp_task, small_task, train
+from tiny_tasks import (
+    ALL_RUNS,
+    BASE,
+    BATCHED,
+    ONE_RUN,
+    SINGLE,
+    compiler_needed,
+    computed,
+    context_of,
+    conv_task,
+    mlp_task,
+    small_task,
+    train,
+)
 
 # Three phases within 50 steps, 4 runs. Regime 1: where chaos amplifies rounding no two plans agree for long.
 CONFIG = replace(BASE, steps=24, lrs=(1e-3, 1e-2), precision="float64", average=(2, 3))
 PLANS = {
-    "single": SINGLE,
-    "chunks of 1": replace(BATCHED, chunk=1),
-    "chunks of 3": replace(BATCHED, chunk=3),
+    "single": ONE_RUN,
+    "chunks of 1": replace(ALL_RUNS, chunk=1),
+    "chunks of 3": replace(ALL_RUNS, chunk=3),
 }
 MAKERS: dict[str, Callable[[], Task]] = {
     "mlp": mlp_task,
@@ -46,7 +60,8 @@ def differing(a: xr.Dataset, b: xr.Dataset) -> list[str]:
 
 @cache
 def reference(name: str) -> xr.Dataset:
-    return train(MAKERS[name](), CONFIG, replace(BATCHED, chunk=4))
+    with tempfile.TemporaryDirectory() as folder:
+        return computed(MAKERS[name](), CONFIG, ALL_RUNS, Path(folder))
 
 
 @pytest.mark.parametrize(
@@ -57,8 +72,8 @@ def reference(name: str) -> xr.Dataset:
         ("convnet", "chunks of 3"),
     ],
 )
-def test_plans_agree(name: str, plan: str) -> None:
-    other = train(MAKERS[name](), CONFIG, PLANS[plan])
+def test_plans_agree(name: str, plan: str, tmp_path: Path) -> None:
+    other = computed(MAKERS[name](), CONFIG, PLANS[plan], tmp_path)
     assert differing(other, reference(name)) == []
     assert (other["status"] == 0).all()
 
@@ -84,11 +99,11 @@ def test_compiled_runs_agree_and_resume_to_the_byte(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("same_init", [True, False])
-def test_a_run_is_the_same_in_any_sweep(same_init: bool) -> None:
+def test_a_run_is_the_same_in_any_sweep(same_init: bool, tmp_path: Path) -> None:
     """Neither the other learning rates nor the number of seeds reach a run."""
     config = replace(CONFIG, same_init=same_init)
-    large = train(mlp_task(), config)
-    small = train(mlp_task(), replace(config, lrs=(1e-2,), seeds=1))
+    large = computed(mlp_task(), config, ALL_RUNS, tmp_path / "large")
+    small = computed(mlp_task(), replace(config, lrs=(1e-2,), seeds=1), ALL_RUNS, tmp_path / "small")
     shared = large.sel(lr=[1e-2], seed=[0])
     assert differing(shared, small) == []
 

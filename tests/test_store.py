@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -67,8 +70,6 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda data: b"",
     "header only": lambda data: data[:8],
     "longer": lambda data: data + b"more",
-    "zeros": lambda data: bytes(len(data)),
-    "another file": lambda data: b"PK\x03\x04" + data,
 }
 
 
@@ -258,6 +259,20 @@ def test_a_folder_in_use_names_the_process_and_is_free_when_it_dies(
     holder.kill()
     holder.wait()
     assert (train(mlp_task(), SHORT, out=tmp_path / "out")["status"] == 0).all()
+
+
+def test_workers_of_a_killed_process_are_waited_for(tmp_path: Path) -> None:
+    """They hold the lock that they inherited until they notice."""
+    Store(tmp_path).lock().release()
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+    (tmp_path / "owner.json").write_text(json.dumps({"pid": dead.pid, "host": socket.gethostname()}))
+    held = os.open(tmp_path / "lock", os.O_RDWR)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    worker = threading.Timer(0.3, os.close, [held])
+    worker.start()
+    Store(tmp_path).lock().release()
+    worker.join()
 
 
 # -- no room -------------------------------------------------------------------------------------------------------

@@ -91,7 +91,9 @@ def test_interrupted_and_run_again(jobs: int, number: int, tmp_path: Path, never
         sweep(mlp_task(), config=LONG, engine=replace(KILLABLE, jobs=jobs), out=tmp_path, progress=Impatient(number))
     assert signal.getsignal(number) is before
     unfinished = list(tmp_path.glob("chunks/*checkpoint*"))
-    assert 1 <= len(unfinished) <= jobs
+    assert len(unfinished) <= jobs
+    assert len(unfinished) == 1 or jobs == 2, "the chunk in work is kept; two workers may just have been between two"
+    assert len(list(tmp_path.glob("chunks/*"))) < 5, "interrupted too late to prove anything"
     assert same_bytes(train(mlp_task(), LONG, replace(KILLABLE, jobs=3 - jobs), tmp_path), never_killed) == []
 
 
@@ -148,15 +150,18 @@ def test_errors_in_a_worker_reach_the_caller() -> None:
 
 # -- compiled ------------------------------------------------------------------------------------------------------
 
+# The shapes of test_plans.py's compiled case, so that TorchInductor finds it in its cache.
+CONFIG = replace(SHORT, steps=8, precision="float64")
 COMPILED = """
     import sys
     from dataclasses import replace
     from pathlib import Path
     import torch._inductor.config
-    from tiny_tasks import BATCHED, SHORT, small_task, train
+    from test_workers import CONFIG
+    from tiny_tasks import BATCHED, small_task, train
     torch.set_num_threads(1)
     with torch._inductor.config.patch({"cpp.simdlen": 1}):
-        train(small_task(), replace(SHORT, steps=7), replace(BATCHED, compile=True, jobs=2), Path(sys.argv[1]))
+        train(small_task(), CONFIG, replace(BATCHED, compile=True, jobs=2), Path(sys.argv[1]))
 """
 
 
@@ -175,5 +180,5 @@ def test_workers_train_what_their_parent_compiled(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     result: xr.Dataset = open_result(tmp_path)
     assert (result["status"] == 0).all()
-    plain = train(small_task(), replace(SHORT, steps=7))
-    assert abs(result["train_loss"] / plain["train_loss"] - 1).max() < 1e-4
+    plain = train(small_task(), CONFIG)
+    assert abs(result["train_loss"] / plain["train_loss"] - 1).max() < 1e-9

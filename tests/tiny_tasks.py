@@ -21,7 +21,9 @@ from torch.nn import functional
 
 from lrscope.config import EngineConfig, SweepConfig
 from lrscope.engine import choose
+from lrscope.engine.assemble import assemble
 from lrscope.engine.context import Context
+from lrscope.engine.plan import Plan
 from lrscope.engine.store import Store
 from lrscope.engine.sweep import sweep
 from lrscope.tasks.data.dataset import DataSet
@@ -114,6 +116,8 @@ class Dropping(nn.Module):
 
 BATCHED = EngineConfig(device="cpu", jobs=1, path="batched", chunk=64, compile=False)
 SINGLE = EngineConfig(device="cpu", jobs=1, path="single")
+ALL_RUNS = Plan("batched", 64, False, "", 0.0)
+ONE_RUN = Plan("single", 1, False, "", 0.0)
 BASE = SweepConfig(
     lrs=(1e-3, 1e-2),
     seeds=2,
@@ -143,6 +147,15 @@ def train(task: Task, config: SweepConfig, engine: EngineConfig = BATCHED, out: 
 def context_of(task: Task, config: SweepConfig, folder: Path, engine: EngineConfig = BATCHED) -> Context:
     """What a worker holds, without a sweep."""
     return Context.build(task, config, engine, Store(folder))
+
+
+def computed(task: Task, config: SweepConfig, plan: Plan, folder: Path) -> xr.Dataset:
+    """A sweep's arrays without the sweep: no plan is chosen, nothing is locked or written to Zarr, so it is quick."""
+    context = context_of(task, config, folder)
+    context.store.create()
+    for unit in context.units(plan):
+        context.run_unit(plan, unit, lambda _: None, lambda: False)
+    return assemble(context, plan)
 
 
 def same_bytes(a: xr.Dataset, b: xr.Dataset) -> list[str]:

@@ -18,6 +18,7 @@ import torch
 from lrscope.engine.chunk import Stopped, Tick
 from lrscope.errors import LrscopeError
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 Work = Callable[[str, Callable[[Tick], None], Callable[[], bool]], None]
 
 
@@ -38,7 +39,7 @@ class StopFlag:
 
     def __enter__(self) -> StopFlag:
         with contextlib.suppress(ValueError):  # only the main thread may install handlers
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOPPING:
                 self._old[number] = signal.signal(number, self._handle)
         return self
 
@@ -120,7 +121,11 @@ def run_processes(
     def start(unit: str) -> None:
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(unit, work, theirs), daemon=True)
-        process.start()
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # until the worker has handlers of its own
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
         theirs.close()
         workers[ours] = process, unit
 
@@ -175,6 +180,7 @@ def _serve(unit: str, work: Work, connection: Connection) -> None:
     stop = StopFlag()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches us through the parent
     signal.signal(signal.SIGTERM, stop._handle)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     torch.set_num_threads(1)
     parent = os.getppid()
 
