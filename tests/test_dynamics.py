@@ -113,10 +113,10 @@ def steps_of(task: Task, folder: Path, count: int) -> Iterator[Step]:
     weights, velocity, squares, sums = (trainer.tensors[n] for n in ("weights", "velocity", "squares", "sums"))
     groups = squares.shape[1]
     for step in range(count):
-        x, y = trainer._batches(order, step, 1)
+        x, y, index = trainer._batches(order, step, 1)
         before = squares
         weights, velocity, squares, row = context.program("batched", False).steps(
-            weights, velocity, squares, torch.zeros_like(sums), trainer.frozen, x, y, eta[None], trainer.rho_R
+            weights, velocity, squares, torch.zeros_like(sums), trainer.frozen, x, y, index, eta[None], trainer.rho_R
         )
         first = row.shape[1] - 2 * groups
         yield Step(

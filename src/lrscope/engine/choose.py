@@ -14,12 +14,16 @@ import torch
 
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import autograd_survives_fork, can_fork, single_threaded, start_autograd
+from lrscope.engine.fused.steps import COMPILERS
+from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.plan import Plan, cut, steps_per_run, unroll
 from lrscope.errors import LrscopeError
 
 SIZES = (8, 24, 64, 128, 256)  # ours: powers apart; chunks beyond the L2 cache gain nothing
-COMPILE_PAYS_AFTER = 120.0  # ours, seconds of predicted eager training: compiling costs 10 to 30 s
-CACHED_RUNS = 48  # ours: weights, gradients and activations of 48 ticks networks fit 2 MiB of L2 cache
+COMPILE_PAYS_AFTER = 120.0  # ours, seconds of predicted eager training: TorchInductor takes 10 to 30 s
+FUSED_PAYS_AFTER = 15.0  # ours, the same: generated steps take 2 to 5 s
+FUSED_STEPS = 32  # ours: steps a call, so that calls cost nothing and stopping still takes milliseconds
+CACHED_RUNS = 48  # ours: evaluation of 48 ticks networks fits 2 MiB of L2 cache
 PROBE_SECONDS = 0.4
 
 
@@ -56,16 +60,15 @@ def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Pla
         return _timed(context, Plan("single", 1, False, "dropout draws run by run", 0.0))
     runs = config.seeds * len(config.lrs)
     if engine.path == "single":
-        if engine.compile:
-            raise LrscopeError("compile: single runs are not compiled: leave it out, or use path batched")
-        return _timed(context, Plan("single", 1, False, "asked for", 0.0))
+        plan = _timed(context, Plan("single", 1, False, "asked for", 0.0))
+        return _compiled_if_it_pays(context, plan, [plan], jobs)
     asked = None
     if engine.path == "batched" and engine.chunk is not None and engine.compile is not None:
-        steps = unroll(context.phases) if engine.compile else 1
-        asked = Plan("batched", min(engine.chunk, runs), engine.compile, "asked for", 0.0, steps)
+        asked = Plan("batched", min(engine.chunk, runs), False, "asked for", 0.0)
     try:
         if asked is not None:
-            return _timed(context, asked, PROBE_SECONDS if predicting else 0.0)
+            plan = _timed(context, asked, PROBE_SECONDS if predicting else 0.0)
+            return _compiled_if_it_pays(context, plan, [plan], jobs)
         timed = [_timed(context, plan) for plan in _candidates(context, jobs, runs)]
     except (RuntimeError, NotImplementedError) as error:
         if engine.path == "batched":
@@ -153,7 +156,7 @@ def _timed(context: Context, plan: Plan, seconds: float | None = None) -> Plan:
                 torch.cuda.synchronize()
 
         limit = phase.steps
-        stride = plan.unroll * max(1, 4 // plan.unroll)
+        stride = max(plan.unroll, 4)
         advance(min(stride, limit))
         begun, step = time.perf_counter(), trainer.cursor["step"]
         best = math.inf
@@ -168,35 +171,34 @@ def _timed(context: Context, plan: Plan, seconds: float | None = None) -> Plan:
 
 
 def _compiled_if_it_pays(context: Context, best: Plan, timed: Sequence[Plan], jobs: int) -> Plan:
-    """The compiled plan, if it is asked for or predicted to win back its compilation, otherwise the best eager one.
-
-    Compiled steps cost little per call, so a chunk that fits the L2 cache may beat the best eager one: both are tried.
-    """
+    """A compiled plan, if it is asked for or predicted to win back its compilation, otherwise the best eager one."""
     wanted = context.engine.compile
-    if wanted is False or best.path == "single":
-        return best
     predicted = predict(context, best, jobs)
-    if wanted is None and (predicted < COMPILE_PAYS_AFTER or not can_compile(context.device)):
+    if wanted is False:
         return best
-    cached = min((p for p in timed if p.path == "batched"), key=lambda p: abs(math.log(p.chunk / CACHED_RUNS)))
-    begun = time.perf_counter()
-    words, found = best.chosen, []
-    for plan in {best.chunk: best, cached.chunk: cached}.values():
+    words, found, begun = best.chosen, [], time.perf_counter()
+    batched = [p for p in timed if p.path == "batched"]
+    if batched and context.device.type == "cpu" and (wanted or predicted > FUSED_PAYS_AFTER):
+        cached = min(batched, key=lambda p: abs(math.log(p.chunk / CACHED_RUNS)))
         try:
-            found.append(_timed(context, replace(plan, compiled=True, unroll=unroll(context.phases))))
+            found.append(_timed(context, replace(cached, compiled=True, fused=True, unroll=FUSED_STEPS)))
+            words += f"; fused {cached.chunk}: {found[-1].run_step_seconds * 1e6:.1f} us"
+        except NotFusible as reason:
+            words += f"; not fused ({reason})"
+    if not found and (wanted or predicted > COMPILE_PAYS_AFTER) and can_compile(context.device):
+        try:
+            found.append(_timed(context, replace(best, compiled=True, unroll=unroll(context.phases))))
+            words += f"; compiled {best.chunk}: {found[-1].run_step_seconds * 1e6:.1f} us"
         except Exception as error:  # TorchInductor fails in many ways on foreign toolchains; eager always works
             words += f"; compiling failed ({type(error).__name__})"
-            break
-        words += f"; compiled {found[-1].chunk}: {found[-1].run_step_seconds * 1e6:.1f} us"
     cost = time.perf_counter() - begun
-    words += f" after {cost:.0f} s"
     if found:
-        compiled = min(found, key=lambda plan: predict(context, plan, jobs))
-        if wanted or predict(context, compiled, jobs) + cost < 0.9 * predicted:
-            return replace(compiled, chosen=words)
+        words += f" after {cost:.0f} s"
+        if wanted or predict(context, found[0], jobs) < 0.9 * predicted:
+            return replace(found[0], chosen=words)
     return replace(best, chosen=words)
 
 
 def can_compile(device: torch.device) -> bool:
     """Is there what torch.compile needs: on a CPU a C++ compiler?"""
-    return device.type != "cpu" or any(shutil.which(c) for c in ("g++", "clang++", "c++"))
+    return device.type != "cpu" or any(shutil.which(c) for c in COMPILERS)

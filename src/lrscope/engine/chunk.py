@@ -53,7 +53,8 @@ class ChunkTrainer:
         unroll: int = 1,
     ) -> None:
         self.program = program
-        self.unroll = unroll  # steps per call; divides every window, so that calls begin at the same steps after a kill
+        # Steps per call. TorchInductor's calls must begin at the same steps after a kill: its divides every window.
+        self.unroll = unroll
         self.material = material
         self.config = config
         self.phases = phases
@@ -65,6 +66,14 @@ class ChunkTrainer:
         self.rho_R = weights.square().sum(1).sqrt()
         self._start_phase(weights, torch.zeros_like(weights) if config.momentum else weights.new_zeros(()))
         self.pretrain_lr = torch.tensor([lr for _, lr in chunk.runs], dtype=torch.float64, device=self.device)
+
+    def warm(self) -> None:
+        """Train the first steps and forget them: what has to be compiled is compiled now, in this process."""
+        phase, state = self.phases[0], dict(self.tensors)
+        end = min(self.unroll, phase.windows[0])
+        order, lr_R, scale = self._order(phase), self._lr(phase), self._factors(phase)
+        self._train_steps(phase, order, lr_R, scale, end, lambda now: None, lambda: False)
+        self.tensors, self.cursor = state, {**self.cursor, "step": 0}
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -138,7 +147,7 @@ class ChunkTrainer:
                 raise Stopped
             step = self.cursor["step"]
             call = min(self.unroll, end - step)
-            x, y = self._batches(order, offset + step, call)
+            x, y, index = self._batches(order, offset + step, call)
             self._seed_noise("noise", phase, offset + step)
             state["weights"], state["velocity"], state["squares"], state["sums"] = self.program.steps(
                 state["weights"],
@@ -148,20 +157,21 @@ class ChunkTrainer:
                 self.frozen,
                 x,
                 y,
+                index,
                 (scale[step : step + call, None] * lr_R).to(state["weights"].dtype),
                 self.rho_R,
             )
             self.cursor["step"] = step + call
 
-    def _batches(self, order: BatchOrder, step: int, count: int) -> tuple[Tensor, Tensor]:
-        """Mini-batches of `count` steps: x [K, R, B, ...], y [K, R, B, ...]."""
+    def _batches(self, order: BatchOrder, step: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The mini-batches of `count` steps: examples x [N, ...], y [N, ...] and indices into them [K, R, B]."""
         index_KRB, draws = order.at(step, count)
-        flat = index_KRB.reshape(-1)
-        x = self.material.train_x.index_select(0, flat)
-        if draws is not None:
-            x = augment.crop_flip(x, draws.reshape(-1, augment.DRAWS))
-        y = self.material.train_y.index_select(0, flat)
-        return x.view(*index_KRB.shape, *x.shape[1:]), y.view(*index_KRB.shape, *y.shape[1:])
+        x, y = self.material.train_x, self.material.train_y
+        if draws is None:
+            return x, y, index_KRB
+        flat = index_KRB.reshape(-1)  # augmentation makes new examples
+        x = augment.crop_flip(x.index_select(0, flat), draws.reshape(-1, augment.DRAWS))
+        return x, y.index_select(0, flat), torch.arange(len(flat), device=flat.device).view(index_KRB.shape)
 
     def _seed_noise(self, purpose: str, phase: Phase, step: int) -> None:
         """Dropout draws from the global generator: seed it from the run and the step (chunks of one run then)."""

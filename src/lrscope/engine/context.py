@@ -10,6 +10,7 @@ import torch
 
 from lrscope.config import EngineConfig, SweepConfig
 from lrscope.engine.chunk import ChunkTrainer, Tick
+from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.material import Material
 from lrscope.engine.net import Net, build_net
 from lrscope.engine.plan import Chunk, Phase, Plan, cut, phases
@@ -48,7 +49,7 @@ class Context:
     net: Net
     phases: tuple[Phase, ...]
     _materials: dict[int, Material] = field(default_factory=dict)
-    _programs: dict[tuple[str, bool], Program] = field(default_factory=dict)
+    _programs: dict[tuple[str, bool, bool], Program] = field(default_factory=dict)
 
     @classmethod
     def build(cls, task: Task, config: SweepConfig, engine: EngineConfig, store: Store) -> Context:
@@ -79,9 +80,9 @@ class Context:
             }
         return self._materials[data_seed]
 
-    def program(self, path: str, compiled: bool) -> Program:
+    def program(self, path: str, compiled: bool, fused: bool = False) -> Program:
         """The training and evaluation functions for a path; made once."""
-        key = path, compiled
+        key = path, compiled, fused
         if key not in self._programs:
             spec = StepSpec(
                 space=self.config.space,
@@ -90,14 +91,32 @@ class Context:
                 autocast=self.config.precision == "bf16",
             )
             self._programs[key] = Program(
-                self.net, self.task.loss, self.task.classification, spec, path=path, compiled=compiled
+                self.net, self.task.loss, self.task.classification, spec, path=path, compiled=compiled, fused=fused
             )
         return self._programs[key]
 
     def trainer(self, plan: Plan, chunk: Chunk) -> ChunkTrainer:
         """A trainer at the chunk's start."""
-        program = self.program(plan.path, plan.compiled)
+        program = self.program(plan.path, plan.compiled, plan.fused)
         return ChunkTrainer(program, self.material(chunk.data_seed), self.config, self.phases, chunk, plan.unroll)
+
+    def warm(self, plan: Plan) -> None:
+        """Compile what the plan needs compiled, so that forked workers inherit it.
+
+        Raises:
+            LrscopeError: the plan's steps cannot be compiled on this machine.
+        """
+        if not plan.compiled:
+            return
+        chunks = {len(c.runs): c for c in cut(self.config, plan.chunk)}
+        for chunk in [*chunks.values()][: 1 if plan.fused else None]:
+            try:
+                self.trainer(plan, chunk).warm()
+            except NotFusible as reason:
+                raise LrscopeError(
+                    f"out: {self.store.folder} was begun with compiled steps, which cannot be made here ({reason}): "
+                    "continue on the machine where it began, or choose another --out"
+                ) from None
 
     def units(self, plan: Plan) -> list[str]:
         """Names of all units of work in their order: random points first, then the chunks."""

@@ -40,7 +40,7 @@ class Chunk:
 @dataclass(frozen=True)
 class Plan:
     """How a sweep is trained. `chosen` says by which measurements, in words and numbers; `unroll` is the number of
-    steps in one call of a compiled program."""
+    steps in one call of a compiled program; `fused`: compiled by our own generator, not by TorchInductor."""
 
     path: str
     chunk: int
@@ -48,6 +48,7 @@ class Plan:
     chosen: str
     run_step_seconds: float
     unroll: int = 1
+    fused: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""

@@ -15,6 +15,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from lrscope.dynamics.update import group_squares, sphere_step, whole_step
 from lrscope.engine.compiled import CompiledSteps, State, Steps
+from lrscope.engine.fused.steps import FusedSteps
 from lrscope.engine.net import Net
 from lrscope.tasks.losses import Loss, hits
 from lrscope.tasks.norms import population_norms
@@ -37,21 +38,31 @@ class Program:
 
     Args:
         path: `batched` maps over the leading run axis with vmap; `single` takes chunks of one run without it.
-        compiled: hand the training steps to TorchInductor, as many a call as `steps` is given.
+        compiled: hand the training steps to a compiler, as many a call as `steps` is given: TorchInductor, or with
+            `fused` our own generator for small dense networks (`engine/fused`).
     """
 
     def __init__(
-        self, net: Net, loss: Loss, classification: bool, spec: StepSpec, *, path: str, compiled: bool = False
+        self,
+        net: Net,
+        loss: Loss,
+        classification: bool,
+        spec: StepSpec,
+        *,
+        path: str,
+        compiled: bool = False,
+        fused: bool = False,
     ) -> None:
         self.net = net
         self.loss = loss
         self.classification = classification
         self.spec = spec
         self.path = path
-        self.compiled = compiled
+        self.fused = fused
+        self._fused_steps: FusedSteps | None = None
         self._norms = population_norms(net.module)
         self._batched_gradient = vmap(grad_and_value(self._loss_of_run, has_aux=True))
-        self._run: Steps = CompiledSteps(self._unrolled) if compiled else self._unrolled
+        self._run: Steps = CompiledSteps(self._unrolled) if compiled and not fused else self._unrolled
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -64,12 +75,54 @@ class Program:
         frozen: Named,
         x: Tensor,
         y: Tensor,
+        index_KRB: Tensor,
         lr_KR: Tensor,
         rho_R: Tensor,
     ) -> State:
-        """K training steps of all runs on mini-batches x [K, R, B, ...], y [K, R, B, ...]; see `_step`."""
+        """K training steps of all runs; `index_KRB` names the mini-batches' examples in x [N, ...], y [N, ...]. See `_step`.
+
+        Raises:
+            NotFusible: a `fused` program cannot be generated for this net.
+        """
         self.net.module.train()
-        return self._run(weights_RP, velocity_RP, squares_RG, sums, frozen, x, y, lr_KR, rho_R)
+        state = weights_RP, velocity_RP, squares_RG, sums
+        if self.fused:
+            if self._fused_steps is None:
+                self._fused_steps = self._generate(*state, frozen, x, y, index_KRB, lr_KR, rho_R)
+            return self._fused_steps(*state, frozen, x, y, index_KRB, lr_KR, rho_R)
+        flat = index_KRB.reshape(-1)
+        batch_x, batch_y = x.index_select(0, flat), y.index_select(0, flat)
+        batch_x, batch_y = (t.view(*index_KRB.shape, *t.shape[1:]) for t in (batch_x, batch_y))
+        return self._run(*state, frozen, batch_x, batch_y, lr_KR, rho_R)
+
+    def _generate(
+        self,
+        weights_RP: Tensor,
+        velocity_RP: Tensor,
+        squares_RG: Tensor,
+        sums: Tensor,
+        frozen: Named,
+        x: Tensor,
+        y: Tensor,
+        index_KRB: Tensor,
+        lr_KR: Tensor,
+        rho_R: Tensor,
+    ) -> FusedSteps:
+        """The generated steps; the arguments of `steps` serve as examples."""
+        one = Program(self.net, self.loss, self.classification, self.spec, path="single")
+        first = index_KRB[0, 0]
+        return FusedSteps(
+            one._step,
+            weights_RP[:1],
+            velocity_RP[:1] if velocity_RP.dim() else velocity_RP,
+            squares_RG[:1],
+            sums[:1],
+            {name: value[:1] for name, value in frozen.items()},
+            x[first][None],
+            y[first][None],
+            lr_KR[0, :1],
+            rho_R[:1],
+        )
 
     def _unrolled(
         self,

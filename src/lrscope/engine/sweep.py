@@ -210,6 +210,8 @@ def _train(context: Context, plan: Plan, jobs: int, progress: Progress | bool) -
     total = sum(len(c.runs) for c in chunks)
     if not units:
         return
+    with single_threaded(context.device):
+        context.warm(plan)
     reporter.begin(total, total * each, done)
 
     def work(unit: str, tick: Any, stopping: Any) -> None:

@@ -1,0 +1,383 @@
+"""From a traced graph of one run's training step to a C++ function body.
+
+Views cost nothing; an element-wise operation that is read once, by a loop over as many elements, is written into that
+loop; everything else is computed into a local array. Arrays share memory where their lives do not overlap.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.fx import GraphModule, Node
+
+from lrscope.engine.fused.pointwise import COMPARISONS, POINTWISE, literal
+from lrscope.engine.fused.values import (
+    Formula,
+    Index,
+    NotFusible,
+    Placed,
+    Value,
+    broadcast,
+    contiguous,
+    ctype,
+    seen_as,
+)
+
+aten = torch.ops.aten
+LARGEST_MATRIX = 1 << 15  # ours, elements: beyond 128 KiB a library's blocking wins
+LARGEST_LOCALS = 1 << 22  # ours, bytes: of an 8 MiB stack
+REDUCTIONS = (aten.sum.dim_IntList, aten.sum.default, aten.mean.default, aten.mean.dim, aten.amax.default)
+ONE_PASS = (*REDUCTIONS, aten.cat.default)
+
+
+class Lowering:
+    """Walks a graph once. `inputs` are the placeholders' values; afterwards `lines` compute `outputs`."""
+
+    def __init__(self, graph: GraphModule, inputs: Sequence[Value]) -> None:
+        self.lines: list[str] = []
+        self.outputs: tuple[Value, ...] = ()
+        self._values: dict[Node, Any] = {}
+        self._sizes: dict[str, tuple[str, int]] = {}
+        self._given = iter(inputs)
+        for node in graph.graph.nodes:
+            self._visit(node)
+
+    def _visit(self, node: Node) -> None:
+        if node.op == "placeholder":
+            self._values[node] = next(self._given)
+        elif node.op == "output":
+            self.outputs = tuple(self._place(self._value(a)) for a in node.args[0])  # type: ignore[union-attr]
+        elif node.op == "call_function":
+            self._values[node] = self._call(node)
+        else:
+            raise NotFusible(f"a graph's {node.op}")
+
+    def _value(self, argument: Any) -> Any:
+        return self._values[argument] if isinstance(argument, Node) else argument
+
+    def _call(self, node: Node) -> Any:
+        target, kwargs = node.target, node.kwargs
+        args: list[Any] = [
+            [self._value(x) for x in a] if isinstance(a, list | tuple) else self._value(a) for a in node.args
+        ]
+        if target is operator.getitem:
+            return args[0][args[1]]
+        if target in POINTWISE or target in COMPARISONS:
+            return self._kept(node, self._pointwise(node, args, kwargs))
+        shape = _shape(node)
+        if target in VIEWS:
+            return self._view(target, args, shape)
+        if target in (aten.full.default, aten.scalar_tensor.default):
+            value = args[1] if target is aten.full.default else args[0]
+            kind = ctype(node.meta["val"].dtype)
+            return Formula(shape, kind, lambda _: literal(value, kind), constant=True)
+        if target in REDUCTIONS:
+            return self._reduction(target, args, kwargs, shape, ctype(node.meta["val"].dtype))
+        if target is aten.var_mean.correction:
+            return self._var_mean(args, kwargs)
+        if target is aten.var.correction:
+            return self._var_mean(args, kwargs)[0]
+        if target is aten.argmax.default:
+            return self._argmax(args, shape)
+        if target is aten.cat.default:
+            return self._cat(args[0], args[1] if len(args) > 1 else 0, shape)
+        if target is aten.mm.default:
+            return self._product(args[0], args[1])
+        if target is aten.addmm.default and not kwargs:
+            bias, product = args[0], self._product(args[1], args[2])
+            return self._kept(node, self._formula(shape, product.ctype, lambda x, y: f"({x} + {y})", bias, product))
+        if target is aten.gather.default:
+            return self._gather(args)
+        if target is aten.scatter.value:
+            return self._scatter(args)
+        raise NotFusible(f"the operation {target}")
+
+    # -- element by element ------------------------------------------------------------------------------------------
+
+    def _pointwise(self, node: Node, args: list[Any], kwargs: dict[str, Any]) -> Formula:
+        kind = ctype(node.meta["val"].dtype)
+        if kwargs.get("alpha", 1) != 1:
+            raise NotFusible("add and sub with alpha")
+        table = COMPARISONS if node.target in COMPARISONS else POINTWISE
+        write = table[node.target]
+        if node.target is torch.ops.prims.convert_element_type.default:
+            args = args[:1]
+        inside = kind
+        if node.target in COMPARISONS:
+            inside = ctype(_compared(node))
+        of = [a for a in args if isinstance(a, Placed | Formula)]
+
+        def at(index: Index) -> str:
+            words = []
+            for a in args:
+                if not isinstance(a, Placed | Formula):
+                    words.append(literal(a, inside))
+                    continue
+                text = broadcast(a, index)
+                first_of_where = node.target is aten.where.self and not words
+                words.append(text if a.ctype == inside or first_of_where else f"{inside}({text})")
+            text = write(*words)
+            return text if table is COMPARISONS else f"{kind}({text})"
+
+        return Formula(_shape(node), kind, at, constant=all(isinstance(a, Formula) and a.constant for a in of))
+
+    def _formula(self, shape: tuple[int, ...], kind: str, write: Callable[..., str], *values: Value) -> Formula:
+        return Formula(shape, kind, lambda index: write(*(broadcast(v, index) for v in values)))
+
+    def _kept(self, node: Node, formula: Formula) -> Value:
+        """The formula itself if it is read once, by a loop over as many elements; otherwise an array."""
+        users = list(node.users)
+        if formula.constant:
+            return formula
+        if len(users) == 1 and list(_flat(users[0].args)).count(node) == 1:
+            user = users[0]
+            domain = _shape(user) if user.target in POINTWISE or user.target in COMPARISONS else ()
+            if user.target in ONE_PASS or (domain and math.prod(domain) == math.prod(formula.shape)):
+                return formula
+        return self._place(formula)
+
+    def _place(self, value: Value) -> Placed:
+        """The value in memory."""
+        if isinstance(value, Placed):
+            return value
+        to = self._array(value.shape, value.ctype)
+        self._loops(value.shape, lambda index: f"{to.at(index)} = {value.at(index)};")
+        return to
+
+    def _array(self, shape: tuple[int, ...], kind: str) -> Placed:
+        name = f"local{len(self._sizes)}_"
+        self._sizes[name] = kind, max(1, math.prod(shape))
+        return Placed(name, shape, kind, contiguous(shape))
+
+    def _loops(self, shape: Sequence[int], body: Callable[[Index], str], prefix: str = "i") -> None:
+        self.lines.append(_loops(shape, body, prefix))
+
+    # -- views -------------------------------------------------------------------------------------------------------
+
+    def _view(self, target: Any, args: list[Any], shape: tuple[int, ...]) -> Value:
+        value: Value = args[0]
+        if isinstance(value, Formula) and value.constant:
+            return Formula(shape, value.ctype, value.at, constant=True)
+        placed = self._place(value)
+        if target is aten.alias.default:
+            return placed
+        sample = torch.empty_strided(placed.shape, placed.strides, device="meta")
+        if target in (aten.view.default, aten.reshape.default, aten._unsafe_view.default):
+            try:
+                return seen_as(placed, shape)
+            except RuntimeError:
+                return seen_as(self._place(Formula(placed.shape, placed.ctype, placed.at)), shape)
+        viewed = target(sample, *args[1:])
+        offset = placed.offset + viewed.storage_offset()
+        return Placed(placed.name, tuple(viewed.shape), placed.ctype, tuple(viewed.stride()), offset)
+
+    # -- over several elements ---------------------------------------------------------------------------------------
+
+    def _reduction(
+        self, target: Any, args: list[Any], kwargs: dict[str, Any], shape: tuple[int, ...], kind: str
+    ) -> Value:
+        value: Value = args[0]
+        if kwargs:
+            raise NotFusible(f"{target} with {', '.join(kwargs)}")
+        dims = args[1] if len(args) > 1 and args[1] else range(len(value.shape))
+        dims = [d % len(value.shape) for d in dims] if value.shape else []
+        if target is aten.amax.default:
+            reduced = self._fold(value, dims, "larger", kind)
+        else:
+            reduced = self._fold(value, dims, "+", kind)
+            if target in (aten.mean.default, aten.mean.dim):
+                reduced = self._scaled(reduced, math.prod(value.shape[d] for d in dims))
+        return seen_as(reduced, shape)
+
+    def _fold(self, value: Value, dims: Sequence[int], word: str, kind: str) -> Placed:
+        """Reduce `dims`, which stay with size 1, by + or the function `larger`, in the type `kind`."""
+        to = self._array(tuple(1 if d in dims else n for d, n in enumerate(value.shape)), kind)
+        begin = f"{kind}({'0' if word == '+' else '-INFINITY'})"
+
+        def folded(a: str, b: str) -> str:
+            b = b if value.ctype == kind else f"{kind}({b})"
+            return f"{a} + {b}" if word == "+" else f"{word}({a}, {b})"
+
+        long = [d for d, n in enumerate(value.shape) if n > 1]
+        if long and long[-1] in dims:  # along the rows: sum in a register
+            outer = [1 if d in dims else n for d, n in enumerate(value.shape)]
+            inner = [n if d in dims else 1 for d, n in enumerate(value.shape)]
+
+            def row(index: Index) -> str:
+                def add(deep: Index) -> str:
+                    both = [j if d in dims else i for d, (i, j) in enumerate(zip(index, deep, strict=True))]
+                    return f"sum = {folded('sum', value.at(both))};"
+
+                return f"{{ {kind} sum = {begin};\n{_loops(inner, add, 'j')}\n{to.at(index)} = sum; }}"
+
+            self._loops(outer, row)
+        else:  # across the rows: a vector of sums
+            self._loops(to.shape, lambda index: f"{to.at(index)} = {begin};")
+
+            def add(index: Index) -> str:
+                there = to.at(["0" if d in dims else i for d, i in enumerate(index)])
+                return f"{there} = {folded(there, value.at(index))};"
+
+            self._loops(value.shape, add)
+        return to
+
+    def _scaled(self, value: Value, divisor: float) -> Placed:
+        kind = value.ctype
+        return self._place(self._formula(value.shape, kind, lambda x: f"{x} / {literal(divisor, kind)}", value))
+
+    def _var_mean(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[Placed, Placed]:
+        value = self._place(args[0])
+        dims = [d % len(value.shape) for d in (args[1] if len(args) > 1 and args[1] else range(len(value.shape)))]
+        count = math.prod(value.shape[d] for d in dims)
+        mean = self._scaled(self._fold(value, dims, "+", value.ctype), count)
+        far = self._formula(value.shape, value.ctype, lambda x, m: f"square({x} - {m})", value, mean)
+        correction = kwargs.get("correction")
+        var = self._scaled(self._fold(far, dims, "+", value.ctype), count - (1 if correction is None else correction))
+        if kwargs.get("keepdim"):
+            return var, mean
+        shape = tuple(n for d, n in enumerate(value.shape) if d not in dims)
+        return seen_as(var, shape), seen_as(mean, shape)
+
+    def _argmax(self, args: list[Any], shape: tuple[int, ...]) -> Placed:
+        value: Value = args[0]
+        if len(args) < 2 or args[1] is None:
+            raise NotFusible("argmax over everything")
+        dim = args[1] % len(value.shape)
+        to = self._array(tuple(1 if d == dim else n for d, n in enumerate(value.shape)), "int64_t")
+
+        def row(index: Index) -> str:
+            def at(j: str) -> str:
+                return value.at([j if d == dim else i for d, i in enumerate(index)])
+
+            return (
+                f"{{ int64_t best = 0; {value.ctype} most = {at('0')};\n"
+                f"for (int j = 1; j < {value.shape[dim]}; ++j)\n"
+                f"if ({at('j')} > most || ({at('j')} != {at('j')} && most == most)) {{ best = j; most = {at('j')}; }}\n"
+                f"{to.at(index)} = best; }}"
+            )
+
+        self._loops(to.shape, row)
+        return seen_as(to, shape)
+
+    def _cat(self, values: list[Value], dim: int, shape: tuple[int, ...]) -> Placed:
+        to, begin = self._array(shape, values[0].ctype), 0
+        dim = dim % len(shape)
+        for value in values:
+            part = Placed(to.name, value.shape, to.ctype, to.strides, begin * to.strides[dim])
+            self._loops(value.shape, lambda index, p=part, v=value: f"{p.at(index)} = {v.at(index)};")  # type: ignore[misc]
+            begin += value.shape[dim]
+        return to
+
+    def _product(self, a: Value, b: Value) -> Placed:
+        (m, k), n = a.shape, b.shape[1]
+        if max(m * k, k * n, m * n) > LARGEST_MATRIX:
+            raise NotFusible(f"a product of matrices [{m}, {k}] and [{k}, {n}]")
+        a, b = self._place(a), self._place(b)
+        to = self._array((m, n), a.ctype)
+        sizes = ", ".join(map(str, (m, k, n, *a.strides, *b.strides)))
+        self.lines.append(f"product<{a.ctype}, {sizes}>({a.start}, {b.start}, {to.start});")
+        return to
+
+    def _gather(self, args: list[Any]) -> Formula:
+        value, dim, where = args[0], args[1], args[2]
+        dim = dim % len(value.shape)
+
+        def at(index: Index) -> str:
+            found = f"inside({where.at(index)}, {value.shape[dim]})"
+            return str(value.at([found if d == dim else i for d, i in enumerate(index)]))
+
+        return Formula(where.shape, value.ctype, at)
+
+    def _scatter(self, args: list[Any]) -> Placed:
+        value, dim, where, new = args
+        dim = dim % len(value.shape)
+        if any(
+            (w != 1) if d == dim else (w != n) for d, (w, n) in enumerate(zip(where.shape, value.shape, strict=True))
+        ):
+            raise NotFusible("scatter of several elements a row")
+
+        def at(index: Index) -> str:
+            row = where.at(["0" if d == dim else i for d, i in enumerate(index)])
+            return f"({index[dim]} == {row} ? {literal(new, value.ctype)} : {value.at(index)})"
+
+        return self._place(Formula(value.shape, value.ctype, at))
+
+    # -- the whole ---------------------------------------------------------------------------------------------------
+
+    def code(self) -> str:
+        """The body: local arrays, each shared by values whose lives do not overlap, and all lines."""
+        text = list(self.lines)
+        lives: dict[str, list[int]] = {}
+        for at, line in enumerate(text):
+            for name in re.findall(r"local\d+_", line):
+                lives.setdefault(name, [at, at])[1] = at
+        for output in self.outputs:
+            if isinstance(output, Placed) and output.name in lives:
+                lives[output.name][1] = len(text)
+        slots: list[tuple[str, int, int]] = []  # type, elements, last use
+        chosen: dict[str, int] = {}
+        for name, (first, last) in sorted(lives.items(), key=lambda item: item[1][0]):
+            kind, size = self._sizes[name]
+            free = [i for i, (k, _, end) in enumerate(slots) if k == kind and end < first]
+            fits = min((i for i in free if slots[i][1] >= size), key=lambda i: slots[i][1], default=None)
+            slot = fits if fits is not None else max(free, key=lambda i: slots[i][1], default=len(slots))
+            if slot == len(slots):
+                slots.append((kind, size, last))
+            slots[slot] = kind, max(size, slots[slot][1]), last
+            chosen[name] = slot
+        total = sum(size * (8 if kind in ("double", "int64_t") else 4) for kind, size, _ in slots)
+        if total > LARGEST_LOCALS:
+            raise NotFusible(f"{total} bytes of intermediate values")
+        self._slots = chosen
+        head = [f"alignas(64) {kind} slot{i}[{size}];" for i, (kind, size, _) in enumerate(slots)]
+        return self.renamed("\n".join([*head, *text]))
+
+    def renamed(self, text: str) -> str:
+        """Names of values replaced by names of the arrays they share."""
+        return re.sub(r"local\d+_", lambda m: f"slot{self._slots[m[0]]}", text)
+
+
+VIEWS = (
+    aten.view.default,
+    aten.reshape.default,
+    aten._unsafe_view.default,
+    aten.permute.default,
+    aten.transpose.int,
+    aten.t.default,
+    aten.expand.default,
+    aten.slice.Tensor,
+    aten.select.int,
+    aten.unsqueeze.default,
+    aten.squeeze.dim,
+    aten.squeeze.dims,
+    aten.alias.default,
+    aten.detach.default,
+)
+
+
+def _shape(node: Node) -> tuple[int, ...]:
+    value = node.meta["val"]
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else ()
+
+
+def _flat(args: Any) -> list[Any]:
+    return [x for a in args for x in (_flat(a) if isinstance(a, list | tuple) else [a])]
+
+
+def _compared(node: Node) -> torch.dtype:
+    values = [a.meta["val"] if isinstance(a, Node) else a for a in node.args[:2]]
+    return torch.result_type(*values)  # type: ignore[arg-type]
+
+
+def _loops(shape: Sequence[int], body: Callable[[Index], str], prefix: str) -> str:
+    """Nested loops over `shape`, without the dimensions of size 1, around the line that `body` writes for an index."""
+    index = ["0" if n == 1 else f"{prefix}{d}" for d, n in enumerate(shape)]
+    heads = [f"for (int {i} = 0; {i} < {n}; ++{i})" for i, n in zip(index, shape, strict=True) if n != 1]
+    if heads:
+        heads.insert(len(heads) - 1, "#pragma GCC ivdep")
+    return "\n".join([*heads, body(index)])

@@ -1,0 +1,87 @@
+"""Element-wise operations of PyTorch as C++ expressions. Operands come as text, converted to the result's type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+aten = torch.ops.aten
+prims = torch.ops.prims
+
+
+def literal(value: Any, kind: str) -> str:
+    """A Python number as a constant of a C++ type."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{kind}({'NAN' if math.isnan(value) else 'INFINITY' if value > 0 else '-INFINITY'})"
+    return f"{kind}({value!r})" if not isinstance(value, bool) else f"{kind}({int(value)})"
+
+
+def _power(x: str, exponent: str) -> str:
+    number = float(exponent[exponent.index("(") + 1 : -1])
+    return f"square({x})" if number == 2 else f"std::pow({x}, {exponent})"
+
+
+def _binary(word: str) -> Callable[..., str]:
+    return lambda a, b: f"({a} {word} {b})"
+
+
+def _function(name: str) -> Callable[..., str]:
+    return lambda *args: f"{name}({', '.join(args)})"
+
+
+POINTWISE: dict[Any, Callable[..., str]] = {
+    aten.add.Tensor: _binary("+"),
+    aten.add.Scalar: _binary("+"),
+    aten.sub.Tensor: _binary("-"),
+    aten.sub.Scalar: _binary("-"),
+    aten.rsub.Scalar: lambda a, b: f"({b} - {a})",
+    aten.mul.Tensor: _binary("*"),
+    aten.mul.Scalar: _binary("*"),
+    aten.div.Tensor: _binary("/"),
+    aten.div.Scalar: _binary("/"),
+    aten.bitwise_and.Tensor: _binary("&"),
+    aten.bitwise_or.Tensor: _binary("|"),
+    aten.logical_and.default: _binary("&&"),
+    aten.logical_or.default: _binary("||"),
+    aten.logical_not.default: lambda a: f"!{a}",
+    aten.neg.default: lambda a: f"(-{a})",
+    aten.abs.default: _function("std::abs"),
+    aten.exp.default: _function("exp_of"),
+    aten.log.default: _function("log_of"),
+    aten.log1p.default: _function("std::log1p"),
+    aten.expm1.default: _function("std::expm1"),
+    aten.sqrt.default: _function("std::sqrt"),
+    aten.rsqrt.default: lambda a: f"(1 / std::sqrt({a}))",
+    aten.reciprocal.default: lambda a: f"(1 / {a})",
+    aten.sigmoid.default: _function("sigmoid"),
+    aten.tanh.default: _function("std::tanh"),
+    aten.erf.default: _function("std::erf"),
+    aten.sin.default: _function("std::sin"),
+    aten.cos.default: _function("std::cos"),
+    aten.relu.default: _function("relu"),
+    aten.minimum.default: _function("smaller"),
+    aten.maximum.default: _function("larger"),
+    aten.clamp_max.default: _function("smaller"),
+    aten.clamp_min.default: _function("larger"),
+    aten.clamp.default: lambda a, low, high: f"smaller(larger({a}, {low}), {high})",
+    aten.pow.Tensor_Scalar: _power,
+    aten.where.self: lambda c, a, b: f"({c} ? {a} : {b})",
+    aten.clone.default: lambda a: a,
+    prims.convert_element_type.default: lambda a: a,
+}
+
+COMPARISONS: dict[Any, Callable[..., str]] = {
+    target: _binary(word)
+    for word, targets in {
+        ">": (aten.gt.Scalar, aten.gt.Tensor),
+        ">=": (aten.ge.Scalar, aten.ge.Tensor),
+        "<": (aten.lt.Scalar, aten.lt.Tensor),
+        "<=": (aten.le.Scalar, aten.le.Tensor),
+        "==": (aten.eq.Scalar, aten.eq.Tensor),
+        "!=": (aten.ne.Scalar, aten.ne.Tensor),
+    }.items()
+    for target in targets
+}

@@ -1,0 +1,85 @@
+"""Values while C++ is generated: arrays that lie somewhere, and formulas that are written where they are used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+Index = Sequence[str]
+CTYPES = {
+    torch.float32: "float",
+    torch.float64: "double",
+    torch.int64: "int64_t",
+    torch.bool: "bool",
+}
+
+
+class NotFusible(Exception):
+    """The step needs something that this generator does not write; another way trains it."""
+
+
+def ctype(dtype: torch.dtype) -> str:
+    """The C++ type of a tensor's elements."""
+    if dtype not in CTYPES:
+        raise NotFusible(f"elements of type {dtype}")
+    return CTYPES[dtype]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An array in memory: element `index` lies at name[offset + sum(index * strides)]."""
+
+    name: str
+    shape: tuple[int, ...]
+    ctype: str
+    strides: tuple[int, ...]
+    offset: int = 0
+
+    def at(self, index: Index) -> str:
+        """The element as an expression."""
+        terms = [i if s == 1 else f"{i} * {s}" for i, s in zip(index, self.strides, strict=True) if s and i != "0"]
+        if self.offset:
+            terms.insert(0, str(self.offset))
+        return f"{self.name}[{' + '.join(terms) or '0'}]"
+
+    @property
+    def start(self) -> str:
+        """A pointer to the first element."""
+        return f"{self.name} + {self.offset}" if self.offset else self.name
+
+
+@dataclass(frozen=True)
+class Formula:
+    """An array that is computed element by element where it is read. A `constant` one has one value everywhere."""
+
+    shape: tuple[int, ...]
+    ctype: str
+    at: Callable[[Index], str]
+    constant: bool = False
+
+
+Value = Placed | Formula
+
+
+def contiguous(shape: Sequence[int]) -> tuple[int, ...]:
+    """Row-major strides."""
+    return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
+
+
+def broadcast(value: Value, index: Index) -> str:
+    """The element of `value` that a broadcast result reads at `index`."""
+    tail = list(index)[len(index) - len(value.shape) :]
+    return value.at(["0" if n == 1 else i for i, n in zip(tail, value.shape, strict=True)])
+
+
+def seen_as(value: Placed, shape: tuple[int, ...]) -> Placed:
+    """The same memory seen in another shape.
+
+    Raises:
+        RuntimeError: that needs a copy.
+    """
+    seen = torch.empty_strided(value.shape, value.strides, device="meta").view(shape)
+    return Placed(value.name, tuple(seen.shape), value.ctype, tuple(seen.stride()), value.offset)
