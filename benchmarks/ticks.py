@@ -2,7 +2,8 @@
 
 Ours: the engine's own plan for `--runs` runs (default 1,150: 50 seeds x 23 learning rates) on two processes.
 Baseline: the paper's algorithm as one would write it: one run after the other, eager PyTorch, no logging, one process,
-one thread. Floor: the matrix products of forward and backward pass alone, batched over the chunk, on as many processes.
+one thread. Floor: the matrix products of forward and backward pass alone, as PyTorch's batched product computes them, on
+as many processes (generated steps multiply faster than that, so it is not a bound).
 
     python benchmarks/ticks.py [--runs 1150] [--seconds 20] [--jobs 2]
 
@@ -12,24 +13,20 @@ The last line is one JSON object; `ratio` is baseline / ours, both in microsecon
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
-import tempfile
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 import torch
+from common import advance, context_of, in_processes, last_line, trainer_of
 from torch import nn
 from torch.nn import functional
 
 import lrscope
 from lrscope.engine.choose import choose_plan
-from lrscope.engine.context import Context
-from lrscope.engine.plan import Plan, cut
-from lrscope.engine.store import Store
 from lrscope.tasks.named import named_task
 
 BATCH, HIDDEN = 16, 32
+STRETCH = 128  # steps that are timed together
 
 
 class NaiveMLP(nn.Module):
@@ -76,28 +73,6 @@ def naive_seconds(x: torch.Tensor, y: torch.Tensor, seconds: float) -> float:
     return best
 
 
-def engine_work(context: Context, plan: Plan, index: int, seconds: float, queue: multiprocessing.Queue) -> None:
-    """Train chunk `index` for some seconds; put (run-steps, seconds) of the best stretch."""
-    torch.set_num_threads(1)
-    chunk = cut(context.config, plan.chunk)[index]
-    trainer = context.trainer(plan, chunk)
-    phase = context.phases[0]
-    order, lr_R, scale = trainer._order(phase), trainer._lr(phase), trainer._factors(phase)
-
-    def advance(steps: int) -> None:
-        end = trainer.cursor["step"] + steps
-        trainer._train_steps(phase, order, lr_R, scale, end, lambda now: None, lambda: False)
-
-    advance(20)
-    queue.put("ready")
-    best, begun = float("inf"), time.perf_counter()
-    while time.perf_counter() - begun < seconds:
-        started = time.perf_counter()
-        advance(64)
-        best = min(best, (time.perf_counter() - started) / 64 / len(chunk.runs))
-    queue.put(best)
-
-
 def floor_seconds(runs: int, seconds: float) -> float:
     """Seconds per run-step of the matrix products alone: 2 hidden layers and the readout, forward and backward."""
     x = torch.randn(runs, BATCH, 32)
@@ -117,23 +92,6 @@ def floor_seconds(runs: int, seconds: float) -> float:
     return best
 
 
-def in_processes(context: Context, plan: Plan, jobs: int, seconds: float) -> float:
-    """Wall seconds per run-step with `jobs` processes at work at the same time."""
-    fork = multiprocessing.get_context("fork")
-    queue = fork.Queue()
-    chunks = len(cut(context.config, plan.chunk))
-    processes = [
-        fork.Process(target=engine_work, args=(context, plan, i % chunks, seconds, queue)) for i in range(jobs)
-    ]
-    for process in processes:
-        process.start()
-    values = [queue.get() for _ in range(2 * jobs)]
-    for process in processes:
-        process.join()
-    times = [v for v in values if v != "ready"]
-    return 1 / sum(1 / t for t in times)
-
-
 def main() -> None:
     """Time ours, the naive loop and the floor; print them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -148,29 +106,23 @@ def main() -> None:
     )
     task = named_task("ticks", "mlp")
     data = task.data(0)
-    with tempfile.TemporaryDirectory() as folder:
-        context = Context.build(
-            task, config, lrscope.EngineConfig(device="cpu", jobs=options.jobs), Store(Path(folder))
-        )
-        plan = choose_plan(context, options.jobs)
-    print(f"plan: {plan.path}, chunk {plan.chunk}, compiled {plan.compiled}; {plan.chosen}")
+    context = context_of(task, config, options.jobs)
+    plan = choose_plan(context, options.jobs)
+    print(f"plan: {plan.path}, chunk {plan.chunk}, compiled {plan.compiled}, fused {plan.fused}; {plan.chosen}")
+
+    def prepare(index: int) -> Callable[[], object]:
+        trainer = trainer_of(context, plan, index)
+        return lambda: advance(trainer, STRETCH)
+
     rounds = []
     for _ in range(2):  # interleaved, so that a slow spell of the machine meets all of them
         naive = naive_seconds(data.train_x, data.train_y.float(), options.seconds / 2)
-        ours = in_processes(context, plan, options.jobs, options.seconds / 2)
+        ours = in_processes(prepare, options.jobs, options.seconds / 2) / STRETCH / plan.chunk
         rounds.append((naive, ours))
     naive, ours = min(r[0] for r in rounds), min(r[1] for r in rounds)
     floor = floor_seconds(plan.chunk, options.seconds / 4) / options.jobs
     print(f"naive {naive * 1e6:.0f} us, ours {ours * 1e6:.2f} us, floor {floor * 1e6:.2f} us per run-step")
-    result = {
-        "name": "ticks",
-        "ratio": round(naive / ours, 1),
-        "ours": round(ours * 1e6, 3),
-        "baseline": round(naive * 1e6, 1),
-        "unit": "us per run-step",
-        "floor": round(floor * 1e6, 3),
-    }
-    print(json.dumps(result))
+    last_line("ticks", ours * 1e6, naive * 1e6, "us per run-step", floor=floor * 1e6)
 
 
 if __name__ == "__main__":

@@ -185,7 +185,9 @@ def _compiled_if_it_pays(context: Context, best: Plan, timed: Sequence[Plan], jo
             words += f"; fused {cached.chunk}: {found[-1].run_step_seconds * 1e6:.1f} us"
         except NotFusible as reason:
             words += f"; not fused ({reason})"
-    if not found and (wanted or predicted > COMPILE_PAYS_AFTER) and can_compile(context.device):
+    # Single runs are convolutional or stochastic, where TorchInductor gained nothing on a CPU: only if asked for.
+    pays = predicted > COMPILE_PAYS_AFTER and best.path == "batched"
+    if not found and (wanted or pays) and can_compile(context.device):
         try:
             found.append(_timed(context, replace(best, compiled=True, unroll=unroll(context.phases))))
             words += f"; compiled {best.chunk}: {found[-1].run_step_seconds * 1e6:.1f} us"

@@ -156,6 +156,8 @@ class Program:
         return self.loss(output, y).mean(), accuracy
 
     def _output(self, tensors: Named, x: Tensor) -> Tensor:
+        if self.path == "single" and x.dim() == 4:  # ours: a CPU convolves up to 1.7 times as fast so
+            x = x.contiguous(memory_format=torch.channels_last)
         if self.spec.autocast:
             with torch.autocast(x.device.type, dtype=torch.bfloat16):
                 output: Tensor = functional_call(self.net.module, tensors, (x,))
