@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +195,12 @@ class Store:
     def forget_checkpoint(self, unit: str) -> None:
         """Remove a unit's checkpoint once its result is on disk."""
         (self.chunks / (unit + CHECKPOINT)).unlink(missing_ok=True)
+
+    def forget_other_checkpoints(self, units: Collection[str]) -> None:
+        """Remove checkpoints that no unit to do goes on from: what a kill between two steps of a re-plan left."""
+        for path in self.chunks.glob("*" + CHECKPOINT):
+            if path.name.removesuffix(CHECKPOINT) not in units:
+                path.unlink()
 
 
 def _owner() -> dict[str, Any]:

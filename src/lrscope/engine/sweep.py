@@ -23,8 +23,9 @@ from lrscope.engine.assemble import assemble
 from lrscope.engine.choose import choose_plan, default_jobs, memory, predict
 from lrscope.engine.context import Context, choose_device
 from lrscope.engine.dispatch import run_here, run_processes, single_threaded
-from lrscope.engine.plan import Plan, cut, steps_per_run
+from lrscope.engine.plan import Plan, chunks, cut, steps_per_run
 from lrscope.engine.progress import Progress, Silent, default_progress
+from lrscope.engine.replan import Replanner
 from lrscope.engine.store import CHECKPOINT, Store
 from lrscope.errors import LrscopeError
 from lrscope.results import SCHEMA_VERSION, open_result, save_result
@@ -74,7 +75,7 @@ def sweep(
         _write_experiment(store, task, config, identity, command)
         jobs = default_jobs(context)
         plan = _plan(store, context, jobs)
-        _train(context, plan, jobs, progress)
+        plan = _train(context, plan, jobs, progress)
         result = assemble(context, plan)
         result.attrs = _attributes(context, plan, identity, command, result)
         save_result(result, store.folder)
@@ -187,45 +188,47 @@ def _write_experiment(
 def _plan(store: Store, context: Context, jobs: int) -> Plan:
     saved = store.plan()
     if saved is not None:
-        return Plan(**saved)
+        return Plan.from_dict(saved)
     plan = choose_plan(context, jobs)
     store.write_plan(plan.to_dict())
     return plan
 
 
-def _train(context: Context, plan: Plan, jobs: int, progress: Progress | bool) -> None:
-    """Compute every unit that is not on disk yet."""
+def _train(context: Context, plan: Plan, jobs: int, progress: Progress | bool) -> Plan:
+    """Compute every unit that is not on disk yet; returns the plan in force at the end."""
     reporter = progress if not isinstance(progress, bool) else default_progress() if progress else Silent()
     units = [u for u in context.units(plan) if not context.store.is_done(u)]
-    chunks = cut(context.config, plan.chunk)
+    replanner = Replanner(context, plan)
+    if context.engine.chunk is not None:
+        units = replanner.shrink(units, context.engine.chunk)
+    found = chunks(context.config, replanner.plan)
     each = steps_per_run(context.phases)
     todo = set(units)
-    done = sum(len(c.runs) * each for c in chunks if c.name not in todo)
-    for chunk in chunks:
+    context.store.forget_other_checkpoints(todo)
+    done = sum(len(c.runs) * each for c in found if c.name not in todo)
+    for chunk in found:
         saved = context.store.load(chunk.name + CHECKPOINT) if chunk.name in todo else None
         if saved is not None:
             cursor = saved[1]["cursor"]
             steps = sum(p.steps for p in context.phases[: cursor["phase"]]) + cursor["step"]
             done += steps * len(chunk.runs)
-    total = sum(len(c.runs) for c in chunks)
+    total = sum(len(c.runs) for c in found)
     if not units:
-        return
+        return replanner.plan
     reporter.begin(total, total * each, done)
 
     def work(unit: str, tick: Any, stopping: Any) -> None:
-        context.run_unit(plan, unit, tick, stopping)
-
-    def finished(unit: str) -> None:
-        del unit
+        context.run_unit(replanner.plan, unit, tick, stopping)
 
     try:
         with single_threaded(context.device):
-            if jobs == 1 or len(units) == 1:
-                run_here(units, work, reporter.tick, finished)
+            if jobs == 1:
+                run_here(units, work, reporter.tick, replanner.split)
             else:
-                run_processes(units, work, reporter.tick, finished, jobs)
+                run_processes(units, work, reporter.tick, replanner.split, jobs)
     finally:
         reporter.end()
+    return replanner.plan
 
 
 def _attributes(
