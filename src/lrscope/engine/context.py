@@ -47,6 +47,7 @@ class Context:
     dtype: torch.dtype
     net: Net
     phases: tuple[Phase, ...]
+    identity: str = ""  # the experiment's hash; every file of a unit carries it
     _materials: dict[int, Material] = field(default_factory=dict)
     _programs: dict[tuple[str, bool], Program] = field(default_factory=dict)
 
@@ -111,9 +112,10 @@ class Context:
         Raises:
             Stopped: `stopping()` turned true; a checkpoint has been written.
         """
+        known = {"identity": self.identity, "plan": plan.to_dict()}
         if name.startswith(RANDOM):
             material = self.material(int(name.removeprefix(RANDOM)))
-            self.store.save(name + DONE, material.random_points(self.program(plan.path, False)), {})
+            self.store.save(name + DONE, material.random_points(self.program(plan.path, False)), known)
             return
         chunk = next(c for c in chunks(self.config, plan) if c.name == name)
         trainer = self.trainer(plan, chunk)
@@ -129,11 +131,11 @@ class Context:
             nonlocal last
             if now or time.monotonic() - last > self.engine.checkpoint_seconds:
                 last = time.monotonic()
-                meta = {"cursor": trainer.cursor, "seconds": spent + last - begun}
+                meta = {**known, "cursor": trainer.cursor, "seconds": spent + last - begun}
                 self.store.save(name + CHECKPOINT, trainer.tensors, meta)
 
         trainer.run(tick, checkpoint, stopping)
-        self.store.save(name + DONE, trainer.results(), {"seconds": spent + time.monotonic() - begun})
+        self.store.save(name + DONE, trainer.results(), {**known, "seconds": spent + time.monotonic() - begun})
         self.store.forget_checkpoint(name)
 
 

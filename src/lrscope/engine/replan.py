@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
@@ -63,24 +64,30 @@ class Replanner:
         The halves' checkpoints come first, then the plan, then the old checkpoints go: a kill in between leaves the old
         plan with its checkpoints, or the new one with its own.
         """
-        store, replans, parts = self.context.store, list(self.plan.replans), {}
+        store, replans = self.context.store, list(self.plan.replans)
+        saved = {chunk.name: store.load(chunk.name + CHECKPOINT) for chunk in found}
         for chunk in found:
-            both = halves(chunk)
-            saved = store.load(chunk.name + CHECKPOINT)
-            if saved is not None:
-                first = len(both[0].runs)
-                for half, rows in zip(both, (slice(0, first), slice(first, None)), strict=True):
-                    seconds = saved[1]["seconds"] * len(half.runs) / len(chunk.runs)
-                    store.save(half.name + CHECKPOINT, part_of(saved[0], rows), {**saved[1], "seconds": seconds})
-            at = saved[1]["cursor"] if saved is not None else {"phase": 0, "step": 0}
-            names = [half.name for half in both]
-            replans.append(Replan(chunk.name, tuple(names), len(chunk.runs), at["phase"], at["step"], reason))
-            parts[chunk.name] = names
+            checkpoint = saved[chunk.name]
+            at = checkpoint[1]["cursor"] if checkpoint is not None else {"phase": 0, "step": 0}
+            names = tuple(half.name for half in halves(chunk))
+            replans.append(Replan(chunk.name, names, len(chunk.runs), at["phase"], at["step"], reason))
         self.plan = replace(self.plan, replans=tuple(replans))
+        for chunk in found:
+            checkpoint = saved[chunk.name]
+            if checkpoint is not None:
+                self._save_halves(chunk, *checkpoint)
         store.write_plan(self.plan.to_dict())
         for chunk in found:
             store.forget_checkpoint(chunk.name)
-        return parts
+        return {chunk.name: [half.name for half in halves(chunk)] for chunk in found}
+
+    def _save_halves(self, chunk: Chunk, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+        first, second = halves(chunk)
+        middle = len(first.runs)
+        for half, rows in ((first, slice(0, middle)), (second, slice(middle, None))):
+            seconds = meta["seconds"] * len(half.runs) / len(chunk.runs)
+            known = {**meta, "seconds": seconds, "plan": self.plan.to_dict()}
+            self.context.store.save(half.name + CHECKPOINT, part_of(tensors, rows), known)
 
 
 def part_of(tensors: Mapping[str, Tensor], rows: slice) -> dict[str, Tensor]:
