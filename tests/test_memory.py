@@ -15,13 +15,14 @@ import pytest
 import torch
 import xarray as xr
 
+from lrscope.engine import choose, limits
 from lrscope.engine.chunk import Tick
 from lrscope.engine.context import RANDOM, Context
 from lrscope.engine.dispatch import Interrupted, out_of_memory
 from lrscope.engine.plan import Plan, chunks
 from lrscope.engine.replan import RUNS_SECOND, part_of
 from lrscope.engine.store import CHECKPOINT
-from lrscope.engine.sweep import sweep
+from lrscope.engine.sweep import dry_run, sweep
 from lrscope.errors import LrscopeError
 from tiny_tasks import BASE, BATCHED, computed, mlp_task, same_bytes, train
 
@@ -265,3 +266,71 @@ def test_what_counts_as_lack_of_memory() -> None:
     assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert not out_of_memory(RuntimeError("shapes do not match"))
     assert not out_of_memory(LrscopeError("memory: too little"))
+
+
+# -- how much there is ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, float], None]:
+    """A machine with so many GiB, of which so many are free."""
+
+    def set_up(total: float, free: float) -> None:
+        for module in (limits, choose):
+            monkeypatch.setattr(module, "machine_memory", lambda _: (int(total * 2**30), int(free * 2**30)))
+
+    return set_up
+
+
+def test_a_plan_that_cannot_fit_is_refused_before_any_work(machine: Any, tmp_path: Path) -> None:
+    machine(0.5, 0.5)
+    with pytest.raises(
+        LrscopeError, match=r"memory: 2 processes with 6 runs each will need about 0\.6 GiB, there are 0\.5"
+    ):
+        train(mlp_task(), CONFIG, replace(OF_SIX, jobs=2), tmp_path)
+    assert not (tmp_path / "plan.json").exists()
+    assert not list((tmp_path / "chunks").iterdir())
+    with pytest.raises(LrscopeError, match="use a smaller --chunk or fewer --jobs"):
+        dry_run(mlp_task(), config=CONFIG, engine=replace(OF_SIX, jobs=2))
+    train(mlp_task(), CONFIG, replace(OF_SIX, jobs=1), tmp_path)  # one process fits
+
+
+def test_a_tight_plan_is_a_warning(machine: Any) -> None:
+    machine(8, 0.1)
+    with pytest.warns(UserWarning, match=r"memory: 1 processes with 6 runs each .*, 0\.1 are free: should it run out"):
+        train(mlp_task(), replace(CONFIG, steps=2, finetune_lrs=(), finetune_steps=None, average=()), OF_SIX)
+
+
+def test_only_chunks_that_fit_are_tried(machine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tiny_tasks import context_of
+
+    context = context_of(mlp_task(), replace(CONFIG, seeds=40), tmp_path, replace(BATCHED, path="auto", chunk=None))
+    monkeypatch.setattr(choose, "memory", lambda _, plan, jobs: plan.chunk * jobs * 2**20)
+    tried: list[int] = []
+    timed = choose._timed
+
+    def trying(context: Context, plan: Plan, seconds: float | None = None) -> Plan:
+        tried.append(plan.chunk)
+        return timed(context, plan, 0.0)
+
+    monkeypatch.setattr(choose, "_timed", trying)
+    machine(50 / 1024, 50 / 1024)
+    choose.choose_plan(context, 1)
+    assert tried[0] == 1
+    assert 1 < max(tried) <= 50, "80 runs would fit one chunk otherwise"
+
+
+def test_memory_of_this_machine_is_known_and_a_smaller_group_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CGROUPS", ((str(tmp_path / "max"), str(tmp_path / "current")),))
+    plain = limits.machine_memory(torch.device("cpu"))
+    assert plain is not None
+    assert plain[0] >= plain[1] > 2**20
+    (tmp_path / "max").write_text("max\n")
+    (tmp_path / "current").write_text("1000\n")
+    unlimited = limits.machine_memory(torch.device("cpu"))
+    assert unlimited is not None
+    assert unlimited[0] == plain[0]
+    (tmp_path / "max").write_text("4000000\n")
+    assert limits.machine_memory(torch.device("cpu")) == (4000000, 3999000)

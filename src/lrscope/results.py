@@ -27,7 +27,7 @@ EXPERIMENT_FILE = "experiment.json"
 STATUS = {0: "finished", 1: "non-finite", 2: "stopped", 3: "failed"}
 STATUS_REMEDY = {
     "finished": "nothing to do",
-    "non-finite": "the loss or a gradient overflowed: use a smaller learning rate, or train on the sphere",
+    "non-finite": "the loss, a gradient or the weights overflowed: use a smaller learning rate, or train on the sphere",
     "stopped": "the run did not reach its end (its pre-training failed, or a user stopped it): see its status before",
     "failed": "the program failed in this run: run the same command again",
 }
