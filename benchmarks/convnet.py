@@ -19,7 +19,6 @@ from functools import partial
 
 import torch
 from common import advance, best_of, context_of, in_processes, last_line, trainer_of
-from torch import nn
 from torch.nn import functional
 
 import lrscope

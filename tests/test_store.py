@@ -127,23 +127,52 @@ def test_a_damaged_checkpoint_costs_its_steps_only(tmp_path: Path) -> None:
         assert same_bytes(train(mlp_task(), SHORT, CHUNKS_OF_2, tmp_path), whole) == []
 
 
+CONTENTS: dict[str, Callable[[bytes], bytes]] = {
+    "torn": torn,
+    "empty": lambda data: b"",
+    "no object": lambda data: b"[]",
+    "no text": lambda data: b"\xff\xfe",
+    "a digit changed": lambda data: data.replace(b": 2,", b": 3,"),
+}
+
+
 @pytest.mark.parametrize("name", ["experiment.json", "plan.json"])
-@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff\xfe"])
-def test_damaged_json_is_named_with_a_remedy(name: str, content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", CONTENTS)
+def test_damaged_json_is_named_and_made_anew_from_the_chunks(name: str, damage: str, tmp_path: Path) -> None:
+    whole = train(mlp_task(), SHORT, CHUNKS_OF_2, tmp_path)
+    remove(tmp_path / "results.zarr")
+    path = tmp_path / name
+    good, stamps = json.loads(path.read_text()), done_stamps(tmp_path)
+    data = CONTENTS[damage](path.read_bytes())
+    assert data != path.read_bytes()
+    path.write_bytes(data)
+    with pytest.warns(UserWarning, match=f"{name} is damaged; it is made anew from what the chunks know"):
+        again = train(mlp_task(), SHORT, replace(BATCHED, chunk=4), tmp_path)
+    assert same_bytes(again, whole) == []
+    assert again.attrs["plan"] == whole.attrs["plan"], "the plan is that of the chunks, not a new one"
+    assert done_stamps(tmp_path) == stamps, "what was whole is not computed again"
+    made = json.loads(path.read_text())
+    assert all(made[key] == good[key] for key in good if key not in ("created", "sha256"))
+
+
+def done_stamps(folder: Path) -> dict[str, int]:
+    return {p.name: p.stat().st_mtime_ns for p in (folder / "chunks").iterdir()}
+
+
+def test_chunks_of_another_sweep_are_refused_though_experiment_json_is_damaged(tmp_path: Path) -> None:
     train(mlp_task(), SHORT, out=tmp_path)
-    remove(tmp_path / "results.zarr")
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(LrscopeError, match=f"{name} is damaged: delete the folder"):
-        train(mlp_task(), SHORT, out=tmp_path)
-
-
-def test_a_damaged_result_is_named_with_a_remedy(tmp_path: Path) -> None:
-    whole = train(mlp_task(), SHORT, out=tmp_path)
-    (tmp_path / "results.zarr" / "zarr.json").write_text("{")
-    with pytest.raises(LrscopeError, match=r"cannot be read .*: delete results.zarr and run the same"):
-        open_result(tmp_path)
-    remove(tmp_path / "results.zarr")
-    assert same_bytes(train(mlp_task(), SHORT, out=tmp_path), whole) == []
+    (tmp_path / "experiment.json").write_text("{")
+    with (
+        pytest.warns(UserWarning, match=r"experiment.json is damaged"),
+        pytest.raises(LrscopeError, match="holds another sweep"),
+    ):
+        train(mlp_task("layer"), SHORT, out=tmp_path)
+    remove(tmp_path / "chunks")
+    with (
+        pytest.warns(UserWarning, match=r"experiment.json is damaged"),
+        pytest.raises(LrscopeError, match="holds the result of another sweep"),
+    ):
+        train(mlp_task("layer"), SHORT, out=tmp_path)
 
 
 # -- folders that are not ours, not whole, or too new --------------------------------------------------------------
@@ -343,5 +372,8 @@ def test_a_read_only_folder(small_disk: Callable[[int | str], Path]) -> None:
     whole = train(mlp_task(), SHORT, BATCHED, out)
     small_disk("ro")
     assert same_bytes(open_result(out), whole) == []
+    assert same_bytes(train(mlp_task(), SHORT, BATCHED, out), whole) == [], "a finished sweep is opened, not locked"
+    with pytest.raises(LrscopeError, match="cannot write to"):
+        train(mlp_task(), replace(SHORT, steps=4), BATCHED, out)
     with pytest.raises(LrscopeError, match=r"cannot write to .*: choose another --out or change its permissions"):
         train(mlp_task(), SHORT, BATCHED, out.parent / "new")

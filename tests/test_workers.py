@@ -130,7 +130,7 @@ def test_a_worker_that_dies_once_is_replaced(tmp_path: Path) -> None:
 
 def test_a_worker_that_dies_twice_ends_the_sweep_with_advice() -> None:
     with pytest.raises(
-        LrscopeError, match=r"a worker died twice on chunk 0000\d \(exit code -9, .*fewer --jobs or a small"
+        LrscopeError, match=r"died twice \(exit code -9, .*\) in chunk 0000\d, which is a single run: use fewer --jobs"
     ):
         train(task_with(lambda: os.kill(os.getpid(), signal.SIGKILL)), SHORT, TWO_WORKERS)
 

@@ -13,6 +13,8 @@ import numpy as np
 import xarray as xr
 
 from lrscope.errors import LrscopeError
+from lrscope.seal import KEY as CHECKSUMS
+from lrscope.seal import refuse_foreign, seal, verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +27,7 @@ EXPERIMENT_FILE = "experiment.json"
 STATUS = {0: "finished", 1: "non-finite", 2: "stopped", 3: "failed"}
 STATUS_REMEDY = {
     "finished": "nothing to do",
-    "non-finite": "the loss or a gradient overflowed: use a smaller learning rate, or train on the sphere",
+    "non-finite": "the loss, a gradient or the weights overflowed: use a smaller learning rate, or train on the sphere",
     "stopped": "the run did not reach its end (its pre-training failed, or a user stopped it): see its status before",
     "failed": "the program failed in this run: run the same command again",
 }
@@ -158,11 +160,7 @@ def validate(result: xr.Dataset) -> None:
     version = result.attrs.get("schema_version")
     if version is None:
         raise LrscopeError("attribute 'schema_version' is missing: this is not a result of lrscope sweep or map")
-    if int(version) > SCHEMA_VERSION:
-        raise LrscopeError(
-            f"schema_version {version} is newer than the {SCHEMA_VERSION} this lrscope reads: "
-            "update lrscope (pip install --upgrade lrscope)"
-        )
+    _check_version(version)
     for name in ATTRIBUTES:
         if name not in result.attrs:
             raise LrscopeError(f"attribute {name!r} is missing from the result: run the sweep again")
@@ -187,6 +185,14 @@ def validate(result: xr.Dataset) -> None:
             )
 
 
+def _check_version(version: object) -> None:
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise LrscopeError(
+            f"schema_version {version} is newer than the {SCHEMA_VERSION} this lrscope reads: "
+            "update lrscope (pip install --upgrade lrscope)"
+        )
+
+
 def save_result(result: xr.Dataset, folder: Path) -> Path:
     """Validate, then write `folder/results.zarr` so that it is either whole or absent."""
     validate(result)
@@ -195,7 +201,8 @@ def save_result(result: xr.Dataset, folder: Path) -> Path:
     if staging.exists():
         shutil.rmtree(staging)
     try:
-        result.to_zarr(staging, mode="w", consolidated=False)
+        result.to_zarr(staging, mode="w", consolidated=False, zarr_format=3)
+        seal(staging)
         if target.exists():
             shutil.rmtree(target)
         os.replace(staging, target)
@@ -217,7 +224,12 @@ def disk_error(error: OSError, folder: Path) -> LrscopeError:
 
 
 def open_result(path: str | os.PathLike[str]) -> xr.Dataset:
-    """Open a result folder (or its `results.zarr`), validated, as an in-memory Dataset. Runs no code from it."""
+    """Open a result folder (or its `results.zarr`), validated, as an in-memory Dataset. Runs no code from it.
+
+    Raises:
+        Damaged: its bytes are not those that were written (checksums); the message names the variables.
+        LrscopeError: no result, a newer one, or one that holds what lrscope never writes.
+    """
     folder = Path(path)
     if folder.name == RESULTS_FOLDER:
         folder = folder.parent
@@ -232,14 +244,26 @@ def open_result(path: str | os.PathLike[str]) -> xr.Dataset:
                 "run the same lrscope map command again, it continues where it stopped"
             )
         raise LrscopeError(f"{folder} is no result folder of lrscope: name one made by lrscope map --out")
+    refuse_foreign(zarr)
+    _check_version(_stated_version(zarr))
+    verify(zarr)
     try:
-        result: xr.Dataset = xr.open_zarr(zarr, consolidated=False).load()
+        result: xr.Dataset = xr.open_zarr(zarr, consolidated=False, zarr_format=3).load()
     except Exception as error:  # zarr raises many types for a damaged store; all mean the same to the user
         raise LrscopeError(
             f"result {zarr} cannot be read ({type(error).__name__}: {error}): "
             "delete results.zarr and run the same lrscope map command again"
         ) from error
+    result.attrs.pop(CHECKSUMS, None)
     if "group" in result.coords:  # Zarr's variable-length strings come back in a type that NetCDF cannot write
         result = result.assign_coords(group=result["group"].astype(object))
     validate(result)
     return result
+
+
+def _stated_version(zarr: Path) -> object:
+    """The schema's version as the metadata states it, before anything else of a newer result is looked at."""
+    try:
+        return json.loads((zarr / "zarr.json").read_bytes())["attributes"]["schema_version"]
+    except (OSError, ValueError, KeyError, TypeError):  # damaged or none at all: found out later
+        return None

@@ -9,7 +9,7 @@ import xarray as xr
 
 from lrscope.engine.chunk import AVERAGED, SCALARS, SUMMED
 from lrscope.engine.context import RANDOM, Context
-from lrscope.engine.plan import Plan, cut
+from lrscope.engine.plan import Plan, chunks
 from lrscope.engine.store import DONE
 from lrscope.errors import LrscopeError
 from lrscope.results import RUN, VARIABLES
@@ -53,7 +53,7 @@ def assemble(context: Context, plan: Plan) -> xr.Dataset:
             arrays[name] = np.zeros(shape, np.int64) if integer else np.full(shape, np.nan)
         return arrays[name]
 
-    for chunk in cut(config, plan.chunk):
+    for chunk in chunks(config, plan):
         saved = context.store.load(chunk.name + DONE)
         if saved is None:
             raise LrscopeError(f"chunk {chunk.name} vanished from {context.store.chunks}: run the same command again")

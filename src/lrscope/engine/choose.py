@@ -13,9 +13,10 @@ from dataclasses import replace
 import torch
 
 from lrscope.engine.context import Context
-from lrscope.engine.dispatch import autograd_survives_fork, can_fork, single_threaded, start_autograd
+from lrscope.engine.dispatch import autograd_survives_fork, can_fork, out_of_memory, single_threaded, start_autograd
 from lrscope.engine.fused.steps import COMPILERS
 from lrscope.engine.fused.values import NotFusible
+from lrscope.engine.limits import check_memory, machine_memory
 from lrscope.engine.plan import Plan, cut, steps_per_run, unroll
 from lrscope.errors import LrscopeError
 
@@ -67,10 +68,16 @@ def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Pla
         asked = Plan("batched", min(engine.chunk, runs), False, "asked for", 0.0)
     try:
         if asked is not None:
+            check_memory(memory(context, asked, jobs), context.device, chunk=asked.chunk, jobs=jobs)
             plan = _timed(context, asked, PROBE_SECONDS if predicting else 0.0)
             return _compiled_if_it_pays(context, plan, [plan], jobs)
-        timed = [_timed(context, plan) for plan in _candidates(context, jobs, runs)]
-    except (RuntimeError, NotImplementedError) as error:
+        timed = _timed_that_fit(context, _candidates(context, jobs, runs), jobs)
+    except (RuntimeError, NotImplementedError, MemoryError) as error:
+        if out_of_memory(error):
+            raise LrscopeError(
+                f"memory: it ran out in the first steps ({_first_line(error)}): use a smaller --chunk, fewer --jobs or a "
+                "smaller --batch-size"
+            ) from error
         if engine.path == "batched":
             raise LrscopeError(f"path: batched fails for this model ({_first_line(error)}): use path single") from error
         warnings.warn(
@@ -82,6 +89,26 @@ def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Pla
     words = ", ".join(f"{p.path} {p.chunk}: {p.run_step_seconds * 1e6:.1f} us" for p in timed)
     best = replace(best, chosen=f"per run-step {words}")
     return _compiled_if_it_pays(context, best, timed, jobs)
+
+
+def _timed_that_fit(context: Context, candidates: Sequence[Plan], jobs: int) -> list[Plan]:
+    """The candidates with their times, from small to large as far as memory goes.
+
+    Raises:
+        LrscopeError: not even the smallest fits.
+    """
+    known = machine_memory(context.device)
+    fitting = [p for p in candidates if known is None or memory(context, p, jobs) <= known[0]] or list(candidates[:1])
+    check_memory(memory(context, fitting[0], jobs), context.device, chunk=fitting[0].chunk, jobs=jobs)
+    timed: list[Plan] = []
+    for plan in fitting:
+        try:
+            timed.append(_timed(context, plan))
+        except Exception as error:
+            if not (timed and out_of_memory(error)):
+                raise
+            break
+    return timed
 
 
 def _first_line(error: Exception) -> str:

@@ -78,8 +78,11 @@ class ChunkTrainer:
     # -- state -------------------------------------------------------------------------------------------------------
 
     def load(self, tensors: dict[str, Tensor], cursor: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self.tensors = {name: value.to(self.device) for name, value in tensors.items()}
+        """Go on from a checkpoint. Kernels may round differently where memory is aligned differently, so every tensor
+        moves to memory of its own, as an unbroken run's has it."""
+        self.tensors = {
+            name: torch.empty_like(value, device=self.device).copy_(value) for name, value in tensors.items()
+        }
         self.cursor = dict(cursor)
 
     def _key(self, seed: int, lr: float) -> tuple[str | int, ...]:
@@ -259,7 +262,11 @@ class ChunkTrainer:
         else:
             for name in ("log_scalars", "log_groups"):
                 state[prefix + name] = state.pop(name)
-            state[prefix + "fixed"] = self.material.fixed_pass(self.program, state["weights"], self.frozen)
+            fixed = self.material.fixed_pass(self.program, state["weights"], self.frozen)
+            state[prefix + "fixed"] = fixed
+            # An overflow in the very last update shows in no training step any more.
+            lost_R = ~(torch.isfinite(fixed[:, [0, 2]]).all(1) & torch.isfinite(state["weights"]).all(1))
+            state[prefix + "finite_steps"] = torch.where(lost_R, steps_R.clamp(max=phase.steps - 1), steps_R)
             probes = self.material.probe_accuracy(self.program, state["weights"], self.frozen)
             if probes is not None:
                 state[prefix + "features"] = probes

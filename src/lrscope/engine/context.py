@@ -13,7 +13,7 @@ from lrscope.engine.chunk import ChunkTrainer, Tick
 from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.material import Material
 from lrscope.engine.net import Net, build_net
-from lrscope.engine.plan import Chunk, Phase, Plan, cut, phases
+from lrscope.engine.plan import Chunk, Phase, Plan, chunks, phases
 from lrscope.engine.program import Program, StepSpec
 from lrscope.engine.store import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
@@ -48,6 +48,7 @@ class Context:
     dtype: torch.dtype
     net: Net
     phases: tuple[Phase, ...]
+    identity: str = ""  # the experiment's hash; every file of a unit carries it
     _materials: dict[int, Material] = field(default_factory=dict)
     _programs: dict[tuple[str, bool, bool], Program] = field(default_factory=dict)
 
@@ -69,6 +70,7 @@ class Context:
             raise LrscopeError(
                 f"batch_size: {config.batch_size} is more than the {examples} training examples: use a smaller one"
             )
+        _check_batch_of_one(net, task, config, device, dtype)
         found = phases(config, examples // config.batch_size)
         return cls(task, config, engine, store, device, dtype, net, found)
 
@@ -108,8 +110,8 @@ class Context:
         """
         if not plan.compiled:
             return
-        chunks = {len(c.runs): c for c in cut(self.config, plan.chunk)}
-        for chunk in [*chunks.values()][: 1 if plan.fused else None]:
+        sizes = {len(c.runs): c for c in chunks(self.config, plan)}
+        for chunk in [*sizes.values()][: 1 if plan.fused else None]:
             try:
                 self.trainer(plan, chunk).warm()
             except NotFusible as reason:
@@ -121,7 +123,7 @@ class Context:
     def units(self, plan: Plan) -> list[str]:
         """Names of all units of work in their order: random points first, then the chunks."""
         random = [f"{RANDOM}{d:05d}" for d in range(self.config.data_seeds)]
-        return random + [c.name for c in cut(self.config, plan.chunk)]
+        return random + [c.name for c in chunks(self.config, plan)]
 
     def run_unit(self, plan: Plan, name: str, tick: Callable[[Tick], None], stopping: Callable[[], bool]) -> None:
         """Compute one unit and leave its arrays in the store.
@@ -129,11 +131,12 @@ class Context:
         Raises:
             Stopped: `stopping()` turned true; a checkpoint has been written.
         """
+        known = {"identity": self.identity, "plan": plan.to_dict()}
         if name.startswith(RANDOM):
             material = self.material(int(name.removeprefix(RANDOM)))
-            self.store.save(name + DONE, material.random_points(self.program(plan.path, False)), {})
+            self.store.save(name + DONE, material.random_points(self.program(plan.path, False)), known)
             return
-        chunk = next(c for c in cut(self.config, plan.chunk) if c.name == name)
+        chunk = next(c for c in chunks(self.config, plan) if c.name == name)
         trainer = self.trainer(plan, chunk)
         spent = 0.0
         saved = self.store.load(name + CHECKPOINT)
@@ -147,9 +150,23 @@ class Context:
             nonlocal last
             if now or time.monotonic() - last > self.engine.checkpoint_seconds:
                 last = time.monotonic()
-                meta = {"cursor": trainer.cursor, "seconds": spent + last - begun}
+                meta = {**known, "cursor": trainer.cursor, "seconds": spent + last - begun}
                 self.store.save(name + CHECKPOINT, trainer.tensors, meta)
 
         trainer.run(tick, checkpoint, stopping)
-        self.store.save(name + DONE, trainer.results(), {"seconds": spent + time.monotonic() - begun})
+        self.store.save(name + DONE, trainer.results(), {**known, "seconds": spent + time.monotonic() - begun})
         self.store.forget_checkpoint(name)
+
+
+def _check_batch_of_one(net: Net, task: Task, config: SweepConfig, device: torch.device, dtype: torch.dtype) -> None:
+    """Batch norm cannot train on a single number per channel; say so before training."""
+    if config.batch_size > 1 or not net.norms:
+        return
+    x = task.data(0).train_x[:1]
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            net.module.train()(x.to(device, dtype if x.is_floating_point() else None))
+    except ValueError as error:
+        raise LrscopeError(
+            "batch_size: 1 leaves the model's batch norm a single number per channel, which has no variance: use 2 or more"
+        ) from error

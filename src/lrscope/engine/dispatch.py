@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
@@ -20,6 +21,8 @@ from lrscope.errors import LrscopeError
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 Work = Callable[[str, Callable[[Tick], None], Callable[[], bool]], None]
+# (unit, pending units, reason) to what is then left to do; None where the unit cannot be made smaller.
+Split = Callable[[str, Sequence[str], str], list[str] | None]
 
 
 class Interrupted(Exception):
@@ -68,6 +71,13 @@ def single_threaded(device: torch.device) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Is this how Python, NumPy or PyTorch (CPU or GPU) says that memory ran out?"""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
 def can_fork() -> bool:
     """Forked workers inherit the task as it is (closures, notebooks); where there is no fork, one process works."""
     return sys.platform.startswith("linux")
@@ -97,23 +107,49 @@ def _try_backward() -> None:
     os._exit(0)
 
 
-def run_here(units: Sequence[str], work: Work, tick: Callable[[Tick], None], done: Callable[[str], None]) -> None:
-    """Compute the units one after the other in this process."""
+def run_here(units: Sequence[str], work: Work, tick: Callable[[Tick], None], split: Split) -> None:
+    """Compute the units one after the other in this process. Where memory runs out the unit goes on in smaller ones."""
+    pending = list(units)
     with StopFlag() as stopping:
-        for unit in units:
+        while pending:
+            unit = pending.pop(0)
+            lacking = ""
             try:
                 work(unit, tick, stopping)
             except Stopped:
                 raise Interrupted from None
-            done(unit)
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                lacking = _first_line(error)
+            if lacking:  # by now the error has let go of what the unit held
+                gc.collect()
+                pending = _smaller(unit, pending, split, f"memory ran out ({lacking})")
             if stopping():
                 raise Interrupted
 
 
-def run_processes(
-    units: Sequence[str], work: Work, tick: Callable[[Tick], None], done: Callable[[str], None], jobs: int
-) -> None:
-    """Compute the units in `jobs` forked processes. A worker that dies is replaced once per unit, then the sweep stops."""
+def _smaller(unit: str, pending: Sequence[str], split: Split, reason: str) -> list[str]:
+    """What is left to do after a re-plan, or the error that ends the sweep where there is nothing to make smaller."""
+    left = split(unit, pending, f"{reason} in chunk {unit}")
+    if left is None:
+        raise LrscopeError(
+            f"memory: {reason} in chunk {unit}, which is a single run: use fewer --jobs, a smaller --batch-size or a machine "
+            "with more memory; finished chunks are kept"
+        )
+    return left
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def run_processes(units: Sequence[str], work: Work, tick: Callable[[Tick], None], split: Split, jobs: int) -> None:
+    """Compute the units in `jobs` forked processes.
+
+    A worker that dies is replaced once per unit, as a stray kill deserves; a unit that loses a second one, or that says
+    itself that memory ran out, goes on in smaller ones.
+    """
     context = multiprocessing.get_context("fork")
     pending, deaths = list(units), dict.fromkeys(units, 0)
     workers: dict[Connection, tuple[ForkProcess, str]] = {}
@@ -153,20 +189,21 @@ def run_processes(
                     process.join()
                     connection.close()
                     del workers[connection]
-                    if kind == "done":
-                        done(unit)
-                    elif kind == "error":
+                    if kind == "error":
                         raise LrscopeError(value)
-                    elif kind == "bug":
+                    if kind == "bug":
                         raise RuntimeError(f"unit {unit} failed in a worker:\n{value}")
-                    elif kind == "died" and not stopping():
-                        deaths[unit] += 1
+                    if stopping():
+                        continue
+                    if kind == "memory":
+                        pending = _smaller(unit, pending, split, f"memory ran out ({value})")
+                    elif kind == "died":
+                        deaths[unit] = deaths.get(unit, 0) + 1
                         if deaths[unit] > 1:
-                            raise LrscopeError(
-                                f"jobs: a worker died twice on chunk {unit} (exit code {process.exitcode}, -9 usually means "
-                                "out of memory): use fewer --jobs or a smaller --chunk; finished chunks are kept"
-                            )
-                        pending.insert(0, unit)
+                            died = f"a worker died twice (exit code {process.exitcode}, -9 usually means out of memory)"
+                            pending = _smaller(unit, pending, split, died)
+                        else:
+                            pending.insert(0, unit)
         if stopping():
             raise Interrupted
     finally:
@@ -196,8 +233,11 @@ def _serve(unit: str, work: Work, connection: Connection) -> None:
         connection.send(("error", str(error)))
     except BrokenPipeError:
         pass  # the parent is gone; the checkpoint is on disk
-    except Exception:
-        connection.send(("bug", traceback.format_exc()))
+    except Exception as error:
+        if out_of_memory(error):
+            connection.send(("memory", _first_line(error)))
+        else:
+            connection.send(("bug", traceback.format_exc()))
     finally:
         connection.close()
         os._exit(0)

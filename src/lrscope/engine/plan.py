@@ -6,7 +6,7 @@ The plan is made once, kept with the results, and followed to the bit by whoever
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -38,9 +38,22 @@ class Chunk:
 
 
 @dataclass(frozen=True)
+class Replan:
+    """A chunk of `runs` runs that was cut in two in phase number `phase` after `step` steps, and why."""
+
+    unit: str
+    into: tuple[str, ...]
+    runs: int
+    phase: int
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """How a sweep is trained. `chosen` says by which measurements, in words and numbers; `unroll` is the number of
-    steps in one call of a compiled program; `fused`: compiled by our own generator, not by TorchInductor."""
+    steps in one call of a compiled program; `fused`: compiled by our own generator, not by TorchInductor; `replans` lists
+    what was changed on the way, in its order."""
 
     path: str
     chunk: int
@@ -49,10 +62,17 @@ class Plan:
     run_step_seconds: float
     unroll: int = 1
     fused: bool = False
+    replans: tuple[Replan, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Plan:
+        """The inverse of `to_dict`."""
+        replans = tuple(Replan(**{**r, "into": tuple(r["into"])}) for r in values.get("replans", ()))
+        return cls(**{**values, "replans": replans})
 
 
 def windows(steps: int, steps_per_epoch: int, points: int) -> tuple[int, ...]:
@@ -108,3 +128,19 @@ def cut(config: SweepConfig, size: int) -> tuple[Chunk, ...]:
         for start, stop in pairwise(bounds):
             chunks.append(Chunk(f"{len(chunks):05d}", data_seed, tuple(runs[start:stop])))
     return tuple(chunks)
+
+
+def halves(chunk: Chunk) -> tuple[Chunk, Chunk]:
+    """A chunk cut in two, the first half the larger one."""
+    middle = -(-len(chunk.runs) // 2)
+    first = Chunk(chunk.name + "a", chunk.data_seed, chunk.runs[:middle])
+    return first, Chunk(chunk.name + "b", chunk.data_seed, chunk.runs[middle:])
+
+
+def chunks(config: SweepConfig, plan: Plan) -> tuple[Chunk, ...]:
+    """All chunks of the plan, those that a re-plan cut in two as their halves."""
+    found = list(cut(config, plan.chunk))
+    for replan in plan.replans:
+        at = next(i for i, chunk in enumerate(found) if chunk.name == replan.unit)
+        found[at : at + 1] = halves(found[at])
+    return tuple(found)

@@ -14,7 +14,8 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ DONE = ".done.safetensors"
 CHECKPOINT = ".checkpoint.safetensors"
 OWNER_FILE = "owner.json"
 WRITING = ".writing"
+SUM = "sha256"
 WORKERS_LEAVE = 20.0  # ours, seconds: longer than any training step
 
 
@@ -56,6 +58,11 @@ def checksum(tensors: Mapping[str, Tensor], meta: str) -> str:
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         sha.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()
+
+
+def json_checksum(value: Mapping[str, Any]) -> str:
+    """SHA-256 over JSON-ready values, whatever their order."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 class Store:
@@ -141,19 +148,32 @@ class Store:
         self._write_json(PLAN_FILE, value)
 
     def _write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        write_whole(self.folder / name, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+        content = {key: item for key, item in value.items() if key != SUM}
+        text = json.dumps({**content, SUM: json_checksum(content)}, indent=1, sort_keys=True)
+        write_whole(self.folder / name, (text + "\n").encode())
 
     def _read_json(self, name: str) -> dict[str, Any] | None:
+        """The content; None if the file is absent, or damaged, which a warning says."""
         path = self.folder / name
         if not path.exists():
             return None
         try:
             value = json.loads(path.read_text())
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            value = None
-        if not isinstance(value, dict):
-            raise LrscopeError(f"{path} is damaged: delete the folder {self.folder} and run the command again")
-        return value
+            if value.pop(SUM) == json_checksum(value):
+                return dict(value)
+        except (ValueError, KeyError, AttributeError, TypeError):
+            pass
+        warnings.warn(f"{path} is damaged; it is made anew from what the chunks know", stacklevel=2)
+        return None
+
+    def recovered(self) -> dict[str, Any] | None:
+        """What the chunks know of the sweep: `identity` (the experiment's hash) and `plan`; None if there are none."""
+        found: list[dict[str, Any]] = []
+        for path in sorted(self.chunks.glob("*.safetensors")):
+            saved = self.load(path.name)
+            if saved is not None and "identity" in saved[1]:
+                found.append(saved[1])
+        return max(found, key=lambda meta: len(meta["plan"]["replans"]), default=None)  # the plan as changed last
 
     @property
     def result(self) -> Path:
@@ -186,8 +206,6 @@ class Store:
                 raise ValueError("checksum")
             return tensors, json.loads(metadata["meta"])
         except (SafetensorError, KeyError, ValueError, OSError):
-            import warnings
-
             warnings.warn(f"{path} is damaged; it is computed again", stacklevel=2)
             path.unlink(missing_ok=True)
             return None
@@ -195,6 +213,12 @@ class Store:
     def forget_checkpoint(self, unit: str) -> None:
         """Remove a unit's checkpoint once its result is on disk."""
         (self.chunks / (unit + CHECKPOINT)).unlink(missing_ok=True)
+
+    def forget_other_checkpoints(self, units: Collection[str]) -> None:
+        """Remove checkpoints that no unit to do goes on from: what a kill between two steps of a re-plan left."""
+        for path in self.chunks.glob("*" + CHECKPOINT):
+            if path.name.removesuffix(CHECKPOINT) not in units:
+                path.unlink()
 
 
 def _owner() -> dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -23,11 +24,13 @@ from lrscope.engine.assemble import assemble
 from lrscope.engine.choose import choose_plan, default_jobs, memory, predict
 from lrscope.engine.context import Context, choose_device
 from lrscope.engine.dispatch import run_here, run_processes, single_threaded
-from lrscope.engine.plan import Plan, cut, steps_per_run
+from lrscope.engine.plan import Plan, chunks, cut, steps_per_run
 from lrscope.engine.progress import Progress, Silent, default_progress
+from lrscope.engine.replan import Replanner
 from lrscope.engine.store import CHECKPOINT, Store
 from lrscope.errors import LrscopeError
 from lrscope.results import SCHEMA_VERSION, open_result, save_result
+from lrscope.seal import Damaged
 from lrscope.tasks.task import Task
 
 
@@ -63,22 +66,48 @@ def sweep(
     if out is None:
         with tempfile.TemporaryDirectory(prefix="lrscope-") as folder:
             return sweep(task, config=config, engine=engine, out=folder, progress=progress, command=command)
-    store = Store(Path(out))
+    store, identity = Store(Path(out)), _identity(task, config)
+    finished = _finished(store, identity)
+    if finished is not None:  # nothing to write, so a folder that cannot be written to will do
+        return finished
     with _locked(store), random_state_kept(engine):
         context = Context.build(task, config, engine, store)
-        identity = _identity(task, config)
-        finished = _check_folder(store, identity)
-        if finished:
-            return open_result(store.folder)
+        context.identity = identity["hash"]
+        _check_folder(store, identity)
         store.create()
         _write_experiment(store, task, config, identity, command)
+        there = _open_whole(store, identity)
+        if there is not None:  # finished in the meantime, or experiment.json was damaged
+            return there
         jobs = default_jobs(context)
         plan = _plan(store, context, jobs)
-        _train(context, plan, jobs, progress)
+        plan = _train(context, plan, jobs, progress)
         result = assemble(context, plan)
         result.attrs = _attributes(context, plan, identity, command, result)
         save_result(result, store.folder)
         return open_result(store.folder)
+
+
+def _finished(store: Store, identity: dict[str, Any]) -> xr.Dataset | None:
+    """The whole result of this very sweep, if it is there; anything else is looked at once the folder is locked."""
+    with warnings.catch_warnings(action="ignore"):
+        known = store.experiment()
+        ours = known is not None and known.get("hash") == identity["hash"]
+        return _open_whole(store, identity) if ours else None
+
+
+def _open_whole(store: Store, identity: dict[str, Any]) -> xr.Dataset | None:
+    """The result that lies in the folder; None if there is none or, with a warning, if it is damaged."""
+    if not store.result.exists():
+        return None
+    try:
+        result = open_result(store.folder)
+    except Damaged as error:
+        warnings.warn(str(error), stacklevel=2)
+        return None
+    if result.attrs["config_hash"] != identity["hash"]:
+        raise LrscopeError(f"out: {store.folder} holds the result of another sweep: choose another --out")
+    return result
 
 
 def dry_run(
@@ -161,73 +190,80 @@ def _identity(task: Task, config: SweepConfig) -> dict[str, Any]:
     }
 
 
-def _check_folder(store: Store, identity: dict[str, Any]) -> bool:
-    """True if the folder holds the finished result of this very sweep; raises if it holds another one."""
+def _check_folder(store: Store, identity: dict[str, Any]) -> None:
+    """Raise if the folder holds another sweep. Where experiment.json is damaged the chunks tell."""
     there = store.experiment()
     if there is None:
-        return False
-    if there.get("hash") != identity["hash"]:
-        ours, theirs = json.loads(json.dumps(identity["config"])), there.get("config", {})
-        differing = [k for k in ours if ours[k] != theirs.get(k)] or ["the model or its data"]
-        raise LrscopeError(
-            f"out: {store.folder} holds another sweep (it differs in {', '.join(differing[:4])}): "
-            "choose another --out, or delete that folder"
-        )
-    return store.result.exists()
+        known = store.recovered()
+        there = {"hash": known["identity"]} if known is not None else None
+    if there is None or there.get("hash") == identity["hash"]:
+        return
+    ours, theirs = json.loads(json.dumps(identity["config"])), there.get("config", {})
+    differing = [k for k in ours if theirs and ours[k] != theirs.get(k)] or ["the model or its data"]
+    raise LrscopeError(
+        f"out: {store.folder} holds another sweep (it differs in {', '.join(differing[:4])}): "
+        "choose another --out, or delete that folder"
+    )
 
 
 def _write_experiment(
     store: Store, task: Task, config: SweepConfig, identity: dict[str, Any], command: str | None
 ) -> None:
-    if store.experiment() is None:
+    with warnings.catch_warnings(action="ignore"):  # said before
+        there = store.experiment()
+    if there is None:
         created = datetime.now(UTC).isoformat(timespec="seconds")
         store.write_experiment({**identity, "task_summary": task.summary(), "command": command, "created": created})
 
 
 def _plan(store: Store, context: Context, jobs: int) -> Plan:
+    """The plan of whoever began this sweep, or the best one now."""
     saved = store.plan()
     if saved is not None:
-        return Plan(**saved)
-    plan = choose_plan(context, jobs)
+        return Plan.from_dict(saved)
+    known = store.recovered()
+    plan = Plan.from_dict(known["plan"]) if known is not None else choose_plan(context, jobs)
     store.write_plan(plan.to_dict())
     return plan
 
 
-def _train(context: Context, plan: Plan, jobs: int, progress: Progress | bool) -> None:
-    """Compute every unit that is not on disk yet."""
+def _train(context: Context, plan: Plan, jobs: int, progress: Progress | bool) -> Plan:
+    """Compute every unit that is not on disk yet; returns the plan in force at the end."""
     reporter = progress if not isinstance(progress, bool) else default_progress() if progress else Silent()
     units = [u for u in context.units(plan) if not context.store.is_done(u)]
-    chunks = cut(context.config, plan.chunk)
+    replanner = Replanner(context, plan)
+    if context.engine.chunk is not None:
+        units = replanner.shrink(units, context.engine.chunk)
+    found = chunks(context.config, replanner.plan)
     each = steps_per_run(context.phases)
     todo = set(units)
-    done = sum(len(c.runs) * each for c in chunks if c.name not in todo)
-    for chunk in chunks:
+    context.store.forget_other_checkpoints(todo)
+    done = sum(len(c.runs) * each for c in found if c.name not in todo)
+    for chunk in found:
         saved = context.store.load(chunk.name + CHECKPOINT) if chunk.name in todo else None
         if saved is not None:
             cursor = saved[1]["cursor"]
             steps = sum(p.steps for p in context.phases[: cursor["phase"]]) + cursor["step"]
             done += steps * len(chunk.runs)
-    total = sum(len(c.runs) for c in chunks)
+    total = sum(len(c.runs) for c in found)
     if not units:
-        return
+        return replanner.plan
     with single_threaded(context.device):
         context.warm(plan)
     reporter.begin(total, total * each, done)
 
     def work(unit: str, tick: Any, stopping: Any) -> None:
-        context.run_unit(plan, unit, tick, stopping)
-
-    def finished(unit: str) -> None:
-        del unit
+        context.run_unit(replanner.plan, unit, tick, stopping)
 
     try:
         with single_threaded(context.device):
-            if jobs == 1 or len(units) == 1:
-                run_here(units, work, reporter.tick, finished)
+            if jobs == 1:
+                run_here(units, work, reporter.tick, replanner.split)
             else:
-                run_processes(units, work, reporter.tick, finished, jobs)
+                run_processes(units, work, reporter.tick, replanner.split, jobs)
     finally:
         reporter.end()
+    return replanner.plan
 
 
 def _attributes(

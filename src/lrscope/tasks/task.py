@@ -93,7 +93,12 @@ class Task:
 
         def lookup(data_seed: int) -> DataSet:
             if data_seed not in cache:
-                check_data(found := data(data_seed))
+                found = data(data_seed)
+                try:
+                    check_data(found)
+                    task._check_outputs(found)
+                except LrscopeError as error:
+                    raise LrscopeError(f"data seed {data_seed}: {error}") from error
                 cache[data_seed] = found
             return cache[data_seed]
 
@@ -277,6 +282,11 @@ def check_data(data: DataSet) -> None:
                 )
         elif data.classes and int(tensor.min()) < 0 and "labels" in field:
             raise LrscopeError(f"data: the {field} hold {int(tensor.min())}: number the classes from 0")
+        elif data.classes and "labels" in field and int(tensor.max()) >= data.classes:
+            raise LrscopeError(
+                f"data: the {field} hold {int(tensor.max())}, but there are {data.classes} classes: number them from 0 to "
+                f"{data.classes - 1}"
+            )
     if data.test_x.shape[1:] != data.train_x.shape[1:]:
         raise LrscopeError(
             f"data: the test inputs have shape {tuple(data.test_x.shape[1:])}, the train inputs "

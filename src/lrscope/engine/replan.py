@@ -1,0 +1,101 @@
+"""When memory runs out: the plan goes on with smaller chunks from their last checkpoints, and says so.
+
+A re-plan is a recorded change of plan (`Plan.replans`, kept in plan.json and in the result's attribute `plan`): whoever
+continues follows it. Chunks that were finished stay as they are. R runs.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from lrscope.engine.context import Context
+from lrscope.engine.plan import Chunk, Plan, Replan, chunks, halves
+from lrscope.engine.store import CHECKPOINT
+
+# State whose first axis is a window or an average's size and whose second is the run; everything else begins with R.
+RUNS_SECOND = ("log_scalars", "log_groups", "average_scalars", "average_features")
+
+
+class Replanner:
+    """Holds the plan in force and makes it smaller where memory runs out."""
+
+    def __init__(self, context: Context, plan: Plan) -> None:
+        self.context = context
+        self.plan = plan
+
+    def split(self, unit: str, pending: Sequence[str], reason: str) -> list[str] | None:
+        """What is left to do once `unit`, and every pending chunk that is as large, has been cut in two.
+
+        Args:
+            unit: the chunk for which there was too little memory.
+            pending: units that nobody has begun, in their order.
+            reason: kept with the plan.
+
+        Returns: names of units, the halves of `unit` first; None if it cannot be cut (one run, or random points).
+        """
+        found = {c.name: c for c in chunks(self.context.config, self.plan)}
+        if unit not in found or len(found[unit].runs) == 1:
+            return None
+        size = len(found[unit].runs)
+        affected = [unit, *(u for u in pending if u in found and len(found[u].runs) >= size)]
+        parts = self._cut([found[u] for u in affected], reason)
+        warnings.warn(f"{reason}: {len(affected)} chunks of up to {size} runs go on as halves", stacklevel=2)
+        return [part for u in (unit, *pending) for part in parts.get(u, [u])]
+
+    def shrink(self, todo: Sequence[str], size: int) -> list[str]:
+        """Cut unfinished chunks until none has more than `size` runs: what the user asks for where a plan needs too much."""
+        units = list(todo)
+        while True:
+            found = {c.name: c for c in chunks(self.context.config, self.plan)}
+            large = [found[u] for u in units if u in found and len(found[u].runs) > size]
+            if not large:
+                return units
+            parts = self._cut(large, f"chunks of at most {size} runs were asked for")
+            units = [part for u in units for part in parts.get(u, [u])]
+
+    def _cut(self, found: Sequence[Chunk], reason: str) -> dict[str, list[str]]:
+        """Cut chunks and their checkpoints; names of the halves by chunk.
+
+        The halves' checkpoints come first, then the plan, then the old checkpoints go: a kill in between leaves the old
+        plan with its checkpoints, or the new one with its own.
+        """
+        store, replans = self.context.store, list(self.plan.replans)
+        saved = {chunk.name: store.load(chunk.name + CHECKPOINT) for chunk in found}
+        for chunk in found:
+            checkpoint = saved[chunk.name]
+            at = checkpoint[1]["cursor"] if checkpoint is not None else {"phase": 0, "step": 0}
+            names = tuple(half.name for half in halves(chunk))
+            replans.append(Replan(chunk.name, names, len(chunk.runs), at["phase"], at["step"], reason))
+        self.plan = replace(self.plan, replans=tuple(replans))
+        for chunk in found:
+            checkpoint = saved[chunk.name]
+            if checkpoint is not None:
+                self._save_halves(chunk, *checkpoint)
+        store.write_plan(self.plan.to_dict())
+        for chunk in found:
+            store.forget_checkpoint(chunk.name)
+        return {chunk.name: [half.name for half in halves(chunk)] for chunk in found}
+
+    def _save_halves(self, chunk: Chunk, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+        first, second = halves(chunk)
+        middle = len(first.runs)
+        for half, rows in ((first, slice(0, middle)), (second, slice(middle, None))):
+            seconds = meta["seconds"] * len(half.runs) / len(chunk.runs)
+            known = {**meta, "seconds": seconds, "plan": self.plan.to_dict()}
+            self.context.store.save(half.name + CHECKPOINT, part_of(tensors, rows), known)
+
+
+def part_of(tensors: Mapping[str, Tensor], rows: slice) -> dict[str, Tensor]:
+    """The runs `rows` of a checkpoint's tensors."""
+    found = {}
+    for name, value in tensors.items():
+        if value.dim() == 0:
+            found[name] = value
+        else:
+            found[name] = value[:, rows] if name.rpartition(".")[2] in RUNS_SECOND else value[rows]
+    return found

@@ -1,0 +1,336 @@
+"""Memory: what a plan needs is known beforehand; where it runs out, the plan goes on with smaller chunks and says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from lrscope.engine import choose, limits
+from lrscope.engine.chunk import Tick
+from lrscope.engine.context import RANDOM, Context
+from lrscope.engine.dispatch import Interrupted, out_of_memory
+from lrscope.engine.plan import Plan, chunks
+from lrscope.engine.replan import RUNS_SECOND, part_of
+from lrscope.engine.store import CHECKPOINT
+from lrscope.engine.sweep import dry_run, sweep
+from lrscope.errors import LrscopeError
+from tiny_tasks import BASE, BATCHED, computed, mlp_task, same_bytes, train
+
+CONFIG = replace(BASE, seeds=3, precision="float64", lrs=(1e-3, 2e-3))  # 6 runs
+OF_SIX = replace(BATCHED, chunk=6, checkpoint_seconds=0.0)
+OF_FOUR = replace(BATCHED, chunk=4, checkpoint_seconds=0.0)
+
+
+def killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def python_runs_out() -> None:
+    raise MemoryError
+
+
+def torch_runs_out() -> None:
+    torch.empty(2**50)
+
+
+def numpy_runs_out() -> None:
+    np.empty(2**50)
+
+
+@pytest.fixture
+def scarce(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], list[tuple[str, int]]]:
+    """Memory that holds so many runs: a larger chunk fails in its second window, wherever it began."""
+
+    def set_up(most: int, fail: Callable[[], None]) -> list[tuple[str, int]]:
+        begun: list[tuple[str, int]] = []
+        whole = Context.run_unit
+
+        def run_unit(self: Context, plan: Plan, name: str, tick: Any, stopping: Any) -> None:
+            sizes = {c.name: len(c.runs) for c in chunks(self.config, plan)}
+            begun.append((name, sizes.get(name, 0)))
+            windows = iter(range(1))
+
+            def ticking(value: Tick) -> None:
+                tick(value)
+                if sizes[name] > most and next(windows, None) is None:
+                    fail()
+
+            whole(self, plan, name, ticking, stopping)
+
+        monkeypatch.setattr(Context, "run_unit", run_unit)
+        return begun
+
+    return set_up
+
+
+@pytest.fixture(scope="module")
+def roomy(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
+    return computed(mlp_task(), CONFIG, Plan("batched", 6, False, "", 0.0), tmp_path_factory.mktemp("roomy"))
+
+
+def close(a: xr.Dataset, b: xr.Dataset) -> bool:
+    return all(np.allclose(a[n], b[n], rtol=1e-9, atol=1e-13, equal_nan=True) for n in a.data_vars if n != "seconds")
+
+
+def replans(result: xr.Dataset) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(result.attrs["plan"])["replans"]
+    return found
+
+
+# -- it runs out ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:.*go on as halves")
+@pytest.mark.parametrize(
+    ("fail", "jobs"),
+    [(torch_runs_out, 1), (numpy_runs_out, 1), (python_runs_out, 2), (killed, 2)],  # a killed single process stays dead
+)
+def test_the_sweep_goes_on_with_smaller_chunks(
+    fail: Callable[[], None], jobs: int, tmp_path: Path, scarce: Any, roomy: xr.Dataset
+) -> None:
+    begun = scarce(2, fail)
+    result = train(mlp_task(), CONFIG, replace(OF_SIX, jobs=jobs), tmp_path)
+    assert close(result, roomy)
+    assert (result["status"] == 0).all()
+    assert (result["seconds"] > 0).all()
+    said = replans(result)
+    assert [(r["unit"], r["runs"], r["into"]) for r in sorted(said, key=lambda r: str(r["unit"]))] == [
+        ("00000", 6, ["00000a", "00000b"]),
+        ("00000a", 3, ["00000aa", "00000ab"]),
+        ("00000b", 3, ["00000ba", "00000bb"]),
+    ]
+    assert all(("out of memory" if fail is killed else "memory ran out") in r["reason"] for r in said)
+    assert (said[0]["phase"], said[0]["step"]) > (0, 0), "from the last checkpoint, not from the start"
+    assert json.loads((tmp_path / "plan.json").read_text())["replans"] == said
+    assert not list(tmp_path.glob("chunks/*checkpoint*"))
+    if jobs == 1:
+        assert begun[0][0].startswith(RANDOM)
+        assert [name for name, _ in begun[1:4]] == ["00000", "00000a", "00000aa"]
+
+
+@pytest.mark.filterwarnings("ignore:.*go on as halves")
+def test_finished_chunks_stay_and_pending_ones_shrink_with_the_failing_one(tmp_path: Path, scarce: Any) -> None:
+    engine = replace(OF_FOUR, chunk=2)
+    with pytest.raises(Interrupted):  # the first chunk is finished while memory lasts
+        sweep(mlp_task(), config=CONFIG, engine=engine, out=tmp_path, progress=StopAfter(tmp_path))
+    finished = tmp_path / "chunks" / "00000.done.safetensors"
+    stamp = finished.stat().st_mtime_ns
+    begun = scarce(1, python_runs_out)
+    result = train(mlp_task(), CONFIG, engine, tmp_path)
+    assert finished.stat().st_mtime_ns == stamp
+    assert [r["unit"] for r in replans(result)] == ["00001", "00002"]
+    assert [name for name, size in begun if size == 2] == ["00001"], "nobody waits for the next one to fail as well"
+
+
+class StopAfter:
+    """Stops the sweep when its first chunk is finished."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def begin(self, runs: int, run_steps: int, done: int) -> None:
+        """Nothing."""
+
+    def tick(self, tick: Tick) -> None:
+        if list(self.folder.glob("chunks/0*.done*")):
+            self.folder = self.folder / "no more"
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def end(self) -> None:
+        """Nothing."""
+
+
+@pytest.mark.filterwarnings("ignore:.*go on as halves")
+@pytest.mark.parametrize("fail", [python_runs_out, killed])
+def test_a_single_run_that_is_too_large_ends_with_advice(fail: Callable[[], None], scarce: Any) -> None:
+    scarce(0, fail)
+    with pytest.raises(LrscopeError, match=r"memory: .* in chunk 0+a*, which is a single run: use fewer --jobs"):
+        train(mlp_task(), replace(CONFIG, seeds=1), replace(OF_SIX, jobs=2 if fail is killed else 1))
+
+
+@pytest.mark.filterwarnings("ignore:.*go on as halves")
+def test_a_re_plan_is_followed_by_whoever_continues(tmp_path: Path, scarce: Any, monkeypatch: Any) -> None:
+    """Stopped after it, killed in the middle of it: the same bytes as without."""
+    scarce(3, python_runs_out)
+    whole = train(mlp_task(), CONFIG, OF_SIX, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        sweep(mlp_task(), config=CONFIG, engine=OF_SIX, out=tmp_path / "out", progress=StopAtHalf(tmp_path / "out"))
+    assert list((tmp_path / "out" / "chunks").glob("00000a" + CHECKPOINT))
+    monkeypatch.undo()
+    again = train(mlp_task(), CONFIG, OF_SIX, tmp_path / "out")
+    assert replans(again) == replans(whole)
+    assert same_bytes(again, whole) == []
+
+
+class StopAtHalf(StopAfter):
+    """Stops the sweep in the first half of a chunk."""
+
+    def tick(self, tick: Tick) -> None:
+        if tick.run_steps and list(self.folder.glob("chunks/00000a*")):
+            self.folder = self.folder / "no more"
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_kill_between_the_steps_of_a_re_plan_leaves_one_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The halves' checkpoints are there, the plan is not: the old plan goes on from the old checkpoint."""
+    from lrscope.engine.store import Store
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_: Any) -> None:
+        raise Killed
+
+    engine = replace(OF_SIX, jobs=1)
+    whole = train(mlp_task(), CONFIG, engine, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        sweep(mlp_task(), config=CONFIG, engine=engine, out=tmp_path / "out", progress=StopAtTick(3))
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write_plan", die)
+        with pytest.raises(Killed):
+            train(mlp_task(), CONFIG, replace(engine, chunk=3), tmp_path / "out")
+    assert len(list(tmp_path.glob("out/chunks/*checkpoint*"))) == 3
+    again = train(mlp_task(), CONFIG, engine, tmp_path / "out")
+    assert replans(again) == []
+    assert same_bytes(again, whole) == []
+    assert not list(tmp_path.glob("out/chunks/*checkpoint*"))
+
+
+class StopAtTick(StopAfter):
+    """Stops the sweep at the n-th logged window."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def tick(self, tick: Tick) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_smaller_chunk_asked_for_later_is_a_recorded_re_plan(tmp_path: Path, roomy: xr.Dataset) -> None:
+    """Whoever was killed for memory as a single process gets on by asking for less."""
+    with pytest.raises(Interrupted):
+        sweep(mlp_task(), config=CONFIG, engine=OF_SIX, out=tmp_path, progress=StopAtTick(4))
+    result = train(mlp_task(), CONFIG, replace(OF_SIX, chunk=2), tmp_path)
+    assert [r["runs"] for r in replans(result)] == [6, 3, 3]
+    assert (replans(result)[0]["phase"], replans(result)[0]["step"]) > (0, 0)
+    assert close(result, roomy)
+
+
+@pytest.mark.parametrize("phase_windows", [1, 2, 3, 4])
+def test_a_checkpoint_is_split_by_runs_in_every_phase(phase_windows: int, tmp_path: Path) -> None:
+    """Every tensor of the state has a run axis where `part_of` cuts it."""
+    from tiny_tasks import context_of
+
+    config = replace(CONFIG, space="whole", momentum=0.9)
+    context = context_of(mlp_task(), config, tmp_path, OF_SIX)
+    context.store.create()
+    plan = Plan("batched", 6, False, "", 0.0)
+    ticks = iter(range(phase_windows))
+
+    class Enough(Exception):
+        pass
+
+    def tick(_: Tick) -> None:
+        if next(ticks, None) is None:
+            raise Enough
+
+    with pytest.raises(Enough):
+        context.run_unit(plan, "00000", tick, lambda: False)
+    saved = context.store.load("00000" + CHECKPOINT)
+    assert saved is not None
+    first, second = part_of(saved[0], slice(0, 4)), part_of(saved[0], slice(4, None))
+    assert all(value.dim() > 0 for value in saved[0].values())
+    for name, value in saved[0].items():
+        axis = 1 if name.rpartition(".")[2] in RUNS_SECOND else 0
+        assert value.shape[axis] == 6, name
+        assert torch.equal(torch.cat([first[name], second[name]], axis), value), name
+
+
+def test_what_counts_as_lack_of_memory() -> None:
+    for fail in (python_runs_out, torch_runs_out, numpy_runs_out):
+        with pytest.raises((MemoryError, RuntimeError)) as caught:
+            fail()
+        assert out_of_memory(caught.value)
+    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not out_of_memory(RuntimeError("shapes do not match"))
+    assert not out_of_memory(LrscopeError("memory: too little"))
+
+
+# -- how much there is ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, float], None]:
+    """A machine with so many GiB, of which so many are free."""
+
+    def set_up(total: float, free: float) -> None:
+        for module in (limits, choose):
+            monkeypatch.setattr(module, "machine_memory", lambda _: (int(total * 2**30), int(free * 2**30)))
+
+    return set_up
+
+
+def test_a_plan_that_cannot_fit_is_refused_before_any_work(machine: Any, tmp_path: Path) -> None:
+    machine(0.5, 0.5)
+    with pytest.raises(
+        LrscopeError, match=r"memory: 2 processes with 6 runs each will need about 0\.6 GiB, there are 0\.5"
+    ):
+        train(mlp_task(), CONFIG, replace(OF_SIX, jobs=2), tmp_path)
+    assert not (tmp_path / "plan.json").exists()
+    assert not list((tmp_path / "chunks").iterdir())
+    with pytest.raises(LrscopeError, match="use a smaller --chunk or fewer --jobs"):
+        dry_run(mlp_task(), config=CONFIG, engine=replace(OF_SIX, jobs=2))
+    train(mlp_task(), CONFIG, replace(OF_SIX, jobs=1), tmp_path)  # one process fits
+
+
+def test_a_tight_plan_is_a_warning(machine: Any) -> None:
+    machine(8, 0.1)
+    with pytest.warns(UserWarning, match=r"memory: 1 processes with 6 runs each .*, 0\.1 are free: should it run out"):
+        train(mlp_task(), replace(CONFIG, steps=2, finetune_lrs=(), finetune_steps=None, average=()), OF_SIX)
+
+
+def test_only_chunks_that_fit_are_tried(machine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tiny_tasks import context_of
+
+    context = context_of(mlp_task(), replace(CONFIG, seeds=40), tmp_path, replace(BATCHED, path="auto", chunk=None))
+    monkeypatch.setattr(choose, "memory", lambda _, plan, jobs: plan.chunk * jobs * 2**20)
+    tried: list[int] = []
+    timed = choose._timed
+
+    def trying(context: Context, plan: Plan, seconds: float | None = None) -> Plan:
+        tried.append(plan.chunk)
+        return timed(context, plan, 0.0)
+
+    monkeypatch.setattr(choose, "_timed", trying)
+    machine(50 / 1024, 50 / 1024)
+    choose.choose_plan(context, 1)
+    assert tried[0] == 1
+    assert 1 < max(tried) <= 50, "80 runs would fit one chunk otherwise"
+
+
+def test_memory_of_this_machine_is_known_and_a_smaller_group_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CGROUPS", ((str(tmp_path / "max"), str(tmp_path / "current")),))
+    plain = limits.machine_memory(torch.device("cpu"))
+    assert plain is not None
+    assert plain[0] >= plain[1] > 2**20
+    (tmp_path / "max").write_text("max\n")
+    (tmp_path / "current").write_text("1000\n")
+    unlimited = limits.machine_memory(torch.device("cpu"))
+    assert unlimited is not None
+    assert unlimited[0] == plain[0]
+    (tmp_path / "max").write_text("4000000\n")
+    assert limits.machine_memory(torch.device("cpu")) == (4000000, 3999000)
