@@ -17,10 +17,11 @@ from lrscope.config import SweepConfig
 from lrscope.engine.assemble import assemble
 from lrscope.engine.choose import choose_plan
 from lrscope.engine.chunk import ChunkTrainer, Stopped
-from lrscope.engine.fused import steps as fused_steps
+from lrscope.engine.fused import library as fused_library
 from lrscope.engine.fused.steps import FusedSteps
 from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.plan import Plan, cut
+from lrscope.engine.program import Program
 from lrscope.engine.store import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
 from lrscope.tasks.models import MLP
@@ -68,9 +69,9 @@ def by_generator(function: Callable[[Tensor, Tensor, Tensor], Tensor], w: Tensor
     nothing = w.new_zeros(())
     state = w[None], nothing, w.new_zeros(1, 1), w.new_zeros(1, 1)
     one = w.new_zeros(1)
-    steps = FusedSteps(step, *state, {}, x[None], y[None], one, one)
+    steps = FusedSteps(step, state, {}, x[None], y[None], one, one)
     index = torch.arange(len(x)).view(1, 1, -1)
-    return steps(*state, {}, x, y, index, one[None], one)[0][0]
+    return steps(state, {}, x, y, index, one[None], one)[0][0]
 
 
 def agree(function: Callable[[Tensor, Tensor, Tensor], Tensor], w: Tensor, x: Tensor, y: Tensor | None = None) -> None:
@@ -203,6 +204,28 @@ def test_a_run_that_blows_up_leaves_the_others_alone(tmp_path: Path) -> None:
     assert float(together["sums"][1, 0]) < 20
 
 
+@pytest.mark.parametrize("case", ["batch norm", "layer norm", "linear regression", "ticks"])
+@pytest.mark.parametrize("examples", [40, 37, 5])
+def test_evaluation_agrees_with_pytorch(case: str, examples: int, tmp_path: Path) -> None:
+    """Population statistics and metrics; 37 examples leave a block that is not full, 5 are less than one."""
+    task, config = CASES[case][0](), CASES[case][1]
+    trainer = trainer_of(task, config, tmp_path, FUSED)
+    material, state = trainer.material, trainer.tensors["weights"]
+    x, y = material.train_x[:examples], material.train_y[:examples]
+    found = []
+    for program in (trainer.program, replace_program(trainer)):
+        populations = program.populations(state, trainer.frozen, material._population_x)
+        found.append((populations, *program.metrics(state, trainer.frozen, populations, x, y)))
+    assert trainer.program._not_fusible == set()
+    torch.testing.assert_close(found[0], found[1], rtol=1e-11, atol=1e-13)
+
+
+def replace_program(trainer: ChunkTrainer) -> Program:
+    """The same program without generated code."""
+    of = trainer.program
+    return Program(of.net, of.loss, of.classification, of.spec, path="batched")
+
+
 # -- sweep by sweep ------------------------------------------------------------------------------------------------
 
 
@@ -235,7 +258,7 @@ def test_the_engine_fuses_what_it_can_and_says_why_not(tmp_path: Path) -> None:
 
 
 def test_without_a_compiler_other_steps_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused_steps, "COMPILERS", ("no such compiler",))
+    monkeypatch.setattr(fused_library, "COMPILERS", ("no such compiler",))
     monkeypatch.setattr("lrscope.engine.choose.COMPILERS", ("no such compiler",))
     plan = choose_plan(context_of(mlp_task(), CONFIG, tmp_path, replace(BATCHED, compile=True)), 1)
     assert not plan.compiled
@@ -248,7 +271,7 @@ def test_continuing_where_nothing_compiles_is_refused(tmp_path: Path, monkeypatc
     train(mlp_task(), config, engine, tmp_path)
     for part in ("results.zarr", "chunks"):
         __import__("shutil").rmtree(tmp_path / part)
-    monkeypatch.setattr(fused_steps, "COMPILERS", ("no such compiler",))
+    monkeypatch.setattr(fused_library, "COMPILERS", ("no such compiler",))
     with pytest.raises(LrscopeError, match=r"out: .* was begun with compiled steps, which cannot be made here"):
         train(mlp_task(), config, engine, tmp_path)
     assert Store(tmp_path).plan() is not None

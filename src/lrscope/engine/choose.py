@@ -14,7 +14,7 @@ import torch
 
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import autograd_survives_fork, can_fork, out_of_memory, single_threaded, start_autograd
-from lrscope.engine.fused.steps import COMPILERS
+from lrscope.engine.fused.library import COMPILERS
 from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.limits import check_memory, machine_memory
 from lrscope.engine.plan import Plan, cut, steps_per_run, unroll

@@ -15,12 +15,14 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from lrscope.dynamics.update import group_squares, sphere_step, whole_step
 from lrscope.engine.compiled import CompiledSteps, State, Steps
-from lrscope.engine.fused.steps import FusedSteps
+from lrscope.engine.fused.steps import FusedSteps, FusedSums
+from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.net import Net
 from lrscope.tasks.losses import Loss, hits
 from lrscope.tasks.norms import population_norms
 
 Named = dict[str, Tensor]
+WEIGHTS = "flat weights"  # their name among named tensors; attributes of modules have no spaces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,8 @@ class Program:
         self.path = path
         self.fused = fused
         self._fused_steps: FusedSteps | None = None
+        self._sums: dict[str, FusedSums] = {}
+        self._not_fusible: set[str] = set()
         self._norms = population_norms(net.module)
         self._batched_gradient = vmap(grad_and_value(self._loss_of_run, has_aux=True))
         self._run: Steps = CompiledSteps(self._unrolled) if compiled and not fused else self._unrolled
@@ -88,41 +92,25 @@ class Program:
         state = weights_RP, velocity_RP, squares_RG, sums
         if self.fused:
             if self._fused_steps is None:
-                self._fused_steps = self._generate(*state, frozen, x, y, index_KRB, lr_KR, rho_R)
-            return self._fused_steps(*state, frozen, x, y, index_KRB, lr_KR, rho_R)
+                self._fused_steps = self._generated(state, frozen, x, y, index_KRB, lr_KR, rho_R)
+            return self._fused_steps(state, frozen, x, y, index_KRB, lr_KR, rho_R)
         flat = index_KRB.reshape(-1)
         batch_x, batch_y = x.index_select(0, flat), y.index_select(0, flat)
         batch_x, batch_y = (t.view(*index_KRB.shape, *t.shape[1:]) for t in (batch_x, batch_y))
         return self._run(*state, frozen, batch_x, batch_y, lr_KR, rho_R)
 
-    def _generate(
-        self,
-        weights_RP: Tensor,
-        velocity_RP: Tensor,
-        squares_RG: Tensor,
-        sums: Tensor,
-        frozen: Named,
-        x: Tensor,
-        y: Tensor,
-        index_KRB: Tensor,
-        lr_KR: Tensor,
-        rho_R: Tensor,
+    def _alone(self) -> Program:
+        """The program of a run by itself, which is traced."""
+        return Program(self.net, self.loss, self.classification, self.spec, path="single")
+
+    def _generated(
+        self, state: State, frozen: Named, x: Tensor, y: Tensor, index_KRB: Tensor, lr_KR: Tensor, rho_R: Tensor
     ) -> FusedSteps:
         """The generated steps; the arguments of `steps` serve as examples."""
-        one = Program(self.net, self.loss, self.classification, self.spec, path="single")
         first = index_KRB[0, 0]
-        return FusedSteps(
-            one._step,
-            weights_RP[:1],
-            velocity_RP[:1] if velocity_RP.dim() else velocity_RP,
-            squares_RG[:1],
-            sums[:1],
-            {name: value[:1] for name, value in frozen.items()},
-            x[first][None],
-            y[first][None],
-            lr_KR[0, :1],
-            rho_R[:1],
-        )
+        one = [t[:1] if t.dim() else t for t in state]
+        kept = {name: value[:1] for name, value in frozen.items()}
+        return FusedSteps(self._alone()._step, one, kept, x[first][None], y[first][None], lr_KR[0, :1], rho_R[:1])
 
     def _unrolled(
         self,
@@ -227,6 +215,11 @@ class Program:
         for norm in self._norms.values():
             norm.collecting = True
         try:
+            whole = self._fused_sums(
+                "populations", self._collect, {**frozen}, weights_RP, batches.flatten(0, 1), block=batches.shape[1]
+            )
+            if whole is not None:
+                return {name: (value / len(batches)).to(weights_RP.dtype) for name, value in whole.items()}
             total: Named = {}
             with torch.no_grad():
                 for x in batches:
@@ -255,19 +248,23 @@ class Program:
         """Mean loss [R] and accuracy [R] on examples x [N, ...], y [N] in eval mode, float64."""
         self.net.module.eval()
 
-        def sums(tensors: Named, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        def sums(tensors: Named, x: Tensor, y: Tensor) -> Named:
             output = self._output(tensors, x)
             right = hits(output, y).sum() if self.classification else output.new_zeros(())
-            return self.loss(output, y).sum(), right
+            return {"loss": self.loss(output, y).sum(), "right": right}
 
+        whole = self._fused_sums("metrics", sums, {**frozen, **populations}, weights_RP, x, y)
+        if whole is not None:
+            loss = whole["loss"]
+            return loss / len(x), torch.where(torch.isnan(loss), loss, whole["right"] / len(x))
         loss = torch.zeros(len(weights_RP), dtype=torch.float64, device=weights_RP.device)
         right = torch.zeros_like(loss)
         with torch.no_grad():
             for start in range(0, len(x), slab):
                 part = slice(start, start + slab)
-                losses, rights = self._over_runs(sums, weights_RP, frozen, populations, x[part], y[part])
-                loss += losses
-                right += rights
+                found = self._over_runs(sums, weights_RP, frozen, populations, x[part], y[part])
+                loss += found["loss"]
+                right += found["right"]
         return loss / len(x), torch.where(torch.isnan(loss), loss, right / len(x))
 
     def train_mode_metrics(self, weights_RP: Tensor, frozen: Named, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -299,6 +296,31 @@ class Program:
             norm = gradient.square().sum(1).sqrt()
             total += torch.stack([loss, torch.where(torch.isnan(loss), loss, accuracy.to(loss.dtype)), norm], 1)
         return total / len(x)
+
+    def _fused_sums(
+        self,
+        name: str,
+        f: Callable[..., Named],
+        tensors: Named,
+        weights_RP: Tensor,
+        *examples: Tensor,
+        block: int | None = None,
+    ) -> Named | None:
+        """Sums over examples of f(tensors of one run, *block) by generated code; None if this program has none for f."""
+        if not self.fused or name in self._not_fusible:
+            return None
+
+        def of_flat(given: Named, *block: Tensor) -> Named:
+            views = self.net.views(given[WEIGHTS][None])
+            others = {key: value for key, value in given.items() if key != WEIGHTS}
+            return f({**others, **{key: view[0] for key, view in views.items()}}, *block)
+
+        try:
+            sums = self._sums.setdefault(name, FusedSums(of_flat))
+            return sums({WEIGHTS: weights_RP, **tensors}, *examples, block=block)
+        except NotFusible:
+            self._not_fusible.add(name)
+            return None
 
     def _over_runs(self, f: Callable[..., object], weights_RP: Tensor, frozen: Named, extra: Named, *x: Tensor):  # type: ignore[no-untyped-def]
         """Call f(tensors of one run, *x) for every run; x is shared by the runs."""

@@ -35,6 +35,13 @@ inline double exp_of(double x) { return exp(x); }
 inline float log_of(float x) { return logf(x); }
 inline double log_of(double x) { return log(x); }
 
+// log(1 + x) without losing a small x; written so that a loop over it becomes vector code.
+template <typename T>
+inline T log1p_of(T x) {
+  const T sum = T(1) + x;
+  return sum == T(1) ? x : log_of(sum) * (x / (sum - T(1)));
+}
+
 // As in PyTorch, NaN wins.
 template <typename T>
 inline T larger(T a, T b) {

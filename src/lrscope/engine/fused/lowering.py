@@ -213,7 +213,8 @@ class Lowering:
                     both = [j if d in dims else i for d, (i, j) in enumerate(zip(index, deep, strict=True))]
                     return f"sum = {folded('sum', value.at(both))};"
 
-                return f"{{ {kind} sum = {begin};\n{_loops(inner, add, 'j')}\n{to.at(index)} = sum; }}"
+                hint = "omp simd reduction(+:sum)" if word == "+" else "GCC ivdep"
+                return f"{{ {kind} sum = {begin};\n{_loops(inner, add, 'j', hint)}\n{to.at(index)} = sum; }}"
 
             self._loops(outer, row)
         else:  # across the rows: a vector of sums
@@ -374,10 +375,10 @@ def _compared(node: Node) -> torch.dtype:
     return torch.result_type(*values)  # type: ignore[arg-type]
 
 
-def _loops(shape: Sequence[int], body: Callable[[Index], str], prefix: str) -> str:
+def _loops(shape: Sequence[int], body: Callable[[Index], str], prefix: str, hint: str = "GCC ivdep") -> str:
     """Nested loops over `shape`, without the dimensions of size 1, around the line that `body` writes for an index."""
     index = ["0" if n == 1 else f"{prefix}{d}" for d, n in enumerate(shape)]
     heads = [f"for (int {i} = 0; {i} < {n}; ++{i})" for i, n in zip(index, shape, strict=True) if n != 1]
     if heads:
-        heads.insert(len(heads) - 1, "#pragma GCC ivdep")
+        heads.insert(len(heads) - 1, f"#pragma {hint}")
     return "\n".join([*heads, body(index)])

@@ -51,7 +51,7 @@ POINTWISE: dict[Any, Callable[..., str]] = {
     aten.abs.default: _function("std::abs"),
     aten.exp.default: _function("exp_of"),
     aten.log.default: _function("log_of"),
-    aten.log1p.default: _function("std::log1p"),
+    aten.log1p.default: _function("log1p_of"),
     aten.expm1.default: _function("std::expm1"),
     aten.sqrt.default: _function("std::sqrt"),
     aten.rsqrt.default: lambda a: f"(1 / std::sqrt({a}))",
