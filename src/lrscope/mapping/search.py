@@ -1,0 +1,154 @@
+"""Which runs of the grid to train next, so that its borders are found with few of them. Array kernels without labels.
+
+L learning rates, U units (data seed x seed). Every round looks at all that is known so far; nothing is drawn at random,
+so the rounds are a function of the results.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrscope.mapping import borders, quality
+from lrscope.mapping.votes import DIVERGENCE, RULES
+
+STRIDE = 4  # ours: every fourth learning rate is scouted; halving a gap of four takes two rounds
+LEAST_LRS = 8  # ours: with fewer, scouts and neighbours of the borders are the whole grid
+STEPS_IN_A_ROW = 3  # ours: 2A is a few grid steps wide on the tasks seen; beyond, steps double
+BELOW = 3  # ours: learning rates below the border 1|2 whose fine-tuned quality may serve as the best
+
+Runs = frozenset[tuple[int, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What the runs trained so far say, [L, U]: votes (0 unknown), final log loss, which runs were trained, ended
+    non-finite, were fine-tuned, and the quality reached then (None: no fine-tuning). NaN where there is nothing.
+    `best` is the best converging learning rate."""
+
+    votes_LU: NDArray[np.int64]
+    level_LU: NDArray[np.float64]
+    trained_LU: NDArray[np.bool_]
+    broken_LU: NDArray[np.bool_]
+    tuned_LU: NDArray[np.bool_]
+    quality_LU: NDArray[np.float64] | None
+    best: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """The next round: runs (position of the learning rate, unit) to pre-train, and runs to fine-tune. Empty: all is told."""
+
+    pretrain: Runs = frozenset()
+    tune: Runs = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.pretrain or self.tune)
+
+
+def next_round(seen: Seen) -> Wanted:
+    """What to train next.
+
+    Scouts, one run each, stand on every fourth learning rate; the gaps in which a border lies are halved until it lies
+    between neighbours, which then get all seeds, as do the best converging learning rate (all others are compared with
+    it) and scouts that contradict the order of regimes. Last, the lower end of regime 2 is fine-tuned until 2A ends.
+    """
+    lrs, _ = seen.trained_LU.shape
+    if not seen.trained_LU.any():
+        return _wanted(seen, {*range(0, lrs, STRIDE), lrs - 1}, set(), set())
+    any_L, all_L = seen.trained_LU.any(1), seen.trained_LU.all(1)
+    votes_LU = np.where(seen.broken_LU, DIVERGENCE, seen.votes_LU)  # overflow comes after regime 2
+    if not (votes_LU > 0).any():
+        return Wanted()
+    first, second = borders.split(borders.tally(votes_LU))
+    scouts: set[int] = set()
+    whole = _contradicting(votes_LU, first, second)
+    settled = {}
+    for edge in (first, second):
+        low, high = _between(any_L, edge)
+        settled[edge] = high - low == 1 and all(all_L[k] for k in (low, high) if 0 <= k < lrs)
+        if high - low > 1:
+            scouts.add((low + high) // 2)
+        else:
+            whole |= {k for k in (low, high) if 0 <= k < lrs}
+    if not scouts and 0 < first < lrs:
+        around_scouts, around_whole = _around_best(seen, first)
+        scouts |= around_scouts
+        whole |= around_whole
+    tuned = set()
+    if not scouts and settled[first] and all(all_L[k] for k in whole if k <= first):
+        tuned = _to_tune(seen, first, _between(any_L, second)[0])
+    return _wanted(seen, scouts, whole, tuned)
+
+
+def _wanted(seen: Seen, scouts: set[int], whole: set[int], tuned: set[int]) -> Wanted:
+    """The runs still missing: one at each scouted learning rate, all at the others; fine-tuning follows pre-training."""
+    units = range(seen.trained_LU.shape[1])
+    pretrain = {(k, 0) for k in scouts} | {(k, u) for k in whole | tuned for u in units}
+    tune = {(k, u) for k in tuned for u in units if seen.trained_LU[k, u] and not seen.broken_LU[k, u]}
+    return Wanted(
+        pretrain=frozenset(run for run in pretrain if not seen.trained_LU[run]),
+        tune=frozenset(run for run in tune if not seen.tuned_LU[run]),
+    )
+
+
+def _between(known_L: NDArray[np.bool_], edge: int) -> tuple[int, int]:
+    """The trained learning rates next to a border at position `edge`: -1 and L stand for the ends of the grid."""
+    below, above = np.flatnonzero(known_L[:edge]), np.flatnonzero(known_L[edge:])
+    return (int(below[-1]) if len(below) else -1), (edge + int(above[0]) if len(above) else len(known_L))
+
+
+def _contradicting(votes_LU: NDArray[np.int64], first: int, second: int) -> set[int]:
+    """Learning rates where most votes so far are not the label of the ordered split."""
+    place = np.arange(len(votes_LU))
+    label = np.where(place < first, 1, np.where(place < second, 2, 3))
+    counts = borders.tally(votes_LU)
+    mine = counts[place, label - 1]
+    return {int(k) for k in np.flatnonzero(2 * mine < counts.sum(1))}
+
+
+def _around_best(seen: Seen, first: int) -> tuple[set[int], set[int]]:
+    """Scouts and learning rates with all seeds that make sure of the best converging learning rate: its neighbours are
+    known, and those not clearly above it with all seeds."""
+    if seen.best is None:
+        return set(), set()
+    best = seen.best
+    low, _ = _between(seen.trained_LU.any(1), best)
+    _, high = _between(seen.trained_LU.any(1), best + 1)
+    if best < first - 1 and high - best > 1:
+        return {(best + high) // 2}, set()
+    if best - low > 1:
+        return {best - 1}, set()
+    near = {k for k in (low, high) if 0 <= k < len(seen.trained_LU)}
+    return set(), {best} | {k for k in near if not _clearly_above(seen, k, best)}
+
+
+def _clearly_above(seen: Seen, k: int, best: int) -> bool:
+    """Do the same seeds end clearly higher at position k than at the best converging learning rate?"""
+    gap = seen.level_LU[k] - seen.level_LU[best]
+    gap = gap[np.isfinite(gap)]
+    return bool(len(gap) and gap.mean() > RULES.risen_logs)
+
+
+def _to_tune(seen: Seen, first: int, top: int) -> set[int]:
+    """Learning rates to fine-tune with all seeds: both sides of the border 1|2, below it until the quality falls, above it
+    until 2A ends, at most to `top`, the highest one known to be in regime 2."""
+    if seen.quality_LU is None or top < first:
+        return set()
+    done_L = (seen.tuned_LU | seen.broken_LU).all(1)
+    start = {first, max(first - 1, 0)}
+    if not all(done_L[k] for k in start):
+        return start
+    values_LU = np.where(done_L[:, None], seen.quality_LU, np.nan)
+    equal_L = quality.as_good_as_best(values_LU)
+    means = np.array([np.nanmean(v) if np.isfinite(v).any() else -np.inf for v in values_LU])
+    lowest, peak = int(np.flatnonzero(done_L)[0]), int(means.argmax())
+    more = {lowest - 1} if peak == lowest and max(0, first - BELOW) < lowest else set()
+    good = quality.reach(equal_L, first, top + 1, done_L) - 1  # the last one known to be as good as the best
+    bad = [int(k) for k in np.flatnonzero(done_L & ~equal_L) if first <= k <= top]
+    if not bad:
+        step = 1 if good < first + STEPS_IN_A_ROW - 1 else good - first + 1
+        return more | ({min(good + step, top)} if good < top else set())
+    return more | ({(good + bad[0]) // 2} if bad[0] - good > 1 else set())
