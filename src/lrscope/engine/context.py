@@ -12,6 +12,7 @@ from lrscope.config import EngineConfig, SweepConfig
 from lrscope.engine.chunk import ChunkTrainer, Tick
 from lrscope.engine.material import Material
 from lrscope.engine.net import Net, build_net
+from lrscope.engine.parts import pretrained
 from lrscope.engine.plan import Chunk, Phase, Plan, cut, phases
 from lrscope.engine.program import Program, StepSpec
 from lrscope.engine.store import CHECKPOINT, DONE, Store
@@ -47,6 +48,7 @@ class Context:
     dtype: torch.dtype
     net: Net
     phases: tuple[Phase, ...]
+    parts: tuple[Chunk, ...] | None = None  # an adaptive sweep's chunks so far, instead of the plan's
     _materials: dict[int, Material] = field(default_factory=dict)
     _programs: dict[tuple[str, bool], Program] = field(default_factory=dict)
 
@@ -96,13 +98,20 @@ class Context:
 
     def trainer(self, plan: Plan, chunk: Chunk) -> ChunkTrainer:
         """A trainer at the chunk's start."""
-        program = self.program(plan.path, plan.compiled)
-        return ChunkTrainer(program, self.material(chunk.data_seed), self.config, self.phases, chunk, plan.unroll)
+        program, phases = self.program(plan.path, plan.compiled), self.phases[: chunk.stop]
+        trainer = ChunkTrainer(program, self.material(chunk.data_seed), self.config, phases, chunk, plan.unroll)
+        if chunk.first:
+            trainer.start_from(*pretrained(self.store, self.parts or (), chunk))
+        return trainer
+
+    def chunks(self, plan: Plan) -> tuple[Chunk, ...]:
+        """The chunks of runs, in their order."""
+        return cut(self.config, plan.chunk) if self.parts is None else self.parts
 
     def units(self, plan: Plan) -> list[str]:
         """Names of all units of work in their order: random points first, then the chunks."""
         random = [f"{RANDOM}{d:05d}" for d in range(self.config.data_seeds)]
-        return random + [c.name for c in cut(self.config, plan.chunk)]
+        return random + [c.name for c in self.chunks(plan)]
 
     def run_unit(self, plan: Plan, name: str, tick: Callable[[Tick], None], stopping: Callable[[], bool]) -> None:
         """Compute one unit and leave its arrays in the store.
@@ -114,7 +123,7 @@ class Context:
             material = self.material(int(name.removeprefix(RANDOM)))
             self.store.save(name + DONE, material.random_points(self.program(plan.path, False)), {})
             return
-        chunk = next(c for c in cut(self.config, plan.chunk) if c.name == name)
+        chunk = next(c for c in self.chunks(plan) if c.name == name)
         trainer = self.trainer(plan, chunk)
         spent = 0.0
         saved = self.store.load(name + CHECKPOINT)

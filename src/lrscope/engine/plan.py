@@ -30,11 +30,14 @@ class Phase:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Runs that train together: one data seed, pairs (seed, lr)."""
+    """Runs that train together: one data seed, pairs (seed, lr). They go through the sweep's phases from number `first`
+    up to, without it, `stop` (None: to the end)."""
 
     name: str
     data_seed: int
     runs: tuple[tuple[int, float], ...]
+    first: int = 0
+    stop: int | None = None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from lrscope.engine.context import Context, choose_device
 from lrscope.engine.dispatch import run_here, run_processes, single_threaded
 from lrscope.engine.plan import Plan, cut, steps_per_run
 from lrscope.engine.progress import Progress, Silent, default_progress
+from lrscope.engine.rounds import check, forecast, share, train_rounds
 from lrscope.engine.store import CHECKPOINT, Store
 from lrscope.errors import LrscopeError
 from lrscope.results import SCHEMA_VERSION, open_result, save_result
@@ -74,7 +75,10 @@ def sweep(
         _write_experiment(store, task, config, identity, command)
         jobs = default_jobs(context)
         plan = _plan(store, context, jobs)
-        _train(context, plan, jobs, progress)
+        if config.adaptive:
+            train_rounds(context, plan, lambda: _train(context, plan, jobs, progress))
+        else:
+            _train(context, plan, jobs, progress)
         result = assemble(context, plan)
         result.attrs = _attributes(context, plan, identity, command, result)
         save_result(result, store.folder)
@@ -92,6 +96,8 @@ def dry_run(
     with random_state_kept(engine):
         context = Context.build(task, config, engine, Store(Path("unused")))
         jobs = default_jobs(context)
+        if config.adaptive:
+            check(context)
         plan = choose_plan(context, jobs, predicting=True)
     runs = config.data_seeds * config.seeds * len(config.lrs)
     return {
@@ -107,6 +113,7 @@ def dry_run(
         "plan": plan.to_dict(),
         "seconds": predict(context, plan, jobs),
         "bytes": memory(context, plan, jobs),
+        **({"adaptive": forecast(context, plan, jobs)} if config.adaptive else {}),
     }
 
 
@@ -197,20 +204,19 @@ def _train(context: Context, plan: Plan, jobs: int, progress: Progress | bool) -
     """Compute every unit that is not on disk yet."""
     reporter = progress if not isinstance(progress, bool) else default_progress() if progress else Silent()
     units = [u for u in context.units(plan) if not context.store.is_done(u)]
-    chunks = cut(context.config, plan.chunk)
-    each = steps_per_run(context.phases)
+    chunks = context.chunks(plan)
     todo = set(units)
-    done = sum(len(c.runs) * each for c in chunks if c.name not in todo)
+    length = {c.name: len(c.runs) * steps_per_run(context.phases[c.first : c.stop]) for c in chunks}
+    done = sum(length[c.name] for c in chunks if c.name not in todo)
     for chunk in chunks:
         saved = context.store.load(chunk.name + CHECKPOINT) if chunk.name in todo else None
         if saved is not None:
             cursor = saved[1]["cursor"]
-            steps = sum(p.steps for p in context.phases[: cursor["phase"]]) + cursor["step"]
+            steps = steps_per_run(context.phases[chunk.first : cursor["phase"]]) + cursor["step"]
             done += steps * len(chunk.runs)
-    total = sum(len(c.runs) for c in chunks)
     if not units:
         return
-    reporter.begin(total, total * each, done)
+    reporter.begin(len({(c.data_seed, *run) for c in chunks for run in c.runs}), sum(length.values()), done)
 
     def work(unit: str, tick: Any, stopping: Any) -> None:
         context.run_unit(plan, unit, tick, stopping)
@@ -243,13 +249,14 @@ def _attributes(
         "python": platform.python_version(),
     }
     space = context.config.space
+    rounds = {"trained_share": share(context)} if context.config.adaptive else {}
     return {
         "schema_version": SCHEMA_VERSION,
         "title": f"{summary['name']}, space {space}",
         "task": json.dumps(summary),
         "config": json.dumps(context.config.to_dict()),
         "config_hash": identity["hash"],
-        "plan": json.dumps({**plan.to_dict(), "threads": 1}),
+        "plan": json.dumps({**plan.to_dict(), "threads": 1, **rounds}),
         "space": space,
         "scale_invariant": int(context.net.scale_invariant),
         "device": str(context.device),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lrscope.mapping import borders, quality, votes
 from lrscope.mapping.recommend import recommend
+from lrscope.mapping.search import any_unit
 from lrscope.mapping.types import Border, Label, RegimeMap
 from lrscope.results import NOT_TRAINED
 
@@ -160,7 +161,7 @@ def _second_split(
     if first == second:
         return None, "no learning rate of the grid lies in regime 2: refine the grid around border 1|2"
     values = seen.quality_LU if units is None else seen.quality_LU[:, units]
-    position = quality.reach(quality.as_good_as_best(values), first, second, seen.tuned_LU.any(1))
+    position = quality.reach(quality.as_good_as_best(values), first, second, any_unit(seen.tuned_LU))
     if position == first:
         return None, "no 2A seen: fine-tuning from the lowest learning rate of regime 2 already ends below the best"
     if position == second:
@@ -185,7 +186,7 @@ def _resampled(seen: Evidence, which: int) -> NDArray[np.int64]:
             third, _ = _second_split(seen, chosen, first, second, sample) if which == 2 else (None, "")
             if third is None and which == 2 and seen.quality_LU is not None and first != second:
                 equal = quality.as_good_as_best(seen.quality_LU[:, sample])
-                third = quality.reach(equal, first, second, seen.tuned_LU.any(1))
+                third = quality.reach(equal, first, second, any_unit(seen.tuned_LU))
             known[key] = (first, second, first if third is None else third)[which]
         positions.append(known[key])
     return np.array(positions)
@@ -277,7 +278,7 @@ def _neighbours_vote(seen: Evidence, k: int) -> bool:
 
 def _reached(seen: Evidence, first: int, second: int) -> int:
     assert seen.quality_LU is not None
-    return quality.reach(quality.as_good_as_best(seen.quality_LU), first, second, seen.tuned_LU.any(1))
+    return quality.reach(quality.as_good_as_best(seen.quality_LU), first, second, any_unit(seen.tuned_LU))
 
 
 def _average_falls_short(seen: Evidence, k: int) -> bool:

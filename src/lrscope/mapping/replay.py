@@ -37,7 +37,7 @@ def seen_in(evidence: Evidence) -> Seen:
 def run_steps(result: xr.Dataset) -> tuple[int, int]:
     """Run-steps that were trained, and those of the whole grid."""
     config = json.loads(result.attrs["config"])
-    every = config.get("average_every") or int(round(float(result["step"][-1]) / float(result["epoch"][-1])))
+    every = config.get("average_every") or round(float(result["step"][-1]) / float(result["epoch"][-1]))
     averaging = (int(result["n_average"].max()) - 1) * every if "n_average" in result.dims else 0
     steps = int(result["step"][-1])
     runs = int(result["status"].size)

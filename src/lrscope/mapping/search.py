@@ -15,7 +15,6 @@ from lrscope.mapping import borders, quality
 from lrscope.mapping.votes import DIVERGENCE, RULES
 
 STRIDE = 4  # ours: every fourth learning rate is scouted; halving a gap of four takes two rounds
-LEAST_LRS = 8  # ours: with fewer, scouts and neighbours of the borders are the whole grid
 STEPS_IN_A_ROW = 3  # ours: 2A is a few grid steps wide on the tasks seen; beyond, steps double
 BELOW = 3  # ours: learning rates below the border 1|2 whose fine-tuned quality may serve as the best
 
@@ -39,13 +38,19 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """The next round: runs (position of the learning rate, unit) to pre-train, and runs to fine-tune. Empty: all is told."""
+    """The next round: runs (position of the learning rate, unit) to pre-train, and runs to fine-tune, some right after
+    their pre-training. Empty: all is told."""
 
     pretrain: Runs = frozenset()
     tune: Runs = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.pretrain or self.tune)
+
+
+def start(lrs: int, units: int) -> Wanted:
+    """The first round: scouts on every fourth learning rate and on both ends of the grid."""
+    return Wanted(pretrain=frozenset((k, 0) for k in {*range(0, lrs, STRIDE), lrs - 1} if units))
 
 
 def next_round(seen: Seen) -> Wanted:
@@ -55,10 +60,10 @@ def next_round(seen: Seen) -> Wanted:
     between neighbours, which then get all seeds, as do the best converging learning rate (all others are compared with
     it) and scouts that contradict the order of regimes. Last, the lower end of regime 2 is fine-tuned until 2A ends.
     """
-    lrs, _ = seen.trained_LU.shape
+    lrs = len(seen.trained_LU)
     if not seen.trained_LU.any():
-        return _wanted(seen, {*range(0, lrs, STRIDE), lrs - 1}, set(), set())
-    any_L, all_L = seen.trained_LU.any(1), seen.trained_LU.all(1)
+        return start(*seen.trained_LU.shape)
+    any_L, all_L = any_unit(seen.trained_LU), _all_units(seen.trained_LU)
     votes_LU = np.where(seen.broken_LU, DIVERGENCE, seen.votes_LU)  # overflow comes after regime 2
     if not (votes_LU > 0).any():
         return Wanted()
@@ -84,14 +89,23 @@ def next_round(seen: Seen) -> Wanted:
 
 
 def _wanted(seen: Seen, scouts: set[int], whole: set[int], tuned: set[int]) -> Wanted:
-    """The runs still missing: one at each scouted learning rate, all at the others; fine-tuning follows pre-training."""
+    """The runs still missing: one at each scouted learning rate, all at the others."""
     units = range(seen.trained_LU.shape[1])
     pretrain = {(k, 0) for k in scouts} | {(k, u) for k in whole | tuned for u in units}
-    tune = {(k, u) for k in tuned for u in units if seen.trained_LU[k, u] and not seen.broken_LU[k, u]}
+    tune = {(k, u) for k in tuned for u in units if not seen.broken_LU[k, u]}
     return Wanted(
         pretrain=frozenset(run for run in pretrain if not seen.trained_LU[run]),
         tune=frozenset(run for run in tune if not seen.tuned_LU[run]),
     )
+
+
+def any_unit(mask_LU: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Learning rates where the mask is set for any unit."""
+    return np.asarray(mask_LU.any(axis=1), dtype=bool)
+
+
+def _all_units(mask_LU: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.asarray(mask_LU.all(axis=1), dtype=bool)
 
 
 def _between(known_L: NDArray[np.bool_], edge: int) -> tuple[int, int]:
@@ -115,8 +129,8 @@ def _around_best(seen: Seen, first: int) -> tuple[set[int], set[int]]:
     if seen.best is None:
         return set(), set()
     best = seen.best
-    low, _ = _between(seen.trained_LU.any(1), best)
-    _, high = _between(seen.trained_LU.any(1), best + 1)
+    low, _ = _between(any_unit(seen.trained_LU), best)
+    _, high = _between(any_unit(seen.trained_LU), best + 1)
     if best < first - 1 and high - best > 1:
         return {(best + high) // 2}, set()
     if best - low > 1:
@@ -137,7 +151,7 @@ def _to_tune(seen: Seen, first: int, top: int) -> set[int]:
     until 2A ends, at most to `top`, the highest one known to be in regime 2."""
     if seen.quality_LU is None or top < first:
         return set()
-    done_L = (seen.tuned_LU | seen.broken_LU).all(1)
+    done_L = _all_units(seen.tuned_LU | seen.broken_LU)
     start = {first, max(first - 1, 0)}
     if not all(done_L[k] for k in start):
         return start
@@ -152,3 +166,35 @@ def _to_tune(seen: Seen, first: int, top: int) -> set[int]:
         step = 1 if good < first + STEPS_IN_A_ROW - 1 else good - first + 1
         return more | ({min(good + step, top)} if good < top else set())
     return more | ({(good + bad[0]) // 2} if bad[0] - good > 1 else set())
+
+
+def simulate(first: int, third: int, second: int, lrs: int, units: int, tuning: bool) -> tuple[Wanted, ...]:
+    """The rounds on a grid without noise: regime 1 up to position `first`, 2A up to `third`, 2B up to `second`, then 3."""
+    place = np.arange(lrs)
+    votes = np.where(place < first, 1, np.where(place < second, 2, 3))
+    levels = np.abs(place - max(first - 1, 0)).astype(np.float64)
+    good = np.where((place >= min(first, lrs - 1) - 1) & (place < third), 1.0, 0.5)
+
+    def spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.repeat(values[:, None], units, 1)
+
+    trained, tuned = np.zeros((lrs, units), bool), np.zeros((lrs, units), bool)
+    rounds: list[Wanted] = []
+    while True:
+        known = np.flatnonzero(trained.any(1) & (place < first))
+        seen = Seen(
+            votes_LU=np.where(trained, votes[:, None], 0),
+            level_LU=np.where(trained, spread(levels), np.nan),
+            trained_LU=trained,
+            broken_LU=np.zeros_like(trained),
+            tuned_LU=tuned,
+            quality_LU=np.where(tuned, spread(good), np.nan) if tuning else None,
+            best=int(known[levels[known].argmin()]) if len(known) else None,
+        )
+        wanted = next_round(seen)
+        if not wanted:
+            return tuple(rounds)
+        rounds.append(wanted)
+        for mask, runs in ((trained, wanted.pretrain), (tuned, wanted.tune)):
+            for run in runs:
+                mask[run] = True

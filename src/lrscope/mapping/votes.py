@@ -49,7 +49,7 @@ class Ballot:
     votes: NDArray[np.int64]
     slow: NDArray[np.bool_]
     jumps: NDArray[np.bool_]
-    level: Array
+    level: NDArray[np.float64]
     best: int | None = None
 
 
