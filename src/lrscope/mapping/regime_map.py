@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lrscope.mapping import borders, quality, votes
 from lrscope.mapping.recommend import recommend
 from lrscope.mapping.search import any_unit
-from lrscope.mapping.types import Border, Label, RegimeMap
+from lrscope.mapping.types import INFERRED, LEFT_OUT, Border, Label, RegimeMap
 from lrscope.results import NOT_TRAINED
 
 INTERVAL_SEEDS = 5  # fewer give a range, not a 95% interval
@@ -247,10 +247,10 @@ def _label(seen: Evidence, k: int, first: int, second: int, third: int | None) -
         counts["non-finite"] = int(broken.sum())
     inferred = not seen.trained_LU[k].any() and _neighbours_vote(seen, k)
     if inferred:
-        flags.append("inferred")
+        flags.append(INFERRED)
     elif not (seen.votes_LU[k] > 0).any():
         if not seen.trained_LU[k].any():
-            flags.append("not trained")
+            flags.append(LEFT_OUT)
         elif not broken.any():
             flags.append("too few epochs")
         return Label(lr=float(seen.lrs[k]), regime="?", flags=tuple(flags), votes=counts)

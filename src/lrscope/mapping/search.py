@@ -15,7 +15,7 @@ from lrscope.mapping import borders, quality
 from lrscope.mapping.votes import DIVERGENCE, RULES
 
 STRIDE = 4  # ours: every fourth learning rate is scouted; halving a gap of four takes two rounds
-STEPS_IN_A_ROW = 3  # ours: 2A is a few grid steps wide on the tasks seen; beyond, steps double
+STEPS_IN_A_ROW = 2  # ours: 2A is a few grid steps wide on the tasks seen; what lies beyond is halved
 BELOW = 3  # ours: learning rates below the border 1|2 whose fine-tuned quality may serve as the best
 
 Runs = frozenset[tuple[int, int]]
@@ -162,10 +162,10 @@ def _to_tune(seen: Seen, first: int, top: int) -> set[int]:
     more = {lowest - 1} if peak == lowest and max(0, first - BELOW) < lowest else set()
     good = quality.reach(equal_L, first, top + 1, done_L) - 1  # the last one known to be as good as the best
     bad = [int(k) for k in np.flatnonzero(done_L & ~equal_L) if first <= k <= top]
-    if not bad:
-        step = 1 if good < first + STEPS_IN_A_ROW - 1 else good - first + 1
-        return more | ({min(good + step, top)} if good < top else set())
-    return more | ({(good + bad[0]) // 2} if bad[0] - good > 1 else set())
+    end = bad[0] if bad else top + 1
+    if end - good <= 1:
+        return more
+    return more | ({good + 1} if good < first + STEPS_IN_A_ROW - 1 else {(good + end) // 2})
 
 
 def simulate(first: int, third: int, second: int, lrs: int, units: int, tuning: bool) -> tuple[Wanted, ...]:
