@@ -14,6 +14,11 @@ from lrscope.mapping.search import Seen, Wanted, next_round
 from lrscope.results import NOT_TRAINED
 
 Mask = NDArray[np.bool_]
+READ = tuple(  # all that the rules look at
+    prefix + name
+    for prefix in ("", "finetune_", "average_", "random_")
+    for name in ("status", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
+)
 
 
 def wanted_next(result: xr.Dataset) -> Wanted:
@@ -61,10 +66,11 @@ def replay(full: xr.Dataset) -> tuple[xr.Dataset, tuple[Wanted, ...]]:
     shape = tuple(full.sizes[d] for d in ("lr", "data_seed", "seed"))
     trained, tuned = np.zeros(shape, bool), np.zeros(shape, bool)
     rounds: list[Wanted] = []
+    read = full[[name for name in READ if name in full]]
     while True:
-        partial = masked(full, trained, tuned)
-        wanted = wanted_next(partial)
+        wanted = wanted_next(masked(read, trained, tuned))
         if not wanted:
+            partial = masked(full, trained, tuned)
             done, whole = run_steps(partial)
             plan = {**json.loads(full.attrs["plan"]), "trained_share": done / whole, "rounds": len(rounds)}
             return partial.assign_attrs(plan=json.dumps(plan)), tuple(rounds)

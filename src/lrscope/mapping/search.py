@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrscope.mapping import borders, quality
-from lrscope.mapping.votes import DIVERGENCE, RULES
+from lrscope.mapping.votes import DIVERGENCE
 
-STRIDE = 4  # ours: every fourth learning rate is scouted; halving a gap of four takes two rounds
-STEPS_IN_A_ROW = 2  # ours: 2A is a few grid steps wide on the tasks seen; what lies beyond is halved
+SCOUTS = 4  # ours: the first scouts cut the grid into quarters; more of them save rounds and cost runs
+STEPS_IN_A_ROW = 4  # ours: 2A is a few grid steps wide on the tasks seen; what lies beyond is halved
+CLEAR = 0.05  # ours, logs: half of what counts as risen; a neighbour closer to the best level gets all seeds too
 BELOW = 3  # ours: learning rates below the border 1|2 whose fine-tuned quality may serve as the best
 
 Runs = frozenset[tuple[int, int]]
@@ -49,14 +50,14 @@ class Wanted:
 
 
 def start(lrs: int, units: int) -> Wanted:
-    """The first round: scouts on every fourth learning rate and on both ends of the grid."""
-    return Wanted(pretrain=frozenset((k, 0) for k in {*range(0, lrs, STRIDE), lrs - 1} if units))
+    """The first round: scouts that cut the grid into quarters."""
+    return Wanted(pretrain=frozenset((i * lrs // SCOUTS, 0) for i in range(1, SCOUTS) if units))
 
 
 def next_round(seen: Seen) -> Wanted:
     """What to train next.
 
-    Scouts, one run each, stand on every fourth learning rate; the gaps in which a border lies are halved until it lies
+    Scouts, one run each, first cut the grid into quarters; the gaps in which a border lies are halved until it lies
     between neighbours, which then get all seeds, as do the best converging learning rate (all others are compared with
     it) and scouts that contradict the order of regimes. Last, the lower end of regime 2 is fine-tuned until 2A ends.
     """
@@ -143,7 +144,7 @@ def _clearly_above(seen: Seen, k: int, best: int) -> bool:
     """Do the same seeds end clearly higher at position k than at the best converging learning rate?"""
     gap = seen.level_LU[k] - seen.level_LU[best]
     gap = gap[np.isfinite(gap)]
-    return bool(len(gap) and gap.mean() > RULES.risen_logs)
+    return bool(len(gap) and gap.mean() > CLEAR)
 
 
 def _to_tune(seen: Seen, first: int, top: int) -> set[int]:
