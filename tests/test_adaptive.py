@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -216,6 +218,21 @@ def test_show_says_how_many_runs_were_left_out(tmp_path: Path) -> None:
     assert f"{left_out} of {partial['status'].size} runs not trained: an adaptive sweep" in said.output
     told = json.loads(CliRunner().invoke(app, ["show", str(tmp_path), "--json"]).output)
     assert told["status"]["not trained"] == left_out
+
+
+def test_the_benchmark_replays_a_finished_grid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = fake_result(lrs=LRS, seeds=3, epochs=24)
+    save_result(full, tmp_path)
+    script = Path(__file__).resolve().parent.parent / "benchmarks" / "adaptive.py"
+    monkeypatch.setattr(sys, "argv", [str(script), "--full", str(tmp_path)])
+    runpy.run_path(str(script), run_name="__main__")
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    done, whole = run_steps(replay(full)[0])
+    assert (found["ours"], found["baseline"], found["ratio"]) == (done, whole, done / whole)
+    assert found["border_steps"].keys() == {"1|2", "2A|2B", "2|3"}
+    assert found["labels_differ"] == found["votes_differ"] == 0
 
 
 # -- real sweeps -----------------------------------------------------------------------------------------------------
