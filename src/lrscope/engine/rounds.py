@@ -12,7 +12,7 @@ from typing import Any
 
 from lrscope.engine.assemble import assemble
 from lrscope.engine.context import Context
-from lrscope.engine.parts import cut_round, trained_steps
+from lrscope.engine.parts import cut_round, trained_steps, tuned_stop
 from lrscope.engine.plan import Chunk, Phase, Plan, steps_per_run
 from lrscope.errors import LrscopeError
 from lrscope.mapping.replay import wanted_next
@@ -68,7 +68,7 @@ def forecast(context: Context, plan: Plan, jobs: int) -> dict[str, list[float]]:
         for width in sorted({0, 2, lrs // 4}):
             for tuned in sorted({0, width // 2, width}):
                 second = min(first + width, lrs)
-                rounds = simulate(first, min(first + tuned, second), second, lrs, _units(context), _tuning(context))
+                rounds = simulate(first, min(first + tuned, second), second, lrs, _units(context), _prices(context))
                 cut = [cut_round(i, w, context.config, context.phases, plan) for i, w in enumerate(rounds)]
                 steps.append(sum(trained_steps(parts, context.phases) for parts in cut))
                 seconds.append(sum(_duration(plan, jobs, parts, context.phases) for parts in cut))
@@ -81,8 +81,12 @@ def _duration(plan: Plan, jobs: int, parts: Sequence[Chunk], phases: Sequence[Ph
     return -(-len(parts) // jobs) * longest * plan.chunk * plan.run_step_seconds
 
 
-def _tuning(context: Context) -> bool:
-    return bool(context.config.finetune_lrs)
+def _prices(context: Context) -> tuple[float, float] | None:
+    """What pre-training a run and what its fine-tuning costs, as shares of the grid's run-steps."""
+    if not context.config.finetune_lrs:
+        return None
+    later = steps_per_run(context.phases[1 : tuned_stop(context.phases)])
+    return context.phases[0].steps / whole(context), later / whole(context)
 
 
 def _units(context: Context) -> int:
@@ -94,7 +98,7 @@ def _next(context: Context, plan: Plan) -> Wanted:
     result.attrs = {
         "scale_invariant": int(context.net.scale_invariant),
         "task": json.dumps(context.task.summary()),
-        "plan": "{}",
+        "plan": json.dumps({"trained_share": share(context)}),
     }
     return wanted_next(result)
 

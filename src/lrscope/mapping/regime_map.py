@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 
 from lrscope.mapping import borders, quality, votes
 from lrscope.mapping.recommend import recommend
-from lrscope.mapping.search import any_unit
+from lrscope.mapping.search import INTERVAL_SEEDS, any_unit
 from lrscope.mapping.types import INFERRED, LEFT_OUT, Border, Label, RegimeMap
 from lrscope.results import NOT_TRAINED
-
-INTERVAL_SEEDS = 5  # fewer give a range, not a 95% interval
 
 
 @dataclass(frozen=True)

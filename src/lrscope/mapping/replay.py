@@ -36,6 +36,7 @@ def seen_in(evidence: Evidence) -> Seen:
         tuned_LU=evidence.tuned_LU,
         quality_LU=evidence.quality_LU,
         best=evidence.best,
+        share=evidence.share,
     )
 
 
@@ -68,10 +69,11 @@ def replay(full: xr.Dataset) -> tuple[xr.Dataset, tuple[Wanted, ...]]:
     rounds: list[Wanted] = []
     read = full[[name for name in READ if name in full]]
     while True:
-        wanted = wanted_next(masked(read, trained, tuned))
+        seen = masked(read, trained, tuned)
+        done, whole = run_steps(seen)
+        wanted = wanted_next(seen.assign_attrs(plan=json.dumps({"trained_share": done / whole})))
         if not wanted:
             partial = masked(full, trained, tuned)
-            done, whole = run_steps(partial)
             plan = {**json.loads(full.attrs["plan"]), "trained_share": done / whole, "rounds": len(rounds)}
             return partial.assign_attrs(plan=json.dumps(plan)), tuple(rounds)
         rounds.append(wanted)

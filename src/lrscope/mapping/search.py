@@ -15,7 +15,8 @@ from lrscope.mapping import borders, quality
 from lrscope.mapping.votes import DIVERGENCE
 
 SCOUTS = 4  # ours: the first scouts cut the grid into quarters; more of them save rounds and cost runs
-STEPS_IN_A_ROW = 4  # ours: 2A is a few grid steps wide on the tasks seen; what lies beyond is halved
+SPARE = 0.3  # ours: while no more of the grid than this is trained, what halving skipped in 2A is confirmed
+INTERVAL_SEEDS = 5  # fewer give a range, not a 95% interval
 CLEAR = 0.05  # ours, logs: half of what counts as risen; a neighbour closer to the best level gets all seeds too
 BELOW = 3  # ours: learning rates below the border 1|2 whose fine-tuned quality may serve as the best
 
@@ -26,7 +27,7 @@ Runs = frozenset[tuple[int, int]]
 class Seen:
     """What the runs trained so far say, [L, U]: votes (0 unknown), final log loss, which runs were trained, ended
     non-finite, were fine-tuned, and the quality reached then (None: no fine-tuning). NaN where there is nothing.
-    `best` is the best converging learning rate."""
+    `best` is the best converging learning rate, `share` the part of the grid's run-steps spent."""
 
     votes_LU: NDArray[np.int64]
     level_LU: NDArray[np.float64]
@@ -35,6 +36,7 @@ class Seen:
     tuned_LU: NDArray[np.bool_]
     quality_LU: NDArray[np.float64] | None
     best: int | None
+    share: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,28 +73,42 @@ def next_round(seen: Seen) -> Wanted:
     first, second = borders.split(borders.tally(votes_LU))
     scouts: set[int] = set()
     whole = _contradicting(votes_LU, first, second)
-    settled = {}
+    most: set[int] = set()
     for edge in (first, second):
         low, high = _between(any_L, edge)
-        settled[edge] = high - low == 1 and all(all_L[k] for k in (low, high) if 0 <= k < lrs)
         if high - low > 1:
             scouts.add((low + high) // 2)
-        else:
+        elif edge == first:
             whole |= {k for k in (low, high) if 0 <= k < lrs}
+        else:
+            most |= {k for k in (low, high) if 0 <= k < lrs and not _decided(votes_LU[k])}
     if not scouts and 0 < first < lrs:
         around_scouts, around_whole = _around_best(seen, first)
         scouts |= around_scouts
         whole |= around_whole
     tuned = set()
-    if not scouts and settled[first] and all(all_L[k] for k in whole if k <= first):
+    if not scouts and all(all_L[k] for k in whole if k <= first):
         tuned = _to_tune(seen, first, _between(any_L, second)[0])
-    return _wanted(seen, scouts, whole, tuned)
+    return _wanted(seen, scouts, most, whole, tuned)
 
 
-def _wanted(seen: Seen, scouts: set[int], whole: set[int], tuned: set[int]) -> Wanted:
-    """The runs still missing: one at each scouted learning rate, all at the others."""
+def _decided(votes_U: NDArray[np.int64]) -> bool:
+    """Can the seeds left out no longer change the label? Where 95% intervals are given, all seeds count."""
+    units = len(votes_U)
+    most = np.bincount(votes_U[votes_U > 0], minlength=1).max()
+    return bool((votes_U > 0).all() or (units < INTERVAL_SEEDS and 2 * most > units))
+
+
+def _wanted(seen: Seen, scouts: set[int], most: set[int], whole: set[int], tuned: set[int]) -> Wanted:
+    """The runs still missing: one at each scouted learning rate, more than half or all of them where these disagree or give
+    intervals, all at the others."""
     units = range(seen.trained_LU.shape[1])
+    half = range(len(units) // 2 + 1)
+    for k in most:
+        if len(units) >= INTERVAL_SEEDS or all(seen.trained_LU[k, u] for u in half):
+            whole = whole | {k}
     pretrain = {(k, 0) for k in scouts} | {(k, u) for k in whole | tuned for u in units}
+    pretrain |= {(k, u) for k in most for u in half}
     tune = {(k, u) for k in tuned for u in units if not seen.broken_LU[k, u]}
     return Wanted(
         pretrain=frozenset(run for run in pretrain if not seen.trained_LU[run]),
@@ -164,13 +180,20 @@ def _to_tune(seen: Seen, first: int, top: int) -> set[int]:
     good = quality.reach(equal_L, first, top + 1, done_L) - 1  # the last one known to be as good as the best
     bad = [int(k) for k in np.flatnonzero(done_L & ~equal_L) if first <= k <= top]
     end = bad[0] if bad else top + 1
-    if end - good <= 1:
-        return more
-    return more | ({good + 1} if good < first + STEPS_IN_A_ROW - 1 else {(good + end) // 2})
+    if end - good > 1:
+        return more | {(good + end) // 2}
+    skipped = [k for k in range(first, good) if not done_L[k]]
+    return more | set(skipped[-1:] if seen.share <= SPARE else [])
 
 
-def simulate(first: int, third: int, second: int, lrs: int, units: int, tuning: bool) -> tuple[Wanted, ...]:
-    """The rounds on a grid without noise: regime 1 up to position `first`, 2A up to `third`, 2B up to `second`, then 3."""
+def simulate(
+    first: int, third: int, second: int, lrs: int, units: int, prices: tuple[float, float] | None
+) -> tuple[Wanted, ...]:
+    """The rounds on a grid without noise: regime 1 up to position `first`, 2A up to `third`, 2B up to `second`, then 3.
+
+    Args:
+        prices: what pre-training and fine-tuning a run cost, as shares of the grid's run-steps. None: no fine-tuning.
+    """
     place = np.arange(lrs)
     votes = np.where(place < first, 1, np.where(place < second, 2, 3))
     levels = np.abs(place - max(first - 1, 0)).astype(np.float64)
@@ -189,8 +212,9 @@ def simulate(first: int, third: int, second: int, lrs: int, units: int, tuning: 
             trained_LU=trained,
             broken_LU=np.zeros_like(trained),
             tuned_LU=tuned,
-            quality_LU=np.where(tuned, spread(good), np.nan) if tuning else None,
+            quality_LU=np.where(tuned, spread(good), np.nan) if prices else None,
             best=int(known[levels[known].argmin()]) if len(known) else None,
+            share=float(prices[0] * trained.sum() + prices[1] * tuned.sum()) if prices else 0.0,
         )
         wanted = next_round(seen)
         if not wanted:
