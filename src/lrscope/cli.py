@@ -67,6 +67,12 @@ def map_command(
     ] = None,
     precision: Annotated[str | None, _option("float32, float64, bf16 [float32]")] = None,
     log_points: Annotated[int | None, _option("Logged points per phase at most [200]")] = None,
+    adaptive: Annotated[
+        bool | None,
+        _option(
+            "Train only what the borders need, in rounds; the other runs stay untrained.", "--adaptive/--no-adaptive"
+        ),
+    ] = None,
     device: Annotated[str | None, _option("auto, cpu, cuda, mps [auto]")] = None,
     jobs: Annotated[int | None, _option("Processes [one per core]")] = None,
     path: Annotated[str | None, _option("auto, batched or single [auto: timed]")] = None,

@@ -140,6 +140,13 @@ def print_plan(plan: Mapping[str, Any], out: Path, *, as_json: bool) -> None:
         + (", compiled" if how["compiled"] else "")
     )
     print(f"chosen: {how['chosen']}")
+    if "adaptive" in plan:
+        low, high = plan["adaptive"]["run_steps"]
+        fast, slow = plan["adaptive"]["seconds"]
+        print(
+            f"adaptive: {low:,} to {high:,} run-steps ({low / plan['run_steps']:.0%} to {high / plan['run_steps']:.0%}), "
+            f"{span(fast)} to {span(slow)}; the next line is the whole grid's"
+        )
     print(f"predicted: {span(plan['seconds'])} of training, {plan['bytes'] / 2**30:.1f} GiB of memory")
     print(f"nothing was written; without --dry-run the result goes to {out}")
 

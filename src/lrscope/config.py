@@ -16,6 +16,7 @@ from lrscope.errors import LrscopeError
 SPACES = ("sphere", "whole")
 PRECISIONS = ("float32", "float64", "bf16")
 PATHS = ("auto", "batched", "single")
+LEAST_ADAPTIVE_LRS = 8  # ours: with fewer, scouts and neighbours of the borders are the whole grid
 
 
 def log_grid(low: float, high: float, count: int) -> tuple[float, ...]:
@@ -87,6 +88,7 @@ class SweepConfig:
     augment: bool = False
     precision: str = "float32"
     log_points: int = 200  # ours: a curve as fine as a screen shows
+    adaptive: bool = False  # train only the runs that the map's answer needs, in rounds (docs/regimes.md)
     random_points: int = 16  # ours: the mean of 16 points is known to a quarter of their spread
 
     def __post_init__(self) -> None:
@@ -128,6 +130,17 @@ class SweepConfig:
             )
         if self.average_every is not None and self.average_every < 1:
             raise LrscopeError(f"average_every: {self.average_every} is too small: use 1 step or more")
+
+        if self.adaptive:
+            if len(self.lrs) < LEAST_ADAPTIVE_LRS:
+                raise LrscopeError(
+                    f"adaptive: {len(self.lrs)} learning rates are too few to leave any out: give at least "
+                    f"{LEAST_ADAPTIVE_LRS}, such as 1e-5:1:24, or leave adaptive out"
+                )
+            if self.average and not self.finetune_lrs:
+                raise LrscopeError(
+                    "adaptive: averages are taken only where runs are fine-tuned: name finetune_lrs too, or leave average out"
+                )
 
     def _check_length(self, epochs: str, steps: str, prefix: str) -> None:
         e, s = getattr(self, epochs), getattr(self, steps)

@@ -24,11 +24,13 @@ RESULTS_FOLDER = "results.zarr"
 PLAN_FILE = "plan.json"
 EXPERIMENT_FILE = "experiment.json"
 
-STATUS = {0: "finished", 1: "non-finite", 2: "stopped", 3: "failed"}
+STATUS = {0: "finished", 1: "non-finite", 2: "stopped", 3: "failed", 4: "not trained"}
+NOT_TRAINED = 4
 STATUS_REMEDY = {
     "finished": "nothing to do",
     "non-finite": "the loss, a gradient or the weights overflowed: use a smaller learning rate, or train on the sphere",
     "stopped": "the run did not reach its end (its pre-training failed, or a user stopped it): see its status before",
+    "not trained": "an adaptive sweep did not need the run for its answer: train the whole grid without --adaptive to see it",
     "failed": "the program failed in this run: run the same command again",
 }
 

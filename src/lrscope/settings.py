@@ -47,6 +47,7 @@ class MapSettings:
     same_init: bool = True
     precision: str = "float32"
     log_points: int = 200
+    adaptive: bool = False
     device: str = "auto"
     jobs: int | None = None
     path: str = "auto"

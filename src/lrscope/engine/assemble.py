@@ -9,10 +9,10 @@ import xarray as xr
 
 from lrscope.engine.chunk import AVERAGED, SCALARS, SUMMED
 from lrscope.engine.context import RANDOM, Context
-from lrscope.engine.plan import Plan, chunks
+from lrscope.engine.plan import Plan
 from lrscope.engine.store import DONE
 from lrscope.errors import LrscopeError
-from lrscope.results import RUN, VARIABLES
+from lrscope.results import NOT_TRAINED, RUN, VARIABLES
 
 LOGGED = (*SUMMED, "test_loss", "test_accuracy")
 GROUPED = ("group_norm", "group_elr", "group_effective_grad_norm", "group_ess")
@@ -49,11 +49,16 @@ def assemble(context: Context, plan: Plan) -> xr.Dataset:
     def slot(name: str) -> np.ndarray[Any, Any]:
         if name not in arrays:
             shape = [sizes[d] for d in VARIABLES[name].dims]
-            integer = "status" in name or name == "nonfinite_step"
-            arrays[name] = np.zeros(shape, np.int64) if integer else np.full(shape, np.nan)
+            absent: Any = NOT_TRAINED if "status" in name else -1 if name == "nonfinite_step" else np.nan
+            arrays[name] = np.full(shape, absent)
         return arrays[name]
 
-    for chunk in chunks(config, plan):
+    if config.adaptive:  # a phase that no run went through has its arrays all the same
+        for name, variable in VARIABLES.items():
+            if set(variable.dims) <= set(sizes):
+                slot(name)
+
+    for chunk in context.chunks(plan):
         saved = context.store.load(chunk.name + DONE)
         if saved is None:
             raise LrscopeError(f"chunk {chunk.name} vanished from {context.store.chunks}: run the same command again")
@@ -63,7 +68,8 @@ def assemble(context: Context, plan: Plan) -> xr.Dataset:
             np.full(len(chunk.runs), chunk.data_seed),
             np.array([seed for seed, _ in chunk.runs]),
         )
-        slot("seconds")[at] = saved[1]["seconds"] / len(chunk.runs)
+        before = slot("seconds")[at] if chunk.first else 0.0
+        slot("seconds")[at] = before + saved[1]["seconds"] / len(chunk.runs)
         _place(context, tensors, at, slot)
     for data_seed in range(config.data_seeds):
         saved = context.store.load(f"{RANDOM}{data_seed:05d}{DONE}")
@@ -79,6 +85,8 @@ def _place(context: Context, tensors: Arrays, at: tuple[Any, ...], slot: Any) ->
     lr, data_seed, seed = at
     for index, phase in enumerate(context.phases):
         key = f"{phase.kind}.{index}."
+        if key + "finite_steps" not in tensors:  # not a phase of this chunk
+            continue
         finite = tensors[key + "finite_steps"]
         if phase.kind == "pretrain":
             where: tuple[Any, ...] = at

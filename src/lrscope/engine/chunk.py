@@ -75,6 +75,12 @@ class ChunkTrainer:
         self._train_steps(phase, order, lr_R, scale, end, lambda now: None, lambda: False)
         self.tensors, self.cursor = state, {**self.cursor, "step": 0}
 
+    def start_from(self, weights_RP: Tensor, velocity_RP: Tensor) -> None:
+        """Begin with the chunk's first phase, after a pre-training that ended at these weights and this momentum."""
+        self.cursor["phase"] = self.chunk.first
+        self.tensors["pretrain_weights"], self.tensors["pretrain_velocity"] = weights_RP, velocity_RP
+        self._start_follower(self.phases[self.chunk.first])
+
     # -- state -------------------------------------------------------------------------------------------------------
 
     def load(self, tensors: dict[str, Tensor], cursor: dict[str, Any]) -> None:
@@ -274,12 +280,17 @@ class ChunkTrainer:
             state["pretrain_weights"], state["pretrain_velocity"] = state["weights"], state["velocity"]
         follows = self.cursor["phase"] + 1
         if follows < len(self.phases):
-            if self.phases[follows].kind == "average":
-                self._start_phase(state["pretrain_weights"], state["pretrain_velocity"])
-            else:
-                self._start_phase(state["pretrain_weights"], torch.zeros_like(state["pretrain_velocity"]))
+            self._start_follower(self.phases[follows])
+
+    def _start_follower(self, phase: Phase) -> None:
+        """Set the state for a phase after pre-training: averaging goes on with its momentum, fine-tuning starts afresh."""
+        weights, velocity = self.tensors["pretrain_weights"], self.tensors["pretrain_velocity"]
+        self._start_phase(weights, velocity if phase.kind == "average" else torch.zeros_like(velocity))
 
     def results(self) -> dict[str, Tensor]:
-        """What the finished chunk leaves on disk: all phases' logs and the pre-trained weights [R, P]."""
+        """What the finished chunk leaves on disk: all phases' logs and the pre-trained weights [R, P]; their momentum too
+        where later chunks go on from there."""
         kept = {name: value for name, value in self.tensors.items() if "." in name}
+        if self.chunk.stop is not None:
+            kept["pretrain_velocity"] = self.tensors["pretrain_velocity"]
         return {**kept, "pretrain_weights": self.tensors["pretrain_weights"]}

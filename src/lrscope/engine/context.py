@@ -13,7 +13,8 @@ from lrscope.engine.chunk import ChunkTrainer, Tick
 from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.material import Material
 from lrscope.engine.net import Net, build_net
-from lrscope.engine.plan import Chunk, Phase, Plan, chunks, phases
+from lrscope.engine.parts import pretrained
+from lrscope.engine.plan import Chunk, Phase, Plan, cut, divided, phases
 from lrscope.engine.program import Program, StepSpec
 from lrscope.engine.store import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
@@ -49,6 +50,7 @@ class Context:
     net: Net
     phases: tuple[Phase, ...]
     identity: str = ""  # the experiment's hash; every file of a unit carries it
+    parts: tuple[Chunk, ...] | None = None  # an adaptive sweep's chunks so far, instead of the plan's
     _materials: dict[int, Material] = field(default_factory=dict)
     _programs: dict[tuple[str, bool, bool], Program] = field(default_factory=dict)
 
@@ -99,8 +101,16 @@ class Context:
 
     def trainer(self, plan: Plan, chunk: Chunk) -> ChunkTrainer:
         """A trainer at the chunk's start."""
-        program = self.program(plan.path, plan.compiled, plan.fused)
-        return ChunkTrainer(program, self.material(chunk.data_seed), self.config, self.phases, chunk, plan.unroll)
+        program, phases = self.program(plan.path, plan.compiled, plan.fused), self.phases[: chunk.stop]
+        trainer = ChunkTrainer(program, self.material(chunk.data_seed), self.config, phases, chunk, plan.unroll)
+        if chunk.first:
+            trainer.start_from(*pretrained(self.store, self.chunks(plan), chunk))
+        return trainer
+
+    def chunks(self, plan: Plan) -> tuple[Chunk, ...]:
+        """The chunks of runs, in their order."""
+        found = cut(self.config, plan.chunk) if self.parts is None else self.parts
+        return divided(found, plan.replans)
 
     def warm(self, plan: Plan) -> None:
         """Compile what the plan needs compiled, so that forked workers inherit it.
@@ -110,7 +120,7 @@ class Context:
         """
         if not plan.compiled:
             return
-        sizes = {len(c.runs): c for c in chunks(self.config, plan)}
+        sizes = {len(c.runs): c for c in self.chunks(plan)}
         for chunk in [*sizes.values()][: 1 if plan.fused else None]:
             try:
                 self.trainer(plan, chunk).warm()
@@ -123,7 +133,7 @@ class Context:
     def units(self, plan: Plan) -> list[str]:
         """Names of all units of work in their order: random points first, then the chunks."""
         random = [f"{RANDOM}{d:05d}" for d in range(self.config.data_seeds)]
-        return random + [c.name for c in chunks(self.config, plan)]
+        return random + [c.name for c in self.chunks(plan)]
 
     def run_unit(self, plan: Plan, name: str, tick: Callable[[Tick], None], stopping: Callable[[], bool]) -> None:
         """Compute one unit and leave its arrays in the store.
@@ -136,7 +146,7 @@ class Context:
             material = self.material(int(name.removeprefix(RANDOM)))
             self.store.save(name + DONE, material.random_points(self.program(plan.path, False)), known)
             return
-        chunk = next(c for c in chunks(self.config, plan) if c.name == name)
+        chunk = next(c for c in self.chunks(plan) if c.name == name)
         trainer = self.trainer(plan, chunk)
         spent = 0.0
         saved = self.store.load(name + CHECKPOINT)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -30,11 +30,14 @@ class Phase:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Runs that train together: one data seed, pairs (seed, lr)."""
+    """Runs that train together: one data seed, pairs (seed, lr). They go through the sweep's phases from number `first`
+    up to, without it, `stop` (None: to the end)."""
 
     name: str
     data_seed: int
     runs: tuple[tuple[int, float], ...]
+    first: int = 0
+    stop: int | None = None
 
 
 @dataclass(frozen=True)
@@ -133,14 +136,20 @@ def cut(config: SweepConfig, size: int) -> tuple[Chunk, ...]:
 def halves(chunk: Chunk) -> tuple[Chunk, Chunk]:
     """A chunk cut in two, the first half the larger one."""
     middle = -(-len(chunk.runs) // 2)
-    first = Chunk(chunk.name + "a", chunk.data_seed, chunk.runs[:middle])
-    return first, Chunk(chunk.name + "b", chunk.data_seed, chunk.runs[middle:])
+    first = replace(chunk, name=chunk.name + "a", runs=chunk.runs[:middle])
+    return first, replace(chunk, name=chunk.name + "b", runs=chunk.runs[middle:])
+
+
+def divided(found: Sequence[Chunk], replans: Sequence[Replan]) -> tuple[Chunk, ...]:
+    """Chunks, those that a re-plan cut in two as their halves."""
+    now = list(found)
+    for replan in replans:
+        at = next((i for i, chunk in enumerate(now) if chunk.name == replan.unit), None)
+        if at is not None:
+            now[at : at + 1] = halves(now[at])
+    return tuple(now)
 
 
 def chunks(config: SweepConfig, plan: Plan) -> tuple[Chunk, ...]:
-    """All chunks of the plan, those that a re-plan cut in two as their halves."""
-    found = list(cut(config, plan.chunk))
-    for replan in plan.replans:
-        at = next(i for i, chunk in enumerate(found) if chunk.name == replan.unit)
-        found[at : at + 1] = halves(found[at])
-    return tuple(found)
+    """All chunks of a plan for the whole grid."""
+    return divided(cut(config, plan.chunk), plan.replans)

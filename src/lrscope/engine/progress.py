@@ -11,7 +11,8 @@ from lrscope.engine.chunk import Tick
 
 
 class Progress(Protocol):
-    """Told of a sweep's beginning, every logged window and every finished unit."""
+    """Told of a sweep's beginning, every logged window and the end. An adaptive sweep begins and ends once a round, its
+    total growing."""
 
     def begin(self, runs: int, run_steps: int, done: int) -> None:
         """A sweep of `runs` runs and `run_steps` steps in all begins; `done` steps are on disk already."""

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from lrscope.engine.context import Context
-from lrscope.engine.plan import Chunk, Plan, Replan, chunks, halves
+from lrscope.engine.plan import Chunk, Plan, Replan, halves
 from lrscope.engine.store import CHECKPOINT
 
 # State whose first axis is a window or an average's size and whose second is the run; everything else begins with R.
@@ -38,7 +38,7 @@ class Replanner:
 
         Returns: names of units, the halves of `unit` first; None if it cannot be cut (one run, or random points).
         """
-        found = {c.name: c for c in chunks(self.context.config, self.plan)}
+        found = {c.name: c for c in self.context.chunks(self.plan)}
         if unit not in found or len(found[unit].runs) == 1:
             return None
         size = len(found[unit].runs)
@@ -51,7 +51,7 @@ class Replanner:
         """Cut unfinished chunks until none has more than `size` runs: what the user asks for where a plan needs too much."""
         units = list(todo)
         while True:
-            found = {c.name: c for c in chunks(self.context.config, self.plan)}
+            found = {c.name: c for c in self.context.chunks(self.plan)}
             large = [found[u] for u in units if u in found and len(found[u].runs) > size]
             if not large:
                 return units

@@ -2,6 +2,7 @@
 
 experiment.json            resolved config and hash of what determines the numbers
 plan.json                  how the runs are cut into chunks
+rounds.json                what each round of an adaptive sweep trains
 chunks/NAME.done.safetensors        finished arrays of a unit of work
 chunks/NAME.checkpoint.safetensors  where an unfinished one goes on
 results.zarr               the assembled result
@@ -133,26 +134,27 @@ class Store:
 
     def experiment(self) -> dict[str, Any] | None:
         """What this folder was made for, or None if it is new."""
-        return self._read_json(EXPERIMENT_FILE)
+        return self.read_json(EXPERIMENT_FILE)
 
     def plan(self) -> dict[str, Any] | None:
         """The plan that was chosen, or None."""
-        return self._read_json(PLAN_FILE)
+        return self.read_json(PLAN_FILE)
 
     def write_experiment(self, value: Mapping[str, Any]) -> None:
         """Keep what this folder is for."""
-        self._write_json(EXPERIMENT_FILE, value)
+        self.write_json(EXPERIMENT_FILE, value)
 
     def write_plan(self, value: Mapping[str, Any]) -> None:
         """Keep the plan; it is followed from now on."""
-        self._write_json(PLAN_FILE, value)
+        self.write_json(PLAN_FILE, value)
 
-    def _write_json(self, name: str, value: Mapping[str, Any]) -> None:
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Keep a small file of the folder, whole or not at all."""
         content = {key: item for key, item in value.items() if key != SUM}
         text = json.dumps({**content, SUM: json_checksum(content)}, indent=1, sort_keys=True)
         write_whole(self.folder / name, (text + "\n").encode())
 
-    def _read_json(self, name: str) -> dict[str, Any] | None:
+    def read_json(self, name: str) -> dict[str, Any] | None:
         """The content; None if the file is absent, or damaged, which a warning says."""
         path = self.folder / name
         if not path.exists():

@@ -24,9 +24,10 @@ from lrscope.engine.assemble import assemble
 from lrscope.engine.choose import choose_plan, default_jobs, memory, predict
 from lrscope.engine.context import Context, choose_device
 from lrscope.engine.dispatch import run_here, run_processes, single_threaded
-from lrscope.engine.plan import Plan, chunks, cut, steps_per_run
+from lrscope.engine.plan import Plan, cut, steps_per_run
 from lrscope.engine.progress import Progress, Silent, default_progress
 from lrscope.engine.replan import Replanner
+from lrscope.engine.rounds import check, forecast, share, train_rounds
 from lrscope.engine.store import CHECKPOINT, Store
 from lrscope.errors import LrscopeError
 from lrscope.results import SCHEMA_VERSION, open_result, save_result
@@ -81,7 +82,10 @@ def sweep(
             return there
         jobs = default_jobs(context)
         plan = _plan(store, context, jobs)
-        plan = _train(context, plan, jobs, progress)
+        if config.adaptive:
+            plan = train_rounds(context, plan, lambda plan: _train(context, plan, jobs, progress))
+        else:
+            plan = _train(context, plan, jobs, progress)
         result = assemble(context, plan)
         result.attrs = _attributes(context, plan, identity, command, result)
         save_result(result, store.folder)
@@ -121,6 +125,8 @@ def dry_run(
     with random_state_kept(engine):
         context = Context.build(task, config, engine, Store(Path("unused")))
         jobs = default_jobs(context)
+        if config.adaptive:
+            check(context)
         plan = choose_plan(context, jobs, predicting=True)
     runs = config.data_seeds * config.seeds * len(config.lrs)
     return {
@@ -136,6 +142,7 @@ def dry_run(
         "plan": plan.to_dict(),
         "seconds": predict(context, plan, jobs),
         "bytes": memory(context, plan, jobs),
+        **({"adaptive": forecast(context, plan, jobs)} if config.adaptive else {}),
     }
 
 
@@ -234,23 +241,22 @@ def _train(context: Context, plan: Plan, jobs: int, progress: Progress | bool) -
     replanner = Replanner(context, plan)
     if context.engine.chunk is not None:
         units = replanner.shrink(units, context.engine.chunk)
-    found = chunks(context.config, replanner.plan)
-    each = steps_per_run(context.phases)
+    found = context.chunks(replanner.plan)
     todo = set(units)
     context.store.forget_other_checkpoints(todo)
-    done = sum(len(c.runs) * each for c in found if c.name not in todo)
+    length = {c.name: len(c.runs) * steps_per_run(context.phases[c.first : c.stop]) for c in found}
+    done = sum(length[c.name] for c in found if c.name not in todo)
     for chunk in found:
         saved = context.store.load(chunk.name + CHECKPOINT) if chunk.name in todo else None
         if saved is not None:
             cursor = saved[1]["cursor"]
-            steps = sum(p.steps for p in context.phases[: cursor["phase"]]) + cursor["step"]
+            steps = steps_per_run(context.phases[chunk.first : cursor["phase"]]) + cursor["step"]
             done += steps * len(chunk.runs)
-    total = sum(len(c.runs) for c in found)
     if not units:
         return replanner.plan
     with single_threaded(context.device):
-        context.warm(plan)
-    reporter.begin(total, total * each, done)
+        context.warm(replanner.plan)
+    reporter.begin(len({(c.data_seed, *run) for c in found for run in c.runs}), sum(length.values()), done)
 
     def work(unit: str, tick: Any, stopping: Any) -> None:
         context.run_unit(replanner.plan, unit, tick, stopping)
@@ -281,13 +287,14 @@ def _attributes(
         "python": platform.python_version(),
     }
     space = context.config.space
+    rounds = {"trained_share": share(context)} if context.config.adaptive else {}
     return {
         "schema_version": SCHEMA_VERSION,
         "title": f"{summary['name']}, space {space}",
         "task": json.dumps(summary),
         "config": json.dumps(context.config.to_dict()),
         "config_hash": identity["hash"],
-        "plan": json.dumps({**plan.to_dict(), "threads": 1}),
+        "plan": json.dumps({**plan.to_dict(), "threads": 1, **rounds}),
         "space": space,
         "scale_invariant": int(context.net.scale_invariant),
         "device": str(context.device),

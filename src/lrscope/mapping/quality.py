@@ -35,10 +35,17 @@ def as_good_as_best(quality_LU: Array) -> NDArray[np.bool_]:
     return gap <= np.maximum(ERRORS * deviation, TOLERANCE)
 
 
-def reach(equal_L: NDArray[np.bool_], start: int, stop: int) -> int:
+def reach(equal_L: NDArray[np.bool_], start: int, stop: int, known_L: NDArray[np.bool_] | None = None) -> int:
     """End of the stretch of learning rates from `start` (the 1|2 border) up, within [start, stop), that are as good as
-    the best: the position of the border 2A|2B. `start` itself means that there is no 2A."""
+    the best: the position of the border 2A|2B. `start` itself means that there is no 2A.
+
+    Learning rates that were not fine-tuned (`known_L` false) belong to the stretch if a later one does.
+    """
     position = start
-    while position < stop and equal_L[position]:
-        position += 1
+    for k in range(start, stop):
+        if known_L is not None and not known_L[k]:
+            continue
+        if not equal_L[k]:
+            break
+        position = k + 1
     return position

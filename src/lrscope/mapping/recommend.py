@@ -58,11 +58,12 @@ def recommend(
             ),
         )
     if ones:
-        means = pretrained_LU.mean(1)
+        with np.errstate(all="ignore"):
+            reached = float(np.nanmean(pretrained_LU[ones[-1]]))
         return Recommendation(
             low=None,
             high=None,
-            reason=f"only regime 1 seen up to {lrs[ones[-1]]:g} (test quality {abs(float(means[ones[-1]])):.4g} there): "
+            reason=f"only regime 1 seen up to {lrs[ones[-1]]:g} (test quality {abs(reached):.4g} there): "
             "extend the grid up until the loss no longer converges",
         )
     return Recommendation(

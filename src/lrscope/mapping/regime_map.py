@@ -6,7 +6,7 @@ Array letters: L learning rates, U units (data seed x seed, C order), W windows,
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from lrscope.mapping import borders, quality, votes
 from lrscope.mapping.recommend import recommend
-from lrscope.mapping.types import Border, Label, RegimeMap
-
-INTERVAL_SEEDS = 5  # fewer give a range, not a 95% interval
+from lrscope.mapping.search import INTERVAL_SEEDS, any_unit
+from lrscope.mapping.types import INFERRED, LEFT_OUT, Border, Label, RegimeMap
+from lrscope.results import NOT_TRAINED
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the rules look at, as plain arrays; `kind` names the test quality used for 2A and 2B."""
+    """What the rules look at, as plain arrays. `trained` and `tuned` say which runs were pre-trained and fine-tuned at
+    the lowest FLR (all, but in an adaptive sweep), `share` which part of the grid's run-steps that took."""
 
     lrs: NDArray[np.float64]
     votes_LU: NDArray[np.int64]
@@ -37,6 +38,12 @@ class Evidence:
     scale_invariant: bool
     windows: int
     finetune_lr: float | None
+    trained_LU: NDArray[np.bool_]
+    tuned_LU: NDArray[np.bool_]
+    level_LU: NDArray[np.float64]
+    best: int | None
+    share: float
+    likely_LU: NDArray[np.int64]  # votes, with the label of the ordered split for runs that were not trained
 
 
 def regimes(result: xr.Dataset) -> RegimeMap:
@@ -47,6 +54,7 @@ def regimes(result: xr.Dataset) -> RegimeMap:
     """
     seen = gather(result)
     first, second = borders.split(borders.tally(seen.votes_LU))
+    seen = replace(seen, likely_LU=_likely(seen, first, second))
     third, split_reason = _second_split(seen, seen.votes_LU, first, second)
     found = {
         "1|2": _border(seen, "1|2", first, _resampled(seen, 0)),
@@ -72,7 +80,6 @@ def regimes(result: xr.Dataset) -> RegimeMap:
 
 def gather(result: xr.Dataset) -> Evidence:
     """Reduce a result to what the rules look at."""
-    units = ("data_seed", "seed")
     invariant = bool(int(result.attrs["scale_invariant"]))
     classified = "train_accuracy" in result
     loss = _curves(result["train_loss"])
@@ -86,20 +93,23 @@ def gather(result: xr.Dataset) -> Evidence:
     ballot = votes.vote(loss, accuracy, guessing, divergence_exists=invariant)
     score = "test_accuracy" if classified else "test_loss"
     sign = 1.0 if classified else -1.0
+    status = _runs(result["status"])
+    tuned = np.zeros(status.shape, bool)
     fine = averaged = finetune_lr = None
     if "finetune_lr" in result.dims:
         low = result["finetune_" + score].isel(finetune_lr=0, finetune_epoch=-1)
-        fine = sign * low.transpose("lr", *units).values.reshape(len(loss), -1)
+        fine = sign * _runs(low)
+        tuned = _runs(result["finetune_status"].isel(finetune_lr=0)) != NOT_TRAINED
         finetune_lr = float(result["finetune_lr"].values[0])
     if "n_average" in result.dims:
         most = result["average_" + score].isel(n_average=-1)
-        averaged = sign * most.transpose("lr", *units).values.reshape(len(loss), -1)
+        averaged = sign * _runs(most)
     return Evidence(
         lrs=result["lr"].values.astype(np.float64),
         votes_LU=ballot.votes,
         slow_LU=ballot.slow,
         jumps_LU=ballot.jumps,
-        broken_LU=result["status"].transpose("lr", *units).values.reshape(len(loss), -1) == 1,
+        broken_LU=status == 1,
         quality_LU=fine,
         averaged_LU=averaged,
         pretrained_LU=sign * _curves(result[score])[:, :, -1],
@@ -108,7 +118,24 @@ def gather(result: xr.Dataset) -> Evidence:
         scale_invariant=invariant,
         windows=loss.shape[2],
         finetune_lr=finetune_lr,
+        trained_LU=status != NOT_TRAINED,
+        tuned_LU=tuned,
+        level_LU=ballot.level,
+        best=ballot.best,
+        share=float(json.loads(result.attrs["plan"]).get("trained_share", 1.0)),
+        likely_LU=ballot.votes,
     )
+
+
+def _likely(seen: Evidence, first: int, second: int) -> NDArray[np.int64]:
+    """Votes, with the label of the ordered split for runs that were not trained."""
+    place = np.arange(len(seen.lrs))[:, None]
+    return np.where(seen.trained_LU, seen.votes_LU, np.where(place < first, 1, np.where(place < second, 2, 3)))
+
+
+def _runs(array: xr.DataArray) -> NDArray[Any]:
+    values: NDArray[Any] = array.transpose("lr", "data_seed", "seed").values
+    return values.reshape(len(values), -1)
 
 
 def _curves(array: xr.DataArray) -> NDArray[np.float64]:
@@ -132,7 +159,7 @@ def _second_split(
     if first == second:
         return None, "no learning rate of the grid lies in regime 2: refine the grid around border 1|2"
     values = seen.quality_LU if units is None else seen.quality_LU[:, units]
-    position = quality.reach(quality.as_good_as_best(values), first, second)
+    position = quality.reach(quality.as_good_as_best(values), first, second, any_unit(seen.tuned_LU))
     if position == first:
         return None, "no 2A seen: fine-tuning from the lowest learning rate of regime 2 already ends below the best"
     if position == second:
@@ -152,12 +179,12 @@ def _resampled(seen: Evidence, which: int) -> NDArray[np.int64]:
     for sample in samples:
         key = np.sort(sample).tobytes()
         if key not in known:
-            chosen = seen.votes_LU[:, sample]
+            chosen = seen.likely_LU[:, sample]
             first, second = borders.split(borders.tally(chosen))
             third, _ = _second_split(seen, chosen, first, second, sample) if which == 2 else (None, "")
             if third is None and which == 2 and seen.quality_LU is not None and first != second:
                 equal = quality.as_good_as_best(seen.quality_LU[:, sample])
-                third = quality.reach(equal, first, second)
+                third = quality.reach(equal, first, second, any_unit(seen.tuned_LU))
             known[key] = (first, second, first if third is None else third)[which]
         positions.append(known[key])
     return np.array(positions)
@@ -216,8 +243,13 @@ def _label(seen: Evidence, k: int, first: int, second: int, third: int | None) -
     if broken.any():
         flags.append("non-finite" if broken.all() else f"non-finite in {int(broken.sum())} of {len(broken)} seeds")
         counts["non-finite"] = int(broken.sum())
-    if not (seen.votes_LU[k] > 0).any():
-        if not broken.any():
+    inferred = not seen.trained_LU[k].any() and _neighbours_vote(seen, k)
+    if inferred:
+        flags.append(INFERRED)
+    elif not (seen.votes_LU[k] > 0).any():
+        if not seen.trained_LU[k].any():
+            flags.append(LEFT_OUT)
+        elif not broken.any():
             flags.append("too few epochs")
         return Label(lr=float(seen.lrs[k]), regime="?", flags=tuple(flags), votes=counts)
     regime = "1" if k < first else "2" if k < second else "3"
@@ -230,14 +262,21 @@ def _label(seen: Evidence, k: int, first: int, second: int, third: int | None) -
     if regime == "2" and seen.quality_LU is not None:
         position, _ = (third, "") if third is not None else (_reached(seen, first, second), "")
         regime = "2A" if k < position else "2B"
-        if regime == "2A" and _average_falls_short(seen, k):
+        if regime == "2A" and not inferred and _average_falls_short(seen, k):
             flags.append("SWA falls short")
     return Label(lr=float(seen.lrs[k]), regime=regime, flags=tuple(flags), votes=counts)
 
 
+def _neighbours_vote(seen: Evidence, k: int) -> bool:
+    """Does a learning rate next to the untrained number k, the nearest trained one below or above, say its regime?"""
+    trained = np.flatnonzero(seen.trained_LU.any(1))
+    near = [*trained[trained < k][-1:], *trained[trained > k][:1]]
+    return any((seen.votes_LU[i] > 0).any() for i in near)
+
+
 def _reached(seen: Evidence, first: int, second: int) -> int:
     assert seen.quality_LU is not None
-    return quality.reach(quality.as_good_as_best(seen.quality_LU), first, second)
+    return quality.reach(quality.as_good_as_best(seen.quality_LU), first, second, any_unit(seen.tuned_LU))
 
 
 def _average_falls_short(seen: Evidence, k: int) -> bool:
@@ -259,6 +298,12 @@ def _notes(seen: Evidence, first: int) -> tuple[str, ...]:
             f"not scale-invariant: the learning rate with the best pre-training test quality is {seen.lrs[best]:g}, the "
             f"papers' border 1|2 for such nets; the stationarity rule puts it "
             + (f"at {borders.middle(seen.lrs, first):.3g}" if 0 < first < len(seen.lrs) else "outside the grid")
+        )
+    if not seen.trained_LU.all():
+        trained = int(seen.trained_LU.any(1).sum())
+        notes.append(
+            f"adaptive: {seen.share:.0%} of the grid's run-steps were trained, at {trained} of {len(seen.lrs)} learning rates; "
+            "labels flagged inferred follow from their neighbours"
         )
     units = seen.data_seeds * seen.seeds
     if units < INTERVAL_SEEDS:

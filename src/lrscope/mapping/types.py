@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 REGIMES = ("1", "2", "2A", "2B", "3", "?")
+INFERRED, LEFT_OUT = "inferred", "not trained"  # flags of learning rates without any trained run
 BORDERS = ("1|2", "2A|2B", "2|3")
 
 
@@ -33,6 +34,11 @@ class Label:
     regime: str
     flags: tuple[str, ...] = ()
     votes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def trained(self) -> bool:
+        """Was any run trained here? If not, an adaptive sweep left it out and the regime follows from its neighbours."""
+        return not set(self.flags) & {INFERRED, LEFT_OUT}
 
 
 @dataclass(frozen=True, kw_only=True)

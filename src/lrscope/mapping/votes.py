@@ -43,11 +43,14 @@ CONVERGENCE, EQUILIBRIUM, DIVERGENCE, UNKNOWN = 1, 2, 3, 0
 
 @dataclass(frozen=True)
 class Ballot:
-    """Votes [L, U] of all runs, with what was noticed: slow [L, U], jumps [L, U]."""
+    """Votes [L, U] of all runs, with what was noticed: slow [L, U], jumps [L, U], the log of the final loss [L, U] (NaN
+    where the curve is not finite) and the position of the best converging learning rate."""
 
     votes: NDArray[np.int64]
     slow: NDArray[np.bool_]
     jumps: NDArray[np.bool_]
+    level: NDArray[np.float64]
+    best: int | None = None
 
 
 @dataclass(frozen=True)
@@ -227,7 +230,7 @@ def vote(loss_LUW: Array, accuracy_LUW: Array | None, guessing: Guessing, *, div
     votes = np.full(loss_LUW.shape[:2], UNKNOWN, np.int64)
     slow, jumped = np.zeros(votes.shape, bool), np.zeros(votes.shape, bool)
     if loss_LUW.shape[2] < RULES.least_windows:
-        return Ballot(votes, slow, jumped)
+        return Ballot(votes, slow, jumped, np.full(votes.shape, np.nan))
     finite_LU = np.asarray(np.isfinite(loss_LUW).all(2), dtype=bool)
     nothing = RULES.converged_share * guessing.loss.mean(1)  # below this, losses are rounding noise
     clean = np.maximum(np.where(finite_LU[..., None], loss_LUW, 1.0), nothing[:, None])
@@ -243,4 +246,5 @@ def vote(loss_LUW: Array, accuracy_LUW: Array | None, guessing: Guessing, *, div
         below = best is None or k < best.position
         slow[k] = finite & good & seen.creeps & (~seen.falls | high) & below
         jumped[k] = finite & jumps(clean[k])
-    return Ballot(votes, slow, jumped)
+    level = np.where(finite_LU, np.stack([seen.level for seen in declines]), np.nan)
+    return Ballot(votes, slow, jumped, level, None if best is None else best.position)

@@ -151,6 +151,19 @@ def _strip(grid: Grid, back: Backdrop, regime_map: RegimeMap) -> list[Json]:
             "showlegend": False,
         }
     )
+    left_out = [label.lr for label in regime_map.labels if not label.trained]
+    if left_out:
+        traces.append(
+            {
+                "type": "scatter",
+                "x": numbers(left_out),
+                "y": [0.15] * len(left_out),
+                "mode": "markers",
+                "marker": {"size": 6, "color": "#ffffff", "line": {"width": 1.2, "color": style.INK}},
+                "hoverinfo": "skip",
+                "name": "not trained",
+            }
+        )
     return traces
 
 

@@ -24,7 +24,7 @@ def map_figure(grid: Grid, back: Backdrop, regime_map: RegimeMap, panels: Sequen
     figure = blank(7.2, 2.1 * len(panels) + 0.25 * count + 1.0)
     heights = [0.22, 0.22 * max(count, 1)] + [1.8] * len(panels)
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
-    _strip(axes[0], back)
+    _strip(axes[0], back, [label.lr for label in regime_map.labels if not label.trained])
     _border_rows(axes[1], grid, regime_map)
     for panel, ax in zip(panels, axes[2:], strict=True):
         shade(ax, back, letters=False)
@@ -39,12 +39,14 @@ def map_figure(grid: Grid, back: Backdrop, regime_map: RegimeMap, panels: Sequen
     lr_axis(axes[-1], grid)
     for ax in axes[:-1]:
         ax.tick_params(axis="x", which="both", labelbottom=False)
-    handles, names = axes[2].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    told = [handle for ax in (axes[0], axes[2]) for handle in zip(*ax.get_legend_handles_labels(), strict=True)]
+    figure.legend(
+        [h for h, _ in told], [name for _, name in told], loc="outside lower center", ncols=4, frameon=False, fontsize=9
+    )
     return figure
 
 
-def _strip(ax: Axes, back: Backdrop) -> None:
+def _strip(ax: Axes, back: Backdrop, left_out: Sequence[float]) -> None:
     for span in back.spans:
         color = style.REGIME_COLOR[span.regime]
         ax.axvspan(
@@ -59,6 +61,8 @@ def _strip(ax: Axes, back: Backdrop) -> None:
         middle = np.sqrt(span.low * span.high)
         box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.9}
         ax.text(middle, 0.5, span.regime, ha="center", va="center", weight="bold", fontsize=10, bbox=box)
+    if left_out:
+        ax.plot(left_out, [0.15] * len(left_out), "o", mfc="white", mec=style.INK, ms=4, label="not trained")
     ax.set_ylim(0, 1)
     _bare(ax)
 

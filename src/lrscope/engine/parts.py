@@ -1,0 +1,78 @@
+"""An adaptive sweep's chunks: what a round wants trained, cut like a plan's chunks, and where later parts of a run begin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from lrscope.engine.plan import Chunk, Phase, Plan, steps_per_run
+from lrscope.engine.store import DONE, Store
+from lrscope.errors import LrscopeError
+
+if TYPE_CHECKING:
+    from lrscope.config import SweepConfig
+    from lrscope.mapping.search import Wanted
+
+
+def tuned_stop(phases: Sequence[Phase]) -> int:
+    """End of the phases that tell 2A from 2B: averaging and the lowest FLR's fine-tuning."""
+    return next((i + 1 for i, phase in enumerate(phases) if phase.kind == "finetune"), len(phases))
+
+
+def cut_round(
+    number: int, wanted: Wanted, config: SweepConfig, phases: Sequence[Phase], plan: Plan
+) -> tuple[Chunk, ...]:
+    """The chunks of round `number`: pre-training, pre-training up to the lowest FLR, or what comes after pre-training.
+
+    Under a plan that TorchInductor compiled every chunk has the plan's size, the last run repeated, because a program is
+    compiled for one size; repeated runs are left out of all counts.
+    """
+    stop = tuned_stop(phases)
+    kinds = (
+        (wanted.pretrain - wanted.tune, 0, 1),
+        (wanted.pretrain & wanted.tune, 0, stop),
+        (wanted.tune - wanted.pretrain, 1, stop),
+    )
+    chunks: list[Chunk] = []
+    for kind, first, last in kinds:
+        for data_seed in range(config.data_seeds):
+            runs = [(u % config.seeds, config.lrs[k]) for k, u in kind if u // config.seeds == data_seed]
+            for part in _even(sorted(runs), plan.chunk):
+                if plan.compiled and not plan.fused:
+                    part += part[-1:] * (plan.chunk - len(part))
+                chunks.append(Chunk(f"{number:02d}-{len(chunks):04d}", data_seed, tuple(part), first, last))
+    return tuple(chunks)
+
+
+def _even(runs: list[tuple[int, float]], size: int) -> Iterable[list[tuple[int, float]]]:
+    """Stretches of at most `size`, as equal as possible."""
+    count = -(-len(runs) // size)
+    bounds = [round(i * len(runs) / count) for i in range(count + 1)] if count else []
+    return [runs[start:stop] for start, stop in pairwise(bounds)]
+
+
+def pretrained(store: Store, parts: Iterable[Chunk], chunk: Chunk) -> tuple[Tensor, Tensor]:
+    """Weights [R, P] and momentum ([R, P], or a lone zero without) at which the chunk's runs ended their pre-training."""
+    weights: dict[tuple[int, float], Tensor] = {}
+    velocity: dict[tuple[int, float], Tensor] = {}
+    for part in parts:
+        if part.first or part.data_seed != chunk.data_seed or not set(part.runs) & set(chunk.runs):
+            continue
+        saved = store.load(part.name + DONE)
+        if saved is None:
+            raise LrscopeError(f"chunk {part.name} vanished from {store.chunks}: run the same command again")
+        tensors = saved[0]
+        for i, run in enumerate(part.runs):
+            weights[run] = tensors["pretrain_weights"][i]
+            velocity[run] = tensors["pretrain_velocity"][i] if tensors["pretrain_velocity"].dim() else torch.zeros(())
+    stacked = torch.stack([velocity[run] for run in chunk.runs])
+    return torch.stack([weights[run] for run in chunk.runs]), stacked if stacked.dim() > 1 else stacked[0]
+
+
+def trained_steps(parts: Iterable[Chunk], phases: Sequence[Phase]) -> int:
+    """Run-steps of these chunks, repeated runs counted once."""
+    return sum(len(set(c.runs)) * steps_per_run(phases[c.first : c.stop]) for c in parts)
