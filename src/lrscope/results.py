@@ -7,17 +7,18 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from lrscope.errors import LrscopeError
+from lrscope.saving import write_parts
 from lrscope.seal import KEY as CHECKSUMS
 from lrscope.seal import refuse_foreign, seal, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 SCHEMA_VERSION = 1
 RESULTS_FOLDER = "results.zarr"
@@ -35,6 +36,7 @@ STATUS_REMEDY = {
 }
 
 RUN = ("lr", "data_seed", "seed")
+LARGEST_LOADED = 1 << 30  # ours, bytes: a larger result stays on disk until its variables are used
 FINETUNE = ("lr", "finetune_lr", "data_seed", "seed")
 AVERAGE = ("lr", "n_average", "data_seed", "seed")
 DIMENSIONS = (
@@ -195,15 +197,24 @@ def _check_version(version: object) -> None:
         )
 
 
-def save_result(result: xr.Dataset, folder: Path) -> Path:
-    """Validate, then write `folder/results.zarr` so that it is either whole or absent."""
-    validate(result)
-    target = folder / RESULTS_FOLDER
-    staging = folder / (RESULTS_FOLDER + ".writing")
+def save_result(
+    result: xr.Dataset | Iterable[xr.Dataset], folder: Path, attributes: Callable[[], dict[str, Any]] | None = None
+) -> Path:
+    """Validate, then write `folder/results.zarr` so that it is either whole or absent.
+
+    Args:
+        result: the whole, or parts of it in increasing order of (data_seed, seed); only one of them is in memory at a time.
+        folder: where it goes.
+        attributes: asked for when all parts are written, for a result in parts.
+    """
+    if isinstance(result, xr.Dataset):
+        validate(result)
+    target, staging = folder / RESULTS_FOLDER, folder / (RESULTS_FOLDER + ".writing")
     if staging.exists():
         shutil.rmtree(staging)
     try:
-        result.to_zarr(staging, mode="w", consolidated=False, zarr_format=3)
+        write_parts([result] if isinstance(result, xr.Dataset) else result, staging, attributes)
+        validate(xr.open_zarr(staging, consolidated=False, zarr_format=3))
         seal(staging)
         if target.exists():
             shutil.rmtree(target)
@@ -226,7 +237,7 @@ def disk_error(error: OSError, folder: Path) -> LrscopeError:
 
 
 def open_result(path: str | os.PathLike[str]) -> xr.Dataset:
-    """Open a result folder (or its `results.zarr`), validated, as an in-memory Dataset. Runs no code from it.
+    """Open a result folder (or its `results.zarr`), validated; beyond 1 GiB it stays on disk. Runs no code from it.
 
     Raises:
         Damaged: its bytes are not those that were written (checksums); the message names the variables.
@@ -237,8 +248,8 @@ def open_result(path: str | os.PathLike[str]) -> xr.Dataset:
         folder = folder.parent
     if not folder.exists():
         raise LrscopeError(f"result folder {folder} does not exist: create it with lrscope map --out {folder}")
-    zarr = folder / RESULTS_FOLDER
-    if not zarr.exists():
+    where = folder / RESULTS_FOLDER
+    if not where.exists():
         if (folder / PLAN_FILE).exists() or (folder / EXPERIMENT_FILE).exists():
             done = len(list((folder / "chunks").glob("[0-9]*.done.safetensors")))
             raise LrscopeError(
@@ -246,14 +257,16 @@ def open_result(path: str | os.PathLike[str]) -> xr.Dataset:
                 "run the same lrscope map command again, it continues where it stopped"
             )
         raise LrscopeError(f"{folder} is no result folder of lrscope: name one made by lrscope map --out")
-    refuse_foreign(zarr)
-    _check_version(_stated_version(zarr))
-    verify(zarr)
+    refuse_foreign(where)
+    _check_version(_stated_version(where))
+    verify(where)
     try:
-        result: xr.Dataset = xr.open_zarr(zarr, consolidated=False, zarr_format=3).load()
+        result: xr.Dataset = xr.open_zarr(where, consolidated=False, zarr_format=3)
+        if result.nbytes <= LARGEST_LOADED:
+            result = result.load()
     except Exception as error:  # zarr raises many types for a damaged store; all mean the same to the user
         raise LrscopeError(
-            f"result {zarr} cannot be read ({type(error).__name__}: {error}): "
+            f"result {where} cannot be read ({type(error).__name__}: {error}): "
             "delete results.zarr and run the same lrscope map command again"
         ) from error
     result.attrs.pop(CHECKSUMS, None)
@@ -263,9 +276,9 @@ def open_result(path: str | os.PathLike[str]) -> xr.Dataset:
     return result
 
 
-def _stated_version(zarr: Path) -> object:
+def _stated_version(where: Path) -> object:
     """The schema's version as the metadata states it, before anything else of a newer result is looked at."""
     try:
-        return json.loads((zarr / "zarr.json").read_bytes())["attributes"]["schema_version"]
+        return json.loads((where / "zarr.json").read_bytes())["attributes"]["schema_version"]
     except (OSError, ValueError, KeyError, TypeError):  # damaged or none at all: found out later
         return None

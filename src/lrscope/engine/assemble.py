@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from torch import Tensor
 
 from lrscope.engine.chunk import AVERAGED, SCALARS, SUMMED
 from lrscope.engine.context import RANDOM, Context
@@ -16,34 +20,43 @@ from lrscope.results import NOT_TRAINED, RUN, VARIABLES
 
 LOGGED = (*SUMMED, "test_loss", "test_accuracy")
 GROUPED = ("group_norm", "group_elr", "group_effective_grad_norm", "group_ess")
+SLAB_BYTES = 64 << 20  # ours: of results in memory at once
+# State whose first axis is a window or an average's size and whose second is the run; everything else begins with R.
+RUNS_SECOND = ("log_scalars", "log_groups", "average_scalars", "average_features")
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
-def assemble(context: Context, plan: Plan) -> xr.Dataset:
-    """Read all finished chunks and lay them out on the schema's dimensions."""
-    config = context.config
-    steps_per_epoch = len(context.task.data(0).train_x) // config.batch_size
-    coords: dict[str, Any] = {
-        "lr": ("lr", list(config.lrs)),
-        "data_seed": ("data_seed", list(range(config.data_seeds))),
-        "seed": ("seed", list(range(config.seeds))),
-        "group": ("group", np.array(context.net.groups, dtype=object)),
-        "random_point": ("random_point", list(range(config.random_points))),
-    }
-    for kind, epoch, step in (("pretrain", "epoch", "step"), ("finetune", "finetune_epoch", "finetune_step")):
-        windows = next((p.windows for p in context.phases if p.kind == kind), None)
-        if windows is not None:
-            coords[epoch] = (epoch, [w / steps_per_epoch for w in windows])
-            coords[step] = (epoch, list(windows))
-    if config.finetune_lrs:
-        coords["finetune_lr"] = ("finetune_lr", list(config.finetune_lrs))
-    if config.average:
-        coords["n_average"] = ("n_average", list(config.average))
-    probes = context.task.data(0).probes_x
-    if probes is not None:
-        coords["feature"] = ("feature", list(range(len(probes))))
-    sizes = {name: len(values) for _, (name, values) in coords.items()}
+@dataclass(frozen=True)
+class Slab:
+    """Part of a sweep: data seeds data_seed .. data_stop - 1, training seeds seed .. stop - 1, all learning rates."""
 
+    data_seed: int
+    data_stop: int
+    seed: int
+    stop: int
+
+    def holds(self, data_seed: int, seed: int) -> bool:
+        """Is the run of these seeds in it?"""
+        return self.data_seed <= data_seed < self.data_stop and self.seed <= seed < self.stop
+
+
+def part_of(tensors: Mapping[str, Tensor], rows: slice | Sequence[int]) -> dict[str, Tensor]:
+    """The runs `rows` of a chunk's tensors."""
+    found = {}
+    for name, value in tensors.items():
+        if value.dim() == 0:
+            found[name] = value
+        else:
+            found[name] = value[:, rows] if name.rpartition(".")[2] in RUNS_SECOND else value[rows]
+    return found
+
+
+def assemble(context: Context, plan: Plan, slab: Slab | None = None) -> xr.Dataset:
+    """Read finished chunks and lay them out on the schema's dimensions: all runs, or those of a slab."""
+    config = context.config
+    slab = slab or Slab(0, config.data_seeds, 0, config.seeds)
+    coords = _coords(context, slab)
+    sizes = {name: len(values) for _, (name, values) in coords.items()}
     arrays: Arrays = {}
 
     def slot(name: str) -> np.ndarray[Any, Any]:
@@ -59,25 +72,71 @@ def assemble(context: Context, plan: Plan) -> xr.Dataset:
                 slot(name)
 
     for chunk in context.chunks(plan):
+        rows = [i for i, (seed, _) in enumerate(chunk.runs) if slab.holds(chunk.data_seed, seed)]
+        if not rows:
+            continue
         saved = context.store.load(chunk.name + DONE)
         if saved is None:
             raise LrscopeError(f"chunk {chunk.name} vanished from {context.store.chunks}: run the same command again")
-        tensors = {name: value.numpy() for name, value in saved[0].items()}
+        kept = saved[0] if len(rows) == len(chunk.runs) else part_of(saved[0], rows)
+        tensors = {name: value.numpy() for name, value in kept.items()}
+        runs = [chunk.runs[i] for i in rows]
         at = (
-            np.array([config.lrs.index(lr) for _, lr in chunk.runs]),
-            np.full(len(chunk.runs), chunk.data_seed),
-            np.array([seed for seed, _ in chunk.runs]),
+            np.array([config.lrs.index(lr) for _, lr in runs]),
+            np.full(len(runs), chunk.data_seed - slab.data_seed),
+            np.array([seed - slab.seed for seed, _ in runs]),
         )
         before = slot("seconds")[at] if chunk.first else 0.0
         slot("seconds")[at] = before + saved[1]["seconds"] / len(chunk.runs)
         _place(context, tensors, at, slot)
-    for data_seed in range(config.data_seeds):
+    for data_seed in range(slab.data_seed, slab.data_stop):
         saved = context.store.load(f"{RANDOM}{data_seed:05d}{DONE}")
         if saved is None:
             raise LrscopeError(f"random points vanished from {context.store.chunks}: run the same command again")
-        slot("random_train_loss")[data_seed] = saved[0]["loss"].numpy()
-        slot("random_train_accuracy")[data_seed] = saved[0]["accuracy"].numpy()
+        for name, key in (("random_train_loss", "loss"), ("random_train_accuracy", "accuracy")):
+            slot(name)[data_seed - slab.data_seed] = saved[0][key].numpy()[slab.seed : slab.stop]
     return _dataset(context, arrays, coords)
+
+
+def slabs(context: Context) -> list[Slab]:
+    """The sweep's runs in slabs of at most `SLAB_BYTES` of results, so that a large sweep is never in memory as a whole.
+
+    One slab if everything fits; otherwise each holds some seeds of one data seed.
+    """
+    config = context.config
+    sizes = {name: len(values) for _, (name, values) in _coords(context, Slab(0, 1, 0, 1)).items()}
+    known = [variable.dims for variable in VARIABLES.values() if set(variable.dims) <= set(sizes)]
+    each = 8 * sum(math.prod(sizes[d] for d in dims) for dims in known)
+    if config.data_seeds * config.seeds * each <= SLAB_BYTES:
+        return [Slab(0, config.data_seeds, 0, config.seeds)]
+    step = max(1, min(config.seeds, SLAB_BYTES // each))
+    starts = [(d, s) for d in range(config.data_seeds) for s in range(0, config.seeds, step)]
+    return [Slab(d, d + 1, s, min(s + step, config.seeds)) for d, s in starts]
+
+
+def _coords(context: Context, slab: Slab) -> dict[str, Any]:
+    config = context.config
+    steps_per_epoch = len(context.task.data(0).train_x) // config.batch_size
+    coords: dict[str, Any] = {
+        "lr": ("lr", list(config.lrs)),
+        "data_seed": ("data_seed", list(range(slab.data_seed, slab.data_stop))),
+        "seed": ("seed", list(range(slab.seed, slab.stop))),
+        "group": ("group", np.array(context.net.groups, dtype=object)),
+        "random_point": ("random_point", list(range(config.random_points))),
+    }
+    for kind, epoch, step in (("pretrain", "epoch", "step"), ("finetune", "finetune_epoch", "finetune_step")):
+        windows = next((p.windows for p in context.phases if p.kind == kind), None)
+        if windows is not None:
+            coords[epoch] = (epoch, [w / steps_per_epoch for w in windows])
+            coords[step] = (epoch, list(windows))
+    if config.finetune_lrs:
+        coords["finetune_lr"] = ("finetune_lr", list(config.finetune_lrs))
+    if config.average:
+        coords["n_average"] = ("n_average", list(config.average))
+    probes = context.task.data(0).probes_x
+    if probes is not None:
+        coords["feature"] = ("feature", list(range(len(probes))))
+    return coords
 
 
 def _place(context: Context, tensors: Arrays, at: tuple[Any, ...], slot: Any) -> None:

@@ -13,12 +13,10 @@ from typing import Any
 
 from torch import Tensor
 
+from lrscope.engine.assemble import part_of
 from lrscope.engine.context import Context
 from lrscope.engine.plan import Chunk, Plan, Replan, halves
 from lrscope.engine.store import CHECKPOINT
-
-# State whose first axis is a window or an average's size and whose second is the run; everything else begins with R.
-RUNS_SECOND = ("log_scalars", "log_groups", "average_scalars", "average_features")
 
 
 class Replanner:
@@ -88,14 +86,3 @@ class Replanner:
             seconds = meta["seconds"] * len(half.runs) / len(chunk.runs)
             known = {**meta, "seconds": seconds, "plan": self.plan.to_dict()}
             self.context.store.save(half.name + CHECKPOINT, part_of(tensors, rows), known)
-
-
-def part_of(tensors: Mapping[str, Tensor], rows: slice) -> dict[str, Tensor]:
-    """The runs `rows` of a checkpoint's tensors."""
-    found = {}
-    for name, value in tensors.items():
-        if value.dim() == 0:
-            found[name] = value
-        else:
-            found[name] = value[:, rows] if name.rpartition(".")[2] in RUNS_SECOND else value[rows]
-    return found

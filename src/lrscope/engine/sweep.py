@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import tempfile
@@ -20,7 +21,7 @@ import xarray as xr
 from lrscope import __version__
 from lrscope.config import EngineConfig, SweepConfig, digest
 from lrscope.dynamics.schedules import factors
-from lrscope.engine.assemble import assemble
+from lrscope.engine.assemble import assemble, slabs
 from lrscope.engine.choose import choose_plan, default_jobs, memory, predict
 from lrscope.engine.context import Context, choose_device
 from lrscope.engine.dispatch import run_here, run_processes, single_threaded
@@ -66,7 +67,8 @@ def sweep(
     config, engine = _resolve(lrs, config, engine, options)
     if out is None:
         with tempfile.TemporaryDirectory(prefix="lrscope-") as folder:
-            return sweep(task, config=config, engine=engine, out=folder, progress=progress, command=command)
+            done = sweep(task, config=config, engine=engine, out=folder, progress=progress, command=command)
+            return done.load()
     store, identity = Store(Path(out)), _identity(task, config)
     finished = _finished(store, identity)
     if finished is not None:  # nothing to write, so a folder that cannot be written to will do
@@ -86,10 +88,23 @@ def sweep(
             plan = train_rounds(context, plan, lambda plan: _train(context, plan, jobs, progress))
         else:
             plan = _train(context, plan, jobs, progress)
-        result = assemble(context, plan)
-        result.attrs = _attributes(context, plan, identity, command, result)
-        save_result(result, store.folder)
+        _save(context, plan, identity, command)
         return open_result(store.folder)
+
+
+def _save(context: Context, plan: Plan, identity: dict[str, Any], command: str | None) -> None:
+    """Lay the chunks out and save them, one slab of runs in memory at a time."""
+    seconds: list[float] = []
+
+    def parts() -> Iterator[xr.Dataset]:
+        for slab in slabs(context):
+            part = assemble(context, plan, slab)
+            seconds.append(float(part["seconds"].sum()))
+            yield part
+
+    save_result(
+        parts(), context.store.folder, lambda: _attributes(context, plan, identity, command, math.fsum(seconds))
+    )
 
 
 def _finished(store: Store, identity: dict[str, Any]) -> xr.Dataset | None:
@@ -273,7 +288,7 @@ def _train(context: Context, plan: Plan, jobs: int, progress: Progress | bool) -
 
 
 def _attributes(
-    context: Context, plan: Plan, identity: dict[str, Any], command: str | None, result: xr.Dataset
+    context: Context, plan: Plan, identity: dict[str, Any], command: str | None, seconds: float
 ) -> dict[str, Any]:
     import numpy
 
@@ -302,7 +317,7 @@ def _attributes(
         "versions": json.dumps(versions),
         "code_hash": code_hash(),
         "created": experiment.get("created", ""),
-        "seconds": float(result["seconds"].sum()),
+        "seconds": seconds,
         "command": command or experiment.get("command") or "lrscope.sweep(task, config=SweepConfig(...))",
     }
 

@@ -31,6 +31,7 @@ from lrscope.engine.fused.values import (
 aten = torch.ops.aten
 LARGEST_MATRIX = 1 << 15  # ours, elements: beyond 128 KiB a library's blocking wins
 LARGEST_LOCALS = 1 << 22  # ours, bytes: of an 8 MiB stack
+SEVERAL_SUMS = 128  # ours, elements: longer sums wait for their one register, so they get several
 REDUCTIONS = (aten.sum.dim_IntList, aten.sum.default, aten.mean.default, aten.mean.dim, aten.amax.default)
 ONE_PASS = (*REDUCTIONS, aten.cat.default)
 
@@ -213,7 +214,8 @@ class Lowering:
                     both = [j if d in dims else i for d, (i, j) in enumerate(zip(index, deep, strict=True))]
                     return f"sum = {folded('sum', value.at(both))};"
 
-                hint = "omp simd reduction(+:sum)" if word == "+" else "GCC ivdep"
+                several = " simdlen(32)" if inner[-1] >= SEVERAL_SUMS else ""
+                hint = f"omp simd reduction(+:sum){several}" if word == "+" else "GCC ivdep"
                 return f"{{ {kind} sum = {begin};\n{_loops(inner, add, 'j', hint)}\n{to.at(index)} = sum; }}"
 
             self._loops(outer, row)

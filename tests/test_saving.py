@@ -1,0 +1,62 @@
+"""A result written in parts is the result written at once, and only a part of it is in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+from lrscope.engine import assemble as laying_out
+from lrscope.engine.assemble import slabs
+from lrscope.errors import LrscopeError
+from lrscope.results import open_result, save_result
+from tiny_tasks import BASE, BATCHED, context_of, mlp_task, probed_task, same_bytes, train
+
+CONFIG = replace(BASE, seeds=5, data_seeds=2)
+
+
+@pytest.mark.parametrize("limit", [1, 3_000, 6_000])
+@pytest.mark.parametrize("chunk", [3, 64])
+def test_parts_make_the_whole(limit: int, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of 3 runs lie across slabs of one seed."""
+    engine = replace(BATCHED, chunk=chunk)
+    whole = train(probed_task(), CONFIG, engine, tmp_path / "whole")
+    monkeypatch.setattr(laying_out, "SLAB_BYTES", limit)
+    count = len(slabs(context_of(probed_task(), CONFIG, tmp_path / "count")))
+    assert count > 1
+    parts = train(probed_task(), CONFIG, engine, tmp_path / "parts")
+    assert same_bytes(whole, parts) == []
+    assert all(parts.attrs[k] == v for k, v in whole.attrs.items() if k not in ("seconds", "created", "plan"))
+    assert set(parts.attrs) == set(whole.attrs)
+    assert parts.attrs["seconds"] == pytest.approx(float(parts["seconds"].sum()))
+
+
+def test_slabs_hold_every_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = context_of(mlp_task(), CONFIG, tmp_path)
+    assert len(slabs(context)) == 1
+    for limit in (1, 3_000, 6_000):
+        monkeypatch.setattr(laying_out, "SLAB_BYTES", limit)
+        held = [(d, s) for slab in slabs(context) for d in range(2) for s in range(5) if slab.holds(d, s)]
+        assert held == [(d, s) for d in range(2) for s in range(5)]
+
+
+def test_a_part_that_fails_leaves_the_old_result(tmp_path: Path) -> None:
+    result = train(mlp_task(), replace(BASE, seeds=1), BATCHED, tmp_path)
+
+    def parts() -> object:
+        yield result
+        raise LrscopeError("no more")
+
+    with pytest.raises(LrscopeError, match="no more"):
+        save_result(parts(), tmp_path)  # type: ignore[arg-type]
+    xr.testing.assert_identical(open_result(tmp_path), result)
+
+
+def test_a_large_result_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lrscope.results.LARGEST_LOADED", 100)
+    result = train(mlp_task(), replace(BASE, seeds=1), BATCHED, tmp_path)
+    assert not result["train_loss"].variable._in_memory
+    assert float(result["train_loss"][0, 0, 0, 0]) > 0
+    assert train(mlp_task(), replace(BASE, seeds=1)).load()["train_loss"].variable._in_memory
