@@ -83,7 +83,7 @@ def test_show_json_has_the_promised_keys(mapped: Path) -> None:
     assert set(found["labels"][0]) >= {"lr", "regime", "flags"}
     assert set(found["recommended"]) == {"low", "high", "reason"}
     assert found["runs"] == 16
-    assert found["status"] == {"finished": 16, "non-finite": 0, "stopped": 0, "failed": 0}
+    assert found["status"] == {"finished": 16, "non-finite": 0, "stopped": 0, "failed": 0, "not trained": 0}
 
 
 def test_the_recorded_command_repeats_the_numbers(mapped: Path) -> None:

@@ -15,7 +15,7 @@ from lrscope.mapping import borders, quality
 from lrscope.mapping.votes import DIVERGENCE
 
 SCOUTS = 4  # ours: the first scouts cut the grid into quarters; more of them save rounds and cost runs
-SPARE = 0.3  # ours: while no more of the grid than this is trained, what halving skipped in 2A is confirmed
+SPARE = 0.3  # ours: while no more of the grid than this is trained, what halving skipped in 2A is pre-trained too
 INTERVAL_SEEDS = 5  # fewer give a range, not a 95% interval
 CLEAR = 0.05  # ours, logs: half of what counts as risen; a neighbour closer to the best level gets all seeds too
 BELOW = 3  # ours: learning rates below the border 1|2 whose fine-tuned quality may serve as the best
@@ -74,20 +74,22 @@ def next_round(seen: Seen) -> Wanted:
     scouts: set[int] = set()
     whole = _contradicting(votes_LU, first, second)
     most: set[int] = set()
+    near: set[int] = set()  # neighbours of the border 1|2, once it lies between two
     for edge in (first, second):
         low, high = _between(any_L, edge)
         if high - low > 1:
             scouts.add((low + high) // 2)
         elif edge == first:
-            whole |= {k for k in (low, high) if 0 <= k < lrs}
+            near = {k for k in (low, high) if 0 <= k < lrs}
         else:
             most |= {k for k in (low, high) if 0 <= k < lrs and not _decided(votes_LU[k])}
-    if not scouts and 0 < first < lrs:
-        around_scouts, around_whole = _around_best(seen, first)
-        scouts |= around_scouts
-        whole |= around_whole
+    if near and 0 < first < lrs:
+        around, compared = _around_best(seen, first)
+        scouts |= around
+        near = set() if around else near | compared  # the border may still move with the best level
+    whole |= near
     tuned = set()
-    if not scouts and all(all_L[k] for k in whole if k <= first):
+    if near and not scouts and all(all_L[k] for k in whole if k <= first):
         tuned = _to_tune(seen, first, _between(any_L, second)[0])
     return _wanted(seen, scouts, most, whole, tuned)
 
@@ -183,7 +185,8 @@ def _to_tune(seen: Seen, first: int, top: int) -> set[int]:
     if end - good > 1:
         return more | {(good + end) // 2}
     skipped = [k for k in range(first, good) if not done_L[k]]
-    return more | set(skipped[-1:] if seen.share <= SPARE else [])
+    cheap = {k for k in skipped if seen.trained_LU[k].all()}
+    return more | (cheap or set(skipped[-1:] if seen.share <= SPARE else []))
 
 
 def simulate(
