@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lrscope.places import Remote, place
 from lrscope.settings import MapSettings, load_settings
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def run_map(config: Path | None, options: Mapping[str, Any], *, dry_run: bool, a
     engine_config = settings.engine_config()
     from lrscope.results import open_result
 
-    out = Path(settings.out or "")
+    out = place(settings.out or "")
     command = settings.command()
     if dry_run:
         _plan(settings, sweep_config, engine_config, out, as_json=as_json)
@@ -42,7 +43,7 @@ def run_map(config: Path | None, options: Mapping[str, Any], *, dry_run: bool, a
 
 
 def _plan(
-    settings: MapSettings, sweep_config: SweepConfig, engine_config: EngineConfig, out: Path, *, as_json: bool
+    settings: MapSettings, sweep_config: SweepConfig, engine_config: EngineConfig, out: Path | Remote, *, as_json: bool
 ) -> None:
     from lrscope.engine.context import choose_device
     from lrscope.engine.sweep import dry_run
@@ -54,7 +55,7 @@ def _plan(
 
 
 def _train(
-    settings: MapSettings, sweep_config: SweepConfig, engine_config: EngineConfig, out: Path, command: str
+    settings: MapSettings, sweep_config: SweepConfig, engine_config: EngineConfig, out: Path | Remote, command: str
 ) -> xr.Dataset:
     from lrscope.engine import sweep as engine
     from lrscope.engine.context import choose_device
@@ -75,16 +76,15 @@ def _train(
     return result
 
 
-def _finished(out: Path, settings: MapSettings) -> bool:
+def _finished(out: Path | Remote, settings: MapSettings) -> bool:
     """Does the folder hold the finished result of the same request? Found out without loading data or PyTorch."""
-    from lrscope.results import EXPERIMENT_FILE, RESULTS_FOLDER
+    from lrscope.results import EXPERIMENT_FILE, has_result
 
-    experiment = out / EXPERIMENT_FILE
-    if not experiment.exists() or not (out / RESULTS_FOLDER).exists():
+    if not has_result(out):
         return False
     try:
-        known = json.loads(experiment.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError):
+        known = json.loads((out / EXPERIMENT_FILE).read_text())
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
         return False
     return isinstance(known, dict) and known.get("request") == settings.request()
 
@@ -123,7 +123,7 @@ def status_counts(result: xr.Dataset) -> dict[str, int]:
     return {name: int((result["status"] == code).sum()) for code, name in STATUS.items()}
 
 
-def print_plan(plan: Mapping[str, Any], out: Path, *, as_json: bool) -> None:
+def print_plan(plan: Mapping[str, Any], out: Path | Remote, *, as_json: bool) -> None:
     """Print a dry run."""
     from lrscope.engine.progress import span
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from lrscope.errors import LrscopeError
+from lrscope.places import Remote, names, place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +23,7 @@ SCHEMA_VERSION = 1
 RESULTS_FOLDER = "results.zarr"
 PLAN_FILE = "plan.json"
 EXPERIMENT_FILE = "experiment.json"
+ROOT_FILE = "zarr.json"  # of the Zarr format, version 3: without it there is no result
 
 STATUS = {0: "finished", 1: "non-finite", 2: "stopped", 3: "failed"}
 STATUS_REMEDY = {
@@ -187,9 +190,23 @@ def validate(result: xr.Dataset) -> None:
             )
 
 
-def save_result(result: xr.Dataset, folder: Path) -> Path:
+def has_result(folder: Path | Remote) -> bool:
+    """Does the folder hold a whole `results.zarr`? On an object store its root comes last."""
+    target = folder / RESULTS_FOLDER
+    return (target / ROOT_FILE if isinstance(target, Remote) else target).exists()
+
+
+def save_result(result: xr.Dataset, folder: Path | Remote) -> Path | Remote:
     """Validate, then write `folder/results.zarr` so that it is either whole or absent."""
     validate(result)
+    if isinstance(folder, Remote):
+        with tempfile.TemporaryDirectory(prefix="lrscope-") as local:
+            written = save_result(result, Path(local))
+            assert isinstance(written, Path)
+            files = {p.relative_to(written).as_posix(): p.read_bytes() for p in written.rglob("*") if p.is_file()}
+        remote = folder / RESULTS_FOLDER
+        remote.write_files(files, last=ROOT_FILE)
+        return remote
     target = folder / RESULTS_FOLDER
     staging = folder / (RESULTS_FOLDER + ".writing")
     if staging.exists():
@@ -204,7 +221,7 @@ def save_result(result: xr.Dataset, folder: Path) -> Path:
     return target
 
 
-def disk_error(error: OSError, folder: Path) -> LrscopeError:
+def disk_error(error: OSError, folder: Path | Remote) -> LrscopeError:
     """Turn an operating system's refusal into a sentence that says what to do."""
     import errno
 
@@ -216,24 +233,28 @@ def disk_error(error: OSError, folder: Path) -> LrscopeError:
     return LrscopeError(f"cannot write to {folder} ({error.strerror}): choose another --out or change its permissions")
 
 
-def open_result(path: str | os.PathLike[str]) -> xr.Dataset:
-    """Open a result folder (or its `results.zarr`), validated, as an in-memory Dataset. Runs no code from it."""
-    folder = Path(path)
+def open_result(path: str | os.PathLike[str] | Remote) -> xr.Dataset:
+    """Open a result folder (or its `results.zarr`), local or an fsspec URL, validated, as an in-memory Dataset. Runs no
+    code from it."""
+    folder = place(path)
     if folder.name == RESULTS_FOLDER:
         folder = folder.parent
     if not folder.exists():
         raise LrscopeError(f"result folder {folder} does not exist: create it with lrscope map --out {folder}")
     zarr = folder / RESULTS_FOLDER
-    if not zarr.exists():
-        if (folder / PLAN_FILE).exists() or (folder / EXPERIMENT_FILE).exists():
-            done = len(list((folder / "chunks").glob("[0-9]*.done.safetensors")))
+    if not has_result(folder):
+        there = names(folder)
+        if PLAN_FILE in there or EXPERIMENT_FILE in there:
+            done = sum(n[0].isdigit() and n.endswith(".done.safetensors") for n in names(folder / "chunks"))
             raise LrscopeError(
                 f"result folder {folder} is half written ({done} chunks finished): "
                 "run the same lrscope map command again, it continues where it stopped"
             )
         raise LrscopeError(f"{folder} is no result folder of lrscope: name one made by lrscope map --out")
     try:
-        result: xr.Dataset = xr.open_zarr(zarr, consolidated=False).load()
+        result = _read(zarr)
+    except LrscopeError:
+        raise
     except Exception as error:  # zarr raises many types for a damaged store; all mean the same to the user
         raise LrscopeError(
             f"result {zarr} cannot be read ({type(error).__name__}: {error}): "
@@ -243,3 +264,18 @@ def open_result(path: str | os.PathLike[str]) -> xr.Dataset:
         result = result.assign_coords(group=result["group"].astype(object))
     validate(result)
     return result
+
+
+def _read(zarr: Path | Remote) -> xr.Dataset:
+    if isinstance(zarr, Path):
+        local: xr.Dataset = xr.open_zarr(zarr, consolidated=False).load()
+        return local
+    with tempfile.TemporaryDirectory(prefix="lrscope-") as folder:
+        for name, data in zarr.files().items():
+            path = Path(folder, name)
+            if ".." in path.parts or not path.is_relative_to(folder):  # object stores allow any name
+                raise LrscopeError(f"result {zarr} holds an object named {name!r}: it was not made by lrscope")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        fetched: xr.Dataset = xr.open_zarr(folder, consolidated=False).load()
+        return fetched

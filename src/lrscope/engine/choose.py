@@ -14,7 +14,7 @@ import torch
 
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import autograd_survives_fork, can_fork, single_threaded, start_autograd
-from lrscope.engine.plan import Plan, cut, steps_per_run, unroll
+from lrscope.engine.plan import Plan, chunk_at, count_chunks, steps_per_run, unroll
 from lrscope.errors import LrscopeError
 
 SIZES = (8, 24, 64, 128, 256)  # ours: powers apart; chunks beyond the L2 cache gain nothing
@@ -87,7 +87,7 @@ def _first_line(error: Exception) -> str:
 
 def predict(context: Context, plan: Plan, jobs: int) -> float:
     """Predicted seconds of training (without evaluation): the busiest process's chunks."""
-    rounds = math.ceil(len(cut(context.config, plan.chunk)) / jobs)
+    rounds = math.ceil(count_chunks(context.config, plan.chunk) / jobs)
     return rounds * plan.chunk * steps_per_run(context.phases) * plan.run_step_seconds
 
 
@@ -141,7 +141,7 @@ def _candidates(context: Context, jobs: int, runs: int) -> list[Plan]:
 def _timed(context: Context, plan: Plan, seconds: float | None = None) -> Plan:
     """The plan with its seconds per run-step, measured for `seconds`, a few steps at least."""
     seconds = PROBE_SECONDS if seconds is None else seconds
-    chunk = cut(context.config, plan.chunk)[0]
+    chunk = chunk_at(context.config, plan.chunk, 0)
     with single_threaded(context.device):
         trainer = context.trainer(plan, chunk)
         phase = context.phases[0]

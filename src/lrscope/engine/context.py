@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -12,7 +12,7 @@ from lrscope.config import EngineConfig, SweepConfig
 from lrscope.engine.chunk import ChunkTrainer, Tick
 from lrscope.engine.material import Material
 from lrscope.engine.net import Net, build_net
-from lrscope.engine.plan import Chunk, Phase, Plan, cut, phases
+from lrscope.engine.plan import Chunk, Phase, Plan, chunk_at, count_chunks, phases
 from lrscope.engine.program import Program, StepSpec
 from lrscope.engine.store import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
@@ -101,8 +101,14 @@ class Context:
 
     def units(self, plan: Plan) -> list[str]:
         """Names of all units of work in their order: random points first, then the chunks."""
-        random = [f"{RANDOM}{d:05d}" for d in range(self.config.data_seeds)]
-        return random + [c.name for c in cut(self.config, plan.chunk)]
+        return list(self.each_unit(plan))
+
+    def each_unit(self, plan: Plan) -> Iterator[str]:
+        """The same, one after the other."""
+        for data_seed in range(self.config.data_seeds):
+            yield f"{RANDOM}{data_seed:05d}"
+        for index in range(count_chunks(self.config, plan.chunk)):
+            yield f"{index:05d}"
 
     def run_unit(self, plan: Plan, name: str, tick: Callable[[Tick], None], stopping: Callable[[], bool]) -> None:
         """Compute one unit and leave its arrays in the store.
@@ -114,7 +120,7 @@ class Context:
             material = self.material(int(name.removeprefix(RANDOM)))
             self.store.save(name + DONE, material.random_points(self.program(plan.path, False)), {})
             return
-        chunk = next(c for c in cut(self.config, plan.chunk) if c.name == name)
+        chunk = chunk_at(self.config, plan.chunk, int(name))
         trainer = self.trainer(plan, chunk)
         spent = 0.0
         saved = self.store.load(name + CHECKPOINT)

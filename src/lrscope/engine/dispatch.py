@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from typing import Any
@@ -97,7 +97,7 @@ def _try_backward() -> None:
     os._exit(0)
 
 
-def run_here(units: Sequence[str], work: Work, tick: Callable[[Tick], None], done: Callable[[str], None]) -> None:
+def run_here(units: Iterable[str], work: Work, tick: Callable[[Tick], None], done: Callable[[str], None]) -> None:
     """Compute the units one after the other in this process."""
     with StopFlag() as stopping:
         for unit in units:

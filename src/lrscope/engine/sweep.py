@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,14 +19,16 @@ import xarray as xr
 from lrscope import __version__
 from lrscope.config import EngineConfig, SweepConfig, digest
 from lrscope.dynamics.schedules import factors
-from lrscope.engine.assemble import assemble
+from lrscope.engine.assemble import Vanished, assemble
 from lrscope.engine.choose import choose_plan, default_jobs, memory, predict
 from lrscope.engine.context import Context, choose_device
 from lrscope.engine.dispatch import run_here, run_processes, single_threaded
-from lrscope.engine.plan import Plan, cut, steps_per_run
+from lrscope.engine.lease import Lease
+from lrscope.engine.plan import Plan, chunk_at, count_chunks, steps_per_run
 from lrscope.engine.progress import Progress, Silent, default_progress
 from lrscope.engine.store import CHECKPOINT, Store
 from lrscope.errors import LrscopeError
+from lrscope.places import Remote, place
 from lrscope.results import SCHEMA_VERSION, open_result, save_result
 from lrscope.tasks.task import Task
 
@@ -37,7 +39,7 @@ def sweep(
     *,
     config: SweepConfig | None = None,
     engine: EngineConfig | None = None,
-    out: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | Remote | None = None,
     progress: Progress | bool = True,
     command: str | None = None,
     **options: Any,
@@ -49,8 +51,8 @@ def sweep(
         lrs: learning rates in increasing order; `log_grid(low, high, count)` makes them.
         config: a whole `SweepConfig` instead of `lrs` and `options`.
         engine: device, processes and plan.
-        out: folder that keeps the sweep: a call with the same task and config continues or opens what is there.
-            None trains into a temporary folder that is removed.
+        out: folder or fsspec URL that keeps the sweep: a call with the same task and config continues or opens what is
+            there. None trains into a temporary folder that is removed.
         progress: show progress on stderr, or an object of your own.
         command: recorded as the way to repeat the sweep.
         options: fields of `SweepConfig` (seeds, epochs, finetune_lrs, ...) and `EngineConfig` (device, jobs, ...).
@@ -63,8 +65,8 @@ def sweep(
     if out is None:
         with tempfile.TemporaryDirectory(prefix="lrscope-") as folder:
             return sweep(task, config=config, engine=engine, out=folder, progress=progress, command=command)
-    store = Store(Path(out))
-    with _locked(store), random_state_kept(engine):
+    store = Store(place(out))
+    with _locked(store) as alive, random_state_kept(engine):
         context = Context.build(task, config, engine, store)
         identity = _identity(task, config)
         finished = _check_folder(store, identity)
@@ -72,10 +74,9 @@ def sweep(
             return open_result(store.folder)
         store.create()
         _write_experiment(store, task, config, identity, command)
-        jobs = default_jobs(context)
-        plan = _plan(store, context, jobs)
-        _train(context, plan, jobs, progress)
-        result = assemble(context, plan)
+        with _workers(context) as jobs:
+            plan = _plan(store, context, jobs)
+            result = _computed(context, plan, jobs, progress, alive)
         result.attrs = _attributes(context, plan, identity, command, result)
         save_result(result, store.folder)
         return open_result(store.folder)
@@ -91,8 +92,8 @@ def dry_run(
     engine = engine or EngineConfig()
     with random_state_kept(engine):
         context = Context.build(task, config, engine, Store(Path("unused")))
-        jobs = default_jobs(context)
-        plan = choose_plan(context, jobs, predicting=True)
+        with _workers(context) as jobs:
+            plan = choose_plan(context, jobs, predicting=True)
     runs = config.data_seeds * config.seeds * len(config.lrs)
     return {
         "task": task.summary(),
@@ -103,7 +104,7 @@ def dry_run(
         "groups": list(context.net.groups),
         "device": str(context.device),
         "jobs": jobs,
-        "chunks": len(cut(config, plan.chunk)),
+        "chunks": count_chunks(config, plan.chunk),
         "plan": plan.to_dict(),
         "seconds": predict(context, plan, jobs),
         "bytes": memory(context, plan, jobs),
@@ -138,12 +139,25 @@ def _resolve(
 
 
 @contextmanager
-def _locked(store: Store) -> Iterator[None]:
+def _locked(store: Store) -> Iterator[Callable[[], None]]:
+    """Yields a function that raises if the lock was lost."""
     lock = store.lock()
     try:
-        yield
+        yield lock.check if isinstance(lock, Lease) else lambda: None
     finally:
         lock.release()
+
+
+@contextmanager
+def _workers(context: Context) -> Iterator[int]:
+    """Yields how many units can be computed at a time."""
+    if context.engine.on == "ray":
+        from lrscope.engine.on_ray import cluster
+
+        with cluster(context.engine.jobs, context.device.type) as slots:
+            yield slots
+    else:
+        yield default_jobs(context)
 
 
 def random_state_kept(engine: EngineConfig) -> AbstractContextManager[None]:
@@ -173,7 +187,7 @@ def _check_folder(store: Store, identity: dict[str, Any]) -> bool:
             f"out: {store.folder} holds another sweep (it differs in {', '.join(differing[:4])}): "
             "choose another --out, or delete that folder"
         )
-    return store.result.exists()
+    return store.is_finished()
 
 
 def _write_experiment(
@@ -193,39 +207,62 @@ def _plan(store: Store, context: Context, jobs: int) -> Plan:
     return plan
 
 
-def _train(context: Context, plan: Plan, jobs: int, progress: Progress | bool) -> None:
-    """Compute every unit that is not on disk yet."""
+def _computed(
+    context: Context, plan: Plan, jobs: int, progress: Progress | bool, alive: Callable[[], None]
+) -> xr.Dataset:
+    """The result. Damaged units are found when they are laid out, and computed again."""
+    _train(context, plan, jobs, progress, alive)
+    try:
+        return assemble(context, plan)
+    except Vanished:
+        _train(context, plan, jobs, progress, alive)
+        return assemble(context, plan)
+
+
+def _train(context: Context, plan: Plan, jobs: int, progress: Progress | bool, alive: Callable[[], None]) -> None:
+    """Compute every unit that is not in the store yet."""
     reporter = progress if not isinstance(progress, bool) else default_progress() if progress else Silent()
-    units = [u for u in context.units(plan) if not context.store.is_done(u)]
-    chunks = cut(context.config, plan.chunk)
+    done, begun = context.store.units()
+    count = count_chunks(context.config, plan.chunk)
+    todo = sum(1 for u in context.each_unit(plan) if u not in done)
+    if not todo:
+        return
     each = steps_per_run(context.phases)
-    todo = set(units)
-    done = sum(len(c.runs) * each for c in chunks if c.name not in todo)
-    for chunk in chunks:
-        saved = context.store.load(chunk.name + CHECKPOINT) if chunk.name in todo else None
+    runs = len(context.config.lrs) * context.config.seeds * context.config.data_seeds
+    steps = sum(_runs_in(context, plan, u) for u in done if u.isdigit() and int(u) < count) * each
+    for unit in begun - done:
+        saved = context.store.load(unit + CHECKPOINT)
         if saved is not None:
             cursor = saved[1]["cursor"]
-            steps = sum(p.steps for p in context.phases[: cursor["phase"]]) + cursor["step"]
-            done += steps * len(chunk.runs)
-    total = sum(len(c.runs) for c in chunks)
-    if not units:
-        return
-    reporter.begin(total, total * each, done)
+            trained = sum(p.steps for p in context.phases[: cursor["phase"]]) + cursor["step"]
+            steps += trained * _runs_in(context, plan, unit)
+    reporter.begin(runs, runs * each, steps)
 
     def work(unit: str, tick: Any, stopping: Any) -> None:
         context.run_unit(plan, unit, tick, stopping)
 
     def finished(unit: str) -> None:
         del unit
+        alive()
 
+    units = (u for u in context.each_unit(plan) if u not in done)
     try:
         with single_threaded(context.device):
-            if jobs == 1 or len(units) == 1:
+            if context.engine.on == "ray":
+                from lrscope.engine.on_ray import run_on_ray
+                from lrscope.engine.ray_job import SweepJob
+
+                run_on_ray(units, SweepJob.of(context, plan), reporter.tick, finished, jobs, context.device.type)
+            elif jobs == 1 or todo == 1:
                 run_here(units, work, reporter.tick, finished)
             else:
-                run_processes(units, work, reporter.tick, finished, jobs)
+                run_processes(list(units), work, reporter.tick, finished, jobs)
     finally:
         reporter.end()
+
+
+def _runs_in(context: Context, plan: Plan, unit: str) -> int:
+    return len(chunk_at(context.config, plan.chunk, int(unit)).runs)
 
 
 def _attributes(
