@@ -11,6 +11,7 @@ import contextlib
 import math
 import os
 import queue
+import random
 import signal
 import time
 import traceback
@@ -26,6 +27,7 @@ from lrscope.errors import LrscopeError
 
 RETRIES = 3  # ours: an unlucky unit on machines that are taken away; a fourth death has its cause in the unit
 AHEAD = 2  # ours: units in flight per slot, so that a worker never waits for the driver
+LOOPBACK = "127.0.0.1"
 TALK = 0.5  # ours, seconds between a worker's words with the board
 LOOK = 0.05  # ours, seconds between a worker's looks whether the board has answered
 
@@ -50,9 +52,10 @@ def cluster(jobs: int | None, device: str) -> Iterator[int]:
     handlers = {number: signal.getsignal(number) for number in STOPPING}
     try:
         if ours:
-            with _environment(RAY_USAGE_STATS_ENABLED="0"):
-                _connect(ray, jobs)
-            _restore(handlers)  # Ray has put its own in their place
+            drawn = random.getstate()
+            _connect(ray, jobs)
+            random.setstate(drawn)  # Ray has drawn ports from the global generator
+            _restore(handlers)  # and put its own in their place
         yield _slots(ray, jobs, device)
     finally:
         if ours and ray.is_initialized():
@@ -74,11 +77,40 @@ def _connect(ray: Any, jobs: int | None) -> None:
     try:
         if address:
             ray.init(address=address, **quiet)
-        else:
-            ray.init(address="local", num_cpus=jobs, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+            return
+        with _loopback():
+            ray.init(address="local", num_cpus=jobs, include_dashboard=False, _node_ip_address=LOOPBACK, **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"the cluster at RAY_ADDRESS={address} does not answer" if address else "no cluster could be started"
         raise LrscopeError(f"on: {where} ({_first_line(error)}): see ray status, or use --on local") from error
+    if any(node["NodeManagerAddress"] != LOOPBACK for node in ray.nodes()):
+        ray.shutdown()
+        raise LrscopeError(
+            f"on: Ray {ray.__version__} opens ports to the network where only {LOOPBACK} was asked for: start a cluster as "
+            "you want it (ray start --head) and name it in RAY_ADDRESS"
+        )
+
+
+@contextlib.contextmanager
+def _loopback() -> Iterator[None]:
+    """Ray on Linux takes 127.0.0.1 for "this machine's address in the network" and listens there, unless it is switched
+    to single machines as it is by default on macOS and Windows."""
+    from ray._private import ray_constants
+
+    switches = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    before = {name: os.environ.get(name) for name in switches}
+    many = getattr(ray_constants, "ENABLE_RAY_CLUSTER", None)
+    os.environ.update(switches)  # for the processes that Ray starts
+    ray_constants.ENABLE_RAY_CLUSTER = False  # for this one, which has read them already
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = many
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _there(ray: Any, device: str) -> int:
@@ -100,20 +132,6 @@ def _share(ray: Any, slots: int, device: str) -> dict[str, float]:
         return {"num_cpus": 1}
     there = _there(ray, device)
     return {"num_cpus": 0, "num_gpus": 1 if slots <= there else math.floor(100 * there / slots) / 100}
-
-
-@contextlib.contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _restore(handlers: dict[Any, Any]) -> None:
@@ -147,8 +165,8 @@ def run_on_ray(
         sent = [ray.put(job), board]  # in a list: Ray passes on the references, not what they stand for
     except (TypeError, AttributeError, ValueError) as error:
         raise LrscopeError(
-            f"task: it cannot be sent to Ray's workers ({_first_line(error)}): build it from functions, classes and tensors, "
-            "without open files, locks or connections, or use --on local"
+            f"task: it cannot be sent to Ray's workers ({_first_line(error.__cause__ or error)}): build it from functions, "
+            "classes and tensors, without open files, locks or connections, or use --on local"
         ) from error
     compute = ray.remote(max_retries=0, **share)(_unit)
     waiting, again = iter(units), list[str]()
@@ -185,6 +203,8 @@ def run_on_ray(
                     if heard.exception() is None and heard.result().run_steps:
                         tick(heard.result())
                     heard, last = board.collect.remote(stopping()).future(), time.monotonic()
+            if (rest := _last_words(ray, board)).run_steps:
+                tick(rest)
             if stopping():
                 raise Interrupted
     finally:
@@ -194,14 +214,23 @@ def run_on_ray(
         ray.kill(board)
 
 
+def _last_words(ray: Any, board: Any) -> Tick:
+    """What workers told the board and nobody has collected yet."""
+    try:
+        tick: Tick = ray.get(board.collect.remote(False), timeout=5)
+        return tick
+    except ray.exceptions.RayError:  # progress only
+        return Tick(0)
+
+
 def _landed(unit: str, future: Future[Any], deaths: dict[str, int], tick: Callable[[Tick], None]) -> bool:
     """Is the unit done? False: stopped, or its worker died."""
-    from ray.exceptions import RayError, RayTaskError
+    from ray.exceptions import RayError, RaySystemError, RayTaskError
 
     try:
         kind, value = future.result()
     except RayTaskError as error:  # before the worker reached our code
-        if isinstance(error.cause, RayError):
+        if isinstance(error.cause, RayError) and not isinstance(error.cause, RaySystemError):
             return _died(unit, error.cause, deaths)
         raise LrscopeError(
             f"on: a Ray worker cannot begin ({_first_line(error.cause or error)}): install lrscope and the modules "
@@ -285,7 +314,9 @@ class _Line:
         return self.told
 
     def rest(self) -> Tick:
-        """What has not been told yet."""
+        """What has not been told yet; what has been told has arrived."""
+        if self.asked is not None:
+            _ray().wait([self.asked], timeout=5)
         rest, self.unsent = self.unsent, Tick(0)
         return rest
 
