@@ -1,10 +1,10 @@
 """What dispatching on Ray costs: 100,000 chunks of 10 ms each, computed by a fake trainer that sleeps and saves a result.
 
 For every number of chunks a fresh driver starts a local cluster with `--slots` workers, warms it up and times the rest.
-Ours: chunks a second. Baseline: the ideal, slots / chunk time. `driver_mib` is the driver's peak resident memory at each
-number of chunks; `overhead_ms` what a chunk costs a slot beyond its 10 ms, saving (with fsync) included; `listing_s` how
-long finding out what is done takes afterwards. `ceiling` is the rate with chunks of no length that save nothing: what the
-driver can hand out at most.
+Ours: chunks a second. Baseline: the ideal, slots / chunk time. `driver_mib` is the driver's peak resident memory,
+`driver_cpu_ms` its processor time for a chunk, `overhead_ms` what a chunk costs a slot beyond its 10 ms, saving (with
+fsync) included, `listing_s` how long finding out what is done takes afterwards. `ceiling` is the rate with chunks of no
+length that save nothing: what the driver can hand out at most.
 
     python benchmarks/scaling.py [--chunks 1000,10000,100000] [--slots 4] [--ms 10]
 
@@ -75,14 +75,17 @@ def one(count: int, slots: int, seconds: float) -> dict[str, float]:
         store = Store(Path(folder))
         store.create()
         timed(FakeJob(Path(folder), 0.5, saves=False), 2 * slots, slots)  # workers import PyTorch
+        worked = time.process_time()
         passed = timed(FakeJob(Path(folder), seconds), count, slots)
+        worked = time.process_time() - worked
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         begun = time.monotonic()
         done, _ = store.units()
         listing = time.monotonic() - begun
         assert len(done) == count
         free = timed(FakeJob(Path(folder), 0.0, saves=False), min(count, 10_000), slots)
-    return {"seconds": passed, "peak": peak, "listing": listing, "ceiling": min(count, 10_000) / free}
+    rate = min(count, 10_000) / free
+    return {"seconds": passed, "cpu": worked, "peak": peak, "listing": listing, "ceiling": rate}
 
 
 def main() -> None:
@@ -116,6 +119,7 @@ def main() -> None:
         "unit": "chunks/s",
         "slots": options.slots,
         "driver_mib": {str(n): round(f["peak"]) for n, f in found.items()},
+        "driver_cpu_ms": {str(n): round(f["cpu"] / n * 1000, 2) for n, f in found.items()},
         "overhead_ms": {
             str(n): round(options.slots * f["seconds"] / n * 1000 - options.ms, 2) for n, f in found.items()
         },

@@ -20,7 +20,7 @@ from lrscope.tasks.task import Task
 from tiny_tasks import BASE, BATCHED, mlp_task, same_bytes, train
 
 SWEEP = replace(BASE, steps=60, log_points=12)
-ON_RAY = replace(BATCHED, chunk=1, on="ray", checkpoint_seconds=0.0)
+ON_RAY = replace(BATCHED, chunk=1, on="ray", jobs=None, checkpoint_seconds=0.0)
 
 
 @pytest.fixture(scope="module")

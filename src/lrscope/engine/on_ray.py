@@ -28,7 +28,8 @@ from lrscope.errors import LrscopeError
 RETRIES = 3  # ours: an unlucky unit on machines that are taken away; a fourth death has its cause in the unit
 AHEAD = 2  # ours: units in flight per slot, so that a worker never waits for the driver
 LOOPBACK = "127.0.0.1"
-TALK = 0.5  # ours, seconds between a worker's words with the board
+TALK = 0.5  # ours, seconds between a worker's words with the board ...
+CALLS = 500  # ... and more seconds between them where many workers would call it more often a second
 LOOK = 0.05  # ours, seconds between a worker's looks whether the board has answered
 
 Job = Callable[[], Work]  # called once in every worker; what it returns computes units
@@ -80,7 +81,7 @@ def _connect(ray: Any, jobs: int | None) -> None:
             return
         with _loopback():
             ray.init(address="local", num_cpus=jobs, include_dashboard=False, _node_ip_address=LOOPBACK, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray raises many types, plain Exception among them, for a start that failed
         where = f"the cluster at RAY_ADDRESS={address} does not answer" if address else "no cluster could be started"
         raise LrscopeError(f"on: {where} ({_first_line(error)}): see ray status, or use --on local") from error
     if any(node["NodeManagerAddress"] != LOOPBACK for node in ray.nodes()):
@@ -162,7 +163,11 @@ def run_on_ray(
     most = AHEAD * slots if slots >= _there(ray, device) else slots  # Ray's resources allow as many units as there are
     board = ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
     try:
-        sent = [ray.put(job), board]  # in a list: Ray passes on the references, not what they stand for
+        sent = [
+            ray.put(job),
+            board,
+            max(TALK, slots / CALLS),
+        ]  # in a list: Ray passes on the references, not what they stand for
     except (TypeError, AttributeError, ValueError) as error:
         raise LrscopeError(
             f"task: it cannot be sent to Ray's workers ({_first_line(error.__cause__ or error)}): build it from functions, "
@@ -286,8 +291,8 @@ class Board:
 class _Line:
     """A worker's line to the board. Never waits for it, and works on without it."""
 
-    def __init__(self, board: Any) -> None:
-        self.board = board
+    def __init__(self, board: Any, pause: float) -> None:
+        self.board, self.pause = board, pause
         self.unsent = Tick(0)
         self.asked: Any = None
         self.told = False
@@ -308,7 +313,7 @@ class _Line:
                 with contextlib.suppress(ray.exceptions.RayError):
                     self.told = ray.get(self.asked)
                 self.asked = None
-        elif self.asked is None and now - self.talked > TALK:
+        elif self.asked is None and now - self.talked > self.pause:
             self.talked = now
             self.asked, self.unsent = self.board.tick.remote(self.unsent), Tick(0)
         return self.told
@@ -332,7 +337,7 @@ def _unit(sent: list[Any], unit: str) -> tuple[str, Any]:
         key = sent[0].hex()
         if key not in _held:
             _held.clear()
-            _held[key] = ray.get(sent[0])(), _Line(sent[1])
+            _held[key] = ray.get(sent[0])(), _Line(*sent[1:])
         work, line = _held[key]
         try:
             work(unit, line.tick, line.stopping)
