@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import sys
 import threading
@@ -43,8 +44,10 @@ PLAN = Plan("batched", 1, False, "", 0.0)
 def two_workers(s3_endpoint: str) -> Iterator[None]:
     """As `--on ray` starts it where there is none; it knows the S3 endpoint from the environment."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    drawn = random.getstate()
     with cluster(2, "cpu") as slots:
         assert slots == 2
+        assert random.getstate() == drawn
         assert {number: signal.getsignal(number) for number in handlers} == handlers
         yield
     assert not ray.is_initialized()

@@ -14,6 +14,7 @@ import ray
 import torch
 from ray.cluster_utils import Cluster
 
+from lrscope.engine import on_ray
 from lrscope.places import names
 from lrscope.tasks.losses import cross_entropy
 from lrscope.tasks.task import Task
@@ -25,12 +26,14 @@ ON_RAY = replace(BATCHED, chunk=1, on="ray", jobs=None, checkpoint_seconds=0.0)
 
 @pytest.fixture(scope="module")
 def nodes(s3_endpoint: str) -> Iterator[Cluster]:
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        found.add_node(num_cpus=1)
-        yield found
-    finally:
-        found.shutdown()
+    """Two nodes with a core each, reachable from this machine only."""
+    with on_ray._loopback():
+        found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        try:
+            found.add_node(num_cpus=1)
+            yield found
+        finally:
+            found.shutdown()
 
 
 def waiting_task(folder: Path) -> Task:
@@ -64,6 +67,7 @@ def wait_for(happened: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.changes_random_state  # Ray's Cluster draws ports for a node from it
 @pytest.mark.parametrize("where", ["folder", "s3"])
 def test_a_node_that_is_taken_away(
     where: str, nodes: Cluster, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch

@@ -53,14 +53,14 @@ def cluster(jobs: int | None, device: str) -> Iterator[int]:
     handlers = {number: signal.getsignal(number) for number in STOPPING}
     try:
         if ours:
-            drawn = random.getstate()
-            _connect(ray, jobs)
-            random.setstate(drawn)  # Ray has drawn ports from the global generator
+            with _random_state_kept():
+                _connect(ray, jobs)
             _restore(handlers)  # and put its own in their place
         yield _slots(ray, jobs, device)
     finally:
         if ours and ray.is_initialized():
-            ray.shutdown()
+            with _random_state_kept():
+                ray.shutdown()
             _restore(handlers)
 
 
@@ -133,6 +133,16 @@ def _share(ray: Any, slots: int, device: str) -> dict[str, float]:
         return {"num_cpus": 1}
     there = _there(ray, device)
     return {"num_cpus": 0, "num_gpus": 1 if slots <= there else math.floor(100 * there / slots) / 100}
+
+
+@contextlib.contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Ray draws ports from Python's global generator."""
+    drawn = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(drawn)
 
 
 def _restore(handlers: dict[Any, Any]) -> None:
