@@ -19,8 +19,16 @@ GROUPED = ("group_norm", "group_elr", "group_effective_grad_norm", "group_ess")
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
+class Vanished(LrscopeError):
+    """Finished units that are not there any more, or damaged."""
+
+
 def assemble(context: Context, plan: Plan) -> xr.Dataset:
-    """Read all finished chunks and lay them out on the schema's dimensions."""
+    """Read all finished chunks and lay them out on the schema's dimensions. The only time that they are opened.
+
+    Raises:
+        Vanished: some are missing or damaged; all others have been looked at.
+    """
     config = context.config
     steps_per_epoch = len(context.task.data(0).train_x) // config.batch_size
     coords: dict[str, Any] = {
@@ -58,10 +66,12 @@ def assemble(context: Context, plan: Plan) -> xr.Dataset:
             if set(variable.dims) <= set(sizes):
                 slot(name)
 
-    for chunk in context.chunks(plan):
+    vanished: list[str] = []
+    for chunk in context.each_chunk(plan):
         saved = context.store.load(chunk.name + DONE)
         if saved is None:
-            raise LrscopeError(f"chunk {chunk.name} vanished from {context.store.chunks}: run the same command again")
+            vanished.append(chunk.name)
+            continue
         tensors = {name: value.numpy() for name, value in saved[0].items()}
         at = (
             np.array([config.lrs.index(lr) for _, lr in chunk.runs]),
@@ -74,9 +84,15 @@ def assemble(context: Context, plan: Plan) -> xr.Dataset:
     for data_seed in range(config.data_seeds):
         saved = context.store.load(f"{RANDOM}{data_seed:05d}{DONE}")
         if saved is None:
-            raise LrscopeError(f"random points vanished from {context.store.chunks}: run the same command again")
+            vanished.append(f"{RANDOM}{data_seed:05d}")
+            continue
         slot("random_train_loss")[data_seed] = saved[0]["loss"].numpy()
         slot("random_train_accuracy")[data_seed] = saved[0]["accuracy"].numpy()
+    if vanished:
+        raise Vanished(
+            f"{', '.join(vanished[:3])} vanished from {context.store.chunks} ({len(vanished)} units in all): "
+            "run the same command again"
+        )
     return _dataset(context, arrays, coords)
 
 
