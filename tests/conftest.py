@@ -10,6 +10,8 @@ import hypothesis
 import numpy as np
 import pytest
 
+from s3_server import s3, s3_endpoint  # noqa: F401 - fixtures
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -138,7 +138,7 @@ compiler_needed = pytest.mark.skipif(
 )
 
 
-def train(task: Task, config: SweepConfig, engine: EngineConfig = BATCHED, out: Path | None = None) -> xr.Dataset:
+def train(task: Task, config: SweepConfig, engine: EngineConfig = BATCHED, out: Path | str | None = None) -> xr.Dataset:
     """A silent sweep; a single path's steps are timed as briefly as can be."""
     with patch.object(choose, "PROBE_SECONDS", 0.0):
         return sweep(task, config=config, engine=engine, out=out, progress=False)

@@ -20,7 +20,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="The data sets: what is there, and how to get the rest.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-Result = Annotated[Path, typer.Argument(help="Folder of a finished map.", show_default=False)]
+Result = Annotated[str, typer.Argument(help="Folder or URL of a finished map.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 
 
@@ -78,7 +78,8 @@ def map_command(
     path: Annotated[str | None, _option("auto, batched or single [auto: timed]")] = None,
     chunk: Annotated[int | None, _option("Runs trained together [timed]")] = None,
     compile: Annotated[bool | None, _option("Use torch.compile [where it pays]", "--compile/--no-compile")] = None,
-    out: Annotated[str | None, _option("Folder of the result [runs/DATA-MODEL]")] = None,
+    on: Annotated[str | None, _option("local processes, or ray: many machines [local]")] = None,
+    out: Annotated[str | None, _option("Folder or URL of the result [runs/DATA-MODEL]")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only plan: predicted time and memory.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -104,19 +105,20 @@ def show(result: Result, as_json: AsJson = False) -> None:
 @app.command()
 def report(
     result: Result,
-    out: Annotated[Path | None, typer.Option(help="HTML file [RESULT/report.html]", show_default=False)] = None,
+    out: Annotated[str | None, typer.Option(help="HTML file [RESULT/report.html]", show_default=False)] = None,
     figures: Annotated[
         Path | None, typer.Option(help="Also save each figure in this folder.", show_default=False)
     ] = None,
     format: Annotated[str, typer.Option(help="Figure formats: png, pdf, svg, or several a,b.")] = "png",
 ) -> None:
     """Write the report: one self-contained HTML page; figures as files on request."""
+    from lrscope.places import place
     from lrscope.reporting import report as write
     from lrscope.reporting import save_figures
     from lrscope.results import open_result
 
     opened = open_result(result)
-    print(write(opened, out or result / "report.html"))
+    print(write(opened, out or place(result) / "report.html"))
     if figures is not None:
         for path in save_figures(opened, figures, formats=tuple(format.split(","))):
             print(path)
@@ -126,13 +128,14 @@ def report(
 def export(
     result: Result,
     format: Annotated[str, typer.Option(help="csv (one row a run) or netcdf (everything).")] = "csv",
-    out: Annotated[Path | None, typer.Option(help="File [RESULT/result.csv or .nc]", show_default=False)] = None,
+    out: Annotated[str | None, typer.Option(help="File [RESULT/result.csv or .nc]", show_default=False)] = None,
 ) -> None:
     """Write a result as CSV or NetCDF."""
     from lrscope.export import export_result
+    from lrscope.places import place
     from lrscope.results import open_result
 
-    print(export_result(open_result(result), format, out, result))
+    print(export_result(open_result(result), format, place(out) if out else None, place(result)))
 
 
 @data_app.command("list")

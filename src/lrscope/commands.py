@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lrscope.places import Remote, place
 from lrscope.settings import MapSettings, load_settings
 
 if TYPE_CHECKING:
@@ -22,15 +23,14 @@ def run_map(config: Path | None, options: Mapping[str, Any], *, dry_run: bool, a
     settings = load_settings(config, options)
     sweep_config = settings.sweep_config()  # refuses bad values before PyTorch loads
     engine_config = settings.engine_config()
-    from lrscope.results import open_result
-
-    out = Path(settings.out or "")
+    out = place(settings.out or "")
     command = settings.command()
     if dry_run:
         _plan(settings, sweep_config, engine_config, out, as_json=as_json)
         return
-    finished = _finished(out, settings)
-    result = open_result(out) if finished else _train(settings, sweep_config, engine_config, out, command)
+    result = _finished(out, settings)
+    if result is None:
+        result = _train(settings, sweep_config, engine_config, out, command)
     regime_map = print_map(result, as_json=as_json)
     page = out / "report.html"
     if not page.exists():
@@ -42,7 +42,7 @@ def run_map(config: Path | None, options: Mapping[str, Any], *, dry_run: bool, a
 
 
 def _plan(
-    settings: MapSettings, sweep_config: SweepConfig, engine_config: EngineConfig, out: Path, *, as_json: bool
+    settings: MapSettings, sweep_config: SweepConfig, engine_config: EngineConfig, out: Path | Remote, *, as_json: bool
 ) -> None:
     from lrscope.engine.context import choose_device
     from lrscope.engine.sweep import dry_run
@@ -54,7 +54,7 @@ def _plan(
 
 
 def _train(
-    settings: MapSettings, sweep_config: SweepConfig, engine_config: EngineConfig, out: Path, command: str
+    settings: MapSettings, sweep_config: SweepConfig, engine_config: EngineConfig, out: Path | Remote, command: str
 ) -> xr.Dataset:
     from lrscope.engine import sweep as engine
     from lrscope.engine.context import choose_device
@@ -75,18 +75,23 @@ def _train(
     return result
 
 
-def _finished(out: Path, settings: MapSettings) -> bool:
-    """Does the folder hold the finished result of the same request? Found out without loading data or PyTorch."""
-    from lrscope.results import EXPERIMENT_FILE, RESULTS_FOLDER
+def _finished(out: Path | Remote, settings: MapSettings) -> xr.Dataset | None:
+    """The finished result of the same request, if the folder holds it whole. Opened without loading data or PyTorch."""
+    from lrscope.results import EXPERIMENT_FILE, has_result, open_result
+    from lrscope.seal import Damaged
 
-    experiment = out / EXPERIMENT_FILE
-    if not experiment.exists() or not (out / RESULTS_FOLDER).exists():
-        return False
+    if not has_result(out):
+        return None
     try:
-        known = json.loads(experiment.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        return False
-    return isinstance(known, dict) and known.get("request") == settings.request()
+        known = json.loads((out / EXPERIMENT_FILE).read_text())
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    if not isinstance(known, dict) or known.get("request") != settings.request():
+        return None
+    try:
+        return open_result(out)
+    except Damaged:  # `sweep` says so and puts it together anew
+        return None
 
 
 def print_map(result: xr.Dataset, *, as_json: bool) -> Any:
@@ -123,7 +128,7 @@ def status_counts(result: xr.Dataset) -> dict[str, int]:
     return {name: int((result["status"] == code).sum()) for code, name in STATUS.items()}
 
 
-def print_plan(plan: Mapping[str, Any], out: Path, *, as_json: bool) -> None:
+def print_plan(plan: Mapping[str, Any], out: Path | Remote, *, as_json: bool) -> None:
     """Print a dry run."""
     from lrscope.engine.progress import span
 

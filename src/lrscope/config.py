@@ -17,6 +17,7 @@ SPACES = ("sphere", "whole")
 PRECISIONS = ("float32", "float64", "bf16")
 PATHS = ("auto", "batched", "single")
 LEAST_ADAPTIVE_LRS = 8  # ours: with fewer, scouts and neighbours of the borders are the whole grid
+PLACES_TO_RUN = ("local", "ray")
 
 
 def log_grid(low: float, high: float, count: int) -> tuple[float, ...]:
@@ -168,7 +169,8 @@ class SweepConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
-    """Where and how a sweep runs. `path`, `chunk` and `compile` fix the plan; None and auto let the engine time them."""
+    """Where and how a sweep runs: in local processes or on Ray (`on`). `path`, `chunk` and `compile` fix the plan; None and
+    auto let the engine time them."""
 
     device: str = "auto"
     jobs: int | None = None
@@ -176,10 +178,13 @@ class EngineConfig:
     chunk: int | None = None
     compile: bool | None = None
     checkpoint_seconds: float = 15.0  # ours: what a kill may cost
+    on: str = "local"
 
     def __post_init__(self) -> None:
         if self.jobs is not None and self.jobs < 1:
             raise LrscopeError(f"jobs: {self.jobs} is too small: use 1 or more processes")
+        if self.on not in PLACES_TO_RUN:
+            raise LrscopeError(f"on: {self.on!r} is unknown: choose local or ray")
         if self.path not in PATHS:
             raise LrscopeError(f"path: {self.path!r} is unknown: choose one of {', '.join(PATHS)}")
         if self.chunk is not None and self.chunk < 1:

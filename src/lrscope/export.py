@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrscope.errors import LrscopeError, nearest
+from lrscope.places import Remote
 from lrscope.results import STATUS, disk_error
 
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 SUFFIXES = {"csv": ".csv", "netcdf": ".nc"}
 
 
-def export_result(result: xr.Dataset, format: str, path: Path | None, folder: Path) -> Path:
+def export_result(result: xr.Dataset, format: str, path: Path | Remote | None, folder: Path | Remote) -> Path | Remote:
     """Write `result` as `format` (csv or netcdf) to `path`, or to `folder/result.csv` or `.nc`; returns the path.
 
     Raises:
@@ -23,6 +25,12 @@ def export_result(result: xr.Dataset, format: str, path: Path | None, folder: Pa
     if format not in SUFFIXES:
         raise LrscopeError(f"format: {format!r} is unknown: {nearest(format, SUFFIXES)}")
     target = path or folder / f"result{SUFFIXES[format]}"
+    if isinstance(target, Remote):
+        with tempfile.TemporaryDirectory(prefix="lrscope-") as local:
+            written = export_result(result, format, Path(local, target.name), Path(local))
+            assert isinstance(written, Path)
+            target.write_bytes(written.read_bytes())
+        return target
     if target.is_dir():
         raise LrscopeError(f"out: {target} is a folder: name a file such as result{SUFFIXES[format]}")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,10 @@ import numpy as np
 import xarray as xr
 
 from lrscope.errors import LrscopeError
+from lrscope.places import Remote, names, place
 from lrscope.saving import write_parts
 from lrscope.seal import KEY as CHECKSUMS
+from lrscope.seal import ROOT as ROOT_FILE
 from lrscope.seal import refuse_foreign, seal, verify
 
 if TYPE_CHECKING:
@@ -197,9 +200,17 @@ def _check_version(version: object) -> None:
         )
 
 
+def has_result(folder: Path | Remote) -> bool:
+    """Does the folder hold a whole `results.zarr`? On an object store its root comes last."""
+    target = folder / RESULTS_FOLDER
+    return (target / ROOT_FILE if isinstance(target, Remote) else target).exists()
+
+
 def save_result(
-    result: xr.Dataset | Iterable[xr.Dataset], folder: Path, attributes: Callable[[], dict[str, Any]] | None = None
-) -> Path:
+    result: xr.Dataset | Iterable[xr.Dataset],
+    folder: Path | Remote,
+    attributes: Callable[[], dict[str, Any]] | None = None,
+) -> Path | Remote:
     """Validate, then write `folder/results.zarr` so that it is either whole or absent.
 
     Args:
@@ -209,6 +220,14 @@ def save_result(
     """
     if isinstance(result, xr.Dataset):
         validate(result)
+    if isinstance(folder, Remote):
+        with tempfile.TemporaryDirectory(prefix="lrscope-") as local:
+            written = save_result(result, Path(local), attributes)
+            assert isinstance(written, Path)
+            files = {p.relative_to(written).as_posix(): p.read_bytes() for p in written.rglob("*") if p.is_file()}
+        remote = folder / RESULTS_FOLDER
+        remote.write_files(files, last=ROOT_FILE)
+        return remote
     target, staging = folder / RESULTS_FOLDER, folder / (RESULTS_FOLDER + ".writing")
     if staging.exists():
         shutil.rmtree(staging)
@@ -224,7 +243,7 @@ def save_result(
     return target
 
 
-def disk_error(error: OSError, folder: Path) -> LrscopeError:
+def disk_error(error: OSError, folder: Path | Remote) -> LrscopeError:
     """Turn an operating system's refusal into a sentence that says what to do."""
     import errno
 
@@ -236,39 +255,36 @@ def disk_error(error: OSError, folder: Path) -> LrscopeError:
     return LrscopeError(f"cannot write to {folder} ({error.strerror}): choose another --out or change its permissions")
 
 
-def open_result(path: str | os.PathLike[str]) -> xr.Dataset:
-    """Open a result folder (or its `results.zarr`), validated; beyond 1 GiB it stays on disk. Runs no code from it.
+def open_result(path: str | os.PathLike[str] | Remote) -> xr.Dataset:
+    """Open a result folder (or its `results.zarr`), local or an fsspec URL, validated; a local one beyond 1 GiB stays on disk.
+
+    Runs no code from it.
 
     Raises:
         Damaged: its bytes are not those that were written (checksums); the message names the variables.
         LrscopeError: no result, a newer one, or one that holds what lrscope never writes.
     """
-    folder = Path(path)
+    folder = place(path)
     if folder.name == RESULTS_FOLDER:
         folder = folder.parent
     if not folder.exists():
         raise LrscopeError(f"result folder {folder} does not exist: create it with lrscope map --out {folder}")
-    where = folder / RESULTS_FOLDER
-    if not where.exists():
-        if (folder / PLAN_FILE).exists() or (folder / EXPERIMENT_FILE).exists():
-            done = len(list((folder / "chunks").glob("[0-9]*.done.safetensors")))
+    zarr = folder / RESULTS_FOLDER
+    if not has_result(folder):
+        there = names(folder)
+        if PLAN_FILE in there or EXPERIMENT_FILE in there:
+            done = sum(n[0].isdigit() and n.endswith(".done.safetensors") for n in names(folder / "chunks"))
             raise LrscopeError(
                 f"result folder {folder} is half written ({done} chunks finished): "
                 "run the same lrscope map command again, it continues where it stopped"
             )
         raise LrscopeError(f"{folder} is no result folder of lrscope: name one made by lrscope map --out")
-    refuse_foreign(where)
-    _check_version(_stated_version(where))
-    verify(where)
-    try:
-        result: xr.Dataset = xr.open_zarr(where, consolidated=False, zarr_format=3)
-        if result.nbytes <= LARGEST_LOADED:
-            result = result.load()
-    except Exception as error:  # zarr raises many types for a damaged store; all mean the same to the user
-        raise LrscopeError(
-            f"result {where} cannot be read ({type(error).__name__}: {error}): "
-            "delete results.zarr and run the same lrscope map command again"
-        ) from error
+    if isinstance(zarr, Remote):
+        with tempfile.TemporaryDirectory(prefix="lrscope-") as copy:
+            _fetch(zarr, Path(copy))
+            result = _read(Path(copy), zarr)
+    else:
+        result = _read(zarr, zarr)
     result.attrs.pop(CHECKSUMS, None)
     if "group" in result.coords:  # Zarr's variable-length strings come back in a type that NetCDF cannot write
         result = result.assign_coords(group=result["group"].astype(object))
@@ -276,9 +292,37 @@ def open_result(path: str | os.PathLike[str]) -> xr.Dataset:
     return result
 
 
-def _stated_version(where: Path) -> object:
+def _fetch(zarr: Remote, folder: Path) -> None:
+    """Copy a result from an object store into a local folder."""
+    for name, data in zarr.files().items():
+        path = folder / name
+        if ".." in path.parts or not path.is_relative_to(folder):  # object stores allow any name
+            raise LrscopeError(f"result {zarr} holds an object named {name!r}: it was not made by lrscope")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def _read(folder: Path, zarr: Path | Remote) -> xr.Dataset:
+    """The arrays of a local Zarr folder, once it has been looked through and compared with its checksums; messages name
+    `zarr`, where it came from."""
+    refuse_foreign(folder, zarr)
+    _check_version(_stated_version(folder))
+    verify(folder, zarr)
+    try:
+        found: xr.Dataset = xr.open_zarr(folder, consolidated=False, zarr_format=3)
+        if isinstance(zarr, Remote) or found.nbytes <= LARGEST_LOADED:  # a remote one's copy goes away
+            found = found.load()
+    except Exception as error:  # zarr raises many types for a damaged store; all mean the same to the user
+        raise LrscopeError(
+            f"result {zarr} cannot be read ({type(error).__name__}: {error}): "
+            "delete results.zarr and run the same lrscope map command again"
+        ) from error
+    return found
+
+
+def _stated_version(zarr: Path) -> object:
     """The schema's version as the metadata states it, before anything else of a newer result is looked at."""
     try:
-        return json.loads((where / "zarr.json").read_bytes())["attributes"]["schema_version"]
+        return json.loads((zarr / ROOT_FILE).read_bytes())["attributes"]["schema_version"]
     except (OSError, ValueError, KeyError, TypeError):  # damaged or none at all: found out later
         return None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lrscope.errors import LrscopeError
+from lrscope.places import Remote
 
 ROOT = "zarr.json"
 KEY = "checksums"
@@ -34,8 +35,8 @@ def seal(folder: Path) -> None:
     (folder / ROOT).write_text(json.dumps(root))
 
 
-def verify(folder: Path) -> None:
-    """Compare a Zarr folder with its checksums.
+def verify(folder: Path, named: Path | Remote | None = None) -> None:
+    """Compare a Zarr folder with its checksums; messages call it `named`.
 
     Raises:
         Damaged: it names what differs.
@@ -48,25 +49,29 @@ def verify(folder: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
-        raise _damaged(folder, "metadata")
+        raise _damaged(named or folder, "metadata")
     wrong = sorted(set(checksums) ^ set(_arrays(folder)))
     wrong += [
         array for array in sorted(checksums) if array not in wrong and checksums[array] != _of_files(folder, array)
     ]
     if wrong:
-        raise _damaged(folder, ", ".join(wrong[:4]) + (f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""))
+        raise _damaged(
+            named or folder, ", ".join(wrong[:4]) + (f" and {len(wrong) - 4} more" if len(wrong) > 4 else "")
+        )
 
 
-def refuse_foreign(folder: Path) -> None:
+def refuse_foreign(folder: Path, named: Path | Remote | None = None) -> None:
     """Refuse what could make Zarr do more than read arrays: codecs by unknown names, the older format's pickled objects.
+    Messages call the folder `named`.
 
     Raises:
         LrscopeError: it names the file.
     """
     for path in sorted(folder.rglob("*")):
+        shown = (named or folder) / path.relative_to(folder).as_posix()
         if path.name in (".zarray", ".zgroup", ".zattrs", ".zmetadata") or path.is_symlink():
             raise LrscopeError(
-                f"result {path} is not of a kind that lrscope writes: do not open results that you do not trust"
+                f"result {shown} is not of a kind that lrscope writes: do not open results that you do not trust"
             )
         if path.name != ROOT:
             continue
@@ -77,7 +82,7 @@ def refuse_foreign(folder: Path) -> None:
         for name in codecs:
             if name not in CODECS:
                 raise LrscopeError(
-                    f"result {path} asks for the codec {name!r}, which lrscope does not use: do not open results that you "
+                    f"result {shown} asks for the codec {name!r}, which lrscope does not use: do not open results that you "
                     "do not trust"
                 )
 
@@ -117,7 +122,7 @@ def _of_json(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _damaged(folder: Path, what: str) -> Damaged:
+def _damaged(folder: Path | Remote, what: str) -> Damaged:
     return Damaged(
         f"result {folder} is damaged ({what}): run the same lrscope map command again, which puts it together anew from "
         "its chunks"

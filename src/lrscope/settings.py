@@ -53,6 +53,7 @@ class MapSettings:
     path: str = "auto"
     chunk: int | None = None
     compile: bool | None = None
+    on: str = "local"
     out: str | None = None
 
     def filled(self) -> MapSettings:
@@ -85,7 +86,8 @@ class MapSettings:
 
     def engine_config(self) -> EngineConfig:
         """Where and how the sweep runs."""
-        return EngineConfig(device=self.device, jobs=self.jobs, path=self.path, chunk=self.chunk, compile=self.compile)
+        names = ("device", "jobs", "path", "chunk", "compile", "on")
+        return EngineConfig(**{name: getattr(self, name) for name in names})
 
     def task_options(self) -> dict[str, Any]:
         """Arguments of `named_task`."""
@@ -94,7 +96,8 @@ class MapSettings:
 
     def request(self) -> dict[str, Any]:
         """What determines the numbers, as JSON: two calls with equal requests ask for the same result."""
-        return {k: v for k, v in asdict(self).items() if k not in ("jobs", "out", "device", "path", "chunk", "compile")}
+        elsewhere = ("jobs", "out", "device", "path", "chunk", "compile", "on")
+        return {k: v for k, v in asdict(self).items() if k not in elsewhere}
 
     def command(self) -> str:
         """A command line that repeats these settings."""

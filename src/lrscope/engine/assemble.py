@@ -26,6 +26,10 @@ RUNS_SECOND = ("log_scalars", "log_groups", "average_scalars", "average_features
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
+class Vanished(LrscopeError):
+    """Finished units that are not there any more, or damaged."""
+
+
 @dataclass(frozen=True)
 class Slab:
     """Part of a sweep: data seeds data_seed .. data_stop - 1, training seeds seed .. stop - 1, all learning rates."""
@@ -52,7 +56,12 @@ def part_of(tensors: Mapping[str, Tensor], rows: slice | Sequence[int]) -> dict[
 
 
 def assemble(context: Context, plan: Plan, slab: Slab | None = None) -> xr.Dataset:
-    """Read finished chunks and lay them out on the schema's dimensions: all runs, or those of a slab."""
+    """Read finished chunks and lay them out on the schema's dimensions: all runs, or those of a slab. Only here are
+    they opened.
+
+    Raises:
+        Vanished: some are missing or damaged; all others of the slab have been looked at.
+    """
     config = context.config
     slab = slab or Slab(0, config.data_seeds, 0, config.seeds)
     coords = _coords(context, slab)
@@ -71,13 +80,15 @@ def assemble(context: Context, plan: Plan, slab: Slab | None = None) -> xr.Datas
             if set(variable.dims) <= set(sizes):
                 slot(name)
 
-    for chunk in context.chunks(plan):
+    vanished: list[str] = []
+    for chunk in context.each_chunk(plan):
         rows = [i for i, (seed, _) in enumerate(chunk.runs) if slab.holds(chunk.data_seed, seed)]
         if not rows:
             continue
         saved = context.store.load(chunk.name + DONE)
         if saved is None:
-            raise LrscopeError(f"chunk {chunk.name} vanished from {context.store.chunks}: run the same command again")
+            vanished.append(chunk.name)
+            continue
         kept = saved[0] if len(rows) == len(chunk.runs) else part_of(saved[0], rows)
         tensors = {name: value.numpy() for name, value in kept.items()}
         runs = [chunk.runs[i] for i in rows]
@@ -92,9 +103,15 @@ def assemble(context: Context, plan: Plan, slab: Slab | None = None) -> xr.Datas
     for data_seed in range(slab.data_seed, slab.data_stop):
         saved = context.store.load(f"{RANDOM}{data_seed:05d}{DONE}")
         if saved is None:
-            raise LrscopeError(f"random points vanished from {context.store.chunks}: run the same command again")
+            vanished.append(f"{RANDOM}{data_seed:05d}")
+            continue
         for name, key in (("random_train_loss", "loss"), ("random_train_accuracy", "accuracy")):
             slot(name)[data_seed - slab.data_seed] = saved[0][key].numpy()[slab.seed : slab.stop]
+    if vanished:
+        raise Vanished(
+            f"{', '.join(vanished[:3])} vanished from {context.store.chunks} ({len(vanished)} units in all): "
+            "run the same command again"
+        )
     return _dataset(context, arrays, coords)
 
 

@@ -17,7 +17,7 @@ from lrscope.engine.dispatch import autograd_survives_fork, can_fork, out_of_mem
 from lrscope.engine.fused.library import COMPILERS
 from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.limits import check_memory, machine_memory
-from lrscope.engine.plan import Plan, cut, steps_per_run, unroll
+from lrscope.engine.plan import Plan, chunk_at, count_chunks, steps_per_run, unroll
 from lrscope.errors import LrscopeError
 
 SIZES = (8, 24, 64, 128, 256)  # ours: powers apart; chunks beyond the L2 cache gain nothing
@@ -68,7 +68,7 @@ def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Pla
         asked = Plan("batched", min(engine.chunk, runs), False, "asked for", 0.0)
     try:
         if asked is not None:
-            check_memory(memory(context, asked, jobs), context.device, chunk=asked.chunk, jobs=jobs)
+            _check_memory(context, asked, jobs)
             plan = _timed(context, asked, PROBE_SECONDS if predicting else 0.0)
             return _compiled_if_it_pays(context, plan, [plan], jobs)
         timed = _timed_that_fit(context, _candidates(context, jobs, runs), jobs)
@@ -97,9 +97,9 @@ def _timed_that_fit(context: Context, candidates: Sequence[Plan], jobs: int) -> 
     Raises:
         LrscopeError: not even the smallest fits.
     """
-    known = machine_memory(context.device)
-    fitting = [p for p in candidates if known is None or memory(context, p, jobs) <= known[0]] or list(candidates[:1])
-    check_memory(memory(context, fitting[0], jobs), context.device, chunk=fitting[0].chunk, jobs=jobs)
+    known, here = machine_memory(context.device), _jobs_here(context, jobs)
+    fitting = [p for p in candidates if known is None or memory(context, p, here) <= known[0]] or list(candidates[:1])
+    _check_memory(context, fitting[0], jobs)
     timed: list[Plan] = []
     for plan in fitting:
         try:
@@ -111,13 +111,23 @@ def _timed_that_fit(context: Context, candidates: Sequence[Plan], jobs: int) -> 
     return timed
 
 
+def _check_memory(context: Context, plan: Plan, jobs: int) -> None:
+    here = _jobs_here(context, jobs)
+    check_memory(memory(context, plan, here), context.device, chunk=plan.chunk, jobs=here)
+
+
+def _jobs_here(context: Context, jobs: int) -> int:
+    """Processes that share this machine's memory. Of Ray's nothing is known: one like this machine must hold a worker."""
+    return 1 if context.engine.on == "ray" else jobs
+
+
 def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def predict(context: Context, plan: Plan, jobs: int) -> float:
     """Predicted seconds of training (without evaluation): the busiest process's chunks."""
-    rounds = math.ceil(len(cut(context.config, plan.chunk)) / jobs)
+    rounds = math.ceil(count_chunks(context.config, plan.chunk) / jobs)
     return rounds * plan.chunk * steps_per_run(context.phases) * plan.run_step_seconds
 
 
@@ -171,7 +181,7 @@ def _candidates(context: Context, jobs: int, runs: int) -> list[Plan]:
 def _timed(context: Context, plan: Plan, seconds: float | None = None) -> Plan:
     """The plan with its seconds per run-step, measured for `seconds`, a few steps at least."""
     seconds = PROBE_SECONDS if seconds is None else seconds
-    chunk = cut(context.config, plan.chunk)[0]
+    chunk = chunk_at(context.config, plan.chunk, 0)
     with single_threaded(context.device):
         trainer = context.trainer(plan, chunk)
         phase = context.phases[0]

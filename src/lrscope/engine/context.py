@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -14,7 +15,7 @@ from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.material import Material
 from lrscope.engine.net import Net, build_net
 from lrscope.engine.parts import pretrained
-from lrscope.engine.plan import Chunk, Phase, Plan, cut, divided, phases
+from lrscope.engine.plan import Chunk, Phase, Plan, chunk_at, count_chunks, cut, divided, each_chunk, phases
 from lrscope.engine.program import Program, StepSpec
 from lrscope.engine.store import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
@@ -112,6 +113,20 @@ class Context:
         found = cut(self.config, plan.chunk) if self.parts is None else self.parts
         return divided(found, plan.replans)
 
+    def each_chunk(self, plan: Plan) -> Iterator[Chunk]:
+        """The same, one after the other; of a plain plan without holding them all: there may be 100,000."""
+        yield from each_chunk(self.config, plan.chunk) if self._is_plain(plan) else self.chunks(plan)
+
+    def _is_plain(self, plan: Plan) -> bool:
+        """Are the chunks numbered as `cut` numbers them: the whole grid, none in halves?"""
+        return self.parts is None and not plan.replans
+
+    def _chunk(self, plan: Plan, name: str) -> Chunk:
+        """The chunk of that name."""
+        if self._is_plain(plan):
+            return chunk_at(self.config, plan.chunk, int(name))
+        return next(c for c in self.chunks(plan) if c.name == name)
+
     def warm(self, plan: Plan) -> None:
         """Compile what the plan needs compiled, so that forked workers inherit it.
 
@@ -120,8 +135,8 @@ class Context:
         """
         if not plan.compiled:
             return
-        sizes = {len(c.runs): c for c in self.chunks(plan)}
-        for chunk in [*sizes.values()][: 1 if plan.fused else None]:
+        each = itertools.islice(self.each_chunk(plan), 1 if plan.fused else None)  # fused: one program for all sizes
+        for chunk in {len(c.runs): c for c in each}.values():
             try:
                 self.trainer(plan, chunk).warm()
             except NotFusible as reason:
@@ -132,8 +147,18 @@ class Context:
 
     def units(self, plan: Plan) -> list[str]:
         """Names of all units of work in their order: random points first, then the chunks."""
-        random = [f"{RANDOM}{d:05d}" for d in range(self.config.data_seeds)]
-        return random + [c.name for c in self.chunks(plan)]
+        return list(self.each_unit(plan))
+
+    def each_unit(self, plan: Plan) -> Iterator[str]:
+        """The same, one after the other."""
+        for data_seed in range(self.config.data_seeds):
+            yield f"{RANDOM}{data_seed:05d}"
+        if self._is_plain(plan):
+            for index in range(count_chunks(self.config, plan.chunk)):
+                yield f"{index:05d}"
+        else:
+            for chunk in self.chunks(plan):
+                yield chunk.name
 
     def run_unit(self, plan: Plan, name: str, tick: Callable[[Tick], None], stopping: Callable[[], bool]) -> None:
         """Compute one unit and leave its arrays in the store.
@@ -146,7 +171,7 @@ class Context:
             material = self.material(int(name.removeprefix(RANDOM)))
             self.store.save(name + DONE, material.random_points(self.program(plan.path, False)), known)
             return
-        chunk = next(c for c in self.chunks(plan) if c.name == name)
+        chunk = self._chunk(plan, name)
         trainer = self.trainer(plan, chunk)
         spent = 0.0
         saved = self.store.load(name + CHECKPOINT)

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from typing import Any
@@ -107,7 +107,7 @@ def _try_backward() -> None:
     os._exit(0)
 
 
-def run_here(units: Sequence[str], work: Work, tick: Callable[[Tick], None], split: Split) -> None:
+def run_here(units: Iterable[str], work: Work, tick: Callable[[Tick], None], split: Split) -> None:
     """Compute the units one after the other in this process. Where memory runs out the unit goes on in smaller ones."""
     pending = list(units)
     with StopFlag() as stopping:
@@ -144,14 +144,14 @@ def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def run_processes(units: Sequence[str], work: Work, tick: Callable[[Tick], None], split: Split, jobs: int) -> None:
+def run_processes(units: Iterable[str], work: Work, tick: Callable[[Tick], None], split: Split, jobs: int) -> None:
     """Compute the units in `jobs` forked processes.
 
     A worker that dies is replaced once per unit, as a stray kill deserves; a unit that loses a second one, or that says
     itself that memory ran out, goes on in smaller ones.
     """
     context = multiprocessing.get_context("fork")
-    pending, deaths = list(units), dict.fromkeys(units, 0)
+    pending, deaths = list(units), dict[str, int]()
     workers: dict[Connection, tuple[ForkProcess, str]] = {}
 
     def start(unit: str) -> None:

@@ -6,7 +6,7 @@ The plan is made once, kept with the results, and followed to the bit by whoever
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -121,16 +121,30 @@ def steps_per_run(found: Sequence[Phase]) -> int:
     return sum(p.steps for p in found)
 
 
+def count_chunks(config: SweepConfig, size: int) -> int:
+    """Number of chunks that `cut` makes."""
+    return config.data_seeds * -(-config.seeds * len(config.lrs) // size)
+
+
+def chunk_at(config: SweepConfig, size: int, index: int) -> Chunk:
+    """The chunk with number `index` of `cut`, without making the others: workers look theirs up among many."""
+    runs = config.seeds * len(config.lrs)
+    count = -(-runs // size)
+    data_seed, i = divmod(index, count)
+    bounds = range(round(i * runs / count), round((i + 1) * runs / count))
+    return Chunk(
+        f"{index:05d}", data_seed, tuple((r // len(config.lrs), config.lrs[r % len(config.lrs)]) for r in bounds)
+    )
+
+
 def cut(config: SweepConfig, size: int) -> tuple[Chunk, ...]:
     """All runs in chunks of at most `size`, as equal as possible, never mixing data seeds; seeds outside, lrs inside."""
-    chunks: list[Chunk] = []
-    for data_seed in range(config.data_seeds):
-        runs = [(seed, lr) for seed in range(config.seeds) for lr in config.lrs]
-        count = -(-len(runs) // size)
-        bounds = [round(i * len(runs) / count) for i in range(count + 1)]
-        for start, stop in pairwise(bounds):
-            chunks.append(Chunk(f"{len(chunks):05d}", data_seed, tuple(runs[start:stop])))
-    return tuple(chunks)
+    return tuple(each_chunk(config, size))
+
+
+def each_chunk(config: SweepConfig, size: int) -> Iterator[Chunk]:
+    """The chunks of `cut`, one after the other."""
+    return (chunk_at(config, size, index) for index in range(count_chunks(config, size)))
 
 
 def halves(chunk: Chunk) -> tuple[Chunk, Chunk]:

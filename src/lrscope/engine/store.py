@@ -1,4 +1,5 @@
-"""A sweep's folder on disk: experiment, plan, finished chunks, checkpoints, the lock. Every file is whole or absent.
+"""A sweep's folder, local or on an object store: experiment, plan, finished chunks, checkpoints, the lock. Every file
+is whole or absent.
 
 experiment.json            resolved config and hash of what determines the numbers
 plan.json                  how the runs are cut into chunks
@@ -16,18 +17,21 @@ import json
 import os
 import socket
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 from torch import Tensor
 
+from lrscope.engine.lease import Lease, owner_words
 from lrscope.errors import LrscopeError
-from lrscope.results import EXPERIMENT_FILE, PLAN_FILE, RESULTS_FOLDER, disk_error
+from lrscope.places import Remote, names
+from lrscope.results import EXPERIMENT_FILE, PLAN_FILE, RESULTS_FOLDER, disk_error, has_result
 
 DONE = ".done.safetensors"
 CHECKPOINT = ".checkpoint.safetensors"
@@ -37,8 +41,11 @@ SUM = "sha256"
 WORKERS_LEAVE = 20.0  # ours, seconds: longer than any training step
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path | Remote, data: bytes) -> None:
     """Write a file so that a kill at any moment leaves the old one or the new one."""
+    if isinstance(path, Remote):
+        path.write_bytes(data)
+        return
     staging = path.with_name(f"{path.name}.{os.getpid()}{WRITING}")
     try:
         with open(staging, "wb") as file:
@@ -67,25 +74,24 @@ def json_checksum(value: Mapping[str, Any]) -> str:
 
 
 class Store:
-    """The folder of one sweep."""
+    """The folder of one sweep. Holds nothing but its place, so that it may be sent to workers elsewhere."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | Remote) -> None:
         self.folder = folder
         self.chunks = folder / "chunks"
 
-    def lock(self) -> FileLock:
-        """Take the folder for this process; the operating system frees it when the process dies.
+    def lock(self) -> FileLock | Lease:
+        """Take the folder for this process. On a local one the operating system frees it when the process dies; on an
+        object store the next process does, when it has seen no sign of life for a while.
 
         Refuses what cannot be written, holds something else, or is in use.
         """
+        if isinstance(self.folder, Remote):
+            self._refuse_strangers(self.folder)
+            return Lease(self.folder / "lock", self.folder).acquire()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            strangers = sorted(p.name for p in self.folder.iterdir() if not self._is_ours(p.name))
-            if strangers and not (self.folder / EXPERIMENT_FILE).exists():
-                raise LrscopeError(
-                    f"out: {self.folder} holds other files ({', '.join(strangers[:3])}) and no lrscope result: "
-                    "choose an empty or new folder"
-                )
+            self._refuse_strangers(self.folder)
             lock = FileLock(self.folder / "lock")
             self._acquire(lock)
         except (FileExistsError, NotADirectoryError):
@@ -96,6 +102,15 @@ class Store:
             write_whole(self.folder / OWNER_FILE, json.dumps(_owner()).encode())
         return lock
 
+    def _refuse_strangers(self, folder: Path | Remote) -> None:
+        there = names(folder)
+        strangers = sorted(name for name in there if not self._is_ours(name))
+        if strangers and EXPERIMENT_FILE not in there:
+            raise LrscopeError(
+                f"out: {folder} holds other files ({', '.join(strangers[:3])}) and no lrscope result: "
+                "choose an empty or new folder"
+            )
+
     def _acquire(self, lock: FileLock) -> None:
         try:
             lock.acquire(timeout=0)
@@ -105,7 +120,7 @@ class Store:
             except Timeout:
                 owner = self._holder()
                 raise LrscopeError(
-                    f"out: {self.folder} is in use by process {owner.get('pid', '?')} on {owner.get('host', '?')}: "
+                    f"out: {self.folder} is in use by {owner_words(owner)}: "
                     "wait for it to end, stop it, or choose another --out"
                 ) from None
 
@@ -123,6 +138,8 @@ class Store:
 
     def create(self) -> None:
         """Make the folder of chunks; remove what a killed process left half written. Only the lock's holder may."""
+        if isinstance(self.folder, Remote) or isinstance(self.chunks, Remote):
+            return  # no folders there, and nothing half written
         try:
             self.chunks.mkdir(parents=True, exist_ok=True)
             for path in (*self.folder.glob("*.json.*" + WRITING), *self.chunks.glob("*" + WRITING)):
@@ -157,12 +174,12 @@ class Store:
     def read_json(self, name: str) -> dict[str, Any] | None:
         """The content; None if the file is absent, or damaged, which a warning says."""
         path = self.folder / name
-        if not path.exists():
-            return None
         try:
             value = json.loads(path.read_text())
             if value.pop(SUM) == json_checksum(value):
                 return dict(value)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         except (ValueError, KeyError, AttributeError, TypeError):
             pass
         warnings.warn(f"{path} is damaged; it is made anew from what the chunks know", stacklevel=2)
@@ -171,18 +188,29 @@ class Store:
     def recovered(self) -> dict[str, Any] | None:
         """What the chunks know of the sweep: `identity` (the experiment's hash) and `plan`; None if there are none."""
         found: list[dict[str, Any]] = []
-        for path in sorted(self.chunks.glob("*.safetensors")):
-            saved = self.load(path.name)
+        for name in sorted(names(self.chunks)):
+            saved = self.load(name) if name.endswith((DONE, CHECKPOINT)) else None
             if saved is not None and "identity" in saved[1]:
                 found.append(saved[1])
         return max(found, key=lambda meta: len(meta["plan"]["replans"]), default=None)  # the plan as changed last
 
     @property
-    def result(self) -> Path:
+    def result(self) -> Path | Remote:
         """Where the assembled result lies."""
         return self.folder / RESULTS_FOLDER
 
+    def is_finished(self) -> bool:
+        """Is the assembled result there?"""
+        return has_result(self.folder)
+
     # -- units of work ---------------------------------------------------------------------------------------------
+
+    def units(self) -> tuple[set[str], set[str]]:
+        """Units with a result, and units with a checkpoint, by one listing: nothing is opened. What turns out to be
+        damaged when it is loaded counts as absent from then on."""
+        there = names(self.chunks)
+        done = {name.removesuffix(DONE) for name in there if name.endswith(DONE)}
+        return done, {name.removesuffix(CHECKPOINT) for name in there if name.endswith(CHECKPOINT)}
 
     def is_done(self, unit: str) -> bool:
         """Is the unit's result on disk and whole? A damaged file is removed, so that the unit is computed again."""
@@ -198,15 +226,15 @@ class Store:
     def load(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The tensors and meta under `name`; None if absent. A damaged file is named, removed and reported as absent."""
         path = self.chunks / name
-        if not path.exists():
+        if isinstance(path, Path) and not path.exists():
             return None
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+            tensors, metadata = _tensors(path)
             if metadata["sha256"] != checksum(tensors, metadata["meta"]):
                 raise ValueError("checksum")
             return tensors, json.loads(metadata["meta"])
+        except FileNotFoundError:
+            return None
         except (SafetensorError, KeyError, ValueError, OSError):
             warnings.warn(f"{path} is damaged; it is computed again", stacklevel=2)
             path.unlink(missing_ok=True)
@@ -216,11 +244,16 @@ class Store:
         """Remove a unit's checkpoint once its result is on disk."""
         (self.chunks / (unit + CHECKPOINT)).unlink(missing_ok=True)
 
-    def forget_other_checkpoints(self, units: Collection[str]) -> None:
-        """Remove checkpoints that no unit to do goes on from: what a kill between two steps of a re-plan left."""
-        for path in self.chunks.glob("*" + CHECKPOINT):
-            if path.name.removesuffix(CHECKPOINT) not in units:
-                path.unlink()
+
+def _tensors(path: Path | Remote) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """A safetensors file's tensors and what its header says beside them."""
+    if isinstance(path, Path):
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118 - not a dict
+    data = path.read_bytes()
+    tensors = load_tensors(data)  # refuses a header that is damaged or too long
+    length = int.from_bytes(data[:8], "little")
+    return tensors, json.loads(data[8 : 8 + length]).get("__metadata__") or {}
 
 
 def _owner() -> dict[str, Any]:

@@ -9,9 +9,10 @@ import os
 import platform
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,17 @@ import xarray as xr
 from lrscope import __version__
 from lrscope.config import EngineConfig, SweepConfig, digest
 from lrscope.dynamics.schedules import factors
-from lrscope.engine.assemble import assemble, slabs
-from lrscope.engine.choose import choose_plan, default_jobs, memory, predict
+from lrscope.engine.assemble import Vanished, assemble, slabs
+from lrscope.engine.choose import choose_plan, memory, predict
 from lrscope.engine.context import Context, choose_device
-from lrscope.engine.dispatch import run_here, run_processes, single_threaded
-from lrscope.engine.plan import Plan, cut, steps_per_run
+from lrscope.engine.lease import Lease
+from lrscope.engine.plan import Plan, count_chunks, steps_per_run
 from lrscope.engine.progress import Progress, Silent, default_progress
-from lrscope.engine.replan import Replanner
 from lrscope.engine.rounds import check, forecast, share, train_rounds
-from lrscope.engine.store import CHECKPOINT, Store
+from lrscope.engine.store import Store
+from lrscope.engine.units import train_units, workers
 from lrscope.errors import LrscopeError
+from lrscope.places import Remote, place
 from lrscope.results import SCHEMA_VERSION, open_result, save_result
 from lrscope.seal import Damaged
 from lrscope.tasks.task import Task
@@ -42,7 +44,7 @@ def sweep(
     *,
     config: SweepConfig | None = None,
     engine: EngineConfig | None = None,
-    out: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | Remote | None = None,
     progress: Progress | bool = True,
     command: str | None = None,
     **options: Any,
@@ -54,8 +56,8 @@ def sweep(
         lrs: learning rates in increasing order; `log_grid(low, high, count)` makes them.
         config: a whole `SweepConfig` instead of `lrs` and `options`.
         engine: device, processes and plan.
-        out: folder that keeps the sweep: a call with the same task and config continues or opens what is there.
-            None trains into a temporary folder that is removed.
+        out: folder or fsspec URL that keeps the sweep: a call with the same task and config continues or opens what is
+            there. None trains into a temporary folder that is removed.
         progress: show progress on stderr, or an object of your own.
         command: recorded as the way to repeat the sweep.
         options: fields of `SweepConfig` (seeds, epochs, finetune_lrs, ...) and `EngineConfig` (device, jobs, ...).
@@ -69,11 +71,11 @@ def sweep(
         with tempfile.TemporaryDirectory(prefix="lrscope-") as folder:
             done = sweep(task, config=config, engine=engine, out=folder, progress=progress, command=command)
             return done.load()
-    store, identity = Store(Path(out)), _identity(task, config)
+    store, identity = Store(place(out)), _identity(task, config)
     finished = _finished(store, identity)
     if finished is not None:  # nothing to write, so a folder that cannot be written to will do
         return finished
-    with _locked(store), random_state_kept(engine):
+    with _locked(store) as alive, random_state_kept(engine):
         context = Context.build(task, config, engine, store)
         context.identity = identity["hash"]
         _check_folder(store, identity)
@@ -82,17 +84,14 @@ def sweep(
         there = _open_whole(store, identity)
         if there is not None:  # finished in the meantime, or experiment.json was damaged
             return there
-        jobs = default_jobs(context)
-        plan = _plan(store, context, jobs)
-        if config.adaptive:
-            plan = train_rounds(context, plan, lambda plan: _train(context, plan, jobs, progress))
-        else:
-            plan = _train(context, plan, jobs, progress)
-        _save(context, plan, identity, command)
+        with workers(context) as jobs:
+            _compute(
+                context, _plan(store, context, jobs), jobs, progress, alive, partial(_save, context, identity, command)
+            )
         return open_result(store.folder)
 
 
-def _save(context: Context, plan: Plan, identity: dict[str, Any], command: str | None) -> None:
+def _save(context: Context, identity: dict[str, Any], command: str | None, plan: Plan) -> None:
     """Lay the chunks out and save them, one slab of runs in memory at a time."""
     seconds: list[float] = []
 
@@ -117,7 +116,7 @@ def _finished(store: Store, identity: dict[str, Any]) -> xr.Dataset | None:
 
 def _open_whole(store: Store, identity: dict[str, Any]) -> xr.Dataset | None:
     """The result that lies in the folder; None if there is none or, with a warning, if it is damaged."""
-    if not store.result.exists():
+    if not store.is_finished():
         return None
     try:
         result = open_result(store.folder)
@@ -139,10 +138,11 @@ def dry_run(
     engine = engine or EngineConfig()
     with random_state_kept(engine):
         context = Context.build(task, config, engine, Store(Path("unused")))
-        jobs = default_jobs(context)
         if config.adaptive:
             check(context)
-        plan = choose_plan(context, jobs, predicting=True)
+        with workers(context) as jobs:
+            plan = choose_plan(context, jobs, predicting=True)
+            early = {"adaptive": forecast(context, plan, jobs)} if config.adaptive else {}
     runs = config.data_seeds * config.seeds * len(config.lrs)
     return {
         "task": task.summary(),
@@ -153,11 +153,11 @@ def dry_run(
         "groups": list(context.net.groups),
         "device": str(context.device),
         "jobs": jobs,
-        "chunks": len(cut(config, plan.chunk)),
+        "chunks": count_chunks(config, plan.chunk),
         "plan": plan.to_dict(),
         "seconds": predict(context, plan, jobs),
         "bytes": memory(context, plan, jobs),
-        **({"adaptive": forecast(context, plan, jobs)} if config.adaptive else {}),
+        **early,
     }
 
 
@@ -189,10 +189,11 @@ def _resolve(
 
 
 @contextmanager
-def _locked(store: Store) -> Iterator[None]:
+def _locked(store: Store) -> Iterator[Callable[[], None]]:
+    """Yields a function that raises if the lock was lost."""
     lock = store.lock()
     try:
-        yield
+        yield lock.check if isinstance(lock, Lease) else lambda: None
     finally:
         lock.release()
 
@@ -249,42 +250,30 @@ def _plan(store: Store, context: Context, jobs: int) -> Plan:
     return plan
 
 
-def _train(context: Context, plan: Plan, jobs: int, progress: Progress | bool) -> Plan:
-    """Compute every unit that is not on disk yet; returns the plan in force at the end."""
+def _compute(
+    context: Context,
+    plan: Plan,
+    jobs: int,
+    progress: Progress | bool,
+    alive: Callable[[], None],
+    save: Callable[[Plan], None],
+) -> None:
+    """Train what is missing, then save. Damaged units are found when they are laid out, and computed again."""
     reporter = progress if not isinstance(progress, bool) else default_progress() if progress else Silent()
-    units = [u for u in context.units(plan) if not context.store.is_done(u)]
-    replanner = Replanner(context, plan)
-    if context.engine.chunk is not None:
-        units = replanner.shrink(units, context.engine.chunk)
-    found = context.chunks(replanner.plan)
-    todo = set(units)
-    context.store.forget_other_checkpoints(todo)
-    length = {c.name: len(c.runs) * steps_per_run(context.phases[c.first : c.stop]) for c in found}
-    done = sum(length[c.name] for c in found if c.name not in todo)
-    for chunk in found:
-        saved = context.store.load(chunk.name + CHECKPOINT) if chunk.name in todo else None
-        if saved is not None:
-            cursor = saved[1]["cursor"]
-            steps = steps_per_run(context.phases[chunk.first : cursor["phase"]]) + cursor["step"]
-            done += steps * len(chunk.runs)
-    if not units:
-        return replanner.plan
-    with single_threaded(context.device):
-        context.warm(replanner.plan)
-    reporter.begin(len({(c.data_seed, *run) for c in found for run in c.runs}), sum(length.values()), done)
 
-    def work(unit: str, tick: Any, stopping: Any) -> None:
-        context.run_unit(replanner.plan, unit, tick, stopping)
+    def train(plan: Plan) -> Plan:
+        return train_units(context, plan, jobs, reporter, alive)
 
-    try:
-        with single_threaded(context.device):
-            if jobs == 1:
-                run_here(units, work, reporter.tick, replanner.split)
-            else:
-                run_processes(units, work, reporter.tick, replanner.split, jobs)
-    finally:
-        reporter.end()
-    return replanner.plan
+    plan = train_rounds(context, plan, train) if context.config.adaptive else train(plan)
+    for _ in slabs(context):
+        try:
+            alive()
+            save(plan)
+        except Vanished:
+            plan = train(plan)
+        else:
+            return
+    save(plan)
 
 
 def _attributes(

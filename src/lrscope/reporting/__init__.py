@@ -11,15 +11,24 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from lrscope.mapping.types import RegimeMap
+    from lrscope.places import Remote
 
 __all__ = ["report", "save_figures"]
 
 
-def report(result: xr.Dataset, path: str | os.PathLike[str], *, regime_map: RegimeMap | None = None) -> Path:
-    """Write one self-contained HTML page about the result and return its path. Without a map, `regimes` makes one."""
-    from lrscope.reporting.page import write_page
+def report(
+    result: xr.Dataset, path: str | os.PathLike[str] | Remote, *, regime_map: RegimeMap | None = None
+) -> Path | Remote:
+    """Write one self-contained HTML page about the result, to a file or an fsspec URL, and return its path. Without a
+    map, `regimes` makes one."""
+    from lrscope.places import Remote, place
+    from lrscope.reporting.page import render, write_page
 
-    return write_page(result, Path(path), _checked(result, regime_map))
+    target, checked = place(path), _checked(result, regime_map)
+    if isinstance(target, Remote):
+        target.write_bytes(render(result, checked).encode(errors="replace"))
+        return target
+    return write_page(result, target, checked)
 
 
 def save_figures(

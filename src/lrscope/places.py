@@ -1,0 +1,194 @@
+"""Where a result lies: a local folder (`Path`) or a prefix behind an fsspec URL (`Remote`), told apart by `place`.
+
+An object store has no folders to make and none to rename: a write of one object replaces it whole or fails, and
+listings and reads after a write see it (Amazon S3 User Guide, "Amazon S3 data consistency model").
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from lrscope.errors import LrscopeError
+
+PACKAGES = {
+    "s3": "pip install 'lrscope[s3]' (it brings s3fs)",
+    "s3a": "pip install 'lrscope[s3]' (it brings s3fs)",
+    "gs": "pip install gcsfs",
+    "gcs": "pip install gcsfs",
+    "abfs": "pip install adlfs",
+    "az": "pip install adlfs",
+}
+
+
+def place(where: str | os.PathLike[str] | Remote) -> Path | Remote:
+    """A folder or file from what a user wrote: `Remote` for a URL such as s3://bucket/prefix, else a `Path`."""
+    if isinstance(where, Remote):
+        return where
+    text = os.fspath(where)
+    if text.startswith("file://"):
+        return Path(text.removeprefix("file://"))
+    return Remote(text.rstrip("/")) if re.match(r"[a-z][a-z0-9+.:-]+://", text) else Path(text)
+
+
+def names(folder: Path | Remote) -> set[str]:
+    """Names of what lies directly in a folder; none if there is no such folder."""
+    if isinstance(folder, Remote):
+        return folder.names()
+    try:
+        return set(os.listdir(folder))
+    except FileNotFoundError:
+        return set()
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A folder or object behind an fsspec URL, with those methods of `pathlib.Path` that lrscope uses.
+
+    Holds no connection: it may be sent to other processes and machines, each of which finds endpoint and credentials in
+    its own environment or fsspec configuration.
+    """
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+    def __truediv__(self, name: str) -> Remote:
+        return Remote(f"{self.url}/{name}")
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return PurePosixPath(self.url).name
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the last part, with its dot."""
+        return PurePosixPath(self.url).suffix
+
+    @property
+    def parent(self) -> Remote:
+        """The folder that holds it."""
+        return Remote(self.url.rpartition("/")[0])
+
+    def exists(self) -> bool:
+        """Is there an object of this name, or anything below it?"""
+        with self._words() as (fs, path):
+            return bool(fs.exists(path))
+
+    def read_bytes(self) -> bytes:
+        """The object's content.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        with self._words() as (fs, path):
+            content: bytes = fs.cat_file(path)
+            return content
+
+    def read_text(self) -> str:
+        """The object's content as UTF-8."""
+        return self.read_bytes().decode()
+
+    def write_bytes(self, data: bytes) -> None:
+        """Replace the object: all of it or, on an error, nothing."""
+        with self._words(writing=True) as (fs, path):
+            fs.pipe_file(path, data)
+
+    def create(self, data: bytes) -> bool:
+        """Write the object unless there is one; False if there is. Of several that try at once one succeeds."""
+        with self._words(writing=True) as (fs, path):
+            try:
+                fs.pipe_file(path, data, mode="create")
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if refused_as_present(error):
+                    return False
+                raise
+            return True
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Remove the object."""
+        with self._words(writing=True) as (fs, path):
+            try:
+                fs.rm_file(path)
+            except FileNotFoundError:
+                if not missing_ok:
+                    raise
+
+    def names(self) -> set[str]:
+        """Names directly below, by one listing (1,000 names a request on S3)."""
+        with self._words() as (fs, path):
+            try:
+                found = fs.ls(path, detail=False, refresh=True)
+            except (FileNotFoundError, NotADirectoryError):
+                return set()
+            own = PurePosixPath(path).name
+            return {n for f in found if (n := f.rstrip("/").rpartition("/")[2]) and (n != own or f.rstrip("/") != path)}
+
+    def files(self) -> dict[str, bytes]:
+        """Everything below, by path relative to this."""
+        with self._words() as (fs, path):
+            found = fs.find(path)
+            if not found:
+                return {}
+            contents = fs.cat(found)  # several at a time
+            return {f[len(path) :].lstrip("/"): contents[f] for f in found}
+
+    def write_files(self, contents: dict[str, bytes], last: str) -> None:
+        """Replace everything below by `contents`; the object `last`, by whose presence all is known to be whole, goes
+        first and comes last."""
+        (self / last).unlink(missing_ok=True)
+        with self._words(writing=True) as (fs, path):
+            old = fs.find(path)
+            if old:
+                fs.rm(old)
+            fs.pipe({f"{path}/{name}": data for name, data in contents.items() if name != last})
+            fs.pipe_file(f"{path}/{last}", contents[last])
+
+    @contextlib.contextmanager
+    def _words(self, writing: bool = False) -> Iterator[tuple[Any, str]]:
+        """The file system and the path on it; what it refuses becomes a sentence."""
+        import fsspec
+
+        protocol = self.url.partition(":")[0]
+        try:
+            fs, path = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
+        except ImportError as error:
+            remedy = PACKAGES.get(protocol, f"install what fsspec asks for ({error})")
+            raise LrscopeError(f"out: {self} needs a package that is missing: {remedy}") from None
+        except ValueError as error:
+            raise LrscopeError(f"out: {self} is no URL that fsspec knows ({error}): use s3://bucket/prefix") from None
+        try:
+            yield fs, path
+        except FileExistsError:
+            raise
+        except FileNotFoundError as error:
+            if not writing:
+                raise
+            raise LrscopeError(f"cannot write to {self} ({_first_line(error)}): does the bucket exist?") from error
+        except LrscopeError:
+            raise
+        except Exception as error:  # object stores' libraries have exceptions of their own
+            what = "write to" if writing else "read"
+            raise LrscopeError(
+                f"cannot {what} {self} ({_first_line(error)}): check the URL, the credentials and the endpoint"
+            ) from error
+
+
+def refused_as_present(error: OSError) -> bool:
+    """Did an object store refuse a conditional write because the object is there, or is just being made?"""
+    cause = error.__cause__
+    code = getattr(cause, "response", {}).get("Error", {}).get("Code", "") if cause is not None else ""
+    return code in ("PreconditionFailed", "ConditionalRequestConflict") or "pre-condition" in str(error).lower()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
