@@ -218,7 +218,7 @@ def run_on_ray(
                     if heard.exception() is None and heard.result().run_steps:
                         tick(heard.result())
                     heard, last = board.collect.remote(stopping()).future(), time.monotonic()
-            if (rest := _last_words(ray, board)).run_steps:
+            for rest in _last_words(ray, board, heard):
                 tick(rest)
             if stopping():
                 raise Interrupted
@@ -229,13 +229,12 @@ def run_on_ray(
         ray.kill(board)
 
 
-def _last_words(ray: Any, board: Any) -> Tick:
-    """What workers told the board and nobody has collected yet."""
-    try:
-        tick: Tick = ray.get(board.collect.remote(False), timeout=5)
-        return tick
-    except ray.exceptions.RayError:  # progress only
-        return Tick(0)
+def _last_words(ray: Any, board: Any, heard: Future[Any]) -> Iterator[Tick]:
+    """What workers told the board and nobody has looked at yet: `heard`, which is on its way, and the rest."""
+    for answer in (heard, board.collect.remote(False).future()):
+        with contextlib.suppress(ray.exceptions.RayError, TimeoutError):  # progress only
+            if (news := answer.result(timeout=5)).run_steps:
+                yield news
 
 
 def _landed(unit: str, future: Future[Any], deaths: dict[str, int], tick: Callable[[Tick], None]) -> bool:
