@@ -77,7 +77,7 @@ def moved_by_bf16() -> str:
     maps = [
         lrscope.regimes(lrscope.sweep(task, lrs, precision=p, progress=False, **options)) for p in ("float32", "bf16")
     ]
-    labels = [[str(x) for x in m.labels] for m in maps]
+    labels = [[label.regime for label in m.labels] for m in maps]
     moved = sum(a != b for a, b in zip(*labels, strict=True))
     return f"bf16 changes {moved} of {len(lrs)} labels: {' '.join(labels[0])} | {' '.join(labels[1])}"
 

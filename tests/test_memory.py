@@ -16,11 +16,11 @@ import torch
 import xarray as xr
 
 from lrscope.engine import choose, limits
+from lrscope.engine.assemble import RUNS_SECOND, part_of
 from lrscope.engine.chunk import Tick
 from lrscope.engine.context import RANDOM, Context
 from lrscope.engine.dispatch import Interrupted, out_of_memory
 from lrscope.engine.plan import Plan, chunks
-from lrscope.engine.replan import RUNS_SECOND, part_of
 from lrscope.engine.store import CHECKPOINT
 from lrscope.engine.sweep import dry_run, sweep
 from lrscope.errors import LrscopeError

@@ -135,33 +135,10 @@ def memory(context: Context, plan: Plan, jobs: int) -> int:
     """Predicted peak bytes of all workers: weights, gradients and temporaries, saved activations, data, PyTorch itself."""
     item = 8 if context.dtype == torch.float64 else 4
     data = context.task.data(0)
-    activations = _activation_numbers(context)
+    activations = context.activations
     per_run = item * (6 * context.net.size + 3 * context.config.batch_size * activations)
     arrays = item * sum(t.numel() for t in (data.train_x, data.test_x) if t is not None)
     return int(jobs * (plan.chunk * per_run + 2 * arrays + 300e6))
-
-
-def _activation_numbers(context: Context) -> int:
-    """Numbers that one example leaves at the outputs of the model's leaf modules."""
-    counted = 0
-
-    def count(_module: object, _inputs: object, output: object) -> None:
-        nonlocal counted
-        if isinstance(output, torch.Tensor):
-            counted += output.numel()
-
-    hooks = [
-        m.register_forward_hook(count) for m in context.net.module.modules() if not any(True for _ in m.children())
-    ]
-    try:
-        with torch.no_grad():
-            x = context.material(0).train_x[:2]
-            context.net.module.train()
-            context.net.module(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return counted // 2
 
 
 def _candidates(context: Context, jobs: int, runs: int) -> list[Plan]:

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 
@@ -84,6 +85,29 @@ class Context:
                 data_seed: Material(self.task, self.net, self.config, data_seed, self.device, self.dtype)
             }
         return self._materials[data_seed]
+
+    @cached_property
+    def activations(self) -> int:
+        """Numbers that one example leaves at the outputs of the model's leaf modules."""
+        counted = 0
+
+        def count(_module: object, _inputs: object, output: object) -> None:
+            nonlocal counted
+            if isinstance(output, torch.Tensor):
+                counted += output.numel()
+
+        hooks = [
+            m.register_forward_hook(count) for m in self.net.module.modules() if not any(True for _ in m.children())
+        ]
+        try:
+            with torch.no_grad():
+                x = self.material(0).train_x[:2]
+                self.net.module.train()
+                self.net.module(x)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return counted // 2
 
     def program(self, path: str, compiled: bool, fused: bool = False) -> Program:
         """The training and evaluation functions for a path; made once."""
