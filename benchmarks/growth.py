@@ -75,19 +75,19 @@ def table(name: str, values: list[int]) -> list[dict[str, float]]:
 def draw(tables: dict[str, list[dict[str, float]]], path: Path) -> None:
     """Time and memory against each axis."""
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
-    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    handles: list[Line2D] = []
     for axes, (name, rows) in zip(figure.subplots(1, 3), tables.items(), strict=True):
-        x = [row[name] for row in rows]
-        axes.plot(x, [row["seconds"] for row in rows], "o-", color="#0072b2", label="seconds")
-        axes.set(xscale="log", yscale="log", xlabel=name)
-        other = axes.twinx()
-        other.plot(x, [row["parent"] for row in rows], "s--", color="#d55e00", label="MiB, parent")
-        other.plot(x, [row["worker"] for row in rows], "^--", color="#009e73", label="MiB, worker")
-        other.set_ylim(0)
-        if name == "runs":
-            lines = [*axes.get_lines(), *other.get_lines()]
-            axes.legend(lines, [str(line.get_label()) for line in lines], frameon=False, fontsize=8)
+        x, other = [row[name] for row in rows], axes.twinx()
+        handles = axes.plot(x, [row["seconds"] for row in rows], "o-", color="#0072b2", label="seconds (left)")
+        handles += other.plot(x, [row["parent"] for row in rows], "s--", color="#d55e00", label="MiB, parent (right)")
+        handles += other.plot(x, [row["worker"] for row in rows], "^--", color="#009e73", label="MiB, worker (right)")
+        axes.set(xscale="log", xlabel=name)
+        for scale in (axes, other):
+            scale.set_ylim(0)
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
     figure.savefig(path, dpi=120)
 
 
