@@ -275,3 +275,12 @@ def test_continuing_where_nothing_compiles_is_refused(tmp_path: Path, monkeypatc
     with pytest.raises(LrscopeError, match=r"out: .* was begun with compiled steps, which cannot be made here"):
         train(mlp_task(), config, engine, tmp_path)
     assert Store(tmp_path).plan() is not None
+
+
+def test_a_cache_that_cannot_be_written_is_no_accident(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr("lrscope.engine.choose.can_compile", lambda _: False)
+    plan = choose_plan(context_of(mlp_task(), CONFIG, tmp_path, replace(BATCHED, compile=True)), 1)
+    assert not plan.fused
+    assert "cannot be written: Not a directory" in plan.chosen

@@ -160,16 +160,23 @@ def _compiled(source: str) -> Path:
     key = hashlib.sha256("\0".join([source, HEADER.read_text(), compiler, *FLAGS, _processor()]).encode()).hexdigest()
     library = folder / f"{key[:32]}.so"
     if not library.exists():
-        with tempfile.TemporaryDirectory(dir=folder) as work:
-            file, made = Path(work) / "call.cpp", Path(work) / "call.so"
-            file.write_text(source)
-            command = [compiler, *FLAGS, f"-I{HEADER.parent}", str(file), "-o", str(made)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                lines = done.stderr.strip().splitlines() or ["no message"]
-                raise NotFusible(f"{compiler} failed: {lines[0]}")
-            os.replace(made, library)
+        try:
+            _compile(compiler, source, library)
+        except OSError as error:
+            raise NotFusible(f"{folder} cannot be written: {error.strerror}") from error
     return library
+
+
+def _compile(compiler: str, source: str, library: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=library.parent) as work:
+        file, made = Path(work) / "call.cpp", Path(work) / "call.so"
+        file.write_text(source)
+        command = [compiler, *FLAGS, f"-I{HEADER.parent}", str(file), "-o", str(made)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or ["no message"]
+            raise NotFusible(f"{compiler} failed: {lines[0]}")
+        os.replace(made, library)
 
 
 def _cache() -> Path:
