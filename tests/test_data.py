@@ -19,7 +19,7 @@ from torch import Tensor
 import data_files
 from lrscope.errors import LrscopeError
 from lrscope.tasks import streams
-from lrscope.tasks.data import DataSet, describe, fetch, idx, load, names, spec
+from lrscope.tasks.data import DataSet, describe, digits, fetch, idx, load, names, spec
 from lrscope.tasks.data.cifar import Cifar
 from lrscope.tasks.data.draw import redraw_labels
 from system_deps import require_system
@@ -608,3 +608,13 @@ def test_fetch_where_there_is_nothing_to_fetch() -> None:
     assert fetch("ticks") == "ticks is generated: nothing to fetch"
     with pytest.raises(LrscopeError, match="did you mean"):
         fetch("tick")
+
+
+def test_digits_without_the_file_come_from_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package reads scikit-learn's file itself; where that has moved, scikit-learn is asked."""
+    direct = digits._digits()
+    monkeypatch.setattr("lrscope.tasks.data.digits.importlib.util.find_spec", lambda _: None)
+    asked = digits._digits()
+    for a, b in zip(direct, asked, strict=True):
+        assert a.dtype == b.dtype
+        assert np.array_equal(a, b)
