@@ -25,7 +25,7 @@ COMPILE_PAYS_AFTER = 120.0  # ours, seconds of predicted eager training: TorchIn
 FUSED_PAYS_AFTER = 15.0  # ours, the same: generated steps take 2 to 5 s
 FUSED_STEPS = 32  # ours: steps a call, so that calls cost nothing and stopping still takes milliseconds
 CACHED_RUNS = 48  # ours: evaluation of 48 ticks networks fits 2 MiB of L2 cache
-PROBE_SECONDS = 0.15  # ours: the shortest of several calls settles by then
+PROBE_SECONDS = 0.08  # ours: the shortest of several calls settles by then
 
 
 def default_jobs(context: Context) -> int:
