@@ -69,7 +69,9 @@ def test_every_border_ends_between_neighbours_that_have_all_seeds(
     for edge in (first, second):
         for k in (edge - 1, edge):
             if 0 <= k < lrs:
-                assert trained[k].all() or (edge == second and units < 5 and 2 * trained[k].sum() > units)
+                # With fewer than 5 seeds an agreeing majority settles the border 2|3 (docs/regimes.md); 1|2 gets them all.
+                majority = edge == second and units < 5 and 2 * trained[k].sum() > units
+                assert trained[k].all() or majority, f"learning rate {k}, next to a border, lacks seeds"
     if not tuning or first == second:
         assert not tuned.any()
         return
