@@ -1,0 +1,65 @@
+"""Charts as data: panels of lines and points, drawn by matplotlib for papers and by Plotly for the page.
+
+N points of a line. A figure of a study returns a `Chart`; it never names a drawing library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A line or a cloud of points.
+
+    Args:
+        x, y: [N]; NaN breaks a line.
+        value: what its colour means on the chart's colour scale (such as the ELR); None: `color` or ink.
+        low, high: [N], the edges of a band.
+        mark: `line`, `points` or `both`; `end`: a line with a mark at its last point.
+        dashed: dashed instead of solid.
+        name: for the legend; empty: none (lines with a `value` are told apart by the colour bar).
+    """
+
+    x: Array
+    y: Array
+    name: str = ""
+    value: float | None = None
+    color: str | None = None
+    low: Array | None = None
+    high: Array | None = None
+    mark: str = "line"
+    dashed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One set of axes. `spans`: stretches of the x axis by regime (low, high, label), `borders`: dashed vertical lines,
+    `levels`: horizontal lines (y, name)."""
+
+    title: str
+    x_title: str
+    y_title: str
+    lines: Sequence[Line]
+    log_x: bool = False
+    log_y: bool = False
+    spans: Sequence[tuple[float, float, str]] = ()
+    borders: Sequence[float] = ()
+    levels: Sequence[tuple[float, str]] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """Panels row by row, with one colour scale for all lines that carry a `value`."""
+
+    panels: Sequence[Panel]
+    columns: int = 3
+    color_title: str = ""  # such as "effective learning rate (ELR)"
+    color_log: bool = True
