@@ -87,6 +87,10 @@ class Naive:
         self.x, self.y = data.train_x.double(), data.train_y
         self.test_x, self.test_y = data.test_x.double(), data.test_y
         self.probes = [] if data.probes_x is None else [*zip(data.probes_x.double(), data.probes_y, strict=True)]
+        self.groups = (
+            [] if data.train_groups is None else [data.train_groups == e for e in range(len(data.train_group_names))]
+        )
+        self.true_y = data.clean_train_y
         self.epoch = len(self.x) // config.batch_size
         self.key = (data_seed, seed, *(() if config.same_init else (repr(lr),)))
         self.model = new_model(task, config, stream_seed("init", *self.key)).train()
@@ -159,6 +163,7 @@ class Naive:
             names = ("train_loss", "train_accuracy", "grad_norm", "effective_grad_norm")
             row = dict(zip(names, train, strict=True))
             row["test_loss"], row["test_accuracy"] = self.evaluate(self.model, self.test_x, self.test_y)
+            row |= self.example_groups()
             norms = [total_norm([w]) for w in trainable(self.model)]
             if not prefix:
                 row["group_norm"] = norms
@@ -182,6 +187,15 @@ class Naive:
             self.result[prefix + name] = value
         if self.probes:
             self.result[prefix + "feature_accuracy"] = self.probe_accuracy(self.model)
+
+    def example_groups(self) -> dict[str, list[float]]:
+        """Metrics of each group of training examples, under both kinds of labels."""
+        pairs = [self.evaluate(self.model, self.x[group], self.y[group]) for group in self.groups]
+        found = {} if not pairs else {"loss": [p[0] for p in pairs], "accuracy": [p[1] for p in pairs]}
+        if pairs and self.true_y is not None:
+            true = [self.evaluate(self.model, self.x[group], self.true_y[group])[1] for group in self.groups]
+            found["true_accuracy"] = true
+        return {"example_group_" + name: values for name, values in found.items()}
 
     def probe_accuracy(self, model: nn.Module) -> np.ndarray:
         return np.array([self.evaluate(model, x, y)[1] for x, y in self.probes])

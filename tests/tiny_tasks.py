@@ -28,6 +28,7 @@ from lrscope.engine.store import Store
 from lrscope.engine.sweep import sweep
 from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.data.draw import redraw_labels
+from lrscope.tasks.groups import NOISE_GROUPS, noise_groups
 from lrscope.tasks.models import MLP, ConvNet
 from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task
@@ -96,6 +97,21 @@ def noisy_task(share: float = 0.25) -> Task:
         )
 
     return Task.from_data("noisy", partial(MLP, (5, 8, 6, CLASSES)), data)
+
+
+def grouped_task(share: float = 0.5, *, norm: str = "batch", true_labels: bool = True) -> Task:
+    """The same with example groups: clean and corrupted labels."""
+
+    def data(data_seed: int) -> DataSet:
+        found, clean = noisy_task(share).data(data_seed), examples(48, (5,))[1]
+        return replace(
+            found,
+            clean_train_y=clean if true_labels else None,
+            train_groups=noise_groups(found.train_y, clean),
+            train_group_names=NOISE_GROUPS,
+        )
+
+    return Task.from_data("grouped", partial(MLP, (5, 8, 6, CLASSES), norm=norm), data)
 
 
 class Dropping(nn.Module):

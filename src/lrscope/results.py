@@ -53,18 +53,23 @@ DIMENSIONS = (
     "n_average",
     "random_point",
     "feature",
+    "example_group",
 )
 INCREASING = ("lr", "epoch", "finetune_lr", "finetune_epoch", "n_average")
 
 
 @dataclass(frozen=True)
 class Variable:
-    """One row of the schema: named dimensions, unit, meaning; `when` says which tasks have it."""
+    """One row of the schema: named dimensions, unit, meaning; `when` says which tasks have it: those with all its traits."""
 
     dims: tuple[str, ...]
     unit: str
     meaning: str
-    when: str = "always"  # always | classification | invariant | probes
+    when: str = "always"  # always | classification, invariant, probes, example_groups, true_labels
+
+    def belongs(self, traits: set[str]) -> bool:
+        """Does a result with these traits (and always) hold it?"""
+        return set(self.when.split()) <= traits
 
 
 _TRAJECTORY: dict[str, tuple[str, str, str]] = {
@@ -80,6 +85,19 @@ _GROUPS: dict[str, tuple[str, str, str]] = {
     "group_elr": ("1", "lr / (group norm)^2 at the window's end", "invariant"),
     "group_effective_grad_norm": ("1", "mean gradient norm times weight norm of the group", "invariant"),
     "group_ess": ("1", "mean effective step size of the group", "invariant"),
+}
+_EXAMPLES: dict[str, tuple[str, str, str]] = {
+    "example_group_loss": ("nat", "training loss of an example group at the window's end", "example_groups"),
+    "example_group_accuracy": (
+        "1",
+        "accuracy of an example group under the labels trained on",
+        "example_groups classification",
+    ),
+    "example_group_true_accuracy": (
+        "1",
+        "accuracy of an example group under the labels before noise",
+        "example_groups true_labels classification",
+    ),
 }
 _FIXED: dict[str, tuple[str, str, str]] = {
     "fixed_train_loss": ("nat", "training loss of a separate pass at the final weights, train mode", "always"),
@@ -115,6 +133,10 @@ def _table() -> dict[str, Variable]:
         table["finetune_" + name] = Variable((*FINETUNE, "finetune_epoch"), unit, meaning + ", fine-tuning", when)
     for name, (unit, meaning, when) in _GROUPS.items():
         table[name] = Variable((*RUN, "epoch", "group"), unit, meaning, when)
+    for name, (unit, meaning, when) in _EXAMPLES.items():
+        table[name] = Variable((*RUN, "epoch", "example_group"), unit, meaning, when)
+        dims = (*FINETUNE, "finetune_epoch", "example_group")
+        table["finetune_" + name] = Variable(dims, unit, meaning + ", fine-tuning", when)
     for name, (unit, meaning, when) in _FIXED.items():
         table[name] = Variable(RUN, unit, meaning, when)
         table["finetune_" + name] = Variable(FINETUNE, unit, meaning + ", fine-tuning", when)
@@ -146,9 +168,11 @@ ATTRIBUTES = (
 
 def expected_variables(result: xr.Dataset) -> set[str]:
     """Names of the variables that a result with these dimensions and attributes must hold."""
-    traits = {"always"}
-    if json.loads(result.attrs["task"])["kind"] == "classification":
+    traits, task = {"always"}, json.loads(result.attrs["task"])
+    if task["kind"] == "classification":
         traits.add("classification")
+    if "example_group" in result.dims:
+        traits |= {"example_groups", *(["true_labels"] if task.get("true_labels") else [])}
     if int(result.attrs["scale_invariant"]):
         traits.add("invariant")
     if "feature" in result.dims:
@@ -156,7 +180,7 @@ def expected_variables(result: xr.Dataset) -> set[str]:
     return {
         name
         for name, variable in VARIABLES.items()
-        if variable.when in traits
+        if variable.belongs(traits)
         and not (name.startswith("finetune_") and "finetune_lr" not in result.dims)
         and not (name.startswith("average_") and "n_average" not in result.dims)
     }
@@ -286,8 +310,8 @@ def open_result(path: str | os.PathLike[str] | Remote) -> xr.Dataset:
     else:
         result = _read(zarr, zarr)
     result.attrs.pop(CHECKSUMS, None)
-    if "group" in result.coords:  # Zarr's variable-length strings come back in a type that NetCDF cannot write
-        result = result.assign_coords(group=result["group"].astype(object))
+    words = {d: result[d].astype(object) for d in ("group", "example_group") if d in result.coords}
+    result = result.assign_coords(words)  # Zarr's variable-length strings come back in a type that NetCDF cannot write
     validate(result)
     return result
 

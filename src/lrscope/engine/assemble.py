@@ -20,9 +20,10 @@ from lrscope.results import NOT_TRAINED, RUN, VARIABLES
 
 LOGGED = (*SUMMED, "test_loss", "test_accuracy")
 GROUPED = ("group_norm", "group_elr", "group_effective_grad_norm", "group_ess")
+OF_EXAMPLES = ("example_group_loss", "example_group_accuracy", "example_group_true_accuracy")
 SLAB_BYTES = 64 << 20  # ours: of results in memory at once
 # State whose first axis is a window or an average's size and whose second is the run; everything else begins with R.
-RUNS_SECOND = ("log_scalars", "log_groups", "average_scalars", "average_features")
+RUNS_SECOND = ("log_scalars", "log_groups", "log_examples", "average_scalars", "average_features")
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
@@ -153,6 +154,8 @@ def _coords(context: Context, slab: Slab) -> dict[str, Any]:
     probes = context.task.data(0).probes_x
     if probes is not None:
         coords["feature"] = ("feature", list(range(len(probes))))
+    if names := context.task.data(0).train_group_names:
+        coords["example_group"] = ("example_group", np.array(names, dtype=object))
     return coords
 
 
@@ -199,6 +202,9 @@ def _place(context: Context, tensors: Arrays, at: tuple[Any, ...], slot: Any) ->
             total = np.square(groups[..., 0]).sum(-1).T  # rho^2 at the windows' ends
             elr_of_group = groups[..., 0, 1] * np.square(groups[..., 0, 0])  # the optimizer's lr at the windows' ends
             slot("elr")[where] = elr_of_group.T / total
+        if key + "log_examples" in tensors:
+            for j, name in enumerate(OF_EXAMPLES):
+                slot(prefix + name)[where] = tensors[key + "log_examples"][..., j].swapaxes(0, 1)
         if key + "features" in tensors:
             slot(prefix + "feature_accuracy")[where] = tensors[key + "features"]
 
@@ -209,10 +215,12 @@ def _dataset(context: Context, arrays: Arrays, coords: dict[str, Any]) -> xr.Dat
     keep |= {"classification"} if context.task.classification else set()
     keep |= {"invariant"} if context.net.scale_invariant else set()
     keep |= {"probes"} if "feature" in coords else set()
+    keep |= {"example_groups"} if "example_group" in coords else set()
+    keep |= {"true_labels"} if context.task.data(0).clean_train_y is not None else set()
     data = {
         name: (VARIABLES[name].dims, values, {"units": VARIABLES[name].unit, "long_name": VARIABLES[name].meaning})
         for name, values in arrays.items()
-        if VARIABLES[name].when in keep
+        if VARIABLES[name].belongs(keep)
     }
     result = xr.Dataset(data, coords)
     assert set(RUN) <= set(map(str, result.dims))

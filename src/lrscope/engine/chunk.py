@@ -1,6 +1,6 @@
 """Training one chunk through all its phases, resumable at any step.
 
-R runs, B batch, P parameters, G groups, W logging windows.
+R runs, B batch, P parameters, G groups of weights, E groups of examples, M metrics, W logging windows.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ class ChunkTrainer:
         if phase.kind == "average":
             self._log_average(window)
         else:
-            test = self.material.test_metrics(self.program, state["weights"], self.frozen)
+            test, examples_REM = self.material.window_metrics(self.program, state["weights"], self.frozen)
             squares = state["squares"].to(torch.float64)
             scalars = torch.stack([*summed.unbind(1), *test, squares.sum(1).sqrt()], 1)
             elr_RG = lr_R[:, None] / squares
@@ -217,6 +217,9 @@ class ChunkTrainer:
             scalars[dead_R], per_group[dead_R] = torch.nan, torch.nan
             self._append("log_scalars", scalars)
             self._append("log_groups", per_group)
+            if examples_REM is not None:
+                examples_REM[dead_R] = torch.nan
+                self._append("log_examples", examples_REM)
         self._count_finite(steps)
         state["sums"] = torch.zeros_like(state["sums"])
 
@@ -266,8 +269,9 @@ class ChunkTrainer:
                 if name in state:
                     state[prefix + name] = state.pop(name)
         else:
-            for name in ("log_scalars", "log_groups"):
-                state[prefix + name] = state.pop(name)
+            for name in ("log_scalars", "log_groups", "log_examples"):
+                if name in state:
+                    state[prefix + name] = state.pop(name)
             fixed = self.material.fixed_pass(self.program, state["weights"], self.frozen)
             state[prefix + "fixed"] = fixed
             # An overflow in the very last update shows in no training step any more.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lrscope.config import SweepConfig
 from lrscope.dynamics.update import group_squares
+from lrscope.engine.example_groups import ExampleGroups
 from lrscope.engine.net import Net, draw_weights
 from lrscope.engine.program import Named, Program
 from lrscope.errors import LrscopeError
@@ -35,6 +36,7 @@ class Material:
         self.test_x, self.test_y = self._place(data.test_x), self._place(data.test_y)
         self.probes_x = None if data.probes_x is None else self._place(data.probes_x)
         self.probes_y = None if data.probes_y is None else self._place(data.probes_y)
+        self.groups = ExampleGroups.of(data, data_seed, self._place, dtype)
         self.train_size = len(self.train_x)
         if self.train_size < config.batch_size:
             raise LrscopeError(
@@ -63,6 +65,17 @@ class Material:
     def test_metrics(self, program: Program, weights_RP: Tensor, frozen: Named) -> tuple[Tensor, Tensor]:
         """Test loss and accuracy [R], batch norms with population statistics re-estimated over training batches."""
         return self._evaluated(program, weights_RP, frozen, self.test_x, self.test_y)
+
+    def window_metrics(
+        self, program: Program, weights_RP: Tensor, frozen: Named
+    ) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
+        """What is logged at a window's end: `test_metrics`, and of E example groups loss, accuracy and accuracy under the
+        true labels [R, E, 3] under the same rule; None without groups."""
+        populations = program.populations(weights_RP, frozen, self._population_x)
+        test = program.metrics(weights_RP, frozen, populations, self.test_x, self.test_y)
+        if self.groups is None:
+            return test, None
+        return test, program.group_metrics(weights_RP, frozen, populations, self.groups)
 
     def train_metrics(self, program: Program, weights_RP: Tensor, frozen: Named) -> tuple[Tensor, Tensor]:
         """Training loss and accuracy [R] under the same rule as `test_metrics`."""

@@ -15,6 +15,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from lrscope.dynamics.update import group_squares, sphere_step, whole_step
 from lrscope.engine.compiled import CompiledSteps, State, Steps
+from lrscope.engine.example_groups import ExampleGroups
 from lrscope.engine.fused.steps import FusedSteps, FusedSums
 from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.net import Net
@@ -246,26 +247,53 @@ class Program:
         self, weights_RP: Tensor, frozen: Named, populations: Named, x: Tensor, y: Tensor, *, slab: int = 512
     ) -> tuple[Tensor, Tensor]:
         """Mean loss [R] and accuracy [R] on examples x [N, ...], y [N] in eval mode, float64."""
-        self.net.module.eval()
 
         def sums(tensors: Named, x: Tensor, y: Tensor) -> Named:
             output = self._output(tensors, x)
             right = hits(output, y).sum() if self.classification else output.new_zeros(())
             return {"loss": self.loss(output, y).sum(), "right": right}
 
-        whole = self._fused_sums("metrics", sums, {**frozen, **populations}, weights_RP, x, y)
+        found = self._eval_sums("metrics", sums, weights_RP, frozen, populations, x, y, slab=slab)
+        loss = found["loss"]
+        return loss / len(x), torch.where(torch.isnan(loss), loss, found["right"] / len(x))
+
+    def group_metrics(self, weights_RP: Tensor, frozen: Named, populations: Named, groups: ExampleGroups) -> Tensor:
+        """Mean loss, accuracy and accuracy under the true labels of E example groups in eval mode, float64 [R, E, 3]."""
+
+        def sums(tensors: Named, x: Tensor, y: Tensor, true_y: Tensor, member: Tensor) -> Named:
+            output = self._output(tensors, x)
+            rows = [self.loss(output, y)]
+            rows += [hits(output, labels) for labels in (y, true_y)] if self.classification else []
+            return {str(i): torch.where(member > 0, row[:, None], 0.0).sum(0) for i, row in enumerate(rows)}
+
+        given = (groups.x, groups.y, groups.true_y, groups.member)
+        found = self._eval_sums("groups", sums, weights_RP, frozen, populations, *given)
+        loss = found["0"]
+        right = [torch.where(torch.isnan(loss), loss, found.get(name, loss)) for name in ("1", "2")]
+        return torch.stack([loss, *right], 2) / groups.sizes[:, None]
+
+    def _eval_sums(
+        self,
+        name: str,
+        sums: Callable[..., Named],
+        weights_RP: Tensor,
+        frozen: Named,
+        populations: Named,
+        *examples: Tensor,
+        slab: int = 512,
+    ) -> Named:
+        """What `sums` of one run returns for a slab of examples [N, ...], over all of them in eval mode: float64 [R, ...]."""
+        self.net.module.eval()
+        whole = self._fused_sums(name, sums, {**frozen, **populations}, weights_RP, *examples)
         if whole is not None:
-            loss = whole["loss"]
-            return loss / len(x), torch.where(torch.isnan(loss), loss, whole["right"] / len(x))
-        loss = torch.zeros(len(weights_RP), dtype=torch.float64, device=weights_RP.device)
-        right = torch.zeros_like(loss)
+            return whole
+        total: Named = {}
         with torch.no_grad():
-            for start in range(0, len(x), slab):
-                part = slice(start, start + slab)
-                found = self._over_runs(sums, weights_RP, frozen, populations, x[part], y[part])
-                loss += found["loss"]
-                right += found["right"]
-        return loss / len(x), torch.where(torch.isnan(loss), loss, right / len(x))
+            for start in range(0, len(examples[0]), slab):
+                part = (t[start : start + slab] for t in examples)
+                found = self._over_runs(sums, weights_RP, frozen, populations, *part)
+                total = {key: value.to(torch.float64) + total.get(key, 0.0) for key, value in found.items()}
+        return total
 
     def train_mode_metrics(self, weights_RP: Tensor, frozen: Named, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Mean loss [R] and accuracy [R] over training batches x [K, B, ...], y [K, B] with batch statistics."""

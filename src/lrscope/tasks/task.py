@@ -6,7 +6,7 @@ import copy
 import hashlib
 import inspect
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lrscope.errors import LrscopeError
 from lrscope.tasks.data.dataset import DataSet
+from lrscope.tasks.groups import as_groups, check_groups
 from lrscope.tasks.losses import CLASSIFICATION, Loss, named_loss
 
 REREAD = 16  # ours: a random flip goes unnoticed once in 2^16 data sets
@@ -33,6 +34,9 @@ class Task:
             (outputs [B, ...], targets [B, ...]) that returns one loss per example [B].
         classification: does accuracy make sense? Known for the named losses; must be given for a function.
         name: a short name for tables and the report.
+        train_groups: a partition of the training examples: a whole number from 0 on for each, in the data's order [N]. Loss
+            and accuracy are logged for each group.
+        train_group_names: names of the groups 0, 1, ...; left out, their numbers.
 
     Raises:
         LrscopeError: data with NaN, sizes that do not match, outputs that do not fit the labels, dropout and the like.
@@ -47,6 +51,8 @@ class Task:
         *,
         classification: bool | None = None,
         name: str | None = None,
+        train_groups: Tensor | Sequence[int] | None = None,
+        train_group_names: Sequence[str] | None = None,
     ) -> None:
         if isinstance(loss, str):
             self.loss: Loss = named_loss(loss)
@@ -65,6 +71,11 @@ class Task:
         train_x, train_y = as_tensors("train", train)
         test_x, test_y = as_tensors("test", test)
         classes = count_classes(train_y, test_y) if self.classification else 0
+        if train_groups is None and train_group_names is not None:
+            raise LrscopeError("train_group_names: given without train_groups: pass the partition too")
+        groups, group_names = (
+            (None, ()) if train_groups is None else as_groups(train_groups, train_group_names, len(train_y))
+        )
         fixed = DataSet(
             name=self.name,
             train_x=train_x,
@@ -73,6 +84,8 @@ class Task:
             test_y=test_y,
             classes=classes,
             loss=self.loss_name,
+            train_groups=groups,
+            train_group_names=group_names,
         )
         self._data: Callable[[int], DataSet] = lambda data_seed: fixed
         self.varies_with_data_seed = False
@@ -97,6 +110,7 @@ class Task:
                 try:
                     check_data(found)
                     task._check_outputs(found)
+                    _check_alike(first, found)
                 except LrscopeError as error:
                     raise LrscopeError(f"data seed {data_seed}: {error}") from error
                 cache[data_seed] = found
@@ -130,6 +144,10 @@ class Task:
                 if tensor is not None:
                     sha.update(str(tuple(tensor.shape)).encode())
                     sha.update(tensor.contiguous().numpy().tobytes())
+            if data.train_groups is not None:
+                sha.update(repr(data.train_group_names).encode())
+                for tensor in (data.train_groups, data.clean_train_y):
+                    sha.update(b"none" if tensor is None else tensor.contiguous().numpy().tobytes())
         model = self.new_model(0)
         sha.update(repr(model).encode())
         for name, value in model.state_dict().items():
@@ -149,8 +167,17 @@ class Task:
             "train_size": len(data.train_x),
             "test_size": len(data.test_x),
             "probes": 0 if data.probes_x is None else len(data.probes_x),
+            **self._example_groups(data),
             **self._constant_prediction(data),
         }
+
+    def _example_groups(self, data: DataSet) -> dict[str, Any]:
+        """Sizes of the example groups; whether labels from before label noise are known."""
+        if data.train_groups is None:
+            return {}
+        sizes = torch.bincount(data.train_groups, minlength=len(data.train_group_names)).tolist()
+        groups = dict(zip(data.train_group_names, sizes, strict=True))
+        return {"example_groups": groups, **({} if data.clean_train_y is None else {"true_labels": True})}
 
     def _constant_prediction(self, data: DataSet) -> dict[str, float]:
         """Training loss of the best constant prediction, for named cross-entropies: what guessing gets."""
@@ -291,6 +318,18 @@ def check_data(data: DataSet) -> None:
         raise LrscopeError(
             f"data: the test inputs have shape {tuple(data.test_x.shape[1:])}, the train inputs "
             f"{tuple(data.train_x.shape[1:])}: make them alike"
+        )
+    check_groups(data)
+
+
+def _check_alike(first: DataSet, later: DataSet) -> None:
+    """Refuse data seeds that name their example groups differently: they share an axis."""
+    if later.train_group_names != first.train_group_names or (later.train_groups is None) != (
+        first.train_groups is None
+    ):
+        raise LrscopeError(
+            f"train_group_names: {list(later.train_group_names)}, but {list(first.train_group_names)} for data seed 0: "
+            "use the same groups for all data seeds"
         )
 
 

@@ -24,3 +24,5 @@ class DataSet:
     probes_x: Tensor | None = None  # [F, M, 2 F]: ticks' single-feature test sets
     probes_y: Tensor | None = None  # [F, M] int64
     clean_train_y: Tensor | None = None  # [N] int64: labels before label noise, where noise was asked for
+    train_groups: Tensor | None = None  # [N] int64: which group of a partition each training example is in
+    train_group_names: tuple[str, ...] = ()  # of the groups 0, 1, ...

@@ -12,6 +12,7 @@ from lrscope.tasks.data.family import Request
 from lrscope.tasks.data.files import default_root
 from lrscope.tasks.data.images import check_pool, pooled
 from lrscope.tasks.data.table import ROWS, spec
+from lrscope.tasks.groups import NOISE_GROUPS, noise_groups
 from lrscope.tasks.streams import generator
 
 
@@ -45,6 +46,7 @@ def load(
     train_size, test_size: examples drawn without replacement; None takes the whole split (digits: 1024 and the rest;
         ticks: 512 and 2000, feature_learning App. A). Digits and ticks excepted, all data seeds share the test subset.
     label_noise: share of the training labels, in [0, 1), redrawn uniformly over the classes (three_regimes uses 0.2).
+        Examples whose label changed are the example group `corrupted`, all others `clean`.
     pool: side of the squares over which images are averaged; 2 makes 14 x 14 of 28 x 28.
     root: folder of downloaded files in torchvision's layout; None is `$LRSCOPE_DATA` or `~/.cache/lrscope/data`.
     """
@@ -60,7 +62,13 @@ def load(
     if label_noise == 0:
         return data
     noisy = redraw_labels(data.train_y, label_noise, data.classes, generator("label noise", data_seed))
-    return replace(data, train_y=noisy, clean_train_y=data.train_y)
+    return replace(
+        data,
+        train_y=noisy,
+        clean_train_y=data.train_y,
+        train_groups=noise_groups(noisy, data.train_y),
+        train_group_names=NOISE_GROUPS,
+    )
 
 
 def fetch(name: str, root: str | Path | None = None) -> str:

@@ -1,0 +1,306 @@
+"""Metrics of example groups: any partition of the training examples, first of all clean and corrupted labels."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from lrscope.config import SweepConfig
+from lrscope.engine import assemble as layout
+from lrscope.engine.chunk import Stopped
+from lrscope.engine.example_groups import BLOCK, EXAMPLES, ExampleGroups
+from lrscope.engine.plan import Plan
+from lrscope.errors import LrscopeError
+from lrscope.export import export_result
+from lrscope.mapping import regimes
+from lrscope.reporting import report
+from lrscope.results import VARIABLES, open_result, save_result
+from lrscope.tasks.data import load
+from lrscope.tasks.models import MLP
+from lrscope.tasks.named import named_task
+from lrscope.tasks.task import Task
+from test_engine import PHASES, SPHERE, disagreements
+from tiny_tasks import (
+    ALL_RUNS,
+    BASE,
+    BATCHED,
+    CLASSES,
+    ONE_RUN,
+    compiler_needed,
+    computed,
+    context_of,
+    examples,
+    grouped_task,
+    mlp_task,
+    noisy_task,
+    same_bytes,
+    task_of,
+    train,
+)
+
+METRICS = ("loss", "accuracy", "true_accuracy")
+OURS = {f"{phase}example_group_{metric}" for phase in ("", "finetune_") for metric in METRICS}
+FUSED = Plan("batched", 4, True, "", 0.0, 32, True)
+
+
+def split_task(groups: Any, **options: Any) -> Task:
+    """The MLP's task with a partition of its 48 training examples."""
+    return task_of(partial(MLP, (5, 8, 6, CLASSES)), (5,), name="mlp batch", train_groups=groups, **options)
+
+
+# -- what is logged ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plan", [ALL_RUNS, ONE_RUN], ids=lambda p: p.path)
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_metrics_agree_with_the_naive_twin(norm: str, plan: Plan, tmp_path: Path) -> None:
+    """Pre-training and fine-tuning, another noise for each data seed, to rtol 1e-9."""
+    config = replace(SPHERE, lrs=(1e-2,), data_seeds=2, **PHASES)
+    assert disagreements(grouped_task(norm=norm), config, plan, tmp_path / "a") == []
+    assert {v for v in computed(grouped_task(norm=norm), config, plan, tmp_path / "b").data_vars if v in OURS} == OURS
+
+
+@compiler_needed
+def test_generated_evaluation_agrees(tmp_path: Path) -> None:
+    config = replace(SPHERE, steps=12)
+    fused, eager = (
+        computed(grouped_task(norm="layer"), config, plan, tmp_path / str(plan.fused)) for plan in (FUSED, ALL_RUNS)
+    )
+    for name in ("example_group_loss", "example_group_accuracy", "example_group_true_accuracy"):
+        np.testing.assert_allclose(fused[name], eager[name], rtol=1e-9)
+
+
+@compiler_needed
+def test_the_generator_takes_groups(tmp_path: Path) -> None:
+    """It falls back silently on what it does not know: it knows this."""
+    context = context_of(grouped_task(norm="layer"), SPHERE, tmp_path)
+    program, material = context.program("batched", True, True), context.material(0)
+    weights, frozen = material.initial_weights([1, 2])
+    material.window_metrics(program, weights, frozen)
+    assert program._sums.keys() == {"metrics", "groups"}
+    assert not program._not_fusible
+
+
+def test_groups_are_means_over_their_examples_alone() -> None:
+    """One group of all examples has the training set's metrics; singletons average to it."""
+    config = replace(BASE, steps=6, average=(), finetune_lrs=(), finetune_steps=None)
+    whole = train(split_task([0] * 48), config)
+    each = train(split_task(range(48)), config)
+    assert whole["example_group"].values.tolist() == ["0"]
+    for name in ("example_group_loss", "example_group_accuracy"):
+        np.testing.assert_allclose(each[name].mean("example_group"), whole[name][..., 0], rtol=1e-6)
+    assert set(np.unique(each["example_group_accuracy"])) == {0.0, 1.0}
+
+
+def test_true_labels_are_those_before_noise() -> None:
+    """No corrupted example can be right under both kinds of labels; clean ones have but one."""
+    result = train(grouped_task(), replace(SPHERE, steps=40))
+    clean, corrupted = (result.sel(example_group=name) for name in ("clean", "corrupted"))
+    np.testing.assert_array_equal(clean["example_group_accuracy"], clean["example_group_true_accuracy"])
+    both = corrupted["example_group_accuracy"] + corrupted["example_group_true_accuracy"]
+    assert (both <= 1 + 1e-12).all()
+    assert (corrupted["example_group_true_accuracy"] > 0).any()
+    assert "example_group_true_accuracy" not in train(grouped_task(true_labels=False), replace(SPHERE, steps=6))
+
+
+def test_an_empty_group_is_nan_and_regression_has_no_accuracy() -> None:
+    groups = torch.arange(48) % 2
+    result = train(split_task(groups, train_group_names=("even", "odd", "none")), replace(SPHERE, steps=6))
+    assert np.isnan(result["example_group_loss"].sel(example_group="none")).all()
+    assert np.isfinite(result["example_group_loss"].sel(example_group=["even", "odd"])).all()
+    x = examples(48, (5,))[0]
+    task = Task(partial(MLP, (5, 8, 1)), (x, x[:, 0]), (x[:20], x[:20, 0]), loss="mse", train_groups=groups)
+    result = train(task, replace(SPHERE, steps=6))
+    assert np.isfinite(result["example_group_loss"]).all()
+    assert "example_group_accuracy" not in result
+
+
+def test_a_run_that_ends_early_has_nan_from_there_and_changes_no_other() -> None:
+    config = replace(SPHERE, space="whole", lrs=(1e-2, 1e30), steps=12, precision="float32")
+    result = train(grouped_task(norm="layer"), config)
+    assert result["status"].values[:, 0, 0].tolist() == [0, 1]
+    assert np.isnan(result["example_group_loss"][1]).all()
+    assert np.isnan(result["example_group_accuracy"][1]).all()
+    alone = train(grouped_task(norm="layer"), replace(config, lrs=(1e-2,)))
+    np.testing.assert_allclose(alone["example_group_loss"][0], result["example_group_loss"][0], rtol=1e-5)
+
+
+def test_large_groups_are_sampled_and_filled_up() -> None:
+    """At most so many a group, drawn by the data seed, every example in its own group; the rest counts for nobody."""
+    count = EXAMPLES + 300
+    y = torch.zeros(count, dtype=torch.int64)
+    groups = (torch.arange(count) >= count - 70).long()
+    data = Task(
+        partial(MLP, (1, 4, 2)),
+        (torch.arange(count).float()[:, None], y),
+        (torch.zeros(2, 1), y[:2] + 1),
+        train_groups=groups,
+    ).data(0)
+    found, again, other = (ExampleGroups.of(data, seed, lambda t: t, torch.float32) for seed in (0, 0, 1))
+    assert found is not None
+    assert again is not None
+    assert other is not None
+    assert found.sizes.tolist() == [EXAMPLES, 70]
+    assert len(found.x) % BLOCK == 0
+    members = found.member.sum(1)
+    assert members.tolist() == [1.0] * (EXAMPLES + 70) + [0.0] * (len(found.x) - EXAMPLES - 70)
+    index = found.x[members > 0, 0].long()
+    assert len(index.unique()) == len(index)
+    assert torch.equal(found.member[members > 0].argmax(1), groups[index])
+    assert torch.equal(found.x, again.x)
+    assert not torch.equal(found.x, other.x)
+
+
+# -- what does not change --------------------------------------------------------------------------------------------
+
+
+def test_a_partition_changes_nothing_else() -> None:
+    """Every array that a task without groups has is the same to the byte."""
+    plain, split = train(mlp_task(), BASE), train(split_task(torch.arange(48) % 3), BASE)
+    added = {"example_group", *(name for name in OURS if "true" not in name)}
+    assert set(split.variables) - set(plain.variables) == added
+    assert "example_group" not in plain.dims
+    assert same_bytes(split.drop_vars(added), plain) == []
+    assert json.loads(plain.attrs["task"]).keys() == json.loads(split.attrs["task"]).keys() - {"example_groups"}
+
+
+def test_stopped_and_resumed_is_the_same_to_the_byte(tmp_path: Path) -> None:
+    """A checkpoint after every step, and another process's context after every stop."""
+    config, plan = replace(BASE, average=()), Plan("batched", 2, False, "", 0.0)
+    engine = replace(BATCHED, checkpoint_seconds=0.0)
+    context = context_of(grouped_task(), config, tmp_path / "stopped", engine)
+    context.store.create()
+    stops = 0
+    for unit in context.units(plan):
+        while not context.store.is_done(unit):
+            try:
+                context.run_unit(plan, unit, lambda _: None, iter([False] * 5 + [True]).__next__)
+            except Stopped:
+                stops += 1
+                context = context_of(grouped_task(), config, tmp_path / "stopped", engine)
+    assert stops >= 4
+    assert same_bytes(layout.assemble(context, plan), computed(grouped_task(), config, plan, tmp_path / "whole")) == []
+
+
+def test_slabs_of_runs_give_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The group axis is written once, runs one seed after the other."""
+    config = replace(BASE, average=(), seeds=3)
+    whole = train(grouped_task(), config, out=tmp_path / "whole")
+    monkeypatch.setattr(layout, "SLAB_BYTES", 1)
+    parts = train(grouped_task(), config, out=tmp_path / "parts")
+    assert same_bytes(parts, whole) == []
+    assert parts["example_group"].values.tolist() == ["clean", "corrupted"]
+
+
+def test_an_adaptive_sweep_keeps_them(tmp_path: Path) -> None:
+    lrs = tuple(float(f"{10 ** (-4 + i / 2):.3g}") for i in range(8))
+    config = SweepConfig(lrs=lrs, seeds=1, epochs=10, batch_size=16, random_points=2, adaptive=True)
+    result = train(grouped_task(), config, out=tmp_path)
+    trained = (result["status"] == 0).values
+    assert trained.sum() > 0
+    assert np.isfinite(result["example_group_loss"].values[trained]).all()
+    assert np.isnan(result["example_group_loss"].values[~trained]).all()
+
+
+# -- results, pages, files -------------------------------------------------------------------------------------------
+
+
+def test_pages_and_files_take_them(tmp_path: Path) -> None:
+    config = replace(BASE, lrs=tuple(10 ** (-3 + i / 2) for i in range(6)), finetune_lrs=(1e-3,), steps=24)
+    result = train(grouped_task(), config, out=tmp_path / "out")
+    regimes(result)
+    report(result, tmp_path / "page.html")
+    assert (tmp_path / "page.html").stat().st_size > 0
+    export_result(result, "csv", None, tmp_path)
+    export_result(result, "netcdf", None, tmp_path)
+    with xr.open_dataset(tmp_path / "result.nc") as copy:
+        assert copy["example_group"].values.tolist() == ["clean", "corrupted"]
+        np.testing.assert_array_equal(copy["example_group_loss"], result["example_group_loss"])
+
+
+@pytest.mark.parametrize("lost", sorted(OURS))
+def test_a_result_without_one_of_them_is_refused(lost: str, tmp_path: Path) -> None:
+    result = train(grouped_task(), replace(BASE, steps=6))
+    assert result[lost].dims == VARIABLES[lost].dims
+    with pytest.raises(LrscopeError, match=f"variable '{lost}' is missing"):
+        save_result(result.drop_vars(lost), tmp_path)
+    save_result(result, tmp_path)
+    assert same_bytes(open_result(tmp_path), result) == []
+
+
+# -- partitions ----------------------------------------------------------------------------------------------------------
+
+
+def test_label_noise_makes_clean_and_corrupted() -> None:
+    """Corrupted is a label that differs from the true one; a redrawn label that came out as it was is clean."""
+    data = load("digits", data_seed=3, train_size=500, label_noise=0.4)
+    assert data.train_groups is not None
+    assert data.clean_train_y is not None
+    assert data.train_group_names == ("clean", "corrupted")
+    assert torch.equal(data.train_groups == 1, data.train_y != data.clean_train_y)
+    assert 140 < int(data.train_groups.sum()) < 200, "about nine tenths of the 200 redrawn ones"
+    assert load("digits", label_noise=0.0).train_groups is None
+    task = named_task("digits", "mlp", train_size=100, label_noise=0.4)
+    assert task.data(1).train_group_names == ("clean", "corrupted")
+    assert set(task.summary()["example_groups"]) == {"clean", "corrupted"}
+    assert task.summary()["true_labels"] is True
+
+
+def test_the_partition_is_part_of_the_tasks_identity() -> None:
+    groups = torch.arange(48) % 2
+    tasks = [
+        mlp_task(),
+        split_task(groups),
+        split_task(1 - groups),
+        split_task(groups, train_group_names=("a", "b")),
+        noisy_task(0.5),
+        grouped_task(),
+        grouped_task(true_labels=False),
+    ]
+    assert len({task.fingerprint([0]) for task in tasks}) == len(tasks)
+    assert split_task(groups).fingerprint([0]) == split_task(groups.tolist()).fingerprint([0])
+    assert split_task(groups.bool()).fingerprint([0]) == split_task(groups).fingerprint([0])
+
+
+WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "length": ([0, 1], {}, r"train_groups: its shape is \(2,\), but there are 48 training examples"),
+    "shape": (torch.zeros(48, 1).long(), {}, r"train_groups: its shape is \(48, 1\)"),
+    "negative": ([-1] + [0] * 47, {}, "train_groups: it holds -1: number the groups from 0"),
+    "not whole": (torch.zeros(48), {}, r"train_groups: its type is torch\.float32"),
+    "words": (["a"] * 48, {}, "train_groups: cannot read it"),
+    "too many": (torch.arange(48) * 10, {}, "over 100 groups: join some"),
+    "a name too few": ([0, 1] * 24, {"train_group_names": ["a"]}, "1 names, but train_groups holds 1"),
+    "one name twice": ([0, 1] * 24, {"train_group_names": ["a", "a"]}, "are not different words"),
+    "names alone": (None, {"train_group_names": ["a"]}, "given without train_groups"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_partition_that_does_not_fit_is_refused(case: str) -> None:
+    groups, options, message = WRONG[case]
+    with pytest.raises(LrscopeError, match=message):
+        split_task(groups, **options)
+
+
+def test_every_data_seeds_partition_is_checked() -> None:
+    one = split_task(torch.arange(48) % 2)
+
+    def shorter(data_seed: int) -> Any:
+        return replace(one.data(0), train_groups=torch.zeros(48 - data_seed, dtype=torch.int64))
+
+    with pytest.raises(LrscopeError, match=r"data seed 1: train_groups: its shape is \(47,\)"):
+        Task.from_data("t", one.factory, shorter).data(1)
+
+    def renamed(data_seed: int) -> Any:
+        return replace(one.data(0), train_group_names=(f"a{data_seed}", "b"))
+
+    with pytest.raises(LrscopeError, match=r"data seed 1: train_group_names: .* use the same groups"):
+        Task.from_data("t", one.factory, renamed).data(1)
