@@ -138,6 +138,83 @@ def export(
     print(export_result(open_result(result), format, place(out) if out else None, place(result)))
 
 
+@app.command()
+def studies(as_json: AsJson = False) -> None:
+    """List the papers that can be reproduced: scales with their costs, figures, claims with their verdicts."""
+    from lrscope.studies.commands import list_studies
+
+    list_studies(as_json=as_json)
+
+
+Name = Annotated[
+    str, typer.Argument(help="A name from lrscope studies, or MODULE:NAME of your own.", show_default=False)
+]
+ScaleName = Annotated[str, typer.Option(help="smoke (seconds), laptop (minutes), paper (the paper's own).")]
+Root = Annotated[Path, typer.Option(help="Folder that keeps sweeps, measurements and figures.")]
+Jobs = Annotated[int | None, _option("Processes [one per core]")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
+On = Annotated[str, typer.Option(help="local processes, or ray: many machines.")]
+
+
+@app.command()
+def reproduce(
+    name: Name,
+    figure: Annotated[list[str] | None, _option("Only this figure; may be repeated, or several a,b.")] = None,
+    scale: ScaleName = "laptop",
+    root: Root = Path("runs/studies"),
+    jobs: Jobs = None,
+    device: Device = "auto",
+    on: On = "local",
+    docs: Annotated[Path | None, _option("Also write NAME.md with its pictures into this folder.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only plan: predicted time of every sweep.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
+) -> None:
+    """Train and measure what is missing of a paper's study; draw its figures and a page with all of them.
+
+    The same command continues what was stopped.
+    """
+    from lrscope.studies.commands import reproduce as run
+
+    engine = {"jobs": jobs, "device": device, "on": on}
+    run(name, figure or [], scale, root, engine=engine, dry_run=dry_run, as_json=as_json, docs=docs)
+
+
+@app.command()
+def verify(
+    name: Name,
+    claim: Annotated[list[str] | None, _option("Only this claim; may be repeated, or several a,b.")] = None,
+    scale: ScaleName = "laptop",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Check anew, training and measuring what is missing in --root.")
+    ] = False,
+    save: Annotated[bool, typer.Option("--save", help="The same, and write the evidence.")] = False,
+    root: Root = Path("runs/studies"),
+    evidence: Annotated[Path | None, _option("Folder of the evidence [the one that came with lrscope]")] = None,
+    jobs: Jobs = None,
+    device: Device = "auto",
+    on: On = "local",
+    as_json: AsJson = False,
+) -> None:
+    """Say which claims of a paper hold: criterion, effect with its 95% interval, seeds, verdict.
+
+    Reads the evidence that comes with lrscope; exit code 3 says that some is missing, whatever the verdicts are.
+    """
+    from lrscope.studies.commands import verify as run
+
+    engine = {"jobs": jobs, "device": device, "on": on}
+    run(
+        name, claim or [], scale, root, engine=engine, fresh=fresh, save=save, as_json=as_json, folder=evidence
+    )  # fmt: skip
+
+
+@app.command()
+def cite(name: Name, format: Annotated[str, typer.Option(help="bibtex, ris or text.")] = "bibtex") -> None:
+    """Print how to cite a study's paper."""
+    from lrscope.studies.commands import print_citation
+
+    print_citation(name, format)
+
+
 @data_app.command("list")
 def data_list(as_json: AsJson = False) -> None:
     """List the data sets and whether they are here."""

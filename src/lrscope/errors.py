@@ -13,6 +13,19 @@ class LrscopeError(Exception):
     """
 
 
+class AnotherSweep(LrscopeError):
+    """A folder keeps a sweep of other settings; nothing in it was touched.
+
+    Args:
+        message: the sentence.
+        differing: what the settings differ in, in words; empty where that is not known.
+    """
+
+    def __init__(self, message: str, differing: str = "") -> None:
+        super().__init__(message)
+        self.differing = differing
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The tail of a message about an unknown name: the nearest known ones, or all of them."""
     names = sorted(known)

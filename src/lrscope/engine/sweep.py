@@ -31,7 +31,7 @@ from lrscope.engine.progress import Progress, Silent, default_progress
 from lrscope.engine.rounds import check, forecast, share, train_rounds
 from lrscope.engine.store import Store
 from lrscope.engine.units import train_units, workers
-from lrscope.errors import LrscopeError
+from lrscope.errors import AnotherSweep, LrscopeError
 from lrscope.places import Remote, place
 from lrscope.results import SCHEMA_VERSION, open_result, save_result
 from lrscope.seal import Damaged
@@ -124,7 +124,7 @@ def _open_whole(store: Store, identity: dict[str, Any]) -> xr.Dataset | None:
         warnings.warn(str(error), stacklevel=2)
         return None
     if result.attrs["config_hash"] != identity["hash"]:
-        raise LrscopeError(f"out: {store.folder} holds the result of another sweep: choose another --out")
+        raise AnotherSweep(f"out: {store.folder} holds the result of another sweep: choose another --out")
     return result
 
 
@@ -223,9 +223,10 @@ def _check_folder(store: Store, identity: dict[str, Any]) -> None:
         return
     ours, theirs = json.loads(json.dumps(identity["config"])), there.get("config", {})
     differing = [k for k in ours if theirs and ours[k] != theirs.get(k)] or ["the model or its data"]
-    raise LrscopeError(
-        f"out: {store.folder} holds another sweep (it differs in {', '.join(differing[:4])}): "
-        "choose another --out, or delete that folder"
+    what = ", ".join(differing[:4])
+    raise AnotherSweep(
+        f"out: {store.folder} holds another sweep (it differs in {what}): choose another --out, or delete that folder",
+        what,
     )
 
 

@@ -96,12 +96,29 @@ def scale(ax: Axes, values: Array, *, log: bool) -> None:
         _log_ticks(ax.yaxis)
 
 
-def color_bar(figure: Figure, axes: Sequence[Axes] | np.ndarray, norm: Normalize, title: str) -> None:
+def scale_x(ax: Axes, ends: tuple[float, float] | None, *, log: bool) -> None:
+    """The x axis between two ends, with ticks that suit its number of decades; as it is without ends."""
+    if ends is None:
+        ax.set_xticks([])
+        return
+    if log:
+        ax.set_xscale("log")
+    ax.set_xlim(*ends)
+    if log:
+        _log_ticks(ax.xaxis)
+
+
+def color_bar(
+    figure: Figure, axes: Sequence[Axes] | np.ndarray, norm: Normalize, title: str, *, whole: bool = True
+) -> None:
+    """A bar below the axes; `whole`: a linear one counts in whole numbers."""
     scale = LinearSegmentedColormap.from_list("lr", style.colorscale())
     mappable = ScalarMappable(norm, scale)
     bar = figure.colorbar(mappable, ax=list(axes), orientation="horizontal", fraction=0.05, aspect=60, pad=0.03)
     bar.set_label(words(title, 90), fontsize=9)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8)
-    if not isinstance(norm, LogNorm):
+    if isinstance(norm, LogNorm):
+        _log_ticks(bar.ax.xaxis)
+    elif whole:
         bar.ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=2))

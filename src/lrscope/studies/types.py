@@ -139,6 +139,11 @@ class Scale:
     measurements: tuple[Measurement, ...]
     about: str  # data, models, seeds, and how long it takes
 
+    @property
+    def parts(self) -> tuple[StudySweep | Measurement, ...]:
+        """Sweeps, then measurements."""
+        return (*self.sweeps, *self.measurements)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Paper:

@@ -17,6 +17,7 @@ from lrscope.tasks.data.digits import Digits
 from lrscope.tasks.data.family import Spec
 from lrscope.tasks.data.idx import Idx
 from lrscope.tasks.data.svhn import Svhn
+from lrscope.tasks.sizes import TRAIN_TEST
 
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
@@ -27,8 +28,8 @@ ROWS = (
         obtain="comes with scikit-learn",
         classes=10,
         shape=(1, 8, 8),
-        train=1024,  # ours: a power of two, which leaves 773 for testing
-        test=773,
+        train=TRAIN_TEST["digits"][0],
+        test=TRAIN_TEST["digits"][1],
         family=Digits(),
         mean=(0.3053,),
         std=(0.3760,),
@@ -39,8 +40,8 @@ ROWS = (
         obtain="`lrscope data fetch mnist` (12 MB)",
         classes=10,
         shape=(1, 28, 28),
-        train=60_000,
-        test=10_000,
+        train=TRAIN_TEST["mnist"][0],
+        test=TRAIN_TEST["mnist"][1],
         family=Idx(torchvision="MNIST"),
         mean=(0.1307,),
         std=(0.3081,),
@@ -51,8 +52,8 @@ ROWS = (
         obtain="`sudo apt-get install dataset-fashion-mnist` or `lrscope data fetch fashion-mnist` (31 MB)",
         classes=10,
         shape=(1, 28, 28),
-        train=60_000,
-        test=10_000,
+        train=TRAIN_TEST["fashion-mnist"][0],
+        test=TRAIN_TEST["fashion-mnist"][1],
         family=Idx(torchvision="FashionMNIST", debian="fashion-mnist"),
         mean=(0.2860,),
         std=(0.3530,),
@@ -63,8 +64,8 @@ ROWS = (
         obtain="`lrscope data fetch cifar10` (170 MB)",
         classes=10,
         shape=(3, 32, 32),
-        train=50_000,
-        test=10_000,
+        train=TRAIN_TEST["cifar10"][0],
+        test=TRAIN_TEST["cifar10"][1],
         family=Cifar(
             torchvision="CIFAR10",
             folder="cifar-10-batches-py",
@@ -79,8 +80,8 @@ ROWS = (
         obtain="`lrscope data fetch cifar100` (169 MB)",
         classes=100,
         shape=(3, 32, 32),
-        train=50_000,
-        test=10_000,
+        train=TRAIN_TEST["cifar100"][0],
+        test=TRAIN_TEST["cifar100"][1],
         family=Cifar(torchvision="CIFAR100", folder="cifar-100-python", files=("train", "test", "meta")),
         mean=CIFAR_MEAN,
         std=CIFAR_STD,
@@ -91,8 +92,8 @@ ROWS = (
         obtain="`lrscope data fetch svhn` (246 MB)",
         classes=10,
         shape=(3, 32, 32),
-        train=73_257,
-        test=26_032,
+        train=TRAIN_TEST["svhn"][0],
+        test=TRAIN_TEST["svhn"][1],
         family=Svhn(),
         mean=(0.4377, 0.4438, 0.4728),
         std=(0.1980, 0.2010, 0.1970),
@@ -103,8 +104,8 @@ ROWS = (
         obtain="generated from its data_seed",
         classes=2,
         shape=(2 * ticks.FEATURES,),
-        train=ticks.TRAIN,
-        test=ticks.TEST,
+        train=TRAIN_TEST["ticks"][0],
+        test=TRAIN_TEST["ticks"][1],
         family=ticks.Ticks(),
     ),
 )

@@ -24,13 +24,15 @@ from torch import Tensor
 from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.data.draw import checked_size
 from lrscope.tasks.data.family import Request, Spec
+from lrscope.tasks.sizes import TRAIN_TEST
 from lrscope.tasks.streams import generator
 
 FEATURES = 16  # feature_learning, Sec. 3; so are the numbers below (App. A and the authors' code, see PROTOCOLS)
 HALF_SIDE = 2.0
 GAP = 2.0  # vertical distance of the two ticks
 MARGIN = 0.1 * math.sqrt(2)
-TRAIN, TEST, PROBE = 512, 2000, 1000
+TRAIN, TEST = TRAIN_TEST["ticks"]
+PROBE = 1000
 
 
 def tick_labels(points: Tensor) -> Tensor:

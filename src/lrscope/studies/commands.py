@@ -1,0 +1,288 @@
+"""What the commands about studies do: `studies`, `reproduce`, `verify`, `cite`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lrscope.errors import LrscopeError, nearest
+from lrscope.studies import evidence, registry
+from lrscope.studies.costs import total
+from lrscope.studies.needs import claims_at, figures_at, lacking
+from lrscope.studies.types import SCALES, Claim, PaperFigure, Study
+
+if TYPE_CHECKING:
+    from lrscope.studies.lab import Laboratory
+
+MISSING = 3  # exit code: evidence is missing
+STOPPED = 130
+SHOWN = ("id", "sentence", "criterion", "effect", "low", "high", "seeds", "verdict", "note")
+
+
+def list_studies(*, as_json: bool) -> None:
+    """The `studies` command: every study of the table with costs, figures, and claims with their verdicts."""
+    rows = [_described(name) for name in registry.names()]
+    if as_json:
+        from lrscope.commands import dump
+
+        dump(rows)
+        return
+    for row in rows:
+        print(f"{row['name']}: {row['paper']}\n  {row['about']}")
+        for scale in row["scales"]:
+            print(f"  {scale['scale']}: {scale['runs']:,} runs, {scale['run_steps']:,} run-steps; {scale['about']}")
+        print("  figures: " + ", ".join(f"{f['number']} ({f['title']})" for f in row["figures"]))
+        for claim in row["claims"]:
+            verdicts = [f"{verdict} ({scale})" for scale, verdict in claim["verdicts"].items()]
+            print(f"  {claim['id']}: {', '.join(verdicts) or 'no evidence yet'}: {claim['sentence']}")
+        print()
+
+
+def _described(name: str) -> dict[str, Any]:
+    study, folder = registry.study(name), evidence.folder_of(name)
+    known = {scale: evidence.by_claim(evidence.load(folder, study, scale), study) for scale in _scales(study)}
+    scales = []
+    for scale in _scales(study):
+        size = total(study.scales[scale])
+        scales.append(
+            {"scale": scale, "about": study.scales[scale].about, "runs": size.runs, "run_steps": size.run_steps}
+        )
+    return {
+        "name": study.name,
+        "about": study.about,
+        "paper": f"{study.paper.title} ({study.paper.venue}, {study.paper.year}; arXiv:{study.paper.arxiv})",
+        "scales": scales,
+        "figures": [
+            {"number": f.number, "title": f.title, "scales": [s for s in _scales(study) if f in figures_at(study, s)]}
+            for f in study.figures
+        ],
+        "claims": [
+            {
+                "id": c.id,
+                "sentence": c.sentence,
+                "criterion": c.criterion,
+                "exploratory": c.exploratory,
+                "scales": [s for s in _scales(study) if c in claims_at(study, s)],
+                "verdicts": {s: known[s][c.id]["verdict"] for s in _scales(study) if c.id in known[s]},
+            }
+            for c in study.claims
+        ],
+    }
+
+
+def reproduce(
+    name: str,
+    figures: Sequence[str],
+    scale: str,
+    root: Path,
+    *,
+    engine: dict[str, Any],
+    dry_run: bool,
+    as_json: bool,
+    docs: Path | None,
+) -> None:
+    """The `reproduce` command: run what is missing, draw figures and gallery."""
+    from lrscope.config import EngineConfig
+    from lrscope.studies.lab import scale_of
+
+    study = registry.study(name)
+    scale_of(study, scale)
+    chosen = chosen_figures(study, scale, figures)
+    claims = [c for c in claims_at(study, scale) if not figures]
+    needs = [n for figure in chosen for n in figure.needs] + [n for claim in claims for n in claim.needs]
+    config = EngineConfig(**engine)
+    if dry_run:
+        _print_plans(study, scale, needs, config, as_json=as_json)
+        return
+    laboratory = _laboratory(study, scale, root, config, needs)
+    from lrscope.studies.gallery import publish
+
+    for path in publish(laboratory, chosen, evidence.folder_of(name), docs):
+        print(path)
+
+
+def verify(
+    name: str,
+    wanted: Sequence[str],
+    scale: str,
+    root: Path,
+    *,
+    engine: dict[str, Any],
+    fresh: bool,
+    save: bool,
+    as_json: bool,
+    folder: Path | None,
+) -> None:
+    """The `verify` command: print what the claims' checks found. Exits with 3 where evidence is missing."""
+    from lrscope.studies.lab import scale_of
+
+    study = registry.study(name)
+    scale_of(study, scale)
+    claims = chosen_claims(study, scale, wanted)
+    folder = folder or evidence.folder_of(name)
+    if fresh or save:
+        records = _fresh(study, name, claims, scale, root, engine, folder if save else None)
+    else:
+        records = evidence.by_claim(evidence.load(folder, study, scale), study)
+    rows = [{**records[c.id], "sentence": c.sentence} for c in claims if c.id in records]
+    if as_json:
+        from lrscope.commands import dump
+
+        dump({"claims": [{key: row[key] for key in SHOWN} for row in rows]})
+    else:
+        for row in rows:
+            print(_told(row))
+    absent = [claim.id for claim in claims if claim.id not in records]
+    if absent:
+        print(
+            f"lrscope: no evidence for {', '.join(absent)} at scale {scale}: "
+            f"lrscope verify {name} --scale {scale} --fresh --save makes it",
+            file=sys.stderr,
+        )
+        sys.exit(MISSING)
+
+
+def _fresh(
+    study: Study,
+    name: str,
+    claims: Sequence[Claim],
+    scale: str,
+    root: Path,
+    engine: dict[str, Any],
+    folder: Path | None,
+) -> dict[str, dict[str, Any]]:
+    """Records of the claims, checked now; written into `folder`, if there is one."""
+    from lrscope.config import EngineConfig
+    from lrscope.studies.history import History
+
+    history = History(registry.source(name))
+    if folder is not None:  # before hours of training rather than after
+        from lrscope.studies.lab import now
+
+        for claim in claims:
+            evidence.fixed_before(claim, history, now())
+    laboratory = _laboratory(study, scale, root, EngineConfig(**engine), [n for c in claims for n in c.needs])
+    if folder is None:
+        return {claim.id: evidence.record(laboratory, claim) for claim in claims}
+    path = evidence.save(laboratory, claims, folder, history)
+    print(f"lrscope: wrote {path}", file=sys.stderr)
+    return evidence.by_claim(evidence.load(folder, study, scale), study)
+
+
+def print_citation(name: str, format: str) -> None:
+    """The `cite` command."""
+    from lrscope.studies.cite import cite
+
+    print(cite(registry.study(name).paper, format), end="")
+
+
+def chosen_claims(study: Study, scale: str, wanted: Iterable[str]) -> list[Claim]:
+    """Claims by id, or all that the scale can check.
+
+    Raises:
+        LrscopeError: an unknown one, or one that the scale cannot check.
+    """
+    ids = _split(wanted)
+    known = {claim.id: claim for claim in study.claims}
+    for name in ids:
+        if name not in known:
+            raise LrscopeError(f"claim: {study.name} has no {name!r}: {nearest(name, known)}")
+        _refuse_lacking(study, scale, f"claim {name}", known[name].needs)
+    return [known[name] for name in ids] if ids else list(claims_at(study, scale))
+
+
+def chosen_figures(study: Study, scale: str, wanted: Iterable[str]) -> list[PaperFigure]:
+    """Figures by number, or all that the scale can draw.
+
+    Raises:
+        LrscopeError: an unknown one, or one that the scale cannot draw.
+    """
+    numbers = _split(wanted)
+    known = {figure.number: figure for figure in study.figures}
+    for number in numbers:
+        if number not in known:
+            raise LrscopeError(f"figure: {study.name} has no {number!r}: {nearest(number, known)}")
+        _refuse_lacking(study, scale, f"figure {number}", known[number].needs)
+    return [known[number] for number in numbers] if numbers else list(figures_at(study, scale))
+
+
+def _refuse_lacking(study: Study, scale: str, what: str, needs: Sequence[str]) -> None:
+    missing = lacking(study.scales[scale], needs)
+    if missing:
+        others = [s for s in _scales(study) if not lacking(study.scales[s], needs)]
+        raise LrscopeError(
+            f"{what} needs {', '.join(missing)}, which scale {scale} leaves out: choose --scale {' or '.join(others)}"
+        )
+
+
+def _split(wanted: Iterable[str]) -> list[str]:
+    """`--claim TR1 --claim TR2` and `--claim TR1,TR2` are the same; each once."""
+    return list(dict.fromkeys(part.strip() for words in wanted for part in words.split(",") if part.strip()))
+
+
+def _scales(study: Study) -> list[str]:
+    return [scale for scale in SCALES if scale in study.scales]
+
+
+def _laboratory(study: Study, scale: str, root: Path, engine: Any, needs: Sequence[str]) -> Laboratory:
+    """A laboratory in which everything needed is there."""
+    from lrscope.engine.dispatch import Interrupted
+    from lrscope.studies.lab import Laboratory
+
+    laboratory = Laboratory(study, scale, root, engine=engine)
+    try:
+        laboratory.prepare(needs)
+    except Interrupted:
+        print(
+            f"lrscope: stopped; everything so far is in {laboratory.folder}. The same command goes on", file=sys.stderr
+        )
+        sys.exit(STOPPED)
+    return laboratory
+
+
+def _told(row: dict[str, Any]) -> str:
+    from lrscope.studies.words import effect
+
+    return (
+        f"{row['id']}: {row['verdict']}, {effect(row)}\n  {row['sentence']}\n  criterion: {row['criterion']}\n"
+        f"  {row['note']}\n"
+    )
+
+
+def _print_plans(study: Study, scale: str, needs: Sequence[str], engine: Any, *, as_json: bool) -> None:
+    from lrscope.engine.progress import span
+    from lrscope.studies.needs import closure
+    from lrscope.studies.planning import ASSUMPTION, plans
+
+    names = closure(study.scales[scale], needs)
+    rows = plans([sweep for sweep in study.scales[scale].sweeps if sweep.name in names], engine)
+    estimated = any(not row["gpu_hours_timed"] for row in rows)
+    if as_json:
+        from lrscope.commands import dump
+
+        dump({"sweeps": rows, "assumption": ASSUMPTION if estimated else "GPU hours are timed on this machine's GPU"})
+        return
+    for row in rows:
+        shape = " x ".join(map(str, row["input_shape"]))
+        made_up = "" if row["data_here"] else "; its data is not here, noise of the same shape was timed"
+        print(f"{row['sweep']}: {row['about']}")
+        print(f"  {row['task']}: {row['train_size']:,} examples of {shape}, {row['parameters']:,} parameters{made_up}")
+        print(
+            f"  {row['runs']:,} runs, {row['run_steps']:,} run-steps; predicted {span(row['seconds'])} on this machine "
+            f"({row['device']}, {row['jobs']} processes), {_hours(row)}"
+        )
+    steps, seconds, hours = (sum(row[key] for row in rows) for key in ("run_steps", "seconds", "gpu_hours"))
+    how = "estimate" if estimated else "timed"
+    print(f"sum: {steps:,} run-steps; predicted {span(seconds)} on this machine, {hours:.2g} GPU hours ({how})")
+    measured = [m.name for m in study.scales[scale].measurements if m.name in names]
+    if measured:
+        print(f"not in it: the measurements {', '.join(measured)}")
+    if estimated:
+        print(ASSUMPTION)
+    print("nothing was written")
+
+
+def _hours(row: dict[str, Any]) -> str:
+    return f"{row['gpu_hours']:.2g} GPU hours " + ("(timed)" if row["gpu_hours_timed"] else "(estimate)")

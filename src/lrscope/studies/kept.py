@@ -1,0 +1,92 @@
+"""Measurements kept on disk: one Zarr folder each, sealed with checksums, known by what its arrays were computed from."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from lrscope.config import digest
+from lrscope.errors import LrscopeError
+from lrscope.results import disk_error
+from lrscope.seal import KEY as CHECKSUMS
+from lrscope.seal import refuse_foreign, seal, verify
+from lrscope.studies.types import Measurement
+
+RECORD = "lrscope_measurement"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A measurement's arrays and how they came about: wall seconds, ISO 8601 UTC when computing began."""
+
+    arrays: xr.Dataset
+    identity: str
+    seconds: float
+    created: str
+
+
+def identity(measurement: Measurement, needed: Sequence[Measurement], hashes: Mapping[str, str]) -> str:
+    """What determines the arrays: the function by name, version and bound arguments, the measurements it rests on, and
+    the `config_hash` of every sweep below them."""
+    parts = [(m.name, m.version, bound(m.run)) for m in (measurement, *needed)]
+    return digest([parts, sorted(hashes.items())])
+
+
+def bound(function: Any) -> list[str]:
+    """Arguments that `functools.partial` gave a function: scales differ in them."""
+    if not isinstance(function, functools.partial):
+        return []
+    given = [*map(repr, function.args), *(f"{k}={v!r}" for k, v in sorted(function.keywords.items()))]
+    return [*bound(function.func), *(words for words in given if " at 0x" not in words)]
+
+
+def write(folder: Path, kept: Kept) -> None:
+    """Put a measurement where it is kept, so that it is whole or absent."""
+    staging = folder.with_name(folder.name + ".writing")
+    arrays = kept.arrays.drop_encoding().assign_attrs(
+        {RECORD: json.dumps({"identity": kept.identity, "seconds": kept.seconds, "created": kept.created})}
+    )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if staging.exists():
+            shutil.rmtree(staging)
+        _plain_text(arrays).to_zarr(staging, mode="w", consolidated=False, zarr_format=3)
+        seal(staging)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(staging, folder)
+    except OSError as error:
+        raise disk_error(error, folder.parent) from error
+
+
+def read(folder: Path) -> Kept | None:
+    """The measurement that lies there; None if there is none or, with a warning, if it is damaged."""
+    if not folder.exists():
+        return None
+    try:
+        refuse_foreign(folder)
+        verify(folder)
+        arrays = xr.open_zarr(folder, consolidated=False, zarr_format=3).load()
+        record = json.loads(arrays.attrs.pop(RECORD))
+        arrays.attrs.pop(CHECKSUMS, None)
+        return Kept(_plain_text(arrays), record["identity"], record["seconds"], record["created"])
+    except (LrscopeError, ValueError, KeyError):
+        warnings.warn(f"measurement {folder} is damaged; it is computed again", stacklevel=2)
+        return None
+
+
+def _plain_text(arrays: xr.Dataset) -> xr.Dataset:
+    """Text as objects: Zarr's other types of text are not settled yet."""
+    texts = [name for name, variable in arrays.variables.items() if variable.dtype.kind in "UT"]
+    return arrays.assign(
+        {name: arrays[name].astype(object) for name in texts if name in arrays.data_vars}
+    ).assign_coords({name: arrays[name].astype(object) for name in texts if name in arrays.coords})

@@ -1,0 +1,294 @@
+"""Where a study is carried out: trains the sweeps and computes the measurements that are missing, and keeps them.
+
+ROOT/<study>/<scale>/<sweep>/            a sweep, as `lrscope.sweep` keeps it
+ROOT/<study>/<scale>/measured/<name>.zarr  a measurement (kept.py)
+ROOT/<study>/<scale>/timings.json        wall seconds spent on each sweep, over all calls
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from lrscope.config import EngineConfig
+from lrscope.errors import AnotherSweep, LrscopeError, nearest
+from lrscope.results import has_result
+from lrscope.studies import kept
+from lrscope.studies.needs import closure
+from lrscope.studies.types import Claim, Finding, Lab, Measurement, PaperFigure, Scale, Study, StudySweep
+
+if TYPE_CHECKING:
+    from lrscope.studies.charts import Chart
+    from lrscope.trained import Trained
+
+DEFAULT_ROOT = Path("runs/studies")
+TIMINGS = "timings.json"
+EXPLORATORY = "reported"
+
+
+class Laboratory:
+    """A study at one scale, with the folder that keeps its parts.
+
+    Args:
+        study, scale: what is carried out.
+        root: local folder; the study has a folder of its own in it.
+        engine: device and processes.
+        quiet: report nothing on stderr.
+
+    Raises:
+        LrscopeError: a scale that the study does not have.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        scale: str,
+        root: Path = DEFAULT_ROOT,
+        *,
+        engine: EngineConfig | None = None,
+        quiet: bool = False,
+    ) -> None:
+        self.study, self.scale_name = study, scale
+        self.scale = scale_of(study, scale)
+        self.folder = Path(root) / study.name / scale
+        self.engine = engine or EngineConfig()
+        self.quiet = quiet
+        self.command = f"lrscope reproduce {study.name} --scale {scale}"
+        self._sweeps = {sweep.name: sweep for sweep in self.scale.sweeps}
+        self._measurements = {measurement.name: measurement for measurement in self.scale.measurements}
+        self._results: dict[str, xr.Dataset] = {}
+        self._kept: dict[str, kept.Kept] = {}
+
+    def prepare(self, needs: Iterable[str]) -> None:
+        """Train and compute what is missing of the names and of all that they rest on, in order.
+
+        Raises:
+            LrscopeError: a folder keeps something else, or what training and measuring raise.
+            Interrupted: stopped by SIGINT or SIGTERM; the same call goes on.
+        """
+        names = closure(self.scale, needs)
+        spent: dict[str, float] = {"training": 0.0, "measuring": 0.0}
+        for i, name in enumerate(names):
+            kind = "sweep" if name in self._sweeps else "measurement"
+            part = self._sweeps.get(name) or self._measurements[name]
+            self._say(f"[{i + 1}/{len(names)}] {kind} {name}: {part.about}")
+            begun = time.monotonic()
+            done = self._train(name) if kind == "sweep" else self._measure(name)
+            seconds = time.monotonic() - begun
+            if done:
+                spent["training" if kind == "sweep" else "measuring"] += seconds
+            self._say(f"    {'done in ' + _span(seconds) if done else 'kept from before'}")
+        whole = ", ".join(f"{what} {_span(seconds)}" for what, seconds in spent.items())
+        self._say(f"{self.study.name}, {self.scale_name}: {len(names)} parts there; this time {whole}")
+
+    def ready(self, needs: Iterable[str]) -> bool:
+        """Is everything there already, and of the present declarations? Trains and computes nothing."""
+        for name in closure(self.scale, needs):
+            if name in self._sweeps:
+                if name not in self._results and not has_result(self.folder / name):
+                    return False
+                try:
+                    self._train(name)
+                except LrscopeError:
+                    return False
+            elif not self._known(name):
+                return False
+        return True
+
+    def check(self, claim: Claim) -> Finding:
+        """What the claim's check finds in what is there (`prepare` first). An exploratory claim gets no verdict."""
+        finding = claim.check(self.view(claim.needs))
+        if claim.exploratory:
+            from dataclasses import replace
+
+            finding = replace(finding, verdict=EXPLORATORY)
+        return finding
+
+    def chart(self, figure: PaperFigure) -> Chart:
+        """The figure's chart from what is there (`prepare` first)."""
+        return figure.draw(self.view(figure.needs))
+
+    def view(self, needs: Iterable[str]) -> Lab:
+        """What a claim, figure or measurement with these needs may read."""
+        return View(self, frozenset(closure(self.scale, needs)))
+
+    def records(self, needs: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What evidence says of the sweeps and of the measurements under these needs; all must be there."""
+        timings = self._timings()
+        sweeps, measurements = {}, {}
+        for name in closure(self.scale, needs):
+            if name in self._sweeps:
+                attrs = self._results[name].attrs
+                sweeps[name] = {
+                    "title": attrs["title"],
+                    "config_hash": attrs["config_hash"],
+                    "runs": int(self._results[name]["status"].size),
+                    "seconds": round(timings.get(name, float(attrs["seconds"])), 1),
+                    "created": attrs["created"],
+                }
+            else:
+                there = self._kept[name]
+                measurements[name] = {
+                    "identity": there.identity,
+                    "seconds": round(there.seconds, 1),
+                    "created": there.created,
+                }
+        return sweeps, measurements
+
+    def result(self, name: str) -> xr.Dataset:
+        """A sweep's result."""
+        return self._results[name]
+
+    def trained(self, name: str) -> Trained:
+        """A sweep's stored weights."""
+        from lrscope.tasks.named import named_task
+        from lrscope.trained import Trained
+
+        return Trained.open(self.folder / name, named_task(**self._sweeps[name].task))
+
+    def measured(self, name: str) -> xr.Dataset:
+        """A measurement's arrays."""
+        return self._kept[name].arrays
+
+    def _train(self, name: str) -> bool:
+        """Train a sweep or open it; was there anything to train?"""
+        if name in self._results:
+            return False
+        from lrscope.engine.sweep import sweep
+        from lrscope.tasks.named import named_task
+
+        declared: StudySweep = self._sweeps[name]
+        folder = self.folder / name
+        there, begun = has_result(folder), time.monotonic()
+        try:
+            self._results[name] = sweep(
+                named_task(**declared.task),
+                config=declared.config,
+                engine=self.engine,
+                out=folder,
+                progress=not self.quiet,
+                command=self.command,
+            )
+        except AnotherSweep as error:
+            what = f" (it differs in {error.differing})" if error.differing else ""
+            raise LrscopeError(
+                f"sweep {name}: {folder} holds results of other settings than {self.study.name} declares now{what}; they are "
+                "left as they are: choose another --root, or move that folder away"
+            ) from error
+        finally:
+            if not there:
+                self._spend(name, time.monotonic() - begun)
+        return not there
+
+    def _measure(self, name: str) -> bool:
+        """Compute a measurement or open it; was there anything to compute?"""
+        if self._known(name):
+            return False
+        measurement = self._measurements[name]
+        created, begun = now(), time.monotonic()
+        arrays = measurement.run(self.view(measurement.needs))
+        if not isinstance(arrays, xr.Dataset):
+            raise LrscopeError(f"measurement {name}: it returned {type(arrays).__name__}: return an xarray Dataset")
+        made = kept.Kept(arrays, self._identity(name), time.monotonic() - begun, created)
+        path = self._place(name)
+        kept.write(path, made)
+        self._kept[name] = kept.read(path) or made  # as the next call will find it
+        return True
+
+    def _known(self, name: str) -> bool:
+        """Is the measurement there, computed from what is there now? Its sweeps must be open."""
+        if name not in self._kept:
+            there = kept.read(self._place(name))
+            if there is not None and there.identity == self._identity(name):
+                self._kept[name] = there
+        return name in self._kept
+
+    def _identity(self, name: str) -> str:
+        below = closure(self.scale, self._measurements[name].needs)
+        hashes = {part: self._results[part].attrs["config_hash"] for part in below if part in self._sweeps}
+        needed: list[Measurement] = [self._measurements[part] for part in below if part in self._measurements]
+        return kept.identity(self._measurements[name], needed, hashes)
+
+    def _place(self, name: str) -> Path:
+        return self.folder / "measured" / f"{name}.zarr"
+
+    def _timings(self) -> dict[str, float]:
+        try:
+            found = json.loads((self.folder / TIMINGS).read_text())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _spend(self, name: str, seconds: float) -> None:
+        """Add to a sweep's wall time: it may take several calls."""
+        from lrscope.engine.store import write_whole
+
+        if self.folder.is_dir():
+            timings = self._timings()
+            timings[name] = timings.get(name, 0.0) + seconds
+            write_whole(self.folder / TIMINGS, json.dumps(timings, indent=1).encode())
+
+    def _say(self, words: str) -> None:
+        if not self.quiet:
+            print(words, file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True)
+class View:
+    """The part of a laboratory that somebody declared to need: reading more would leave evidence incomplete."""
+
+    laboratory: Laboratory
+    allowed: frozenset[str]
+
+    @property
+    def scale(self) -> str:
+        """`smoke`, `laptop` or `paper`."""
+        return self.laboratory.scale_name
+
+    def sweep(self, name: str) -> xr.Dataset:
+        """The result of a sweep."""
+        return self.laboratory.result(self._checked(name))
+
+    def trained(self, name: str) -> Trained:
+        """The stored weights of a sweep."""
+        return self.laboratory.trained(self._checked(name))
+
+    def measured(self, name: str) -> xr.Dataset:
+        """What a measurement returned."""
+        return self.laboratory.measured(self._checked(name))
+
+    def _checked(self, name: str) -> str:
+        if name not in self.allowed:
+            there = ", ".join(sorted(self.allowed)) or "nothing"
+            raise LrscopeError(f"{name!r} is read but not declared: add it to `needs` (declared so far: {there})")
+        return name
+
+
+def scale_of(study: Study, scale: str) -> Scale:
+    """A scale of a study.
+
+    Raises:
+        LrscopeError: the study has none of that name.
+    """
+    if scale not in study.scales:
+        raise LrscopeError(f"scale: {study.name} has no {scale!r}: {nearest(scale, study.scales)}")
+    return study.scales[scale]
+
+
+def now() -> str:
+    """The time, ISO 8601 UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _span(seconds: float) -> str:
+    from lrscope.engine.progress import span
+
+    return span(seconds)

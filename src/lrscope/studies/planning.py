@@ -1,0 +1,116 @@
+"""What a scale would take, before it is run: the engine's plan for every sweep, with data made up where it is not here."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from lrscope.config import EngineConfig, SweepConfig
+from lrscope.engine.sweep import dry_run
+from lrscope.studies.costs import cost
+from lrscope.studies.types import StudySweep
+from lrscope.tasks.data import DataSet, load, spec
+from lrscope.tasks.data.loading import folder
+from lrscope.tasks.named import named_task
+from lrscope.tasks.streams import generator
+from lrscope.tasks.task import Task
+
+GPU_FLOPS = 5e12  # ours: a quarter of the 19.5 TFLOP/s that NVIDIA states for an A100 in float32
+ASSUMPTION = (
+    f"GPU hours are an estimate, nothing was timed on a GPU: training steps only, at {GPU_FLOPS / 1e12:g} TFLOP/s sustained "
+    "(a quarter of an A100's float32 peak)"
+)
+
+
+def plans(sweeps: Sequence[StudySweep], engine: EngineConfig) -> list[dict[str, Any]]:
+    """A row per sweep: shapes, parameters, run-steps, predicted seconds on this machine, and an estimate of GPU hours."""
+    return [plan(sweep, engine) for sweep in sweeps]
+
+
+def plan(declared: StudySweep, engine: EngineConfig) -> dict[str, Any]:
+    """The row of one sweep. A few steps are trained to be timed; nothing is written."""
+    there = available(declared)
+    task = named_task(**{**declared.task, **({} if there else {"source": made_up})})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = dry_run(task, config=declared.config, engine=engine)
+    size = cost(declared)
+    on_gpu = made["device"].startswith("cuda")
+    seconds = float(made["seconds"])
+    return {
+        "sweep": declared.name,
+        "about": declared.about,
+        "task": made["task"]["name"],
+        "input_shape": made["task"]["input_shape"],
+        "train_size": made["task"]["train_size"],
+        "data_here": there,
+        "parameters": made["parameters"],
+        "runs": size.runs,
+        "run_steps": size.run_steps,
+        "device": made["device"],
+        "jobs": made["jobs"],
+        "seconds": seconds,
+        "gpu_hours": seconds / 3600 if on_gpu else gpu_hours(task, declared.config, size.run_steps),
+        "gpu_hours_timed": on_gpu,
+    }
+
+
+def available(declared: StudySweep) -> bool:
+    """Is the sweep's data on this machine?"""
+    return spec(str(declared.task["data"])).family.available(folder(declared.task.get("root")))
+
+
+def gpu_hours(task: Task, config: SweepConfig, run_steps: int) -> float:
+    """Floating-point operations of all training steps over `GPU_FLOPS`."""
+    data, model = task.data(0), task.new_model(0)
+    x, y = data.train_x[: config.batch_size], data.train_y[: config.batch_size]
+    with FlopCounterMode(display=False) as counter, torch.random.fork_rng(devices=[]):
+        torch.autograd.backward(task.loss(model(x), y).mean())
+    return float(counter.get_total_flops()) * run_steps / GPU_FLOPS / 3600
+
+
+def made_up(
+    name: str,
+    *,
+    data_seed: int = 0,
+    train_size: int | None = None,
+    test_size: int | None = None,
+    label_noise: float = 0.0,
+    pool: int = 1,
+    root: str | Path | None = None,
+) -> DataSet:
+    """Noise in the shape of a data set, with `load`'s arguments. Examples overlap in memory, so 50,000 cost no more than one.
+
+    A data set that needs no files is loaded.
+    """
+    row = spec(name)
+    if row.family.available(folder(root)):
+        return load(
+            name,
+            data_seed=data_seed,
+            train_size=train_size,
+            test_size=test_size,
+            label_noise=label_noise,
+            pool=pool,
+            root=root,
+        )
+    shape = tuple(side // pool if i else side for i, side in enumerate(row.shape))
+    rng = generator("made up", name, data_seed)
+
+    def examples(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        size = torch.Size(shape).numel()
+        noise = torch.randn(size + count, generator=rng)
+        x = noise.unfold(0, size, 1)[:count].view(count, *shape)
+        return x, torch.randint(0, row.classes, (count,), generator=rng)
+
+    train_x, train_y = examples(train_size or row.train)
+    test_x, test_y = examples(test_size or row.test)
+    loss = "cross_entropy" if row.classes > 2 else "binary_cross_entropy"
+    return DataSet(
+        name=name, train_x=train_x, train_y=train_y, test_x=test_x, test_y=test_y, classes=row.classes, loss=loss
+    )
