@@ -76,7 +76,10 @@ def test_every_border_ends_between_neighbours_that_have_all_seeds(
         assert not tuned.any()
         return
     ends = {first, *(k for k in (third - 1, third) if first <= k < second)}
-    assert all(tuned[k].all() for k in ends)
+    for k in ends:
+        # One seed that falls short by more than noise is enough above 2A, unless there are seeds for an interval.
+        told = tuned[k].any() if k == third > first and units < 5 else tuned[k].all()
+        assert told, f"learning rate {k} at an end of 2A was not fine-tuned"
 
 
 def test_a_grid_of_24_takes_about_a_third_where_2a_is_as_narrow_as_in_the_papers() -> None:

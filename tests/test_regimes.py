@@ -228,6 +228,37 @@ def test_nan_units_are_left_out_of_the_comparison() -> None:
     assert quality.as_good_as_best(values).tolist() == [True, False, False]
 
 
+def test_equal_learning_rates_are_rarely_rejected_with_three_seeds() -> None:
+    rng = np.random.default_rng(1)
+    rejected = clearly_worse = 0
+    for _ in range(400):
+        values = 0.9 + 0.02 * rng.standard_normal(3) + 0.005 * rng.standard_normal((5, 3))
+        best = int(values.mean(1).argmax())
+        other = 0 if best else 1
+        rejected += not quality.as_good_as_best(values)[other]
+        values[other] -= 0.04  # eight deviations
+        clearly_worse += not quality.as_good_as_best(values)[other]
+    assert rejected / 400 < 0.1, "two standard errors of three differences alone reject two in ten"
+    assert clearly_worse / 400 > 0.95
+
+
+def test_noise_is_the_residual_of_learning_rate_plus_seed() -> None:
+    rng = np.random.default_rng(2)
+    effects = rng.standard_normal((200, 1)) + 3 * rng.standard_normal(50)
+    found = quality.noise(effects + 0.1 * rng.standard_normal((200, 50)))
+    assert found == pytest.approx(1.96 * 0.1 * np.sqrt(2), rel=0.03)
+    assert quality.noise(effects) == pytest.approx(0, abs=1e-12)
+    assert quality.noise(effects[:1]) == 0  # one row says nothing
+    assert quality.noise(np.array([[0.9, np.nan], [0.8, 0.7]])) == 0
+
+
+def test_a_single_seed_is_rejected_only_beyond_the_noise_of_the_best_ones() -> None:
+    values = np.array([[0.90, 0.91, 0.92], [0.90, 0.92, 0.91], [0.89, np.nan, np.nan], [0.70, np.nan, np.nan]])
+    assert quality.as_good_as_best(values).tolist() == [True, True, True, False]
+    lucky = np.array([[0.90, 0.91, 0.92], [0.90, 0.92, 0.91], [0.99, np.nan, np.nan]])
+    assert quality.as_good_as_best(lucky)[0], "one seed cannot be the best that the others are measured by"
+
+
 def test_the_synthetic_map_is_found() -> None:
     found = regimes(fake_result(lrs=24, seeds=6))
     for name in ("1|2", "2|3"):

@@ -91,7 +91,7 @@ def next_round(seen: Seen) -> Wanted:
     tuned = set()
     if near and not scouts and all(all_L[k] for k in whole if k <= first):
         tuned = _to_tune(seen, first, _between(any_L, second)[0])
-    return _wanted(seen, scouts, most, whole, tuned)
+    return _wanted(seen, scouts, most, whole, tuned, probed={k for k in tuned if _needs_probe(seen, k, first)})
 
 
 def _decided(votes_U: NDArray[np.int64]) -> bool:
@@ -101,9 +101,19 @@ def _decided(votes_U: NDArray[np.int64]) -> bool:
     return bool((votes_U > 0).all() or (units < INTERVAL_SEEDS and 2 * most > units))
 
 
-def _wanted(seen: Seen, scouts: set[int], most: set[int], whole: set[int], tuned: set[int]) -> Wanted:
-    """The runs still missing: one at each scouted learning rate, more than half or all of them where these disagree or give
-    intervals, all at the others."""
+def _needs_probe(seen: Seen, k: int, first: int) -> bool:
+    """Is one seed fine-tuned before the others, because it may fall short by more than seeds differ? Not next to the
+    border 1|2, whose learning rates are the measure, and not where 95% intervals are given."""
+    units = seen.tuned_LU.shape[1]
+    return k > first and 1 < units < INTERVAL_SEEDS and not seen.tuned_LU[k].any()
+
+
+def _wanted(
+    seen: Seen, scouts: set[int], most: set[int], whole: set[int], tuned: set[int], probed: set[int]
+) -> Wanted:
+    """The runs still missing: one at each scouted or probed learning rate, more than half or all of them where these
+    disagree or give intervals, all at the others."""
+    scouts, tuned = scouts | probed, tuned - probed
     units = range(seen.trained_LU.shape[1])
     half = range(len(units) // 2 + 1)
     for k in most:
@@ -111,7 +121,8 @@ def _wanted(seen: Seen, scouts: set[int], most: set[int], whole: set[int], tuned
             whole = whole | {k}
     pretrain = {(k, 0) for k in scouts} | {(k, u) for k in whole | tuned for u in units}
     pretrain |= {(k, u) for k in most for u in half}
-    tune = {(k, u) for k in tuned for u in units if not seen.broken_LU[k, u]}
+    tune = {(k, u) for k in tuned for u in units} | {(k, 0) for k in probed}
+    tune = {run for run in tune if not seen.broken_LU[run]}
     return Wanted(
         pretrain=frozenset(run for run in pretrain if not seen.trained_LU[run]),
         tune=frozenset(run for run in tune if not seen.tuned_LU[run]),
@@ -166,11 +177,11 @@ def _clearly_above(seen: Seen, k: int, best: int) -> bool:
 
 
 def _to_tune(seen: Seen, first: int, top: int) -> set[int]:
-    """Learning rates to fine-tune with all seeds: both sides of the border 1|2, below it until the quality falls, above it
-    until 2A ends, at most to `top`, the highest one known to be in regime 2."""
+    """Learning rates to fine-tune: both sides of the border 1|2, below it until the quality falls, above it until 2A
+    ends, at most to `top`, the highest one known to be in regime 2."""
     if seen.quality_LU is None or top < first:
         return set()
-    done_L = _all_units(seen.tuned_LU | seen.broken_LU)
+    done_L = _tuned(seen)
     start = {first, max(first - 1, 0)}
     if not all(done_L[k] for k in start):
         return start
@@ -187,6 +198,14 @@ def _to_tune(seen: Seen, first: int, top: int) -> set[int]:
     skipped = [k for k in range(first, good) if not done_L[k]]
     cheap = {k for k in skipped if seen.trained_LU[k].all()}
     return more | (cheap or set(skipped[-1:] if seen.share <= SPARE else []))
+
+
+def _tuned(seen: Seen) -> NDArray[np.bool_]:
+    """Learning rates whose fine-tuned quality is told: all seeds were fine-tuned, or one was and fell short."""
+    whole_L = _all_units(seen.tuned_LU | seen.broken_LU)
+    if seen.quality_LU is None or not whole_L.any():
+        return whole_L
+    return whole_L | (any_unit(seen.tuned_LU) & ~quality.as_good_as_best(seen.quality_LU))
 
 
 def simulate(
