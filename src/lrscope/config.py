@@ -18,6 +18,7 @@ PRECISIONS = ("float32", "float64", "bf16")
 PATHS = ("auto", "batched", "single")
 LEAST_ADAPTIVE_LRS = 8  # ours: with fewer, scouts and neighbours of the borders are the whole grid
 PLACES_TO_RUN = ("local", "ray")
+LATER_FIELDS = ("log_epochs", "snapshot_epochs", "keep_weights")  # of SweepConfig
 
 
 def log_grid(low: float, high: float, count: int) -> tuple[float, ...]:
@@ -91,6 +92,9 @@ class SweepConfig:
     log_points: int = 200  # ours: a curve as fine as a screen shows
     adaptive: bool = False  # train only the runs that the map's answer needs, in rounds (docs/regimes.md)
     random_points: int = 16  # ours: the mean of 16 points is known to a quarter of their spread
+    log_epochs: tuple[float, ...] = ()  # further logged moments of pre-training, parts of epochs too
+    snapshot_epochs: tuple[float, ...] = ()  # moments of pre-training whose weights are kept
+    keep_weights: bool = False  # of fine-tunes and averages too; those of pre-training always are
 
     def __post_init__(self) -> None:
         check_lrs("lrs", self.lrs)
@@ -132,6 +136,10 @@ class SweepConfig:
         if self.average_every is not None and self.average_every < 1:
             raise LrscopeError(f"average_every: {self.average_every} is too small: use 1 step or more")
 
+        for name in ("log_epochs", "snapshot_epochs"):
+            moments = getattr(self, name)
+            if list(moments) != sorted(set(moments)) or any(not 0 < m < math.inf for m in moments):
+                raise LrscopeError(f"{name}: {list(moments)} must be increasing positive numbers: such as 0.1,0.5,1")
         if self.adaptive:
             if len(self.lrs) < LEAST_ADAPTIVE_LRS:
                 raise LrscopeError(
@@ -158,6 +166,12 @@ class SweepConfig:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
         return asdict(self)
+
+    def determining(self) -> dict[str, Any]:
+        """What determines the numbers: fields that came later count only where they are used, so that an unfinished sweep
+        of an earlier version goes on."""
+        absent = {f.name: f.default for f in fields(self) if f.name in LATER_FIELDS}
+        return {k: v for k, v in self.to_dict().items() if k not in absent or v != absent[k]}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> SweepConfig:

@@ -1,21 +1,35 @@
 """The stored weights of a finished sweep, with what is needed to evaluate them: for measures beyond the logged ones.
 
-R runs (here mostly 1), P parameters.
+P parameters. A state is one run, so tensors have a leading axis of length 1.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 import xarray as xr
 from torch import Tensor
 
+from lrscope.config import EngineConfig, SweepConfig
+from lrscope.engine.context import Context
 from lrscope.engine.material import Material
 from lrscope.engine.net import Net
+from lrscope.engine.plan import Chunk, Phase, Plan
 from lrscope.engine.program import Named, Program
+from lrscope.engine.rounds import restore_parts
+from lrscope.engine.store import DONE, Store
+from lrscope.engine.sweep import identity_of
+from lrscope.errors import LrscopeError
+from lrscope.places import Remote, place
+from lrscope.results import open_result
+from lrscope.tasks.streams import stream_seed
 from lrscope.tasks.task import Task
+
+KEPT_CHUNKS = 4  # ours: chunks in memory, since one asks for the states of a run one after the other
 
 
 @dataclass(frozen=True)
@@ -27,35 +41,166 @@ class State:
 
 
 class Trained:
-    """The runs of a result folder: their weights, the net's layout, programs and examples to evaluate them with."""
+    """The runs of a result folder: their weights, the net's layout, programs and examples to evaluate them with.
 
-    result: xr.Dataset
-    task: Task
-    net: Net
+    Attributes:
+        result: the sweep's labelled arrays.
+        task, config: what was trained.
+    """
+
+    def __init__(self, result: xr.Dataset, context: Context, plan: Plan) -> None:
+        self.result = result
+        self.task = context.task
+        self.config = context.config
+        self._plan = plan
+        self._contexts = {context.dtype: context}
+        self._context = context
+        self._chunk_of: dict[tuple[int, int, float, bool], Chunk] = {}
+        for chunk in context.each_chunk(plan):
+            for seed, lr in chunk.runs:
+                self._chunk_of[chunk.data_seed, seed, lr, chunk.first > 0] = chunk
+        self._load = lru_cache(KEPT_CHUNKS)(self._read)
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str], task: Task) -> Trained:
+    def open(cls, folder: str | os.PathLike[str] | Remote, task: Task, *, device: str = "cpu") -> Trained:
         """Open the finished sweep of `task` in `folder`.
 
         Raises:
-            LrscopeError: no result there, one of another task, or one whose chunks were removed.
+            LrscopeError: no finished result there, or one of another task.
         """
-        raise NotImplementedError
+        result = open_result(folder)
+        store = Store(place(folder))
+        experiment, saved = store.experiment() or {}, store.plan()
+        if saved is None or "config" not in experiment:
+            raise LrscopeError(f"{folder} holds a result without its chunks: run its command again to have the weights")
+        config = SweepConfig.from_dict(experiment["config"])
+        if identity_of(task, config)["hash"] != result.attrs["config_hash"]:
+            raise LrscopeError(
+                f"{folder} holds the result of another task than {task.name}: pass the task it was trained on"
+            )
+        plan = Plan.from_dict(saved)
+        context = Context.build(task, config, EngineConfig(device=device), store)
+        context.identity = result.attrs["config_hash"]
+        if config.adaptive:
+            restore_parts(context, plan)
+        return cls(result, context, plan)
+
+    @property
+    def net(self) -> Net:
+        """The layout of the weights."""
+        return self._context.net
 
     def state(
-        self, *, lr: float, seed: int, data_seed: int = 0, finetune_lr: float | None = None, step: int | None = None
+        self,
+        *,
+        lr: float,
+        seed: int,
+        data_seed: int = 0,
+        finetune_lr: float | None = None,
+        n_average: int | None = None,
+        epoch: float | None = None,
     ) -> State:
-        """Weights at the end of pre-training, at the end of a fine-tuning, or at a kept step (`snapshots`) of either.
+        """Weights at the end of pre-training; at the end of a fine-tuning or of an average of `n_average` checkpoints
+        (sweeps with `keep_weights`); or after `epoch` epochs of pre-training (one of `snapshot_epochs`, or 0: the start).
+
+        Learning rates are matched to the nearest of the sweep within 0.1%.
 
         Raises:
-            LrscopeError: a run or a step that was not kept; the message lists those that were.
+            LrscopeError: a run or moment that was not kept; the message lists those that were.
         """
-        raise NotImplementedError
+        lr = _nearest("lr", lr, self.config.lrs)
+        frozen = self._initial(data_seed, seed, lr).frozen
+        if sum(x is not None for x in (finetune_lr, n_average, epoch)) > 1:
+            raise LrscopeError("state: finetune_lr, n_average and epoch name different moments: give one of them")
+        if epoch == 0:
+            return self._initial(data_seed, seed, lr)
+        if finetune_lr is not None:
+            finetune_lr = _nearest("finetune_lr", finetune_lr, self.config.finetune_lrs)
+            index = next(i for i, p in enumerate(self._context.phases) if p.finetune_lr == finetune_lr)
+            return State(self._kept(data_seed, seed, lr, f"finetune.{index}.weights", later=True), frozen)
+        if n_average is not None:
+            if n_average not in self.config.average:
+                raise LrscopeError(
+                    f"n_average: {n_average} was not averaged: choose one of {list(self.config.average)}"
+                )
+            weights = self._kept(data_seed, seed, lr, "average.1.average_weights", later=True, second=True)
+            return State(weights[self.config.average.index(n_average)], frozen)
+        if epoch is not None:
+            pretrain = self._context.phases[0]
+            steps = self._epoch_steps(pretrain, epoch)
+            weights = self._kept(data_seed, seed, lr, "pretrain.0.snapshots", second=True)
+            return State(weights[pretrain.snapshots.index(steps)], frozen)
+        return State(self._kept(data_seed, seed, lr, "pretrain_weights"), frozen)
 
-    def program(self, dtype: torch.dtype | None = None) -> Program:
-        """Evaluation and gradients one run at a time; in another precision on request."""
-        raise NotImplementedError
+    def program(self, dtype: torch.dtype = torch.float32) -> Program:
+        """Evaluation and gradients, one run at a time, in `dtype` (which weights and examples must have too)."""
+        return self._in(dtype).program("single", False)
 
-    def material(self, data_seed: int = 0) -> Material:
-        """The examples of a data seed."""
-        raise NotImplementedError
+    def material(self, data_seed: int = 0, dtype: torch.dtype = torch.float32) -> Material:
+        """The examples of a data seed on the device."""
+        return self._in(dtype).material(data_seed)
+
+    def learning_rate(self, lr: float, state: State) -> Tensor:
+        """The optimizer's learning rate [1] of a run: on the sphere lr rho^2, where `lr` is the ELR."""
+        rate = torch.tensor([lr], dtype=torch.float64)
+        return rate * state.weights.double().square().sum(1) if self.config.space == "sphere" else rate
+
+    def _in(self, dtype: torch.dtype) -> Context:
+        """The sweep's context in another precision."""
+        if dtype not in self._contexts:
+            config = replace(self.config, precision="float64" if dtype == torch.float64 else "float32")
+            base = self._context
+            self._contexts[dtype] = Context.build(self.task, config, EngineConfig(device=str(base.device)), base.store)
+        return self._contexts[dtype]
+
+    @lru_cache(maxsize=64)  # noqa: B019 - lives as long as the object is used
+    def _initial(self, data_seed: int, seed: int, lr: float) -> State:
+        key = data_seed, seed, *(() if self.config.same_init else (repr(lr),))
+        return State(*self._context.material(data_seed).initial_weights([stream_seed("init", *key)]))
+
+    def _epoch_steps(self, phase: Phase, epoch: float) -> int:
+        per_epoch = len(self.task.data(0).train_x) // self.config.batch_size
+        steps = round(epoch * per_epoch)
+        if steps not in phase.snapshots:
+            known = ", ".join(f"{s / per_epoch:g}" for s in phase.snapshots) or "none"
+            raise LrscopeError(
+                f"epoch: the weights after epoch {epoch:g} were not kept (kept: {known}): name it in snapshot_epochs and "
+                "train again"
+            )
+        return steps
+
+    def _kept(
+        self, data_seed: int, seed: int, lr: float, name: str, *, later: bool = False, second: bool = False
+    ) -> Tensor:
+        """A run's tensor [1, ...] of its chunk's file, or [S, 1, ...] where runs are the second axis."""
+        chunk = self._chunk_of.get((data_seed, seed, lr, True)) if later else None
+        chunk = chunk or self._chunk_of.get((data_seed, seed, lr, False))
+        if chunk is None:
+            raise LrscopeError(
+                f"state: no run with learning rate {lr:g}, data seed {data_seed}, seed {seed} was trained"
+            )
+        tensors = self._load(chunk.name)
+        if name not in tensors:
+            raise LrscopeError(
+                f"state: the sweep in {self._context.store.folder} did not keep these weights: train it with "
+                "keep_weights=True, or snapshot_epochs"
+            )
+        row = chunk.runs.index((seed, lr))
+        value = tensors[name]
+        return value[:, row : row + 1] if second else value[row : row + 1]
+
+    def _read(self, name: str) -> Mapping[str, Tensor]:
+        saved = self._context.store.load(name + DONE)
+        if saved is None:
+            raise LrscopeError(
+                f"chunk {name} is missing from {self._context.store.chunks}: run the sweep's command again"
+            )
+        return saved[0]
+
+
+def _nearest(field: str, value: float, known: tuple[float, ...]) -> float:
+    for lr in known:
+        if abs(lr - value) <= 1e-3 * lr:
+            return lr
+    listed = ", ".join(f"{lr:g}" for lr in known) or "none"
+    raise LrscopeError(f"{field}: {value:g} is not of this sweep (it has {listed})")

@@ -23,7 +23,15 @@ GROUPED = ("group_norm", "group_elr", "group_effective_grad_norm", "group_ess")
 OF_EXAMPLES = ("example_group_loss", "example_group_accuracy", "example_group_true_accuracy")
 SLAB_BYTES = 64 << 20  # ours: of results in memory at once
 # State whose first axis is a window or an average's size and whose second is the run; everything else begins with R.
-RUNS_SECOND = ("log_scalars", "log_groups", "log_examples", "average_scalars", "average_features")
+RUNS_SECOND = (
+    "log_scalars",
+    "log_groups",
+    "log_examples",
+    "average_scalars",
+    "average_features",
+    "average_weights",
+    "snapshots",
+)
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 

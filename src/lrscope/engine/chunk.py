@@ -220,6 +220,8 @@ class ChunkTrainer:
             if examples_REM is not None:
                 examples_REM[dead_R] = torch.nan
                 self._append("log_examples", examples_REM)
+        if self.cursor["step"] in phase.snapshots:
+            self._append("snapshots", state["weights"])
         self._count_finite(steps)
         state["sums"] = torch.zeros_like(state["sums"])
 
@@ -242,6 +244,8 @@ class ChunkTrainer:
             train = self.material.train_metrics(self.program, weights, self.frozen)
             test = self.material.test_metrics(self.program, weights, self.frozen)
             self._append("average_scalars", torch.stack([*train, *test], 1))
+            if self.config.keep_weights:
+                self._append("average_weights", weights)
             probes = self.material.probe_accuracy(self.program, weights, self.frozen)
             if probes is not None:
                 self._append("average_features", probes)
@@ -265,13 +269,15 @@ class ChunkTrainer:
         state[prefix + "finite_steps"] = steps_R
         if phase.kind == "average":
             state.pop("average_sum")
-            for name in ("average_scalars", "average_features"):
+            for name in ("average_scalars", "average_features", "average_weights"):
                 if name in state:
                     state[prefix + name] = state.pop(name)
         else:
-            for name in ("log_scalars", "log_groups", "log_examples"):
+            for name in ("log_scalars", "log_groups", "log_examples", "snapshots"):
                 if name in state:
                     state[prefix + name] = state.pop(name)
+            if self.config.keep_weights and phase.kind == "finetune":
+                state[prefix + "weights"] = state["weights"]
             fixed = self.material.fixed_pass(self.program, state["weights"], self.frozen)
             state[prefix + "fixed"] = fixed
             # An overflow in the very last update shows in no training step any more.

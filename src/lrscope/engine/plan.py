@@ -6,12 +6,13 @@ The plan is made once, kept with the results, and followed to the bit by whoever
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 from lrscope.config import SweepConfig
+from lrscope.errors import LrscopeError
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Phase:
     kind: str  # pretrain | average | finetune
     windows: tuple[int, ...]
     finetune_lr: float | None = None
+    snapshots: tuple[int, ...] = ()  # step counts, all of them windows, at which weights are kept
 
     @property
     def steps(self) -> int:
@@ -78,10 +80,10 @@ class Plan:
         return cls(**{**values, "replans": replans})
 
 
-def windows(steps: int, steps_per_epoch: int, points: int) -> tuple[int, ...]:
-    """Ends of the logging windows: every epoch, thinned evenly to at most `points`; the last step always."""
+def windows(steps: int, steps_per_epoch: int, points: int, also: Iterable[int] = ()) -> tuple[int, ...]:
+    """Ends of the logging windows: every epoch, thinned evenly to at most `points`; the last step always; and `also`."""
     epochs = max(1, -(-steps // steps_per_epoch))
-    ends = {steps}
+    ends = {steps, *also}
     count = min(epochs, points)
     for i in range(1, count):
         ends.add(round(i * epochs / count) * steps_per_epoch)
@@ -93,10 +95,24 @@ def length(epochs: float | None, steps: int | None, steps_per_epoch: int) -> int
     return steps if steps is not None else max(1, round((epochs or 0) * steps_per_epoch))
 
 
+def moments(name: str, epochs: Sequence[float], steps: int, steps_per_epoch: int) -> tuple[int, ...]:
+    """Moments given in epochs as steps of a phase of `steps` steps."""
+    found = tuple(dict.fromkeys(max(1, round(e * steps_per_epoch)) for e in epochs))
+    if found and found[-1] > steps:
+        raise LrscopeError(
+            f"{name}: {epochs[-1]:g} comes after the end of training at epoch {steps / steps_per_epoch:g}: leave it out, "
+            "or train longer"
+        )
+    return found
+
+
 def phases(config: SweepConfig, steps_per_epoch: int) -> tuple[Phase, ...]:
     """The phases that every chunk goes through, in order: pretrain, then average, then one fine-tune per FLR."""
     steps = length(config.epochs, config.steps, steps_per_epoch)
-    found = [Phase("pretrain", windows(steps, steps_per_epoch, config.log_points))]
+    kept = moments("snapshot_epochs", config.snapshot_epochs, steps, steps_per_epoch)
+    logged = moments("log_epochs", config.log_epochs, steps, steps_per_epoch)
+    ends = windows(steps, steps_per_epoch, config.log_points, (*kept, *logged))
+    found = [Phase("pretrain", ends, snapshots=kept)]
     if config.average:
         every = config.average_every or steps_per_epoch
         found.append(Phase("average", tuple((n - 1) * every for n in range(2, max(config.average) + 1))))

@@ -43,6 +43,13 @@ def train_rounds(context: Context, plan: Plan, train: Callable[[Plan], Plan]) ->
         number += 1
 
 
+def restore_parts(context: Context, plan: Plan) -> None:
+    """Set the chunks of a finished adaptive sweep from its stored rounds."""
+    rounds = [_read(kept) for kept in (context.store.read_json(ROUNDS_FILE) or {}).get("rounds", [])]
+    cuts = (cut_round(i, wanted, context.config, context.phases, plan) for i, wanted in enumerate(rounds))
+    context.parts = tuple(chunk for part in cuts for chunk in part)
+
+
 def check(context: Context) -> None:
     """Refuse a sweep whose runs can never be told apart."""
     windows = len(context.phases[0].windows)

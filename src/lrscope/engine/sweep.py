@@ -71,7 +71,7 @@ def sweep(
         with tempfile.TemporaryDirectory(prefix="lrscope-") as folder:
             done = sweep(task, config=config, engine=engine, out=folder, progress=progress, command=command)
             return done.load()
-    store, identity = Store(place(out)), _identity(task, config)
+    store, identity = Store(place(out)), identity_of(task, config)
     finished = _finished(store, identity)
     if finished is not None:  # nothing to write, so a folder that cannot be written to will do
         return finished
@@ -204,12 +204,13 @@ def random_state_kept(engine: EngineConfig) -> AbstractContextManager[None]:
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
-def _identity(task: Task, config: SweepConfig) -> dict[str, Any]:
+def identity_of(task: Task, config: SweepConfig) -> dict[str, Any]:
     """What determines the numbers; equal identities may share a folder."""
+    fingerprint = task.fingerprint(range(config.data_seeds))
     return {
-        "task": task.fingerprint(range(config.data_seeds)),
+        "task": fingerprint,
         "config": config.to_dict(),
-        "hash": digest([task.fingerprint(range(config.data_seeds)), config.to_dict()]),
+        "hash": digest([fingerprint, config.determining()]),
     }
 
 

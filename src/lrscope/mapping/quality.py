@@ -40,7 +40,8 @@ def as_good_as_best(quality_LU: Array) -> NDArray[np.bool_]:
     gap = np.full(len(quality_LU), np.inf)
     gap[count > 0] = np.nanmean(difference[count > 0], axis=1)
     scatter = noise(quality_LU[max(0, best - AROUND) : best + AROUND + 1]) / np.sqrt(np.maximum(count, 1))
-    return gap <= np.maximum(np.maximum(ERRORS * deviation, scatter), TOLERANCE)
+    equal: NDArray[np.bool_] = gap <= np.maximum(np.maximum(ERRORS * deviation, scatter), TOLERANCE)
+    return equal
 
 
 def noise(quality_LU: Array) -> float:

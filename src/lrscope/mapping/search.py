@@ -108,9 +108,7 @@ def _needs_probe(seen: Seen, k: int, first: int) -> bool:
     return k > first and 1 < units < INTERVAL_SEEDS and not seen.tuned_LU[k].any()
 
 
-def _wanted(
-    seen: Seen, scouts: set[int], most: set[int], whole: set[int], tuned: set[int], probed: set[int]
-) -> Wanted:
+def _wanted(seen: Seen, scouts: set[int], most: set[int], whole: set[int], tuned: set[int], probed: set[int]) -> Wanted:
     """The runs still missing: one at each scouted or probed learning rate, more than half or all of them where these
     disagree or give intervals, all at the others."""
     scouts, tuned = scouts | probed, tuned - probed
