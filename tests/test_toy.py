@@ -6,59 +6,23 @@ R runs (an ELR and a starting point each), n pairs, T kept steps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
-from lrscope.dynamics.update import group_squares, sphere_step
+from lrscope.studies.three_regimes import toy
+from lrscope.studies.three_regimes.toy import ALPHA, THRESHOLD, Kept, gradient, values
 from lrscope.tasks.streams import generator
 
 STARTS = 4
-ALPHA = (1.0, 2.0, 4.0)  # three_regimes, Sec. 3.2
-THRESHOLD = 1 / sum(ALPHA)  # eq. 8
-
-
-def values(weights: Tensor, alpha: Tensor) -> Tensor:
-    """alpha_i f(x_i, y_i): [R, n]."""
-    x, y = weights[:, 0::2], weights[:, 1::2]
-    return alpha * x.square() / (x.square() + y.square())
-
-
-def gradient(weights: Tensor, alpha: Tensor) -> Tensor:
-    """Eq. 18 for every pair: [R, 2n]."""
-    x, y = weights[:, 0::2], weights[:, 1::2]
-    shared = 2 * alpha * x * y / (x.square() + y.square()).square()
-    return torch.stack([shared * y, -shared * x], 2).flatten(1)
-
-
-@dataclass(frozen=True)
-class Kept:
-    """The last T steps: subfunctions [T, ELR, start, n] and individual ELRs [T, ELR, start, n]."""
-
-    values: Tensor
-    elr_i: Tensor
 
 
 @cache
 def optimise(alpha: tuple[float, ...], elrs: tuple[float, ...], steps: int, keep: int) -> Kept:
-    """Projected gradient descent from the same few random points of the sphere for every ELR."""
-    a, n = torch.tensor(alpha, dtype=torch.float64), len(alpha)
-    start = torch.randn(STARTS, 2 * n, generator=generator("tests", "toy", n), dtype=torch.float64)
-    weights = (start / start.norm(dim=1, keepdim=True)).repeat(len(elrs), 1)
-    lr = torch.tensor(elrs, dtype=torch.float64).repeat_interleave(STARTS)
-    rho, segments = torch.ones(len(weights), dtype=torch.float64), tuple(((2 * i, 2 * i + 2),) for i in range(n))
-    kept, norms = [], []
-    for step in range(steps):
-        if step >= steps - keep:
-            kept.append(values(weights, a))
-            norms.append(group_squares(weights, segments))
-        weights, _ = sphere_step(weights, gradient(weights, a), lr, rho, segments)
-    shape = (keep, len(elrs), STARTS, n)
-    return Kept(torch.stack(kept).view(shape), (lr[:, None] / torch.stack(norms)).view(shape))
+    """Kept for the tests that share it."""
+    return toy.optimise(alpha, elrs, steps, keep=keep, starts=STARTS)
 
 
 def test_the_gradient_is_the_gradient() -> None:
@@ -105,8 +69,7 @@ def three_pairs() -> Kept:
 
 
 def equilibrium(elr: float) -> np.ndarray:
-    """Eq. 9."""
-    return elr * sum(ALPHA) / np.array(ALPHA)
+    return toy.equilibrium(elr).numpy()
 
 
 def test_threshold_lies_at_one_over_the_sum_of_alphas(three_pairs: Kept) -> None:

@@ -1,0 +1,116 @@
+"""Reading results as plain arrays, the way claims and figures need them.
+
+L learning rates, F fine-tuning rates, U units (data seed x seed, in C order), W windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from lrscope.mapping import RegimeMap, regimes
+from lrscope.measures.alignment import at_loss
+
+Array = NDArray[np.float64]
+FINAL_SHARE = 0.2  # three_regimes averages equilibria over the last 200 of 1000 epochs
+
+
+def units(array: xr.DataArray) -> Array:
+    """Values with the axes (other run axes, U, rest): [L, U], [L, U, W], [L, U, W, G], [L, F, U, W], ..."""
+    front = [d for d in ("lr", "finetune_lr", "n_average") if d in array.dims]
+    rest = [d for d in array.dims if d not in (*front, "data_seed", "seed")]
+    values = array.transpose(*front, "data_seed", "seed", *rest).values
+    shape = values.shape
+    at = len(front)
+    return np.asarray(values.reshape(*shape[:at], shape[at] * shape[at + 1], *shape[at + 2 :]), dtype=np.float64)
+
+
+def single_seeds(result: xr.Dataset) -> list[xr.Dataset]:
+    """The result of every unit by itself, in the order of `units`."""
+    return [
+        result.isel(data_seed=[d], seed=[s])
+        for d in range(result.sizes["data_seed"])
+        for s in range(result.sizes["seed"])
+    ]
+
+
+def settled(array_W: Array, share: float = FINAL_SHARE) -> Array:
+    """Mean over the last part of the windows (last axis), NaN windows passed over; NaN where all are."""
+    count = max(1, round(share * array_W.shape[-1]))
+    part = array_W[..., -count:]
+    known = np.isfinite(part)
+    total = np.where(known, part, 0.0).sum(-1)
+    return np.where(known.any(-1), total / np.maximum(known.sum(-1), 1), np.nan)
+
+
+def labels(found: RegimeMap) -> list[str]:
+    """Regime of every learning rate: 1, 2, 3 or ? (2A and 2B are 2)."""
+    return [label.regime[0] for label in found.labels]
+
+
+def inside(found: RegimeMap, regime: str) -> list[int]:
+    """Positions of the learning rates in a regime."""
+    return [k for k, label in enumerate(labels(found)) if label == regime]
+
+
+def border(found: RegimeMap, between: str) -> float:
+    """A border's learning rate, NaN if it cannot be told."""
+    lr = found.borders[between].lr
+    return np.nan if lr is None else float(lr)
+
+
+def seed_borders(result: xr.Dataset, between: str) -> Array:
+    """The border of every single seed [U]."""
+    return np.array([border(regimes(one), between) for one in single_seeds(result)])
+
+
+def widths(result: xr.Dataset) -> Array:
+    """Decades from border 1|2 to 2|3, by seed [U]; 0 where a seed does not show all three regimes."""
+    found = []
+    for one in single_seeds(result):
+        map_of_one = regimes(one)
+        all_three = {"1", "2", "3"} <= set(labels(map_of_one))
+        low, high = border(map_of_one, "1|2"), border(map_of_one, "2|3")
+        found.append(float(np.log10(high / low)) if all_three else 0.0)
+    return np.array(found)
+
+
+def slope(x: Sequence[float] | Array, y: Array) -> Array:
+    """Least-squares slopes of the columns of y [L, U] on x [L]; NaN with fewer than two finite points."""
+    x = np.asarray(x, dtype=np.float64)
+    found = np.full(y.shape[1], np.nan)
+    for u in range(y.shape[1]):
+        known = np.isfinite(y[:, u])
+        if known.sum() > 1:
+            found[u] = np.polyfit(x[known], y[known, u], 1)[0]
+    return found
+
+
+def error_curve(result: xr.Dataset, prefix: str = "") -> Array:
+    """1 - test accuracy, by window."""
+    return 1 - units(result[prefix + "test_accuracy"])
+
+
+def at_level(result: xr.Dataset, name: str, level: float, prefix: str = "") -> Array:
+    """A logged quantity where the training loss first comes down to `level`: [L, U] or [L, F, U]."""
+    loss = units(result[prefix + "train_loss"])
+    values = error_curve(result, prefix) if name == "test_error" else units(result[prefix + name])
+    return np.asarray(at_loss(np.where(loss > 0, loss, np.nan), values, [level])[..., 0], dtype=np.float64)
+
+
+def reached_by(result: xr.Dataset, positions: Sequence[int]) -> float:
+    """The lowest training loss that all runs at these learning rates reach."""
+    loss = units(result["train_loss"])[list(positions)]
+    return float(np.nanmax(np.nanmin(loss, axis=-1)))
+
+
+def guessing(result: xr.Dataset) -> float:
+    """Training loss of uniform guessing, ln C."""
+    import json
+
+    task: dict[str, Any] = json.loads(result.attrs["task"])
+    return float(np.log(task["classes"]))

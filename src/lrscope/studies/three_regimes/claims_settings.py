@@ -1,0 +1,204 @@
+"""TR13, TR15, TR17, TR18, TR20: label noise, widths, whole space, conventional training, a Transformer."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from lrscope.mapping import regimes
+from lrscope.studies import reading
+from lrscope.studies.reading import Array
+from lrscope.studies.stats import all_of, finding
+from lrscope.studies.types import Claim, Finding, Lab
+
+
+def peaks(result: xr.Dataset) -> dict[str, Array]:
+    """Per seed: distance in decades of the sharpest ELR (below ln C) from the border 1|2, and how far it stands out in log10
+    over the lowest ELR; second descents of the test error in regimes 1 and 2 (shares of runs)."""
+    found = regimes(result)
+    lr = np.log10(result["lr"].values)
+    steep = reading.settled(reading.units(result["effective_grad_norm"]))
+    loss = reading.settled(reading.units(result["train_loss"]))
+    ok = (loss < reading.guessing(result)) & np.isfinite(steep)
+    shown = np.where(ok, np.log10(steep), -np.inf)
+    at = shown.argmax(0)
+    two = [k for k in reading.inside(found, "2") if ok[k].all()]
+    one = reading.inside(found, "1")
+    again = second_descent(result)
+    flat = shown[one[len(one) // 2 :]].min(0)
+    return {
+        "away": np.abs(lr[at] - np.log10(reading.border(found, "1|2"))),
+        "height": shown.max(0) - flat,
+        "one": again[one[len(one) // 2 :]].mean(0),
+        "two": again[two].mean(0) if two else np.full(steep.shape[1], np.nan),
+    }
+
+
+def second_descent(result: xr.Dataset, least: float = 0.01) -> Array:
+    """By how much [L, U] the test error falls again after a rise of at least `least`; 0 where it does not rise or fall."""
+    error = reading.error_curve(result)
+    lowest = np.minimum.accumulate(error, axis=-1)
+    rise = error - lowest
+    top = rise.argmax(-1)
+    later = np.take_along_axis(error, top[..., None], -1)[..., 0] - reading.settled(error)
+    return np.where(rise.max(-1) >= least, np.maximum(later, 0.0), 0.0)
+
+
+def _transition(lab: Lab) -> Finding:
+    clean, noisy = peaks(lab.sweep("mlp")), peaks(lab.sweep("noise20"))
+    parts = [
+        finding(0.4 - clean["away"], 0.0, "peak at the border, clean"),
+        finding(0.4 - noisy["away"], 0.0, "peak at the border, noisy"),
+        finding(noisy["height"] - clean["height"], 0.0, "plainer with noise"),
+        finding(noisy["one"] - noisy["two"], 0.0, "second descent only in regime 1"),
+    ]
+    return all_of(
+        parts,
+        f"The sharpest ELR lies {clean['away'].mean():.2f} decades from the border 1|2 without and {noisy['away'].mean():.2f} with 20% label noise, and "
+        f"{clean['height'].mean():.2f} and {noisy['height'].mean():.2f} decades above the flattest of upper regime 1; with noise the test error falls again by "
+        f"{100 * noisy['one'].mean():.1f} points in upper regime 1, {100 * np.nanmean(noisy['two']):.1f} in regime 2.",
+    )
+
+
+def _widths(lab: Lab) -> Finding:
+    small, large = lab.sweep("width_small"), lab.sweep("width_large")
+    borders = {name: np.log10(reading.seed_borders(r, "2|3")) for name, r in (("small", small), ("large", large))}
+    blur = {name: _blur(r) for name, r in (("small", small), ("large", large))}
+    plain, augmented = lab.sweep("convnet"), lab.sweep("augmented")
+    shared = [float(v) for v in augmented["lr"].values if np.isclose(plain["lr"].values, v, rtol=1e-3).any()]
+    low = [np.log10(_lowest(r.sel(lr=shared, method="nearest"))) for r in (plain, augmented)]
+    parts = [
+        finding(borders["small"] - borders["large"], 0.0, "2|3 lower when wide"),
+        finding(blur["large"] - blur["small"], 0.0, "clearer when wide"),
+        finding(low[1] - low[0], 0.0, "augmentation"),
+    ]
+    return all_of(
+        parts,
+        f"Border 2|3 at {10 ** borders['small'].mean():.2g} (narrow) and {10 ** borders['large'].mean():.2g} (wide); the steepest rise of log loss between neighbouring "
+        f"ELRs around 1|2 is {blur['small'].mean():.2f} and {blur['large'].mean():.2f} decades; augmentation lifts the lowest training loss by "
+        f"{np.mean(low[1] - low[0]):.2f} decades.",
+    )
+
+
+def _blur(result: xr.Dataset) -> Array:
+    """Largest rise of log10 training loss from one ELR to the next within three cells of the border 1|2 [U]."""
+    loss = np.log10(reading.settled(reading.units(result["train_loss"])))
+    at = int(np.searchsorted(result["lr"].values, reading.border(regimes(result), "1|2")))
+    around = slice(max(0, at - 3), at + 4)
+    return np.asarray(np.diff(loss[around], axis=0).max(0), dtype=np.float64)
+
+
+def _lowest(result: xr.Dataset) -> Array:
+    """Lowest settled training loss over the grid [U]."""
+    return np.asarray(np.nanmin(reading.settled(reading.units(result["train_loss"])), axis=0), dtype=np.float64)
+
+
+def _whole(lab: Lab) -> Finding:
+    result = lab.sweep("whole")
+    width = reading.widths(result)
+    found = regimes(result)
+    jumping = [label.lr for label in found.labels if "periodic jumps" in label.flags]
+    words = (
+        f"periodic jumps in regime 1 at LR {', '.join(f'{lr:.2g}' for lr in jumping)}"
+        if jumping
+        else "no periodic jumps seen"
+    )
+    return finding(
+        width,
+        0.2,
+        f"Decades of LR that regime 2 spans in whole-space training with weight decay; {words}.",
+        jumping=jumping,
+    )
+
+
+def best_rates(lab: Lab) -> dict[str, Array]:
+    """Per seed: log10 of the LR with the best final test accuracy, constant and cosine, and of the border 1|2 of constant LRs."""
+    constant, cosine = lab.sweep("constant"), lab.sweep("cosine")
+    found: dict[str, Array] = {}
+    for name, result in (("constant", constant), ("cosine", cosine)):
+        accuracy = reading.units(result["test_accuracy"])
+        end = reading.settled(accuracy) if name == "constant" else accuracy[..., -1]
+        end = np.where(np.isfinite(end), end, -1.0)
+        found[name] = np.log10(result["lr"].values)[end.argmax(0)]
+        found[name + "_accuracy"] = end.max(0)
+    found["border"] = np.full(len(found["constant"]), np.log10(reading.border(regimes(constant), "1|2")))
+    return found
+
+
+def _conventional(lab: Lab) -> Finding:
+    found = best_rates(lab)
+    no_third = "3" not in reading.labels(regimes(lab.sweep("constant")))
+    parts = [
+        finding(0.5 - np.abs(found["constant"] - found["border"]), 0.0, "best constant at the top of 1"),
+        finding(found["cosine"] - found["border"], 0.0, "best cosine starts in 2"),
+    ]
+    return all_of(
+        parts,
+        f"Best constant LR {10 ** found['constant'].mean():.2g}, best initial LR of a cosine {10 ** found['cosine'].mean():.2g}, border 1|2 "
+        f"{10 ** found['border'].mean():.2g}; test accuracy {100 * found['constant_accuracy'].mean():.1f}% and {100 * found['cosine_accuracy'].mean():.1f}%; regime 3 is "
+        f"{'absent' if no_third else 'present'}.",
+    )
+
+
+def _transformer(lab: Lab) -> Finding:
+    result = lab.sweep("transformer")
+    found = regimes(result)
+    seen = reading.labels(found)
+    overflow = np.asarray(result["status"].values == 1)
+    spans = []
+    for one in reading.single_seeds(result):
+        lrs = one["lr"].values
+        inside = reading.inside(regimes(one), "2")
+        both = {"1", "2"} <= set(reading.labels(regimes(one)))
+        spans.append(float(np.log10(lrs[inside[-1]] / lrs[inside[0]])) if both and inside else 0.0)
+    return finding(
+        np.array(spans),
+        0.2,
+        f"Decades of LR labelled regime 2 after regime 1; labels over all seeds: {' '.join(seen)}; {int(overflow.sum())} of {overflow.size} runs "
+        "overflowed.",
+        overflow=int(overflow.sum()),
+    )
+
+
+CLAIMS = (
+    Claim(
+        id="TR13",
+        sentence="Sharpness and test error peak at the transition from 1 to 2; label noise makes it plainer (double descent); in regime 2 the second descent is missing.",
+        criterion="95% intervals over seeds: the ELR with the largest final sharpness among those with loss below ln C lies within 0.4 decades of the border 1|2, without and with 20% label noise; its height over the flattest ELR of upper regime 1 is larger with noise; with noise the test error's second descent (after a rise of at least a point) is larger in upper regime 1 than in regime 2.",
+        needs=("mlp", "noise20"),
+        check=_transition,
+        figures=("15", "16"),
+    ),
+    Claim(
+        id="TR15",
+        sentence="Wider nets have a clearer 1-2 border and their 2-3 border at lower ELR; augmentation acts like a smaller net.",
+        criterion="95% intervals over seeds: log border 2|3 of the narrow net minus the wide one above 0; the steepest rise of log training loss between neighbouring ELRs around 1|2 larger in the wide net; the lowest training loss over the shared ELRs larger with augmentation than without.",
+        needs=("width_small", "width_large", "convnet", "augmented"),
+        check=_widths,
+        figures=("13", "14"),
+    ),
+    Claim(
+        id="TR17",
+        sentence="Scale-invariant nets trained in the whole space with weight decay show three regimes too, with periodic jumps at high regime-1 LR.",
+        criterion="The 95% interval over seeds of the decades of LR that regime 2 spans lies above 0.2 (a seed without all of 1, 2 and 3 counts as 0); jumps are marked and reported.",
+        needs=("whole",),
+        check=_whole,
+        figures=("7", "25"),
+    ),
+    Claim(
+        id="TR18",
+        sentence="Conventional training shows regimes 1 and 2 only; with a constant LR the best test accuracy lies at the top of 1, with a cosine at a medium initial LR that passes through low 2.",
+        criterion="95% intervals over seeds: the best constant LR lies within 0.5 decades of the border 1|2; the best initial LR of the cosine lies above it.",
+        needs=("constant", "cosine"),
+        check=_conventional,
+        figures=("7", "26"),
+    ),
+    Claim(
+        id="TR20",
+        sentence="A text Transformer trained conventionally shows regimes 1 and 2, then overflow.",
+        criterion="The 95% interval over seeds of the decades of LR labelled 2 lies above 0.2, where a seed without both 1 and 2 counts as 0; overflow is counted and reported.",
+        needs=("transformer",),
+        check=_transformer,
+        figures=("28",),
+    ),
+)

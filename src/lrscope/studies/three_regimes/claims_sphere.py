@@ -1,0 +1,268 @@
+"""TR5, TR6, TR8, TR9, TR12, TR14, TR16, TR19: what training with one ELR on the sphere shows."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from lrscope.mapping import regimes
+from lrscope.studies import reading
+from lrscope.studies.reading import Array
+from lrscope.studies.stats import all_of, finding
+from lrscope.studies.types import Claim, Finding, Lab
+
+NETS = ("convnet", "resnet", "mlp")
+
+
+def _three_exist(lab: Lab) -> Finding:
+    parts, words = [], []
+    for name in NETS:
+        width = reading.widths(lab.sweep(name))
+        parts.append(finding(width, 0.2, name))
+        words.append(f"{name} {np.mean(width):.2f} ({int((width > 0).sum())} of {len(width)} seeds with all three)")
+    return all_of(parts, "Decades of ELR that regime 2 spans: " + ", ".join(words) + ".")
+
+
+def faster_flatter_better(lab: Lab) -> dict[str, Array]:
+    """Per seed: how log steps to a loss, log sharpness and test error at equal loss change per decade of ELR in regime 1."""
+    result = lab.sweep("convnet")
+    inside = reading.inside(regimes(result), "1")
+    upper = inside[len(inside) // 2 :]
+    level = reading.reached_by(result, upper) * 1.05
+    lr = np.log10(result["lr"].values)
+    first = np.log10(_moment(result, level))
+    sharp = np.log10(reading.at_level(result, "effective_grad_norm", level))
+    error = reading.at_level(result, "test_error", level)
+    low = inside[:3]
+    shared = reading.reached_by(result, low) * 1.05
+    slow = np.log10(reading.at_level(result, "effective_grad_norm", shared))[low]
+    return {
+        "faster": -reading.slope(lr[upper], first[upper]),
+        "flatter": -reading.slope(lr[upper], sharp[upper]),
+        "better": -reading.slope(lr[upper], error[upper]),
+        "apart": slow.max(0) - slow.min(0),
+        "level": np.array([level, shared]),
+    }
+
+
+def _moment(result: object, level: float) -> Array:
+    """Epochs until the training loss first comes down to a level [L, U]."""
+    import xarray as xr
+
+    from lrscope.measures.alignment import at_loss
+
+    assert isinstance(result, xr.Dataset)
+    loss = reading.units(result["train_loss"])
+    epochs = np.broadcast_to(result["epoch"].values, loss.shape)
+    return np.asarray(at_loss(loss, epochs, [level])[..., 0], dtype=np.float64)
+
+
+def _regime_one(lab: Lab) -> Finding:
+    found = faster_flatter_better(lab)
+    parts = [finding(found[name], 0.0, name) for name in ("faster", "flatter", "better")]
+    parts.append(finding(0.1 - found["apart"], 0.0, "coincide"))
+    means = {name: float(np.nanmean(found[name])) for name in ("faster", "flatter", "better", "apart")}
+    return all_of(
+        parts,
+        f"Per decade of ELR in the upper half of regime 1, at training loss {found['level'][0]:.3g}: {means['faster']:.2f} decades "
+        f"fewer epochs, {means['flatter']:.3f} decades less sharpness, {100 * means['better']:.2f} points less test error; the "
+        f"three lowest ELRs lie {means['apart']:.3f} decades of sharpness apart at loss {found['level'][1]:.3g}.",
+    )
+
+
+def barrier(path: Array) -> Array:
+    """Largest rise [...] of losses [..., K] above the straight line between their ends."""
+    alpha = np.linspace(0, 1, path.shape[-1])
+    line = path[..., :1] * (1 - alpha) + path[..., -1:] * alpha
+    return np.asarray((path - line).max(-1), dtype=np.float64)
+
+
+def _not_connected(lab: Lab) -> Finding:
+    path = lab.measured("neighbour_paths")["train_loss"].transpose("seed", "pair", "alpha").values
+    rise = np.median(barrier(path), axis=1)
+    lowest = float(barrier(path).min())
+    return finding(
+        rise,
+        0.1,
+        f"Median over {path.shape[1]} neighbouring pairs of regime 1 that had converged, in nats; the smallest barrier of any "
+        f"pair and seed is {lowest:.3g}.",
+    )
+
+
+def equalised(lab: Lab) -> dict[str, Array]:
+    """Per seed: log10 of the largest over the smallest group ESS, mean over each regime; and the trends inside regime 2."""
+    result = lab.sweep("convnet")
+    found = regimes(result)
+    ess = reading.units(result["group_ess"])  # [L, U, W, G]
+    settled = reading.settled(np.moveaxis(ess, -1, 2))
+    ratio = np.log10(settled.max(-1) / settled.min(-1))
+    loss = reading.settled(reading.units(result["train_loss"]))
+    steep = reading.settled(reading.units(result["effective_grad_norm"]))
+    two = reading.inside(found, "2")
+    learning = [k for k in two if np.nanmean(loss[k]) < reading.guessing(result)]
+    lr = np.log10(result["lr"].values)
+    return {
+        **{regime: np.nanmean(ratio[reading.inside(found, regime)], axis=0) for regime in ("1", "2", "3")},
+        "learning": np.nanmean(ratio[learning], axis=0),
+        "higher": reading.slope(lr[learning], np.log10(loss[learning])),
+        "flatter": -reading.slope(lr[learning], np.log10(steep[learning])),
+        "ratio": 10**ratio,
+    }
+
+
+def _equilibrium(lab: Lab) -> Finding:
+    found = equalised(lab)
+    parts = [
+        finding(found["1"] - found["learning"], 0.0, "regime 1 less equal"),
+        finding(found["3"] - found["learning"], 0.0, "regime 3 less equal"),
+        finding(found["higher"], 0.0, "higher loss"),
+        finding(found["flatter"], 0.0, "lower sharpness"),
+    ]
+    means = {name: 10 ** float(found[name].mean()) for name in ("1", "learning", "3")}
+    return all_of(
+        parts,
+        f"Largest over smallest ESS of the weight tensors: {means['1']:.2f} in regime 1, {means['learning']:.2f} in regime 2 where "
+        f"its loss is below ln C, {means['3']:.2f} in regime 3. There, per decade of ELR, loss rises by {found['higher'].mean():.2f} "
+        f"decades and sharpness falls by {found['flatter'].mean():.2f}.",
+    )
+
+
+def _valley(lab: Lab) -> Finding:
+    paths = lab.measured("checkpoint_paths")["train_loss"].transpose("seed", "lr", "delta", "alpha").values
+    ends = (paths[..., 0] + paths[..., -1]) / 2
+    middle = paths[..., paths.shape[-1] // 2]
+    low = np.median(1 - (middle / ends)[:, 0], axis=-1)
+    rise = barrier(paths) / ends
+    return all_of(
+        [
+            finding(low, 0.1, "lower in the middle"),
+            finding(0.05 - np.median(rise[:, 0], axis=-1), 0.0, "convex at the lowest"),
+            finding(np.median(rise[:, -1], axis=-1) - np.median(rise[:, 0], axis=-1), 0.0, "hilly at the highest"),
+        ],
+        f"At the lowest ELR of regime 2 the loss half-way is {100 * low.mean():.0f}% lower than at the ends and rises at most "
+        f"{100 * np.median(rise[:, 0]):.1f}% above the line between them; at the highest {100 * np.median(rise[:, -1]):.1f}%.",
+    )
+
+
+def _random_walk(lab: Lab) -> Finding:
+    found = lab.measured("walks").transpose("regime", "seed", ...)
+    cosine, walk = found["cosine"].mean("step"), found["walk_cosine"].mean("step")
+    two, three = cosine.sel(regime="2").values, cosine.sel(regime="3").values
+    above = (found["loss"].sel(regime="3").mean("step") - found["walk_loss"].sel(regime="3").mean("step")).values
+    parts = [
+        finding(two - three, 0.5, "cosine falls"),
+        finding(0.2 - np.abs(three), 0.0, "uncorrelated"),
+        finding(0.2 - np.abs(walk.sel(regime="3").values), 0.0, "as the walk"),
+        finding(above, 0.0, "walk's loss is lower"),
+    ]
+    return all_of(
+        parts,
+        f"Mean cosine between successive weights: {two.mean():.3f} at the highest ELR of regime 2 that learns, {three.mean():.3f} in "
+        f"regime 3, {float(walk.sel(regime='3').mean()):.3f} for the random walk; regime 3's loss lies {above.mean():.2f} nats above "
+        "the walk's.",
+    )
+
+
+def _seeds_agree(lab: Lab) -> Finding:
+    result = lab.sweep("mlp_own")
+    cell = float(np.mean(np.diff(np.log10(result["lr"].values))))
+    parts, words = [], []
+    for between in ("1|2", "2|3"):
+        places = np.log10(reading.seed_borders(result, between)) / cell
+        away = np.abs(places - np.nanmedian(places))
+        parts.append(finding(1.5 - away, 0.0, between))
+        words.append(f"{between}: at most {np.nanmax(away):.1f} grid cells from the median")
+    return all_of(
+        parts,
+        f"Borders of {len(places)} seeds, each with its own initialisation and batches at every ELR; "
+        + ", ".join(words)
+        + ".",
+    )
+
+
+MEASURES = ("gradient_norm", "covariance_trace", "fisher_trace", "hessian_top")
+
+
+def _same_story(lab: Lab) -> Finding:
+    found = lab.measured("steepness")
+    seeds, words = [], {}
+    for s in range(found.sizes["seed"]):
+        values = [np.log10(found[name].isel(seed=s).values.ravel()) for name in MEASURES]
+        known = np.isfinite(values).all(axis=0)
+        table = stats.spearmanr(np.array(values)[:, known], axis=1).statistic
+        seeds.append(float(table[np.triu_indices(len(MEASURES), 1)].min()))
+        words[s] = np.round(table, 3).tolist()
+    return finding(
+        np.array(seeds),
+        0.8,
+        "Smallest rank correlation between any two of the four measures, over ELRs and moments of training; per seed.",
+        tables=list(words.values()),
+    )
+
+
+CLAIMS = (
+    Claim(
+        id="TR5",
+        sentence="Convergence, chaotic equilibrium and divergence exist for a ConvNet, a ResNet-18 and an MLP, on different data sets.",
+        criterion="For each of the three networks the 95% interval over seeds of the decades of ELR that regime 2 spans lies above 0.2, where a seed that does not show all of 1, 2 and 3 counts as 0.",
+        needs=NETS,
+        check=_three_exist,
+        figures=("1", "11", "27"),
+    ),
+    Claim(
+        id="TR6",
+        sentence="In regime 1 a larger ELR converges faster, to lower sharpness and lower test error at equal training loss; the lowest ELRs' trajectories coincide.",
+        criterion="In the upper half of regime 1's ELRs, at the lowest training loss they all reach (times 1.05): 95% intervals over seeds of the slopes per decade of ELR of log epochs, log sharpness and test error all lie below 0; and at the lowest loss that the three lowest ELRs reach, their sharpness differs by less than 0.1 decades.",
+        needs=("convnet",),
+        check=_regime_one,
+        figures=("1", "3"),
+    ),
+    Claim(
+        id="TR8",
+        sentence="Solutions of neighbouring regime-1 ELRs are not linearly connected, although initialisation and batches are the same.",
+        criterion="The 95% interval over seeds of the median barrier in training loss between neighbouring regime-1 solutions with final loss under 0.1 nats lies above 0.1 nats.",
+        needs=("neighbour_paths",),
+        check=_not_connected,
+        figures=("19",),
+    ),
+    Claim(
+        id="TR9",
+        sentence="In regime 2 the groups' effective step sizes equalise, in 1 and 3 they do not; within 2 a higher ELR sits at higher loss but lower sharpness.",
+        criterion="Ratio of the largest to the smallest ESS of the weight tensors over the last fifth of training, log scale: 95% intervals over seeds of its mean in regime 1 minus regime 2, and 3 minus 2, lie above 0; slope of log loss on log ELR in regime 2 above 0 and of log sharpness below 0. Regime 2 counts where its mean loss is below ln C: closer to divergence runs jump between both (Fig. 6).",
+        needs=("convnet",),
+        check=_equilibrium,
+        figures=("1", "4", "20", "21"),
+    ),
+    Claim(
+        id="TR12",
+        sentence="Between checkpoints of a regime-2 run the loss is convex and lower in the middle at low ELR, hilly at the highest.",
+        criterion="Medians over checkpoint distances, 95% intervals over seeds: at the lowest ELR of regime 2 the loss half-way is more than 10% below the mean of the ends and nowhere more than 5% above the line between them; at the highest the largest relative rise above that line is larger than at the lowest.",
+        needs=("checkpoint_paths",),
+        check=_valley,
+        figures=("22",),
+    ),
+    Claim(
+        id="TR14",
+        sentence="Regime 3 resembles a random walk in its step-to-step cosine, and the walk's loss bounds regime 3's from below.",
+        criterion="95% intervals over seeds: mean cosine of successive weights at the highest learning ELR of regime 2 minus that of regime 3 above 0.5; absolute cosine in regime 3 and of the random walk with the same step lengths below 0.2; mean training loss of regime 3 minus the walk's above 0.",
+        needs=("walks",),
+        check=_random_walk,
+        figures=("24",),
+    ),
+    Claim(
+        id="TR16",
+        sentence="The borders do not depend on the seed.",
+        criterion="With an own initialisation and batch order for every seed and ELR: the 95% interval of the mean distance of a seed's border from the median lies below 1.5 grid cells, for 1|2 and for 2|3.",
+        needs=("mlp_own",),
+        check=_seeds_agree,
+        figures=("12",),
+    ),
+    Claim(
+        id="TR19",
+        sentence="Gradient-norm sharpness, gradient-covariance trace, Fisher trace and top Hessian eigenvalue tell the same story.",
+        criterion="The 95% interval over seeds of the smallest pairwise Spearman correlation of the four measures, over ELRs and moments of training, lies above 0.8.",
+        needs=("steepness",),
+        check=_same_story,
+        figures=("9", "10"),
+    ),
+)

@@ -1,0 +1,122 @@
+"""TR1 to TR4: the equations of Sec. 3, exact to rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lrscope.studies.types import Claim, Finding, Lab
+
+
+def _exact(worst: float, limit: float, seeds: int, note: str) -> Finding:
+    """A finding without spread: the worst deviation over everything that was tried."""
+    return Finding(
+        effect=worst,
+        low=worst,
+        high=worst,
+        seeds=seeds,
+        verdict="supported" if worst <= limit else "contradicted",
+        note=note,
+    )
+
+
+def _total_elr(lab: Lab) -> Finding:
+    found = lab.measured("identities")
+    return _exact(
+        float(found["eq3"].max()),
+        1e-9,
+        found.sizes["seed"],
+        f"Largest relative residual over {int(found['steps'])} float64 steps of {found.sizes['lr']} ELRs.",
+    )
+
+
+def _group_rules(lab: Lab) -> Finding:
+    found = lab.measured("identities")
+    return _exact(
+        float(max(found["eq4"].max(), found["eq5"].max())),
+        1e-9,
+        found.sizes["seed"],
+        f"Eq. 4 to {float(found['eq4'].max()):.1g}, eq. 5 to {float(found['eq5'].max()):.1g}, over "
+        f"{int(found['steps'])} float64 steps of {found.sizes['lr']} ELRs.",
+    )
+
+
+def _one_pair(lab: Lab) -> Finding:
+    found = lab.measured("toy_pair")
+    share = found["share"].values  # ELR times alpha
+    below, above = share < 1, share > 1
+    fallen = float(found["value"].values[below].max())
+    rate = float(np.abs(found["rate"].values[below] / np.abs(1 - 2 * share[below, None]) - 1).max())
+    level = found["value"].values[above] / ((1 - 1 / share[above]) / 2)[:, None]
+    worst = max(float(np.abs(level - 1).max()), rate, fallen)
+    return _exact(
+        worst,
+        1e-3,
+        found.sizes["start"],
+        f"Below 1/alpha the function ends under {fallen:.1g} and falls at eq. 20's rate to {rate:.1g}; above, its level is "
+        f"(alpha - 1/ELR)/2 to {float(np.abs(level - 1).max()):.1g}.",
+    )
+
+
+def _three_pairs(lab: Lab) -> Finding:
+    found = lab.measured("toy")
+    elr = found["elr"].values
+    total, predicted = found["value"].values, found["equilibrium"].values[:, None]
+    astray = np.abs(found["mean_group_elr"].values / predicted - 1).max(-1)  # [ELR, start]
+    spread = found["spread"].values.max(-1)
+    threshold = float(found.attrs["threshold"])
+    below, two, three = elr < threshold, (elr > threshold) & (elr < 0.3), elr >= 0.3
+    checks = {
+        "converges below": bool((total[below] < 1e-12).all()),
+        "does not above": bool((total[~below] > 1e-3).all()),
+        "stops early in 1": bool((astray[below] > 0.05).all()),
+        "no equilibrium in 3": bool((spread[three] > 1.0).all() and (astray[three] > 0.5).all()),
+    }
+    worst = float(astray[two].max())
+    failed = [name for name, held in checks.items() if not held]
+    return Finding(
+        effect=worst,
+        low=worst,
+        high=worst,
+        seeds=found.sizes["start"],
+        verdict="supported" if worst <= 0.02 and not failed else "contradicted",
+        note="Largest relative distance of regime 2's mean group ELRs from eq. 9; "
+        + (
+            f"these fail: {', '.join(failed)}."
+            if failed
+            else "threshold, early stop and absence of equilibrium as stated."
+        ),
+        numbers={"astray": np.round(astray, 5).tolist(), "elr": elr.tolist()},
+    )
+
+
+CLAIMS = (
+    Claim(
+        id="TR1",
+        sentence="The reciprocals of the groups' effective learning rates sum to the reciprocal of the total one at every step (eq. 3).",
+        criterion="Largest relative residual of eq. 3 over all recorded float64 steps, ELRs and seeds is at most 1e-9.",
+        needs=("identities",),
+        check=_total_elr,
+    ),
+    Claim(
+        id="TR2",
+        sentence="The total squared effective step size is the convex combination of the groups' (eq. 4), and each group's ELR follows its update rule (eq. 5).",
+        criterion="Largest relative residual of eq. 4 and eq. 5 over all recorded float64 steps, ELRs and seeds is at most 1e-9.",
+        needs=("identities",),
+        check=_group_rules,
+    ),
+    Claim(
+        id="TR3",
+        sentence="One pair converges linearly below ELR 1/alpha and settles at (alpha - 1/ELR)/2 above (Proposition 1).",
+        criterion="Over all starting points: below 1/alpha the final value is at most 1e-3 and the rate of |x/y| within 1e-3 of eq. 20's; above, the level is within 1e-3 of (alpha - 1/ELR)/2, relatively.",
+        needs=("toy_pair",),
+        check=_one_pair,
+    ),
+    Claim(
+        id="TR4",
+        sentence="Several pairs converge only below ELR 1/sum(alpha); above it the mean group ELRs sit at eq. 9's values; in regime 1 they stop before, in regime 3 there is no equilibrium.",
+        criterion="At every starting point: value under 1e-12 below the threshold and above 1e-3 beyond it; mean group ELRs within 2% of eq. 9 in regime 2, more than 5% away in regime 1; in regime 3 more than 50% away, with a spread over steps larger than their mean.",
+        needs=("toy",),
+        check=_three_pairs,
+        figures=("2", "8"),
+    ),
+)
