@@ -1,0 +1,32 @@
+"""Kodryan et al. 2022, "Training Scale-Invariant Neural Networks on the Sphere Can Happen in Three Regimes"."""
+
+from __future__ import annotations
+
+from lrscope.studies.three_regimes import claims_settings, claims_sphere, claims_theory, claims_tuning, sweeps
+from lrscope.studies.three_regimes.measurements import MEASUREMENTS
+from lrscope.studies.three_regimes.paper_figures import FIGURES
+from lrscope.studies.types import Paper, Study
+
+PAPER = Paper(
+    authors=("Kodryan, Maxim", "Lobacheva, Ekaterina", "Nakhodnov, Maksim", "Vetrov, Dmitry"),
+    title="Training Scale-Invariant Neural Networks on the Sphere Can Happen in Three Regimes",
+    year=2022,
+    venue="Advances in Neural Information Processing Systems 35 (NeurIPS 2022)",
+    arxiv="2209.03695",
+    key="kodryan2022training",
+)
+
+_CLAIMS = (*claims_theory.CLAIMS, *claims_sphere.CLAIMS, *claims_tuning.CLAIMS, *claims_settings.CLAIMS)
+
+STUDY = Study(
+    name="three_regimes",
+    paper=PAPER,
+    about="Trained on the sphere with a fixed effective learning rate, scale-invariant networks converge, keep a chaotic equilibrium, or diverge.",
+    claims=tuple(sorted(_CLAIMS, key=lambda claim: int(claim.id[2:]))),
+    figures=FIGURES,
+    scales={
+        "smoke": sweeps.smoke(MEASUREMENTS),
+        "laptop": sweeps.laptop(MEASUREMENTS),
+        "paper": sweeps.paper(MEASUREMENTS),
+    },
+)

@@ -45,7 +45,7 @@ def second_descent(result: xr.Dataset, least: float = 0.01) -> Array:
 
 
 def _transition(lab: Lab) -> Finding:
-    clean, noisy = peaks(lab.sweep("mlp")), peaks(lab.sweep("noise20"))
+    clean, noisy = peaks(lab.sweep("noise0")), peaks(lab.sweep("noise20"))
     parts = [
         finding(0.4 - clean["away"], 0.0, "peak at the border, clean"),
         finding(0.4 - noisy["away"], 0.0, "peak at the border, noisy"),
@@ -165,7 +165,7 @@ CLAIMS = (
         id="TR13",
         sentence="Sharpness and test error peak at the transition from 1 to 2; label noise makes it plainer (double descent); in regime 2 the second descent is missing.",
         criterion="95% intervals over seeds: the ELR with the largest final sharpness among those with loss below ln C lies within 0.4 decades of the border 1|2, without and with 20% label noise; its height over the flattest ELR of upper regime 1 is larger with noise; with noise the test error's second descent (after a rise of at least a point) is larger in upper regime 1 than in regime 2.",
-        needs=("mlp", "noise20"),
+        needs=("noise0", "noise20"),
         check=_transition,
         figures=("15", "16"),
     ),

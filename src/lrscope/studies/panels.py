@@ -1,0 +1,135 @@
+"""Panels that many papers draw: curves along training, trajectories through the landscape, ends over learning rates.
+
+L learning rates, U units, W windows. Lines are means over seeds on the scale of their axis; bands are one standard error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from lrscope.mapping import regimes
+from lrscope.studies import reading
+from lrscope.studies.charts import Line, Panel
+from lrscope.studies.reading import Array
+
+ELR, LR = "effective learning rate (ELR)", "learning rate"
+LOSS, ERROR, SHARPNESS, GRADIENT = "training loss", "test error", "effective gradient norm", "gradient norm"
+
+
+def rate(result: xr.Dataset) -> str:
+    """What the learning-rate axis is called."""
+    return ELR if result.attrs["space"] == "sphere" else LR
+
+
+def sharpness(result: xr.Dataset) -> tuple[str, str]:
+    """Variable and axis title of the sharpness that a result has."""
+    return ("effective_grad_norm", SHARPNESS) if "effective_grad_norm" in result else ("grad_norm", GRADIENT)
+
+
+def log_mean(values: Array, axis: int) -> Array:
+    """Geometric mean of positive values, NaN passed over."""
+    known = np.isfinite(values) & (values > 0)
+    logs = np.where(known, np.log(np.where(known, values, 1.0)), 0.0).sum(axis)
+    count = known.sum(axis)
+    return np.where(count > 0, np.exp(logs / np.maximum(count, 1)), np.nan)
+
+
+def mean(values: Array, axis: int) -> Array:
+    """Mean, NaN passed over, NaN where there is nothing."""
+    known = np.isfinite(values)
+    count = known.sum(axis)
+    return np.where(count > 0, np.where(known, values, 0.0).sum(axis) / np.maximum(count, 1), np.nan)
+
+
+def curves(
+    result: xr.Dataset, name: str, title: str, *, lrs: Sequence[int] | None = None, log_x: bool = False
+) -> Panel:
+    """A logged quantity along training, a line per learning rate, mean over seeds. `test_error` is derived."""
+    values = reading.error_curve(result) if name == "test_error" else reading.units(result[name])
+    positive = name != "test_error"
+    lines = [
+        Line(
+            x=result["epoch"].values,
+            y=log_mean(values[k], 0) if positive else mean(values[k], 0),
+            value=float(result["lr"].values[k]),
+        )
+        for k in (range(len(values)) if lrs is None else lrs)
+    ]
+    return Panel(title=title, x_title="epoch", y_title=title, lines=lines, log_y=positive, log_x=log_x)
+
+
+def trajectories(
+    result: xr.Dataset, name: str, title: str, *, lrs: Sequence[int] | None = None, panel_title: str = ""
+) -> Panel:
+    """A logged quantity against training loss while training goes on, a line per learning rate, mean over seeds."""
+    loss = reading.units(result["train_loss"])
+    values = reading.error_curve(result) if name == "test_error" else reading.units(result[name])
+    lines = [
+        Line(
+            x=log_mean(loss[k], 0),
+            y=mean(values[k], 0) if name == "test_error" else log_mean(values[k], 0),
+            value=float(result["lr"].values[k]),
+            mark="end",
+        )
+        for k in (range(len(values)) if lrs is None else lrs)
+    ]
+    return Panel(
+        title=panel_title or f"{title} against training loss",
+        x_title=LOSS,
+        y_title=title,
+        lines=lines,
+        log_x=True,
+        log_y=name != "test_error",
+    )
+
+
+def ends(result: xr.Dataset, name: str, title: str) -> Panel:
+    """The settled end of a quantity against the learning rate: a point per seed, their mean as a line, regimes behind."""
+    values = reading.error_curve(result) if name == "test_error" else reading.units(result[name])
+    settled, positive = reading.settled(values), name != "test_error"
+    lr = result["lr"].values.astype(np.float64)
+    lines = [Line(x=lr, y=settled[:, u], color="#8a8f98", mark="points") for u in range(settled.shape[1])]
+    middle = log_mean(settled, 1) if positive else mean(settled, 1)
+    lines.append(Line(x=lr, y=middle, color="#1b1f24", mark="line"))
+    spans, borders = shading(result)
+    return Panel(
+        title=f"{title} at the end",
+        x_title=rate(result),
+        y_title=title,
+        lines=lines,
+        log_x=True,
+        log_y=positive,
+        spans=spans,
+        borders=borders,
+    )
+
+
+def shading(result: xr.Dataset) -> tuple[list[tuple[float, float, str]], list[float]]:
+    """Stretches of the learning-rate axis by regime (low, high, name), and the borders between them."""
+    found = regimes(result)
+    lr = result["lr"].values.astype(np.float64)
+    edges = np.sqrt(lr[:-1] * lr[1:])
+    edges = np.concatenate([[lr[0] ** 1.5 / lr[1] ** 0.5], edges, [lr[-1] ** 1.5 / lr[-2] ** 0.5]])
+    spans: list[tuple[float, float, str]] = []
+    for k, label in enumerate(found.labels):
+        if spans and spans[-1][2] == label.regime:
+            spans[-1] = (spans[-1][0], float(edges[k + 1]), label.regime)
+        else:
+            spans.append((float(edges[k]), float(edges[k + 1]), label.regime))
+    return spans, [float(b.lr) for b in found.borders.values() if b.lr is not None]
+
+
+def overview(result: xr.Dataset) -> list[Panel]:
+    """The papers' first figure: curves, the landscape, and the ends over learning rates."""
+    name, steep = sharpness(result)
+    return [
+        curves(result, "train_loss", LOSS),
+        curves(result, "test_error", ERROR),
+        trajectories(result, name, steep),
+        ends(result, "train_loss", LOSS),
+        ends(result, "test_error", ERROR),
+        ends(result, name, steep),
+    ]

@@ -1,0 +1,175 @@
+"""What the study measures beyond the logs: the toy function, the identities, landscapes between states, sharpness, walks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from lrscope.mapping import regimes
+from lrscope.measures import geometry, sharpness
+from lrscope.studies import reading
+from lrscope.studies.three_regimes import toy
+from lrscope.studies.types import Lab
+from lrscope.trained import State, Trained
+
+CONVERGED = 0.1  # ours, nats: what counts as having reached a minimum where solutions are connected (TR8)
+
+
+def toy_pair(lab: Lab) -> xr.Dataset:
+    """One pair over multiples of 1/alpha: final value over alpha, and the rate of |x / y| per step."""
+    share, alpha = np.array([0.05, 0.3, 0.8, 0.95, 1.02, 1.1, 1.5, 2.0, 5.0, 10.0]), 2.0
+    kept = toy.optimise((alpha,), tuple(share / alpha), 4000, keep=4, starts=16, key="three_regimes")
+    early = toy.optimise((alpha,), tuple(share / alpha), 120, keep=21, starts=16, key="three_regimes")
+    ratio = (early.values / (alpha - early.values)).sqrt()[..., 0]  # |x / y|, eq. 17
+    rate = (ratio[-1] / ratio[0]) ** (1 / 20)
+    value = kept.values[..., 0].mean(0) / alpha
+    return xr.Dataset(
+        {"value": (("share", "start"), value.numpy()), "rate": (("share", "start"), rate.numpy())}, {"share": share}
+    )
+
+
+def toy_three(lab: Lab) -> xr.Dataset:
+    """The paper's three pairs: settled values and mean group ELRs, and the first steps at the paper's three ELRs."""
+    elrs = (0.1, 0.97 * toy.THRESHOLD, 1.03 * toy.THRESHOLD, 0.2, 0.5)
+    kept = toy.optimise(toy.ALPHA, elrs, 12_000, keep=6000, starts=16, key="three_regimes")
+    drawn = toy.optimise(toy.ALPHA, toy.PAPER_ELRS, 500, keep=500, starts=1, key="three_regimes")
+    mean, spread = kept.elr_i.mean(0), kept.elr_i.std(0) / kept.elr_i.mean(0)
+    return xr.Dataset(
+        {
+            "value": (("elr", "start"), kept.values.sum(-1).mean(0).numpy()),
+            "mean_group_elr": (("elr", "start", "pair"), mean.numpy()),
+            "spread": (("elr", "start", "pair"), spread.numpy()),
+            "equilibrium": (("elr", "pair"), np.stack([toy.equilibrium(e).numpy() for e in elrs])),
+            "curve": (("drawn", "step"), drawn.values.sum(-1)[:, :, 0].T.numpy()),
+            "group_elr": (("drawn", "step", "pair"), drawn.elr_i[:, :, 0].transpose(0, 1).numpy()),
+            "drawn_equilibrium": (("drawn", "pair"), np.stack([toy.equilibrium(e).numpy() for e in toy.PAPER_ELRS])),
+        },
+        {"elr": list(elrs), "drawn": list(toy.PAPER_ELRS), "step": np.arange(500)},
+        {"threshold": toy.THRESHOLD},
+    )
+
+
+def learning(lab: Lab, name: str = "convnet") -> tuple[list[int], list[int], list[int]]:
+    """Positions of regime 1, of regime 2 where its loss is below ln C, and of regime 3."""
+    result = lab.sweep(name)
+    found = regimes(result)
+    loss = np.nanmean(reading.settled(reading.units(result["train_loss"])), axis=1)
+    two = [k for k in reading.inside(found, "2") if loss[k] < reading.guessing(result)]
+    return reading.inside(found, "1"), two, reading.inside(found, "3")
+
+
+def neighbour_paths(lab: Lab) -> xr.Dataset:
+    """Losses on lines between the solutions of neighbouring regime-1 ELRs whose loss is under `CONVERGED`."""
+    result, trained = lab.sweep("convnet"), lab.trained("convnet")
+    one = learning(lab)[0]
+    loss = reading.units(result["fixed_train_loss"]).max(1)
+    pairs = [(a, b) for a, b in zip(one, one[1:], strict=False) if b == a + 1 and max(loss[a], loss[b]) < CONVERGED]
+    lrs = result["lr"].values
+    paths = [
+        [
+            geometry.between(trained, _end(trained, lrs[a], s), _end(trained, lrs[b], s), test=False)
+            for s in _seeds(result)
+        ]
+        for a, b in pairs
+    ]
+    stacked = xr.concat([xr.concat(row, "seed") for row in paths], "pair").rename(position="alpha")
+    ends = np.array(pairs, dtype=int)
+    return stacked[["train_loss", "train_error"]].assign_coords(
+        low_lr=("pair", lrs[ends[:, 0]]), high_lr=("pair", lrs[ends[:, 1]])
+    )
+
+
+def tuned_paths(lab: Lab) -> xr.Dataset:
+    """Losses on lines between pre-trained and fine-tuned weights, for PLRs and FLRs that both lie in regime 1 of the whole
+    grid; NaN for the others."""
+    tune, trained = lab.sweep("tune"), lab.trained("tune")
+    first = reading.border(regimes(lab.sweep("convnet")), "1|2")
+    plrs, flrs, seeds = tune["lr"].values, tune["finetune_lr"].values, _seeds(tune)
+    values = np.full((len(plrs), len(flrs), len(seeds), geometry.POINTS), np.nan)
+    for p, plr in enumerate(plrs):
+        for f, flr in enumerate(flrs):
+            if max(plr, flr) < first:
+                for u, seed in enumerate(seeds):
+                    end = trained.state(lr=plr, seed=seed, finetune_lr=flr)
+                    values[p, f, u] = geometry.between(trained, _end(trained, plr, seed), end, test=False)["train_loss"]
+    return xr.Dataset(
+        {"train_loss": (("lr", "finetune_lr", "seed", "alpha"), values)},
+        {"lr": plrs, "finetune_lr": flrs, "seed": seeds, "alpha": np.linspace(0, 1, geometry.POINTS)},
+    )
+
+
+def checkpoint_paths(lab: Lab) -> xr.Dataset:
+    """Losses on lines between kept checkpoints of regime-2 runs: from the first kept one to the later ones."""
+    result, trained = lab.sweep("convnet"), lab.trained("convnet")
+    two = learning(lab)[1]
+    chosen = sorted({two[0], two[len(two) // 2], two[-1]})
+    lrs, seeds = result["lr"].values[chosen], _seeds(result)
+    moments = _late(trained)
+    deltas = [m - moments[0] for m in moments[1:]]
+    values = [
+        [
+            [
+                geometry.between(
+                    trained,
+                    trained.state(lr=lr, seed=seed, epoch=moments[0]),
+                    trained.state(lr=lr, seed=seed, epoch=later),
+                    test=False,
+                )["train_loss"].values
+                for seed in seeds
+            ]
+            for later in moments[1:]
+        ]
+        for lr in lrs
+    ]
+    return xr.Dataset(
+        {"train_loss": (("lr", "delta", "seed", "alpha"), np.array(values))},
+        {"lr": lrs, "delta": deltas, "seed": seeds, "alpha": np.linspace(0, 1, geometry.POINTS)},
+    )
+
+
+def _late(trained: Trained) -> list[float]:
+    """The kept moments of the second half of training."""
+    moments = trained.config.snapshot_epochs
+    return [m for m in moments if m >= moments[-1] / 2]
+
+
+def steepness(lab: Lab) -> xr.Dataset:
+    """The four sharpness measures at every second ELR that learns and some moments of training."""
+    result, trained = lab.sweep("convnet"), lab.trained("convnet")
+    one, two, _ = learning(lab)
+    lrs, seeds = result["lr"].values[[*one, *two]][::2], _seeds(result)
+    moments = _spread(trained.config.snapshot_epochs, 4)
+    names = {
+        "gradient_norm": "grad_norm",
+        "covariance_trace": "grad_trace",
+        "fisher_trace": "fisher_trace",
+        "hessian_top": "hessian_1",
+    }
+    shape = (len(lrs), len(seeds), len(moments))
+    values = {name: np.full(shape, np.nan) for name in (*names, "train_loss")}
+    for i, lr in enumerate(lrs):
+        for j, seed in enumerate(seeds):
+            for k, moment in enumerate(moments):
+                state = trained.state(lr=lr, seed=seed, epoch=moment)
+                found = sharpness.of(trained, state, hessian_batches=8)
+                for name, source in names.items():
+                    values[name][i, j, k] = found[source]
+                values["train_loss"][i, j, k] = float(
+                    trained.material().fixed_pass(trained.program(), state.weights, state.frozen)[0, 0]
+                )
+    coords = {"lr": lrs, "seed": seeds, "epoch": moments}
+    return xr.Dataset({name: (("lr", "seed", "epoch"), array) for name, array in values.items()}, coords)
+
+
+def _spread(moments: Sequence[float], count: int) -> list[float]:
+    return [moments[int(i)] for i in np.linspace(0, len(moments) - 1, min(count, len(moments))).round()]
+
+
+def _end(trained: Trained, lr: float, seed: int) -> State:
+    return trained.state(lr=float(lr), seed=seed)
+
+
+def _seeds(result: xr.Dataset) -> list[int]:
+    return [int(s) for s in result["seed"].values]

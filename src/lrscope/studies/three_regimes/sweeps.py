@@ -1,0 +1,216 @@
+"""What is trained, at each scale. Names are the same at all scales; only sizes differ.
+
+`paper` follows App. C and the public code (PROTOCOLS): 1000 epochs, batch 128, the grid {1, 2, 5} x 10^-k. What neither
+states is marked "ours".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lrscope.config import SweepConfig, log_grid
+from lrscope.studies.types import Scale, StudySweep
+
+ABOUT = {
+    "convnet": "SI ConvNet on the sphere: the paper's main experiment.",
+    "resnet": "SI ResNet-18 on the sphere.",
+    "mlp": "SI MLP on the sphere, same initialisation and batches at every ELR.",
+    "mlp_own": "The same, with an own initialisation and batch order at every ELR.",
+    "tune": "The ConvNet fine-tuned from ELRs of regimes 1 and 2 with others of both.",
+    "noise0": "The network of Figures 13, 15 and 16, with its first epochs logged finely.",
+    "noise20": "The same with 20% of the training labels redrawn.",
+    "width_small": "A narrow network.",
+    "width_large": "A wide network.",
+    "augmented": "The ConvNet with random crops and flips.",
+    "whole": "An SI network in the whole parameter space with weight decay.",
+    "constant": "Conventional training: all weights, momentum, weight decay, augmentation, constant LR.",
+    "cosine": "The same with a cosine schedule.",
+    "transformer": "A one-layer text Transformer, trained conventionally.",
+}
+
+
+def _sweep(name: str, task: dict[str, Any], **options: Any) -> StudySweep:
+    return StudySweep(name=name, about=ABOUT[name], task=task, config=SweepConfig(**options))
+
+
+def laptop(measurements: tuple[Any, ...]) -> Scale:
+    """Fashion-MNIST pooled to 14 x 14 (1,024 images) for the ConvNet, digits for the MLP; ours, all of it."""
+    images = {"data": "fashion-mnist", "pool": 2, "train_size": 1024, "test_size": 1000}
+    convnet = {**images, "model": "convnet", "width": 8}
+    digits = {"data": "digits", "model": "mlp"}
+    # Batches of 32: the paper's share of the training set is smaller still, and smaller batches widen regime 2.
+    short = {"batch_size": 32, "seeds": 3, "log_points": 40}
+    sphere = {**short, "steps": 4000}
+    cheap = {"batch_size": 64, "seeds": 5, "steps": 3200, "log_points": 80}
+    early = tuple(k / 4 for k in range(1, 12))  # Fig. 16: the first three epochs finely
+    conventional = {**short, "space": "whole", "momentum": 0.9, "weight_decay": 5e-4, "augment": True, "steps": 2400}
+    elrs = (5e-5, 1e-4, 2e-4, 3e-4, 5e-4, 1e-3, 1.4e-3, 2e-3, 2.8e-3, 4e-3, 7e-3, 1e-2, 1.4e-2, 2e-2, 3e-2, 5e-2, 1e-1)
+    grid = log_grid(1e-4, 3, 24)
+    sweeps = (
+        _sweep("convnet", convnet, lrs=elrs, snapshot_epochs=(6, 20, 62, 80, 100, 125), **sphere),
+        _sweep(
+            "resnet",
+            {**images, "model": "resnet18", "width": 4, "train_size": 512},
+            lrs=(2e-4, 6e-4, 2e-3, 6e-3, 2e-2, 6e-2, 2e-1, 6e-1),
+            **{**short, "steps": 1280},
+        ),
+        _sweep("mlp", digits, lrs=grid, **cheap),
+        _sweep("mlp_own", digits, lrs=grid, same_init=False, **cheap),
+        _sweep(
+            "tune",
+            convnet,
+            lrs=(2e-4, 5e-4, 4e-3, 7e-3, 1.4e-2),
+            finetune_lrs=(1e-4, 5e-4, 1e-3, 2e-3, 4e-3, 7e-3, 1.4e-2),
+            finetune_steps=1600,
+            keep_weights=True,
+            **sphere,
+        ),
+        _sweep("noise0", digits, lrs=grid, log_epochs=early, **cheap),
+        _sweep("noise20", {**digits, "label_noise": 0.2}, lrs=grid, log_epochs=early, **cheap),
+        _sweep("width_small", {**digits, "width": 16}, lrs=grid, **cheap),
+        _sweep("width_large", {**digits, "width": 256}, lrs=grid, **cheap),
+        _sweep(
+            "augmented", convnet, lrs=(2e-4, 5e-4, 1e-3, 2e-3, 4e-3, 7e-3, 1.4e-2, 3e-2, 1e-1), augment=True, **sphere
+        ),
+        _sweep(
+            "whole",
+            digits,
+            lrs=log_grid(1e-2, 300, 16),
+            space="whole",
+            scale_invariant=True,
+            weight_decay=1e-3,
+            **{**cheap, "steps": 16_000, "log_points": 100},
+        ),
+        _sweep("constant", convnet, lrs=log_grid(1e-3, 3, 10), **conventional),
+        _sweep("cosine", convnet, lrs=log_grid(1e-3, 3, 10), schedule="cosine", **conventional),
+        _sweep(
+            "transformer",
+            {"data": "fortunes", "model": "transformer"},
+            lrs=log_grid(1e-3, 10, 12),
+            space="whole",
+            momentum=0.9,
+            weight_decay=1e-3,
+            **{**short, "steps": 2000},
+        ),
+    )
+    about = (
+        "Fashion-MNIST pooled to 14 x 14 (1,024 images, ConvNet k = 8, ResNet-18 k = 4 on 512), digits (MLP 64-64-64-10), Debian's "
+        "fortunes (Transformer); 3 seeds, 5 for the MLP. About an hour on two CPU cores."
+    )
+    return Scale(sweeps=sweeps, measurements=measurements, about=about)
+
+
+def smoke(measurements: tuple[Any, ...]) -> Scale:
+    """Everything in small, an MLP on digits instead of every network: shows that it runs, says nothing."""
+    digits = {"data": "digits", "model": "mlp", "train_size": 128, "test_size": 100}
+    shared = {"batch_size": 16, "seeds": 3, "steps": 240, "log_points": 30}
+    elrs = (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2, 4.5e-2, 6.4e-2, 3e-1, 1.0)
+    whole = {
+        **shared,
+        "space": "whole",
+        "momentum": 0.9,
+        "weight_decay": 1e-3,
+        "lrs": (1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0),
+    }
+    sweeps = (
+        _sweep("convnet", digits, lrs=elrs, snapshot_epochs=(5, 15, 20, 30), **shared),
+        _sweep("resnet", {**digits, "width": 32}, lrs=elrs, **shared),
+        _sweep("mlp", digits, lrs=elrs, **shared),
+        _sweep("mlp_own", digits, lrs=elrs, same_init=False, **shared),
+        _sweep(
+            "tune",
+            digits,
+            lrs=(1e-3, 2e-3, 3.2e-2, 4.5e-2, 6.4e-2),
+            finetune_lrs=(5e-4, 2e-3, 4e-3, 1.6e-2, 3.2e-2, 4.5e-2, 6.4e-2),
+            finetune_steps=80,
+            keep_weights=True,
+            **shared,
+        ),
+        _sweep("noise0", digits, lrs=elrs, log_epochs=(0.25, 0.5), **shared),
+        _sweep("noise20", {**digits, "label_noise": 0.2}, lrs=elrs, log_epochs=(0.25, 0.5), **shared),
+        _sweep("width_small", {**digits, "width": 8}, lrs=elrs, **shared),
+        _sweep("width_large", {**digits, "width": 64}, lrs=elrs, **shared),
+        _sweep("augmented", digits, lrs=elrs[::2], **shared),
+        _sweep("whole", digits, scale_invariant=True, **{**whole, "momentum": 0.0}),
+        _sweep("constant", digits, **whole),
+        _sweep("cosine", digits, schedule="cosine", **whole),
+        _sweep("transformer", digits, **whole),
+    )
+    return Scale(
+        sweeps=sweeps,
+        measurements=measurements,
+        about="A small MLP on digits for everything; seconds; the numbers mean nothing.",
+    )
+
+
+def paper(measurements: tuple[Any, ...]) -> Scale:
+    """The paper's own numbers. One seed, as the paper has; more are a matter of cost."""
+    cifar = {"data": "cifar10"}
+    convnet = {**cifar, "model": "convnet", "width": 32}
+    # three_regimes, Sec. 4: {1, 2, 5} x 10^-k for k = 0 .. 7, finer near the borders (which points: ours).
+    coarse = [m * 10.0**-k for k in range(7, -1, -1) for m in (1, 2, 5)]
+    elrs = tuple(sorted({*coarse[:-2], 3e-4, 7e-4, 1.4e-3, 3e-3, 7e-3, 1.4e-2, 3e-2, 7e-2}))
+    long = {"epochs": 1000, "batch_size": 128, "seeds": 1, "log_points": 1000}
+    lrs = tuple(m * 10.0**-k for k in range(4, -1, -1) for m in (1, 2, 5))
+    conventional = {"space": "whole", "momentum": 0.9, "augment": True, "batch_size": 128, "seeds": 1, "lrs": lrs}
+    sweeps = (
+        _sweep("convnet", convnet, lrs=elrs, snapshot_epochs=(10, 50, 100, 200, 500, 600, 800, 1000), **long),
+        _sweep("resnet", {**cifar, "model": "resnet18", "width": 32}, lrs=elrs, **long),
+        _sweep("mlp", {"data": "mnist", "model": "mlp"}, lrs=elrs, **long),
+        _sweep("mlp_own", convnet, lrs=elrs, same_init=False, **{**long, "seeds": 3}),
+        _sweep(
+            "tune",
+            convnet,
+            lrs=(1e-5, 5e-5, 1e-4, 1e-3, 2e-3, 5e-3, 1e-2),
+            finetune_lrs=(1e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2),
+            finetune_epochs=2000,  # Fig. 5, 23
+            keep_weights=True,
+            **long,
+        ),
+        _sweep("noise0", convnet, lrs=elrs, log_epochs=(0.25, 0.5, 0.75), **long),
+        _sweep("noise20", {**convnet, "label_noise": 0.2}, lrs=elrs, log_epochs=(0.25, 0.5, 0.75), **long),
+        _sweep("width_small", {**convnet, "width": 8}, lrs=elrs, **long),
+        _sweep("width_large", {**convnet, "width": 64}, lrs=elrs, **long),
+        _sweep("augmented", convnet, lrs=elrs, augment=True, **long),
+        _sweep(
+            "whole",
+            convnet,
+            lrs=tuple(m * 10.0**-k for k in range(2, -2, -1) for m in (1, 2, 5)),
+            space="whole",
+            scale_invariant=True,
+            weight_decay=1e-4,
+            **long,
+        ),
+        _sweep(
+            "constant",
+            {**cifar, "model": "resnet18", "width": 64},
+            weight_decay=5e-4,
+            epochs=1000,
+            log_points=1000,
+            **conventional,
+        ),
+        _sweep(
+            "cosine",
+            {**cifar, "model": "resnet18", "width": 64},
+            weight_decay=5e-4,
+            epochs=200,
+            schedule="cosine",
+            **conventional,
+        ),
+        _sweep(
+            "transformer",
+            {"data": "ag-news", "model": "transformer"},
+            lrs=lrs,
+            space="whole",
+            momentum=0.9,
+            weight_decay=1e-3,
+            epochs=100,  # ours: the paper gives none
+            batch_size=128,
+            seeds=1,
+        ),
+    )
+    return Scale(
+        sweeps=sweeps,
+        measurements=measurements,
+        about="CIFAR-10, MNIST and AG News with the paper's networks, 1000 epochs, one seed.",
+    )
