@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -65,7 +66,7 @@ def neighbour_paths(lab: Lab) -> xr.Dataset:
     result, trained = lab.sweep("convnet"), lab.trained("convnet")
     one = learning(lab)[0]
     loss = reading.units(result["fixed_train_loss"]).max(1)
-    pairs = [(a, b) for a, b in zip(one, one[1:], strict=False) if b == a + 1 and max(loss[a], loss[b]) < CONVERGED]
+    pairs = [(a, b) for a, b in itertools.pairwise(one) if b == a + 1 and max(loss[a], loss[b]) < CONVERGED]
     lrs = result["lr"].values
     paths = [
         [
