@@ -105,7 +105,12 @@ class Laboratory:
 
     def check(self, claim: Claim) -> Finding:
         """What the claim's check finds in what is there (`prepare` first). An exploratory claim gets no verdict."""
-        finding = claim.check(self.view(claim.needs))
+        from lrscope.studies.stats import Unseen, unseen
+
+        try:
+            finding = claim.check(self.view(claim.needs))
+        except Unseen as reason:
+            finding = unseen(str(reason))
         if claim.exploratory:
             from dataclasses import replace
 

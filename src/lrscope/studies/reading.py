@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lrscope.mapping import RegimeMap, regimes
 from lrscope.measures.alignment import at_loss
+from lrscope.studies.stats import Unseen
 
 Array = NDArray[np.float64]
 FINAL_SHARE = 0.2  # three_regimes averages equilibria over the last 200 of 1000 epochs
@@ -55,6 +56,32 @@ def labels(found: RegimeMap) -> list[str]:
 def inside(found: RegimeMap, regime: str) -> list[int]:
     """Positions of the learning rates in a regime."""
     return [k for k, label in enumerate(labels(found)) if label == regime]
+
+
+def shown(found: RegimeMap, regime: str, least: int = 1) -> list[int]:
+    """Positions of the learning rates in a regime.
+
+    Raises:
+        Unseen: fewer than `least`.
+    """
+    positions = inside(found, regime)
+    if len(positions) < least:
+        raise Unseen(f"{len(positions)} learning rates lie in regime {regime}, {least} are needed")
+    return positions
+
+
+def learning(result: xr.Dataset, found: RegimeMap) -> list[int]:
+    """Positions of regime 2 where its settled loss, mean over seeds, is below ln C: closer to divergence runs jump between
+    equilibrium and guessing (three_regimes, Fig. 6).
+
+    Raises:
+        Unseen: none.
+    """
+    loss = np.nanmean(settled(units(result["train_loss"])), axis=1)
+    positions = [k for k in shown(found, "2") if loss[k] < guessing(result)]
+    if not positions:
+        raise Unseen("no learning rate of regime 2 has a loss below ln C")
+    return positions
 
 
 def border(found: RegimeMap, between: str) -> float:

@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from lrscope.errors import LrscopeError
 from lrscope.studies.types import Finding
+
+
+class Unseen(LrscopeError):
+    """A claim speaks of something that the results do not show, such as a regime: its verdict is `inconclusive`."""
+
 
 LEVEL = 0.95
 LEAST = 3  # ours: two seeds have a t interval of twelve standard errors
@@ -34,6 +40,13 @@ def judge(low: float, high: float, threshold: float, seeds: int) -> str:
     if seeds < LEAST or not (np.isfinite(low) and np.isfinite(high)):
         return "inconclusive"
     return "supported" if low > threshold else "contradicted" if high < threshold else "inconclusive"
+
+
+def unseen(reason: str) -> Finding:
+    """The finding of a claim whose subject does not show."""
+    return Finding(
+        effect=np.nan, low=np.nan, high=np.nan, seeds=0, verdict="inconclusive", note=f"Cannot be told: {reason}."
+    )
 
 
 def finding(values: ArrayLike, threshold: float, note: str, **numbers: Any) -> Finding:

@@ -13,7 +13,7 @@ import xarray as xr
 from lrscope.mapping import regimes
 from lrscope.studies import reading
 from lrscope.studies.reading import Array
-from lrscope.studies.stats import all_of, finding
+from lrscope.studies.stats import Unseen, all_of, finding
 from lrscope.studies.three_regimes.claims_sphere import barrier
 from lrscope.studies.types import Claim, Finding, Lab
 
@@ -40,6 +40,19 @@ class Roles:
             if self._is(kind, self.plr[p], self.flr[f])
         ]
 
+    def some(self, kind: str) -> list[tuple[int, int]]:
+        """The same where a claim needs them.
+
+        Raises:
+            Unseen: there are none.
+        """
+        found = self.pairs(kind)
+        if not found:
+            raise Unseen(
+                f"no pair of pre-training and fine-tuning ELR is of the kind {kind!r} by the map of the whole grid"
+            )
+        return found
+
     def _is(self, kind: str, plr: float, flr: float) -> bool:
         ratio, middle = flr / plr, np.sqrt(self.first * self.second)
         if kind == "within":
@@ -57,9 +70,7 @@ def roles(lab: Lab) -> Roles:
     reaches ln C: beyond, runs jump between equilibrium and divergence."""
     base, tune = lab.sweep("convnet"), lab.sweep("tune")
     found = regimes(base)
-    loss = reading.settled(reading.units(base["train_loss"])).mean(1)
-    learning = [k for k in reading.inside(found, "2") if loss[k] < reading.guessing(base)]
-    top = float(base["lr"].values[learning[-1]]) * 1.01 if learning else np.nan
+    top = float(base["lr"].values[reading.learning(base, found)[-1]]) * 1.01
     return Roles(
         plr=tune["lr"].values.astype(float),
         flr=tune["finetune_lr"].values.astype(float),
@@ -79,10 +90,10 @@ def _basins(lab: Lab) -> Finding:
     rise = barrier(path)  # [P, F, U]
 
     def over(kind: str) -> Array:
-        return np.stack([rise[p, f] for p, f in known.pairs(kind)])
+        return np.stack([rise[p, f] for p, f in known.some(kind)])
 
     lower, much = over("lower").max(0), over("much").mean(0)
-    flatter = np.stack([_flatter(tune, p, f) for p, f in known.pairs("much")]).mean(0)
+    flatter = np.stack([_flatter(tune, p, f) for p, f in known.some("much")]).mean(0)
     slight = over("slightly").max(0) if known.pairs("slightly") else np.full(len(lower), np.nan)
     return all_of(
         [
@@ -120,10 +131,12 @@ def _levels(lab: Lab) -> Finding:
     parts, words = [], []
     for name, sign in (("up", 1), ("down", -1)):
         closed = []
-        for p, f in known.pairs("within"):
+        for p, f in known.some("within"):
             same = [q for q in range(len(known.plr)) if abs(known.plr[q] / known.flr[f] - 1) < 1e-3]
             if same and sign * (known.flr[f] - known.plr[p]) > 0:
                 closed.append((end[p, f] - own[p]) / (own[same[0]] - own[p]))
+        if not closed:
+            raise Unseen(f"no pair inside regime 2 goes {name} to an ELR that was also trained all along")
         share = np.stack(closed).mean(0)
         parts.append(finding(0.25 - np.abs(share - 1), 0.0, name))
         words.append(f"{name} {share.mean():.2f} of the way ({len(closed)} pairs)")
@@ -136,7 +149,7 @@ def tuned_spread(lab: Lab) -> dict[str, Array]:
     initialisation with those rates."""
     known, tune = roles(lab), lab.sweep("tune")
     loss = reading.units(tune["finetune_train_loss"])
-    wanted = {kind: known.pairs(kind) for kind in ("low", "high")}
+    wanted = {kind: known.some(kind) for kind in ("low", "high")}
     level = 1.05 * float(np.nanmax([np.nanmin(loss[p, f], axis=-1) for pairs in wanted.values() for p, f in pairs]))
     steep = np.log10(reading.at_level(tune, "effective_grad_norm", level, "finetune_"))
     error = reading.at_level(tune, "test_error", level, "finetune_")

@@ -225,7 +225,7 @@ def toy_values(lab: Lab) -> Chart:
     """Figure 2: the toy function in the three regimes."""
     found = lab.measured("toy")
     lines = [
-        Line(x=found["step"].values, y=found["curve"].sel(elr=elr).values, value=float(elr), name=f"ELR {elr:g}")
+        Line(x=found["step"].values, y=found["curve"].sel(drawn=elr).values, value=float(elr), name=f"ELR {elr:g}")
         for elr in found["drawn"].values
     ]
     panel = Panel(title="value of the toy function", x_title="step", y_title="F(x, y)", lines=lines, log_y=True)
@@ -238,8 +238,8 @@ def toy_groups(lab: Lab) -> Chart:
     made = []
     for elr in found["drawn"].values:
         for g in range(found.sizes["pair"]):
-            values = found["group_elr"].sel(elr=elr).isel(pair=g)
-            level = float(found["equilibrium"].sel(elr=elr).isel(pair=g))
+            values = found["group_elr"].sel(drawn=elr).isel(pair=g)
+            level = float(found["drawn_equilibrium"].sel(drawn=elr).isel(pair=g))
             made.append(
                 Panel(
                     title=f"ELR {elr:g}, pair {g + 1}",
@@ -401,15 +401,15 @@ def between_checkpoints(lab: Lab) -> Chart:
 def walks(lab: Lab) -> Chart:
     """Figure 24: training loss and step-to-step cosine in regimes 2 and 3 and of a random walk."""
     found = lab.measured("walks")
-    steps, lines, cosines = found["step"].values, [], []
+    steps, moments, lines, cosines = found["step"].values, found["moment"].values, [], []
     for regime, color in (("2", "#CC79A7"), ("3", "#D55E00")):
-        part = found.sel(regime=regime).transpose("seed", "step", ...)
+        part = found.sel(regime=regime).transpose("seed", ...)
         name = f"regime {regime}"
-        lines.append(Line(x=steps, y=panels.mean(part["loss"].values, 0), color=color, name=name))
+        lines.append(Line(x=moments, y=panels.mean(part["loss"].values, 0), color=color, name=name))
         cosines.append(Line(x=steps, y=panels.mean(part["cosine"].values, 0), color=color, name=name))
-    walk = found.sel(regime="3").transpose("seed", "step", ...)
+    walk = found.sel(regime="3").transpose("seed", ...)
     lines.append(
-        Line(x=steps, y=panels.mean(walk["walk_loss"].values, 0), color="#1b1f24", dashed=True, name="random walk")
+        Line(x=moments, y=panels.mean(walk["walk_loss"].values, 0), color="#1b1f24", dashed=True, name="random walk")
     )
     cosines.append(
         Line(x=steps, y=panels.mean(walk["walk_cosine"].values, 0), color="#1b1f24", dashed=True, name="random walk")

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
+import torch
 import xarray as xr
+from torch import nn
 
 from lrscope.mapping import regimes
-from lrscope.measures import geometry, sharpness
+from lrscope.measures import equilibrium, geometry, sharpness, walks
 from lrscope.studies import reading
 from lrscope.studies.three_regimes import toy
-from lrscope.studies.types import Lab
+from lrscope.studies.types import Lab, Measurement
 from lrscope.trained import State, Trained
 
+WALK_STEPS, WALK_EVERY = 200, 10  # ours: a random walk in regime 3 forgets where it began within a few steps
+IDENTITY_STEPS = 100  # ours
 CONVERGED = 0.1  # ours, nats: what counts as having reached a minimum where solutions are connected (TR8)
 
 
@@ -40,6 +45,7 @@ def toy_three(lab: Lab) -> xr.Dataset:
     return xr.Dataset(
         {
             "value": (("elr", "start"), kept.values.sum(-1).mean(0).numpy()),
+            "final": (("elr", "start"), kept.values[-1].sum(-1).numpy()),
             "mean_group_elr": (("elr", "start", "pair"), mean.numpy()),
             "spread": (("elr", "start", "pair"), spread.numpy()),
             "equilibrium": (("elr", "pair"), np.stack([toy.equilibrium(e).numpy() for e in elrs])),
@@ -52,19 +58,10 @@ def toy_three(lab: Lab) -> xr.Dataset:
     )
 
 
-def learning(lab: Lab, name: str = "convnet") -> tuple[list[int], list[int], list[int]]:
-    """Positions of regime 1, of regime 2 where its loss is below ln C, and of regime 3."""
-    result = lab.sweep(name)
-    found = regimes(result)
-    loss = np.nanmean(reading.settled(reading.units(result["train_loss"])), axis=1)
-    two = [k for k in reading.inside(found, "2") if loss[k] < reading.guessing(result)]
-    return reading.inside(found, "1"), two, reading.inside(found, "3")
-
-
 def neighbour_paths(lab: Lab) -> xr.Dataset:
     """Losses on lines between the solutions of neighbouring regime-1 ELRs whose loss is under `CONVERGED`."""
     result, trained = lab.sweep("convnet"), lab.trained("convnet")
-    one = learning(lab)[0]
+    one = reading.shown(regimes(result), "1", least=2)
     loss = reading.units(result["fixed_train_loss"]).max(1)
     pairs = [(a, b) for a, b in itertools.pairwise(one) if b == a + 1 and max(loss[a], loss[b]) < CONVERGED]
     lrs = result["lr"].values
@@ -104,7 +101,7 @@ def tuned_paths(lab: Lab) -> xr.Dataset:
 def checkpoint_paths(lab: Lab) -> xr.Dataset:
     """Losses on lines between kept checkpoints of regime-2 runs: from the first kept one to the later ones."""
     result, trained = lab.sweep("convnet"), lab.trained("convnet")
-    two = learning(lab)[1]
+    two = reading.learning(result, regimes(result))
     chosen = sorted({two[0], two[len(two) // 2], two[-1]})
     lrs, seeds = result["lr"].values[chosen], _seeds(result)
     moments = _late(trained)
@@ -139,8 +136,14 @@ def _late(trained: Trained) -> list[float]:
 def steepness(lab: Lab) -> xr.Dataset:
     """The four sharpness measures at every second ELR that learns and some moments of training."""
     result, trained = lab.sweep("convnet"), lab.trained("convnet")
-    one, two, _ = learning(lab)
-    lrs, seeds = result["lr"].values[[*one, *two]][::2], _seeds(result)
+    found = regimes(result)
+    one, two = reading.shown(found, "1"), reading.learning(result, found)
+    chosen = [
+        *one[(len(one) - 1) % 2 :: 2],
+        *two[1:2],
+    ]  # every second of regime 1 with the highest, and one of regime 2
+    labels, seeds = [found.labels[k].regime[0] for k in chosen], _seeds(result)
+    lrs = result["lr"].values[chosen]
     moments = _spread(trained.config.snapshot_epochs, 4)
     names = {
         "gradient_norm": "grad_norm",
@@ -154,14 +157,77 @@ def steepness(lab: Lab) -> xr.Dataset:
         for j, seed in enumerate(seeds):
             for k, moment in enumerate(moments):
                 state = trained.state(lr=lr, seed=seed, epoch=moment)
-                found = sharpness.of(trained, state, hessian_batches=8)
+                values_there = sharpness.of(trained, state, hessian_batches=8)
                 for name, source in names.items():
-                    values[name][i, j, k] = found[source]
+                    values[name][i, j, k] = values_there[source]
                 values["train_loss"][i, j, k] = float(
                     trained.material().fixed_pass(trained.program(), state.weights, state.frozen)[0, 0]
                 )
-    coords = {"lr": lrs, "seed": seeds, "epoch": moments}
+    coords = {"lr": lrs, "seed": seeds, "epoch": moments, "regime": ("lr", labels)}
     return xr.Dataset({name: (("lr", "seed", "epoch"), array) for name, array in values.items()}, coords)
+
+
+def walking(lab: Lab) -> xr.Dataset:
+    """Some steps more from the end of training, at the highest ELR of regime 2 that learns and at the middle one of regime 3,
+    and random walks of the same step sizes: cosines of successive weights, and training losses every few steps."""
+    result, trained = lab.sweep("convnet"), lab.trained("convnet")
+    found = regimes(result)
+    three = reading.shown(found, "3")
+    chosen = {"2": reading.learning(result, found)[-1], "3": three[len(three) // 2]}
+    rows = []
+    for k in chosen.values():
+        lr, seeds = float(result["lr"].values[k]), []
+        for seed in _seeds(result):
+            state = _end(trained, lr, seed)
+            ours = walks.training(trained, state, elr=lr, steps=WALK_STEPS, every=WALK_EVERY)
+            theirs = walks.random_walk(trained, state, step_sizes=ours["step_size"], every=WALK_EVERY)
+            seeds.append(
+                xr.Dataset(
+                    {
+                        "cosine": ("step", ours["cosine"].values),
+                        "walk_cosine": ("step", theirs["cosine"].values),
+                        "loss": ("moment", ours["train_loss"].values),
+                        "walk_loss": ("moment", theirs["train_loss"].values),
+                    },
+                    {"step": np.arange(1, WALK_STEPS + 1), "moment": ours["moment"].values},
+                )
+            )
+        rows.append(xr.concat(seeds, "seed"))
+    lrs = [float(result["lr"].values[k]) for k in chosen.values()]
+    return xr.concat(rows, "regime").assign_coords(regime=list(chosen), seed=_seeds(result), lr=("regime", lrs))
+
+
+def exactness(lab: Lab) -> xr.Dataset:
+    """Largest relative residuals of eq. 3, 4 and 5 over float64 steps from the end of training, one ELR in each regime. The
+    norms' eps is 1e-30 here: with the usual 1e-5 the network is scale-invariant to about that only."""
+    result, trained = lab.sweep("convnet"), lab.trained("convnet")
+    found = regimes(result)
+    three = reading.shown(found, "3")
+    chosen = [reading.shown(found, "1")[-1], reading.learning(result, found)[0], three[len(three) // 2]]
+    lrs, seeds, names = result["lr"].values[chosen], _seeds(result), ("eq3", "eq4", "eq5")
+    values = {name: np.full((len(lrs), len(seeds)), np.nan) for name in names}
+    with _without_eps(trained.program(torch.float64).net.module):
+        for i, lr in enumerate(lrs):
+            for j, seed in enumerate(seeds):
+                residual = equilibrium.identities(trained, _end(trained, lr, seed), elr=float(lr), steps=IDENTITY_STEPS)
+                for name in names:
+                    values[name][i, j] = residual[name]
+    return xr.Dataset(
+        {**{name: (("lr", "seed"), array) for name, array in values.items()}, "steps": IDENTITY_STEPS},
+        {"lr": lrs, "seed": seeds},
+    )
+
+
+@contextmanager
+def _without_eps(module: nn.Module) -> Iterator[None]:
+    kept = [(m, m.eps) for m in module.modules() if hasattr(m, "eps")]
+    try:
+        for norm, _ in kept:
+            norm.eps = 1e-30
+        yield
+    finally:
+        for norm, eps in kept:
+            norm.eps = eps
 
 
 def _spread(moments: Sequence[float], count: int) -> list[float]:
@@ -174,3 +240,45 @@ def _end(trained: Trained, lr: float, seed: int) -> State:
 
 def _seeds(result: xr.Dataset) -> list[int]:
     return [int(s) for s in result["seed"].values]
+
+
+MEASUREMENTS = (
+    Measurement(name="toy_pair", about="One pair of the toy function over ELRs.", needs=(), run=toy_pair),
+    Measurement(name="toy", about="Three pairs of the toy function at the paper's ELRs.", needs=(), run=toy_three),
+    Measurement(
+        name="neighbour_paths",
+        about="Losses between solutions of neighbouring ELRs of regime 1.",
+        needs=("convnet",),
+        run=neighbour_paths,
+    ),
+    Measurement(
+        name="tuned_paths",
+        about="Losses between pre-trained and fine-tuned weights of regime 1.",
+        needs=("convnet", "tune"),
+        run=tuned_paths,
+    ),
+    Measurement(
+        name="checkpoint_paths",
+        about="Losses between checkpoints of regime-2 runs.",
+        needs=("convnet",),
+        run=checkpoint_paths,
+    ),
+    Measurement(
+        name="steepness",
+        about="Four sharpness measures over ELRs and moments of training.",
+        needs=("convnet",),
+        run=steepness,
+    ),
+    Measurement(
+        name="walks",
+        about="Steps in regimes 2 and 3, and random walks of the same step sizes.",
+        needs=("convnet",),
+        run=walking,
+    ),
+    Measurement(
+        name="identities",
+        about="Residuals of eq. 3, 4 and 5 in float64, one ELR in each regime.",
+        needs=("convnet",),
+        run=exactness,
+    ),
+)

@@ -102,9 +102,9 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
 
 def smoke(measurements: tuple[Any, ...]) -> Scale:
     """Everything in small, an MLP on digits instead of every network: shows that it runs, says nothing."""
-    digits = {"data": "digits", "model": "mlp", "train_size": 128, "test_size": 100}
-    shared = {"batch_size": 16, "seeds": 3, "steps": 240, "log_points": 30}
-    elrs = (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2, 4.5e-2, 6.4e-2, 3e-1, 1.0)
+    digits = {"data": "digits", "model": "mlp", "train_size": 512, "test_size": 200}
+    shared = {"batch_size": 32, "seeds": 3, "steps": 640, "log_points": 40}
+    elrs = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 2e-2, 3.2e-2, 4.5e-2, 6.4e-2, 3e-1, 1.0)
     whole = {
         **shared,
         "space": "whole",
@@ -113,7 +113,7 @@ def smoke(measurements: tuple[Any, ...]) -> Scale:
         "lrs": (1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0),
     }
     sweeps = (
-        _sweep("convnet", digits, lrs=elrs, snapshot_epochs=(5, 15, 20, 30), **shared),
+        _sweep("convnet", digits, lrs=elrs, snapshot_epochs=(5, 20, 30, 40), **shared),
         _sweep("resnet", {**digits, "width": 32}, lrs=elrs, **shared),
         _sweep("mlp", digits, lrs=elrs, **shared),
         _sweep("mlp_own", digits, lrs=elrs, same_init=False, **shared),
