@@ -86,10 +86,10 @@ class OneRun:
     def __init__(self, at: Place) -> None:
         self.at, self.net = at, at.program.net
 
-    def program(self, dtype: torch.dtype | None = None) -> Program:
-        assert dtype in (None, torch.float64)
+    def program(self, dtype: torch.dtype = torch.float32) -> Program:
+        assert dtype == self.at.weights.dtype
         return self.at.program
 
-    def material(self, data_seed: int = 0) -> Material:
-        assert data_seed == 0
+    def material(self, data_seed: int = 0, dtype: torch.dtype = torch.float32) -> Material:
+        assert (data_seed, dtype) == (0, self.at.weights.dtype)
         return self.at.material

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from lrscope.engine.material import Material
 from lrscope.engine.net import Net
 from lrscope.engine.program import Named, Program
 from lrscope.errors import LrscopeError
 from lrscope.tasks.streams import stream_seed
+from lrscope.trained import State, Trained
 
 
 @contextmanager
@@ -35,6 +37,12 @@ def undisturbed(net: Net, purpose: str) -> Iterator[None]:
             module.training = training
         if kept is not None:
             torch.set_rng_state(kept)
+
+
+def evaluation(trained: Trained, state: State, data_seed: int) -> tuple[Program, Material]:
+    """The program and the examples of a data seed in the state's precision."""
+    dtype = state.weights.dtype
+    return trained.program(dtype), trained.material(data_seed, dtype)
 
 
 def one_run(weights_1P: Tensor) -> Tensor:
@@ -57,9 +65,3 @@ def outputs(program: Program, flat_P: Tensor, frozen: Named, x: Tensor) -> Tenso
         x = x.contiguous(memory_format=torch.channels_last)
     found: Tensor = functional_call(program.net.module, {**tensors, **{n: f[0] for n, f in frozen.items()}}, (x,))
     return found
-
-
-def at_weights(weights_1P: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Examples in the weights' precision; class numbers stay whole."""
-    dtype = weights_1P.dtype
-    return tuple(t.to(dtype) if t.is_floating_point() else t for t in (x, y))  # type: ignore[return-value]

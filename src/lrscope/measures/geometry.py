@@ -15,7 +15,7 @@ from lrscope.dynamics.update import Segments
 from lrscope.engine.material import Material
 from lrscope.engine.program import Named, Program
 from lrscope.errors import LrscopeError
-from lrscope.measures.common import one_run, undisturbed
+from lrscope.measures.common import evaluation, one_run, undisturbed
 from lrscope.trained import State, Trained
 
 POINTS = 11  # feature_learning, Fig. 9: ends included
@@ -52,7 +52,7 @@ def between(
                 "the other: compare states of the same seed"
             )
     path = line(one_run(first.weights), one_run(second.weights), points, on_sphere=on_sphere)
-    found = along(trained.program(), trained.material(data_seed), path, first.frozen, test=test)
+    found = along(*evaluation(trained, first, data_seed), path, first.frozen, test=test)
     data = xr.Dataset(
         {name: ("position", values) for name, values in found.items()}, {"position": np.linspace(0, 1, points)}
     )

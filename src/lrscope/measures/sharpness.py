@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lrscope.engine.program import Named, Program
 from lrscope.errors import LrscopeError
-from lrscope.measures.common import at_weights, one_run, outputs, undisturbed
+from lrscope.measures.common import evaluation, one_run, outputs, undisturbed
 from lrscope.measures.curvature import Products, top_eigenvalues
 from lrscope.tasks.losses import binary_cross_entropy, cross_entropy, mean_squared_error
 from lrscope.tasks.streams import generator
@@ -62,7 +62,7 @@ def of(
     unknown = [m for m in measures if m not in MEASURES]
     if unknown:
         raise LrscopeError(f"measures: {unknown[0]!r} is unknown: choose some of {', '.join(MEASURES)}")
-    program, material = trained.program(), trained.material(data_seed)
+    program, material = evaluation(trained, state, data_seed)
     found = {"effective": float(program.net.scale_invariant)}
     if "grad_norm" in measures or "grad_trace" in measures:
         norms = gradient_norms(program, state.weights, state.frozen, *material.batches(batches))
@@ -94,7 +94,6 @@ def gradient_norms(program: Program, weights_1P: Tensor, frozen: Named, x: Tenso
     sphere) for SI nets, else nat per weight.
     """
     one_run(weights_1P)
-    x, y = at_weights(weights_1P, x, y)
     rho = radius(program, weights_1P)
     norms = torch.zeros(len(x), dtype=torch.float64)
     with undisturbed(program.net, "gradient norms"):
@@ -139,7 +138,6 @@ def fisher_trace(
     """
     flat = one_run(weights_1P)
     factor = _factor(program)
-    x, y = at_weights(weights_1P, x, y)
     net, rho = program.net, radius(program, weights_1P)
     signs = generator("fisher signs")
     traces = torch.zeros(len(x), dtype=torch.float64)
@@ -215,7 +213,6 @@ def hessian_eigenvalues(
         raise LrscopeError(
             f"hessian_top: {top} eigenvalues of {len(flat)} parameters: choose 1 or more, but fewer than all"
         )
-    x, y = at_weights(weights_1P, x, y)
     net = program.net
     with undisturbed(net, "hessian"), torch.enable_grad():
         net.module.train()
