@@ -54,6 +54,17 @@ class Material:
         b = self.config.batch_size
         return tensor[: batches * b].view(batches, b, *tensor.shape[1:])
 
+    def batches(self, count: int | None = None) -> tuple[Tensor, Tensor]:
+        """Training batches x [K, B, ...], y [K, B] in the examples' order, as `fixed_pass` goes through them.
+
+        `count` takes that many, spread evenly over the training set; None, or more than there are, takes all.
+        """
+        n = len(self._batches_x)
+        if count is None or count >= n:
+            return self._batches_x, self._batches_y
+        chosen = torch.arange(count, device=self.device) * n // count
+        return self._batches_x[chosen], self._batches_y[chosen]
+
     def initial_weights(self, seeds: Sequence[int]) -> tuple[Tensor, Named]:
         """Initial weights [R, P] and frozen tensors [R, ...] for initialisation seeds."""
         return draw_weights(self.task, self.net, seeds, device=self.device, dtype=self.dtype, radius=self.config.radius)

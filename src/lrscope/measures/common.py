@@ -1,0 +1,67 @@
+"""What measures of weights share: the loss as a function of the flat weights, and leaving everything as it was found.
+
+P parameters, K batches, B batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from lrscope.engine.material import Material
+from lrscope.engine.net import Net
+from lrscope.engine.program import Named, Program
+from lrscope.errors import LrscopeError
+from lrscope.tasks.streams import stream_seed
+from lrscope.trained import State, Trained
+
+
+@contextmanager
+def undisturbed(net: Net, purpose: str) -> Iterator[None]:
+    """Inside, the net may be switched to train or eval mode and may draw noise; afterwards all is as before.
+
+    A net with dropout draws from torch's global generator: it is seeded by `purpose`, so a measure repeats itself.
+    """
+    modes = [(module, module.training) for module in net.module.modules()]
+    kept = torch.get_rng_state() if net.stochastic else None
+    try:
+        if net.stochastic:
+            torch.manual_seed(stream_seed("measure", purpose))
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        if kept is not None:
+            torch.set_rng_state(kept)
+
+
+def evaluation(trained: Trained, state: State, data_seed: int) -> tuple[Program, Material]:
+    """The program and the examples of a data seed in the state's precision."""
+    dtype = state.weights.dtype
+    return trained.program(dtype), trained.material(data_seed, dtype)
+
+
+def one_run(weights_1P: Tensor) -> Tensor:
+    """The flat weights [P] of one run given as [1, P].
+
+    Raises:
+        LrscopeError: more than one run, or none.
+    """
+    if weights_1P.dim() != 2 or len(weights_1P) != 1:
+        raise LrscopeError(
+            f"weights: shape {tuple(weights_1P.shape)} is not that of one run: pass [1, parameters], one run at a time"
+        )
+    return weights_1P[0]
+
+
+def outputs(program: Program, flat_P: Tensor, frozen: Named, x: Tensor) -> Tensor:
+    """Outputs [B, ...] on x [B, ...] at flat weights [P], differentiable in them; in the module's present mode."""
+    tensors = {name: view[0] for name, view in program.net.views(flat_P[None]).items()}
+    if x.dim() == 4:  # ours: as training does it, because a CPU convolves faster so
+        x = x.contiguous(memory_format=torch.channels_last)
+    found: Tensor = functional_call(program.net.module, {**tensors, **{n: f[0] for n, f in frozen.items()}}, (x,))
+    return found

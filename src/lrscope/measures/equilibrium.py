@@ -1,0 +1,140 @@
+"""The exact identities of projected SGD, checked on recorded steps, and how equal the groups' step sizes get.
+
+three_regimes, Sec. 3.1. For groups i with norms rho_i and gradient norms g_i: ELR_i = eta / rho_i^2, ESS_i = ELR_i g_i rho_i.
+Eq. 3 is the constraint on the total norm, eq. 4 an average with the weights omega_i = rho_i^2 / rho^2; eq. 5 holds because
+each group's gradient is orthogonal to its weights, so it tells whether each group really is SI by itself.
+
+T steps, G groups, P parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from lrscope.dynamics.update import group_squares, sphere_step
+from lrscope.engine.material import Material
+from lrscope.engine.program import Named, Program
+from lrscope.errors import LrscopeError
+from lrscope.measures.common import evaluation, one_run, undisturbed
+from lrscope.tasks.streams import generator
+from lrscope.trained import State, Trained
+
+FINAL = 0.25  # ours: the last quarter of training, where an equilibrium has set in or will not
+
+
+@dataclass(frozen=True)
+class Record:
+    """Norms along T steps of projected SGD at learning rate `lr`, all float64."""
+
+    lr: float
+    norms: Tensor  # [T + 1, G], the groups' weights, the last row after the last step
+    gradient_norms: Tensor  # [T, G]
+    total_norms: Tensor  # [T + 1], of the whole vector, not added up from the groups'
+    total_gradient_norms: Tensor  # [T]
+    radial: Tensor  # [T, G], |cosine| between a group's gradient and its weights
+
+
+def identities(
+    trained: Trained, state: State, *, elr: float, steps: int, seed: int = 0, data_seed: int = 0
+) -> dict[str, float]:
+    """Train a stored (or initial) state `steps` steps at total ELR `elr` in float64 and compare both sides of the identities.
+
+    Returns the largest relative differences over steps (and groups): `eq3`, `eq4`, `eq5`; and `radial`, the largest |cosine|
+    between a group's gradient and its weights. With norms without eps they are rounding, about 1e-13; the usual eps of
+    1e-5 breaks the invariance by about eps over the variance it is added to, and eq. 5 and `radial` show it.
+
+    Raises:
+        LrscopeError: a net that is not SI; `elr` or `steps` not positive.
+    """
+    exact = State(state.weights.double(), {name: value.double() for name, value in state.frozen.items()})
+    program, material = evaluation(trained, exact, data_seed)
+    return residuals(record(program, material, exact.weights, exact.frozen, elr=elr, steps=steps, seed=seed))
+
+
+def record(
+    program: Program, material: Material, weights_1P: Tensor, frozen: Named, *, elr: float, steps: int, seed: int = 0
+) -> Record:
+    """Norms of `steps` steps of projected SGD (eq. 2) from weights [1, P] in float64, on randomly ordered batches."""
+    if not program.net.scale_invariant:
+        raise LrscopeError(
+            "identities: this net is not scale-invariant, and they hold for such nets only: use space sphere"
+        )
+    for name, value in (("elr", elr), ("steps", steps)):
+        if not value > 0:
+            raise LrscopeError(f"{name}: {value:g} is not positive: use a number above 0")
+    if weights_1P.dtype != torch.float64:
+        raise LrscopeError("weights: the identities are exact, float32 is not: pass float64 weights and program")
+    segments = program.net.segments
+    x, y = material.batches()
+    order = torch.randint(0, len(x), (steps,), generator=generator("identities", material.data_seed, seed)).tolist()
+    rho = one_run(weights_1P).norm()[None]
+    lr = elr * rho**2
+    norms, totals = [group_squares(weights_1P, segments)[0].sqrt()], [rho[0]]
+    gradient_norms, total_gradients, radial = [], [], []
+    with undisturbed(program.net, "identities"):
+        program.net.module.train()
+        for k in order:
+            gradient, _, _ = program.gradients(weights_1P, frozen, x[k][None], y[k][None])
+            g = group_squares(gradient, segments)[0].sqrt()
+            inner = _group_sums(gradient * weights_1P, segments)
+            radial.append(inner.abs() / (g * norms[-1]))
+            gradient_norms.append(g)
+            total_gradients.append(gradient.norm())
+            weights_1P, _ = sphere_step(weights_1P, gradient, lr, rho, segments)
+            norms.append(group_squares(weights_1P, segments)[0].sqrt())
+            totals.append(weights_1P.norm())
+    return Record(
+        float(lr),
+        torch.stack(norms),
+        torch.stack(gradient_norms),
+        torch.stack(totals),
+        torch.stack(total_gradients),
+        torch.stack(radial),
+    )
+
+
+def residuals(found: Record) -> dict[str, float]:
+    """Largest relative differences between the two sides of eq. 3, 4 and 5 of a record, and the largest `radial`."""
+    elr = found.lr / found.norms**2  # [T + 1, G]
+    total_elr = found.lr / found.total_norms**2
+    ess = elr[:-1] * found.gradient_norms * found.norms[:-1]
+    total_ess = total_elr[:-1] * found.total_gradient_norms * found.total_norms[:-1]
+    eq3 = (1 / elr).sum(1) * total_elr - 1
+    omega = (1 / elr[:-1]) / (1 / elr[:-1]).sum(1, keepdim=True)
+    eq4 = (omega * ess**2).sum(1) / total_ess**2 - 1
+    eq5 = elr[:-1] * (1 + total_ess[:, None] ** 2) / (1 + ess**2) / elr[1:] - 1
+    sides = {"eq3": eq3, "eq4": eq4, "eq5": eq5, "radial": found.radial}
+    return {name: float(value.abs().max()) for name, value in sides.items()}
+
+
+def ess_spread(group_ess: xr.DataArray, *, final: float = FINAL) -> xr.DataArray:
+    """Ratio of the largest to the smallest mean ESS of a run's groups over the `final` share of the epochs (three_regimes,
+    Fig. 5 left, 21): 1 where all groups move alike, as in regime 2.
+
+    `group_ess` is a result's variable over (..., epoch, group). NaN where a run ended early; 1 with a single group.
+
+    Raises:
+        LrscopeError: a share outside (0, 1], or an array without the dimensions epoch and group.
+    """
+    if not 0 < final <= 1:
+        raise LrscopeError(f"final: {final:g} is no share of training: use a number above 0, up to 1")
+    if not {"epoch", "group"} <= set(group_ess.dims):
+        raise LrscopeError(
+            f"group_ess: its dimensions are {', '.join(map(str, group_ess.dims))}: epoch and group are needed"
+        )
+    count = group_ess.sizes["epoch"]
+    last = max(1, int(np.ceil(final * count)))
+    mean = group_ess.isel(epoch=slice(count - last, None)).mean("epoch", skipna=False)
+    return (mean.max("group", skipna=False) / mean.min("group", skipna=False)).rename("ess_spread")
+
+
+def _group_sums(product_1P: Tensor, segments: tuple[tuple[tuple[int, int], ...], ...]) -> Tensor:
+    """Sums of a flat vector's [1, P] entries over each group: [G]."""
+    return torch.stack(
+        [sum((product_1P[0, a:b].sum() for a, b in ranges), product_1P.new_zeros(())) for ranges in segments]
+    )

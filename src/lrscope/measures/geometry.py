@@ -1,0 +1,148 @@
+"""Where states lie to each other: losses along the line between two of them, barriers, angles.
+
+P parameters, G groups, T moments, K points. The papers' figures: three_regimes 19 and 22 (App. I, K), feature_learning 9.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from lrscope.dynamics.update import Segments
+from lrscope.engine.material import Material
+from lrscope.engine.program import Named, Program
+from lrscope.errors import LrscopeError
+from lrscope.measures.common import evaluation, one_run, undisturbed
+from lrscope.trained import State, Trained
+
+POINTS = 11  # feature_learning, Fig. 9: ends included
+
+
+def between(
+    trained: Trained,
+    first: State,
+    second: State,
+    *,
+    data_seed: int = 0,
+    points: int = POINTS,
+    on_sphere: bool = False,
+    test: bool = True,
+) -> xr.Dataset:
+    """Losses and errors along the straight line between two states of one net, and their barriers.
+
+    Along the dimension `position` (0 at `first`, 1 at `second`): `train_loss` (nat) and `train_error` in train mode with
+    batch statistics, as they are logged; with `test`, `test_loss` and `test_error` with population statistics re-estimated
+    at every point, because those of the ends mean nothing in between. Without it: `barrier_...` of each (see `barrier`),
+    and `angle` between the ends in radians. Errors are 1 - accuracy; NaN for regression.
+
+    On the line the total norm of the weights drops towards the middle. An SI net does not notice: with `on_sphere`, which
+    moves every point out to the norm between those of the ends, it gets the same values up to its norms' eps. For other
+    nets the two paths differ, and the line is the papers'.
+
+    Raises:
+        LrscopeError: fewer than 2 points; states with different frozen tensors (of different seeds), which no line joins.
+    """
+    for name, value in first.frozen.items():
+        if not torch.equal(value, second.frozen[name]):
+            raise LrscopeError(
+                f"states: their frozen tensor {name} differs, so a line between their weights does not lead from one net to "
+                "the other: compare states of the same seed"
+            )
+    path = line(one_run(first.weights), one_run(second.weights), points, on_sphere=on_sphere)
+    found = along(*evaluation(trained, first, data_seed), path, first.frozen, test=test)
+    data = xr.Dataset(
+        {name: ("position", values) for name, values in found.items()}, {"position": np.linspace(0, 1, points)}
+    )
+    for name, values in found.items():
+        data["barrier_" + name] = float(barrier(values))
+    data["angle"] = float(angles(first.weights, second.weights))
+    return data
+
+
+def line(first_P: Tensor, second_P: Tensor, points: int = POINTS, *, on_sphere: bool = False) -> Tensor:
+    """Evenly spaced points [K, P] of the segment from `first_P` to `second_P`, ends included.
+
+    on_sphere: rescale every point to the total norm interpolated between those of the ends.
+
+    Raises:
+        LrscopeError: fewer than 2 points; with `on_sphere`, ends on opposite sides, between which the line meets zero.
+    """
+    if points < 2:
+        raise LrscopeError(f"points: {points} do not make a line: use 2 or more, ends included")
+    share = torch.linspace(0, 1, points, dtype=torch.float64, device=first_P.device)[:, None]
+    a, b = first_P.double(), second_P.double()
+    path = (1 - share) * a + share * b
+    if on_sphere:
+        norms = path.norm(dim=1, keepdim=True)
+        if float(norms.min()) < 1e-6 * float(a.norm()):
+            raise LrscopeError("on_sphere: the states lie on opposite sides of the sphere: use the plain line")
+        path = path * ((1 - share) * a.norm() + share * b.norm()) / norms
+    return path.to(first_P.dtype)
+
+
+def along(
+    program: Program, material: Material, path_KP: Tensor, frozen: Named, *, test: bool = True
+) -> dict[str, np.ndarray]:
+    """`train_loss`, `train_error` (train mode) and, with `test`, `test_loss`, `test_error` (population statistics
+    re-estimated at the point) at each point: float64 arrays [K]."""
+    names = ("train_loss", "train_error", "test_loss", "test_error")[: 4 if test else 2]
+    rows = []
+    with undisturbed(program.net, "line"):
+        for point_P in path_KP:
+            weights = point_P[None]
+            values = list(program.train_mode_metrics(weights, frozen, *material.batches()))
+            if test:
+                values += material.test_metrics(program, weights, frozen)
+            rows.append([float(value) for value in values])
+    table = np.array(rows)
+    table[:, 1::2] = 1 - table[:, 1::2] if program.classification else np.nan
+    return dict(zip(names, table.T, strict=True))
+
+
+def barrier(values: ArrayLike, axis: int = -1) -> np.ndarray:
+    """How far a path rises above the straight line between the values at its ends: the maximum over the evenly spaced
+    points along `axis` of value minus that line (feature_learning, Fig. 9). Never negative, since the ends are points."""
+    moved = np.moveaxis(np.asarray(values, float), axis, -1)
+    if moved.shape[-1] < 2:
+        raise LrscopeError(f"values: {moved.shape[-1]} points do not make a path: pass 2 or more")
+    share = np.linspace(0, 1, moved.shape[-1])
+    straight = (1 - share) * moved[..., :1] + share * moved[..., -1:]
+    straight[..., -1] = moved[..., -1]
+    found: np.ndarray = (moved - straight).max(-1)
+    return found
+
+
+def angles(first: Tensor, second: Tensor) -> Tensor:
+    """Angles in [0, pi], radians, float64, between vectors along the last axis: [..., P] and [..., P] to [...].
+
+    From the chords, 2 atan2(|u - v|, |u + v|), because the arc cosine loses half the digits at small angles.
+    """
+    u, v = (t.double() / t.double().norm(dim=-1, keepdim=True) for t in (first, second))
+    return 2 * torch.atan2((u - v).norm(dim=-1), (u + v).norm(dim=-1))
+
+
+def group_angles(first: Tensor, second: Tensor, segments: Segments) -> Tensor:
+    """Angles [R, G], radians, of the groups' weights in [R, P] and [R, P]; `segments` as in `Net.segments`."""
+    return torch.stack(
+        [
+            angles(torch.cat([first[:, a:b] for a, b in ranges], 1), torch.cat([second[:, a:b] for a, b in ranges], 1))
+            for ranges in segments
+        ],
+        1,
+    )
+
+
+def step_cosines(trajectory_TP: Tensor, lag: int = 1) -> Tensor:
+    """Cosines [T - lag], float64, between the weights of a trajectory [T, P] `lag` moments apart (three_regimes, Fig. 24).
+
+    Raises:
+        LrscopeError: a lag below 1, or one that the trajectory is too short for.
+    """
+    if not 1 <= lag < len(trajectory_TP):
+        raise LrscopeError(f"lag: {lag} moments in a trajectory of {len(trajectory_TP)}: use 1 or more, but fewer")
+    unit = trajectory_TP.double()
+    unit = unit / unit.norm(dim=1, keepdim=True)
+    return (unit[lag:] * unit[:-lag]).sum(1)
