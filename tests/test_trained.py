@@ -137,7 +137,7 @@ def test_further_logged_moments_leave_training_as_it_was(tmp_path: Path) -> None
 
 
 def test_moments_outside_training_are_refused() -> None:
-    with pytest.raises(LrscopeError, match="snapshot_epochs: .* must be increasing"):
+    with pytest.raises(LrscopeError, match=r"snapshot_epochs: .* must be increasing"):
         SweepConfig(lrs=LRS, epochs=2, snapshot_epochs=(2, 1))
     with pytest.raises(LrscopeError, match="log_epochs: 9 comes after the end of training at epoch 2"):
         phases(SweepConfig(lrs=LRS, epochs=2, log_epochs=(9.0,)), 10)

@@ -225,7 +225,7 @@ CLAIMS = (
         criterion="For each of the three networks the 95% interval over seeds of the decades of ELR that regime 2 spans lies above 0.2, where a seed that does not show all of 1, 2 and 3 counts as 0.",
         needs=NETS,
         check=_three_exist,
-        figures=("1", "11", "27"),
+        figures=("1", "6", "11", "27"),
     ),
     Claim(
         id="TR6",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -220,13 +221,14 @@ def exactness(lab: Lab) -> xr.Dataset:
 
 @contextmanager
 def _without_eps(module: nn.Module) -> Iterator[None]:
-    kept = [(m, m.eps) for m in module.modules() if hasattr(m, "eps")]
+    norms: list[Any] = [m for m in module.modules() if hasattr(m, "eps")]
+    kept = [norm.eps for norm in norms]
     try:
-        for norm, _ in kept:
+        for norm in norms:
             norm.eps = 1e-30
         yield
     finally:
-        for norm, eps in kept:
+        for norm, eps in zip(norms, kept, strict=True):
             norm.eps = eps
 
 

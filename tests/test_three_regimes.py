@@ -1,0 +1,222 @@
+"""The study three_regimes: its declarations, its readings of results with planted effects, and all of it at smoke scale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import fake_results
+from fake_results import fake_result
+from lrscope.config import EngineConfig
+from lrscope.mapping import regimes
+from lrscope.studies import reading, registry
+from lrscope.studies.lab import Laboratory
+from lrscope.studies.stats import Unseen
+from lrscope.studies.three_regimes import STUDY, claims_settings, claims_sphere, claims_tuning, sweeps
+from lrscope.studies.types import VERDICTS, Finding
+
+
+class PlantedLab:
+    """A lab whose sweeps and measurements are given."""
+
+    scale = "smoke"
+
+    def __init__(
+        self, sweeps: dict[str, xr.Dataset] | None = None, measured: dict[str, xr.Dataset] | None = None
+    ) -> None:
+        self.sweeps, self.measurements = sweeps or {}, measured or {}
+
+    def sweep(self, name: str) -> xr.Dataset:
+        return self.sweeps[name]
+
+    def measured(self, name: str) -> xr.Dataset:
+        return self.measurements[name]
+
+    def trained(self, name: str) -> Any:
+        raise AssertionError("claims read no weights")
+
+
+def checked(claim: str, lab: PlantedLab) -> Finding:
+    return next(c for c in STUDY.claims if c.id == claim).check(lab)
+
+
+@pytest.fixture(scope="module")
+def planted() -> xr.Dataset:
+    return fake_result(lrs=24, seeds=5, epochs=60, finetune=False, average=False, features=False)
+
+
+# -- declarations -----------------------------------------------------------------------------------------------------
+
+
+def test_every_claim_and_figure_of_the_paper_is_there() -> None:
+    assert [claim.id for claim in STUDY.claims] == [f"TR{i}" for i in range(1, 21)]
+    assert [figure.number for figure in STUDY.figures] == [str(i) for i in range(1, 29)]
+    assert registry.study("three_regimes") is STUDY
+    shown = {figure for claim in STUDY.claims for figure in claim.figures}
+    assert shown == {figure.number for figure in STUDY.figures}, "every figure bears on a claim"
+
+
+def test_scales_differ_in_size_only() -> None:
+    names = {scale: [sweep.name for sweep in found.sweeps] for scale, found in STUDY.scales.items()}
+    assert names["smoke"] == names["laptop"] == names["paper"] == list(sweeps.ABOUT)
+    laptop = {sweep.name: sweep for sweep in STUDY.scales["laptop"].sweeps}
+    assert all(sweep.config.seeds >= 3 for sweep in laptop.values())
+    assert len(laptop["resnet"].config.lrs) <= 8
+    assert set(laptop["augmented"].config.lrs) < set(laptop["convnet"].config.lrs)
+    assert set(laptop["tune"].config.lrs) < set(laptop["convnet"].config.lrs)
+
+
+def test_the_papers_numbers_are_in_the_paper_scale() -> None:
+    found = {sweep.name: sweep for sweep in STUDY.scales["paper"].sweeps}
+    base = found["convnet"].config
+    assert {m * 10.0**-k for k in range(1, 8) for m in (1, 2, 5)} < set(base.lrs)
+    assert (base.epochs, base.batch_size, base.momentum) == (1000, 128, 0)
+    assert found["convnet"].task["width"] == 32
+    assert found["tune"].config.finetune_epochs == 2000
+    assert found["cosine"].config.epochs == 200
+    assert found["constant"].task["width"] == 64
+    assert (found["whole"].config.weight_decay, found["constant"].config.weight_decay) == (1e-4, 5e-4)
+    assert found["noise20"].task["label_noise"] == 0.2
+
+
+# -- readings of planted results ---------------------------------------------------------------------------------------
+
+
+def test_widths_are_decades_between_borders(planted: xr.Dataset) -> None:
+    true = np.log10(fake_results.BORDERS["2|3"] / fake_results.BORDERS["1|2"])
+    assert reading.widths(planted) == pytest.approx(np.full(5, true), abs=0.35)
+    low = planted.isel(lr=slice(0, 10))
+    assert (reading.widths(low) == 0).all(), "a seed without all three regimes counts as 0"
+
+
+def test_three_regimes_are_found_in_planted_ones(planted: xr.Dataset) -> None:
+    lab = PlantedLab(dict.fromkeys(claims_sphere.NETS, planted))
+    assert checked("TR5", lab).verdict == "supported"
+    lab.sweeps["mlp"] = planted.isel(lr=slice(0, 10))
+    assert checked("TR5", lab).verdict == "contradicted"
+
+
+def test_regime_one_slopes_are_the_planted_ones(planted: xr.Dataset) -> None:
+    lab = PlantedLab({"convnet": planted})
+    found = claims_sphere.faster_flatter_better(lab)
+    assert found["flatter"] == pytest.approx(np.full(5, 0.3), abs=0.12)  # sharpness ~ lr^-0.3 at equal loss
+    assert found["faster"] == pytest.approx(np.full(5, 1.0), abs=0.15)  # steps ~ 1 / lr
+    reversed_lr = planted.assign(effective_grad_norm=planted["effective_grad_norm"] * planted["lr"] ** 0.6)
+    assert claims_sphere.faster_flatter_better(PlantedLab({"convnet": reversed_lr}))["flatter"].max() < 0
+    assert checked("TR6", PlantedLab({"convnet": reversed_lr})).verdict == "contradicted"
+
+
+def test_equilibration_is_seen_where_it_was_planted(planted: xr.Dataset) -> None:
+    found = claims_sphere.equalised(PlantedLab({"convnet": planted}))
+    assert (found["1"] > 0.3).all()
+    assert (found["learning"] < 0.15).all()
+    assert (found["higher"] > 0).all()
+
+
+def test_a_regime_that_does_not_show_is_said(planted: xr.Dataset) -> None:
+    low = planted.isel(lr=slice(0, 10))
+    with pytest.raises(Unseen, match="0 learning rates lie in regime 2"):
+        claims_sphere.equalised(PlantedLab({"convnet": low}))
+
+
+def test_barrier_is_the_rise_above_the_line() -> None:
+    alpha = np.linspace(0, 1, 11)
+    hill = 2 + alpha + 3 * alpha * (1 - alpha)
+    assert claims_sphere.barrier(hill) == pytest.approx(0.75)
+    assert claims_sphere.barrier(2 - alpha) == pytest.approx(0, abs=1e-12)
+    assert claims_sphere.barrier(2 + alpha - alpha * (1 - alpha)) == pytest.approx(0, abs=1e-12)
+
+
+def test_second_descent_is_what_falls_after_a_rise(planted: xr.Dataset) -> None:
+    shape = planted["test_accuracy"].shape
+    t = np.linspace(0, 1, shape[-1])
+    error = np.interp(t, [0, 0.2, 0.5, 0.7, 1], [0.9, 0.3, 0.45, 0.2, 0.2])
+    double = planted.assign(test_accuracy=(planted["test_accuracy"].dims, np.broadcast_to(1 - error, shape)))
+    assert claims_settings.second_descent(double) == pytest.approx(0.25, abs=0.02)
+    falling = planted.assign(test_accuracy=(planted["test_accuracy"].dims, np.broadcast_to(0.2 + 0.7 * t, shape)))
+    assert (claims_settings.second_descent(falling) == 0).all()
+
+
+def test_roles_of_rates_follow_the_map() -> None:
+    known = claims_tuning.Roles(
+        plr=np.array([1e-4, 1e-3, 4e-3, 3e-2]), flr=np.array([5e-5, 2e-4, 1e-3, 4e-3, 3e-2]), first=2e-3, second=6e-2
+    )
+    assert known.pairs("lower") == [(0, 0), (1, 0), (1, 1)]
+    assert known.pairs("slightly") == [(0, 1)]
+    assert known.pairs("much") == [(0, 2)]
+    assert known.pairs("within") == [(2, 4), (3, 3)]
+    assert known.pairs("low") == [(2, 0), (2, 1), (2, 2)]
+    assert known.pairs("high") == [(3, 0), (3, 1), (3, 2)]
+    with pytest.raises(Unseen, match="'much'"):
+        claims_tuning.Roles(plr=np.array([1e-3]), flr=np.array([1e-3]), first=2e-3, second=6e-2).some("much")
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(1.0, "supported"), (0.3, "contradicted")])
+def test_levels_inside_regime_two(planted: xr.Dataset, share: float, verdict: str) -> None:
+    """Fine-tuning that goes `share` of the way from the old level to the new one, on a log scale."""
+    found = regimes(planted)
+    two = reading.learning(planted, found)
+    at = [two[0], two[-1]]
+    lrs = planted["lr"].values[at]
+    tune = planted.isel(lr=at)
+    own = np.log(reading.settled(reading.units(tune["train_loss"])))
+    level = np.exp(own[:, None] + share * (own[None] - own[:, None]))
+    rng = np.random.default_rng(0)
+    values = level[..., None] * np.exp(0.02 * rng.standard_normal((2, 2, 5, 10)))
+    dims = ("lr", "finetune_lr", "data_seed", "seed", "finetune_epoch")
+    coords = {"finetune_lr": lrs, "finetune_epoch": np.arange(1.0, 11)}
+    tune = tune.assign_coords(coords).assign(finetune_train_loss=(dims, values[:, :, None]))
+    assert checked("TR10", PlantedLab({"convnet": planted, "tune": tune})).verdict == verdict
+
+
+def test_the_same_story_is_told_by_measures_that_agree() -> None:
+    rng = np.random.default_rng(0)
+    lr, loss = np.array([1e-4, 1e-3, 1e-2]), 10 ** rng.uniform(-2, 0, (3, 4, 5))
+    steep = loss**0.7 * (lr[:, None, None] / 1e-3) ** -0.2 * np.exp(0.02 * rng.standard_normal(loss.shape))
+
+    def table(fisher_sign: float) -> xr.Dataset:
+        values = {
+            "gradient_norm": steep,
+            "covariance_trace": steep**2,
+            "fisher_trace": loss * lr[:, None, None] ** (0.3 * fisher_sign),
+            "hessian_top": steep**1.5,
+            "train_loss": loss,
+        }
+        coords = {"lr": lr, "seed": range(4), "epoch": range(5), "regime": ("lr", ["1", "1", "1"])}
+        return xr.Dataset({n: (("lr", "seed", "epoch"), v) for n, v in values.items()}, coords)
+
+    slopes = claims_sphere.slopes_at_equal_loss(PlantedLab(measured={"steepness": table(-1)}))
+    assert slopes["gradient_norm"] == pytest.approx(np.full(4, -0.2), abs=0.02)
+    assert slopes["fisher_trace"] == pytest.approx(np.full(4, -0.3), abs=1e-6)
+    assert checked("TR19", PlantedLab(measured={"steepness": table(-1)})).verdict == "supported"
+    assert checked("TR19", PlantedLab(measured={"steepness": table(1)})).verdict == "contradicted"
+
+
+# -- all of it, in small ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
+    laboratory = Laboratory(STUDY, "smoke", tmp_path_factory.mktemp("studies"), engine=EngineConfig(jobs=1), quiet=True)
+    laboratory.prepare(part.name for part in laboratory.scale.parts)
+    return laboratory
+
+
+def test_every_claim_gets_a_finding_at_smoke_scale(smoke: Laboratory) -> None:
+    found = {claim.id: smoke.check(claim) for claim in STUDY.claims}
+    assert all(finding.verdict in VERDICTS and finding.note for finding in found.values())
+    for exact in ("TR1", "TR2", "TR3", "TR4"):
+        assert found[exact].verdict == "supported", exact
+
+
+def test_every_figure_is_drawn_at_smoke_scale(smoke: Laboratory, tmp_path: Path) -> None:
+    for figure in STUDY.figures:
+        chart = smoke.chart(figure)
+        assert chart.panels, figure.number
+        for panel in chart.panels:
+            for line in panel.lines:
+                assert len(line.x) == len(line.y), (figure.number, panel.title)
