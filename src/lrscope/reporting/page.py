@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,14 @@ from lrscope.results import STATUS, STATUS_REMEDY, disk_error
 
 
 def write_page(result: xr.Dataset, path: Path, regime_map: RegimeMap) -> Path:
-    """Render and write so that the file is either whole or absent."""
+    """Render and write the report."""
     if path.is_dir():
         raise LrscopeError(f"report path {path} is a folder: name a file in it, such as {path / 'report.html'}")
-    page = render(result, regime_map)
+    return write_text(render(result, regime_map), path)
+
+
+def write_text(page: str, path: Path) -> Path:
+    """Write a page so that the file is either whole or absent."""
     staging = path.with_name(path.name + ".writing")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,26 +46,42 @@ def write_page(result: xr.Dataset, path: Path, regime_map: RegimeMap) -> Path:
 
 def render(result: xr.Dataset, regime_map: RegimeMap) -> str:
     """The page as text."""
+    found = drawings(result, regime_map)
+    words = context(result, regime_map)
+    return fill(
+        "report.html",
+        {d.name: d.interactive() | {"selectable": d.selectable} for d in found},
+        rates=[_told(row, words) for row in words["rows"]],
+        drawings=found,
+        colors=style.REGIME_COLOR,
+        **words,
+    )
+
+
+def fill(template_name: str, figures: dict[str, Any], *, rates: Sequence[str] = (), **words: Any) -> str:
+    """A template with the page's style, script and Plotly.js in it. `words` are escaped.
+
+    Args:
+        template_name: a file of `template/`.
+        figures: by name, as `interactive_canvas.figure` makes them, with `selectable`.
+        rates: one sentence per learning rate, for pages that bring one forward.
+        words: what else the template names.
+    """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
     folder = files("lrscope.reporting") / "template"
     library, script = get_plotlyjs(), (folder / "report.js").read_text(encoding="utf-8")
-    found = drawings(result, regime_map)
-    payload = {d.name: d.interactive() | {"selectable": d.selectable} for d in found}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((folder / "report.html").read_text(encoding="utf-8"))
-    words = context(result, regime_map)
+    template = environment.from_string((folder / template_name).read_text(encoding="utf-8"))
     return template.render(
         policy=content_policy(library, script),
         css=Markup((folder / "report.css").read_text(encoding="utf-8")),
         plotly=Markup(library),
         script=Markup(script),
-        figures=Markup(embed(payload)),
-        rates=Markup(embed([_told(row, words) for row in words["rows"]])),
-        drawings=found,
-        colors=style.REGIME_COLOR,
+        figures=Markup(embed(figures)),
+        rates=Markup(embed(list(rates))),
         **words,
     )
 

@@ -96,7 +96,7 @@ def reproduce(
     if dry_run:
         _print_plans(study, scale, needs, config, as_json=as_json)
         return
-    laboratory = _laboratory(study, scale, root, config, needs)
+    laboratory = _laboratory(name, scale, root, config, needs)
     from lrscope.studies.gallery import publish
 
     for path in publish(laboratory, chosen, evidence.folder_of(name), docs):
@@ -163,7 +163,7 @@ def _fresh(
 
         for claim in claims:
             evidence.fixed_before(claim, history, now())
-    laboratory = _laboratory(study, scale, root, EngineConfig(**engine), [n for c in claims for n in c.needs])
+    laboratory = _laboratory(name, scale, root, EngineConfig(**engine), [n for c in claims for n in c.needs])
     if folder is None:
         return {claim.id: evidence.record(laboratory, claim) for claim in claims}
     path = evidence.save(laboratory, claims, folder, history)
@@ -226,12 +226,12 @@ def _scales(study: Study) -> list[str]:
     return [scale for scale in SCALES if scale in study.scales]
 
 
-def _laboratory(study: Study, scale: str, root: Path, engine: Any, needs: Sequence[str]) -> Laboratory:
+def _laboratory(name: str, scale: str, root: Path, engine: Any, needs: Sequence[str]) -> Laboratory:
     """A laboratory in which everything needed is there."""
     from lrscope.engine.dispatch import Interrupted
     from lrscope.studies.lab import Laboratory
 
-    laboratory = Laboratory(study, scale, root, engine=engine)
+    laboratory = Laboratory(registry.study(name), scale, root, engine=engine, name=name)
     try:
         laboratory.prepare(needs)
     except Interrupted:

@@ -1,29 +1,143 @@
-"""What `reproduce` leaves behind: figures as files."""
+"""What `reproduce` leaves behind: figures as files, a page with all of them, and a page for the docs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from lrscope.reporting import text
 from lrscope.reporting.charts_static import chart_figure
 from lrscope.reporting.files import write_one
+from lrscope.reporting.gallery import Picture, Told, render
+from lrscope.reporting.page import write_text
 from lrscope.results import disk_error
+from lrscope.studies import cite, evidence, words
+from lrscope.studies.charts import Chart
 from lrscope.studies.lab import Laboratory
+from lrscope.studies.needs import claims_at, figures_at
 from lrscope.studies.registry import slug
-from lrscope.studies.types import PaperFigure
+from lrscope.studies.types import Claim, PaperFigure
 
 FORMATS = ("png", "pdf")
+PAGE = "gallery.html"
+UNCHECKED = "not checked"
 
 
-def publish(laboratory: Laboratory, figures: Sequence[PaperFigure], evidence: Path, docs: Path | None) -> list[Path]:
-    """Draw the figures; returns what was written."""
+def publish(
+    laboratory: Laboratory, figures: Sequence[PaperFigure], evidence_folder: Path, docs: Path | None
+) -> list[Path]:
+    """Draw the figures, write the page about all that can be drawn from what is there, and, into `docs`, a page of text
+    with its pictures. Returns what was written."""
+    study, scale = laboratory.study, laboratory.scale_name
+    shown = [f for f in figures_at(study, scale) if f in figures or laboratory.ready(f.needs)]
+    known = evidence.by_claim(evidence.load(evidence_folder, study, scale), study)
+    told = {claim.id: _told(laboratory, claim, known) for claim in claims_at(study, scale)}
+    pictures = [_picture(figure, laboratory.chart(figure), told, study.claims) for figure in shown]
+    written = []
     folder = laboratory.folder / "figures"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return [
-            write_one(chart_figure(laboratory.chart(figure)), folder / f"{slug(figure.number)}.{name}")
-            for figure in figures
-            for name in FORMATS
-        ]
+        for picture in (p for p, figure in zip(pictures, shown, strict=True) if figure in figures):
+            drawn = chart_figure(picture.chart)
+            written += [write_one(drawn, folder / f"{picture.name}.{name}") for name in FORMATS]
+        placed = {row.id for picture in pictures for row in picture.claims}
+        others = [row for row in told.values() if row.id not in placed]
+        page = render(pictures, others, _words(laboratory, told))
+        written.append(write_text(page, laboratory.folder / PAGE))
+        if docs is not None:
+            written += _write_docs(laboratory, pictures, others, docs)
     except OSError as error:
         raise disk_error(error, folder) from error
+    return written
+
+
+def _told(laboratory: Laboratory, claim: Claim, known: Mapping[str, Mapping[str, Any]]) -> Told:
+    """A claim, checked in what is there, or else as the evidence has it."""
+    row = evidence.record(laboratory, claim) if laboratory.ready(claim.needs) else known.get(claim.id)
+    return Told(
+        id=claim.id,
+        sentence=claim.sentence,
+        criterion=claim.criterion,
+        verdict=row["verdict"] if row else UNCHECKED,
+        effect=words.effect(row) if row else "",
+        note=row["note"] if row else "",
+    )
+
+
+def _picture(figure: PaperFigure, chart: Chart, told: Mapping[str, Told], claims: Sequence[Claim]) -> Picture:
+    return Picture(
+        name=slug(figure.number),
+        number=figure.number,
+        title=figure.title,
+        look_for=figure.look_for,
+        differs=figure.differs,
+        chart=chart,
+        claims=[told[c.id] for c in claims if c.id in told and figure.number in c.figures],
+    )
+
+
+def _words(laboratory: Laboratory, told: Mapping[str, Told]) -> dict[str, Any]:
+    """What the page says beyond figures and claims."""
+    study = laboratory.study
+    sweeps, measurements = laboratory.records(laboratory.names)
+    facts = [("scale", f"{laboratory.scale_name}: {laboratory.scale.about}")]
+    for name, part in sweeps.items():
+        runs, took = text.plural(part["runs"], "run"), text.duration(part["seconds"])
+        facts.append((f"sweep {name}", f"{part['title']}; {runs}, {took}; {text.moment(part['created'])}"))
+    for name, part in measurements.items():
+        facts.append((f"measurement {name}", f"{text.duration(part['seconds'])}; {text.moment(part['created'])}"))
+    facts += [
+        (f"change of {change.claim}", f"{change.date}: {change.reason} Before: {change.before}")
+        for change in study.changes
+    ]
+    return {
+        "title": study.paper.title,
+        "study": study.name,
+        "scale": laboratory.scale_name,
+        "paper": cite.text(study.paper).strip(),
+        "about": study.about,
+        "summary": _summary([row.verdict for row in told.values()]),
+        "command": laboratory.command,
+        "facts": facts,
+    }
+
+
+def _summary(verdicts: Sequence[str]) -> str:
+    """`Of 5 claims 3 are supported, 1 is contradicted, 1 is not checked.`"""
+    counts = [(v, verdicts.count(v)) for v in dict.fromkeys(verdicts)]
+    parts = [f"{count} {'is' if count == 1 else 'are'} {verdict}" for verdict, count in counts]
+    return f"Of {text.plural(len(verdicts), 'claim')} {', '.join(parts)}." if parts else "No claims at this scale."
+
+
+def _write_docs(
+    laboratory: Laboratory, pictures: Sequence[Picture], others: Sequence[Told], folder: Path
+) -> list[Path]:
+    """`folder/<study>.md` and a PNG per figure in `folder/<study>/`."""
+    study = laboratory.study
+    images = folder / study.name
+    images.mkdir(parents=True, exist_ok=True)
+    lines = [f"# {_md(study.paper.title)}", "", _md(cite.text(study.paper).strip()), "", _md(study.about), ""]
+    lines += [f"Scale `{laboratory.scale_name}`: {_md(laboratory.scale.about)}. Made by `{laboratory.command}`.", ""]
+    written = []
+    for picture in pictures:
+        written.append(write_one(chart_figure(picture.chart), images / f"{picture.name}.png"))
+        lines += [f"## Figure {_md(picture.number)}: {_md(picture.title)}", ""]
+        lines += [f"![{_md(picture.alt)}]({study.name}/{picture.name}.png)", ""]
+        lines += [f"In the paper: {_md(picture.look_for)}", "", f"Different here: {_md(picture.differs)}", ""]
+        lines += [line for row in picture.claims for line in _claim_lines(row)]
+    if others:
+        lines += ["## Claims without a figure here", ""]
+        lines += [line for row in others for line in _claim_lines(row)]
+    return [*written, write_text("\n".join(lines).rstrip() + "\n", folder / f"{study.name}.md")]
+
+
+def _claim_lines(row: Told) -> list[str]:
+    effect = f" ({row.effect})" if row.effect else ""
+    lines = [f"- **{_md(row.id)}, {row.verdict}**{effect}: {_md(row.sentence)}", f"  Criterion: {_md(row.criterion)}"]
+    return [*lines, *([f"  Seen: {_md(row.note)}"] if row.note else []), ""]
+
+
+def _md(words: str) -> str:
+    """Text on one line that Markdown leaves as it is."""
+    return "".join("\\" + c if c in r"\`*_[]<>#|" else c for c in " ".join(words.split()))

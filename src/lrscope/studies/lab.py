@@ -41,6 +41,7 @@ class Laboratory:
         study, scale: what is carried out.
         root: local folder; the study has a folder of its own in it.
         engine: device and processes.
+        name: what the command line calls the study, if that is not its name.
         quiet: report nothing on stderr.
 
     Raises:
@@ -54,6 +55,7 @@ class Laboratory:
         root: Path = DEFAULT_ROOT,
         *,
         engine: EngineConfig | None = None,
+        name: str = "",
         quiet: bool = False,
     ) -> None:
         self.study, self.scale_name = study, scale
@@ -61,7 +63,7 @@ class Laboratory:
         self.folder = Path(root) / study.name / scale
         self.engine = engine or EngineConfig()
         self.quiet = quiet
-        self.command = f"lrscope reproduce {study.name} --scale {scale}"
+        self.command = f"lrscope reproduce {name or study.name} --scale {scale}"
         self._sweeps = {sweep.name: sweep for sweep in self.scale.sweeps}
         self._measurements = {measurement.name: measurement for measurement in self.scale.measurements}
         self._results: dict[str, xr.Dataset] = {}
@@ -102,6 +104,11 @@ class Laboratory:
             elif not self._known(name):
                 return False
         return True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Sweeps and measurements that are there and were asked for in this laboratory's life."""
+        return (*self._results, *self._kept)
 
     def check(self, claim: Claim) -> Finding:
         """What the claim's check finds in what is there (`prepare` first). An exploratory claim gets no verdict."""

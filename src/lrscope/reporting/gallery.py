@@ -1,0 +1,62 @@
+"""The page of a study: every figure with what to look for and the claims it bears on, in one self-contained HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lrscope.reporting.charts_interactive import chart_json
+from lrscope.reporting.page import fill
+from lrscope.studies.charts import Chart
+
+VERDICT_COLOR = {
+    "supported": "#009E73",
+    "contradicted": "#D55E00",
+    "inconclusive": "#E69F00",
+    "reported": "#0072B2",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """A claim as it is shown; `effect` is a phrase, empty where nothing was checked."""
+
+    id: str
+    sentence: str
+    criterion: str
+    verdict: str
+    effect: str
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A figure as it is shown; `name` is an identifier."""
+
+    name: str
+    number: str
+    title: str
+    look_for: str
+    differs: str
+    chart: Chart
+    claims: Sequence[Told]
+
+    @property
+    def alt(self) -> str:
+        """The figure for those who cannot see it: what is drawn against what."""
+        panels = (f"{panel.title}: {panel.y_title} against {panel.x_title}" for panel in self.chart.panels)
+        colored = f" Colour: {self.chart.color_title}." if self.chart.color_title else ""
+        return f"{self.title}. {'; '.join(panels)}.{colored}"
+
+
+def render(pictures: Sequence[Picture], others: Sequence[Told], words: Mapping[str, Any]) -> str:
+    """The page as text. `words`: title, study, scale, paper, about, summary, command, and `facts` as pairs."""
+    return fill(
+        "gallery.html",
+        {picture.name: chart_json(picture.chart) | {"selectable": False} for picture in pictures},
+        pictures=pictures,
+        others=others,
+        colors=VERDICT_COLOR,
+        **words,
+    )
