@@ -20,6 +20,9 @@ from lrscope.studies.three_regimes import STUDY, claims_settings, claims_sphere,
 from lrscope.studies.types import VERDICTS, Finding
 
 
+ENGINE = EngineConfig(jobs=1, path="batched", chunk=33, compile=False)  # no plan to choose: as quick as eager steps are
+
+
 class PlantedLab:
     """A lab whose sweeps and measurements are given."""
 
@@ -201,7 +204,7 @@ def test_the_same_story_is_told_by_measures_that_agree() -> None:
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
-    laboratory = Laboratory(STUDY, "smoke", tmp_path_factory.mktemp("studies"), engine=EngineConfig(jobs=1), quiet=True)
+    laboratory = Laboratory(STUDY, "smoke", tmp_path_factory.mktemp("studies"), engine=ENGINE, quiet=True)
     laboratory.prepare(part.name for part in laboratory.scale.parts)
     return laboratory
 
