@@ -6,8 +6,8 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
-# Debian's names. A browser for the tests of the page, the offline copy of Fashion-MNIST, a compiler for torch.compile.
-SYSTEM_PACKAGES := chromium chromium-driver dataset-fashion-mnist g++
+# Debian's names. A browser for the tests of the page, the offline copy of Fashion-MNIST, texts, a compiler for torch.compile.
+SYSTEM_PACKAGES := chromium chromium-driver dataset-fashion-mnist fortunes g++
 # More for pytest: make test PYTEST_ARGS="-k regimes"
 PYTEST_ARGS ?=
 
@@ -43,7 +43,7 @@ format: venv ## Put the code into shape, mending what ruff can mend
 	@$(BIN)/ruff format .
 
 .PHONY: system-deps
-system-deps: ## Install Debian's packages that some tests need (chromium, Fashion-MNIST, g++)
+system-deps: ## Install Debian's packages that some tests need (chromium, Fashion-MNIST, fortunes, g++)
 	@if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then \
 	    echo "make system-deps: no apt-get here; install the like of these by hand: $(SYSTEM_PACKAGES)"; exit 0; \
 	fi; \

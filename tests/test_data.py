@@ -25,6 +25,7 @@ from lrscope.tasks.data.draw import redraw_labels
 from system_deps import require_system
 
 FILE_SETS = ("mnist", "fashion-mnist", "cifar10", "cifar100", "svhn")  # those that `fetch` downloads
+NUMBERS = tuple(name for name in names() if not spec(name).is_text)  # texts: test_text.py
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def pairs(x: Tensor, y: Tensor) -> set[tuple[bytes, int]]:
 # Every data set
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NUMBERS)
 def test_what_every_data_set_promises(name: str, copy_of: Callable[[str], Copy]) -> None:
     if name in FILE_SETS:
         copy_of(name).write()
@@ -130,7 +131,7 @@ def test_what_every_data_set_promises(name: str, copy_of: Callable[[str], Copy])
     assert torch.equal(clean.test_y, data.test_y)  # test labels stay clean
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NUMBERS)
 def test_listing_says_what_is_there(name: str, copy_of: Callable[[str], Copy]) -> None:
     def row() -> object:
         return next(row for row in describe() if row.name == name).available

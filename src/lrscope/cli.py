@@ -32,9 +32,9 @@ def _option(help_text: str, *names: str) -> Any:
 def map_command(
     config: Annotated[Path | None, typer.Argument(help="TOML file with any of the options below.")] = None,
     data: Annotated[
-        str | None, _option("digits, mnist, fashion-mnist, cifar10, cifar100, svhn, ticks [digits]")
+        str | None, _option("digits, mnist, fashion-mnist, cifar10, cifar100, svhn, ticks, ag-news, fortunes [digits]")
     ] = None,
-    model: Annotated[str | None, _option("mlp, convnet, resnet18 [by data]")] = None,
+    model: Annotated[str | None, _option("mlp, convnet, resnet18, transformer [by data]")] = None,
     width: Annotated[int | None, _option("Hidden units (mlp) or channels k of the first layer.")] = None,
     space: Annotated[str | None, _option("sphere (lr = ELR) or whole (momentum, weight decay) [sphere]")] = None,
     scale_invariant: Annotated[

@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 from lrscope.config import EngineConfig, SweepConfig, check_lrs, parse_lrs
 from lrscope.errors import LrscopeError, nearest
 
+TEXTS = ("ag-news", "fortunes")  # the table of data sets needs PyTorch; a test compares
 LEAST_LRS = 6  # two a regime: fewer cannot show a border between them
 
 
@@ -20,7 +21,7 @@ class MapSettings:
     """All options of `lrscope map`; a config file has the same names with underscores."""
 
     data: str = "digits"
-    model: str | None = None  # None: mlp for digits and ticks, convnet for the other images
+    model: str | None = None  # None: mlp for digits and ticks, transformer for texts, convnet for the other images
     width: int | None = None
     space: str = "sphere"
     scale_invariant: bool | None = None
@@ -60,7 +61,8 @@ class MapSettings:
         """With the defaults that depend on the data: ticks as feature_learning trains it, a model, a length."""
         values: dict[str, Any] = {}
         ticks = self.data == "ticks"
-        values["model"] = self.model or ("mlp" if self.data in ("digits", "ticks") else "convnet")
+        usual = "transformer" if self.data in TEXTS else "mlp" if self.data in ("digits", "ticks") else "convnet"
+        values["model"] = self.model or usual
         values["batch_size"] = self.batch_size or (16 if ticks else 64 if self.data == "digits" else 128)
         if ticks and self.radius is None and self.space == "sphere":
             values["radius"] = 1.0

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lrscope.errors import LrscopeError, nearest
+from lrscope.tasks.data.table import TABLE
+from lrscope.tasks.transformer import Transformer
 
 
 class MLP(nn.Module):
@@ -108,6 +110,8 @@ class ResNet18(nn.Module):
 
 
 def _mlp(data: str, shape: Sequence[int], outputs: int, width: int | None) -> nn.Module:
+    if _vocabulary(data):
+        raise LrscopeError(f"model: 'mlp' needs numbers, but data {data!r} is text: use model transformer")
     inputs = 1
     for n in shape:
         inputs *= n
@@ -132,13 +136,28 @@ def _resnet18(data: str, shape: Sequence[int], outputs: int, width: int | None) 
 
 def _check_images(model: str, data: str, shape: Sequence[int]) -> None:
     if len(shape) != 3 or min(shape[1:]) < 4:
-        raise LrscopeError(f"model: {model!r} needs images, but data {data!r} has shape {tuple(shape)}: use model mlp")
+        other = "transformer" if _vocabulary(data) else "mlp"
+        raise LrscopeError(
+            f"model: {model!r} needs images, but data {data!r} has shape {tuple(shape)}: use model {other}"
+        )
+
+
+def _transformer(data: str, shape: Sequence[int], outputs: int, width: int | None) -> nn.Module:
+    if not (vocabulary := _vocabulary(data)):
+        raise LrscopeError(f"model: 'transformer' needs text, but data {data!r} is none: use model mlp")
+    return Transformer(vocabulary, shape[0], outputs, width or 32)  # PROTOCOLS: d_model 32
+
+
+def _vocabulary(data: str) -> int:
+    """Words that a text data set knows; 0 for other data."""
+    return TABLE[data].vocabulary if data in TABLE else 0
 
 
 MODELS: dict[str, Callable[[str, Sequence[int], int, int | None], nn.Module]] = {
     "mlp": _mlp,
     "convnet": _convnet,
     "resnet18": _resnet18,
+    "transformer": _transformer,
 }
 
 

@@ -1,6 +1,6 @@
 """What a data set is once loaded: arrays in memory.
 
-Shapes: N examples, C channels, H x W pixels, F features (ticks), M examples of a probe set.
+Shapes: N examples, C channels, H x W pixels, T words, F features (ticks), M examples of a probe set.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DataSet:
-    """In-memory arrays of one data set, on the CPU; inputs are float32 and already normalised."""
+    """In-memory arrays of one data set, on the CPU; inputs are float32 and already normalised, or int64 numbers of words."""
 
     name: str
-    train_x: Tensor  # [N, C, H, W]; ticks [N, 2 F]
+    train_x: Tensor  # [N, C, H, W]; ticks [N, 2 F]; texts [N, T] int64
     train_y: Tensor  # [N] int64
-    test_x: Tensor  # [N, C, H, W]; ticks [N, 2 F]
+    test_x: Tensor  # [N, C, H, W]; ticks [N, 2 F]; texts [N, T] int64
     test_y: Tensor  # [N] int64
     classes: int  # 2 for ticks
     loss: str  # "cross_entropy", or "binary_cross_entropy" (ticks: one logit)

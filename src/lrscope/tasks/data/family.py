@@ -1,4 +1,4 @@
-"""The protocol of a family of data sets, one file each: digits, idx, cifar, svhn, ticks."""
+"""The protocol of a family of data sets, one file each: digits, idx, cifar, svhn, ticks, ag_news, fortunes."""
 
 from __future__ import annotations
 
@@ -43,13 +43,18 @@ class Spec:
     description: str
     obtain: str  # how to get it, for the listing
     classes: int
-    shape: tuple[int, ...]  # of one input: (C, H, W), or (2 F,) for ticks
+    shape: tuple[int, ...]  # of one input: (C, H, W), (2 F,) for ticks, or (T,) for texts
     train: int  # examples in the training split; where there is no official split, the default
     test: int
     family: Family
     mean: tuple[float, ...] = ()  # per channel, of pixels scaled to [0, 1]
     std: tuple[float, ...] = ()
+    vocabulary: int = 0  # of texts: words known, padding and unknown words included
 
     @property
     def is_image(self) -> bool:
         return len(self.shape) == 3
+
+    @property
+    def is_text(self) -> bool:
+        return self.vocabulary > 0

@@ -23,7 +23,7 @@ class Row:
     name: str
     description: str
     classes: int
-    shape: tuple[int, ...]  # of one input: (C, H, W), or (32,) for ticks
+    shape: tuple[int, ...]  # of one input: (C, H, W), (32,) for ticks, or (T,) for texts
     train: int
     test: int
     available: bool  # on this machine, now
@@ -42,9 +42,10 @@ def load(
 ) -> DataSet:
     """Data set `name` in memory; never downloads.
 
-    data_seed: draws the training subset and the label noise; for digits the split, for ticks everything.
+    data_seed: draws the training subset and the label noise; for digits and fortunes the split, for ticks everything.
     train_size, test_size: examples drawn without replacement; None takes the whole split (digits: 1024 and the rest;
-        ticks: 512 and 2000, feature_learning App. A). Digits and ticks excepted, all data seeds share the test subset.
+        fortunes: 3072 and 1024; ticks: 512 and 2000, feature_learning App. A). These three excepted, all data seeds share
+        the test subset.
     label_noise: share of the training labels, in [0, 1), redrawn uniformly over the classes (three_regimes uses 0.2).
         Examples whose label changed are the example group `corrupted`, all others `clean`.
     pool: side of the squares over which images are averaged; 2 makes 14 x 14 of 28 x 28.
