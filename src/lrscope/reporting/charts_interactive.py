@@ -54,7 +54,7 @@ def chart_json(chart: Chart) -> Json:
         if palette.values.size:
             _bar(layout, palette, chart.color_title)
         for cell, panel in zip(places, chart.panels, strict=True):
-            _panel(layout, cell, panel, narrow=narrow)
+            _panel(layout, cell, panel, spans=any(p.spans for p in chart.panels))
         return layout
 
     return figure(data, lay_out)
@@ -97,8 +97,8 @@ def _traces(line: Line, panel: Panel, chart: Chart, palette: Palette, *, listed:
     return found
 
 
-def _panel(layout: Json, cell: Cell, panel: Panel, *, narrow: bool) -> None:
-    """Axes, heading, spans, borders and levels of one panel."""
+def _panel(layout: Json, cell: Cell, panel: Panel, *, spans: bool) -> None:
+    """Axes, heading, spans, borders and levels of one panel; `spans`: some panel has spans, so all headings make room."""
     across: Json = {"domain": cell.x, "anchor": "y" + cell.number}
     ends = charts.extent(charts.widths(panel), panel.log_x)
     if ends is None:
@@ -110,11 +110,13 @@ def _panel(layout: Json, cell: Cell, panel: Panel, *, narrow: bool) -> None:
         made = axis(**across, log=False, range=list(ends), nticks=6)
     layout["xaxis" + cell.number] = made | {"title": _title(panel.x_title, 6)}
     values = charts.heights(panel)
-    layout["yaxis" + cell.number] = value_axis(
-        values, domain=cell.y, anchor="x" + cell.number, log=panel.log_y, title=_title(panel.y_title, 4)
-    )
-    shift = 20 if panel.spans else 4
-    layout["annotations"].append(heading(cell, plain(panel.title, 44)) | {"yshift": shift})
+    layout["yaxis" + cell.number] = value_axis(values, domain=cell.y, anchor="x" + cell.number, log=panel.log_y) | {
+        "title": _title(panel.y_title, 4)
+    }
+    for made in (layout["xaxis" + cell.number], layout["yaxis" + cell.number]):
+        if "tickvals" in made:
+            made.pop("minor", None)  # between marks of its own Plotly draws far too many
+    layout["annotations"].append(heading(cell, plain(panel.title, 44)) | {"yshift": 20 if spans else 4})
     if not charts.drawable(values, panel.log_y).size:
         layout["annotations"].append(empty_note(cell))
     if ends is not None:

@@ -31,7 +31,7 @@ def chart_figure(chart: Chart) -> Figure:
     figure = blank(max(NARROWEST, PANEL_WIDTH * columns), height)
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for ax, panel in zip(axes, chart.panels, strict=False):
-        _panel(ax, panel, palette)
+        _panel(ax, panel, palette, pad=16 if any(p.spans for p in chart.panels) else 6)
     for ax in axes[len(chart.panels) :]:
         ax.set_visible(False)
     if palette.values.size:
@@ -44,7 +44,7 @@ def chart_figure(chart: Chart) -> Figure:
     return figure
 
 
-def _panel(ax: Axes, panel: Panel, palette: Palette) -> None:
+def _panel(ax: Axes, panel: Panel, palette: Palette, pad: float) -> None:
     for low, high, label in panel.spans:
         ax.axvspan(low, high, color=charts.tint(label), alpha=0.12, lw=0, zorder=0)
     for border in panel.borders:
@@ -57,7 +57,7 @@ def _panel(ax: Axes, panel: Panel, palette: Palette) -> None:
         ax.axhline(y, color=style.INK, lw=1.0, ls=":", zorder=1.5)
         _beside(ax, y, name)
     _letters(ax, panel)
-    ax.set_title(words(panel.title, 60), loc="left", fontsize=10, pad=16 if panel.spans else 6)
+    ax.set_title(words(panel.title, 60), loc="left", fontsize=10, pad=pad)
     ax.set_xlabel(words(panel.x_title, 60), fontsize=9)
     ax.set_ylabel(words(panel.y_title, 60), fontsize=9)
     ax.tick_params(labelsize=8)

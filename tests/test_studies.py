@@ -1,0 +1,343 @@
+"""Studies: the table, what is needed, the laboratory, and the commands, on a study that trains in seconds."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import xarray as xr
+from typer.testing import CliRunner
+
+import tiny_study
+from lrscope import cli
+from lrscope.config import EngineConfig
+from lrscope.errors import LrscopeError
+from lrscope.studies import evidence, kept, registry
+from lrscope.studies.cite import cite
+from lrscope.studies.costs import cost
+from lrscope.studies.lab import Laboratory
+from lrscope.studies.needs import claims_at, closure
+from lrscope.studies.types import Change, Study
+from lrscope.tasks.data import names as data_names
+from lrscope.tasks.data import spec
+from lrscope.tasks.sizes import TRAIN_TEST
+from tiny_study import CALLS, DOUBLE, LOSSES, NOISE, STUDY, SWEEP, tiny  # noqa: F401 - a fixture
+
+ENGINE = EngineConfig(device="cpu", jobs=1, path="batched", chunk=8, compile=False)
+SMOKE = STUDY.scales["smoke"]
+
+
+def smoke(**changes) -> Study:
+    return replace(STUDY, scales={"smoke": replace(SMOKE, **changes)})
+
+
+def laboratory(root: Path, study: Study = STUDY, **options) -> Laboratory:
+    return Laboratory(study, "smoke", root, engine=ENGINE, quiet=True, **options)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which everything of the smoke scale is there."""
+    folder = tmp_path_factory.mktemp("studies")
+    laboratory(folder).prepare(["double", "noise"])
+    return folder
+
+
+# --- declarations ---
+
+
+def test_the_table_is_loaded_and_checked(tiny):  # noqa: F811
+    assert "tiny" in registry.names()
+    assert registry.study("tiny") is STUDY
+    assert registry.study("tiny_study:STUDY") is STUDY
+    assert registry.source("tiny") == Path(tiny_study.__file__)
+    assert registry.is_own("tiny")
+    for name in registry.names():
+        registry.study(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tinny", "did you mean 'tiny'"),
+        ("nowhere:STUDY", "no module nowhere"),
+        ("tiny_study:NONE", "no Study of that name"),
+    ],
+)
+def test_unknown_studies_are_named(tiny, name, words):  # noqa: F811
+    with pytest.raises(LrscopeError, match=words):
+        registry.study(name)
+
+
+T1, T2 = STUDY.claims
+FIGURE = STUDY.figures[0]
+CHANGE = Change(claim="T9", date="2020-01-01", before="a", after="b", reason="c")
+WRONG = {
+    "'T1' is there twice": replace(STUDY, claims=(T1, T1)),
+    "'1' is there twice": replace(STUDY, figures=(FIGURE, FIGURE)),
+    "as file names": replace(STUDY, figures=(replace(FIGURE, number="1 a"), replace(FIGURE, number="1-a"))),
+    "claim T1 needs 'doubel'.*did you mean 'double'": replace(STUDY, claims=(replace(T1, needs=("doubel",)),)),
+    "figure 1 needs 'x'": replace(STUDY, figures=(replace(FIGURE, needs=("x",)),)),
+    "no scale has all that figure 1 needs": replace(
+        STUDY,
+        claims=(),
+        figures=(replace(FIGURE, needs=("losses", "noise")),),
+        scales={"smoke": replace(SMOKE, measurements=(LOSSES,)), "laptop": replace(SMOKE, measurements=(NOISE,))},
+    ),
+    "claim T1 names figure '7'": replace(STUDY, claims=(replace(T1, figures=("7",)),)),
+    "a change names claim 'T9'": replace(STUDY, changes=(CHANGE,)),
+    "no such scale": replace(STUDY, scales={"huge": SMOKE}),
+    "needs losses, which this scale does not have": smoke(measurements=(DOUBLE, NOISE)),
+    "needs itself": smoke(measurements=(replace(LOSSES, needs=("double",)), DOUBLE, NOISE)),
+    "becomes a folder": replace(STUDY, name="../x"),
+    "sweep '../y': its name": smoke(sweeps=(SWEEP, replace(SWEEP, name="../y"))),
+    "something else at another scale": replace(
+        STUDY, scales={"smoke": SMOKE, "paper": replace(SMOKE, sweeps=(replace(SWEEP, name="noise"),), measurements=())}
+    ),
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_contradictions_are_refused(words):
+    registry.check(STUDY)
+    with pytest.raises(LrscopeError, match=words):
+        registry.check(WRONG[words])
+
+
+def test_needs_are_followed_to_the_end_in_order():
+    assert closure(SMOKE, ["double"]) == ("sphere", "losses", "double")
+    assert closure(SMOKE, ["noise", "losses"]) == ("sphere", "noise", "losses")
+    assert [c.id for c in claims_at(STUDY, "smoke")] == ["T1", "T2"]
+    assert claims_at(STUDY, "paper") == ()
+
+
+def test_costs_are_counted_without_training():
+    assert (cost(SWEEP).runs, cost(SWEEP).run_steps) == (6, 24)
+    paper = STUDY.scales["paper"].sweeps[0]  # two epochs of 50,000 // 32 steps
+    assert cost(paper).run_steps == 6 * 2 * (50_000 // 32)
+    longer = replace(paper.config, average=(2, 3), finetune_lrs=(1e-3, 1e-2), finetune_steps=10)
+    assert cost(replace(paper, config=longer)).run_steps == 6 * (2 * 1562 + 2 * 1562 + 20)
+    assert {name: (spec(name).train, spec(name).test) for name in data_names() if name in TRAIN_TEST} == TRAIN_TEST
+
+
+# --- the laboratory ---
+
+
+def test_what_is_missing_is_computed_once_and_kept(root):
+    CALLS.clear()
+    again = laboratory(root)
+    assert again.ready(["double"])
+    again.prepare(["double", "noise"])
+    assert CALLS == []
+    assert again.measured("noise")["i"].values.tolist() == list("abcde")
+    assert again.measured("losses").attrs == {"unit": "nat"}
+    xr.testing.assert_allclose(again.measured("double"), 2 * again.measured("losses"))
+    sweeps, measurements = again.records(["double"])
+    assert set(sweeps) == {"sphere"}
+    assert set(measurements) == {"losses", "double"}
+    assert sweeps["sphere"]["seconds"] > 0
+
+
+def test_a_new_version_is_computed_anew_with_all_that_rests_on_it(root, tmp_path):
+    import shutil
+
+    shutil.copytree(root / "tiny", tmp_path / "tiny")
+    study = smoke(measurements=(replace(LOSSES, version=2), DOUBLE, NOISE))
+    CALLS.clear()
+    there = laboratory(tmp_path, study)
+    assert not there.ready(["double"])
+    assert there.ready(["noise"])
+    there.prepare(["double", "noise"])
+    assert CALLS == ["losses", "double"]
+    other = smoke(sweeps=(replace(SWEEP, config=replace(SWEEP.config, steps=5)),))
+    with pytest.raises(LrscopeError, match=r"sweep sphere.*differs in steps.*left as they are.*another --root"):
+        laboratory(tmp_path, other).prepare(["sphere"])
+    assert laboratory(tmp_path, study).ready(["double"])  # nothing was touched
+
+
+def test_damage_is_noticed_and_mended(root, tmp_path):
+    import shutil
+
+    shutil.copytree(root / "tiny", tmp_path / "tiny")
+    file = next((tmp_path / "tiny/smoke/measured/noise.zarr/x/c").rglob("0"))
+    file.write_bytes(b"\0" + file.read_bytes()[1:])
+    CALLS.clear()
+    with pytest.warns(UserWarning, match=r"noise\.zarr is damaged; it is computed again"):
+        laboratory(tmp_path).prepare(["noise"])
+    assert CALLS == ["noise"]
+
+
+def test_bound_arguments_are_part_of_the_identity():
+    def identity(**words) -> str:
+        return kept.identity(replace(NOISE, run=partial(tiny_study.noise, **words)), [], {})
+
+    assert identity(count=3) == identity(count=3)
+    assert identity(count=3) != identity(count=4)
+    assert identity(count=object()) == identity(count=object())  # an address says nothing
+
+
+def test_only_what_is_declared_can_be_read(root):
+    there = laboratory(root)
+    there.prepare(["double", "noise"])
+    with pytest.raises(LrscopeError, match="'noise' is read but not declared"):
+        there.view(["double"]).measured("noise")
+    assert there.view(["double"]).measured("losses") is not None
+
+
+def test_a_measurement_returns_a_dataset(tmp_path):
+    study = smoke(measurements=(LOSSES, DOUBLE, replace(NOISE, run=lambda lab: 3)))
+    with pytest.raises(LrscopeError, match="noise: it returned int: return an xarray Dataset"):
+        laboratory(tmp_path, study).prepare(["noise"])
+
+
+# --- commands ---
+
+
+def call(*words: str):
+    """What the program would do: exit code, stdout and stderr."""
+    done = CliRunner().invoke(cli.app, list(words))
+    if isinstance(done.exception, LrscopeError):
+        return 2, done.stdout, str(done.exception)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_listing_imports_no_torch():
+    code = (
+        "import sys, tiny_study; from lrscope.studies import registry; registry.TABLE['tiny'] = 'tiny_study:STUDY';"
+        "from lrscope.studies.commands import list_studies; list_studies(as_json=True);"
+        "print('torch' in sys.modules, file=sys.stderr)"
+    )
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=here, timeout=120
+    )
+    assert done.stderr.strip() == "False"
+    row = next(row for row in json.loads(done.stdout) if row["name"] == "tiny")
+    assert row["scales"][0] == {"scale": "smoke", "about": "digits, seconds", "runs": 6, "run_steps": 24}
+    assert [c["verdicts"] for c in row["claims"]] == [{}, {}]
+
+
+def test_verify_prints_what_is_found(tiny, root):  # noqa: F811
+    code, out, _ = call("verify", tiny, "--scale", "smoke", "--fresh", "--root", str(root), "--json", "--jobs", "1")
+    assert code == 0
+    first, second = json.loads(out)["claims"]
+    assert list(first) == ["id", "sentence", "criterion", "effect", "low", "high", "seeds", "verdict", "note"]
+    assert (first["id"], first["verdict"], first["seeds"]) == ("T1", "supported", 3)
+    assert 0 < first["low"] < first["effect"] < first["high"]
+    assert (second["id"], second["verdict"], second["low"]) == ("T2", "reported", None)  # NaN is no JSON
+    code, out, _ = call(
+        "verify", tiny, "--scale", "smoke", "--fresh", "--root", str(root), "--claim", "T2", "--jobs", "1"
+    )
+    assert code == 0
+    assert "T1" not in out
+    assert "T2: reported, effect 1, no interval, 1 seed" in out
+
+
+def test_missing_evidence_has_its_own_exit_code(tiny, tmp_path):  # noqa: F811
+    code, out, said = call("verify", tiny, "--scale", "smoke", "--evidence", str(tmp_path), "--json")
+    assert code == 3
+    assert json.loads(out) == {"claims": []}
+    assert "no evidence for T1, T2" in said
+    assert "lrscope verify tiny --scale smoke --fresh --save" in said
+    old = {"id": "T2", "criterion": "Another one.", "verdict": "supported"}
+    path = evidence.path_of(tmp_path, "tiny", "smoke")
+    path.parent.mkdir()
+    path.write_text(json.dumps({"claims": [old]}))  # judged by another criterion: no evidence
+    assert call("verify", tiny, "--scale", "smoke", "--evidence", str(tmp_path), "--claim", "T2")[0] == 3
+    path.write_text("{")
+    assert call("verify", tiny, "--scale", "smoke", "--evidence", str(tmp_path))[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["verify", "tinny"], "did you mean 'tiny'"),
+        (["verify", "tiny", "--scale", "large"], "scale: tiny has no 'large'"),
+        (["verify", "tiny", "--scale", "smoke", "--claim", "T11"], "claim: tiny has no 'T11'"),
+        (
+            ["verify", "tiny", "--scale", "paper", "--claim", "T1"],
+            "needs double, which scale paper leaves out.*--scale smoke",
+        ),
+        (["reproduce", "tiny", "--scale", "smoke", "--figure", "3"], "figure: tiny has no '3'"),
+        (["cite", "tiny", "--format", "mla"], "format: 'mla' is unknown"),
+    ],
+)
+def test_bad_input_ends_with_a_sentence(tiny, words, said):  # noqa: F811
+    code, out, error = call(*words)
+    assert code == 2
+    assert out == ""
+    assert re.search(said, error)
+
+
+def test_reproduce_draws_what_it_has(tiny, root, tmp_path):  # noqa: F811
+    words = ("reproduce", tiny, "--scale", "smoke", "--root", str(root), "--jobs", "1", "--docs", str(tmp_path))
+    code, out, _ = call(*words)
+    assert code == 0
+    folder = root / "tiny" / "smoke"
+    written = [Path(line) for line in out.split()]
+    assert written == [
+        folder / "figures" / "fig1.png",
+        folder / "figures" / "fig1.pdf",
+        folder / "gallery.html",
+        tmp_path / "tiny" / "fig1.png",
+        tmp_path / "tiny.md",
+    ]
+    assert (folder / "figures" / "fig1.pdf").read_bytes().startswith(b"%PDF")
+    text = (tmp_path / "tiny.md").read_text()
+    assert "](tiny/fig1.png)" in text
+    assert "**T1, supported** (effect" in text
+    assert "**T2, reported**" in text
+
+
+def test_a_dry_run_needs_no_data_and_writes_nothing(tiny, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LRSCOPE_DATA", str(tmp_path / "none"))
+    small = replace(STUDY.scales["paper"].sweeps[0], task={"data": "svhn", "model": "mlp", "width": 4, "pool": 4})
+    study = replace(STUDY, claims=(), scales={"paper": replace(STUDY.scales["paper"], sweeps=(small,))})
+    monkeypatch.setattr(registry, "study", lambda name: study)
+    code, out, _ = call("reproduce", tiny, "--scale", "paper", "--dry-run", "--json", "--jobs", "1")
+    assert code == 0
+    made = json.loads(out)
+    assert "estimate" in made["assumption"]
+    (row,) = made["sweeps"]
+    assert row["input_shape"] == [3, 8, 8]
+    assert row["train_size"] == 73_257
+    assert row["data_here"] is False
+    assert row["run_steps"] == 6 * 2 * (73_257 // 32)
+    assert row["seconds"] > 0
+    assert row["gpu_hours"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- citations ---
+
+
+def test_citations_name_everything():
+    entry = cite(STUDY.paper, "bibtex")
+    head, *rows = entry.strip().splitlines()
+    assert head == "@inproceedings{doe2020tiny,"
+    assert rows.pop() == "}"
+    fields = dict(re.fullmatch(r"  (\w+) = \{(.*)\},", row).groups() for row in rows)
+    assert fields == {
+        "author": r"Doe, Jane and Müller \& Sons, K.",
+        "title": r"{Tiny Nets: 100\% of What They Do}",
+        "year": "2020",
+        "booktitle": "Journal of Small Things",
+        "eprint": "2001.00001",
+        "archiveprefix": "arXiv",
+        "url": "https://arxiv.org/abs/2001.00001",
+    }
+    ris = [line.split("  - ", 1) for line in cite(STUDY.paper, "ris").splitlines()]
+    assert [tag for tag, _ in ris] == ["TY", "AU", "AU", "TI", "PY", "T2", "UR", "ER"]
+    assert dict(ris)["TI"] == STUDY.paper.title
+    text = cite(STUDY.paper, "text")
+    assert text == (
+        "Jane Doe and K. Müller & Sons: Tiny Nets: 100% of What They Do. Journal of Small Things, 2020. arXiv:2001.00001.\n"
+    )
