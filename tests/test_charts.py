@@ -1,0 +1,175 @@
+"""A study's charts, drawn by matplotlib and for Plotly: values arrive, names stay names, the page draws them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from lrscope.reporting.charts import extent, palette
+from lrscope.reporting.charts_interactive import chart_json
+from lrscope.reporting.charts_static import chart_figure
+from lrscope.reporting.files import write_one
+from lrscope.reporting.gallery import Picture, Told, render
+from lrscope.reporting.page import write_text
+from lrscope.studies.charts import Chart, Line, Panel
+from test_report_browser import ATTACK, Chrome, browser, show  # noqa: F401 - a fixture
+
+X = np.array([1e-3, 1e-2, 1e-1])
+CURVE = Line(x=X, y=np.array([3.0, np.nan, 1.0]), low=X * 2, high=X + 4, value=1e-3, name="mean", mark="both")
+DASHED = Line(x=X, y=X, value=1e-1, dashed=True, mark="end")
+INKED = Line(x=X, y=X * 2, color="#123456", name="other", mark="points")
+PANEL = Panel(
+    title="loss",
+    x_title="ELR",
+    y_title="nats",
+    lines=[CURVE, DASHED, INKED],
+    log_x=True,
+    log_y=True,
+    spans=[(1e-9, 1e-2, "1"), (1e-2, 1e-1, "odd")],
+    borders=[1e-2],
+    levels=[(2.0, "random points")],
+)
+CHART = Chart(panels=[PANEL, replace(PANEL, title="again", log_y=False)], columns=2, color_title="ELR")
+EMPTY = Panel(title="empty", x_title="x", y_title="y", lines=[Line(x=[1.0], y=[np.nan])], log_x=True, log_y=True)
+
+
+def drawn(chart: Chart, folder: Path) -> Figure:
+    figure = chart_figure(chart)
+    assert write_one(figure, folder / "chart.png").stat().st_size > 2000
+    return figure
+
+
+def test_values_arrive_in_matplotlib(tmp_path):
+    figure = drawn(CHART, tmp_path)
+    axes = [ax for ax in figure.axes if ax.get_xlabel() == "ELR" and ax.get_title(loc="left")]
+    assert [ax.get_title(loc="left") for ax in axes] == ["loss", "again"]
+    ax = axes[0]
+    by_color = {line.get_color(): line for line in ax.get_lines() if len(line.get_xdata()) == 3}
+    np.testing.assert_array_equal(by_color["#123456"].get_ydata(), X * 2)
+    assert by_color["#123456"].get_linestyle() == "None"
+    low, high = (palette(CHART).of(line) for line in (CURVE, DASHED))
+    assert low != high
+    np.testing.assert_array_equal(by_color[low].get_ydata(), CURVE.y)
+    assert by_color[high].get_linestyle() == "--"
+    assert (ax.get_xscale(), ax.get_yscale(), axes[1].get_yscale()) == ("log", "log", "linear")
+    assert ax.get_xlim()[0] < 1e-3 < 1e-1 < ax.get_xlim()[1]
+    texts = {text.get_text() for text in ax.texts}
+    assert {"1", "odd", "random points"} <= texts
+    assert [text.get_text() for legend in figure.legends for text in legend.get_texts()] == ["mean", "other"]
+    assert any(a.get_xlabel() == "ELR" and not a.get_title(loc="left") for a in figure.axes), "a colour bar"
+
+
+def test_values_arrive_in_plotly():
+    made = chart_json(CHART)
+    json.dumps(made, allow_nan=False)
+    named = [t for t in made["data"] if t.get("name") == "mean" and t.get("mode") == "lines+markers"]
+    assert [t["yaxis"] for t in named] == ["y", "y2"]
+    assert named[0]["y"] == [3.0, None, 1.0]
+    assert [t["showlegend"] for t in named] == [True, False]
+    assert sum(t.get("fill") == "toself" for t in made["data"]) == 2
+    ends = [t for t in made["data"] if t["x"] == [0.1]]
+    assert [t["y"] for t in ends] == [[0.1], [0.1]]
+    assert {made["wide"][a]["type"] for a in ("xaxis", "yaxis", "xaxis2")} == {"log"}
+    assert made["wide"]["yaxis2"]["type"] == "linear"
+    assert made["wide"]["yaxis"]["title"]["text"] == "nats"
+    texts = [note["text"] for note in made["wide"]["annotations"]]
+    assert {"loss", "again", "<b>1</b>", "<b>odd</b>", "random points", "ELR"} <= set(texts)
+    kinds = [shape["type"] for shape in made["wide"]["shapes"]]
+    assert kinds.count("rect") == 4
+    assert kinds.count("line") == 4
+    assert made["narrow"]["yaxis"]["domain"][0] > made["narrow"]["yaxis2"]["domain"][0], "below each other"
+    assert made["wide"]["yaxis"]["domain"] == made["wide"]["yaxis2"]["domain"], "beside each other"
+
+
+def test_nothing_to_draw_is_said(tmp_path):
+    chart = Chart(panels=[EMPTY])
+    assert any(text.get_text() == "no finite values" for text in drawn(chart, tmp_path).axes[0].texts)
+    assert "no finite values" in [note["text"] for note in chart_json(chart)["wide"]["annotations"]]
+
+
+@pytest.mark.parametrize("values", [(3.0, 3.0), (0.0, 1.0), (-2.0, -1.0)])
+def test_other_colour_scales_are_drawn_too(values, tmp_path):
+    lines = [Line(x=X, y=X + i, value=v) for i, v in enumerate(values)]
+    chart = Chart(panels=[replace(PANEL, lines=lines)], color_title="rank", color_log=True)
+    assert palette(chart).log == (min(values) > 0)
+    drawn(chart, tmp_path)
+    json.dumps(chart_json(chart), allow_nan=False)
+
+
+def test_extents_have_air():
+    low, high = extent(np.array([1.0, 100.0, np.nan, -1.0]), log=True)
+    assert 0.5 < low < 1
+    assert 100 < high < 200
+    assert extent(np.array([np.nan, -1.0]), log=True) is None
+    low, high = extent(np.array([2.0]), log=False)
+    assert low < 2 < high
+
+
+HOSTILE = Panel(
+    title=ATTACK + "$x^",
+    x_title=ATTACK,
+    y_title=ATTACK,
+    lines=[replace(CURVE, name=ATTACK + "$")],
+    levels=[(1.0, ATTACK)],
+    spans=[(0, 1, "<b>$")],
+)
+
+
+def told(**changes: str) -> Told:
+    return replace(
+        Told(
+            id="T1", sentence="It is so.", criterion="At least 0.", verdict="supported", effect="effect 1", note="Seen."
+        ),
+        **changes,
+    )
+
+
+def gallery(chart: Chart, path: Path, words: str = "words", **claims: str) -> Path:
+    picture = Picture(
+        name="fig5", number="5", title=words, look_for=words, differs=words, chart=chart, claims=[told(**claims)]
+    )
+    said = dict.fromkeys(("title", "study", "scale", "paper", "about", "summary", "command"), words)
+    return write_text(
+        render([picture], [told(id="T2", verdict="not checked")], {**said, "facts": [(words, words)]}), path
+    )
+
+
+def test_names_are_no_formulas_and_no_markup(tmp_path):
+    chart = Chart(panels=[HOSTILE], color_title=ATTACK)
+    drawn(chart, tmp_path)  # matplotlib would refuse `$x^` as a formula
+    page = gallery(chart, tmp_path / "page.html", ATTACK, note=ATTACK, sentence=ATTACK).read_text()
+    assert ATTACK not in page
+    assert "default-src 'none'" in page
+
+
+def test_the_gallery_is_drawn_by_a_browser(browser: Chrome, tmp_path):  # noqa: F811
+    page = gallery(CHART, tmp_path / "page.html")
+    for width in (1400, 390):
+        show(browser, page, width)  # demands a silent console
+        inner, scroll = browser.execute_script("return [window.innerWidth, document.documentElement.scrollWidth]")
+        assert scroll <= inner == width
+        lines = "return document.querySelectorAll('#plot-fig5 .scatterlayer .trace path.js-line').length"
+        assert browser.execute_script(lines) >= 4
+        titles = browser.execute_script(
+            "return [...document.querySelectorAll('#plot-fig5 .ytitle')].map(t => t.textContent)"
+        )
+        assert titles == ["nats"]
+    text = browser.find_element("id", "fig5").text
+    for words in (
+        "Figure 5: words",
+        "In the paper: words",
+        "Different here: words",
+        "supported",
+        "Criterion: At least 0.",
+    ):
+        assert words in text
+    assert "not checked" in browser.find_element("id", "claims").text
+    assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
+    show(browser, gallery(Chart(panels=[HOSTILE], color_title=ATTACK), tmp_path / "b.html", ATTACK, note=ATTACK))
+    assert browser.execute_script("return window.attacked") is None
+    assert browser.find_element("tag name", "h1").text == ATTACK

@@ -1,0 +1,220 @@
+"""Evidence: criteria are committed before their runs, and what is committed keeps to the rules."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from lrscope.errors import LrscopeError
+from lrscope.studies import evidence, registry
+from lrscope.studies.audit import audit
+from lrscope.studies.history import History, criteria
+from lrscope.studies.lab import Laboratory
+from lrscope.studies.types import Change, Study
+from tiny_study import NOISE, STUDY
+
+T2 = STUDY.claims[1]
+OLD, NEW = "The effect exceeds 0.", "The effect exceeds 1."
+HOUR = timedelta(hours=1)
+START = datetime.now(UTC) - 10 * HOUR
+
+
+def study_with(criterion: str, *, exploratory: bool = False, **more) -> Study:
+    """One claim that rests on noise alone, so that nothing is trained."""
+    claim = replace(T2, criterion=criterion, exploratory=exploratory, figures=())
+    smoke = replace(STUDY.scales["smoke"], sweeps=(), measurements=(NOISE,))
+    return replace(STUDY, claims=(claim,), figures=(), scales={"smoke": smoke}, **more)
+
+
+class Repository:
+    """A git repository with a study in it; every commit is an hour younger than the one before."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.source, self.evidence = folder, folder / "study", folder / "evidence"
+        self.time = START
+        self.source.mkdir()
+        self.git("init", "-q")
+
+    def git(self, *words: str) -> str:
+        stamp = self.time.isoformat(timespec="seconds")
+        who = {f"GIT_{role}_{what}": "test" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        dates = {"GIT_AUTHOR_DATE": stamp, "GIT_COMMITTER_DATE": stamp, "GIT_CONFIG_GLOBAL": os.devnull}
+        command = ["git", "-C", str(self.folder), *words]
+        return subprocess.run(
+            command, env={**os.environ, **who, **dates}, capture_output=True, text=True, check=True, timeout=60
+        ).stdout.strip()
+
+    def declare(self, criterion: str, *, file: str = "claims.py", more: str = "") -> str:
+        """Commit the claim as a study writes it, over two literals; returns the hash."""
+        half = len(criterion) // 2
+        call = f'Claim(\n    id="T2",\n    criterion="{criterion[:half]}"\n    "{criterion[half:]}",\n)'
+        (self.source / file).write_text(f"from x import Claim\n{more}\nCLAIMS = [types.{call}]\n")
+        return self.commit()
+
+    def commit(self) -> str:
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", "x")
+        self.time += HOUR
+        return self.git("rev-parse", "HEAD")
+
+    @property
+    def history(self) -> History:
+        return History(self.source)
+
+    def save(self, study: Study, root: Path) -> Path:
+        laboratory = Laboratory(study, "smoke", root, quiet=True)
+        laboratory.prepare(["noise"])
+        return evidence.save(laboratory, study.claims, self.evidence, self.history)
+
+    def audit(self, study: Study) -> list[str]:
+        return audit(study, self.evidence, self.history)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    (tmp_path / "repository").mkdir()
+    return Repository(tmp_path / "repository")
+
+
+# --- what is committed in this repository ---
+
+
+def test_committed_evidence_keeps_to_the_rules():
+    for name in registry.names():
+        assert audit(registry.study(name), evidence.folder_of(name), History(registry.source(name))) == []
+
+
+# --- when a criterion was written ---
+
+
+def test_criteria_are_read_from_literals():
+    code = 'A = Claim(id="a", criterion="x " \'y\')\nB = t.Claim(criterion="z", id="b")\nC = Claim(id="c", criterion=f"{1}")\nD()'
+    assert criteria(code) == {"a": "x y", "b": "z"}
+    assert criteria("def (") == {}
+
+
+def test_a_criterion_dates_from_the_commit_since_which_it_stands(repository):
+    repository.declare(OLD)
+    repository.declare(NEW)
+    back = repository.declare(OLD)
+    repository.declare(OLD, more="# a comment")
+    (repository.source / "claims.py").rename(repository.source / "renamed.py")
+    repository.commit()
+    found = repository.history.standing("T2", OLD)
+    assert found is not None
+    assert found.hash == back, "not the first time that the text was there"
+    assert repository.history.standing("T2", NEW) is None
+    assert repository.history.standing("T3", OLD) is None
+
+
+def test_no_repository_no_date(tmp_path):
+    (tmp_path / "study").mkdir()
+    with pytest.raises(LrscopeError, match=r"no git repository.*save evidence from a full clone"):
+        evidence.fixed_before(T2, History(tmp_path / "study"), "2030-01-01T00:00:00+00:00")
+
+
+def test_the_criterion_comes_before_the_run(repository, tmp_path):
+    (repository.source / "claims.py").write_text("")
+    repository.commit()
+    study = study_with(OLD)
+    with pytest.raises(LrscopeError, match=r"criterion of T2: it is not committed as it stands.*commit it"):
+        repository.save(study, tmp_path / "runs")
+    assert not repository.evidence.exists()
+    repository.time = datetime.now(UTC) + HOUR  # committed after the measurement above was made
+    late = repository.declare(OLD)
+    with pytest.raises(LrscopeError, match=rf"commit {late[:9]} .* is younger than the runs.*another --root"):
+        repository.save(study, tmp_path / "runs")
+    assert repository.save(study_with(OLD, exploratory=True), tmp_path / "runs").exists()
+
+
+def test_evidence_says_what_it_rests_on(repository, tmp_path):
+    commit = repository.declare(OLD)
+    path = repository.save(study_with(OLD), tmp_path / "runs")
+    found = json.loads(path.read_text())
+    assert path == repository.evidence / "tiny" / "smoke.json"
+    assert set(found) == {
+        *("study", "scale", "created", "versions", "code_hash", "machine", "sweeps", "measurements", "claims"),
+    }
+    assert set(found["versions"]) >= {"lrscope", "torch", "numpy"}
+    (row,) = found["claims"]
+    assert row["criterion_commit"] == commit
+    assert row["criterion_date"].startswith(START.isoformat()[:13])
+    assert (row["low"], row["high"], row["effect"], row["verdict"]) == (None, None, 1.0, "inconclusive")
+    assert row["rests_on"] == ["noise"]
+    assert found["measurements"]["noise"]["identity"]
+    assert repository.audit(study_with(OLD)) == []
+
+
+# --- rules ---
+
+
+def edited(path: Path, **changes) -> None:
+    found = json.loads(path.read_text())
+    found["claims"][0] |= changes
+    path.write_text(json.dumps(found))
+
+
+def test_other_claims_and_criteria_are_refused(repository, tmp_path):
+    repository.declare(OLD)
+    path = repository.save(study_with(OLD), tmp_path / "runs")
+    assert any("another criterion" in words for words in repository.audit(study_with(NEW)))
+    more = replace(study_with(OLD), claims=(*study_with(OLD).claims, replace(T2, id="T3")))
+    assert repository.audit(more) == [f"{path}: claim T3 is in the study only"]
+    edited(path, id="T9")
+    assert [w.split(": ")[1] for w in repository.audit(study_with(OLD))] == [
+        "claim T2 is in the study only",
+        "claim T9 is in the evidence only",
+    ]
+
+
+def test_dates_are_compared_with_git(repository, tmp_path):
+    repository.declare(OLD)
+    path = repository.save(study_with(OLD), tmp_path / "runs")
+    commit = json.loads(path.read_text())["claims"][0]["criterion_commit"]
+    edited(path, started=(START - HOUR).isoformat())
+    assert any("younger than its runs" in words for words in repository.audit(study_with(OLD)))
+    edited(path, started=datetime.now(UTC).isoformat(), criterion_commit="0" * 40)
+    assert any("did not bring the criterion" in words for words in repository.audit(study_with(OLD)))
+    edited(path, criterion_commit=commit)
+    assert repository.audit(study_with(OLD)) == []
+    (repository.source / "claims.py").write_text("")
+    repository.commit()
+    assert any("not committed as it stands" in words for words in repository.audit(study_with(OLD)))
+
+
+def test_a_change_after_evidence_is_logged(repository, tmp_path):
+    repository.declare("Before there was evidence.")
+    repository.declare(OLD)
+    repository.save(study_with(OLD), tmp_path / "old")
+    repository.commit()
+    assert repository.audit(study_with(OLD)) == [], "what came before the first evidence need not be logged"
+    repository.declare(NEW)
+    repository.save(study_with(NEW), tmp_path / "new")
+    (problem,) = repository.audit(study_with(NEW))
+    assert f"add a Change (before: {OLD!r})" in problem
+    change = Change(claim="T2", date="2020-01-01", before=OLD, after=NEW, reason="A typing error.")
+    assert repository.audit(study_with(NEW, changes=(change,))) == []
+    assert repository.audit(study_with(NEW, changes=(replace(change, before="?"),))) != []
+
+
+def test_claims_saved_one_at_a_time_come_together(repository, tmp_path):
+    study = study_with(OLD)
+    both = replace(study, claims=(study.claims[0], replace(T2, id="T3", criterion=NEW, exploratory=True)))
+    repository.declare(OLD, more=f'THREE = Claim(id="T3", criterion="{NEW}")')
+    laboratory = Laboratory(both, "smoke", tmp_path / "runs", quiet=True)
+    laboratory.prepare(["noise"])
+    for claim in reversed(both.claims):
+        path = evidence.save(laboratory, [claim], repository.evidence, repository.history)
+    assert [row["id"] for row in json.loads(path.read_text())["claims"]] == ["T2", "T3"]
+    # A measurement of another version: the claim that was not checked again is dropped.
+    smoke = replace(both.scales["smoke"], measurements=(replace(NOISE, version=2),))
+    other = Laboratory(replace(both, scales={"smoke": smoke}), "smoke", tmp_path / "runs", quiet=True)
+    other.prepare(["noise"])
+    evidence.save(other, [both.claims[0]], repository.evidence, repository.history)
+    assert [row["id"] for row in json.loads(path.read_text())["claims"]] == ["T2"]
