@@ -59,8 +59,7 @@ def _dated(where: str, claim: Claim, record: dict[str, Any], history: History) -
 def _changed(where: str, study: Study, claim: Claim, folder: Path, history: History) -> Iterator[str]:
     """Every text that the criterion has had since there was evidence is in the log of changes."""
     texts = history.texts_since(claim.id, folder / study.name)
-    steps = list(zip(texts, [*texts[1:], claim.criterion], strict=True))
     logged = {(change.before, change.after) for change in study.changes if change.claim == claim.id}
-    for before, after in steps:
+    for before, after in zip(texts, [*texts[1:], claim.criterion], strict=False):  # no texts: nothing to log
         if before != after and (before, after) not in logged:
             yield f"{where}: its criterion was changed after evidence was committed; add a Change (before: {before!r})"
