@@ -145,4 +145,5 @@ def step_cosines(trajectory_TP: Tensor, lag: int = 1) -> Tensor:
         raise LrscopeError(f"lag: {lag} moments in a trajectory of {len(trajectory_TP)}: use 1 or more, but fewer")
     unit = trajectory_TP.double()
     unit = unit / unit.norm(dim=1, keepdim=True)
-    return (unit[lag:] * unit[:-lag]).sum(1)
+    cosines: Tensor = (unit[lag:] * unit[:-lag]).sum(1)
+    return cosines

@@ -21,7 +21,7 @@ from lrscope.engine.program import Named, Program
 from lrscope.errors import LrscopeError
 from lrscope.measures.common import evaluation, one_run, outputs, undisturbed
 from lrscope.measures.curvature import Products, top_eigenvalues
-from lrscope.tasks.losses import binary_cross_entropy, cross_entropy, mean_squared_error
+from lrscope.tasks.losses import Loss, binary_cross_entropy, cross_entropy, mean_squared_error
 from lrscope.tasks.streams import generator
 from lrscope.trained import State, Trained
 
@@ -175,7 +175,12 @@ def _factor(program: Program) -> Callable[[Tensor, Tensor], Tensor]:
     def gaussian(out: Tensor, r: Tensor) -> Tensor:  # the loss is -log p of a Gaussian with variance C / 2
         return r * math.sqrt(2 / out.shape[1])
 
-    found = {cross_entropy: softmax, binary_cross_entropy: sigmoid, mean_squared_error: gaussian}.get(program.loss)
+    known: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {
+        cross_entropy: softmax,
+        binary_cross_entropy: sigmoid,
+        mean_squared_error: gaussian,
+    }
+    found = known.get(program.loss)
     if found is None:
         raise LrscopeError(
             "measures: 'fisher_trace' needs a loss that is a likelihood, and this one is a function of your own: leave it out, "

@@ -182,7 +182,8 @@ def tangent_step(weights_1P: Tensor, drawn_1P: Tensor, length_1: Tensor) -> Tens
     """`drawn_1P` made orthogonal to the weights and of the given length: [1, P]."""
     unit = weights_1P / weights_1P.norm()
     flat = drawn_1P - (drawn_1P * unit).sum() * unit
-    return flat * (length_1 / flat.norm())
+    step: Tensor = flat * (length_1 / flat.norm())
+    return step
 
 
 def expected_cosine(step_sizes: ArrayLike, lag: int) -> np.ndarray:
