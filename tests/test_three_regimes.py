@@ -19,7 +19,6 @@ from lrscope.studies.stats import Unseen
 from lrscope.studies.three_regimes import STUDY, claims_settings, claims_sphere, claims_tuning, sweeps
 from lrscope.studies.types import VERDICTS, Finding
 
-
 ENGINE = EngineConfig(jobs=1, path="batched", chunk=33, compile=False)  # no plan to choose: as quick as eager steps are
 
 
