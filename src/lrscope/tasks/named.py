@@ -27,8 +27,8 @@ def named_task(
     root: Path | None = None,
     source: Callable[..., DataSet] = load,
 ) -> Task:
-    """The task of training `model` (mlp, convnet, resnet18, transformer) on `data` (digits, fashion-mnist, ...). `source` stands in for
-    `load`, with its arguments: a plan can be made without the data."""
+    """The task of training `model` (mlp, convnet, resnet18, transformer) on `data` (digits, fashion-mnist, ...). `source`
+    stands in for `load`, with its arguments: a plan can be made without the data."""
     options: dict[str, Any] = {
         "train_size": train_size,
         "test_size": test_size,
