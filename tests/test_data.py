@@ -431,7 +431,7 @@ def test_tick_labels_are_balanced_and_seeds_differ() -> None:
     ("given", "message"),
     [
         ({"name": "minst"}, r"data set 'minst' is not known; did you mean 'mnist'"),
-        ({"name": "xyzzy"}, r"'xyzzy' is not known; choose one of cifar10, cifar100, digits"),
+        ({"name": "xyzzy"}, r"'xyzzy' is not known; choose one of ag-news, cifar10, cifar100, digits"),
         ({"train_size": 1797}, r"train_size=1797 does not fit data set 'digits'; choose a whole number from 1 to 1796"),
         ({"train_size": 0}, r"train_size=0 does not fit"),
         ({"train_size": 10.5}, r"train_size=10.5 does not fit"),
