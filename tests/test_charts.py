@@ -144,7 +144,7 @@ def test_names_are_no_formulas_and_no_markup(tmp_path):
     drawn(chart, tmp_path)  # matplotlib would refuse `$x^` as a formula
     page = gallery(chart, tmp_path / "page.html", ATTACK, note=ATTACK, sentence=ATTACK).read_text()
     assert ATTACK not in page
-    assert "default-src 'none'" in page
+    assert "default-src &#39;none&#39;" in page
 
 
 def test_the_gallery_is_drawn_by_a_browser(browser: Chrome, tmp_path):  # noqa: F811

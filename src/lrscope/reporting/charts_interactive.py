@@ -37,12 +37,14 @@ EXTRA_LEFT = 16  # px for the vertical axis's title
 def chart_json(chart: Chart) -> Json:
     """Traces with their layouts."""
     palette = charts.palette(chart)
-    named = {id(line) for line in charts.legend(chart)}
+    named = [line.name for line in charts.legend(chart)]
+    unlisted = set(named)
     data = [carrier()] if palette.values.size else []
     for p, panel in enumerate(chart.panels):
         axes = {"xaxis": f"x{p + 1}" if p else "x", "yaxis": f"y{p + 1}" if p else "y"}
         for line in panel.lines:
-            data += [trace | axes for trace in _traces(line, panel, chart, palette, listed=id(line) in named)]
+            data += [trace | axes for trace in _traces(line, panel, chart, palette, listed=line.name in unlisted)]
+            unlisted.discard(line.name)
 
     def lay_out(narrow: bool) -> Json:
         columns = 1 if narrow else min(chart.columns, len(chart.panels))
