@@ -216,6 +216,15 @@ def test_texts_of_a_batch_do_not_meet_but_words_have_places() -> None:
     assert not torch.allclose(model(X[1:2]), model(X[1:2].flip(1)))
 
 
+def test_each_feed_forward_layer_has_its_norm_behind_it() -> None:
+    """The scaling below alone would not miss the inner one: ReLU is homogeneous and the outer norm comes after it."""
+    model, called = net(), []
+    for name, module in model.feed_forward.named_children():
+        module.register_forward_hook(lambda *_, name=name: called.append(name))
+    model(X)
+    assert called == ["inner", "inner_norm", "outer", "outer_norm"]
+
+
 @pytest.mark.parametrize("name", ["inner", "outer"])
 def test_feed_forward_weights_are_scale_invariant(name: str) -> None:
     """What the extra layer norms are for; attention and embeddings are not."""
