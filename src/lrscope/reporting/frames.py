@@ -154,6 +154,9 @@ def with_level(panel: Panel) -> Array:
     return np.concatenate([panel.spread.values.ravel(), level])
 
 
+MOST_MARKS = 8  # ours: more labels run into each other on a panel's axis
+
+
 def log_marks(low: float, high: float) -> list[float] | None:
     """Round numbers to label a log axis between two exponents; None where powers of ten serve better."""
     if high - low > 1.3:
@@ -164,6 +167,7 @@ def log_marks(low: float, high: float) -> list[float] | None:
         marks = [s * 10.0**d for d in decades for s in steps if low <= math.log10(s) + d <= high]
         if len(marks) >= 3:
             break
+    marks = marks[:: -(-len(marks) // MOST_MARKS)] if len(marks) > MOST_MARKS else marks
     return marks if len(marks) >= 2 else [10.0**low, 10.0**high]
 
 

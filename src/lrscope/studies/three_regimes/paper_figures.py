@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from lrscope.studies.three_regimes import figures
+from lrscope.studies.three_regimes import figures, figures_measured, figures_tuning
 from lrscope.studies.types import PaperFigure
 
 SMALL = "Smaller network and images, a few thousand steps instead of 1000 epochs, several seeds instead of one."
@@ -30,7 +30,7 @@ FIGURES = (
         look_for="The smallest ELR decays exponentially, the medium one settles at a level, the largest one is chaotic.",
         differs="Nothing but the starting point, which the paper does not publish.",
         needs=("toy",),
-        draw=figures.toy_values,
+        draw=figures_measured.toy_values,
     ),
     PaperFigure(
         number="3",
@@ -39,7 +39,7 @@ FIGURES = (
         "their trajectory, much increased ones jump up and come down on a flatter one.",
         differs=TUNED,
         needs=("convnet", "tune"),
-        draw=figures.regime_one,
+        draw=figures_tuning.regime_one,
     ),
     PaperFigure(
         number="4",
@@ -56,7 +56,7 @@ FIGURES = (
         "they spread.",
         differs=TUNED,
         needs=("convnet", "tune"),
-        draw=figures.within_and_down,
+        draw=figures_tuning.within_and_down,
     ),
     PaperFigure(
         number="6",
@@ -82,7 +82,7 @@ FIGURES = (
         look_for="In regime 2 they circle around eq. 9's values; in regime 1 they stop before; in regime 3 nothing settles.",
         differs="Nothing but the starting point.",
         needs=("toy",),
-        draw=figures.toy_groups,
+        draw=figures_measured.toy_groups,
     ),
     PaperFigure(
         number="9",
@@ -90,7 +90,7 @@ FIGURES = (
         look_for="One line for all ELRs: the two measures say the same.",
         differs=SMALL + " A point per kept moment instead of per epoch.",
         needs=("steepness",),
-        draw=figures.two_traces,
+        draw=figures_measured.two_traces,
     ),
     PaperFigure(
         number="10",
@@ -98,7 +98,7 @@ FIGURES = (
         look_for="The same picture as with the gradient norm: lower lines for larger ELRs.",
         differs=SMALL + " A point per kept moment instead of per epoch.",
         needs=("steepness",),
-        draw=figures.other_measures,
+        draw=figures_measured.other_measures,
     ),
     PaperFigure(
         number="11",
@@ -154,7 +154,7 @@ FIGURES = (
         look_for="Trajectories go on where they were.",
         differs=TUNED,
         needs=("convnet", "tune"),
-        draw=figures.lower,
+        draw=figures_tuning.lower,
     ),
     PaperFigure(
         number="18",
@@ -162,7 +162,7 @@ FIGURES = (
         look_for="Slightly increased: the same trajectory, noisier. Much increased: up, and down on the flatter trajectory of the new ELR.",
         differs=TUNED,
         needs=("convnet", "tune"),
-        draw=figures.higher,
+        draw=figures_tuning.higher,
     ),
     PaperFigure(
         number="19",
@@ -170,7 +170,7 @@ FIGURES = (
         look_for="Barriers between neighbouring ELRs; none after a decrease; one after a large increase.",
         differs=SMALL,
         needs=("neighbour_paths", "tuned_paths", "convnet", "tune"),
-        draw=figures.connectivity,
+        draw=figures_tuning.connectivity,
     ),
     PaperFigure(
         number="20",
@@ -194,7 +194,7 @@ FIGURES = (
         look_for="Convex and lower in the middle at low ELR, hilly at the highest.",
         differs=SMALL,
         needs=("checkpoint_paths",),
-        draw=figures.between_checkpoints,
+        draw=figures_measured.between_checkpoints,
     ),
     PaperFigure(
         number="23",
@@ -202,7 +202,7 @@ FIGURES = (
         look_for="One bundle from low regime 2, a fan from high regime 2, narrower in test error than in sharpness.",
         differs=TUNED,
         needs=("convnet", "tune"),
-        draw=figures.down,
+        draw=figures_tuning.down,
     ),
     PaperFigure(
         number="24",
@@ -210,7 +210,7 @@ FIGURES = (
         look_for="Successive weights are uncorrelated in both; the walk's loss lies below.",
         differs=SMALL + " Some hundred steps after training instead of whole runs.",
         needs=("walks",),
-        draw=figures.walks,
+        draw=figures_measured.walks,
     ),
     PaperFigure(
         number="25",

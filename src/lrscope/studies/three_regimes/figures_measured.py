@@ -1,0 +1,130 @@
+"""Figures of measurements: the paper's 2, 8 to 10, 22 and 24."""
+
+from __future__ import annotations
+
+import xarray as xr
+
+from lrscope.studies import panels
+from lrscope.studies.charts import Chart, Line, Panel
+from lrscope.studies.panels import LOSS
+from lrscope.studies.three_regimes.figures import chart
+from lrscope.studies.types import Lab
+
+DECAYED = 1e-12  # below it the toy function is drawn no further: it is zero for the eye
+
+
+def toy_values(lab: Lab) -> Chart:
+    """Figure 2: the toy function in the three regimes."""
+    found = lab.measured("toy")
+    curve = found["curve"].where(found["curve"] > DECAYED)
+    lines = [
+        Line(
+            x=found["step"].values,
+            y=curve.sel(drawn=elr).values,
+            value=float(elr),
+            name=f"ELR {elr:g}",
+        )
+        for elr in found["drawn"].values
+    ]
+    panel = Panel(title="value of the toy function", x_title="step", y_title="F(x, y)", lines=lines, log_y=True)
+    return chart([panel], columns=1)
+
+
+def toy_groups(lab: Lab) -> Chart:
+    """Figure 8: individual ELRs of the toy function against their equilibrium values."""
+    found = lab.measured("toy")
+    made = []
+    for elr in found["drawn"].values:
+        for g in range(found.sizes["pair"]):
+            values = found["group_elr"].sel(drawn=elr).isel(pair=g)
+            level = float(found["drawn_equilibrium"].sel(drawn=elr).isel(pair=g))
+            made.append(
+                Panel(
+                    title=f"ELR {elr:g}, pair {g + 1}",
+                    x_title="step",
+                    y_title="individual ELR",
+                    lines=[Line(x=found["step"].values, y=values.values, value=float(elr))],
+                    log_y=True,
+                    levels=[(level, "eq. 9")],
+                )
+            )
+    return chart(made)
+
+
+def two_traces(lab: Lab) -> Chart:
+    """Figure 9: mean gradient norm against the gradient covariance's trace."""
+    found = lab.measured("steepness")
+    return chart(
+        [_measured(found, "gradient_norm", "covariance_trace", "mean gradient norm", "gradient covariance trace")]
+    )
+
+
+def _measured(found: xr.Dataset, x: str, y: str, x_title: str, y_title: str) -> Panel:
+    lines = [
+        Line(
+            x=panels.log_mean(found[x].sel(lr=lr).transpose("seed", "epoch").values, 0),
+            y=panels.log_mean(found[y].sel(lr=lr).transpose("seed", "epoch").values, 0),
+            value=float(lr),
+            mark="both",
+        )
+        for lr in found["lr"].values
+    ]
+    return Panel(
+        title=f"{y_title} against {x_title}", x_title=x_title, y_title=y_title, lines=lines, log_x=True, log_y=True
+    )
+
+
+def other_measures(lab: Lab) -> Chart:
+    """Figure 10: Fisher trace and top Hessian eigenvalue against training loss."""
+    found = lab.measured("steepness")
+    return chart(
+        [
+            _measured(found, "train_loss", "gradient_norm", LOSS, "mean gradient norm"),
+            _measured(found, "train_loss", "fisher_trace", LOSS, "Fisher trace"),
+            _measured(found, "train_loss", "hessian_top", LOSS, "top Hessian eigenvalue"),
+        ]
+    )
+
+
+def between_checkpoints(lab: Lab) -> Chart:
+    """Figure 22: losses along lines between checkpoints of a regime-2 run, by the epochs between them."""
+    found = lab.measured("checkpoint_paths")
+    made = []
+    for lr in found["lr"].values:
+        lines = [
+            Line(
+                x=found["alpha"].values,
+                y=panels.log_mean(found["train_loss"].sel(lr=lr, delta=delta).transpose("seed", "alpha").values, 0),
+                value=float(delta),
+                mark="both",
+                name=f"{delta:g} epochs apart",
+            )
+            for delta in found["delta"].values
+        ]
+        made.append(Panel(title=f"ELR {lr:.2g}", x_title="position on the line", y_title=LOSS, lines=lines))
+    return chart(made, color="epochs between the checkpoints")
+
+
+def walks(lab: Lab) -> Chart:
+    """Figure 24: training loss and step-to-step cosine in regimes 2 and 3 and of a random walk."""
+    found = lab.measured("walks")
+    steps, moments, lines, cosines = found["step"].values, found["moment"].values, [], []
+    for regime, color in (("2", "#CC79A7"), ("3", "#D55E00")):
+        part = found.sel(regime=regime).transpose("seed", ...)
+        name = f"regime {regime}"
+        lines.append(Line(x=moments, y=panels.mean(part["loss"].values, 0), color=color, name=name))
+        cosines.append(Line(x=steps, y=panels.mean(part["cosine"].values, 0), color=color, name=name))
+    walk = found.sel(regime="3").transpose("seed", ...)
+    lines.append(
+        Line(x=moments, y=panels.mean(walk["walk_loss"].values, 0), color="#1b1f24", dashed=True, name="random walk")
+    )
+    cosines.append(
+        Line(x=steps, y=panels.mean(walk["walk_cosine"].values, 0), color="#1b1f24", dashed=True, name="random walk")
+    )
+    return chart(
+        [
+            Panel(title="training loss", x_title="step", y_title=LOSS, lines=lines),
+            Panel(title="cosine between successive weights", x_title="step", y_title="cosine", lines=cosines),
+        ],
+        color="",
+    )

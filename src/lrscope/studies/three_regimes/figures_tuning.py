@@ -1,0 +1,178 @@
+"""Figures of fine-tuning: the paper's 3, 5, 17 to 19 and 23."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from lrscope.mapping import regimes
+from lrscope.studies import panels, reading
+from lrscope.studies.charts import Chart, Line, Panel
+from lrscope.studies.panels import ERROR, LOSS, SHARPNESS
+from lrscope.studies.three_regimes.claims_tuning import Roles, roles
+from lrscope.studies.three_regimes.figures import GREY, chart
+from lrscope.studies.types import Lab
+
+
+def regime_one(lab: Lab) -> Chart:
+    """Figure 3: trajectories of regime 1, and fine-tuning with smaller and larger ELRs."""
+    result = lab.sweep("convnet")
+    inside = reading.inside(regimes(result), "1")
+    known = roles(lab)
+    pairs = [*known.pairs("lower"), *known.pairs("much")]
+    return chart(
+        [
+            panels.trajectories(
+                result, "effective_grad_norm", SHARPNESS, lrs=inside, panel_title="training with fixed ELRs"
+            ),
+            _tuned(lab, known, pairs, "effective_grad_norm", SHARPNESS, "fine-tuning"),
+            panels.trajectories(result, "test_error", ERROR, lrs=inside, panel_title="training with fixed ELRs"),
+            _tuned(lab, known, pairs, "test_error", ERROR, "fine-tuning"),
+        ],
+        columns=2,
+    )
+
+
+def _tuned(
+    lab: Lab,
+    known: Roles,
+    pairs: Sequence[tuple[int, int]],
+    name: str,
+    title: str,
+    panel_title: str,
+    baselines: bool = True,
+) -> Panel:
+    """Fine-tuning trajectories over training loss, coloured by the FLR; pre-trainings in grey, fixed FLRs dashed."""
+    tune, base = lab.sweep("tune"), lab.sweep("convnet")
+    loss, lines = reading.units(tune["finetune_train_loss"]), []
+    values = _quantity(tune, name, "finetune_")
+    before_loss, before = reading.units(tune["train_loss"]), _quantity(tune, name, "")
+    for p in sorted({p for p, _ in pairs}):
+        lines.append(Line(x=panels.log_mean(before_loss[p], 0), y=_middle(before[p], name), color=GREY, mark="end"))
+    for p, f in pairs:
+        x, y = panels.log_mean(loss[p, f], 0), _middle(values[p, f], name)
+        lines.append(
+            Line(x=x, y=y, value=float(known.flr[f]), mark="end", name=f"{known.plr[p]:.2g} → {known.flr[f]:.2g}")
+        )
+    if baselines:
+        base_loss, base_values = reading.units(base["train_loss"]), _quantity(base, name, "")
+        for f in sorted({f for _, f in pairs}):
+            k = int(np.abs(np.log(base["lr"].values / known.flr[f])).argmin())
+            x, y = panels.log_mean(base_loss[k], 0), _middle(base_values[k], name)
+            lines.append(Line(x=x, y=y, value=float(base["lr"].values[k]), dashed=True))
+    return Panel(title=panel_title, x_title=LOSS, y_title=title, lines=lines, log_x=True, log_y=name != "test_error")
+
+
+def _quantity(result: xr.Dataset, name: str, prefix: str) -> reading.Array:
+    return reading.error_curve(result, prefix) if name == "test_error" else reading.units(result[prefix + name])
+
+
+def _middle(values: reading.Array, name: str) -> reading.Array:
+    return panels.mean(values, 0) if name == "test_error" else panels.log_mean(values, 0)
+
+
+def within_and_down(lab: Lab) -> Chart:
+    """Figure 5: left, changing the ELR inside regime 2; right, fine-tuning from regime 2 with ELRs of regime 1."""
+    known, tune = roles(lab), lab.sweep("tune")
+    own = panels.log_mean(reading.settled(reading.units(tune["train_loss"])), 1)
+    lines = []
+    end = float(tune["epoch"].values[-1])
+    for p, f in known.pairs("within"):
+        before = panels.log_mean(reading.units(tune["train_loss"])[p], 0)
+        after = panels.log_mean(reading.units(tune["finetune_train_loss"])[p, f], 0)
+        lines.append(Line(x=tune["epoch"].values, y=before, color=GREY))
+        lines.append(Line(x=end + tune["finetune_epoch"].values, y=after, value=float(known.flr[f])))
+    levels = [
+        (float(own[p]), f"ELR {known.plr[p]:.2g}")
+        for p in range(len(known.plr))
+        if known.first < known.plr[p] < known.second
+    ]
+    left = Panel(
+        title="changing the ELR inside regime 2", x_title="epoch", y_title=LOSS, lines=lines, log_y=True, levels=levels
+    )
+    right = [
+        _tuned(lab, known, known.pairs(kind), "effective_grad_norm", SHARPNESS, f"to regime 1 from {kind} regime 2")
+        for kind in ("low", "high")
+    ]
+    return chart([left, *right])
+
+
+def lower(lab: Lab) -> Chart:
+    """Figure 17: fine-tuning with a decreased ELR."""
+    return _two_quantities(lab, "lower")
+
+
+def higher(lab: Lab) -> Chart:
+    """Figure 18: fine-tuning with a slightly and with a much increased ELR."""
+    known = roles(lab)
+    made = []
+    for name, title in (("effective_grad_norm", SHARPNESS), ("test_error", ERROR)):
+        for kind in ("slightly", "much"):
+            made.append(_tuned(lab, known, known.pairs(kind), name, title, f"{kind} increased ELR"))
+    return chart(made, columns=2)
+
+
+def down(lab: Lab) -> Chart:
+    """Figure 23: from low and high regime 2 with ELRs of regime 1, sharpness and test error."""
+    known = roles(lab)
+    made = []
+    for name, title in (("effective_grad_norm", SHARPNESS), ("test_error", ERROR)):
+        for kind in ("low", "high"):
+            made.append(_tuned(lab, known, known.pairs(kind), name, title, f"from {kind} regime 2"))
+    return chart(made, columns=2)
+
+
+def _two_quantities(lab: Lab, kind: str) -> Chart:
+    known = roles(lab)
+    made = [
+        _tuned(lab, known, known.pairs(kind), name, title, f"fine-tuning with {kind} ELR")
+        for name, title in (("effective_grad_norm", SHARPNESS), ("test_error", ERROR))
+    ]
+    return chart(made, columns=2)
+
+
+def connectivity(lab: Lab) -> Chart:
+    """Figure 19: losses along lines between neighbouring solutions, and between pre-trained and fine-tuned ones."""
+    found = lab.measured("neighbour_paths")
+    lines = [
+        Line(
+            x=found["alpha"].values,
+            y=panels.log_mean(found["train_loss"].isel(pair=i).transpose("seed", "alpha").values, 0),
+            value=float(found["high_lr"].values[i]),
+            mark="both",
+        )
+        for i in range(found.sizes["pair"])
+    ]
+    left = Panel(
+        title="between neighbouring ELRs of regime 1",
+        x_title="position on the line",
+        y_title=LOSS,
+        lines=lines,
+        log_y=True,
+    )
+    tuned, known = lab.measured("tuned_paths"), roles(lab)
+    made = [left]
+    for kind in ("lower", "slightly", "much"):
+        lines = [
+            Line(
+                x=tuned["alpha"].values,
+                y=panels.log_mean(tuned["train_loss"].isel(lr=p, finetune_lr=f).transpose("seed", "alpha").values, 0),
+                value=float(known.flr[f]),
+                mark="both",
+                name=f"{known.plr[p]:.2g} → {known.flr[f]:.2g}",
+            )
+            for p, f in known.pairs(kind)
+        ]
+        words = "lower ELR" if kind == "lower" else f"{kind} higher ELR"
+        made.append(
+            Panel(
+                title=f"pre-trained to fine-tuned, {words}",
+                x_title="position on the line",
+                y_title=LOSS,
+                lines=lines,
+                log_y=True,
+            )
+        )
+    return chart(made, columns=2)
