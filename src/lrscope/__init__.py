@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lrscope.results import open_result
     from lrscope.tasks.named import named_task
     from lrscope.tasks.task import Task
+    from lrscope.trained import Trained
 
 _HOMES = {
     "EngineConfig": "lrscope.config",
@@ -26,6 +27,7 @@ _HOMES = {
     "RegimeMap": "lrscope.mapping",
     "SweepConfig": "lrscope.config",
     "Task": "lrscope.tasks.task",
+    "Trained": "lrscope.trained",
     "log_grid": "lrscope.config",
     "named_task": "lrscope.tasks.named",
     "open_result": "lrscope.results",
@@ -41,6 +43,7 @@ __all__ = [
     "RegimeMap",
     "SweepConfig",
     "Task",
+    "Trained",
     "__version__",
     "log_grid",
     "named_task",
