@@ -1,0 +1,118 @@
+"""Fourier bands of images: what is left of a picture if only some of its frequencies are kept (feature_learning, App. A).
+
+N images, C channels, H x W pixels. Band b of an image holds the frequencies (k, l) with |k| + |l| = b, where k runs from
+-H/2 to H/2 - 1 (H even) or from -(H - 1)/2 to (H - 1)/2 (H odd), and l likewise with W.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from lrscope.errors import LrscopeError
+
+BACKGROUND = "background"
+PAPER_SIZE = 32  # feature_learning's images
+PAPER_EDGES = (0, 8, 24, 32)  # the last band of background, low, mid and high there
+Bands = Mapping[str, tuple[int, int]]  # name: first and last band, both kept
+
+
+def band_numbers(height: int, width: int) -> Tensor:
+    """The band |k| + |l| of every frequency [H, W], in the order of `torch.fft.fft2`."""
+    k = torch.fft.fftfreq(height, 1 / height).round().abs()
+    l = torch.fft.fftfreq(width, 1 / width).round().abs()  # noqa: E741 - the paper's letter
+    numbers: Tensor = (k[:, None] + l[None, :]).to(torch.int64)
+    return numbers
+
+
+def highest_band(height: int, width: int) -> int:
+    """The largest band that images of this size have."""
+    return height // 2 + width // 2
+
+
+def paper_bands(height: int, width: int) -> dict[str, tuple[int, int]]:
+    """Background (0), low, mid and high: the paper's 0 / 1-8 / 9-24 / 25-32 at 32 x 32.
+
+    At other sizes the edges are the same shares of the highest band (ours): a band's frequency in oscillations per image
+    means less than its share of what the image can show.
+    """
+    top = highest_band(height, width)
+    last = [round(edge / PAPER_SIZE * top) for edge in PAPER_EDGES]
+    names = (BACKGROUND, "low", "mid", "high")
+    found = {name: (0 if i == 0 else last[i - 1] + 1, last[i]) for i, name in enumerate(names)}
+    check_bands(found, height, width)
+    return found
+
+
+def check_bands(bands: Bands, height: int, width: int) -> None:
+    """Refuse bands that are empty, outside the image's, or overlap."""
+    top = highest_band(height, width)
+    taken: dict[int, str] = {}
+    for name, (first, last) in bands.items():
+        if not 0 <= first <= last <= top:
+            raise LrscopeError(
+                f"bands: {name!r} goes from {first} to {last}, but images of {height} x {width} have the bands 0 to {top}: "
+                "choose 0 <= first <= last within them"
+            )
+        for band in range(first, last + 1):
+            if band in taken:
+                raise LrscopeError(f"bands: band {band} is in {taken[band]!r} and in {name!r}: give it to one of them")
+            taken[band] = name
+
+
+def mask(height: int, width: int, first: int, last: int) -> Tensor:
+    """True [H, W] for the frequencies of the bands from `first` to `last`, in the order of `torch.fft.fft2`."""
+    numbers = band_numbers(height, width)
+    return (numbers >= first) & (numbers <= last)
+
+
+def keep(images: Tensor, kept: Tensor) -> Tensor:
+    """Images [N, C, H, W] with only the frequencies of a mask [H, W] (bool, or weights in [0, 1]); every channel by itself.
+
+    The mask may be any: what it leaves of a real image is real if it treats (k, l) and (-k, -l) alike, otherwise the
+    real part is returned.
+
+    Raises:
+        LrscopeError: images without four axes, or a mask of another size.
+    """
+    if images.dim() != 4:
+        raise LrscopeError(f"images: their shape is {tuple(images.shape)}: pass [images, channels, height, width]")
+    if kept.shape != images.shape[-2:]:
+        raise LrscopeError(
+            f"mask: its shape is {tuple(kept.shape)}, that of the images {tuple(images.shape[-2:])}: make them alike"
+        )
+    spectrum = torch.fft.fft2(images.double())
+    left: Tensor = torch.fft.ifft2(spectrum * kept.to(spectrum.device)).real.to(images.dtype)
+    return left
+
+
+def decompose(images: Tensor, bands: Bands) -> dict[str, Tensor]:
+    """The images [N, C, H, W] of every group of bands. If together they hold all bands, they sum to the images."""
+    height, width = images.shape[-2:]
+    check_bands(bands, height, width)
+    return {name: keep(images, mask(height, width, *ends)) for name, ends in bands.items()}
+
+
+def band_sets(
+    images: Tensor, mean: Sequence[float], std: Sequence[float], bands: Bands | None = None
+) -> dict[str, Tensor]:
+    """Test images [N, C, H, W] of every group of bands as a network trained on normalised images should see them.
+
+    Args:
+        images: normalised as in training, (pixels - mean) / std per channel.
+        mean, std: that normalisation.
+        bands: groups of bands; None: `paper_bands`.
+
+    Groups without band 0 are fed as they are: their mean is 0 already, and they are not divided by std either. A group
+    with band 0 is normalised as in training (feature_learning, App. A).
+    """
+    shape = (1, -1, 1, 1)
+    m, s = (torch.tensor(v, dtype=images.dtype, device=images.device).view(shape) for v in (mean, std))
+    if m.shape[1] not in (1, images.shape[1]):
+        raise LrscopeError(f"mean: {m.shape[1]} values for {images.shape[1]} channels: give one for each")
+    pixels = images * s + m
+    chosen = paper_bands(*images.shape[-2:]) if bands is None else bands
+    parts = decompose(pixels, chosen)
+    return {name: (part - m) / s if chosen[name][0] == 0 else part for name, part in parts.items()}
