@@ -5,6 +5,7 @@ L learning rates, F fine-tuning rates, U units (data seed x seed, in C order), W
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -137,7 +138,5 @@ def reached_by(result: xr.Dataset, positions: Sequence[int]) -> float:
 
 def guessing(result: xr.Dataset) -> float:
     """Training loss of uniform guessing, ln C."""
-    import json
-
     task: dict[str, Any] = json.loads(result.attrs["task"])
     return float(np.log(task["classes"]))

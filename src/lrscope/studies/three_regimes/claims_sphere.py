@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import xarray as xr
 from scipy import stats
 
 from lrscope.mapping import regimes
+from lrscope.measures.alignment import at_loss
 from lrscope.studies import reading
 from lrscope.studies.reading import Array
 from lrscope.studies.stats import Unseen, all_of, finding
@@ -45,13 +47,8 @@ def faster_flatter_better(lab: Lab) -> dict[str, Array]:
     }
 
 
-def _moment(result: object, level: float) -> Array:
+def _moment(result: xr.Dataset, level: float) -> Array:
     """Epochs until the training loss first comes down to a level [L, U]."""
-    import xarray as xr
-
-    from lrscope.measures.alignment import at_loss
-
-    assert isinstance(result, xr.Dataset)
     loss = reading.units(result["train_loss"])
     epochs = np.broadcast_to(result["epoch"].values, loss.shape)
     return np.asarray(at_loss(loss, epochs, [level])[..., 0], dtype=np.float64)
