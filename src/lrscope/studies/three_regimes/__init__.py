@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lrscope.studies.three_regimes import claims_settings, claims_sphere, claims_theory, claims_tuning, sweeps
-from lrscope.studies.three_regimes.measurements import MEASUREMENTS
+from lrscope.studies.three_regimes.measured import MEASUREMENTS
 from lrscope.studies.three_regimes.paper_figures import FIGURES
 from lrscope.studies.types import Change, Paper, Study
 

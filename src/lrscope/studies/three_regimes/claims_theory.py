@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrscope.studies.three_regimes import toy
 from lrscope.studies.types import Claim, Finding, Lab
 
 
@@ -59,6 +58,8 @@ def _one_pair(lab: Lab) -> Finding:
 
 
 def _three_pairs(lab: Lab) -> Finding:
+    from lrscope.studies.three_regimes import toy
+
     found = lab.measured("toy")
     elr = found["elr"].values
     total, final, predicted = found["value"].values, found["final"].values, found["equilibrium"].values[:, None]

@@ -16,7 +16,7 @@ from lrscope.mapping import regimes
 from lrscope.measures import equilibrium, geometry, sharpness, walks
 from lrscope.studies import reading
 from lrscope.studies.three_regimes import toy
-from lrscope.studies.types import Lab, Measurement
+from lrscope.studies.types import Lab
 from lrscope.trained import State, Trained
 
 WALK_STEPS, WALK_EVERY = 200, 10  # ours: a random walk in regime 3 forgets where it began within a few steps
@@ -242,45 +242,3 @@ def _end(trained: Trained, lr: float, seed: int) -> State:
 
 def _seeds(result: xr.Dataset) -> list[int]:
     return [int(s) for s in result["seed"].values]
-
-
-MEASUREMENTS = (
-    Measurement(name="toy_pair", about="One pair of the toy function over ELRs.", needs=(), run=toy_pair),
-    Measurement(name="toy", about="Three pairs of the toy function at the paper's ELRs.", needs=(), run=toy_three),
-    Measurement(
-        name="neighbour_paths",
-        about="Losses between solutions of neighbouring ELRs of regime 1.",
-        needs=("convnet",),
-        run=neighbour_paths,
-    ),
-    Measurement(
-        name="tuned_paths",
-        about="Losses between pre-trained and fine-tuned weights of regime 1.",
-        needs=("convnet", "tune"),
-        run=tuned_paths,
-    ),
-    Measurement(
-        name="checkpoint_paths",
-        about="Losses between checkpoints of regime-2 runs.",
-        needs=("convnet",),
-        run=checkpoint_paths,
-    ),
-    Measurement(
-        name="steepness",
-        about="Four sharpness measures over ELRs and moments of training.",
-        needs=("convnet",),
-        run=steepness,
-    ),
-    Measurement(
-        name="walks",
-        about="Steps in regimes 2 and 3, and random walks of the same step sizes.",
-        needs=("convnet",),
-        run=walking,
-    ),
-    Measurement(
-        name="identities",
-        about="Residuals of eq. 3, 4 and 5 in float64, one ELR in each regime.",
-        needs=("convnet",),
-        run=exactness,
-    ),
-)

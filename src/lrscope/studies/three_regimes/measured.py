@@ -1,0 +1,67 @@
+"""The list of the study's measurements. What computes them is loaded when it runs, because it imports PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lrscope.studies.types import Lab, Measurement
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def _later(name: str) -> Callable[[Lab], xr.Dataset]:
+    """A function of measurements.py by name."""
+
+    def run(lab: Lab) -> xr.Dataset:
+        from lrscope.studies.three_regimes import measurements
+
+        found: xr.Dataset = getattr(measurements, name)(lab)
+        return found
+
+    return run
+
+
+MEASUREMENTS = (
+    Measurement(name="toy_pair", about="One pair of the toy function over ELRs.", needs=(), run=_later("toy_pair")),
+    Measurement(
+        name="toy", about="Three pairs of the toy function at the paper's ELRs.", needs=(), run=_later("toy_three")
+    ),
+    Measurement(
+        name="neighbour_paths",
+        about="Losses between solutions of neighbouring ELRs of regime 1.",
+        needs=("convnet",),
+        run=_later("neighbour_paths"),
+    ),
+    Measurement(
+        name="tuned_paths",
+        about="Losses between pre-trained and fine-tuned weights of regime 1.",
+        needs=("convnet", "tune"),
+        run=_later("tuned_paths"),
+    ),
+    Measurement(
+        name="checkpoint_paths",
+        about="Losses between checkpoints of regime-2 runs.",
+        needs=("convnet",),
+        run=_later("checkpoint_paths"),
+    ),
+    Measurement(
+        name="steepness",
+        about="Four sharpness measures over ELRs and moments of training.",
+        needs=("convnet",),
+        run=_later("steepness"),
+    ),
+    Measurement(
+        name="walks",
+        about="Steps in regimes 2 and 3, and random walks of the same step sizes.",
+        needs=("convnet",),
+        run=_later("walking"),
+    ),
+    Measurement(
+        name="identities",
+        about="Residuals of eq. 3, 4 and 5 in float64, one ELR in each regime.",
+        needs=("convnet",),
+        run=_later("exactness"),
+    ),
+)
