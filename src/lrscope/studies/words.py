@@ -15,7 +15,7 @@ def effect(row: Mapping[str, Any]) -> str:
     if math.isnan(low) or math.isnan(high):
         interval = "no interval"
     elif low == high:
-        interval = "exact"
+        interval = "no spread"
     else:
         interval = f"95% interval {number(low)} to {number(high)}"
     return f"effect {number(at)}, {interval}, {plural(int(row['seeds']), 'seed')}"
