@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lrscope.engine.plan import phases, steps_per_run
+from lrscope.errors import LrscopeError, nearest
 from lrscope.studies.types import Scale, StudySweep
 from lrscope.tasks.sizes import TRAIN_TEST
 
@@ -38,8 +39,6 @@ def train_size(sweep: StudySweep) -> int:
     if given is not None:
         return int(given)
     name = str(sweep.task["data"])
-    if name in TRAIN_TEST:
-        return TRAIN_TEST[name][0]
-    from lrscope.tasks.data import spec
-
-    return spec(name).train
+    if name not in TRAIN_TEST:
+        raise LrscopeError(f"sweep {sweep.name}: data set {name!r} is not known: {nearest(name, TRAIN_TEST)}")
+    return TRAIN_TEST[name][0]

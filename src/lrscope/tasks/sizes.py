@@ -10,4 +10,6 @@ TRAIN_TEST = {
     "cifar100": (50_000, 10_000),
     "svhn": (73_257, 26_032),
     "ticks": (512, 2_000),  # feature_learning, App. A
+    "ag-news": (120_000, 7_600),
+    "fortunes": (3_072, 1_024),  # ours: which leaves over 1,024 of 4,225 for testing
 }

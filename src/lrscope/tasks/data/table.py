@@ -116,8 +116,8 @@ ROWS = (
         obtain="`lrscope data fetch ag-news` (31 MB)",
         classes=4,
         shape=(64,),  # ours: words; longer ones lose their end
-        train=120_000,
-        test=7_600,
+        train=TRAIN_TEST["ag-news"][0],
+        test=TRAIN_TEST["ag-news"][1],
         family=AgNews(),
         vocabulary=4096,  # ours
     ),
@@ -127,8 +127,8 @@ ROWS = (
         obtain="`sudo apt-get install fortunes`",
         classes=4,
         shape=(32,),  # ours: half of the texts have 18 words or fewer, a fifth of two topics more than 56
-        train=3072,  # ours: which leaves over 1,024 for testing
-        test=1024,
+        train=TRAIN_TEST["fortunes"][0],
+        test=TRAIN_TEST["fortunes"][1],
         family=Fortunes(),
         vocabulary=2048,  # ours
     ),
