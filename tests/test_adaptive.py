@@ -171,7 +171,7 @@ def test_a_replay_agrees_with_the_whole_grid(options: dict[str, Any]) -> None:
     assert done < 0.5 * whole
 
 
-@settings(max_examples=4)
+@settings(max_examples=4, derandomize=True)  # noisy curves: a border two steps off would not always be a fault
 @given(
     low=st.floats(-4.3, 0.3),
     first=st.floats(0.1, 1.0),
@@ -181,6 +181,7 @@ def test_a_replay_agrees_with_the_whole_grid(options: dict[str, Any]) -> None:
 @example(low=-5.0, first=0.3, second=0.3, key=0)  # no regime 1 on the grid
 @example(low=-0.3, first=0.6, second=0.6, key=0)  # no regime 3
 @example(low=-2.0, first=0.01, second=0.5, key=0)  # no 2A
+@example(low=-4.0, first=1.0, second=1.0, key=2)  # 1|2 below the lowest scout: every scout looks converged at first
 def test_borders_anywhere_are_found_within_a_step(low: float, first: float, second: float, key: int) -> None:
     moved = {"1|2": 10**low, "2A|2B": 10 ** (low + first), "2|3": 10 ** (low + first + second)}
     with pytest.MonkeyPatch.context() as patch:

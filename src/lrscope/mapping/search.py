@@ -83,7 +83,7 @@ def next_round(seen: Seen) -> Wanted:
             near = {k for k in (low, high) if 0 <= k < lrs}
         else:
             most |= {k for k in (low, high) if 0 <= k < lrs and not _decided(votes_LU[k])}
-    if near and 0 < first < lrs:
+    if near and first > 0:  # a stationary loss looks converged until a lower one is known, on the whole grid too
         around, compared = _around_best(seen, first)
         scouts |= around
         near = set() if around else near | compared  # the border may still move with the best level
