@@ -64,7 +64,7 @@ def fake_result(
     attrs = {
         "schema_version": 1,
         "title": title,
-        "task": json.dumps({"name": "ticks", "kind": kind, "classes": 2, "train": 512, "test": 2000}),
+        "task": json.dumps({"name": "ticks", "kind": kind, "classes": 2, "train_size": 512, "test_size": 2000}),
         "config": json.dumps(config or {"task": "ticks", "lr": {"low": 1e-4, "high": 1.0, "n": lrs}, "batch": 16}),
         "config_hash": "c0ffee12",
         "plan": json.dumps({"path": "batched", "chunk": 64, "compiled": True, "threads": 1, "chosen_by": "timing"}),

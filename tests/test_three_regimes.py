@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lrscope.studies import reading, registry
 from lrscope.studies.lab import Laboratory
 from lrscope.studies.stats import Unseen
 from lrscope.studies.three_regimes import STUDY, claims_settings, claims_sphere, claims_tuning, sweeps
+from lrscope.studies.three_regimes.measurements import data_sizes
 from lrscope.studies.types import VERDICTS, Finding
 
 ENGINE = EngineConfig(jobs=1, path="batched", chunk=33, compile=False)  # no plan to choose: as quick as eager steps are
@@ -64,7 +66,8 @@ def test_every_claim_and_figure_of_the_paper_is_there() -> None:
 
 def test_scales_differ_in_size_only() -> None:
     names = {scale: [sweep.name for sweep in found.sweeps] for scale, found in STUDY.scales.items()}
-    assert names["smoke"] == names["laptop"] == names["paper"] == list(sweeps.ABOUT)
+    assert names["smoke"] == names["laptop"] == list(sweeps.ABOUT)
+    assert names["paper"] == [name for name in sweeps.ABOUT if name != "larger"], "the paper's data are large"
     laptop = {sweep.name: sweep for sweep in STUDY.scales["laptop"].sweeps}
     assert all(sweep.config.seeds >= 3 for sweep in laptop.values())
     assert len(laptop["resnet"].config.lrs) <= 8
@@ -103,17 +106,38 @@ def test_three_regimes_are_found_in_planted_ones(planted: xr.Dataset) -> None:
 
 
 def test_regime_one_slopes_are_the_planted_ones(planted: xr.Dataset) -> None:
-    lab = PlantedLab({"convnet": planted})
-    found = claims_sphere.faster_flatter_better(lab)
+    found = claims_sphere.faster_flatter_better(planted)
     assert found["flatter"] == pytest.approx(np.full(5, 0.3), abs=0.12)  # sharpness ~ lr^-0.3 at equal loss
     assert found["faster"] == pytest.approx(np.full(5, 1.0), abs=0.15)  # steps ~ 1 / lr
     reversed_lr = planted.assign(effective_grad_norm=planted["effective_grad_norm"] * planted["lr"] ** 0.6)
-    assert claims_sphere.faster_flatter_better(PlantedLab({"convnet": reversed_lr}))["flatter"].max() < 0
-    assert checked("TR6", PlantedLab({"convnet": reversed_lr})).verdict == "contradicted"
+    assert claims_sphere.faster_flatter_better(reversed_lr)["flatter"].max() < 0
+    sizes = data_sizes(PlantedLab({"convnet": reversed_lr}), ("convnet",))
+    assert checked("TR6", PlantedLab({"convnet": reversed_lr}, {"data_sizes": sizes})).verdict == "contradicted"
+
+
+def test_slopes_are_given_by_the_size_of_the_training_set(planted: xr.Dataset) -> None:
+    task = {**json.loads(planted.attrs["task"]), "train_size": 4 * 1024}
+    larger = planted.isel(seed=slice(0, 3)).assign_attrs(task=json.dumps(task))
+    low = planted.isel(lr=slice(0, 10))
+    sizes = data_sizes(PlantedLab({"convnet": low, "larger": larger}), ("convnet", "larger"))
+    assert sizes["train_size"].values.tolist() == [json.loads(planted.attrs["task"])["train_size"], 4096]
+    assert sizes["flatter"].isel(train_size=0).notnull().all()
+    assert sizes["higher"].isel(train_size=0).isnull().all(), "the smaller grid shows no regime 2"
+    seen = sizes.isel(train_size=1)
+    assert seen["higher"].notnull().sum() == 3, "seeds that one size lacks are NaN there"
+    lab = PlantedLab({"convnet": planted}, {"data_sizes": sizes})
+    assert "with 4096 images" in checked("TR9", lab).note
+    assert set(checked("TR9", lab).numbers["data_sizes"]["4096"]) == {"higher", "flatter_within_2", "lowest_loss"}
+
+
+def test_differences_are_taken_over_shared_seeds(planted: xr.Dataset) -> None:
+    few = planted.isel(seed=[3, 1])
+    a, b = reading.shared_seeds(planted, few)
+    assert a["seed"].values.tolist() == b["seed"].values.tolist() == [1, 3]
 
 
 def test_equilibration_is_seen_where_it_was_planted(planted: xr.Dataset) -> None:
-    found = claims_sphere.equalised(PlantedLab({"convnet": planted}))
+    found = claims_sphere.equalised(planted)
     assert (found["1"] > 0.3).all()
     assert (found["learning"] < 0.15).all()
     assert (found["higher"] > 0).all()
@@ -122,7 +146,7 @@ def test_equilibration_is_seen_where_it_was_planted(planted: xr.Dataset) -> None
 def test_a_regime_that_does_not_show_is_said(planted: xr.Dataset) -> None:
     low = planted.isel(lr=slice(0, 10))
     with pytest.raises(Unseen, match="0 learning rates lie in regime 2"):
-        claims_sphere.equalised(PlantedLab({"convnet": low}))
+        claims_sphere.equalised(low)
 
 
 def test_barrier_is_the_rise_above_the_line() -> None:

@@ -23,6 +23,10 @@ from lrscope.tasks.losses import Loss, hits
 from lrscope.tasks.norms import population_norms
 
 Named = dict[str, Tensor]
+SLAB, SLAB_OF_MANY = (
+    512,
+    64,
+)  # ours: examples evaluated at a time; of 26 ConvNets at once 64 go through the cache, twice as fast
 WEIGHTS = "flat weights"  # their name among named tensors; attributes of modules have no spaces
 
 
@@ -244,7 +248,7 @@ class Program:
         return found
 
     def metrics(
-        self, weights_RP: Tensor, frozen: Named, populations: Named, x: Tensor, y: Tensor, *, slab: int = 512
+        self, weights_RP: Tensor, frozen: Named, populations: Named, x: Tensor, y: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Mean loss [R] and accuracy [R] on examples x [N, ...], y [N] in eval mode, float64."""
 
@@ -253,7 +257,7 @@ class Program:
             right = hits(output, y).sum() if self.classification else output.new_zeros(())
             return {"loss": self.loss(output, y).sum(), "right": right}
 
-        found = self._eval_sums("metrics", sums, weights_RP, frozen, populations, x, y, slab=slab)
+        found = self._eval_sums("metrics", sums, weights_RP, frozen, populations, x, y)
         loss = found["loss"]
         return loss / len(x), torch.where(torch.isnan(loss), loss, found["right"] / len(x))
 
@@ -280,13 +284,14 @@ class Program:
         frozen: Named,
         populations: Named,
         *examples: Tensor,
-        slab: int = 512,
     ) -> Named:
         """What `sums` of one run returns for a slab of examples [N, ...], over all of them in eval mode: float64 [R, ...]."""
         self.net.module.eval()
         whole = self._fused_sums(name, sums, {**frozen, **populations}, weights_RP, *examples)
         if whole is not None:
             return whole
+        cached = self.path == "batched" and weights_RP.device.type == "cpu"
+        slab = SLAB_OF_MANY if cached else SLAB
         total: Named = {}
         with torch.no_grad():
             for start in range(0, len(examples[0]), slab):

@@ -40,6 +40,12 @@ def single_seeds(result: xr.Dataset) -> list[xr.Dataset]:
     ]
 
 
+def shared_seeds(*results: xr.Dataset) -> list[xr.Dataset]:
+    """The results at the training seeds that all of them have, so that differences can be taken seed by seed."""
+    seeds = sorted(set.intersection(*({int(s) for s in result["seed"].values} for result in results)))
+    return [result.sel(seed=seeds) for result in results]
+
+
 def settled(array_W: Array, share: float = FINAL_SHARE) -> Array:
     """Mean over the last part of the windows (last axis), NaN windows passed over; NaN where all are."""
     count = max(1, round(share * array_W.shape[-1]))

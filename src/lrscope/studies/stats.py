@@ -63,8 +63,9 @@ def finding(values: ArrayLike, threshold: float, note: str, **numbers: Any) -> F
     )
 
 
-def all_of(parts: Sequence[Finding], note: str) -> Finding:
-    """Several conditions at once: the effect shown is that of the weakest part, and the verdict the worst."""
+def all_of(parts: Sequence[Finding], note: str, **numbers: Any) -> Finding:
+    """Several conditions at once: the effect shown is that of the weakest part, and the verdict the worst; `numbers` are
+    kept beside the parts'."""
     order = ("contradicted", "inconclusive", "supported")
     worst = min(parts, key=lambda part: order.index(part.verdict))
     return Finding(
@@ -75,13 +76,16 @@ def all_of(parts: Sequence[Finding], note: str) -> Finding:
         verdict=worst.verdict,
         note=note,
         numbers={
-            f"part_{i + 1}": {
-                **part.numbers,
-                "effect": part.effect,
-                "low": part.low,
-                "high": part.high,
-                "verdict": part.verdict,
-            }
-            for i, part in enumerate(parts)
+            **{
+                f"part_{i + 1}": {
+                    **part.numbers,
+                    "effect": part.effect,
+                    "low": part.low,
+                    "high": part.high,
+                    "verdict": part.verdict,
+                }
+                for i, part in enumerate(parts)
+            },
+            **numbers,
         },
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lrscope.studies.three_regimes import claims_settings, claims_sphere, claims_theory, claims_tuning, sweeps
-from lrscope.studies.three_regimes.measured import MEASUREMENTS
+from lrscope.studies.three_regimes.measured import measured
 from lrscope.studies.three_regimes.paper_figures import FIGURES
 from lrscope.studies.types import Change, Paper, Study
 
@@ -53,8 +53,8 @@ STUDY = Study(
     figures=FIGURES,
     changes=CHANGES,
     scales={
-        "smoke": sweeps.smoke(MEASUREMENTS),
-        "laptop": sweeps.laptop(MEASUREMENTS),
-        "paper": sweeps.paper(MEASUREMENTS),
+        "smoke": sweeps.smoke(measured(("convnet", "larger"))),
+        "laptop": sweeps.laptop(measured(("convnet", "larger"))),
+        "paper": sweeps.paper(measured(("convnet",))),
     },
 )

@@ -64,7 +64,7 @@ def _widths(lab: Lab) -> Finding:
     small, large = lab.sweep("width_small"), lab.sweep("width_large")
     borders = {name: np.log10(reading.seed_borders(r, "2|3")) for name, r in (("small", small), ("large", large))}
     blur = {name: _blur(r) for name, r in (("small", small), ("large", large))}
-    plain, augmented = lab.sweep("convnet"), lab.sweep("augmented")
+    plain, augmented = reading.shared_seeds(lab.sweep("convnet"), lab.sweep("augmented"))
     shared = [float(v) for v in augmented["lr"].values if np.isclose(plain["lr"].values, v, rtol=1e-3).any()]
     low = [np.log10(_lowest(r.sel(lr=shared, method="nearest"))) for r in (plain, augmented)]
     parts = [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from scipy import stats
@@ -10,7 +13,7 @@ from lrscope.mapping import regimes
 from lrscope.measures.alignment import at_loss
 from lrscope.studies import reading
 from lrscope.studies.reading import Array
-from lrscope.studies.stats import Unseen, all_of, finding
+from lrscope.studies.stats import Unseen, all_of, finding, interval
 from lrscope.studies.types import Claim, Finding, Lab
 
 NETS = ("convnet", "resnet", "mlp")
@@ -25,9 +28,12 @@ def _three_exist(lab: Lab) -> Finding:
     return all_of(parts, "Decades of ELR that regime 2 spans: " + ", ".join(words) + ".")
 
 
-def faster_flatter_better(lab: Lab) -> dict[str, Array]:
-    """Per seed: how log steps to a loss, log sharpness and test error at equal loss change per decade of ELR in regime 1."""
-    result = lab.sweep("convnet")
+def faster_flatter_better(result: xr.Dataset) -> dict[str, Array]:
+    """Per seed: how log steps to a loss, log sharpness and test error at equal loss change per decade of ELR in regime 1.
+
+    Raises:
+        Unseen: regime 1 has fewer than four ELRs.
+    """
     inside = reading.shown(regimes(result), "1", least=4)
     upper = inside[len(inside) // 2 :]
     level = reading.reached_by(result, upper) * 1.05
@@ -55,7 +61,8 @@ def _moment(result: xr.Dataset, level: float) -> Array:
 
 
 def _regime_one(lab: Lab) -> Finding:
-    found = faster_flatter_better(lab)
+    found = faster_flatter_better(lab.sweep("convnet"))
+    sizes = lab.measured("data_sizes")
     parts = [finding(found[name], 0.0, name) for name in ("faster", "flatter", "better")]
     parts.append(finding(0.1 - found["apart"], 0.0, "coincide"))
     means = {name: float(np.nanmean(found[name])) for name in ("faster", "flatter", "better", "apart")}
@@ -63,7 +70,9 @@ def _regime_one(lab: Lab) -> Finding:
         parts,
         f"Per decade of ELR in the upper half of regime 1, at training loss {found['level'][0]:.3g}: {means['faster']:.2f} decades "
         f"fewer epochs, {means['flatter']:.3f} decades less sharpness, {100 * means['better']:.2f} points less test error; the "
-        f"three lowest ELRs lie {means['apart']:.3f} decades of sharpness apart at loss {found['level'][1]:.3g}.",
+        f"three lowest ELRs lie {means['apart']:.3f} decades of sharpness apart at loss {found['level'][1]:.3g}."
+        + _elsewhere(sizes, "better", "points less test error", 100),
+        data_sizes=_by_size(sizes, ("faster", "flatter", "better")),
     )
 
 
@@ -86,9 +95,12 @@ def _not_connected(lab: Lab) -> Finding:
     )
 
 
-def equalised(lab: Lab) -> dict[str, Array]:
-    """Per seed: log10 of the largest over the smallest group ESS, mean over each regime; and the trends inside regime 2."""
-    result = lab.sweep("convnet")
+def equalised(result: xr.Dataset) -> dict[str, Array]:
+    """Per seed: log10 of the largest over the smallest group ESS, mean over each regime; and the trends inside regime 2.
+
+    Raises:
+        Unseen: no regime 2 with a loss below ln C.
+    """
     found = regimes(result)
     ess = reading.units(result["group_ess"])  # [L, U, W, G]
     settled = reading.settled(np.moveaxis(ess, -1, 2))
@@ -107,7 +119,8 @@ def equalised(lab: Lab) -> dict[str, Array]:
 
 
 def _equilibrium(lab: Lab) -> Finding:
-    found = equalised(lab)
+    found = equalised(lab.sweep("convnet"))
+    sizes = lab.measured("data_sizes")
     parts = [
         finding(found["1"] - found["learning"], 0.0, "regime 1 less equal"),
         finding(found["3"] - found["learning"], 0.0, "regime 3 less equal"),
@@ -119,8 +132,29 @@ def _equilibrium(lab: Lab) -> Finding:
         parts,
         f"Largest over smallest ESS of the weight tensors: {means['1']:.2f} in regime 1, {means['learning']:.2f} in regime 2 where "
         f"its loss is below ln C, {means['3']:.2f} in regime 3. There, per decade of ELR, loss rises by {found['higher'].mean():.2f} "
-        f"decades and sharpness falls by {found['flatter'].mean():.2f}.",
+        f"decades and sharpness falls by {found['flatter'].mean():.2f}."
+        + _elsewhere(sizes, "flatter_within_2", "decades less sharpness"),
+        data_sizes=_by_size(sizes, ("higher", "flatter_within_2", "lowest_loss")),
     )
+
+
+def _by_size(sizes: xr.Dataset, names: Sequence[str]) -> dict[str, Any]:
+    """Means and intervals over seeds of some of `data_sizes`, by training-set size: JSON-ready."""
+    return {
+        str(int(size)): {name: interval(sizes[name].sel(train_size=size).values)[:3] for name in names}
+        for size in sizes["train_size"].values
+    }
+
+
+def _elsewhere(sizes: xr.Dataset, name: str, words: str, factor: float = 1.0) -> str:
+    """A sentence with one of `data_sizes`, if there is more than one size."""
+    if sizes.sizes["train_size"] < 2:
+        return ""
+    by_size = []
+    for size in sizes["train_size"].values:
+        mean, low, high, _ = interval(factor * sizes[name].sel(train_size=size).values)
+        by_size.append(f"{mean:.2f} [{low:.2f}, {high:.2f}] with {int(size)} images")
+    return f" By size of the training set, {words} per decade of ELR: {', '.join(by_size)}."
 
 
 def _valley(lab: Lab) -> Finding:
@@ -228,7 +262,7 @@ CLAIMS = (
         id="TR6",
         sentence="In regime 1 a larger ELR converges faster, to lower sharpness and lower test error at equal training loss; the lowest ELRs' trajectories coincide.",
         criterion="In the upper half of regime 1's ELRs, at the lowest training loss they all reach (times 1.05): 95% intervals over seeds of the slopes per decade of ELR of log epochs, log sharpness and test error all lie below 0; and at the lowest loss that the three lowest ELRs reach, their sharpness differs by less than 0.1 decades.",
-        needs=("convnet",),
+        needs=("convnet", "data_sizes"),
         check=_regime_one,
         figures=("1", "3"),
     ),
@@ -244,7 +278,7 @@ CLAIMS = (
         id="TR9",
         sentence="In regime 2 the groups' effective step sizes equalise, in 1 and 3 they do not; within 2 a higher ELR sits at higher loss but lower sharpness.",
         criterion="Ratio of the largest to the smallest ESS of the weight tensors over the last fifth of training, log scale: 95% intervals over seeds of its mean in regime 1 minus regime 2, and 3 minus 2, lie above 0; slope of log loss on log ELR in regime 2 above 0 and of log sharpness below 0. Regime 2 counts where its mean loss is below ln C: closer to divergence runs jump between both (Fig. 6).",
-        needs=("convnet",),
+        needs=("convnet", "data_sizes"),
         check=_equilibrium,
         figures=("1", "4", "20", "21"),
     ),

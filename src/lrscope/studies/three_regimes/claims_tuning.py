@@ -147,14 +147,14 @@ def tuned_spread(lab: Lab) -> dict[str, Array]:
     """Per seed: what fine-tuning from regime 2 with regime 1's rates reaches at equal training loss. Decades of sharpness
     between the flattest and the sharpest, and points of test error, from low and from high PLRs and for training from
     initialisation with those rates."""
-    known, tune = roles(lab), lab.sweep("tune")
+    known = roles(lab)
+    tune, base = reading.shared_seeds(lab.sweep("tune"), lab.sweep("convnet"))
+    inside = reading.inside(regimes(lab.sweep("convnet")), "1")
     loss = reading.units(tune["finetune_train_loss"])
     wanted = {kind: known.some(kind) for kind in ("low", "high")}
     level = 1.05 * float(np.nanmax([np.nanmin(loss[p, f], axis=-1) for pairs in wanted.values() for p, f in pairs]))
     steep = np.log10(reading.at_level(tune, "effective_grad_norm", level, "finetune_"))
     error = reading.at_level(tune, "test_error", level, "finetune_")
-    base = lab.sweep("convnet")
-    inside = reading.inside(regimes(base), "1")
     base_steep = np.log10(reading.at_level(base, "effective_grad_norm", level))[inside]
     base_error = reading.at_level(base, "test_error", level)[inside]
     found: dict[str, Array] = {"level": np.array([level])}

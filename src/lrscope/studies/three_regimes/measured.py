@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from lrscope.studies.types import Lab, Measurement
 
@@ -11,19 +12,30 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-def _later(name: str) -> Callable[[Lab], xr.Dataset]:
-    """A function of measurements.py by name."""
-
-    def run(lab: Lab) -> xr.Dataset:
-        from lrscope.studies.three_regimes import measurements
-
-        found: xr.Dataset = getattr(measurements, name)(lab)
-        return found
-
-    return run
+def _later(name: str, **options: Any) -> Callable[[Lab], xr.Dataset]:
+    """A function of measurements.py by name, with some arguments."""
+    return partial(_run, name=name, **options)
 
 
-MEASUREMENTS = (
+def _run(lab: Lab, *, name: str, **options: Any) -> xr.Dataset:
+    from lrscope.studies.three_regimes import measurements
+
+    found: xr.Dataset = getattr(measurements, name)(lab, **options)
+    return found
+
+
+def measured(sizes: tuple[str, ...]) -> tuple[Measurement, ...]:
+    """The measurements of a scale whose sweeps `sizes` train the ConvNet on training sets of different sizes."""
+    by_size = Measurement(
+        name="data_sizes",
+        about="What regimes 1 and 2 show by the size of the training set.",
+        needs=sizes,
+        run=_later("data_sizes", names=sizes),
+    )
+    return (*_EVERYWHERE, by_size)
+
+
+_EVERYWHERE = (
     Measurement(name="toy_pair", about="One pair of the toy function over ELRs.", needs=(), run=_later("toy_pair")),
     Measurement(
         name="toy", about="Three pairs of the toy function at the paper's ELRs.", needs=(), run=_later("toy_three")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from torch import nn
 from lrscope.mapping import regimes
 from lrscope.measures import equilibrium, geometry, sharpness, walks
 from lrscope.studies import reading
+from lrscope.studies.stats import Unseen
 from lrscope.studies.three_regimes import toy
+from lrscope.studies.three_regimes.claims_sphere import equalised, faster_flatter_better
 from lrscope.studies.types import Lab
 from lrscope.trained import State, Trained
 
@@ -57,6 +60,32 @@ def toy_three(lab: Lab) -> xr.Dataset:
         {"elr": list(elrs), "drawn": list(toy.PAPER_ELRS), "step": np.arange(500)},
         {"threshold": toy.THRESHOLD},
     )
+
+
+def data_sizes(lab: Lab, names: Sequence[str]) -> xr.Dataset:
+    """The slopes of TR6 and TR9 of networks that differ in the size of the training set [train_size, seed], per decade of
+    ELR, and the settled training loss at the lowest ELR of regime 2; NaN where a regime does not show."""
+    rows = []
+    for name in names:
+        result = lab.sweep(name)
+        found = {key: np.full(len(_seeds(result)), np.nan) for key in _BY_SIZE}
+        with suppress(Unseen):
+            one = faster_flatter_better(result)
+            found |= {key: one[key] for key in ("faster", "flatter", "better")}
+        with suppress(Unseen):
+            two = equalised(result)
+            lowest = reading.learning(result, regimes(result))[0]
+            found |= {
+                "higher": two["higher"],
+                "flatter_within_2": two["flatter"],
+                "lowest_loss": reading.settled(reading.units(result["train_loss"]))[lowest],
+            }
+        rows.append(xr.Dataset({key: ("seed", values) for key, values in found.items()}, {"seed": _seeds(result)}))
+    sizes = [json.loads(lab.sweep(name).attrs["task"])["train_size"] for name in names]
+    return xr.concat(rows, "train_size", join="outer").assign_coords(train_size=sizes)
+
+
+_BY_SIZE = ("faster", "flatter", "better", "higher", "flatter_within_2", "lowest_loss")
 
 
 def neighbour_paths(lab: Lab) -> xr.Dataset:
