@@ -52,9 +52,9 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
         _sweep("convnet", convnet, lrs=elrs, snapshot_epochs=(6, 20, 48, 64, 80, 96), **{**sphere, "seeds": 4}),
         _sweep(
             "larger",
-            {**convnet, "train_size": 4096, "test_size": 5000},
-            lrs=(3e-4, 6e-4, 1e-3, 1.5e-3, 3.5e-3, 6e-3, 1e-2, 1.6e-2, 6e-2),
-            **{**short, "seeds": 4, "epochs": 40, "log_points": 12},
+            {**convnet, "train_size": 4096},
+            lrs=(9e-5, 1.5e-4, 2.3e-4, 3.6e-4, 5.6e-4, 8.8e-4, 1.4e-3, 3.5e-3, 6e-3, 1e-2, 1.3e-2, 1e-1),
+            **{**short, "epochs": 40},
         ),
         _sweep(
             "resnet",
