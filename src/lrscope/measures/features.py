@@ -8,27 +8,75 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from lrscope.errors import LrscopeError
+
 NOISE = 0.01  # ours: 2.5 standard errors of the mean accuracy over ticks' 16 probe sets of 1,000 examples
+LEVEL = 0.95
+RUNS = ("data_seed", "seed")
 
 
 def sparsity(accuracy: xr.DataArray, *, chance: float = 0.5, noise: float = NOISE) -> xr.Dataset:
-    """Sparsity of probe accuracies along the dimension `feature`.
+    """Sparsity of probe accuracies along the dimension `feature`; `chance` is what guessing gets (1 / classes).
 
-    With a_f the accuracy of feature f above chance, or 0:
+    With a_f the accuracy of feature f above chance, or 0, and F features:
 
-    - `top_share`: max_f a_f / sum_f a_f, between 1 / features and 1;
-    - `effective_number`: (sum_f a_f)^2 / sum_f a_f^2, the number of equally used features that would look alike.
+    - `top_share`: max_f a_f / sum_f a_f, between 1 / F and 1;
+    - `effective_number`: (sum_f a_f)^2 / sum_f a_f^2, the number of equally used features that would look alike;
+    - `gini`: sum_{f,g} |a_f - a_g| / (2 F sum_f a_f), the Gini coefficient: 0 if all are used alike, 1 - 1 / F if one is
+      (Gini 1912; as a measure of sparsity Hurley and Rickard, IEEE Trans. Inf. Theory 55(10), 2009).
 
-    Both are NaN where the mean accuracy over features is less than `noise` above chance: a run that learned nothing is
+    All are NaN where the mean accuracy over features is less than `noise` above chance: a run that learned nothing is
     neither sparse nor dense, and what little its accuracies scatter would look sparse (5 of 16 features).
     """
     above = (accuracy - chance).clip(min=0.0)
-    learned = accuracy.mean("feature") - chance > noise
+    learned = accuracy.mean("feature", skipna=False) - chance > noise
     total = above.sum("feature")
+    count = above.sizes["feature"]
+    ordered = xr.apply_ufunc(np.sort, above, input_core_dims=[["feature"]], output_core_dims=[["feature"]])
+    weights = xr.DataArray(2.0 * np.arange(1, count + 1) - count - 1, dims="feature")  # sum |a_f - a_g| / 2 of sorted a
     with np.errstate(divide="ignore", invalid="ignore"):
         return xr.Dataset(
             {
                 "top_share": (above.max("feature") / total).where(learned),
                 "effective_number": (total**2 / (above**2).sum("feature")).where(learned),
+                "gini": (
+                    (ordered.drop_vars("feature", errors="ignore") * weights).sum("feature") / (count * total)
+                ).where(learned),
             }
         )
+
+
+def sparsity_over_runs(accuracy: xr.DataArray, *, chance: float = 0.5, noise: float = NOISE) -> xr.Dataset:
+    """Sparsity for each learning rate: mean over runs with its 95% interval.
+
+    Args:
+        accuracy: such as `result["feature_accuracy"]`, with the dimension `feature` and at least one of `data_seed` and
+            `seed`, over which runs are pooled; all other dimensions (`lr`, `finetune_lr`, `n_average`) stay.
+        chance, noise: as in `sparsity`.
+
+    Returns:
+        `top_share`, `effective_number` and `gini`, each with the dimension `estimate`: `mean`, `low`, `high` of Student's t
+        interval over runs (ours: it is honest for three seeds, for which a bootstrap is too narrow); and `runs`, how many
+        learned enough to count. The interval is NaN with fewer than two runs, the mean with none. It is not cut off at
+        the measures' bounds.
+
+    Raises:
+        LrscopeError: no dimension of runs, or none of features.
+    """
+    over = [d for d in RUNS if d in accuracy.dims]
+    if not over or "feature" not in accuracy.dims:
+        raise LrscopeError(
+            f"accuracy: its dimensions are {', '.join(map(str, accuracy.dims))}: pass an array with feature and seed, such as "
+            "result['feature_accuracy']"
+        )
+    from scipy import stats
+
+    each = sparsity(accuracy, chance=chance, noise=noise)
+    count = each["gini"].notnull().sum(over)
+    mean = each.mean(over)
+    deviation = each.std(over, ddof=1)
+    scale = stats.t.ppf((1 + LEVEL) / 2, np.maximum(count - 1, 1)) / np.sqrt(np.maximum(count, 1))
+    half = (deviation * scale).where(count > 1)
+    found: xr.Dataset = xr.concat([mean, mean - half, mean + half], "estimate")
+    names = np.array(["mean", "low", "high"], dtype=object)
+    return found.assign_coords(estimate=("estimate", names)).assign(runs=count)
