@@ -100,13 +100,13 @@ def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
                 name="features",
                 title="Which features were learned",
                 short="Features",
-                caption=(
-                    "Look for the fan: where the top ranks stand clear of the rest, runs rely on few features; "
-                    "where all ranks lie together, none stands out. "
-                    "Ranks are taken within each run, because runs favour different features."
+                caption=_features_caption(panels[0].names),
+                alt=f"Accuracy on single-feature test sets against the {grid.name}, "
+                + (
+                    f"a line for each of {', '.join(panels[0].names)}, averaged over runs."
+                    if panels[0].names
+                    else "sorted within each run from the best to the worst feature and averaged over runs."
                 ),
-                alt=f"Accuracy on single-feature test sets against the {grid.name}, sorted within each run from the best "
-                "to the worst feature and averaged over runs.",
                 arguments=(grid, back, panels),
             )
         )
@@ -128,6 +128,20 @@ def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
             )
         )
     return found
+
+
+def _features_caption(names: tuple[str, ...]) -> str:
+    if names:
+        return (
+            "Accuracy on test sets with one feature each: what a network can tell from it alone. "
+            "Look for the rate at which one line stands clear of the others: runs there rely on that feature. "
+            "The black line is the usual test set."
+        )
+    return (
+        "Look for the fan: where the top ranks stand clear of the rest, runs rely on few features; "
+        "where all ranks lie together, none stands out. "
+        "Ranks are taken within each run, because runs favour different features."
+    )
 
 
 def _along_training(result: xr.Dataset, grid: frames.Grid, test: str, steep: str) -> list[Drawing]:

@@ -95,27 +95,40 @@ def _panel(
 
 
 def features_figure(grid: Grid, back: Backdrop, panels: Sequence[FeaturePanel]) -> Json:
-    """Single-feature accuracies by rank within a run, averaged over runs, and the usual test accuracy in black."""
-    ranks = panels[0].ranks.mean.shape[0]
-    data = [carrier()]
+    """Accuracies on feature sets, averaged over runs: each named one, or by rank within a run; the usual test accuracy in
+    black."""
+    ranks, named = panels[0].ranks.mean.shape[0], panels[0].names
+    data = [] if named else [carrier()]
     colors = style.ramp(ranks)
     for at, panel in enumerate(panels, start=1):
         axes = {"xaxis": f"x{at}" if at > 1 else "x", "yaxis": f"y{at}" if at > 1 else "y"}
-        lines = [(f"rank {k + 1}", panel.ranks.mean[k], panel.ranks.sd[k], colors[k], 1.8) for k in range(ranks)]
+        names = named or tuple(f"rank {k + 1}" for k in range(ranks))
+        lines = [(names[k], panel.ranks.mean[k], panel.ranks.sd[k], colors[k], 1.8) for k in range(ranks)]
         lines.append(("usual test accuracy", panel.regular.mean, panel.regular.sd, "#000000", 2.4))
-        for name, mean, sd, color, width in lines:
-            data.append(_lr_line(grid, mean, sd, color, name, width) | axes | {"showlegend": False})
+        for k, (name, mean, sd, color, width) in enumerate(lines):
+            line = _lr_line(grid, mean, sd, color, name, width) | axes | {"showlegend": bool(named) and at == 1}
+            if named:
+                line |= {"legendgroup": f"feature {k}"}
+                if k < ranks:
+                    line |= {"mode": "lines+markers", "marker": _marker(k, color)}
+            data.append(line)
     values = np.concatenate([np.concatenate([p.ranks.mean.ravel(), p.regular.mean]) for p in panels])
 
     def lay_out(narrow: bool) -> Json:
         places, total = cells(len(panels), 1 if narrow else 2)
-        layout = frame(total, bottom=BAR_ROOM, narrow=narrow)
-        count_bar(layout, ranks, "rank of the feature in its run (black: usual test)")
+        room = legend_room(ranks + 1, 2 if narrow else 5) if named else BAR_ROOM
+        layout = frame(total, bottom=room, narrow=narrow)
+        if not named:
+            count_bar(layout, ranks, "rank of the feature in its run (black: usual test)")
         for cell, panel in zip(places, panels, strict=True):
             _panel(layout, grid, back, cell, panel.title, values, log=False)
         return layout
 
     return figure(data, lay_out)
+
+
+def _marker(k: int, color: str) -> Json:
+    return {"symbol": style.MARKERS[k % len(style.MARKERS)][0], "size": 6, "color": color}
 
 
 def _lr_line(grid: Grid, mean: Array, sd: Array, color: str, name: str, width: float = 2) -> Json:

@@ -24,6 +24,8 @@ from lrscope.reporting.frames import (
     thinned,
 )
 
+MOST_NAMED = 8  # ours: as many lines as there are markers in `style`
+
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
@@ -39,11 +41,13 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturePanel:
-    """Single-feature accuracies, best feature of each run first: `ranks` is (K, L); `regular` the usual test accuracy."""
+    """Accuracies on feature sets: `ranks` is (K, L), best feature of each run first, or in the order of `names` where a few
+    named ones are shown each by itself; `regular` the usual test accuracy."""
 
     title: str
     ranks: Spread
     regular: Spread
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +120,19 @@ def features(result: xr.Dataset) -> tuple[FeaturePanel, ...] | None:
 
 
 def _feature_panel(title: str, probes: xr.DataArray, test: xr.DataArray) -> FeaturePanel:
-    """Sort within each run, then average over runs by rank (feature_learning, Sec. 3, Fig. 3)."""
+    """A few named features as they are (feature_learning, Fig. 5). Others are sorted within each run, then averaged over runs
+    by rank (Sec. 3, Fig. 3)."""
     runs = pooled(probes, "feature", "lr")
+    if names := feature_names(probes):
+        return FeaturePanel(title=title, ranks=spread(runs), regular=spread(pooled(test, "lr")), names=names)
     ranks = -np.sort(-runs, axis=0)  # NaN (a run that overflowed has no probes at all) sorts last and stays NaN
     return FeaturePanel(title=title, ranks=spread(ranks), regular=spread(pooled(test, "lr")))
+
+
+def feature_names(probes: xr.DataArray) -> tuple[str, ...]:
+    """Names of the feature sets if they have any and there are few enough to tell lines apart; else none."""
+    named = probes["feature"].dtype.kind not in "iu" and probes.sizes["feature"] <= MOST_NAMED
+    return tuple(str(name) for name in probes["feature"].values) if named else ()
 
 
 def curves(result: xr.Dataset) -> tuple[CurvePanel, ...]:

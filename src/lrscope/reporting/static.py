@@ -49,7 +49,9 @@ def _mean_and_deviation(
 
 
 def features_figure(grid: Grid, back: Backdrop, panels: Sequence[FeaturePanel]) -> Figure:
-    """Single-feature accuracies by rank within a run, averaged over runs; the usual test accuracy in black."""
+    """Accuracies on feature sets, averaged over runs: each named one, or by rank within a run; the usual test accuracy in
+    black."""
+    named = panels[0].names
     rows = -(-len(panels) // 2)
     figure = blank(7.2 if len(panels) > 1 else 5, 2.9 * rows + 0.6)
     axes = np.atleast_1d(figure.subplots(rows, min(2, len(panels)), sharey=True)).ravel()
@@ -57,14 +59,19 @@ def features_figure(grid: Grid, back: Backdrop, panels: Sequence[FeaturePanel]) 
     alone = None if grid.lr.size > 1 else "o"  # one point makes no line
     for ax, panel in zip(axes, panels, strict=False):
         shade(ax, back)
-        for mean, color in zip(panel.ranks.mean, style.ramp(ranks), strict=True):
-            ax.plot(grid.lr, mean, color=color, lw=1.2, marker=alone)
+        for k, (mean, color) in enumerate(zip(panel.ranks.mean, style.ramp(ranks), strict=True)):
+            ax.plot(grid.lr, mean, color=color, lw=1.2, marker=style.MARKERS[k][1] if named else alone, ms=4)
         ax.plot(grid.lr, panel.regular.mean, color="black", lw=1.9, marker=alone)
         scale(ax, panel.ranks.mean.ravel(), log=False)
         ax.set_title(words(panel.title), loc="left", fontsize=10, pad=16)
         lr_axis(ax, grid)
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
+    if named:
+        lines = axes[0].get_lines()[-ranks - 1 :]
+        labels = [*(words(name) for name in named), "usual test accuracy"]
+        figure.legend(lines, labels, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
+        return figure
     norm = Normalize(1, max(ranks, 2))
     color_bar(figure, axes, norm, "rank of the feature in its run (black: usual test accuracy)")
     return figure
