@@ -58,6 +58,10 @@ def test_python_examples_run(
         assert "verdict='supported'" in said
         assert list(tmp_path.rglob("losses.zarr"))
         return
+    if "features=" in text:
+        assert all(name in said for name in ("background", "high", "left half", "upside down", "coarse", "estimate"))
+        assert len(list(tmp_path.rglob("report.html"))) == 2
+        return
     if "Trained" in text:
         assert "hessian_1" in said
         return

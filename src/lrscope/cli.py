@@ -60,6 +60,9 @@ def map_command(
     test_size: Annotated[int | None, _option("Test examples, drawn at random [all]")] = None,
     label_noise: Annotated[float | None, _option("Share of training labels drawn anew, in [0, 1) [0]")] = None,
     pool: Annotated[int | None, _option("Average-pool images by this factor [1]")] = None,
+    features: Annotated[
+        str | None, _option("Which frequencies are used: bands, or bands:low=1-6,mid=7-24 of your own (images).")
+    ] = None,
     augment: Annotated[bool | None, _option("Random crops and flips.", "--augment/--no-augment")] = None,
     same_init: Annotated[
         bool | None,

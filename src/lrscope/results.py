@@ -203,6 +203,8 @@ def validate(result: xr.Dataset) -> None:
     for dim in INCREASING:
         if dim in result.coords and not bool(np.all(np.diff(result[dim].values) > 0)):
             raise LrscopeError(f"coordinate {dim!r} is not increasing: sort it")
+    if "feature" in result.coords and len(set(result["feature"].values.tolist())) < result.sizes["feature"]:
+        raise LrscopeError("coordinate 'feature' holds a name twice: give every feature set one of its own")
     expected = expected_variables(result)
     for name in sorted(expected - set(map(str, result.data_vars))):
         raise LrscopeError(f"variable {name!r} is missing from the result: run the sweep again")
@@ -311,6 +313,8 @@ def open_result(path: str | os.PathLike[str] | Remote) -> xr.Dataset:
         result = _read(zarr, zarr)
     result.attrs.pop(CHECKSUMS, None)
     words = {d: result[d].astype(object) for d in ("group", "example_group") if d in result.coords}
+    if "feature" in result.coords and result["feature"].dtype.kind not in "iu":  # names, not numbers
+        words["feature"] = result["feature"].astype(object)
     result = result.assign_coords(words)  # Zarr's variable-length strings come back in a type that NetCDF cannot write
     validate(result)
     return result

@@ -44,6 +44,7 @@ class MapSettings:
     test_size: int | None = None
     label_noise: float = 0.0
     pool: int = 1
+    features: str | None = None
     augment: bool = False
     same_init: bool = True
     precision: str = "float32"
@@ -93,13 +94,14 @@ class MapSettings:
 
     def task_options(self) -> dict[str, Any]:
         """Arguments of `named_task`."""
-        names = ("data", "model", "width", "train_size", "test_size", "label_noise", "pool")
+        names = ("data", "model", "width", "train_size", "test_size", "label_noise", "pool", "features")
         return {name: getattr(self, name) for name in names}
 
     def request(self) -> dict[str, Any]:
         """What determines the numbers, as JSON: two calls with equal requests ask for the same result."""
         elsewhere = ("jobs", "out", "device", "path", "chunk", "compile", "on")
-        return {k: v for k, v in asdict(self).items() if k not in elsewhere}
+        later = {"features": None}  # counts only where it is used: what was asked for before stays known
+        return {k: v for k, v in asdict(self).items() if k not in elsewhere and (k not in later or v != later[k])}
 
     def command(self) -> str:
         """A command line that repeats these settings."""

@@ -159,11 +159,12 @@ def _coords(context: Context, slab: Slab) -> dict[str, Any]:
         coords["finetune_lr"] = ("finetune_lr", list(config.finetune_lrs))
     if config.average:
         coords["n_average"] = ("n_average", list(config.average))
-    probes = context.task.data(0).probes_x
-    if probes is not None:
-        coords["feature"] = ("feature", list(range(len(probes))))
-    if names := context.task.data(0).train_group_names:
-        coords["example_group"] = ("example_group", np.array(names, dtype=object))
+    data = context.task.data(0)
+    if data.probes_x is not None:
+        names = np.array(data.probe_names, dtype=object) if data.probe_names else list(range(len(data.probes_x)))
+        coords["feature"] = ("feature", names)
+    if data.train_group_names:
+        coords["example_group"] = ("example_group", np.array(data.train_group_names, dtype=object))
     return coords
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from lrscope.tasks.data import load
 from lrscope.tasks.data.dataset import DataSet
+from lrscope.tasks.features import Features, with_features
 from lrscope.tasks.models import build
 from lrscope.tasks.task import Task
 
@@ -24,11 +25,17 @@ def named_task(
     test_size: int | None = None,
     label_noise: float = 0.0,
     pool: int = 1,
+    features: Features | None = None,
     root: Path | None = None,
     source: Callable[..., DataSet] = load,
 ) -> Task:
-    """The task of training `model` (mlp, convnet, resnet18, transformer) on `data` (digits, fashion-mnist, ...). `source`
-    stands in for `load`, with its arguments: a plan can be made without the data."""
+    """The task of training `model` (mlp, convnet, resnet18, transformer) on `data` (digits, fashion-mnist, ...).
+
+    features: test sets that show which features a network uses: `bands` (background, low, mid and high frequencies of
+        images, feature_learning App. A), `bands:low=1-6,mid=7-24`, or a dict of functions of the test inputs
+        (`tasks.features.with_features`).
+    source: stands in for `load`, with its arguments: a plan can be made without the data.
+    """
     options: dict[str, Any] = {
         "train_size": train_size,
         "test_size": test_size,
@@ -36,15 +43,18 @@ def named_task(
         "pool": pool,
         "root": root,
     }
-    examples = partial(_load, source, data, options)
+    examples = partial(_load, source, data, options, features)
     first = examples(0)
     outputs = 1 if first.loss == "binary_cross_entropy" else first.classes
     factory = partial(_build, model, data=data, shape=tuple(first.train_x.shape[1:]), outputs=outputs, width=width)
     return Task.from_data(f"{data} / {model}" + (f" k={width}" if width else ""), factory, examples)
 
 
-def _load(source: Callable[..., DataSet], name: str, options: dict[str, Any], data_seed: int) -> DataSet:
-    return source(name, data_seed=data_seed, **options)
+def _load(
+    source: Callable[..., DataSet], name: str, options: dict[str, Any], features: Features | None, data_seed: int
+) -> DataSet:
+    data = source(name, data_seed=data_seed, **options)
+    return data if features is None else with_features(data, features)
 
 
 def _build(name: str, **options: Any) -> nn.Module:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lrscope.errors import LrscopeError
 from lrscope.tasks.data.dataset import DataSet
+from lrscope.tasks.features import Features, check_probes, with_features
 from lrscope.tasks.groups import as_groups, check_groups
 from lrscope.tasks.losses import CLASSIFICATION, Loss, named_loss
 
@@ -37,6 +38,10 @@ class Task:
         train_groups: a partition of the training examples: a whole number from 0 on for each, in the data's order [N]. Loss
             and accuracy are logged for each group.
         train_group_names: names of the groups 0, 1, ...; left out, their numbers.
+        features: modified test sets by name, on which accuracy is measured at the end of every phase: a function of the
+            test inputs for each name, or bands and masks of images (`tasks.features.with_features`).
+        normalisation: (mean, std) per channel that images [N, C, H, W] were given, for bands; left out, they are taken as
+            they are.
 
     Raises:
         LrscopeError: data with NaN, sizes that do not match, outputs that do not fit the labels, dropout and the like.
@@ -53,6 +58,8 @@ class Task:
         name: str | None = None,
         train_groups: Tensor | Sequence[int] | None = None,
         train_group_names: Sequence[str] | None = None,
+        features: Features | None = None,
+        normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
     ) -> None:
         if isinstance(loss, str):
             self.loss: Loss = named_loss(loss)
@@ -86,10 +93,17 @@ class Task:
             loss=self.loss_name,
             train_groups=groups,
             train_group_names=group_names,
+            normalisation=None if normalisation is None else (tuple(normalisation[0]), tuple(normalisation[1])),
         )
+        check_data(fixed)
+        if features is not None:
+            if not self.classification:
+                raise LrscopeError(
+                    "features: they are measured in accuracy, which a regression has not: leave them out"
+                )
+            fixed = with_features(fixed, features)
         self._data: Callable[[int], DataSet] = lambda data_seed: fixed
         self.varies_with_data_seed = False
-        check_data(fixed)
         self._check_outputs(fixed)
 
     @classmethod
@@ -144,6 +158,8 @@ class Task:
                 if tensor is not None:
                     sha.update(str(tuple(tensor.shape)).encode())
                     sha.update(tensor.contiguous().numpy().tobytes())
+            if data.probe_names:
+                sha.update(repr(("features", data.probe_names)).encode())
             if data.train_groups is not None:
                 sha.update(repr(data.train_group_names).encode())
                 for tensor in (data.train_groups, data.clean_train_y):
@@ -320,10 +336,16 @@ def check_data(data: DataSet) -> None:
             f"{tuple(data.train_x.shape[1:])}: make them alike"
         )
     check_groups(data)
+    check_probes(data)
 
 
 def _check_alike(first: DataSet, later: DataSet) -> None:
-    """Refuse data seeds that name their example groups differently: they share an axis."""
+    """Refuse data seeds that name their example groups or feature sets differently: they share an axis."""
+    if later.probe_names != first.probe_names:
+        raise LrscopeError(
+            f"probe_names: {list(later.probe_names)}, but {list(first.probe_names)} for data seed 0: use the same feature "
+            "sets for all data seeds"
+        )
     if later.train_group_names != first.train_group_names or (later.train_groups is None) != (
         first.train_groups is None
     ):

@@ -1,6 +1,6 @@
 """What a data set is once loaded: arrays in memory.
 
-Shapes: N examples, C channels, H x W pixels, T words, F features (ticks), M examples of a probe set.
+Shapes: N examples, C channels, H x W pixels, T words, F features, M examples of a probe set.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ class DataSet:
     test_y: Tensor  # [N] int64
     classes: int  # 2 for ticks
     loss: str  # "cross_entropy", or "binary_cross_entropy" (ticks: one logit)
-    probes_x: Tensor | None = None  # [F, M, 2 F]: ticks' single-feature test sets
+    probes_x: Tensor | None = None  # [F, M, ...]: feature sets, such as ticks' single-feature test sets [F, M, 2 F]
     probes_y: Tensor | None = None  # [F, M] int64
+    probe_names: tuple[str, ...] = ()  # of the F feature sets; () leaves them their numbers
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = (
+        None  # images': (mean, std) per channel of pixels
+    )
     clean_train_y: Tensor | None = None  # [N] int64: labels before label noise, where noise was asked for
     train_groups: Tensor | None = None  # [N] int64: which group of a partition each training example is in
     train_group_names: tuple[str, ...] = ()  # of the groups 0, 1, ...

@@ -46,6 +46,7 @@ class Digits:
             test_y=labels[test_index],
             classes=spec.classes,
             loss="cross_entropy",
+            normalisation=(spec.mean, spec.std),
         )
 
 

@@ -40,6 +40,7 @@ def draw_split(
         test_y=test_labels[test_index],
         classes=spec.classes,
         loss="cross_entropy",
+        normalisation=(spec.mean, spec.std),
     )
 
 

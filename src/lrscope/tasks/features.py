@@ -1,0 +1,188 @@
+"""Feature sets: modified test sets on which a network's accuracy says how much it relies on a feature.
+
+feature_learning, Sec. 3 and App. A: Fourier bands of images ("bands"), or what a user makes of the test inputs.
+F feature sets, M test examples, C channels, H x W pixels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from lrscope.errors import LrscopeError
+from lrscope.measures import bands
+
+if TYPE_CHECKING:
+    from lrscope.tasks.data.dataset import DataSet
+
+WORD = "bands"
+MOST = 64  # ours: each costs an evaluation of a whole test set per phase; ticks have 16
+SYNTAX = f"write {WORD}, or {WORD}:1-6,7-24 with ranges of your own, each as FIRST-LAST or NAME=FIRST-LAST"
+Feature = Callable[[Tensor], Tensor] | Tensor | tuple[int, int]
+Features = str | Mapping[str, Feature]
+
+
+def parse_features(text: str) -> dict[str, tuple[int, int]] | None:
+    """Bands as the command line names them: None for `bands` (those of the paper), or a range for each name of
+    `bands:low=1-6,mid=7-24`; a range without a name is its own.
+
+    Raises:
+        LrscopeError: another word, a range that cannot be read, or a name that comes twice.
+    """
+    word, colon, rest = text.strip().partition(":")
+    if word.strip() != WORD:
+        raise LrscopeError(f"features: {text!r} is unknown: {SYNTAX}")
+    if not colon:
+        return None
+    found: dict[str, tuple[int, int]] = {}
+    for part in rest.split(","):
+        read = re.fullmatch(r"\s*(?:([^=]+?)\s*=)?\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
+        if read is None:
+            raise LrscopeError(f"features: cannot read {part.strip()!r} in {text!r}: {SYNTAX}")
+        first, last = int(read[2]), int(read[3] or read[2])
+        name = read[1] or (f"{first}-{last}" if last != first else str(first))
+        if name in found:
+            raise LrscopeError(f"features: {name!r} comes twice in {text!r}: give every range a name of its own")
+        found[name] = (first, last)
+    return found
+
+
+def with_features(data: DataSet, features: Features) -> DataSet:
+    """The data set with these feature sets in place of any it had; all have the test labels.
+
+    Args:
+        data: its `normalisation`, if known, is undone before frequencies are taken and handled as the paper does.
+        features: `bands` or `bands:...` (`parse_features`), or for each name one of:
+            a function of the test inputs [M, ...] as the network sees them that returns modified ones of that shape
+            (random numbers that it draws from PyTorch start from one fixed state, which is put back afterwards);
+            a Fourier mask [H, W], bool or weights, in the order of `torch.fft.fft2`;
+            a range of bands (first, last), both kept (`lrscope.measures.bands`).
+
+    What keeps frequency 0 is normalised as in training, what does not is fed as it is (feature_learning, App. A).
+
+    Raises:
+        LrscopeError: it names the feature and what is wrong with it.
+    """
+    chosen: Mapping[str, Feature] | None = parse_features(features) if isinstance(features, str) else features
+    if chosen is None:
+        _check_images(data, "bands")
+        chosen = bands.paper_bands(*data.test_x.shape[-2:])
+    elif not isinstance(chosen, Mapping):
+        raise LrscopeError(
+            f"features: {type(chosen).__name__} is not readable: pass 'bands', or a dict of names and functions"
+        )
+    if not chosen:
+        raise LrscopeError("features: there are none: name at least one, or leave features out")
+    if len(chosen) > MOST:
+        raise LrscopeError(f"features: {len(chosen)} are too many: name at most {MOST}")
+    for name in chosen:
+        if not (isinstance(name, str) and name.strip()):
+            raise LrscopeError(f"features: {name!r} is no name: name every feature with a word")
+    ranges = {name: _ends(name, value) for name, value in chosen.items() if _is_range(value)}
+    if ranges:
+        _check_images(data, f"feature {next(iter(ranges))!r}")
+        bands.check_bands(ranges, *data.test_x.shape[-2:])
+    sets = [
+        _of_bands(data, name, *ranges[name]) if name in ranges else _modified(data, name, value)
+        for name, value in chosen.items()
+    ]
+    labels = data.test_y.expand(len(sets), *data.test_y.shape)
+    return replace(data, probes_x=torch.stack(sets), probes_y=labels.contiguous(), probe_names=tuple(map(str, chosen)))
+
+
+def check_probes(data: DataSet) -> None:
+    """Refuse feature sets whose names do not fit them."""
+    names = data.probe_names
+    if not names:
+        return
+    count = 0 if data.probes_x is None else len(data.probes_x)
+    if len(names) != count or len(set(names)) < count or not all(isinstance(n, str) and n for n in names):
+        raise LrscopeError(
+            f"probe_names: {list(names)} for {count} feature sets: give each one word of its own, or none a name"
+        )
+
+
+def _is_range(value: Any) -> bool:
+    return isinstance(value, (tuple, list))
+
+
+def _ends(name: str, value: Any) -> tuple[int, int]:
+    if len(value) != 2 or not all(isinstance(end, int) and not isinstance(end, bool) for end in value):
+        raise LrscopeError(f"features: {name!r} is {value!r}: give the first and the last band, such as (1, 8)")
+    return value[0], value[1]
+
+
+def _check_images(data: DataSet, what: str) -> None:
+    shape = tuple(data.test_x.shape[1:])
+    if len(shape) != 3 or not data.test_x.is_floating_point():
+        raise LrscopeError(
+            f"features: {what} needs images [channels, height, width], but the inputs of {data.name!r} have shape "
+            f"{shape}: leave it out, or pass a function of the inputs"
+        )
+
+
+def _of_bands(data: DataSet, name: str, first: int, last: int) -> Tensor:
+    height, width = data.test_x.shape[-2:]
+    return _of_mask(data, name, bands.mask(height, width, first, last))
+
+
+def _of_mask(data: DataSet, name: str, kept: Tensor) -> Tensor:
+    """Test images [M, C, H, W] with the frequencies of a mask [H, W]: the rule of `bands.band_sets` for any mask."""
+    _check_images(data, f"feature {name!r}")
+    if kept.shape != data.test_x.shape[-2:]:
+        raise LrscopeError(
+            f"features: the mask of {name!r} has shape {tuple(kept.shape)}, the images "
+            f"{tuple(data.test_x.shape[-2:])}: make them alike"
+        )
+    if kept.is_complex() or not bool(torch.isfinite(kept).all()):
+        raise LrscopeError(
+            f"features: the mask of {name!r} holds what is no weight: use numbers from 0 to 1, or a bool"
+        )
+    mean, std = data.normalisation or ((0.0,), (1.0,))
+    return bands.masked_set(data.test_x, mean, std, kept)
+
+
+def _modified(data: DataSet, name: str, value: Any) -> Tensor:
+    """What a user's function or mask makes of the test inputs."""
+    if isinstance(value, Tensor):
+        return _of_mask(data, name, value.detach().cpu())
+    if not callable(value):
+        raise LrscopeError(
+            f"features: {name!r} is a {type(value).__name__}: pass a function of the test inputs, a Fourier mask, or "
+            "(first, last) band"
+        )
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            made = value(data.test_x.clone())
+        except LrscopeError:
+            raise
+        except Exception as error:  # a user's code may raise anything
+            raise LrscopeError(
+                f"features: the function of {name!r} fails ({type(error).__name__}: {error}): it gets test inputs of shape "
+                f"{tuple(data.test_x.shape)} and type {data.test_x.dtype}"
+            ) from error
+    if not isinstance(made, Tensor):
+        raise LrscopeError(f"features: the function of {name!r} returns {type(made).__name__}: return a tensor")
+    made = made.detach().cpu()
+    if made.shape != data.test_x.shape:
+        raise LrscopeError(
+            f"features: the function of {name!r} returns shape {tuple(made.shape)}, the test inputs have "
+            f"{tuple(data.test_x.shape)}: return that"
+        )
+    if made.is_floating_point() != data.test_x.is_floating_point() or made.is_complex() or made.dtype == torch.bool:
+        raise LrscopeError(
+            f"features: the function of {name!r} returns {made.dtype}, the test inputs are {data.test_x.dtype}: "
+            "return that type"
+        )
+    made = made.to(data.test_x.dtype)
+    if made.is_floating_point() and not bool(torch.isfinite(made).all()):
+        raise LrscopeError(f"features: the function of {name!r} returns NaN or infinity: make it finite")
+    if not made.is_floating_point() and int(made.min()) < min(0, int(data.test_x.min())):
+        raise LrscopeError(f"features: the function of {name!r} returns {int(made.min())}: words are numbered from 0")
+    return made
