@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from lrscope.errors import LrscopeError
 from lrscope.measures import bands
+from lrscope.reporting.charts_static import chart_figure
+from lrscope.studies.band_images import band_chart
 from lrscope.tasks.streams import generator
 
 
@@ -96,3 +98,54 @@ def test_wrong_shapes_are_refused() -> None:
         bands.keep(images(16, 16), torch.ones(8, 8))
     with pytest.raises(LrscopeError, match="3 values for 2 channels"):
         bands.band_sets(images(16, 16), (0.1, 0.2, 0.3), (1.0, 1.0, 1.0))
+
+
+# --- the picture of bands ---
+
+
+def test_the_picture_shows_parts_scaled_and_spectra_masked() -> None:
+    mean, std = (0.2, 0.5, 0.4), (0.3, 0.2, 0.1)
+    m, s = (torch.tensor(v).view(1, 3, 1, 1) for v in (mean, std))
+    pixels = images(16, 16, channels=3, count=2)
+    chart = band_chart((pixels - m) / s, mean, std)
+    assert chart.columns == 5
+    assert [p.title for p in chart.panels] == 2 * [
+        "image", "background 0", "low 1-4", "mid 5-12", "high 13-16",
+        "spectrum", "spectrum, background", "spectrum, low", "spectrum, mid", "spectrum, high",
+    ]  # fmt: skip
+    values = [p.image.values for p in chart.panels if p.image is not None]
+    assert len(values) == 20
+    np.testing.assert_allclose(values[10], pixels[1].permute(1, 2, 0), atol=1e-6)
+    np.testing.assert_allclose(values[11], np.broadcast_to(pixels[1].mean((1, 2)), (16, 16, 3)), atol=1e-6)
+    for scaled in values[12:15]:
+        np.testing.assert_allclose(scaled.min((0, 1)), 0, atol=1e-12)
+        np.testing.assert_allclose(scaled.max((0, 1)), 1, atol=1e-12)
+    whole, *parts = values[15:20]
+    amplitudes = np.abs(np.fft.fftshift(np.fft.fft2(pixels[1].double().numpy()), axes=(1, 2)))
+    np.testing.assert_allclose(whole, np.log(amplitudes).sum(0), atol=1e-5)
+    for kept, (first, last) in zip(parts, ((0, 0), (1, 4), (5, 12), (13, 16)), strict=True):
+        for i in range(16):
+            for j in range(16):
+                inside = first <= abs(i - 8) + abs(j - 8) <= last
+                assert np.isfinite(kept[i, j]) == inside
+                assert not inside or kept[i, j] == whole[i, j]
+    assert len([ax for ax in chart_figure(chart).axes if ax.get_images()]) == 20
+
+
+def test_the_picture_takes_grey_images_own_bands_and_blank_ones() -> None:
+    grey = images(8, 8, channels=1, count=1)
+    chart = band_chart(grey, (0.0,), (1.0,), {"below": (0, 3), "top": (8, 8)})
+    assert [p.title for p in chart.panels] == [
+        "image",
+        "below 0-3",
+        "top 8",
+        "spectrum",
+        "spectrum, below",
+        "spectrum, top",
+    ]
+    blank = band_chart(torch.zeros(1, 1, 8, 8), (0.0,), (1.0,))
+    assert all(np.isfinite(p.image.values).any() for p in blank.panels if p.image is not None)
+    chart_figure(blank)
+    for bad in (torch.zeros(1, 2, 8, 8), torch.zeros(8, 8), torch.zeros(0, 1, 8, 8)):
+        with pytest.raises(LrscopeError, match=r"pass .images, 1 or 3 channels, height, width"):
+            band_chart(bad, (0.0,), (1.0,))

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from lrscope.reporting.charts import extent, palette
+from lrscope.errors import LrscopeError
+from lrscope.reporting import style
+from lrscope.reporting.charts import extent, palette, pixels
 from lrscope.reporting.charts_interactive import chart_json
 from lrscope.reporting.charts_static import chart_figure
 from lrscope.reporting.files import write_one
 from lrscope.reporting.gallery import Picture, Told, render
 from lrscope.reporting.page import write_text
-from lrscope.studies.charts import Chart, Line, Panel
+from lrscope.studies.charts import Chart, Image, Line, Panel
 from test_report_browser import ATTACK, Chrome, browser, show  # noqa: F401 - a fixture
 
 X = np.array([1e-3, 1e-2, 1e-1])
@@ -173,3 +175,71 @@ def test_the_gallery_is_drawn_by_a_browser(browser: Chrome, tmp_path):  # noqa: 
     show(browser, gallery(Chart(panels=[HOSTILE], color_title=ATTACK), tmp_path / "b.html", ATTACK, note=ATTACK))
     assert browser.execute_script("return window.attacked") is None
     assert browser.find_element("tag name", "h1").text == ATTACK
+
+
+# --- pictures ---
+
+GREY = Image(values=np.array([[0.0, 1.0, 2.0], [np.nan, 4.0, 3.0]]))
+COLOURED = Image(values=np.array([[[1.0, 0.0, 0.5], [-1.0, 2.0, np.nan]]]))
+PICTURES = Chart(
+    panels=[Panel(title="grey", image=GREY), Panel(title="coloured", image=COLOURED), Panel(title="third", image=GREY)],
+    columns=2,
+)
+
+
+def test_pixels_have_the_values_colours():
+    empty = list(style.channels(style.GRID))
+    black, white = [0, 0, 0], [255, 255, 255]
+    assert pixels(GREY).tolist() == [[black, [64] * 3, [128] * 3], [empty, white, [191] * 3]]
+    assert pixels(COLOURED).tolist() == [[[255, 0, 128], empty]]
+    assert pixels(replace(GREY, low=1.0, high=2.0)).tolist()[0] == [black, black, white]
+    assert pixels(Image(values=np.full((2, 2), 3.0))).max() == 0, "one value: no contrast is made up"
+    first, last = (list(style.channels(style.viridis(share))) for share in (0.0, 1.0))
+    found = pixels(replace(GREY, viridis=True)).tolist()
+    assert (found[0][0], found[1][0], found[1][1]) == (first, empty, last)
+    for shape in ((3,), (2, 2, 4), (0, 2)):
+        with pytest.raises(LrscopeError, match=r"image: its shape is \("):
+            Image(values=np.zeros(shape))
+
+
+def test_pictures_arrive_in_matplotlib_with_their_first_row_on_top(tmp_path):
+    figure = drawn(PICTURES, tmp_path)
+    shown = [ax for ax in figure.axes if ax.get_images()]
+    assert [ax.get_title(loc="left") for ax in shown] == ["grey", "coloured", "third"]
+    np.testing.assert_array_equal(shown[0].get_images()[0].get_array(), pixels(GREY))
+    low, high = shown[0].get_ylim()
+    assert low > high
+    assert not shown[0].axison
+    assert not any(text.get_text() == "no finite values" for ax in figure.axes for text in ax.texts)
+
+
+def test_pictures_arrive_in_plotly():
+    made = chart_json(Chart(panels=[*PICTURES.panels, PANEL], columns=2, color_title="ELR"))
+    json.dumps(made, allow_nan=False)
+    images = [t for t in made["data"] if t["type"] == "image"]
+    assert [t["yaxis"] for t in images] == ["y", "y2", "y3"]
+    assert images[1]["z"] == pixels(COLOURED).tolist()
+    axis = made["wide"]["yaxis"]
+    assert (axis["range"], axis["scaleanchor"], axis["visible"]) == ([1.5, -0.5], "x", False)
+    assert made["wide"]["xaxis"]["range"] == [-0.5, 2.5]
+    assert made["wide"]["yaxis4"]["type"] == "log", "lines beside pictures"
+    small = chart_json(PICTURES)
+    assert small["narrow"]["yaxis"]["domain"] == small["narrow"]["yaxis2"]["domain"], "two beside each other on a phone"
+    assert "no finite values" not in [note["text"] for note in small["wide"]["annotations"]]
+    alt = Picture(name="a", number="1", title="Two", look_for="", differs="", chart=PICTURES, claims=[]).alt
+    assert alt == "Two. grey: a picture; coloured: a picture; third: a picture."
+
+
+def test_pictures_are_drawn_by_a_browser(browser: Chrome, tmp_path):  # noqa: F811
+    page = gallery(PICTURES, tmp_path / "page.html")
+    for width in (1400, 390):
+        show(browser, page, width)
+        found = browser.execute_script(
+            "return [...document.querySelectorAll('#plot-fig5 .imagelayer image')].map(i => "
+            "[i.getBoundingClientRect().width, i.getBoundingClientRect().height, (i.href.baseVal || '').slice(0, 10)])"
+        )
+        assert len(found) == 3
+        for (wide, high, source), shape in zip(found, ((3, 2), (2, 1), (3, 2)), strict=True):
+            assert wide > 20
+            assert wide / high == pytest.approx(shape[0] / shape[1], rel=0.1), "square pixels"
+            assert source == "data:image"

@@ -1,6 +1,6 @@
 """What both renderings of a study's charts share: colours, legend entries, extents.
 
-N points of a line.
+N points of a line, H x W pixels.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrscope.reporting import style
-from lrscope.studies.charts import Chart, Line, Panel
+from lrscope.studies.charts import Chart, Image, Line, Panel
 
+LEAST_CONTRAST = 1e-12  # of a scale's ends, relative: below it a picture is of one value
 Floats = NDArray[np.float64]
 
 
@@ -96,6 +97,34 @@ def last(line: Line) -> tuple[float, float] | None:
     x, y = whole(line)
     there = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
     return (float(x[there[-1]]), float(y[there[-1]])) if there.size else None
+
+
+def of_images(chart: Chart) -> bool:
+    """Are all panels pictures?"""
+    return all(panel.image is not None for panel in chart.panels)
+
+
+def pixels(image: Image) -> NDArray[np.uint8]:
+    """Red, green and blue of every pixel [H, W, 3]."""
+    values = np.asarray(image.values, dtype=np.float64)
+    there = np.isfinite(values)
+    if values.ndim == 2:
+        inside = values[there]
+        low = image.low if image.low is not None else float(inside.min()) if inside.size else 0.0
+        high = image.high if image.high is not None else float(inside.max()) if inside.size else 1.0
+        flat = high - low <= LEAST_CONTRAST * max(abs(low), abs(high))
+        shares = np.clip(np.where(there, values, low) - low, 0, None) / (1.0 if flat else high - low)
+        shares = np.clip(shares, 0, 1)
+        if image.viridis:
+            colors = np.array([style.channels(style.viridis(i / 255)) for i in range(256)], dtype=np.float64)
+            found = colors[np.round(255 * shares).astype(np.int64)]
+        else:
+            found = np.repeat(255 * shares[..., None], 3, axis=2)
+    else:
+        there = np.logical_and.reduce(there, axis=2)
+        found = 255 * np.clip(np.where(there[..., None], values, 0), 0, 1)
+    found = np.where(there[..., None], found, style.channels(style.GRID))
+    return np.round(found).astype(np.uint8)
 
 
 def tint(label: str) -> str:

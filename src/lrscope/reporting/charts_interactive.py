@@ -27,9 +27,10 @@ from lrscope.reporting.interactive_canvas import (
 )
 from lrscope.reporting.interactive_marks import band, carrier, colour_bar, log_bar
 from lrscope.reporting.text import number
-from lrscope.studies.charts import Chart, Line, Panel
+from lrscope.studies.charts import Chart, Image, Line, Panel
 
-SINGLE_HEIGHT, HEIGHT = 330, 260  # px, of a panel's plotting area
+SINGLE_HEIGHT, HEIGHT, IMAGE_HEIGHT = 330, 260, 130  # px, of a panel's plotting area
+NARROW_IMAGES = 2  # pictures beside each other on a narrow screen
 LEGEND_PER_ROW = 4
 EXTRA_LEFT = 16  # px for the vertical axis's title
 
@@ -42,13 +43,18 @@ def chart_json(chart: Chart) -> Json:
     data = [carrier()] if palette.values.size else []
     for p, panel in enumerate(chart.panels):
         axes = {"xaxis": f"x{p + 1}" if p else "x", "yaxis": f"y{p + 1}" if p else "y"}
+        if panel.image is not None:
+            data.append(_picture(panel.image) | axes)
+            continue
         for line in panel.lines:
             data += [trace | axes for trace in _traces(line, panel, chart, palette, listed=line.name in unlisted)]
             unlisted.discard(line.name)
 
     def lay_out(narrow: bool) -> Json:
-        columns = 1 if narrow else min(chart.columns, len(chart.panels))
-        places, total = cells(len(chart.panels), columns, HEIGHT if len(chart.panels) > 1 else SINGLE_HEIGHT)
+        small = charts.of_images(chart)
+        columns = (NARROW_IMAGES if small else 1) if narrow else chart.columns
+        height = SINGLE_HEIGHT if len(chart.panels) == 1 else IMAGE_HEIGHT if small else HEIGHT
+        places, total = cells(len(chart.panels), columns, height)
         bar = BAR_ROOM if palette.values.size else 0
         legend = legend_room(len(named), 1 if narrow else LEGEND_PER_ROW) if named else 0
         layout = frame(total, bottom=bar + legend, top=ABOVE, narrow=narrow)
@@ -99,8 +105,38 @@ def _traces(line: Line, panel: Panel, chart: Chart, palette: Palette, *, listed:
     return found
 
 
+def _picture(image: Image) -> Json:
+    """An image trace: rows of red, green and blue from 0 to 255."""
+    return {"type": "image", "z": charts.pixels(image).tolist(), "colormodel": "rgb", "hoverinfo": "skip"}
+
+
+def _frame_picture(layout: Json, cell: Cell, image: Image) -> None:
+    """Axes that are not seen, with square pixels and the first row on top."""
+    height, width = np.shape(image.values)[:2]
+    plain_axis = {"visible": False, "fixedrange": True}
+    layout["xaxis" + cell.number] = plain_axis | {
+        "domain": list(cell.x),
+        "anchor": "y" + cell.number,
+        "range": [-0.5, width - 0.5],
+        "constrain": "domain",
+        "constraintoward": "left",
+    }
+    layout["yaxis" + cell.number] = plain_axis | {
+        "domain": list(cell.y),
+        "anchor": "x" + cell.number,
+        "range": [height - 0.5, -0.5],
+        "scaleanchor": "x" + cell.number,
+        "constrain": "domain",
+        "constraintoward": "top",
+    }
+
+
 def _panel(layout: Json, cell: Cell, panel: Panel, *, spans: bool) -> None:
     """Axes, heading, spans, borders and levels of one panel; `spans`: some panel has spans, so all headings make room."""
+    if panel.image is not None:
+        _frame_picture(layout, cell, panel.image)
+        layout["annotations"].append(heading(cell, plain(panel.title, 24)) | {"yshift": 4})
+        return
     across: Json = {"domain": cell.x, "anchor": "y" + cell.number}
     ends = charts.extent(charts.widths(panel), panel.log_x)
     if ends is None:

@@ -16,6 +16,7 @@ from lrscope.reporting.static_canvas import blank, color_bar, scale, scale_x, wo
 from lrscope.studies.charts import Chart, Line, Panel
 
 PANEL_WIDTH, PANEL_HEIGHT = 3.5, 2.8  # inches
+IMAGE_SIDE, IMAGE_TITLE = 1.5, 0.35  # inches, of charts that are pictures alone
 NARROWEST = 4.6
 MARK = 4.0  # points, a marker's diameter
 
@@ -27,8 +28,11 @@ def chart_figure(chart: Chart) -> Figure:
     palette, named = charts.palette(chart), charts.legend(chart)
     per_row = max(2, 2 * columns)
     bar = 0.6 if palette.values.size else 0.0
-    height = PANEL_HEIGHT * rows + 0.24 * -(-len(named) // per_row) + bar
-    figure = blank(max(NARROWEST, PANEL_WIDTH * columns), height)
+    small = charts.of_images(chart)
+    each = IMAGE_SIDE + IMAGE_TITLE if small else PANEL_HEIGHT
+    height = each * rows + 0.24 * -(-len(named) // per_row) + bar
+    width = IMAGE_SIDE * columns if small else max(NARROWEST, PANEL_WIDTH * columns)
+    figure = blank(width, height)
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for ax, panel in zip(axes, chart.panels, strict=False):
         _panel(ax, panel, palette, pad=16 if any(p.spans for p in chart.panels) else 6)
@@ -45,6 +49,11 @@ def chart_figure(chart: Chart) -> Figure:
 
 
 def _panel(ax: Axes, panel: Panel, palette: Palette, pad: float) -> None:
+    if panel.image is not None:
+        ax.imshow(charts.pixels(panel.image), interpolation="nearest")
+        ax.set_axis_off()
+        ax.set_title(words(panel.title, 24), loc="left", fontsize=9, pad=3)
+        return
     for low, high, label in panel.spans:
         ax.axvspan(low, high, color=charts.tint(label), alpha=0.12, lw=0, zorder=0)
     for border in panel.borders:

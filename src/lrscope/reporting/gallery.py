@@ -45,7 +45,10 @@ class Picture:
     @property
     def alt(self) -> str:
         """The figure for those who cannot see it: what is drawn against what."""
-        panels = (f"{panel.title}: {panel.y_title} against {panel.x_title}" for panel in self.chart.panels)
+        panels = (
+            f"{panel.title}: {'a picture' if panel.image is not None else f'{panel.y_title} against {panel.x_title}'}"
+            for panel in self.chart.panels
+        )
         colored = f" Colour: {self.chart.color_title}." if self.chart.color_title else ""
         return f"{self.title}. {'; '.join(panels)}.{colored}"
 

@@ -1,6 +1,6 @@
-"""Charts as data: panels of lines and points, drawn by matplotlib for papers and by Plotly for the page.
+"""Charts as data: panels of lines and points, or pictures, drawn by matplotlib for papers and by Plotly for the page.
 
-N points of a line. A figure of a study returns a `Chart`; it never names a drawing library.
+N points of a line, H x W pixels. A figure of a study returns a `Chart`; it never names a drawing library.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lrscope.errors import LrscopeError
 
 Array = NDArray[np.floating[Any]]
 
@@ -40,19 +42,45 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Image:
+    """A picture, its first row on top.
+
+    Args:
+        values: [H, W, 3] red, green and blue, cut off at 0 and 1; or [H, W], drawn from black at `low` to white at `high`
+            (or along viridis). NaN: nothing is there, a light grey.
+        low, high: ends of the scale of [H, W]; None: the least and the greatest value.
+        viridis: colours instead of greys for [H, W].
+
+    Raises:
+        LrscopeError: another shape.
+    """
+
+    values: Array
+    low: float | None = None
+    high: float | None = None
+    viridis: bool = False
+
+    def __post_init__(self) -> None:
+        shape = np.shape(self.values)
+        if not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
+            raise LrscopeError(f"image: its shape is {shape}: pass [height, width] or [height, width, 3]")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Panel:
     """One set of axes. `spans`: stretches of the x axis by regime (low, high, label), `borders`: dashed vertical lines,
-    `levels`: horizontal lines (y, name)."""
+    `levels`: horizontal lines (y, name). With an `image` it is that picture under its title, and all else is left out."""
 
     title: str
-    x_title: str
-    y_title: str
-    lines: Sequence[Line]
+    x_title: str = ""
+    y_title: str = ""
+    lines: Sequence[Line] = ()
     log_x: bool = False
     log_y: bool = False
     spans: Sequence[tuple[float, float, str]] = ()
     borders: Sequence[float] = ()
     levels: Sequence[tuple[float, str]] = ()
+    image: Image | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
