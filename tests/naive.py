@@ -138,6 +138,12 @@ class Naive:
         with torch.no_grad():
             for i, (w, grad) in enumerate(zip(weights, gradient, strict=True)):
                 grad = grad + self.config.weight_decay * w
+                if self.config.optimizer == "adam":  # Kingma & Ba 2015, Alg. 1
+                    m, v, t = velocity[i]
+                    m, v, t = 0.9 * m + 0.1 * grad, 0.999 * v + 0.001 * grad**2, t + 1
+                    velocity[i] = torch.stack([m, v, t])
+                    w.sub_(lr * (m / (1 - 0.9**t)) / ((v / (1 - 0.999**t)).sqrt() + 1e-8))
+                    continue
                 velocity[i] = self.config.momentum * velocity[i] + grad
                 w.sub_(lr * velocity[i])
             if self.config.space == "sphere":
@@ -265,6 +271,8 @@ class Naive:
         self.result |= {"average_" + n: np.array(c) for n, c in zip(names, zip(*rows, strict=True), strict=True)}
 
     def at_rest(self) -> list[Tensor]:
+        if self.config.optimizer == "adam":  # two moments and the number of steps
+            return [torch.zeros(3, *p.shape, dtype=p.dtype) for p in trainable(self.model)]
         return [torch.zeros_like(p) for p in trainable(self.model)]
 
 

@@ -224,6 +224,7 @@ MISUSES: list[tuple[list[str], str]] = [
     (["map", "--device", "gpu"], "choose auto, cpu, cuda or mps"),
     (["map", "--space", "cube"], "sphere or whole"),
     (["map", "--momentum", "0.9"], "space whole"),
+    (["map", "--optimizer", "adam"], "space whole"),
     (["map", "--schedule", "cosin"], "cosine"),
     (["map", "--precision", "fp16"], "precision"),
     (["map", "--epochs", "3", "--steps", "4"], "exactly one"),

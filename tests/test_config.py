@@ -113,6 +113,12 @@ TUNED: dict[str, Any] = {**LENGTH, "finetune_lrs": (1e-3,)}
         ({**LENGTH, "radius": math.nan}, "radius: nan is not positive"),
         ({**LENGTH, "space": "whole", "momentum": 1.0}, r"momentum: 1 is outside \[0, 1\)"),
         ({**LENGTH, "space": "whole", "momentum": -0.1}, r"momentum: -0.1 is outside \[0, 1\)"),
+        ({**LENGTH, "space": "whole", "optimizer": "adan"}, "optimizer: 'adan' is unknown: choose sgd or adam"),
+        ({**LENGTH, "optimizer": "adam"}, "optimizer: 'adam' does not train on the sphere, .*: use space whole"),
+        (
+            {**LENGTH, "space": "whole", "optimizer": "adam", "momentum": 0.9},
+            "momentum: 0.9 is SGD's, .*: leave it out",
+        ),
         ({**LENGTH, "space": "whole", "weight_decay": -1.0}, "weight_decay: -1 is negative"),
         ({"lrs": (1.0,)}, r"epochs and steps: give exactly one of them \(now epochs=None, steps=None\)"),
         ({**LENGTH, "epochs": 2.0}, r"epochs and steps: give exactly one of them \(now epochs=2.0, steps=10\)"),

@@ -28,6 +28,7 @@ SPACES: dict[str, dict[str, Any]] = {
     "sphere": {},
     "whole": {"space": "whole", "lrs": (1e-2, 5e-2), "momentum": 0.9, "weight_decay": 1e-2},
     "whole, scale-invariant": {"space": "whole", "scale_invariant": True, "lrs": (1e-2, 5e-2), "weight_decay": 1e-2},
+    "whole, adam": {"space": "whole", "lrs": (1e-3, 1e-2), "optimizer": "adam", "weight_decay": 1e-2},
 }
 # Three phases within 50 steps.
 PHASES: dict[str, Any] = {

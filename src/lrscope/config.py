@@ -14,11 +14,12 @@ from typing import Any
 from lrscope.errors import LrscopeError
 
 SPACES = ("sphere", "whole")
+OPTIMIZERS = ("sgd", "adam")
 PRECISIONS = ("float32", "float64", "bf16")
 PATHS = ("auto", "batched", "single")
 LEAST_ADAPTIVE_LRS = 8  # ours: with fewer, scouts and neighbours of the borders are the whole grid
 PLACES_TO_RUN = ("local", "ray")
-LATER_FIELDS = ("log_epochs", "snapshot_epochs", "keep_weights")  # of SweepConfig
+LATER_FIELDS = ("log_epochs", "snapshot_epochs", "keep_weights", "optimizer")  # of SweepConfig
 
 
 def log_grid(low: float, high: float, count: int) -> tuple[float, ...]:
@@ -95,6 +96,7 @@ class SweepConfig:
     log_epochs: tuple[float, ...] = ()  # further logged moments of pre-training, parts of epochs too
     snapshot_epochs: tuple[float, ...] = ()  # moments of pre-training whose weights are kept
     keep_weights: bool = False  # of fine-tunes and averages too; those of pre-training always are
+    optimizer: str = "sgd"  # three_regimes, Sec. 4; adam: Kingma & Ba 2015, as torch.optim.Adam
 
     def __post_init__(self) -> None:
         check_lrs("lrs", self.lrs)
@@ -122,6 +124,14 @@ class SweepConfig:
             raise LrscopeError(f"radius: {self.radius:g} is not positive: use a total weight norm above 0")
         if not 0 <= self.momentum < 1:
             raise LrscopeError(f"momentum: {self.momentum:g} is outside [0, 1): use 0.9 or leave it out")
+        if self.optimizer not in OPTIMIZERS:
+            raise LrscopeError(f"optimizer: {self.optimizer!r} is unknown: choose sgd or adam")
+        if self.optimizer == "adam" and self.space == "sphere":
+            raise LrscopeError(
+                "optimizer: 'adam' does not train on the sphere, where steps are projected SGD: use space whole"
+            )
+        if self.optimizer == "adam" and self.momentum:
+            raise LrscopeError(f"momentum: {self.momentum:g} is SGD's, and adam has moments of its own: leave it out")
         if self.weight_decay < 0:
             raise LrscopeError(f"weight_decay: {self.weight_decay:g} is negative: use 0 or more")
         self._check_length("epochs", "steps", "")

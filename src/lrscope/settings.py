@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from lrscope.config import EngineConfig, SweepConfig, check_lrs, parse_lrs
+from lrscope.config import LATER_FIELDS, EngineConfig, SweepConfig, check_lrs, parse_lrs
 from lrscope.errors import LrscopeError, nearest
 
 TEXTS = ("ag-news", "fortunes")  # the table of data sets needs PyTorch; a test compares
@@ -32,6 +32,7 @@ class MapSettings:
     epochs: float | None = None
     steps: int | None = None
     batch_size: int | None = None
+    optimizer: str = "sgd"
     momentum: float = 0.0
     weight_decay: float = 0.0
     schedule: str = "constant"
@@ -98,10 +99,12 @@ class MapSettings:
         return {name: getattr(self, name) for name in names}
 
     def request(self) -> dict[str, Any]:
-        """What determines the numbers, as JSON: two calls with equal requests ask for the same result."""
+        """What determines the numbers, as JSON: two calls with equal requests ask for the same result. Options that came
+        later count only where they are used, so that maps of earlier versions are known again."""
         elsewhere = ("jobs", "out", "device", "path", "chunk", "compile", "on")
-        later = {"features": None}  # counts only where it is used: what was asked for before stays known
-        return {k: v for k, v in asdict(self).items() if k not in elsewhere and (k not in later or v != later[k])}
+        later = {*LATER_FIELDS, "features"}
+        unused = {f.name for f in fields(self) if f.name in later and getattr(self, f.name) == f.default}
+        return {k: v for k, v in asdict(self).items() if k not in elsewhere and k not in unused}
 
     def command(self) -> str:
         """A command line that repeats these settings."""

@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+BETAS = (0.9, 0.999)  # Kingma & Ba 2015, Alg. 1
+EPSILON = 1e-8  # the same
 Segments = tuple[tuple[tuple[int, int], ...], ...]
 
 
@@ -56,3 +60,37 @@ def whole_step(
         direction = velocity_RP
     weights_RP = weights_RP - lr_R[:, None] * direction
     return weights_RP, velocity_RP, group_squares(weights_RP, segments)
+
+
+def adam_step(
+    weights_RP: Tensor,
+    moments_RM: Tensor,
+    gradient_RP: Tensor,
+    lr_R: Tensor,
+    weight_decay: float,
+    segments: Segments,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Adam (Kingma & Ba 2015, Alg. 1), weight decay added to the gradient as `torch.optim.Adam` does it.
+
+    `moments_RM` [R, M = 2 P + 1] holds a run's first moments, its second moments and its number of steps so far, which
+    float32 counts exactly up to 2^24; zeros before the first step. A run's state is one row, so that it is checkpointed
+    and divided among chunks as a velocity is.
+
+    Returns weights [R, P], moments [R, M] and the groups' squared norms [R, G].
+    """
+    size = weights_RP.shape[1]
+    gradient_RP = gradient_RP + weight_decay * weights_RP if weight_decay else gradient_RP
+    first_RP = BETAS[0] * moments_RM[:, :size] + (1 - BETAS[0]) * gradient_RP
+    second_RP = BETAS[1] * moments_RM[:, size:-1] + (1 - BETAS[1]) * gradient_RP.square()
+    steps_R1 = moments_RM[:, -1:] + 1
+    first_share, second_share = (-torch.expm1(steps_R1 * math.log(beta)) for beta in BETAS)  # 1 - beta^t
+    scale_RP = (second_RP / second_share).sqrt() + EPSILON
+    weights_RP = weights_RP - lr_R[:, None] * (first_RP / first_share) / scale_RP
+    return weights_RP, torch.cat([first_RP, second_RP, steps_R1], 1), group_squares(weights_RP, segments)
+
+
+def optimizer_state(weights_RP: Tensor, optimizer: str, momentum: float) -> Tensor:
+    """What the optimizer remembers before the first step: of Adam [R, 2 P + 1], of momentum [R, P], else a lone zero."""
+    if optimizer == "adam":
+        return weights_RP.new_zeros(len(weights_RP), 2 * weights_RP.shape[1] + 1)
+    return torch.zeros_like(weights_RP) if momentum else weights_RP.new_zeros(())

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lrscope.config import SweepConfig
 from lrscope.dynamics.schedules import factors
+from lrscope.dynamics.update import optimizer_state
 from lrscope.engine.material import Material
 from lrscope.engine.order import BatchOrder
 from lrscope.engine.plan import Chunk, Phase
@@ -64,7 +65,7 @@ class ChunkTrainer:
         self.tensors: dict[str, Tensor] = {}
         weights, self.frozen = material.initial_weights([stream_seed("init", *self._key(*run)) for run in chunk.runs])
         self.rho_R = weights.square().sum(1).sqrt()
-        self._start_phase(weights, torch.zeros_like(weights) if config.momentum else weights.new_zeros(()))
+        self._start_phase(weights, optimizer_state(weights, config.optimizer, config.momentum))
         self.pretrain_lr = torch.tensor([lr for _, lr in chunk.runs], dtype=torch.float64, device=self.device)
 
     def warm(self) -> None:
@@ -76,7 +77,7 @@ class ChunkTrainer:
         self.tensors, self.cursor = state, {**self.cursor, "step": 0}
 
     def start_from(self, weights_RP: Tensor, velocity_RP: Tensor) -> None:
-        """Begin with the chunk's first phase, after a pre-training that ended at these weights and this momentum."""
+        """Begin with the chunk's first phase, after a pre-training that ended at these weights and this optimizer state."""
         self.cursor["phase"] = self.chunk.first
         self.tensors["pretrain_weights"], self.tensors["pretrain_velocity"] = weights_RP, velocity_RP
         self._start_follower(self.phases[self.chunk.first])
@@ -293,13 +294,14 @@ class ChunkTrainer:
             self._start_follower(self.phases[follows])
 
     def _start_follower(self, phase: Phase) -> None:
-        """Set the state for a phase after pre-training: averaging goes on with its momentum, fine-tuning starts afresh."""
+        """Set the state for a phase after pre-training: averaging goes on with the optimizer's state (momentum,
+        Adam's moments), fine-tuning starts afresh."""
         weights, velocity = self.tensors["pretrain_weights"], self.tensors["pretrain_velocity"]
         self._start_phase(weights, velocity if phase.kind == "average" else torch.zeros_like(velocity))
 
     def results(self) -> dict[str, Tensor]:
-        """What the finished chunk leaves on disk: all phases' logs and the pre-trained weights [R, P]; their momentum too
-        where later chunks go on from there."""
+        """What the finished chunk leaves on disk: all phases' logs and the pre-trained weights [R, P]; the optimizer's
+        state too where later chunks go on from there."""
         kept = {name: value for name, value in self.tensors.items() if "." in name}
         if self.chunk.stop is not None:
             kept["pretrain_velocity"] = self.tensors["pretrain_velocity"]

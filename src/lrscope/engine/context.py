@@ -115,6 +115,7 @@ class Context:
         if key not in self._programs:
             spec = StepSpec(
                 space=self.config.space,
+                optimizer=self.config.optimizer,
                 momentum=self.config.momentum,
                 weight_decay=self.config.weight_decay,
                 autocast=self.config.precision == "bf16",

@@ -56,7 +56,7 @@ def _even(runs: list[tuple[int, float]], size: int) -> Iterable[list[tuple[int, 
 
 
 def pretrained(store: Store, parts: Iterable[Chunk], chunk: Chunk) -> tuple[Tensor, Tensor]:
-    """Weights [R, P] and momentum ([R, P], or a lone zero without) at which the chunk's runs ended their pre-training."""
+    """Weights [R, P] and the optimizer's state (`optimizer_state`) at which the chunk's runs ended their pre-training."""
     weights: dict[tuple[int, float], Tensor] = {}
     velocity: dict[tuple[int, float], Tensor] = {}
     for part in parts:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value, vmap
 
-from lrscope.dynamics.update import group_squares, sphere_step, whole_step
+from lrscope.dynamics.update import adam_step, group_squares, sphere_step, whole_step
 from lrscope.engine.compiled import CompiledSteps, State, Steps
 from lrscope.engine.example_groups import ExampleGroups
 from lrscope.engine.fused.steps import FusedSteps, FusedSums
@@ -35,6 +35,7 @@ class StepSpec:
     """What the optimizer's arithmetic needs to know."""
 
     space: str
+    optimizer: str = "sgd"
     momentum: float = 0.0
     weight_decay: float = 0.0
     autocast: bool = False
@@ -112,6 +113,8 @@ class Program:
         self, state: State, frozen: Named, x: Tensor, y: Tensor, index_KRB: Tensor, lr_KR: Tensor, rho_R: Tensor
     ) -> FusedSteps:
         """The generated steps; the arguments of `steps` serve as examples."""
+        if self.spec.optimizer == "adam":
+            raise NotFusible("the optimizer adam")
         first = index_KRB[0, 0]
         one = [t[:1] if t.dim() else t for t in state]
         kept = {name: value[:1] for name, value in frozen.items()}
@@ -180,6 +183,8 @@ class Program:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """One step of all runs. Returns weights, velocity, squared group norms and the window's sums.
 
+        `velocity_RP` is whatever the optimizer remembers (`optimizer_state`).
+
         `sums` [R, 5 + 2G] in float64: finite steps, loss, accuracy, gradient norm, effective gradient norm |g| |theta|,
         then per group |g_i| |theta_i| and the effective step size lr |g_i| / |theta_i| (three_regimes, Sec. 3.1).
         A run whose loss or gradient is not finite ends there: its weights become NaN.
@@ -191,6 +196,10 @@ class Program:
         lr_R = torch.where(finite_R, lr_R, torch.nan)
         if self.spec.space == "sphere":
             weights_RP, new_squares_RG = sphere_step(weights_RP, gradient_RP, lr_R, rho_R, self.net.segments)
+        elif self.spec.optimizer == "adam":
+            weights_RP, velocity_RP, new_squares_RG = adam_step(
+                weights_RP, velocity_RP, gradient_RP, lr_R, self.spec.weight_decay, self.net.segments
+            )
         else:
             weights_RP, velocity_RP, new_squares_RG = whole_step(
                 weights_RP,
