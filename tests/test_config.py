@@ -113,6 +113,10 @@ TUNED: dict[str, Any] = {**LENGTH, "finetune_lrs": (1e-3,)}
         ({**LENGTH, "radius": math.nan}, "radius: nan is not positive"),
         ({**LENGTH, "space": "whole", "momentum": 1.0}, r"momentum: 1 is outside \[0, 1\)"),
         ({**LENGTH, "space": "whole", "momentum": -0.1}, r"momentum: -0.1 is outside \[0, 1\)"),
+        *[
+            ({**LENGTH, "randaugment": wrong}, r"randaugment: \[.*\] is not N,M with N >= 1 .*: write 2,14")
+            for wrong in [(0, 14), (2, 31), (2, -1), (2,), (2, 14, 3), (2.5, 14), (True, 14)]
+        ],
         ({**LENGTH, "space": "whole", "optimizer": "adan"}, "optimizer: 'adan' is unknown: choose sgd or adam"),
         ({**LENGTH, "optimizer": "adam"}, "optimizer: 'adam' does not train on the sphere, .*: use space whole"),
         (

@@ -65,6 +65,9 @@ def map_command(
         str | None, _option("Which frequencies are used: bands, or bands:low=1-6,mid=7-24 of your own (images).")
     ] = None,
     augment: Annotated[bool | None, _option("Random crops and flips.", "--augment/--no-augment")] = None,
+    randaugment: Annotated[
+        str | None, _option("RandAugment: N operations an image of magnitude M, such as 2,14; slow [none]")
+    ] = None,
     same_init: Annotated[
         bool | None,
         _option("Same or own initialisation and batches for each learning rate [same]", "--same-init/--own-init"),

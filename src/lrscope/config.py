@@ -19,7 +19,8 @@ PRECISIONS = ("float32", "float64", "bf16")
 PATHS = ("auto", "batched", "single")
 LEAST_ADAPTIVE_LRS = 8  # ours: with fewer, scouts and neighbours of the borders are the whole grid
 PLACES_TO_RUN = ("local", "ray")
-LATER_FIELDS = ("log_epochs", "snapshot_epochs", "keep_weights", "optimizer")  # of SweepConfig
+MAGNITUDES = 31  # Cubuk et al. 2020: magnitudes of RandAugment go up to 30
+LATER_FIELDS = ("log_epochs", "snapshot_epochs", "keep_weights", "optimizer", "randaugment")  # of SweepConfig
 
 
 def log_grid(low: float, high: float, count: int) -> tuple[float, ...]:
@@ -96,6 +97,7 @@ class SweepConfig:
     log_epochs: tuple[float, ...] = ()  # further logged moments of pre-training, parts of epochs too
     snapshot_epochs: tuple[float, ...] = ()  # moments of pre-training whose weights are kept
     keep_weights: bool = False  # of fine-tunes and averages too; those of pre-training always are
+    randaugment: tuple[int, int] | None = None  # (N, M) of Cubuk et al. 2020: operations an image, magnitude of 0 to 30
     optimizer: str = "sgd"  # three_regimes, Sec. 4; adam: Kingma & Ba 2015, as torch.optim.Adam
 
     def __post_init__(self) -> None:
@@ -134,6 +136,8 @@ class SweepConfig:
             raise LrscopeError(f"momentum: {self.momentum:g} is SGD's, and adam has moments of its own: leave it out")
         if self.weight_decay < 0:
             raise LrscopeError(f"weight_decay: {self.weight_decay:g} is negative: use 0 or more")
+        if self.randaugment is not None:
+            _check_randaugment(self.randaugment)
         self._check_length("epochs", "steps", "")
         if self.finetune_lrs:
             self._check_length("finetune_epochs", "finetune_steps", "finetune_")
@@ -189,6 +193,16 @@ class SweepConfig:
         known = {f.name for f in fields(cls)}
         kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
         return cls(**kept)
+
+
+def _check_randaugment(given: Sequence[int]) -> None:
+    """Refuse anything but (N, M) with N >= 1 operations of magnitude 0 <= M <= 30 (Cubuk et al. 2020)."""
+    whole = len(given) == 2 and all(isinstance(n, int) and not isinstance(n, bool) for n in given)
+    if not whole or given[0] < 1 or not 0 <= given[1] < MAGNITUDES:
+        raise LrscopeError(
+            f"randaugment: {list(given)} is not N,M with N >= 1 operations an image and a magnitude M from 0 to "
+            f"{MAGNITUDES - 1}: write 2,14"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 from lrscope.config import LATER_FIELDS, EngineConfig, SweepConfig, check_lrs, parse_lrs
 from lrscope.errors import LrscopeError, nearest
@@ -47,6 +47,7 @@ class MapSettings:
     pool: int = 1
     features: str | None = None
     augment: bool = False
+    randaugment: str | None = None
     same_init: bool = True
     precision: str = "float32"
     log_points: int = 200
@@ -79,14 +80,19 @@ class MapSettings:
         """The sweep of filled settings; every wrong value is refused here."""
         lrs = parse_lrs(self.lrs)
         check_lrs("lrs", lrs, at_least=LEAST_LRS)
-        parsed = ("lrs", "finetune_lrs", "average")
+        parsed = ("lrs", "finetune_lrs", "average", "randaugment")
         shared = {f.name for f in fields(SweepConfig)} & {f.name for f in fields(self)} - set(parsed)
         return SweepConfig(
             lrs=lrs,
             finetune_lrs=parse_lrs(self.finetune_lrs) if self.finetune_lrs else (),
-            average=_whole_numbers("average", self.average),
+            average=_whole_numbers("average", self.average, "2,5,10"),
+            randaugment=self._randaugment(),
             **{name: getattr(self, name) for name in shared},
         )
+
+    def _randaugment(self) -> tuple[int, int] | None:
+        numbers = _whole_numbers("randaugment", self.randaugment, "2,14")
+        return cast("tuple[int, int]", numbers) if numbers else None  # how many there are is checked with the rest
 
     def engine_config(self) -> EngineConfig:
         """Where and how the sweep runs."""
@@ -123,11 +129,11 @@ class MapSettings:
         return shlex.join(words)
 
 
-def _whole_numbers(name: str, text: str | None) -> tuple[int, ...]:
+def _whole_numbers(name: str, text: str | None, such_as: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(",")) if text else ()
     except ValueError:
-        raise LrscopeError(f"{name}: cannot read {text!r}: write whole numbers such as 2,5,10") from None
+        raise LrscopeError(f"{name}: cannot read {text!r}: write whole numbers such as {such_as}") from None
 
 
 def load_settings(path: Path | None, options: Mapping[str, Any]) -> MapSettings:

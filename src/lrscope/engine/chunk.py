@@ -1,6 +1,7 @@
 """Training one chunk through all its phases, resumable at any step.
 
-R runs, B batch, P parameters, G groups of weights, E groups of examples, M metrics, W logging windows.
+R runs, U streams of batches that they share, K steps, B batch, P parameters, G groups of weights, E groups of examples,
+M metrics, W logging windows.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from lrscope.engine.material import Material
 from lrscope.engine.order import BatchOrder
 from lrscope.engine.plan import Chunk, Phase
 from lrscope.engine.program import Program
-from lrscope.tasks import augment
+from lrscope.tasks.augment import DRAWS
 from lrscope.tasks.streams import stream_seed
 
 SUMMED = ("train_loss", "train_accuracy", "grad_norm", "effective_grad_norm")
@@ -99,9 +100,8 @@ class ChunkTrainer:
     def _order(self, phase: Phase) -> BatchOrder:
         stream = "finetune" if phase.kind == "finetune" else "pretrain"  # averaging continues pre-training
         keys = [(stream, *self._key(*run)) for run in self.chunk.runs]
-        return BatchOrder(
-            keys, self.material.train_size, self.config.batch_size, self.device, augmented=self.config.augment
-        )
+        augmented = bool(self.material.augmentation)
+        return BatchOrder(keys, self.material.train_size, self.config.batch_size, self.device, augmented=augmented)
 
     def _start_phase(self, weights_RP: Tensor, velocity: Tensor) -> None:
         net = self.program.net
@@ -179,9 +179,12 @@ class ChunkTrainer:
         x, y = self.material.train_x, self.material.train_y
         if draws is None:
             return x, y, index_KRB
-        flat = index_KRB.reshape(-1)  # augmentation makes new examples
-        x = augment.crop_flip(x.index_select(0, flat), draws.reshape(-1, augment.DRAWS))
-        return x, y.index_select(0, flat), torch.arange(len(flat), device=flat.device).view(index_KRB.shape)
+        # Augmentation makes new examples: once for all runs that see the same ones.
+        index_KUB, draws = index_KRB[:, order.first], draws[:, order.first]
+        flat = index_KUB.reshape(-1)
+        x = self.material.augmentation(x.index_select(0, flat), draws.reshape(-1, DRAWS))
+        made_KUB = torch.arange(len(flat), device=flat.device).view(index_KUB.shape)
+        return x, y.index_select(0, flat), made_KUB[:, order.rows]
 
     def _seed_noise(self, purpose: str, phase: Phase, step: int) -> None:
         """Dropout draws from the global generator: seed it from the run and the step (chunks of one run then)."""

@@ -20,6 +20,7 @@ from lrscope.engine.plan import Chunk, Phase, Plan, chunk_at, count_chunks, cut,
 from lrscope.engine.program import Program, StepSpec
 from lrscope.engine.store import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
+from lrscope.tasks.augment import Augmentation
 from lrscope.tasks.task import Task
 
 RANDOM = "random-"  # units that evaluate random points instead of training: RANDOM + data seed
@@ -63,11 +64,7 @@ class Context:
         if config.precision == "float64" and device.type == "mps":
             raise LrscopeError("precision: float64 does not exist on mps: use float32, or device cpu")
         dtype = torch.float64 if config.precision == "float64" else torch.float32
-        if config.augment and task.data(0).train_x.dim() != 4:
-            raise LrscopeError(
-                f"augment: crops and flips need images, the data has shape {tuple(task.data(0).train_x.shape[1:])}: "
-                "leave it out"
-            )
+        Augmentation(task.data(0), crops=config.augment, randaugment=config.randaugment)
         net = build_net(task, invariant=config.invariant, device=device, dtype=dtype)
         examples = len(task.data(0).train_x)
         if examples < config.batch_size:

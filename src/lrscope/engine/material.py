@@ -16,6 +16,7 @@ from lrscope.engine.example_groups import ExampleGroups
 from lrscope.engine.net import Net, draw_weights
 from lrscope.engine.program import Named, Program
 from lrscope.errors import LrscopeError
+from lrscope.tasks.augment import Augmentation
 from lrscope.tasks.streams import generator, stream_seed
 from lrscope.tasks.task import Task
 
@@ -37,6 +38,7 @@ class Material:
         self.probes_x = None if data.probes_x is None else self._place(data.probes_x)
         self.probes_y = None if data.probes_y is None else self._place(data.probes_y)
         self.groups = ExampleGroups.of(data, data_seed, self._place, dtype)
+        self.augmentation = Augmentation(data, crops=config.augment, randaugment=config.randaugment)
         self.train_size = len(self.train_x)
         if self.train_size < config.batch_size:
             raise LrscopeError(

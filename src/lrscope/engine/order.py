@@ -23,6 +23,7 @@ class BatchOrder:
     ) -> None:
         self.unique = list(dict.fromkeys(keys))
         self.rows = torch.tensor([self.unique.index(k) for k in keys], device=device)
+        self.first = torch.tensor([keys.index(k) for k in self.unique], device=device)  # a run of each key
         self.examples = examples
         self.batch = batch
         self.device = device
@@ -33,7 +34,7 @@ class BatchOrder:
         self._draws: Tensor = torch.empty(0)
 
     def at(self, step: int, count: int = 1) -> tuple[Tensor, Tensor | None]:
-        """Indices [K, R, B] of the examples of K = `count` steps and, with augmentation, their draws [K, R, B, 3]."""
+        """Indices [K, R, B] of the examples of K = `count` steps and, with augmentation, their draws [K, R, B, 4]."""
         parts = [self._step(step + i) for i in range(count)]
         orders = torch.stack([order for order, _ in parts])
         return orders, torch.stack([draws for _, draws in parts]) if self.augmented else None

@@ -29,7 +29,6 @@ from lrscope.engine.order import BatchOrder
 from lrscope.engine.program import Named, Program
 from lrscope.errors import LrscopeError
 from lrscope.measures.common import evaluation, one_run, undisturbed
-from lrscope.tasks import augment
 from lrscope.tasks.streams import generator
 from lrscope.trained import State, Trained
 
@@ -220,13 +219,13 @@ def _batches(material: Material, seed: int, steps: int) -> Iterator[tuple[Tensor
         material.train_size,
         config.batch_size,
         material.device,
-        augmented=config.augment,
+        augmented=bool(material.augmentation),
     )
     for step in range(steps):
         index, draws = order.at(step)
         x = material.train_x[index[0, 0]]
         if draws is not None:
-            x = augment.crop_flip(x, draws[0, 0])
+            x = material.augmentation(x, draws[0, 0])
         yield x[None], material.train_y[index[0, 0]][None]
 
 
