@@ -30,6 +30,3 @@ class DataSet:
     clean_train_y: Tensor | None = None  # [N] int64: labels before label noise, where noise was asked for
     train_groups: Tensor | None = None  # [N] int64: which group of a partition each training example is in
     train_group_names: tuple[str, ...] = ()  # of the groups 0, 1, ...
-    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = (
-        None  # mean and deviation per channel, of images
-    )
