@@ -6,7 +6,7 @@ P parameters. A state is one run, so tensors have a leading axis of length 1.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -34,10 +34,16 @@ KEPT_CHUNKS = 4  # ours: chunks in memory, since one asks for the states of a ru
 
 @dataclass(frozen=True)
 class State:
-    """Weights [1, P] of one run at one moment and its frozen tensors [1, ...]."""
+    """Weights [1, P] of one run at one moment and its frozen tensors [1, ...]; of R runs stacked [R, P] and [R, ...]."""
 
     weights: Tensor
     frozen: Named
+
+
+def stack(states: Sequence[State]) -> State:
+    """The states of R runs as one: weights [R, P], frozen tensors [R, ...]."""
+    frozen = {name: torch.cat([state.frozen[name] for state in states]) for name in states[0].frozen}
+    return State(torch.cat([state.weights for state in states]), frozen)
 
 
 class Trained:
@@ -132,9 +138,10 @@ class Trained:
             return State(weights[pretrain.snapshots.index(steps)], frozen)
         return State(self._kept(data_seed, seed, lr, "pretrain_weights"), frozen)
 
-    def program(self, dtype: torch.dtype = torch.float32) -> Program:
-        """Evaluation and gradients, one run at a time, in `dtype` (which weights and examples must have too)."""
-        return self._in(dtype).program("single", False)
+    def program(self, dtype: torch.dtype = torch.float32, *, path: str = "single") -> Program:
+        """Evaluation and gradients, one run at a time or (`path="batched"`) of all runs of a stacked state, in `dtype` (which
+        weights and examples must have too)."""
+        return self._in(dtype).program(path, False)
 
     def material(self, data_seed: int = 0, dtype: torch.dtype = torch.float32) -> Material:
         """The examples of a data seed on the device."""

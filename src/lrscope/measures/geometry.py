@@ -45,12 +45,7 @@ def between(
     Raises:
         LrscopeError: fewer than 2 points; states with different frozen tensors (of different seeds), which no line joins.
     """
-    for name, value in first.frozen.items():
-        if not torch.equal(value, second.frozen[name]):
-            raise LrscopeError(
-                f"states: their frozen tensor {name} differs, so a line between their weights does not lead from one net to "
-                "the other: compare states of the same seed"
-            )
+    _same_frozen(first, second)
     path = line(one_run(first.weights), one_run(second.weights), points, on_sphere=on_sphere)
     found = along(*evaluation(trained, first, data_seed), path, first.frozen, test=test)
     data = xr.Dataset(
@@ -60,6 +55,58 @@ def between(
         data["barrier_" + name] = float(barrier(values))
     data["angle"] = float(angles(first.weights, second.weights))
     return data
+
+
+def between_runs(
+    trained: Trained,
+    first: State,
+    second: State,
+    *,
+    data_seed: int = 0,
+    points: int = POINTS,
+    test: bool = True,
+) -> xr.Dataset:
+    """`between` of R stacked pairs at once, mapped over runs and points: the same names with a dimension `run` in front.
+
+    For small nets, where pair by pair would take minutes; all R x `points` nets are in memory together.
+
+    Raises:
+        LrscopeError: as `between`, and for nets that cannot be mapped over runs (dropout).
+    """
+    _same_frozen(first, second)
+    if trained.net.stochastic:
+        raise LrscopeError("states: a net with dropout is not mapped over runs: use `between`, pair by pair")
+    runs = len(first.weights)
+    path = torch.stack([line(a, b, points) for a, b in zip(first.weights, second.weights, strict=True)])
+    weights, dtype = path.flatten(0, 1), first.weights.dtype
+    frozen = {name: value.repeat_interleave(points, 0) for name, value in first.frozen.items()}
+    program, material = trained.program(dtype, path="batched"), trained.material(data_seed, dtype)
+    values: dict[str, Tensor] = {}
+    with undisturbed(program.net, "line"):
+        values["train_loss"], values["train_error"] = program.train_mode_metrics(weights, frozen, *material.batches())
+        if test:
+            values["test_loss"], values["test_error"] = material.test_metrics(program, weights, frozen)
+    found = {name: value.double().cpu().numpy().reshape(runs, points) for name, value in values.items()}
+    for name in ("train_error", "test_error"):
+        if name in found:
+            found[name] = 1 - found[name] if program.classification else np.full_like(found[name], np.nan)
+    return xr.Dataset(
+        {
+            **{name: (("run", "position"), array) for name, array in found.items()},
+            **{"barrier_" + name: ("run", barrier(array)) for name, array in found.items()},
+            "angle": ("run", angles(first.weights, second.weights).cpu().numpy()),
+        },
+        {"position": np.linspace(0, 1, points)},
+    )
+
+
+def _same_frozen(first: State, second: State) -> None:
+    for name, value in first.frozen.items():
+        if not torch.equal(value, second.frozen[name]):
+            raise LrscopeError(
+                f"states: their frozen tensor {name} differs, so a line between their weights does not lead from one net to "
+                "the other: compare states of the same seed"
+            )
 
 
 def line(first_P: Tensor, second_P: Tensor, points: int = POINTS, *, on_sphere: bool = False) -> Tensor:

@@ -1,0 +1,224 @@
+"""The study's figures: accuracies over pre-training rates, feature accuracies, geometry, sharpness.
+
+L pre-training rates, U units. As in the paper, ticks are drawn with means and standard deviations over seeds, barriers with
+medians and quartiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from lrscope.studies import panels, reading
+from lrscope.studies.charts import Chart, Line, Panel
+from lrscope.studies.feature_learning.claims_images import at_equal_loss
+from lrscope.studies.feature_learning.states import accuracies
+from lrscope.studies.types import Lab
+
+INK, GREY = "#1b1f24", "#9aa1ab"
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8a6d3b", "#9aa1ab")
+FLR = "fine-tuning learning rate (FLR)"
+ACCURACY = "test accuracy"
+STATES = {
+    "pre": "pre-training",
+    "swa": "average of 5 checkpoints",
+    "low": "fine-tuned, lowest FLR",
+    "high": "fine-tuned, highest FLR",
+}
+
+
+def spread(x: reading.Array, values: reading.Array, **options: object) -> Line:
+    """Mean over units of [L, U] with one standard deviation to both sides."""
+    mean, deviation = np.nanmean(values, 1), np.nanstd(values, 1)
+    return Line(x=x, y=mean, low=mean - deviation, high=mean + deviation, **options)  # type: ignore[arg-type]
+
+
+def _panel(result: xr.Dataset, title: str, y_title: str, lines: Sequence[Line]) -> Panel:
+    spans, borders = panels.shading(result)
+    return Panel(
+        title=title,
+        x_title=f"pre-training {panels.rate(result)}",
+        y_title=y_title,
+        lines=lines,
+        log_x=True,
+        spans=spans,
+        borders=borders,
+    )
+
+
+def _trained(result: xr.Dataset) -> Line:
+    return spread(_rates(result), reading.units(result["test_accuracy"])[..., -1], color=INK, name="pre-training")
+
+
+def _rates(result: xr.Dataset) -> reading.Array:
+    return np.asarray(result["lr"].values, dtype=np.float64)
+
+
+def tuned_panel(result: xr.Dataset, title: str) -> Panel:
+    """Test accuracy after fine-tuning, a line per FLR, and before."""
+    values = reading.units(result["finetune_test_accuracy"])[..., -1]
+    lines = [
+        spread(_rates(result), values[:, f], value=float(flr)) for f, flr in enumerate(result["finetune_lr"].values)
+    ]
+    return _panel(result, title, ACCURACY, [*lines, _trained(result)])
+
+
+def averaged_panel(result: xr.Dataset, title: str) -> Panel:
+    """Test accuracy of averages, a line per number of checkpoints, and of the last one."""
+    values = reading.units(result["average_test_accuracy"])
+    lines = [
+        spread(_rates(result), values[:, i], color=COLORS[i % len(COLORS)], name=f"{int(n)} checkpoints")
+        for i, n in enumerate(result["n_average"].values)
+    ]
+    return _panel(result, title, ACCURACY, [*lines, _trained(result)])
+
+
+def accuracy(lab: Lab, names: Sequence[str], averages: bool = True) -> Chart:
+    """Figures 1, 6 left, 8, 12 and 14: fine-tuned and averaged test accuracy over PLRs."""
+    made = []
+    for name in names:
+        result, prefix = lab.sweep(name), f"{name}: " if len(names) > 1 else ""
+        made.append(tuned_panel(result, prefix + "fine-tuning"))
+        if averages:
+            made.append(averaged_panel(result, prefix + "averaging"))
+    return Chart(panels=made, columns=2 if averages else 1, color_title=FLR)
+
+
+def probes_panel(result: xr.Dataset, state: str, title: str = "") -> Panel:
+    """Accuracy on every probe set over PLRs. Features without names differ from run to run: they are sorted in each run, so
+    that the first line is the feature that a run relies on most."""
+    found = accuracies(result, state)
+    values = reading.units(found)  # [L, U, features]
+    named = found["feature"].dtype.kind not in "iu"
+    if not named:
+        values = -np.sort(-values, axis=-1)
+    count = values.shape[-1]
+    lines = []
+    for f in range(count):
+        if named:
+            lines.append(
+                spread(
+                    _rates(result), values[..., f], color=COLORS[f % len(COLORS)], name=str(found["feature"].values[f])
+                )
+            )
+        else:
+            lines.append(Line(x=_rates(result), y=np.nanmean(values[..., f], 1), value=float(f + 1)))
+    whole = {
+        "pre": lambda: result["test_accuracy"].isel(epoch=-1),
+        "swa": lambda: result["average_test_accuracy"].isel(
+            n_average=int(np.abs(result["n_average"].values - 5).argmin())
+        ),
+        "low": lambda: result["finetune_test_accuracy"].isel(finetune_lr=0, finetune_epoch=-1),
+        "high": lambda: result["finetune_test_accuracy"].isel(finetune_lr=-1, finetune_epoch=-1),
+    }[state]()
+    lines.append(spread(_rates(result), reading.units(whole), color=INK, name="all features"))
+    return _panel(result, title or STATES[state], "accuracy", lines)
+
+
+def probes(lab: Lab, names: Sequence[str], states: Sequence[str]) -> Chart:
+    """Figures 3, 5, 6 right, 10, 11, 13 and 15: accuracies on single features or frequency bands over PLRs."""
+    made = [
+        probes_panel(lab.sweep(name), state, (f"{name}: " if len(names) > 1 else "") + STATES[state])
+        for name in names
+        for state in states
+    ]
+    return Chart(
+        panels=made, columns=min(len(states), 4), color_title="rank of the feature in its run", color_log=False
+    )
+
+
+def practice(lab: Lab) -> Chart:
+    """Figure 6: accuracy of conventional training, and of its bands after fine-tuning."""
+    result = lab.sweep("practical")
+    return Chart(panels=[tuned_panel(result, "fine-tuning"), probes_panel(result, "low")], columns=2, color_title=FLR)
+
+
+def tick(lab: Lab) -> Chart:
+    """Figure 2: one feature of the ticks, with the lines between the classes."""
+    found = lab.measured("tick")
+    x, label = found["x"].values, found["label"].values
+    lines = [
+        Line(x=x[label == c, 0], y=x[label == c, 1], mark="points", color=COLORS[c], name=f"class {c}") for c in (0, 1)
+    ]
+    across = np.linspace(-2, 2, 81)
+    lines += [Line(x=across, y=np.abs(across) - shift, color=GREY, dashed=True) for shift in (0.0, 2.0)]
+    return Chart(
+        panels=[Panel(title="one tick", x_title="first coordinate", y_title="second coordinate", lines=lines)],
+        columns=1,
+    )
+
+
+PAIRS = {
+    "low-high": "lowest and highest FLR",
+    "low-swa": "lowest FLR and average",
+    "high-swa": "highest FLR and average",
+}
+
+
+def geometry(lab: Lab) -> Chart:
+    """Figure 9: angles (mean, deviation) and error barriers (median, quartiles) between solutions."""
+    result, found = lab.sweep("ticks"), lab.measured("geometry")
+    made = []
+    for name, title in (
+        ("angle", "angle (rad)"),
+        ("barrier_train_error", "barrier in training error"),
+        ("barrier_test_error", "barrier in test error"),
+    ):
+        lines = []
+        for i, (pair, words) in enumerate(PAIRS.items()):
+            values = reading.units(found[name].sel(pair=pair))
+            if name == "angle":
+                lines.append(spread(_rates(result), values, color=COLORS[i], name=words))
+            else:
+                low, middle, high = np.nanquantile(values, (0.25, 0.5, 0.75), axis=1)
+                lines.append(Line(x=_rates(result), y=middle, low=low, high=high, color=COLORS[i]))
+        made.append(_panel(result, title, title, lines))
+    return Chart(panels=made)
+
+
+def splits(lab: Lab) -> Chart:
+    """Figure 16: accuracy on low and mid bands of other splits, after the lowest FLR."""
+    result, found = lab.sweep("vit"), lab.measured("vit_splits")
+    last = int(found.attrs["last"])
+    made = []
+    for i, end in enumerate(np.atleast_1d(found.attrs["ends"])):
+        words = {f"low {i}": f"low (1-{end})", f"mid {i}": f"mid ({end + 1}-{last})"}
+        lines = [
+            spread(_rates(result), reading.units(found["accuracy"].sel(band=band)), color=COLORS[j], name=name)
+            for j, (band, name) in enumerate(words.items())
+        ]
+        made.append(_panel(result, f"low up to band {end}", "accuracy", lines))
+    return Chart(panels=made, columns=len(made))
+
+
+def sharpness(lab: Lab) -> Chart:
+    """Figure 17: sharpness against test error of all fine-tunes at one training loss; a line joins one pre-training's."""
+    found = at_equal_loss(lab.sweep("resnet"))
+    lines = [
+        Line(
+            x=np.nanmean(10 ** found["sharpness"][p], 1),
+            y=np.nanmean(found["error"][p], 1),
+            value=float(plr),
+            mark="both",
+        )
+        for p, plr in enumerate(found["plr"])
+    ]
+    lines.append(
+        Line(
+            x=np.nanmean(10 ** found["one_sharpness"], 1),
+            y=np.nanmean(found["one_error"], 1),
+            mark="points",
+            color=INK,
+            name="regime 1, pre-training",
+        )
+    )
+    panel = Panel(
+        title=f"at training loss {found['level'][0]:.2g}",
+        x_title=panels.SHARPNESS,
+        y_title=panels.ERROR,
+        lines=lines,
+        log_x=True,
+    )
+    return Chart(panels=[panel], columns=1, color_title="pre-training learning rate (PLR)")

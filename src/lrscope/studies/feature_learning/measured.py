@@ -1,0 +1,36 @@
+"""The list of the study's measurements. What computes them is loaded when it runs, because it imports PyTorch."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from lrscope.studies.types import Lab, Measurement
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def _run(lab: Lab, *, name: str) -> xr.Dataset:
+    from lrscope.studies.feature_learning import measurements
+
+    found: xr.Dataset = getattr(measurements, name)(lab)
+    return found
+
+
+def _measurement(name: str, about: str, *needs: str, by: str = "") -> Measurement:
+    return Measurement(name=name, about=about, needs=needs, run=partial(_run, name=by or name))
+
+
+TICK = _measurement("tick", "Points of one tick feature and its decision boundary.")
+GEOMETRY = _measurement(
+    "geometry",
+    "Angles and barriers between low-FLR, high-FLR and averaged solutions of the ticks.",
+    "ticks",
+    by="ticks_geometry",
+)
+EXAMPLES = _measurement("band_examples", "Test images, their frequency bands and masked spectra.", "resnet")
+SPLITS = _measurement(
+    "vit_splits", "Accuracies of the fine-tuned transformer on other splits between low and mid bands.", "vit"
+)
+EVERYWHERE = (TICK, GEOMETRY, EXAMPLES)

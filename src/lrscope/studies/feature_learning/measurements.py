@@ -1,0 +1,118 @@
+"""What the study measures beyond the logs: a tick, geometry between solutions, images of frequency bands, other splits."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from lrscope.measures import bands, geometry
+from lrscope.studies.feature_learning.states import SWA_FEATURES
+from lrscope.studies.types import Lab
+from lrscope.tasks.data import load
+from lrscope.trained import Trained, stack
+
+PAIRS = ("low-high", "low-swa", "high-swa")
+SHOWN = 4  # test images drawn
+# feature_learning, Fig. 16: the last band of low; the first is the usual split of 32 x 32 images (PROTOCOLS)
+SPLITS = (8, 6, 4, 2)
+MID_ENDS = 24
+
+
+def tick(lab: Lab) -> xr.Dataset:
+    """The first feature of ticks' training examples [N, 2] and their labels."""
+    data = load("ticks", data_seed=0)
+    return xr.Dataset(
+        {"x": (("example", "axis"), data.train_x[:, :2].numpy()), "label": ("example", data.train_y.numpy())}
+    )
+
+
+def geometry_of(trained: Trained) -> xr.Dataset:
+    """Angles (radians) and barriers between the solutions of the lowest FLR, the highest and an average over five
+    checkpoints [pair, lr, data_seed, seed]; barriers of loss and error on train and test."""
+    config = trained.config
+    low, high = config.finetune_lrs[0], config.finetune_lrs[-1]
+    n = min(config.average, key=lambda count: abs(count - SWA_FEATURES))
+    ends: dict[str, dict[str, Any]] = {"low": {"finetune_lr": low}, "high": {"finetune_lr": high}, "swa": {"n_average": n}}
+    seeds = range(config.seeds)
+    rows: list[xr.Dataset] = []
+    for data_seed, lr in itertools.product(range(config.data_seeds), config.lrs):
+        states = {
+            name: stack([trained.state(lr=lr, seed=s, data_seed=data_seed, **end) for s in seeds])
+            for name, end in ends.items()
+        }
+        for pair in PAIRS:
+            first, second = pair.split("-")
+            found = geometry.between_runs(trained, states[first], states[second], data_seed=data_seed)
+            rows.append(
+                found[[name for name in found if "position" not in found[name].dims]]
+                .rename(run="seed")
+                .assign_coords(seed=list(seeds))
+                .expand_dims(pair=[pair], lr=[lr], data_seed=[data_seed])
+            )
+    return xr.combine_by_coords(rows)  # type: ignore[return-value]  # of data sets it makes a data set
+
+
+def ticks_geometry(lab: Lab) -> xr.Dataset:
+    """`geometry_of` the sweep `ticks`."""
+    return geometry_of(lab.trained("ticks"))
+
+
+def band_examples(lab: Lab) -> xr.Dataset:
+    """Test images, their bands and masked spectra: `image` and `spectrum` [part, image, channel, H, W]; part 0 is the whole."""
+    data = lab.trained("resnet").task.data(0)
+    images = data.test_x[:SHOWN]
+    height, width = images.shape[-2:]
+    groups = bands.paper_bands(height, width)
+    parts = {"whole": images, **bands.decompose(images, groups)}
+    amplitude = {
+        name: torch.fft.fftshift(torch.fft.fft2(part.double()), dim=(-2, -1)).abs() for name, part in parts.items()
+    }
+    names = [name if name == "whole" else f"{name} ({groups[name][0]}-{groups[name][1]})" for name in parts]
+    dims = ("part", "image", "channel", "row", "column")
+    return xr.Dataset(
+        {
+            "picture": (dims, torch.stack(list(parts.values())).numpy()),
+            "amplitude": (dims, torch.stack(list(amplitude.values())).numpy()),
+        },
+        {"part": np.array(names, dtype=object)},
+    )
+
+
+def vit_splits(lab: Lab) -> xr.Dataset:
+    """Accuracy of the lowest FLR's solutions on low and mid bands of several splits [band, lr, data_seed, seed]; `low 0` and
+    `mid 0` are the usual split."""
+    trained = lab.trained("vit")
+    config, data = trained.config, trained.task.data(0)
+    height, width = data.test_x.shape[-2:]
+    top = bands.highest_band(height, width)
+    ends = [max(1, round(end / bands.PAPER_SIZE * top)) for end in SPLITS]
+    last = round(MID_ENDS / bands.PAPER_SIZE * top)
+    images = {f"low {i}": (1, end) for i, end in enumerate(ends)} | {
+        f"mid {i}": (end + 1, last) for i, end in enumerate(ends)
+    }
+    mean, std = data.normalisation or ((0.0,), (1.0,))
+    found = np.full((len(images), len(config.lrs), config.data_seeds, config.seeds), np.nan)
+    for d in range(config.data_seeds):
+        examples = trained.task.data(d)
+        sets = [bands.band_sets(examples.test_x, mean, std, {name: ends})[name] for name, ends in images.items()]
+        program, material = trained.program(), trained.material(d)
+        for (i, lr), s in itertools.product(enumerate(config.lrs), range(config.seeds)):
+            state = trained.state(lr=lr, seed=s, data_seed=d, finetune_lr=config.finetune_lrs[0])
+            populations = program.populations(state.weights, state.frozen, material.batches()[0])
+            for b, x in enumerate(sets):
+                accuracy = program.metrics(state.weights, state.frozen, populations, x, examples.test_y)[1]
+                found[b, i, d, s] = float(accuracy[0])
+    return xr.Dataset(
+        {"accuracy": (("band", "lr", "data_seed", "seed"), found)},
+        {
+            "band": np.array(list(images), dtype=object),
+            "lr": list(config.lrs),
+            "data_seed": range(config.data_seeds),
+            "seed": range(config.seeds),
+        },
+        {"ends": ends, "last": last},
+    )

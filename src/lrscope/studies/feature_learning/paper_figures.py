@@ -1,0 +1,171 @@
+"""The list of the paper's figures: what each shows there, and what differs here."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from lrscope.studies.feature_learning import figures
+from lrscope.studies.types import PaperFigure
+
+SEEDS = "Bands are one standard deviation over seeds."
+TICKS = "Nothing but what the paper does not state: its seeds. Fifty runs a point; " + SEEDS
+SMALL = (
+    "Fashion-MNIST pooled to 14 x 14 and smaller networks instead of CIFAR, a few thousand steps instead of 200 epochs, three seeds instead "
+    "of one; regimes by this map, not by hand. " + SEEDS
+)
+CUT = " The bands are cut at the same shares of the highest one as the paper's at 32 x 32."
+ALL_STATES = ("pre", "swa", "low", "high")
+
+FIGURES = (
+    PaperFigure(
+        number="1",
+        title="Test accuracy of pre-trained and fine-tuned solutions",
+        look_for="Fine-tuned accuracy peaks in 2A, where all FLRs agree; in 2B they fan out and drop.",
+        differs=SMALL,
+        needs=("resnet",),
+        draw=partial(figures.accuracy, names=("resnet",), averages=False),
+    ),
+    PaperFigure(
+        number="2",
+        title="A single tick",
+        look_for="Class 0 between the two dashed lines, class 1 above and below, an empty margin around them.",
+        differs="Nothing.",
+        needs=("tick",),
+        draw=figures.tick,
+    ),
+    PaperFigure(
+        number="3",
+        title="Features become sparse",
+        look_for="At small PLRs all features matter a little; towards 2A one stands out, and fine-tuning makes it plainer.",
+        differs=TICKS + " Features are sorted in each run, because every run picks its own.",
+        needs=("ticks",),
+        draw=partial(figures.probes, names=("ticks",), states=("pre", "low")),
+    ),
+    PaperFigure(
+        number="5",
+        title="Accuracy on frequency bands",
+        look_for="Mid frequencies rise towards 2A and more so after fine-tuning; background and low ones stay behind.",
+        differs=SMALL + CUT,
+        needs=("resnet",),
+        draw=partial(figures.probes, names=("resnet",), states=("pre", "low")),
+    ),
+    PaperFigure(
+        number="6",
+        title="Conventional training",
+        look_for="Left: the best accuracy from 2A. Right: mid frequencies peak there.",
+        differs=SMALL + CUT,
+        needs=("practical",),
+        draw=figures.practice,
+    ),
+    PaperFigure(
+        number="8",
+        title="Ticks: fine-tuning and averaging",
+        look_for="Left: all FLRs agree in 2A, where accuracy is best. Right: averages are good in 2A and fail in 2B.",
+        differs=TICKS,
+        needs=("ticks",),
+        draw=partial(figures.accuracy, names=("ticks",)),
+    ),
+    PaperFigure(
+        number="9",
+        title="Ticks: geometry between solutions",
+        look_for="Barriers appear in 2A and are high in 2B; the average stays near the low-FLR solution until 2B ends; at the smallest PLRs the "
+        "high FLR ends far away (a catapult).",
+        differs=TICKS + " Barriers: medians and quartiles.",
+        needs=("ticks", "geometry"),
+        draw=figures.geometry,
+    ),
+    PaperFigure(
+        number="10",
+        title="Ticks: feature accuracies in four states",
+        look_for="Averages and the low FLR keep what 2A has picked; the high FLR picks features from anywhere.",
+        differs=TICKS + " The paper's caption gives the high FLR as 7.5e-5; its axis and code have 7.5e-3, as here.",
+        needs=("ticks",),
+        draw=partial(figures.probes, names=("ticks",), states=ALL_STATES),
+    ),
+    PaperFigure(
+        number="11",
+        title="Frequency bands in four states, SI networks",
+        look_for="Mid frequencies peak in 2A, clearly for the ResNet, weakly for the ConvNet.",
+        differs=SMALL + CUT,
+        needs=("resnet", "convnet"),
+        draw=partial(figures.probes, names=("resnet", "convnet"), states=ALL_STATES),
+    ),
+    PaperFigure(
+        number="12",
+        title="Conventional training: fine-tuning and averaging",
+        look_for="Both are best in 2A; in regime 1 both improve on pre-training.",
+        differs=SMALL,
+        needs=("practical",),
+        draw=partial(figures.accuracy, names=("practical",)),
+    ),
+    PaperFigure(
+        number="13",
+        title="Conventional training: frequency bands in four states",
+        look_for="The mid-frequency bias in 2A, strongest after fine-tuning or averaging.",
+        differs=SMALL + CUT,
+        needs=("practical",),
+        draw=partial(figures.probes, names=("practical",), states=ALL_STATES),
+    ),
+    PaperFigure(
+        number="14",
+        title="Vision transformer: fine-tuning and averaging",
+        look_for="In 2A both FLRs agree; the high FLR's accuracy does not depend on the PLR.",
+        differs="At smoke scale a tiny transformer on digits; nothing but seeds at paper scale.",
+        needs=("vit",),
+        draw=partial(figures.accuracy, names=("vit",)),
+    ),
+    PaperFigure(
+        number="15",
+        title="Vision transformer: frequency bands in four states",
+        look_for="Low frequencies matter more than for convolutional networks.",
+        differs="As Figure 14.",
+        needs=("vit",),
+        draw=partial(figures.probes, names=("vit",), states=ALL_STATES),
+    ),
+    PaperFigure(
+        number="16",
+        title="Vision transformer: other splits between low and mid",
+        look_for="The lower the split, the more mid gains over low.",
+        differs="As Figure 14.",
+        needs=("vit", "vit_splits"),
+        draw=figures.splits,
+    ),
+    PaperFigure(
+        number="17",
+        title="Sharpness against test error at equal training loss",
+        look_for="Along a line (one pre-training, several FLRs) error rises with sharpness; between lines it need not.",
+        differs=SMALL + " The training loss is the lowest that all these runs reach, not 6e-4.",
+        needs=("resnet",),
+        draw=figures.sharpness,
+    ),
+    *(
+        PaperFigure(
+            number=f"{number}, CIFAR-100",
+            title=f"{title}, CIFAR-100",
+            look_for=f"As Figure {number}, plainer.",
+            differs="Seeds.",
+            needs=needs,
+            draw=draw,
+        )
+        for number, title, needs, draw in (
+            (
+                "11",
+                "Frequency bands in four states, SI networks",
+                ("resnet100", "convnet100"),
+                partial(figures.probes, names=("resnet100", "convnet100"), states=ALL_STATES),
+            ),
+            (
+                "12",
+                "Conventional training: fine-tuning and averaging",
+                ("practical100",),
+                partial(figures.accuracy, names=("practical100",)),
+            ),
+            (
+                "13",
+                "Conventional training: frequency bands in four states",
+                ("practical100",),
+                partial(figures.probes, names=("practical100",), states=ALL_STATES),
+            ),
+        )
+    ),
+)

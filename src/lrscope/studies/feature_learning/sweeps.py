@@ -1,0 +1,201 @@
+"""What is trained, at each scale. The ticks are the published ones in `laptop` and `paper`: they need no GPU.
+
+Pre-train at each PLR, fine-tune with each FLR, average checkpoints of training on at the PLR: one sweep does all three.
+`paper` follows App. A, F and the public code (PROTOCOLS). What none of them states is marked "ours".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lrscope.config import SweepConfig
+from lrscope.studies.feature_learning.measured import EVERYWHERE, SPLITS
+from lrscope.studies.types import Scale, StudySweep
+
+ABOUT = {
+    "ticks": "The synthetic example: 16 features, each of which tells the class.",
+    "resnet": "SI ResNet-18 on the sphere.",
+    "convnet": "SI ConvNet on the sphere.",
+    "practical": "Conventional training of a ResNet-18: all weights, momentum, weight decay, augmentation.",
+    "resnet100": "SI ResNet-18 on CIFAR-100.",
+    "convnet100": "SI ConvNet on CIFAR-100.",
+    "practical100": "Conventional training of a ResNet-18 on CIFAR-100.",
+    "vit": "A vision transformer trained with Adam.",
+}
+TICKS_PLRS = (
+    3.162e-05, 5.623e-05, 0.0001, 0.0001778, 0.0003162, 0.0005623, 0.001, 0.001778, 0.003162, 0.005623, 0.007499, 0.01,
+    0.01334, 0.01778, 0.02371, 0.03162, 0.04217, 0.05623, 0.1, 0.1778, 0.3162, 0.5623, 1.0,
+)  # fmt: skip
+CONVENTIONAL: dict[str, Any] = {"space": "whole", "momentum": 0.9, "weight_decay": 5e-4, "augment": True}
+
+
+def _sweep(name: str, task: dict[str, Any], **options: Any) -> StudySweep:
+    return StudySweep(name=name, about=ABOUT[name], task=task, config=SweepConfig(**options))
+
+
+def ticks() -> StudySweep:
+    """The published grid: 23 PLRs, 11 FLRs, 5 data seeds x 10 training seeds, 40,000 and 20,000 steps."""
+    return _sweep(
+        "ticks",
+        {"data": "ticks", "model": "mlp"},
+        lrs=TICKS_PLRS,
+        seeds=10,
+        data_seeds=5,
+        batch_size=16,
+        radius=1.0,
+        steps=40_000,
+        finetune_lrs=TICKS_PLRS[:11],
+        finetune_steps=20_000,
+        average=(2, 5, 10, 20, 50),
+        average_every=100,
+        keep_weights=True,
+    )
+
+
+def laptop() -> Scale:
+    """Ticks as published; Fashion-MNIST pooled to 14 x 14 for networks with convolutions; ours, but for the ticks."""
+    images = {"data": "fashion-mnist", "pool": 2, "test_size": 1000, "features": "bands"}
+    shared = {"batch_size": 32, "seeds": 3, "average": (2, 5, 10)}
+    sweeps = (
+        ticks(),
+        _sweep(
+            "resnet",
+            {**images, "model": "resnet18", "width": 4, "train_size": 512},
+            lrs=(6e-4, 2e-3, 6e-3, 1.2e-2, 2.4e-2, 5e-2, 1e-1, 4e-1),
+            finetune_lrs=(6e-4, 1.2e-3, 2.4e-3),
+            epochs=60,
+            finetune_epochs=30,
+            log_points=15,
+            **shared,
+        ),
+        _sweep(
+            "convnet",
+            {**images, "model": "convnet", "width": 8, "train_size": 1024},
+            lrs=(2e-4, 5e-4, 1e-3, 2e-3, 3.5e-3, 5e-3, 8e-3, 1.3e-2, 2.2e-2, 5e-2),
+            finetune_lrs=(2e-4, 1e-3),
+            epochs=64,
+            finetune_epochs=32,
+            log_points=16,
+            **shared,
+        ),
+        _sweep(
+            "practical",
+            {**images, "model": "resnet18", "width": 4, "train_size": 512},
+            lrs=(1e-3, 4e-3, 1e-2, 3e-2, 6e-2, 1.2e-1, 2.5e-1, 5e-1),
+            finetune_lrs=(1e-3, 4e-3),
+            epochs=60,
+            finetune_epochs=30,
+            log_points=15,
+            **shared,
+            **CONVENTIONAL,
+        ),
+    )
+    return Scale(
+        sweeps=sweeps,
+        measurements=EVERYWHERE,
+        about="The published ticks; Fashion-MNIST pooled to 14 x 14 (ResNet-18 k = 4 on 512 images, ConvNet k = 8 on 1,024), 3 seeds. "
+        "About an hour on two CPU cores.",
+    )
+
+
+def smoke() -> Scale:
+    """Everything in small: shows that it runs, says nothing."""
+    digits = {"data": "digits", "train_size": 256, "test_size": 100, "features": "bands"}
+    shared: dict[str, Any] = {
+        "batch_size": 32,
+        "seeds": 3,
+        "log_points": 8,
+        "steps": 160,
+        "finetune_steps": 40,
+        "average": (2, 5),
+    }
+    lrs, flrs = (5e-4, 2e-3, 8e-3, 3.2e-2, 6.4e-2, 1.0), (5e-4, 2e-3, 4e-3)
+    mlp = {**digits, "model": "mlp", "width": 16}
+    whole = {
+        **shared,
+        **CONVENTIONAL,
+        "augment": False,
+        "finetune_lrs": (1e-3, 1e-2),
+        "lrs": (1e-3, 1e-2, 1e-1, 1.0, 10.0),
+    }
+    sweeps = (
+        _sweep(
+            "ticks",
+            {"data": "ticks", "model": "mlp"},
+            lrs=TICKS_PLRS[::4],
+            finetune_lrs=TICKS_PLRS[:11:5],
+            seeds=2,
+            data_seeds=2,
+            batch_size=16,
+            radius=1.0,
+            steps=640,
+            finetune_steps=160,
+            average=(2, 5),
+            average_every=32,
+            log_points=8,
+            keep_weights=True,
+        ),
+        _sweep("resnet", mlp, lrs=lrs, finetune_lrs=flrs, **shared),
+        _sweep("convnet", mlp, lrs=lrs, finetune_lrs=flrs[:2], **shared),
+        _sweep("practical", mlp, **whole),
+        _sweep(
+            "vit",
+            {**digits, "model": "vit", "width": 16},
+            space="whole",
+            optimizer="adam",
+            weight_decay=1e-4,
+            lrs=(1e-4, 1e-3, 1e-2),
+            finetune_lrs=(1e-4, 3e-4),
+            keep_weights=True,
+            **{**shared, "seeds": 2, "steps": 40, "finetune_steps": 16, "log_points": 2},
+        ),
+    )
+    return Scale(
+        sweeps=sweeps,
+        measurements=(*EVERYWHERE, SPLITS),
+        about="Short ticks, a small MLP and a tiny transformer on digits; a minute; the numbers mean nothing.",
+    )
+
+
+def paper() -> Scale:
+    """The paper's own numbers. One seed for images, as the paper has; more are a matter of cost."""
+    decades = [m * 10.0**k for k in range(-5, -1) for m in (1, 1.4, 2, 3, 5, 7)]
+    plrs = tuple(float(f"{lr:.4g}") for lr in (1e-6, 2e-6, 5e-6, *decades, 0.1, 0.2, 0.5, 1.0, 2.0))
+    cifar, cifar100 = ({"data": name, "features": "bands"} for name in ("cifar10", "cifar100"))
+    shared: dict[str, Any] = {
+        "batch_size": 128,
+        "seeds": 1,
+        "epochs": 200,
+        "finetune_epochs": 200,
+        "average": (2, 5, 10, 50, 100),
+    }
+    sphere = {**shared, "lrs": plrs, "finetune_lrs": (1e-5, 5e-5, 1e-4, 2e-4, 3e-4)}
+    lrs = tuple(m * 10.0**k for k in range(-4, 1) for m in (1, 2, 5))
+    practical = {**shared, **CONVENTIONAL, "lrs": lrs, "finetune_lrs": (1e-4, 1e-3, 1e-2)}  # the grid: ours
+    sweeps = (
+        ticks(),
+        _sweep("resnet", {**cifar, "model": "resnet18", "width": 32}, **sphere),
+        _sweep("convnet", {**cifar, "model": "convnet", "width": 32}, **sphere),
+        _sweep("practical", {**cifar, "model": "resnet18", "width": 64}, **practical),
+        _sweep("resnet100", {**cifar100, "model": "resnet18", "width": 32}, **sphere),
+        _sweep("convnet100", {**cifar100, "model": "convnet", "width": 128}, **sphere),
+        _sweep("practical100", {**cifar100, "model": "resnet18", "width": 64}, **practical),
+        _sweep(
+            "vit",
+            {**cifar, "model": "vit"},
+            lrs=(*(m * 10.0**k for k in range(-5, -2) for m in (1, 2, 5)), 1e-2),
+            finetune_lrs=(1e-5, 2e-5, 5e-5, 1e-4),
+            space="whole",
+            optimizer="adam",
+            weight_decay=1e-4,
+            augment=True,
+            randaugment=(2, 14),
+            keep_weights=True,
+            **{**shared, "batch_size": 512, "epochs": 500, "finetune_epochs": 500},
+        ),
+    )
+    return Scale(
+        sweeps=sweeps,
+        measurements=(*EVERYWHERE, SPLITS),
+        about="The published ticks; CIFAR-10 and CIFAR-100 with the paper's networks, 200 epochs (500 for the transformer), one seed.",
+    )
