@@ -34,8 +34,8 @@ def map_command(
     data: Annotated[
         str | None, _option("digits, mnist, fashion-mnist, cifar10, cifar100, svhn, ticks, ag-news, fortunes [digits]")
     ] = None,
-    model: Annotated[str | None, _option("mlp, convnet, resnet18, transformer [by data]")] = None,
-    width: Annotated[int | None, _option("Hidden units (mlp) or channels k of the first layer.")] = None,
+    model: Annotated[str | None, _option("mlp, convnet, resnet18, transformer, vit [by data]")] = None,
+    width: Annotated[int | None, _option("Hidden units (mlp), channels k of the first layer, or model width.")] = None,
     space: Annotated[str | None, _option("sphere (lr = ELR) or whole (momentum, weight decay) [sphere]")] = None,
     scale_invariant: Annotated[
         bool | None,

@@ -13,6 +13,7 @@ from torch.nn import functional
 from lrscope.errors import LrscopeError, nearest
 from lrscope.tasks.data.table import TABLE
 from lrscope.tasks.transformer import Transformer
+from lrscope.tasks.vit import VisionTransformer
 
 
 class MLP(nn.Module):
@@ -148,23 +149,60 @@ def _transformer(data: str, shape: Sequence[int], outputs: int, width: int | Non
     return Transformer(vocabulary, shape[0], outputs, width or 32)  # PROTOCOLS: d_model 32
 
 
+def _vit(
+    data: str,
+    shape: Sequence[int],
+    outputs: int,
+    width: int | None,
+    *,
+    patch: int = 4,
+    depth: int = 6,
+    dropout: float = 0.1,
+) -> nn.Module:
+    _check_images("vit", data, shape)
+    for name, value in (("patch", patch), ("depth", depth)):
+        if value < 1:
+            raise LrscopeError(f"{name}: {value} is too small: use 1 or more")
+    if not 0 <= dropout < 1:
+        raise LrscopeError(f"dropout: {dropout:g} is outside [0, 1): use 0.1, or 0 for none")
+    channels, height, breadth = shape
+    if height % patch or breadth % patch:
+        raise LrscopeError(
+            f"model: 'vit' cuts images into patches of {patch} x {patch} pixels, but data {data!r} has {height} x {breadth}: use "
+            "another patch or pool, or model convnet"
+        )
+    return VisionTransformer(
+        (channels, height, breadth), outputs, width or 512, patch=patch, depth=depth, dropout=dropout
+    )
+
+
 def _vocabulary(data: str) -> int:
     """Words that a text data set knows; 0 for other data."""
     return TABLE[data].vocabulary if data in TABLE else 0
 
 
-MODELS: dict[str, Callable[[str, Sequence[int], int, int | None], nn.Module]] = {
+MODELS: dict[str, Callable[..., nn.Module]] = {
     "mlp": _mlp,
     "convnet": _convnet,
     "resnet18": _resnet18,
     "transformer": _transformer,
+    "vit": _vit,
 }
+OPTIONS = {"vit": ("patch", "depth", "dropout")}  # beside the width
 
 
-def build(name: str, *, data: str, shape: Sequence[int], outputs: int, width: int | None) -> nn.Module:
-    """A freshly initialised model by name, for examples of `shape` (without the batch axis)."""
+def build(
+    name: str, *, data: str, shape: Sequence[int], outputs: int, width: int | None, **options: float
+) -> nn.Module:
+    """A freshly initialised model by name, for examples of `shape` (without the batch axis); `options` as in OPTIONS."""
     if name not in MODELS:
         raise LrscopeError(f"model: {name!r} is unknown: {nearest(name, MODELS)}")
     if width is not None and width < 1:
         raise LrscopeError(f"width: {width} is too small: use 1 or more")
-    return MODELS[name](data, shape, outputs, width)
+    for option in options:
+        if option not in OPTIONS.get(name, ()):
+            known = ", ".join(OPTIONS.get(name, ())) or "none"
+            raise LrscopeError(
+                f"model_options: {option!r} is no option of model {name!r}, which has {known}: leave it out"
+            )
+    return MODELS[name](data, shape, outputs, width, **options)

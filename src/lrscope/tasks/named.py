@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ def named_task(
     model: str,
     *,
     width: int | None = None,
+    model_options: Mapping[str, float] | None = None,
     train_size: int | None = None,
     test_size: int | None = None,
     label_noise: float = 0.0,
@@ -29,8 +30,9 @@ def named_task(
     root: Path | None = None,
     source: Callable[..., DataSet] = load,
 ) -> Task:
-    """The task of training `model` (mlp, convnet, resnet18, transformer) on `data` (digits, fashion-mnist, ...).
+    """The task of training `model` (mlp, convnet, resnet18, transformer, vit) on `data` (digits, fashion-mnist, ...).
 
+    model_options: arguments of the model beside its width: of vit patch, depth and dropout.
     features: test sets that show which features a network uses: `bands` (background, low, mid and high frequencies of
         images, feature_learning App. A), `bands:low=1-6,mid=7-24`, or a dict of functions of the test inputs
         (`tasks.features.with_features`).
@@ -46,8 +48,11 @@ def named_task(
     examples = partial(_load, source, data, options, features)
     first = examples(0)
     outputs = 1 if first.loss == "binary_cross_entropy" else first.classes
-    factory = partial(_build, model, data=data, shape=tuple(first.train_x.shape[1:]), outputs=outputs, width=width)
-    return Task.from_data(f"{data} / {model}" + (f" k={width}" if width else ""), factory, examples)
+    chosen = dict(model_options or {})
+    shape = tuple(first.train_x.shape[1:])
+    factory = partial(_build, model, data=data, shape=shape, outputs=outputs, width=width, **chosen)
+    words = [f"{data} / {model}", *([f"k={width}"] if width else []), *(f"{k}={v:g}" for k, v in chosen.items())]
+    return Task.from_data(" ".join(words), factory, examples)
 
 
 def _load(
