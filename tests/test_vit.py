@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from lrscope.config import SweepConfig
-from lrscope.engine.choose import choose_plan
+from lrscope.engine import choose
 from lrscope.engine.net import draws_noise
 from lrscope.errors import LrscopeError
 from lrscope.tasks.models import build
@@ -46,8 +47,7 @@ def test_the_papers_has_as_many_weights_as_counted_by_hand() -> None:
     block = norm + attention + norm + feed_forward
     by_hand = (48 * d + d) + d + 65 * d + 6 * block + norm + (10 * d + 10)
     assert by_hand == 9_529_866
-    with torch.device("meta"):  # counted, not drawn
-        model = build("vit", data="cifar10", shape=CIFAR, outputs=10, width=None)
+    model = drawn(partial(build, "vit", data="cifar10", shape=CIFAR, outputs=10, width=None))
     assert sum(p.numel() for p in model.parameters()) == by_hand
     assert [m.p for m in model.modules() if isinstance(m, nn.Dropout)] == [0.1] * 13
     assert {m.heads for m in model.modules() if isinstance(m, VisionAttention)} == {8}
@@ -64,7 +64,7 @@ def test_the_papers_has_as_many_weights_as_counted_by_hand() -> None:
 def test_shapes(
     shape: tuple[int, ...], outputs: int, width: int, options: dict[str, float], tokens: int, heads: int
 ) -> None:
-    model = drawn(partial(build, "vit", data="some", shape=shape, outputs=outputs, width=width, **options))
+    model = drawn(partial(build, "vit", data="some", shape=shape, outputs=outputs, width=width, **options)).eval()
     assert isinstance(model, VisionTransformer)
     assert model(torch.randn(4, *shape, generator=generator("tests", "shapes"))).shape == (4, outputs)
     assert model.positions.shape == (1, tokens, width)
@@ -177,13 +177,13 @@ def test_batched_and_single_agree(tmp_path: Path) -> None:
 def test_dropout_trains_one_run_at_a_time(tmp_path: Path) -> None:
     assert not draws_noise(tiny(0.0), X)
     assert draws_noise(tiny(0.1), X)
-    context = context_of(vit_task(0.1), CONFIG, tmp_path, replace(SINGLE, path="auto"))
-    with pytest.warns(UserWarning, match="draws noise in training"):
-        plan = choose_plan(context, 1)
-    assert (plan.path, plan.chunk) == ("single", 1)
     short = replace(CONFIG, lrs=(1e-3,), seeds=1, steps=6, finetune_lrs=(), finetune_steps=None, average=())
     with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator, seeded by run and step
+        context = context_of(vit_task(0.1), short, tmp_path, replace(SINGLE, path="auto"))
+        with patch.object(choose, "PROBE_SECONDS", 0.0), pytest.warns(UserWarning, match="draws noise in training"):
+            plan = choose.choose_plan(context, 1)
         noisy, quiet = (computed(vit_task(d), short, ONE_RUN, tmp_path / str(d)) for d in (0.1, 0.0))
+    assert (plan.path, plan.chunk) == ("single", 1)
     assert np.isfinite(noisy["train_loss"]).all()
     assert "train_loss" in differing(noisy, quiet)
 
