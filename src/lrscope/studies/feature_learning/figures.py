@@ -150,6 +150,18 @@ def tick(lab: Lab) -> Chart:
     )
 
 
+def bands(lab: Lab) -> Chart:
+    """Figures 4 and 7: test images, what their groups of bands leave of them, and their masked spectra."""
+    import torch
+
+    from lrscope.studies.band_images import band_chart
+
+    found = lab.measured("band_examples")
+    return band_chart(
+        torch.from_numpy(found["picture"].values), found["mean"].values.tolist(), found["std"].values.tolist()
+    )
+
+
 PAIRS = {
     "low-high": "lowest and highest FLR",
     "low-swa": "lowest FLR and average",

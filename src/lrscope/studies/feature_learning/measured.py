@@ -29,7 +29,7 @@ GEOMETRY = _measurement(
     "ticks",
     by="ticks_geometry",
 )
-EXAMPLES = _measurement("band_examples", "Test images, their frequency bands and masked spectra.", "resnet")
+EXAMPLES = _measurement("band_examples", "Test images with their normalisation, for their frequency bands.", "resnet")
 SPLITS = _measurement(
     "vit_splits", "Accuracies of the fine-tuned transformer on other splits between low and mid bands.", "vit"
 )

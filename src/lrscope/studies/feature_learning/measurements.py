@@ -6,7 +6,6 @@ import itertools
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 
 from lrscope.measures import bands, geometry
@@ -16,7 +15,7 @@ from lrscope.tasks.data import load
 from lrscope.trained import Trained, stack
 
 PAIRS = ("low-high", "low-swa", "high-swa")
-SHOWN = 4  # test images drawn
+SHOWN = 2  # test images drawn
 # feature_learning, Fig. 16: the last band of low; the first is the usual split of 32 x 32 images (PROTOCOLS)
 SPLITS = (8, 6, 4, 2)
 MID_ENDS = 24
@@ -36,7 +35,11 @@ def geometry_of(trained: Trained) -> xr.Dataset:
     config = trained.config
     low, high = config.finetune_lrs[0], config.finetune_lrs[-1]
     n = min(config.average, key=lambda count: abs(count - SWA_FEATURES))
-    ends: dict[str, dict[str, Any]] = {"low": {"finetune_lr": low}, "high": {"finetune_lr": high}, "swa": {"n_average": n}}
+    ends: dict[str, dict[str, Any]] = {
+        "low": {"finetune_lr": low},
+        "high": {"finetune_lr": high},
+        "swa": {"n_average": n},
+    }
     seeds = range(config.seeds)
     rows: list[xr.Dataset] = []
     for data_seed, lr in itertools.product(range(config.data_seeds), config.lrs):
@@ -62,23 +65,15 @@ def ticks_geometry(lab: Lab) -> xr.Dataset:
 
 
 def band_examples(lab: Lab) -> xr.Dataset:
-    """Test images, their bands and masked spectra: `image` and `spectrum` [part, image, channel, H, W]; part 0 is the whole."""
+    """The first test images [image, channel, row, column], normalised, with their normalisation [channel]."""
     data = lab.trained("resnet").task.data(0)
-    images = data.test_x[:SHOWN]
-    height, width = images.shape[-2:]
-    groups = bands.paper_bands(height, width)
-    parts = {"whole": images, **bands.decompose(images, groups)}
-    amplitude = {
-        name: torch.fft.fftshift(torch.fft.fft2(part.double()), dim=(-2, -1)).abs() for name, part in parts.items()
-    }
-    names = [name if name == "whole" else f"{name} ({groups[name][0]}-{groups[name][1]})" for name in parts]
-    dims = ("part", "image", "channel", "row", "column")
+    mean, std = data.normalisation or ((0.0,), (1.0,))
     return xr.Dataset(
         {
-            "picture": (dims, torch.stack(list(parts.values())).numpy()),
-            "amplitude": (dims, torch.stack(list(amplitude.values())).numpy()),
-        },
-        {"part": np.array(names, dtype=object)},
+            "picture": (("image", "channel", "row", "column"), data.test_x[:SHOWN].numpy()),
+            "mean": ("channel", list(mean)),
+            "std": ("channel", list(std)),
+        }
     )
 
 

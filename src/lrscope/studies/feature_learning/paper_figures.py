@@ -42,6 +42,14 @@ FIGURES = (
         draw=partial(figures.probes, names=("ticks",), states=("pre", "low")),
     ),
     PaperFigure(
+        number="4",
+        title="Four groups of frequency bands",
+        look_for="Background is one colour, low bands are blurs, mid bands hold outlines and textures, high bands fine patterns.",
+        differs="Grey test images of Fashion-MNIST pooled to 14 x 14 instead of colour ones of CIFAR-10." + CUT,
+        needs=("band_examples",),
+        draw=figures.bands,
+    ),
+    PaperFigure(
         number="5",
         title="Accuracy on frequency bands",
         look_for="Mid frequencies rise towards 2A and more so after fine-tuning; background and low ones stay behind.",
@@ -56,6 +64,16 @@ FIGURES = (
         differs=SMALL + CUT,
         needs=("practical",),
         draw=figures.practice,
+    ),
+    PaperFigure(
+        number="7",
+        title="Frequency bands and masked spectra",
+        look_for="Background is one colour, low bands are blurs, mid bands hold outlines and textures, high bands fine patterns.",
+        differs="Grey test images of Fashion-MNIST pooled to 14 x 14 instead of colour ones of CIFAR-10."
+        + CUT
+        + " One figure with Figure 4.",
+        needs=("band_examples",),
+        draw=figures.bands,
     ),
     PaperFigure(
         number="8",

@@ -1,0 +1,233 @@
+"""The study feature_learning: its declarations, and its readings of results with planted effects."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from fake_results import fake_map, fake_result, regime_of
+from lrscope.mapping import regimes
+from lrscope.studies import registry
+from lrscope.studies.feature_learning import STUDY, claims_images, states
+from lrscope.studies.stats import Unseen
+from lrscope.studies.types import Finding
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+class PlantedLab:
+    """A lab whose sweeps and measurements are given."""
+
+    scale = "smoke"
+
+    def __init__(self, sweeps: dict[str, xr.Dataset], measured: dict[str, xr.Dataset] | None = None) -> None:
+        self.sweeps, self.measurements = sweeps, measured or {}
+
+    def sweep(self, name: str) -> xr.Dataset:
+        return self.sweeps[name]
+
+    def measured(self, name: str) -> xr.Dataset:
+        return self.measurements[name]
+
+    def trained(self, name: str) -> Any:
+        raise AssertionError("claims read no weights")
+
+
+def checked(claim: str, sweeps: dict[str, xr.Dataset], measured: dict[str, xr.Dataset] | None = None) -> Finding:
+    return next(c for c in STUDY.claims if c.id == claim).check(PlantedLab(sweeps, measured))
+
+
+def verdicts(found: Finding) -> list[str]:
+    return [part["verdict"] for name, part in found.numbers.items() if name.startswith("part_")]
+
+
+@pytest.fixture(scope="module")
+def planted() -> xr.Dataset:
+    return fake_result(lrs=24, seeds=2, data_seeds=3, epochs=60)
+
+
+@pytest.fixture
+def labels(planted: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The planted regimes, whatever the curves say."""
+    monkeypatch.setattr(states, "regimes", fake_map)
+    found = [regime_of(float(lr)) for lr in planted["lr"].values]
+    assert set(found) == {"1", "2A", "2B", "3"}
+    return found
+
+
+def by_label(planted: xr.Dataset, name: str, labels: list[str], values: dict[str, float], spread: float = 0.01) -> Any:
+    """A variable whose mean depends on the regime alone."""
+    rng = np.random.default_rng(7)
+    levels = xr.DataArray([values[label] for label in labels], dims="lr", coords={"lr": planted["lr"]})
+    noise = xr.DataArray(spread * rng.standard_normal(planted[name].shape), dims=planted[name].dims)
+    return (levels + noise).transpose(*planted[name].dims)
+
+
+# -- declarations ------------------------------------------------------------------------------------------------------
+
+
+def test_the_study_is_in_the_table_with_all_claims() -> None:
+    assert registry.study("feature_learning") is STUDY
+    assert [claim.id for claim in STUDY.claims] == [f"FL{i}" for i in range(1, 9)]
+    numbers = {figure.number for figure in STUDY.figures}
+    assert {str(i) for i in range(1, 18)} <= numbers
+    shown = {figure for claim in STUDY.claims for figure in claim.figures}
+    assert {number for number in numbers if "CIFAR-100" not in number} == shown, "every figure bears on a claim"
+
+
+def test_ticks_are_the_published_ones_on_a_laptop_too() -> None:
+    laptop, paper = (next(s for s in STUDY.scales[scale].sweeps if s.name == "ticks") for scale in ("laptop", "paper"))
+    assert laptop == paper
+    config = paper.config
+    grid = [np.logspace(-4.5, -2.25, 10)[:-1], np.logspace(-2.25, -1.25, 9)[:-1], np.logspace(-1.25, 0, 6)]
+    assert config.lrs == pytest.approx(np.concatenate(grid), rel=5e-4)
+    assert config.finetune_lrs == config.lrs[:11]
+    assert (config.seeds, config.data_seeds, config.steps, config.finetune_steps) == (10, 5, 40_000, 20_000)
+    experiment = tomllib.loads((REPOSITORY / "experiments" / "ticks-paper.toml").read_text())
+    assert tuple(experiment["lrs"]) == config.lrs
+    assert tuple(experiment["average"]) == config.average
+    assert experiment["average_every"] == config.average_every
+
+
+def test_the_papers_numbers_are_in_the_paper_scale() -> None:
+    found = {sweep.name: sweep for sweep in STUDY.scales["paper"].sweeps}
+    assert found["resnet"].config.finetune_lrs == (1e-5, 5e-5, 1e-4, 2e-4, 3e-4)
+    assert found["resnet"].config.average == (2, 5, 10, 50, 100)
+    assert (found["resnet"].task["width"], found["practical"].task["width"]) == (32, 64)
+    assert (found["convnet"].task["width"], found["convnet100"].task["width"]) == (32, 128)
+    vit = found["vit"].config
+    assert (vit.optimizer, vit.batch_size, vit.epochs, vit.weight_decay) == ("adam", 512, 500, 1e-4)
+    assert vit.randaugment == (2, 14)
+
+
+# -- whose regimes -----------------------------------------------------------------------------------------------------
+
+
+def test_regimes_are_told_by_other_runs(planted: xr.Dataset) -> None:
+    parts = states.judged(planted)
+    assert [part.result["data_seed"].values.tolist() for part in parts] == [[0], [1], [2]]
+    without = regimes(planted.isel(data_seed=[1, 2]))
+    assert parts[0].others.labels == without.labels
+    one = planted.isel(data_seed=[0])
+    assert [part.result["seed"].values.tolist() for part in states.judged(one)] == [[0], [1]]
+    single = one.isel(seed=[0])
+    assert states.judged(single)[0].others.labels == regimes(single).labels
+
+
+def test_a_subregime_that_no_run_shows_is_said(planted: xr.Dataset) -> None:
+    with pytest.raises(Unseen, match="no learning rate lies in 2A"):
+        states.judged(planted.isel(lr=slice(0, 8)))[0].inside("2A")
+
+
+# -- readings of planted results ---------------------------------------------------------------------------------------
+
+
+def test_fine_tuning_that_peaks_in_2a_is_told_from_one_that_does_not(planted: xr.Dataset, labels: list[str]) -> None:
+    before = {"1": 0.8, "2A": 0.7, "2B": 0.6, "3": 0.5}
+    good = planted.assign(
+        test_accuracy=by_label(planted, "test_accuracy", labels, before, 0.001),
+        finetune_test_accuracy=by_label(
+            planted, "finetune_test_accuracy", labels, {"1": 0.8, "2A": 0.9, "2B": 0.7, "3": 0.6}, 0.001
+        ),
+    )
+    flr = xr.DataArray([0.0, 0.1, 0.2], dims="finetune_lr", coords={"finetune_lr": planted["finetune_lr"]})
+    wide = xr.DataArray([float(label == "2B") for label in labels], dims="lr", coords={"lr": planted["lr"]})
+    tuned = good["finetune_test_accuracy"] + flr * wide
+    good = good.assign(finetune_test_accuracy=tuned.transpose(*planted["finetune_test_accuracy"].dims))
+    found = checked("FL1", {"ticks": good})
+    assert verdicts(found) == ["supported"] * 4
+    worse = good.assign(finetune_test_accuracy=good["finetune_test_accuracy"] - 0.15 * (xr.ones_like(wide) - wide))
+    assert "contradicted" in verdicts(checked("FL1", {"ticks": worse}))
+
+
+def test_averages_are_held_against_the_lowest_flr(planted: xr.Dataset, labels: list[str]) -> None:
+    tuned = by_label(planted, "finetune_test_accuracy", labels, {"1": 0.8, "2A": 0.9, "2B": 0.7, "3": 0.6}, 0.001)
+    close = by_label(planted, "average_test_accuracy", labels, {"1": 0.8, "2A": 0.89, "2B": 0.6, "3": 0.5}, 0.001)
+    found = checked("FL2", {"ticks": planted.assign(finetune_test_accuracy=tuned, average_test_accuracy=close)})
+    assert verdicts(found) == ["supported", "supported"]
+    far = by_label(planted, "average_test_accuracy", labels, {"1": 0.8, "2A": 0.8, "2B": 0.69, "3": 0.5}, 0.001)
+    found = checked("FL2", {"ticks": planted.assign(finetune_test_accuracy=tuned, average_test_accuracy=far)})
+    assert verdicts(found) == ["contradicted", "contradicted"]
+
+
+def with_features(planted: xr.Dataset, labels: list[str], used: dict[str, dict[str, int]]) -> xr.Dataset:
+    """Runs that rely on so many of the features equally, by state and regime; 0: they learned nothing."""
+    changed = {}
+    for state, name in (
+        ("pre", "feature_accuracy"),
+        ("swa", "average_feature_accuracy"),
+        ("tuned", "finetune_feature_accuracy"),
+    ):
+        array = planted[name]
+        count = array.sizes["feature"]
+        rows = []
+        for label in labels:
+            n = used[state][label]
+            rows.append(np.where(np.arange(count) < n, 0.9, 0.5))
+        levels = xr.DataArray(rows, dims=("lr", "feature"), coords={"lr": planted["lr"]})
+        changed[name] = (xr.zeros_like(array) + levels).transpose(*array.dims)
+    return planted.assign(changed)
+
+
+def test_sparsity_is_read_state_by_state(planted: xr.Dataset, labels: list[str]) -> None:
+    count = planted.sizes["feature"]
+    few, many = 2, count
+    pre = {"1": many, "2A": few, "2B": few, "3": 0}
+    made = with_features(planted, labels, {"pre": pre, "swa": pre, "tuned": {"1": few, "2A": few, "2B": few, "3": few}})
+    found = checked("FL3", {"ticks": made})
+    assert verdicts(found) == ["supported"] * 6
+    even = with_features(planted, labels, {"pre": {**pre, "2A": many}, "swa": pre, "tuned": dict.fromkeys(pre, many)})
+    assert verdicts(checked("FL3", {"ticks": even})).count("contradicted") == 4
+    learned = with_features(planted, labels, {"pre": {**pre, "3": few}, "swa": pre, "tuned": dict.fromkeys(pre, few)})
+    assert verdicts(checked("FL3", {"ticks": learned}))[-1] == "contradicted", "regime 3 learned something"
+
+
+def test_geometry_is_read_pair_by_pair(planted: xr.Dataset, labels: list[str]) -> None:
+    shape = (3, planted.sizes["lr"], planted.sizes["data_seed"], planted.sizes["seed"])
+    dims = ("pair", "lr", "data_seed", "seed")
+    coords = {"pair": ["low-high", "low-swa", "high-swa"], **{d: planted[d] for d in dims[1:]}}
+    noise = 0.001 * np.random.default_rng(3).standard_normal(shape)
+    barrier = {"1": 0.0, "2A": 0.05, "2B": 0.2, "3": 0.0}
+    angle = np.where(np.arange(shape[1]) < 8, 1.0, 0.2)
+    rise = np.array([barrier[label] for label in labels])
+    near = np.array([1.0, 0.2, 0.9])[:, None]
+    made = xr.Dataset(
+        {
+            "angle": (dims, (near * angle)[..., None, None] + noise),
+            "barrier_test_error": (dims, (near * rise)[..., None, None] + noise),
+        },
+        coords,
+    )
+    assert verdicts(checked("FL4", {"ticks": planted}, {"geometry": made})) == ["supported"] * 5
+    other = made.assign_coords(pair=["low-high", "high-swa", "low-swa"])
+    assert verdicts(checked("FL4", {"ticks": planted}, {"geometry": other}))[2:4] == ["contradicted"] * 2
+
+
+def test_slopes_within_and_across_pre_trainings() -> None:
+    sharp = np.linspace(0, 1, 3)[None, :, None] + np.linspace(0, 0.5, 4)[:, None, None] + np.zeros((4, 3, 2))
+    error = (
+        0.1 * np.linspace(0, 1, 3)[None, :, None] - 0.2 * np.linspace(0, 0.5, 4)[:, None, None] + np.zeros((4, 3, 2))
+    )
+    assert claims_images._slopes(sharp, error) == pytest.approx([0.1, 0.1])
+    assert claims_images._slopes(sharp.swapaxes(0, 1), error.swapaxes(0, 1)) == pytest.approx([-0.2, -0.2])
+
+
+def test_fine_tunes_are_compared_at_a_loss_that_all_reach(planted: xr.Dataset) -> None:
+    found = claims_images.at_equal_loss(planted)
+    two = [k for k, label in enumerate(regimes(planted).labels) if label.regime.startswith("2")]
+    lowest = planted["finetune_train_loss"].isel(lr=two).min("finetune_epoch").max()
+    assert found["level"][0] == pytest.approx(1.05 * float(lowest))
+    assert found["error"].shape == (len(two), 3, planted.sizes["seed"] * planted.sizes["data_seed"])
+    loss = planted["finetune_train_loss"].isel(lr=two).transpose("lr", "finetune_lr", "data_seed", "seed", ...).values
+    starts_above = loss.reshape(*found["error"].shape, -1)[..., 0] > found["level"][0]
+    assert (np.isfinite(found["error"]) == starts_above).all(), (
+        "a fine-tune that starts below it never comes down to it"
+    )
+    assert starts_above.any()
+    with pytest.raises(Unseen, match="2 fine-tuning learning rates, 3 are needed"):
+        claims_images.at_equal_loss(planted.isel(finetune_lr=[0, 1]))
