@@ -11,11 +11,16 @@ import pytest
 import xarray as xr
 
 from fake_results import fake_map, fake_result, regime_of
+from lrscope.config import EngineConfig
+from lrscope.errors import LrscopeError
 from lrscope.mapping import regimes
+from lrscope.measures import geometry
 from lrscope.studies import registry
 from lrscope.studies.feature_learning import STUDY, claims_images, states
+from lrscope.studies.lab import Laboratory
+from lrscope.studies.needs import figures_at
 from lrscope.studies.stats import Unseen
-from lrscope.studies.types import Finding
+from lrscope.studies.types import VERDICTS, Finding
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -231,3 +236,53 @@ def test_fine_tunes_are_compared_at_a_loss_that_all_reach(planted: xr.Dataset) -
     assert starts_above.any()
     with pytest.raises(Unseen, match="2 fine-tuning learning rates, 3 are needed"):
         claims_images.at_equal_loss(planted.isel(finetune_lr=[0, 1]))
+
+
+# -- all of it, in small ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
+    engine = EngineConfig(jobs=1, path="batched", chunk=33, compile=False)  # no plan to choose
+    laboratory = Laboratory(STUDY, "smoke", tmp_path_factory.mktemp("studies"), engine=engine, quiet=True)
+    laboratory.prepare(part.name for part in laboratory.scale.parts)
+    return laboratory
+
+
+def test_all_is_trained_judged_and_drawn_at_smoke_scale(smoke: Laboratory) -> None:
+    found = {claim.id: smoke.check(claim) for claim in STUDY.claims}
+    assert all(finding.verdict in VERDICTS and finding.note for finding in found.values())
+    for figure in figures_at(STUDY, "smoke"):
+        chart = smoke.chart(figure)
+        assert chart.panels, figure.number
+        for panel in chart.panels:
+            assert panel.lines or panel.image is not None, (figure.number, panel.title)
+    missing = {figure.number for figure in STUDY.figures} - {figure.number for figure in figures_at(STUDY, "smoke")}
+    assert missing == {"11, CIFAR-100", "12, CIFAR-100", "13, CIFAR-100"}
+
+
+def test_geometry_of_many_runs_is_that_of_each_pair(smoke: Laboratory) -> None:
+    found, trained = smoke.measured("geometry"), smoke.trained("ticks")
+    config = trained.config
+    lr, seed, data_seed = config.lrs[-1], 1, 1
+    low, high = (
+        trained.state(lr=lr, seed=seed, data_seed=data_seed, finetune_lr=flr)
+        for flr in (config.finetune_lrs[0], config.finetune_lrs[-1])
+    )
+    single = geometry.between(trained, low, high, data_seed=data_seed)
+    many = found.sel(pair="low-high", lr=lr, data_seed=data_seed, seed=seed)
+    assert float(many["angle"]) == pytest.approx(float(single["angle"]), rel=1e-6)
+    for name in ("barrier_train_loss", "barrier_test_loss", "barrier_train_error", "barrier_test_error"):
+        assert float(many[name]) == pytest.approx(float(single[name]), abs=2e-3), name
+    assert float(single["angle"]) > 0.1
+    other = trained.state(lr=lr, seed=0, data_seed=data_seed)
+    with pytest.raises(LrscopeError, match="compare states of the same seed"):
+        geometry.between_runs(trained, low, other, data_seed=data_seed)
+
+
+def test_other_splits_are_measured_as_the_usual_one(smoke: Laboratory) -> None:
+    result, splits = smoke.result("vit"), smoke.measured("vit_splits")
+    usual = result["finetune_feature_accuracy"].isel(finetune_lr=0)
+    for band in ("low", "mid"):
+        here, there = splits["accuracy"].sel(band=f"{band} 0"), usual.sel(feature=band)
+        assert np.allclose(here.transpose(*there.dims).values, there.values, atol=0.011), "one image of 100 may tip"

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from lrscope.mapping import regimes
-from lrscope.studies import reading
+from lrscope.studies import panels, reading
 from lrscope.studies.feature_learning.states import Part, accuracies, averaged, judged, over, per_unit, trained, tuned
 from lrscope.studies.reading import Array
 from lrscope.studies.stats import Unseen, all_of, finding
@@ -150,7 +150,7 @@ def _slopes(sharpness: Array, error: Array) -> Array:
             known = np.isfinite(x) & np.isfinite(y)
             if known.sum() > 2 and np.ptp(x[known]) > 0:
                 found[a, u] = np.polyfit(x[known], y[known], 1)[0]
-    return np.asarray(np.nanmean(found, axis=0), dtype=np.float64)
+    return panels.mean(found, 0)
 
 
 def _sharpness(lab: Lab) -> Finding:

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from lrscope.measures.features import sparsity
-from lrscope.studies import reading
+from lrscope.studies import panels, reading
 from lrscope.studies.feature_learning.states import (
     SWA_FEATURES,
     Part,
@@ -89,8 +89,8 @@ def _sparse(lab: Lab) -> Finding:
 
     def sparser(part: Part, state: str, where: list[int]) -> Array:
         """Log ratio of the features relied on at the lowest PLRs and in another state elsewhere."""
-        before = np.nanmean(effective_number(part, "pre")[part.lowest()], axis=0)
-        return np.asarray(np.log(before / np.nanmean(effective_number(part, state)[where], axis=0)), dtype=np.float64)
+        before = panels.mean(effective_number(part, "pre")[part.lowest()], 0)
+        return np.asarray(np.log(before / panels.mean(effective_number(part, state)[where], 0)), dtype=np.float64)
 
     effects = {
         "sparse in 2A": per_unit(parts, lambda part: sparser(part, "pre", part.inside("2A"))),
@@ -104,14 +104,14 @@ def _sparse(lab: Lab) -> Finding:
         ),
     }
     gone = per_unit(parts, lambda part: over(probes(part, "pre").mean(2), part.inside("3")) - CHANCE)
-    even = per_unit(parts, lambda part: np.nanmean(effective_number(part, "pre")[part.lowest()], axis=0))
-    ratios = ", ".join(f"{name} {np.exp(np.nanmean(values)):.2f}" for name, values in effects.items())
+    even = per_unit(parts, lambda part: panels.mean(effective_number(part, "pre")[part.lowest()], 0))
+    ratios = ", ".join(f"{name} {np.exp(panels.mean(values, 0)):.2f}" for name, values in effects.items())
     return all_of(
         [
             *(finding(values, SPARSER, name) for name, values in effects.items()),
             finding(0.02 - gone, 0.0, "gone in regime 3"),
         ],
-        f"At the lowest PLRs runs rely on {np.nanmean(even):.1f} of 16 features; how many times fewer elsewhere: {ratios}. In regime 3 "
+        f"At the lowest PLRs runs rely on {panels.mean(even, 0):.1f} of 16 features; how many times fewer elsewhere: {ratios}. In regime 3 "
         f"single-feature accuracy lies {100 * gone.mean():.1f} points above chance.",
     )
 

@@ -31,7 +31,8 @@ STATES = {
 
 def spread(x: reading.Array, values: reading.Array, **options: object) -> Line:
     """Mean over units of [L, U] with one standard deviation to both sides."""
-    mean, deviation = np.nanmean(values, 1), np.nanstd(values, 1)
+    mean = panels.mean(values, 1)
+    deviation = np.sqrt(panels.mean((values - mean[:, None]) ** 2, 1))
     return Line(x=x, y=mean, low=mean - deviation, high=mean + deviation, **options)  # type: ignore[arg-type]
 
 
@@ -104,7 +105,7 @@ def probes_panel(result: xr.Dataset, state: str, title: str = "") -> Panel:
                 )
             )
         else:
-            lines.append(Line(x=_rates(result), y=np.nanmean(values[..., f], 1), value=float(f + 1)))
+            lines.append(Line(x=_rates(result), y=panels.mean(values[..., f], 1), value=float(f + 1)))
     whole = {
         "pre": lambda: result["test_accuracy"].isel(epoch=-1),
         "swa": lambda: result["average_test_accuracy"].isel(
@@ -210,8 +211,8 @@ def sharpness(lab: Lab) -> Chart:
     found = at_equal_loss(lab.sweep("resnet"))
     lines = [
         Line(
-            x=np.nanmean(10 ** found["sharpness"][p], 1),
-            y=np.nanmean(found["error"][p], 1),
+            x=panels.mean(10 ** found["sharpness"][p], 1),
+            y=panels.mean(found["error"][p], 1),
             value=float(plr),
             mark="both",
         )
@@ -219,8 +220,8 @@ def sharpness(lab: Lab) -> Chart:
     ]
     lines.append(
         Line(
-            x=np.nanmean(10 ** found["one_sharpness"], 1),
-            y=np.nanmean(found["one_error"], 1),
+            x=panels.mean(10 ** found["one_sharpness"], 1),
+            y=panels.mean(found["one_error"], 1),
             mark="points",
             color=INK,
             name="regime 1, pre-training",
