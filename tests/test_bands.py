@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrscope.errors import LrscopeError
-from lrscope.measures import bands
 from lrscope.reporting.charts_static import chart_figure
 from lrscope.studies.band_images import band_chart
+from lrscope.tasks import bands
 from lrscope.tasks.streams import generator
 
 

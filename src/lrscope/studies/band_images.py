@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lrscope.errors import LrscopeError
-from lrscope.measures.bands import Bands, decompose, mask, paper_bands
 from lrscope.studies.charts import Chart, Image, Panel
+from lrscope.tasks.bands import Bands, decompose, mask, paper_bands
 
 DRAWN_CHANNELS = (1, 3)  # grey, or red, green and blue
 FAINTEST = 1e-6  # ours: amplitudes below this share of the largest are rounding and drawn alike

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lrscope.errors import LrscopeError
-from lrscope.measures import bands
+from lrscope.tasks import bands
 
 if TYPE_CHECKING:
     from lrscope.tasks.data.dataset import DataSet
@@ -61,7 +61,7 @@ def with_features(data: DataSet, features: Features) -> DataSet:
             a function of the test inputs [M, ...] as the network sees them that returns modified ones of that shape
             (random numbers that it draws from PyTorch start from one fixed state, which is put back afterwards);
             a Fourier mask [H, W], bool or weights, in the order of `torch.fft.fft2`;
-            a range of bands (first, last), both kept (`lrscope.measures.bands`).
+            a range of bands (first, last), both kept (`lrscope.tasks.bands`).
 
     What keeps frequency 0 is normalised as in training, what does not is fed as it is (feature_learning, App. A).
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lrscope.measures import bands, geometry
+from lrscope.measures import geometry
 from lrscope.studies.feature_learning.states import SWA_FEATURES
 from lrscope.studies.types import Lab
+from lrscope.tasks import bands
 from lrscope.tasks.data import load
 from lrscope.trained import Trained, stack
 
