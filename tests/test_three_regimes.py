@@ -67,7 +67,7 @@ def test_every_claim_and_figure_of_the_paper_is_there() -> None:
 def test_scales_differ_in_size_only() -> None:
     names = {scale: [sweep.name for sweep in found.sweeps] for scale, found in STUDY.scales.items()}
     assert names["smoke"] == names["laptop"] == list(sweeps.ABOUT)
-    assert names["paper"] == [name for name in sweeps.ABOUT if name != "larger"], "the paper's data are large"
+    assert names["paper"] == [name for name in sweeps.ABOUT if "larger" not in name], "the paper's data are large"
     laptop = {sweep.name: sweep for sweep in STUDY.scales["laptop"].sweeps}
     assert all(sweep.config.seeds >= 3 for sweep in laptop.values())
     assert len(laptop["resnet"].config.lrs) <= 8
@@ -111,7 +111,7 @@ def test_regime_one_slopes_are_the_planted_ones(planted: xr.Dataset) -> None:
     assert found["faster"] == pytest.approx(np.full(5, 1.0), abs=0.15)  # steps ~ 1 / lr
     reversed_lr = planted.assign(effective_grad_norm=planted["effective_grad_norm"] * planted["lr"] ** 0.6)
     assert claims_sphere.faster_flatter_better(reversed_lr)["flatter"].max() < 0
-    sizes = data_sizes(PlantedLab({"convnet": reversed_lr}), ("convnet",))
+    sizes = data_sizes(PlantedLab({"convnet": reversed_lr, "tune": planted_tune(planted, 1.0)}), (("convnet", "tune"),))
     assert checked("TR6", PlantedLab({"convnet": reversed_lr}, {"data_sizes": sizes})).verdict == "contradicted"
 
 
@@ -119,7 +119,10 @@ def test_slopes_are_given_by_the_size_of_the_training_set(planted: xr.Dataset) -
     task = {**json.loads(planted.attrs["task"]), "train_size": 4 * 1024}
     larger = planted.isel(seed=slice(0, 3)).assign_attrs(task=json.dumps(task))
     low = planted.isel(lr=slice(0, 10))
-    sizes = data_sizes(PlantedLab({"convnet": low, "larger": larger}), ("convnet", "larger"))
+    sizes = data_sizes(
+        PlantedLab({"convnet": low, "larger": larger, "tune": planted_tune(planted, 1.0)}),
+        (("convnet", "tune"), ("larger", "tune")),
+    )
     assert sizes["train_size"].values.tolist() == [json.loads(planted.attrs["task"])["train_size"], 4096]
     assert sizes["flatter"].isel(train_size=0).notnull().all()
     assert sizes["higher"].isel(train_size=0).isnull().all(), "the smaller grid shows no regime 2"
@@ -183,9 +186,15 @@ def test_roles_of_rates_follow_the_map() -> None:
 
 @pytest.mark.parametrize(("share", "verdict"), [(1.0, "supported"), (0.3, "contradicted")])
 def test_levels_inside_regime_two(planted: xr.Dataset, share: float, verdict: str) -> None:
-    """Fine-tuning that goes `share` of the way from the old level to the new one, on a log scale."""
-    found = regimes(planted)
-    two = reading.learning(planted, found)
+    lab = PlantedLab({"convnet": planted, "tune": planted_tune(planted, share)})
+    lab.measurements["data_sizes"] = data_sizes(lab, (("convnet", "tune"),))
+    assert lab.measurements["data_sizes"]["up"].values == pytest.approx(np.full((1, 5), share), abs=0.1)
+    assert checked("TR10", lab).verdict == verdict
+
+
+def planted_tune(planted: xr.Dataset, share: float) -> xr.Dataset:
+    """Fine-tuning inside regime 2 that goes `share` of the way from the old level to the new one, on a log scale."""
+    two = reading.learning(planted, regimes(planted))
     at = [two[0], two[-1]]
     lrs = planted["lr"].values[at]
     tune = planted.isel(lr=at)
@@ -195,8 +204,7 @@ def test_levels_inside_regime_two(planted: xr.Dataset, share: float, verdict: st
     values = level[..., None] * np.exp(0.02 * rng.standard_normal((2, 2, 5, 10)))
     dims = ("lr", "finetune_lr", "data_seed", "seed", "finetune_epoch")
     coords = {"finetune_lr": lrs, "finetune_epoch": np.arange(1.0, 11)}
-    tune = tune.assign_coords(coords).assign(finetune_train_loss=(dims, values[:, :, None]))
-    assert checked("TR10", PlantedLab({"convnet": planted, "tune": tune})).verdict == verdict
+    return tune.assign_coords(coords).assign(finetune_train_loss=(dims, values[:, :, None]))
 
 
 def test_the_same_story_is_told_by_measures_that_agree() -> None:

@@ -53,8 +53,8 @@ STUDY = Study(
     figures=FIGURES,
     changes=CHANGES,
     scales={
-        "smoke": sweeps.smoke(measured(("convnet", "larger"))),
-        "laptop": sweeps.laptop(measured(("convnet", "larger"))),
-        "paper": sweeps.paper(measured(("convnet",))),
+        "smoke": sweeps.smoke(measured((("convnet", "tune"), ("larger", "tune_larger")))),
+        "laptop": sweeps.laptop(measured((("convnet", "tune"), ("larger", "tune_larger")))),
+        "paper": sweeps.paper(measured((("convnet", "tune"),))),
     },
 )

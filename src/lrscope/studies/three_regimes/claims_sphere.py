@@ -71,8 +71,8 @@ def _regime_one(lab: Lab) -> Finding:
         f"Per decade of ELR in the upper half of regime 1, at training loss {found['level'][0]:.3g}: {means['faster']:.2f} decades "
         f"fewer epochs, {means['flatter']:.3f} decades less sharpness, {100 * means['better']:.2f} points less test error; the "
         f"three lowest ELRs lie {means['apart']:.3f} decades of sharpness apart at loss {found['level'][1]:.3g}."
-        + _elsewhere(sizes, "better", "points less test error", 100),
-        data_sizes=_by_size(sizes, ("faster", "flatter", "better")),
+        + elsewhere(sizes, "better", "points less test error per decade of ELR", 100),
+        data_sizes=by_size(sizes, ("faster", "flatter", "better")),
     )
 
 
@@ -133,12 +133,12 @@ def _equilibrium(lab: Lab) -> Finding:
         f"Largest over smallest ESS of the weight tensors: {means['1']:.2f} in regime 1, {means['learning']:.2f} in regime 2 where "
         f"its loss is below ln C, {means['3']:.2f} in regime 3. There, per decade of ELR, loss rises by {found['higher'].mean():.2f} "
         f"decades and sharpness falls by {found['flatter'].mean():.2f}."
-        + _elsewhere(sizes, "flatter_within_2", "decades less sharpness"),
-        data_sizes=_by_size(sizes, ("higher", "flatter_within_2", "lowest_loss")),
+        + elsewhere(sizes, "flatter_within_2", "decades less sharpness per decade of ELR"),
+        data_sizes=by_size(sizes, ("higher", "flatter_within_2", "lowest_loss")),
     )
 
 
-def _by_size(sizes: xr.Dataset, names: Sequence[str]) -> dict[str, Any]:
+def by_size(sizes: xr.Dataset, names: Sequence[str]) -> dict[str, Any]:
     """Means and intervals over seeds of some of `data_sizes`, by training-set size: JSON-ready."""
     return {
         str(int(size)): {name: interval(sizes[name].sel(train_size=size).values)[:3] for name in names}
@@ -146,15 +146,15 @@ def _by_size(sizes: xr.Dataset, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _elsewhere(sizes: xr.Dataset, name: str, words: str, factor: float = 1.0) -> str:
+def elsewhere(sizes: xr.Dataset, name: str, words: str, factor: float = 1.0) -> str:
     """A sentence with one of `data_sizes`, if there is more than one size."""
     if sizes.sizes["train_size"] < 2:
         return ""
-    by_size = []
+    values = []
     for size in sizes["train_size"].values:
         mean, low, high, _ = interval(factor * sizes[name].sel(train_size=size).values)
-        by_size.append(f"{mean:.2f} [{low:.2f}, {high:.2f}] with {int(size)} images")
-    return f" By size of the training set, {words} per decade of ELR: {', '.join(by_size)}."
+        values.append(f"{mean:.2f} [{low:.2f}, {high:.2f}] with {int(size)} images")
+    return f" By size of the training set, {words}: {', '.join(values)}."
 
 
 def _valley(lab: Lab) -> Finding:

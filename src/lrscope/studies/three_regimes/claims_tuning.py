@@ -14,7 +14,7 @@ from lrscope.mapping import regimes
 from lrscope.studies import reading
 from lrscope.studies.reading import Array
 from lrscope.studies.stats import Unseen, all_of, finding
-from lrscope.studies.three_regimes.claims_sphere import barrier
+from lrscope.studies.three_regimes.claims_sphere import barrier, by_size, elsewhere
 from lrscope.studies.types import Claim, Finding, Lab
 
 MUCH = 8.0  # ours: FLR over PLR from which a jump is expected; the paper's examples are 10 and more
@@ -66,9 +66,13 @@ class Roles:
 
 
 def roles(lab: Lab) -> Roles:
+    """`roles_of` the ConvNet's sweeps."""
+    return roles_of(lab.sweep("convnet"), lab.sweep("tune"))
+
+
+def roles_of(base: xr.Dataset, tune: xr.Dataset) -> Roles:
     """Regimes of the fine-tuning sweep's rates, by the map of the same network's whole grid. Regime 2 ends where its loss
     reaches ln C: beyond, runs jump between equilibrium and divergence."""
-    base, tune = lab.sweep("convnet"), lab.sweep("tune")
     found = regimes(base)
     top = float(base["lr"].values[reading.learning(base, found)[-1]]) * 1.01
     return Roles(
@@ -124,11 +128,17 @@ def _flatter(tune: xr.Dataset, p: int, f: int) -> Array:
     return found
 
 
-def _levels(lab: Lab) -> Finding:
-    known, tune = roles(lab), lab.sweep("tune")
+def levels(base: xr.Dataset, tune: xr.Dataset) -> dict[str, Array]:
+    """Per seed: how much of the way from the old ELR's level of log training loss to the new one's fine-tuning inside regime 2
+    goes, mean over pairs with a higher (`up`) and a lower (`down`) new ELR; 1: it arrives.
+
+    Raises:
+        Unseen: no pair goes up, or none down, to an ELR that was also trained all along.
+    """
+    known = roles_of(base, tune)
     own = np.log10(reading.settled(reading.units(tune["train_loss"])))  # [P, U]
     end = np.log10(_end(tune, "train_loss"))
-    parts, words = [], []
+    found = {}
     for name, sign in (("up", 1), ("down", -1)):
         closed = []
         for p, f in known.some("within"):
@@ -137,10 +147,20 @@ def _levels(lab: Lab) -> Finding:
                 closed.append((end[p, f] - own[p]) / (own[same[0]] - own[p]))
         if not closed:
             raise Unseen(f"no pair inside regime 2 goes {name} to an ELR that was also trained all along")
-        share = np.stack(closed).mean(0)
-        parts.append(finding(0.25 - np.abs(share - 1), 0.0, name))
-        words.append(f"{name} {share.mean():.2f} of the way ({len(closed)} pairs)")
-    return all_of(parts, "From the old ELR's loss level to the new one's, on a log scale: " + ", ".join(words) + ".")
+        found[name] = np.stack(closed).mean(0)
+    return found
+
+
+def _levels(lab: Lab) -> Finding:
+    found, sizes = levels(lab.sweep("convnet"), lab.sweep("tune")), lab.measured("data_sizes")
+    words = ", ".join(f"{name} {share.mean():.2f} of the way" for name, share in found.items())
+    return all_of(
+        [finding(0.25 - np.abs(share - 1), 0.0, name) for name, share in found.items()],
+        f"From the old ELR's loss level to the new one's, on a log scale: {words}."
+        + elsewhere(sizes, "down", "share of the way down")
+        + elsewhere(sizes, "up", "share of the way up"),
+        data_sizes=by_size(sizes, ("up", "down")),
+    )
 
 
 def tuned_spread(lab: Lab) -> dict[str, Array]:
@@ -154,6 +174,12 @@ def tuned_spread(lab: Lab) -> dict[str, Array]:
     wanted = {kind: known.some(kind) for kind in ("low", "high")}
     level = 1.05 * float(np.nanmax([np.nanmin(loss[p, f], axis=-1) for pairs in wanted.values() for p, f in pairs]))
     steep = np.log10(reading.at_level(tune, "effective_grad_norm", level, "finetune_"))
+    for kind, pairs in wanted.items():
+        if not all(np.isfinite(steep[p, f]).all() for p, f in pairs):
+            raise Unseen(
+                f"fine-tunes from {kind} regime 2 start below {level:.3g}, the lowest training loss that all fine-tunes to regime 1 "
+                "reach: there is no loss at which all could be compared"
+            )
     error = reading.at_level(tune, "test_error", level, "finetune_")
     base_steep = np.log10(reading.at_level(base, "effective_grad_norm", level))[inside]
     base_error = reading.at_level(base, "test_error", level)[inside]
@@ -198,7 +224,7 @@ CLAIMS = (
         id="TR10",
         sentence="Changing the ELR inside regime 2 moves the loss to the new ELR's level, up or down.",
         criterion="Log training loss at the end of fine-tuning, as a share of the way from the old ELR's level to that of training with the new ELR all along: 95% intervals over seeds of its mean lie within 0.25 of 1, for higher and for lower ELRs.",
-        needs=("convnet", "tune"),
+        needs=("convnet", "tune", "data_sizes"),
         check=_levels,
         figures=("5",),
     ),

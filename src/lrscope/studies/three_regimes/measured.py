@@ -24,12 +24,13 @@ def _run(lab: Lab, *, name: str, **options: Any) -> xr.Dataset:
     return found
 
 
-def measured(sizes: tuple[str, ...]) -> tuple[Measurement, ...]:
-    """The measurements of a scale whose sweeps `sizes` train the ConvNet on training sets of different sizes."""
+def measured(sizes: tuple[tuple[str, str], ...]) -> tuple[Measurement, ...]:
+    """The measurements of a scale. `sizes` names the sweeps that train the ConvNet with fixed ELRs and fine-tune it, a pair for
+    each size of the training set."""
     by_size = Measurement(
         name="data_sizes",
         about="What regimes 1 and 2 show by the size of the training set.",
-        needs=sizes,
+        needs=tuple(name for pair in sizes for name in pair),
         run=_later("data_sizes", names=sizes),
     )
     return (*_EVERYWHERE, by_size)

@@ -19,6 +19,7 @@ from lrscope.studies import reading
 from lrscope.studies.stats import Unseen
 from lrscope.studies.three_regimes import toy
 from lrscope.studies.three_regimes.claims_sphere import equalised, faster_flatter_better
+from lrscope.studies.three_regimes.claims_tuning import levels
 from lrscope.studies.types import Lab
 from lrscope.trained import State, Trained
 
@@ -62,11 +63,12 @@ def toy_three(lab: Lab) -> xr.Dataset:
     )
 
 
-def data_sizes(lab: Lab, names: Sequence[str]) -> xr.Dataset:
-    """The slopes of TR6 and TR9 of networks that differ in the size of the training set [train_size, seed], per decade of
-    ELR, and the settled training loss at the lowest ELR of regime 2; NaN where a regime does not show."""
+def data_sizes(lab: Lab, names: Sequence[tuple[str, str]]) -> xr.Dataset:
+    """What TR6, TR9 and TR10 speak of, for networks that differ in the size of the training set [train_size, seed]: slopes per
+    decade of ELR, the settled training loss at the lowest ELR of regime 2, shares of the way to another level; NaN where it
+    does not show. `names` are those of the sweeps with fixed ELRs and with fine-tuning."""
     rows = []
-    for name in names:
+    for name, tuned in names:
         result = lab.sweep(name)
         found = {key: np.full(len(_seeds(result)), np.nan) for key in _BY_SIZE}
         with suppress(Unseen):
@@ -80,8 +82,15 @@ def data_sizes(lab: Lab, names: Sequence[str]) -> xr.Dataset:
                 "flatter_within_2": two["flatter"],
                 "lowest_loss": reading.settled(reading.units(result["train_loss"]))[lowest],
             }
-        rows.append(xr.Dataset({key: ("seed", values) for key, values in found.items()}, {"seed": _seeds(result)}))
-    sizes = [json.loads(lab.sweep(name).attrs["task"])["train_size"] for name in names]
+        row = xr.Dataset({key: ("seed", values) for key, values in found.items()}, {"seed": _seeds(result)})
+        tune = lab.sweep(tuned)
+        shares = {key: np.full(len(_seeds(tune)), np.nan) for key in ("up", "down")}
+        with suppress(Unseen):
+            shares = levels(result, tune)
+        rows.append(
+            row.merge(xr.Dataset({k: ("seed", v) for k, v in shares.items()}, {"seed": _seeds(tune)}), join="outer")
+        )
+    sizes = [json.loads(lab.sweep(name).attrs["task"])["train_size"] for name, _ in names]
     return xr.concat(rows, "train_size", join="outer").assign_coords(train_size=sizes)
 
 
