@@ -24,7 +24,7 @@ from lrscope.tasks.norms import population_norms
 
 Named = dict[str, Tensor]
 SLAB = 512  # ours: examples evaluated at a time
-SLAB_OF_MANY = 64  # ours: with many runs at once on a CPU; 26 small ConvNets stay in the cache and take half the time
+SLAB_OF_MANY = 64  # ours: with many runs at once on a CPU; 26 small ConvNets then stay in the cache
 WEIGHTS = "flat weights"  # their name among named tensors; attributes of modules have no spaces
 
 
