@@ -223,19 +223,109 @@ def test_slopes_within_and_across_pre_trainings() -> None:
 
 
 def test_fine_tunes_are_compared_at_a_loss_that_all_reach(planted: xr.Dataset) -> None:
-    found = claims_images.at_equal_loss(planted)
-    two = [k for k, label in enumerate(regimes(planted).labels) if label.regime.startswith("2")]
-    lowest = planted["finetune_train_loss"].isel(lr=two).min("finetune_epoch").max()
+    with pytest.raises(Unseen, match="some fine-tunes start below"):
+        claims_images.at_equal_loss(planted)
+    made = with_sharpness(planted, within=0.1, across=0.0)
+    found = claims_images.at_equal_loss(made)
+    two = [k for k, label in enumerate(regimes(made).labels) if label.regime.startswith("2")]
+    lowest = made["finetune_train_loss"].isel(lr=two).min("finetune_epoch").max()
     assert found["level"][0] == pytest.approx(1.05 * float(lowest))
     assert found["error"].shape == (len(two), 3, planted.sizes["seed"] * planted.sizes["data_seed"])
-    loss = planted["finetune_train_loss"].isel(lr=two).transpose("lr", "finetune_lr", "data_seed", "seed", ...).values
-    starts_above = loss.reshape(*found["error"].shape, -1)[..., 0] > found["level"][0]
-    assert (np.isfinite(found["error"]) == starts_above).all(), (
-        "a fine-tune that starts below it never comes down to it"
-    )
-    assert starts_above.any()
     with pytest.raises(Unseen, match="2 fine-tuning learning rates, 3 are needed"):
-        claims_images.at_equal_loss(planted.isel(finetune_lr=[0, 1]))
+        claims_images.at_equal_loss(made.isel(finetune_lr=[0, 1]))
+
+
+def with_sharpness(planted: xr.Dataset, within: float, across: float) -> xr.Dataset:
+    """Fine-tunes whose loss falls alike from 10; sharpness grows by a decade over FLRs and over PLRs, error by so much."""
+    loss = planted["finetune_train_loss"]
+    fall = xr.DataArray(10.0 * 0.3 ** np.arange(loss.sizes["finetune_epoch"]), dims="finetune_epoch")
+    f, p = (xr.DataArray(np.linspace(0, 1, loss.sizes[d]), dims=d) for d in ("finetune_lr", "lr"))
+    noise = xr.DataArray(1e-4 * np.random.default_rng(5).standard_normal(loss.shape), dims=loss.dims)
+    return planted.assign(
+        finetune_train_loss=(xr.zeros_like(loss) + fall).transpose(*loss.dims),
+        finetune_effective_grad_norm=(xr.zeros_like(loss) + 10 ** (f + p)).transpose(*loss.dims),
+        finetune_test_accuracy=(1 - (0.2 + within * f + across * p + noise)).transpose(*loss.dims),
+    )
+
+
+def test_sharpness_is_held_against_error_within_and_across(planted: xr.Dataset) -> None:
+    broken = checked("FL8", {"resnet": with_sharpness(planted, within=0.1, across=-0.1)})
+    assert verdicts(broken) == ["supported", "supported"]
+    one_law = checked("FL8", {"resnet": with_sharpness(planted, within=0.1, across=0.2)})
+    assert verdicts(one_law) == ["supported", "contradicted"]
+    reverse = checked("FL8", {"resnet": with_sharpness(planted, within=-0.1, across=-0.2)})
+    assert verdicts(reverse) == ["contradicted", "supported"]
+
+
+BANDS = ("background", "low", "mid", "high")
+
+
+def with_bands(planted: xr.Dataset, labels: list[str], levels: dict[str, dict[str, dict[str, float]]]) -> xr.Dataset:
+    """Accuracies on named bands by state, band and regime; 0.1 where nothing is said."""
+    made = planted.isel(feature=slice(0, 4)).assign_coords(feature=np.array(BANDS, dtype=object))
+    names = {"pre": "feature_accuracy", "swa": "average_feature_accuracy", "tuned": "finetune_feature_accuracy"}
+    rng = np.random.default_rng(11)
+    for state, name in names.items():
+        rows = [[levels.get(state, {}).get(band, {}).get(label, 0.1) for band in BANDS] for label in labels]
+        array = made[name]
+        table = xr.DataArray(rows, dims=("lr", "feature"), coords={"lr": made["lr"], "feature": made["feature"]})
+        noise = xr.DataArray(0.002 * rng.standard_normal(array.shape), dims=array.dims)
+        made = made.assign({name: (table + noise).transpose(*array.dims)})
+    return made
+
+
+def test_mid_bands_are_told_from_others(planted: xr.Dataset, labels: list[str]) -> None:
+    good = {
+        "pre": {"mid": {"2A": 0.5, "1": 0.3}},
+        "swa": {"mid": {"2A": 0.6}},
+        "tuned": {"mid": {"2A": 0.7}, "low": {"2A": 0.4}},
+    }
+    fine = with_bands(planted, labels, good)
+    assert verdicts(checked("FL5", {"resnet": fine, "convnet": fine})) == ["supported"] * 5
+    low = with_bands(planted, labels, {**good, "tuned": {"mid": {"2A": 0.4}, "low": {"2A": 0.7}}})
+    expected = ["contradicted", "supported", "contradicted", "supported", "supported"]
+    assert verdicts(checked("FL5", {"resnet": low, "convnet": fine})) == expected
+    flat = with_bands(planted, labels, {**good, "pre": {"mid": {"2A": 0.3, "1": 0.5}}})
+    assert verdicts(checked("FL5", {"resnet": fine, "convnet": flat}))[4] == "contradicted"
+
+
+def test_practice_is_judged_without_the_runs_that_overflowed(planted: xr.Dataset, labels: list[str]) -> None:
+    made = with_bands(planted, labels, {"tuned": {"mid": {"2A": 0.5, "1": 0.3}}})
+    best = {"1": 0.8, "2A": 0.7, "2B": 0.5, "3": 0.2}
+    rise = xr.DataArray(np.linspace(0, 0.05, planted.sizes["lr"]), dims="lr")
+    accuracy = (by_label(made, "test_accuracy", labels, best, 0.0001) + rise).transpose(*made["test_accuracy"].dims)
+    accuracy = accuracy.where(made["lr"] < made["lr"][-2])  # the two highest learning rates overflow
+    better = {label: value + 0.1 for label, value in best.items()}
+    made = made.assign(
+        test_accuracy=accuracy.transpose(*made["test_accuracy"].dims),
+        finetune_test_accuracy=by_label(made, "finetune_test_accuracy", labels, better, 0.001),
+        average_test_accuracy=by_label(made, "average_test_accuracy", labels, better, 0.001),
+    )
+    assert verdicts(checked("FL6", {"practical": made})) == ["supported"] * 4
+    lost = made.assign(average_test_accuracy=made["average_test_accuracy"] - 0.3)
+    assert verdicts(checked("FL6", {"practical": lost})) == ["supported", "supported", "contradicted", "supported"]
+    falling = made.assign(test_accuracy=(made["test_accuracy"] - 8 * rise).transpose(*made["test_accuracy"].dims))
+    assert verdicts(checked("FL6", {"practical": falling}))[0] == "contradicted", "the lowest LR is the best"
+
+
+def test_a_transformer_is_judged_by_flrs_and_splits(planted: xr.Dataset, labels: list[str]) -> None:
+    level = dict.fromkeys(labels, 0.7)
+    tuned = by_label(planted, "finetune_test_accuracy", labels, level, 0.001)
+    slope = xr.DataArray(np.linspace(-0.2, 0.2, len(labels)), dims="lr")
+    slope = slope.where(xr.DataArray([label != "2A" for label in labels], dims="lr"), 0.0)
+    only_low = xr.DataArray([1.0, 0.0, 0.0], dims="finetune_lr")
+    made = planted.assign(finetune_test_accuracy=(tuned + slope * only_low).transpose(*tuned.dims))
+    shape = tuple(planted.sizes[d] for d in ("lr", "data_seed", "seed"))
+    values = {"low 0": 0.6, "mid 0": 0.4, "low 1": 0.3, "mid 1": 0.5}
+    noise = 0.001 * np.random.default_rng(2).standard_normal((4, *shape))
+    splits = xr.Dataset(
+        {"accuracy": (("band", "lr", "data_seed", "seed"), np.array([*values.values()])[:, None, None, None] + noise)},
+        {"band": np.array(list(values), dtype=object), **{d: planted[d] for d in ("lr", "data_seed", "seed")}},
+    )
+    assert verdicts(checked("FL7", {"vit": made}, {"vit_splits": splits})) == ["supported"] * 4
+    swapped = splits.assign_coords(band=np.array(["mid 0", "low 0", "low 1", "mid 1"], dtype=object))
+    found = verdicts(checked("FL7", {"vit": made.isel(finetune_lr=[2, 1, 0])}, {"vit_splits": swapped}))
+    assert found == ["supported", "contradicted", "contradicted", "contradicted"]
 
 
 # -- all of it, in small ------------------------------------------------------------------------------------------------

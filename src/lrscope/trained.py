@@ -41,7 +41,13 @@ class State:
 
 
 def stack(states: Sequence[State]) -> State:
-    """The states of R runs as one: weights [R, P], frozen tensors [R, ...]."""
+    """The states of R runs as one: weights [R, P], frozen tensors [R, ...].
+
+    Raises:
+        LrscopeError: there are none.
+    """
+    if not states:
+        raise LrscopeError("states: there are none: stack at least one")
     frozen = {name: torch.cat([state.frozen[name] for state in states]) for name in states[0].frozen}
     return State(torch.cat([state.weights for state in states]), frozen)
 

@@ -22,7 +22,7 @@ from lrscope.errors import LrscopeError
 
 SIZES = (8, 24, 64, 128, 256)  # ours: powers apart; chunks beyond the L2 cache gain nothing
 COMPILE_PAYS_AFTER = 120.0  # ours, seconds of predicted eager training: TorchInductor takes 10 to 30 s
-COMPILE_PAYS_BELOW = 0.02  # ours, seconds a step: longer ones are kernels, not calls, which it does not speed up
+COMPILE_PAYS_BELOW = 0.02  # ours, seconds a step on a CPU: longer ones are kernels, not calls
 FUSED_PAYS_AFTER = 15.0  # ours, the same: generated steps take 2 to 5 s
 FUSED_STEPS = 32  # ours: steps a call, so that calls cost nothing and stopping still takes milliseconds
 CACHED_RUNS = 48  # ours: evaluation of 48 ticks networks fits 2 MiB of L2 cache
@@ -202,7 +202,7 @@ def _compiled_if_it_pays(context: Context, best: Plan, timed: Sequence[Plan], jo
         except NotFusible as reason:
             words += f"; not fused ({reason})"
     # Single runs are convolutional or stochastic, where TorchInductor gained nothing on a CPU: only if asked for.
-    short = best.run_step_seconds * best.chunk < COMPILE_PAYS_BELOW
+    short = context.device.type != "cpu" or best.run_step_seconds * best.chunk < COMPILE_PAYS_BELOW
     pays = predicted > COMPILE_PAYS_AFTER and best.path == "batched" and short
     if not found and (wanted or pays) and can_compile(context.device):
         try:

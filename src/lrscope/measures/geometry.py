@@ -73,6 +73,10 @@ def between_runs(
     Raises:
         LrscopeError: as `between`, and for nets that cannot be mapped over runs (dropout).
     """
+    if len(first.weights) != len(second.weights):
+        raise LrscopeError(
+            f"states: {len(first.weights)} runs in the first, {len(second.weights)} in the second: stack as many of both"
+        )
     _same_frozen(first, second)
     if trained.net.stochastic:
         raise LrscopeError("states: a net with dropout is not mapped over runs: use `between`, pair by pair")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lrscope.errors import LrscopeError
 from lrscope.studies.charts import Chart, Image, Panel
-from lrscope.tasks.bands import Bands, decompose, mask, paper_bands
+from lrscope.tasks.bands import Bands, decompose, mask, paper_bands, per_channel
 
 DRAWN_CHANNELS = (1, 3)  # grey, or red, green and blue
 FAINTEST = 1e-6  # ours: amplitudes below this share of the largest are rounding and drawn alike
@@ -43,8 +43,9 @@ def band_chart(images: Tensor, mean: Sequence[float], std: Sequence[float], band
         )
     height, width = images.shape[-2:]
     chosen = paper_bands(height, width) if bands is None else bands
-    m, s = (torch.as_tensor(v, dtype=torch.float64).view(1, -1, 1, 1) for v in (mean, std))
-    pixels = images.detach().cpu().double() * s + m
+    whole_images = images.detach().cpu().double()
+    m, s = per_channel(whole_images, mean, std)
+    pixels = whole_images * s + m
     parts = decompose(pixels, chosen)
     panels: list[Panel] = []
     for i, image in enumerate(pixels):

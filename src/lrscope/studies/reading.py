@@ -41,8 +41,14 @@ def single_seeds(result: xr.Dataset) -> list[xr.Dataset]:
 
 
 def shared_seeds(*results: xr.Dataset) -> list[xr.Dataset]:
-    """The results at the training seeds that all of them have, so that differences can be taken seed by seed."""
+    """The results at the training seeds that all of them have, so that differences can be taken seed by seed.
+
+    Raises:
+        Unseen: they share none.
+    """
     seeds = sorted(set.intersection(*({int(s) for s in result["seed"].values} for result in results)))
+    if not seeds:
+        raise Unseen("the sweeps share no seed")
     return [result.sel(seed=seeds) for result in results]
 
 

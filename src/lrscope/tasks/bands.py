@@ -108,21 +108,20 @@ def band_sets(
     Groups without band 0 are fed as they are: their mean is 0 already, and they are not divided by std either. A group
     with band 0 is normalised as in training (feature_learning, App. A).
     """
-    m, s = _per_channel(images, mean, std)
-    pixels = images * s + m
-    chosen = paper_bands(*images.shape[-2:]) if bands is None else bands
-    parts = decompose(pixels, chosen)
-    return {name: (part - m) / s if chosen[name][0] == 0 else part for name, part in parts.items()}
+    height, width = images.shape[-2:]
+    chosen = paper_bands(height, width) if bands is None else bands
+    check_bands(chosen, height, width)
+    return {name: masked_set(images, mean, std, mask(height, width, *ends)) for name, ends in chosen.items()}
 
 
 def masked_set(images: Tensor, mean: Sequence[float], std: Sequence[float], kept: Tensor) -> Tensor:
     """`band_sets` for any mask [H, W], bool or weights: normalised as in training if it keeps any of frequency 0."""
-    m, s = _per_channel(images, mean, std)
+    m, s = per_channel(images, mean, std)
     part = keep(images * s + m, kept)
     return (part - m) / s if bool(kept[0, 0] != 0) else part
 
 
-def _per_channel(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:
+def per_channel(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:
     """The normalisation of images [N, C, H, W], each [1, C or 1, 1, 1]."""
     m, s = (torch.tensor(v, dtype=images.dtype, device=images.device).view(1, -1, 1, 1) for v in (mean, std))
     if m.shape[1] not in (1, images.shape[1]) or m.shape != s.shape:

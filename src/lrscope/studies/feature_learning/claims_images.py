@@ -10,7 +10,7 @@ import xarray as xr
 
 from lrscope.mapping import regimes
 from lrscope.studies import panels, reading
-from lrscope.studies.feature_learning.states import Part, accuracies, averaged, judged, over, per_unit, trained, tuned
+from lrscope.studies.feature_learning.states import Part, accuracies, averaged, each, judged, over, trained, tuned
 from lrscope.studies.reading import Array
 from lrscope.studies.stats import Unseen, all_of, finding
 from lrscope.studies.types import Claim, Finding, Lab
@@ -34,13 +34,13 @@ def _mid_bands(lab: Lab) -> Finding:
         return over(band(part, "pre", "mid"), part.inside("2A")) - over(band(part, "pre", "mid"), part.inside("1"))
 
     def more(state: str) -> Array:
-        return per_unit(
+        return each(
             parts["resnet"],
             lambda part: over(band(part, state, "mid") - band(part, "pre", "mid"), part.inside("2A")),
         )
 
-    ahead = per_unit(parts["resnet"], most)
-    resnet, convnet = per_unit(parts["resnet"], peak), per_unit(parts["convnet"], peak)
+    ahead = each(parts["resnet"], most)
+    resnet, convnet = each(parts["resnet"], peak), each(parts["convnet"], peak)
     low, swa = more("low"), more("swa")
     return all_of(
         [
@@ -62,7 +62,7 @@ def _practice(lab: Lab) -> Finding:
     lr = np.log10(result["lr"].values)
 
     def away(part: Part) -> Array:
-        best = lr[trained(part).argmax(0)]
+        best = lr[np.nan_to_num(trained(part), nan=-1.0).argmax(0)]  # an overflow is no accuracy
         return np.asarray(np.abs(best - np.log10(reading.border(part.others, "1|2"))), dtype=np.float64)
 
     def gain(part: Part, values: Array) -> Array:
@@ -71,10 +71,10 @@ def _practice(lab: Lab) -> Finding:
     def peak(part: Part) -> Array:
         return over(band(part, "low", "mid"), part.inside("2A")) - over(band(part, "low", "mid"), part.inside("1"))
 
-    distance = per_unit(parts, away)
-    low = per_unit(parts, lambda part: gain(part, tuned(part)[:, 0]))
-    swa = per_unit(parts, lambda part: gain(part, averaged(part, 5)))
-    mid = per_unit(parts, peak)
+    distance = each(parts, away)
+    low = each(parts, lambda part: gain(part, tuned(part)[:, 0]))
+    swa = each(parts, lambda part: gain(part, averaged(part, 5)))
+    mid = each(parts, peak)
     return all_of(
         [
             finding(0.5 - distance, 0.0, "border at the best accuracy"),
@@ -95,10 +95,10 @@ def _vit(lab: Lab) -> Finding:
         here = {axis: part.result[axis].values for axis in ("data_seed", "seed")}
         return over(reading.units(splits["accuracy"].sel(band=name).sel(here)), part.inside("2A"))
 
-    agree = per_unit(parts, lambda part: np.abs(over(tuned(part)[:, -1] - tuned(part)[:, 0], part.inside("2A"))))
-    flat = per_unit(parts, lambda part: tuned(part)[:, 0].std(0) - tuned(part)[:, -1].std(0))
-    lower = per_unit(parts, lambda part: of(part, "low 0") - of(part, "mid 0"))
-    split = per_unit(parts, lambda part: of(part, "mid 1") - of(part, "mid 0"))
+    agree = each(parts, lambda part: np.abs(over(tuned(part)[:, -1] - tuned(part)[:, 0], part.inside("2A"))))
+    flat = each(parts, lambda part: tuned(part)[:, 0].std(0) - tuned(part)[:, -1].std(0))
+    lower = each(parts, lambda part: of(part, "low 0") - of(part, "mid 0"))
+    split = each(parts, lambda part: of(part, "mid 1") - of(part, "mid 0"))
     return all_of(
         [
             finding(0.01 - agree, 0.0, "FLRs agree in 2A"),
@@ -118,20 +118,26 @@ def at_equal_loss(result: xr.Dataset) -> dict[str, Array]:
     The level is the lowest training loss that all these fine-tunes reach, times 1.05 (feature_learning, App. G: 6e-4).
 
     Raises:
-        Unseen: fewer than two PLRs in regime 2, or fewer than three FLRs.
+        Unseen: fewer than three PLRs in regime 2 or three FLRs; fine-tunes that start below the level.
     """
     found = regimes(result)
-    two = reading.shown(found, "2", least=2)
+    two = reading.shown(found, "2", least=3)
     flr = result["finetune_lr"].values.astype(float)
     if len(flr) < 3:
         raise Unseen(f"{len(flr)} fine-tuning learning rates, 3 are needed")
     part = result.isel(lr=two)
-    name = "effective_grad_norm" if "finetune_effective_grad_norm" in result else "grad_norm"
+    name = panels.sharpness(result)[0]
     loss = reading.units(part["finetune_train_loss"])
     level = 1.05 * float(np.nanmax(np.nanmin(loss, axis=-1)))
+    sharp = np.log10(reading.at_level(part, name, level, "finetune_"))
+    if not np.isfinite(sharp).all():
+        raise Unseen(
+            f"some fine-tunes start below {level:.3g}, the lowest training loss that all reach: there is no loss at which all "
+            "could be compared"
+        )
     one = result.isel(lr=reading.inside(found, "1"))
     return {
-        "sharpness": np.log10(reading.at_level(part, name, level, "finetune_")),
+        "sharpness": sharp,
         "error": reading.at_level(part, "test_error", level, "finetune_"),
         "plr": part["lr"].values.astype(float),
         "flr": flr,
@@ -143,14 +149,11 @@ def at_equal_loss(result: xr.Dataset) -> dict[str, Array]:
 
 def _slopes(sharpness: Array, error: Array) -> Array:
     """Mean over the first axis of the slopes of error on sharpness along the second: [A, B, U] to [U]."""
-    found = np.full(sharpness.shape[:1] + sharpness.shape[2:], np.nan)
-    for a in range(sharpness.shape[0]):
-        for u in range(sharpness.shape[2]):
-            x, y = sharpness[a, :, u], error[a, :, u]
-            known = np.isfinite(x) & np.isfinite(y)
-            if known.sum() > 2 and np.ptp(x[known]) > 0:
-                found[a, u] = np.polyfit(x[known], y[known], 1)[0]
-    return panels.mean(found, 0)
+    found = [
+        [np.polyfit(sharpness[a, :, u], error[a, :, u], 1)[0] for u in range(sharpness.shape[2])]
+        for a in range(sharpness.shape[0])
+    ]
+    return panels.mean(np.array(found), 0)
 
 
 def _sharpness(lab: Lab) -> Finding:

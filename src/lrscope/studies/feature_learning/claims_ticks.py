@@ -15,9 +15,9 @@ from lrscope.studies.feature_learning.states import (
     SWA_FEATURES,
     Part,
     averaged,
+    each,
     judged,
     over,
-    per_unit,
     probes,
     trained,
     tuned,
@@ -49,13 +49,13 @@ def _best_in_2a(lab: Lab) -> Finding:
 
     def moved(part: Part) -> Array:
         found, before = tuned(part), trained(part)
-        pairs = [(p, f) for p in part.inside("1") for f, flr in enumerate(part.flr) if flr <= 1.001 * part.plr[p]]
+        pairs = [(p, f) for p in part.inside("1") for f, flr in enumerate(part.flr[:-1]) if flr <= 1.001 * part.plr[p]]
         return np.asarray(np.abs(np.mean([found[p, f] - before[p] for p, f in pairs], axis=0)), dtype=np.float64)
 
-    over_one = per_unit(parts, lambda part: mean(part, "2A") - over(trained(part), part.upper_one()))
-    over_2b = per_unit(parts, lambda part: mean(part, "2A") - mean(part, "2B"))
-    wider = per_unit(parts, lambda part: spread(part, "2B") - spread(part, "2A"))
-    nothing = per_unit(parts, moved)
+    over_one = each(parts, lambda part: mean(part, "2A") - over(trained(part), part.upper_one()))
+    over_2b = each(parts, lambda part: mean(part, "2A") - mean(part, "2B"))
+    wider = each(parts, lambda part: spread(part, "2B") - spread(part, "2A"))
+    nothing = each(parts, moved)
     return all_of(
         [
             finding(over_one, 0.0, "better than regime 1"),
@@ -74,7 +74,7 @@ def _averages(lab: Lab) -> Finding:
     most = int(lab.sweep("ticks")["n_average"].values[-1])
 
     def behind(label: str, n: int) -> Array:
-        return per_unit(parts, lambda part: over(averaged(part, n) - tuned(part)[:, 0], part.inside(label)))
+        return each(parts, lambda part: over(averaged(part, n) - tuned(part)[:, 0], part.inside(label)))
 
     good, bad, few = behind("2A", most), behind("2B", most), behind("2A", SWA_FEATURES)
     return all_of(
@@ -93,18 +93,16 @@ def _sparse(lab: Lab) -> Finding:
         return np.asarray(np.log(before / panels.mean(effective_number(part, state)[where], 0)), dtype=np.float64)
 
     effects = {
-        "sparse in 2A": per_unit(parts, lambda part: sparser(part, "pre", part.inside("2A"))),
-        "kept by the lowest FLR": per_unit(parts, lambda part: sparser(part, "low", part.inside("2A"))),
-        "kept by SWA": per_unit(parts, lambda part: sparser(part, "swa", part.inside("2A"))),
-        "restored by the highest FLR from the lowest PLRs": per_unit(
+        "sparse in 2A": each(parts, lambda part: sparser(part, "pre", part.inside("2A"))),
+        "kept by the lowest FLR": each(parts, lambda part: sparser(part, "low", part.inside("2A"))),
+        "kept by SWA": each(parts, lambda part: sparser(part, "swa", part.inside("2A"))),
+        "restored by the highest FLR from the lowest PLRs": each(
             parts, lambda part: sparser(part, "high", part.lowest())
         ),
-        "restored by the highest FLR from regime 3": per_unit(
-            parts, lambda part: sparser(part, "high", part.inside("3"))
-        ),
+        "restored by the highest FLR from regime 3": each(parts, lambda part: sparser(part, "high", part.inside("3"))),
     }
-    gone = per_unit(parts, lambda part: over(probes(part, "pre").mean(2), part.inside("3")) - CHANCE)
-    even = per_unit(parts, lambda part: panels.mean(effective_number(part, "pre")[part.lowest()], 0))
+    gone = each(parts, lambda part: over(probes(part, "pre").mean(2), part.inside("3")) - CHANCE)
+    even = each(parts, lambda part: panels.mean(effective_number(part, "pre")[part.lowest()], 0))
     ratios = ", ".join(f"{name} {np.exp(panels.mean(values, 0)):.2f}" for name, values in effects.items())
     return all_of(
         [
@@ -128,7 +126,7 @@ def _geometry(lab: Lab) -> Finding:
         return [*part.inside("2A"), *part.inside("2B")]
 
     def gap(name: str) -> Array:
-        return per_unit(parts, lambda part: over(of(part, name, "high-swa") - of(part, name, "low-swa"), two(part)))
+        return each(parts, lambda part: over(of(part, name, "high-swa") - of(part, name, "low-swa"), two(part)))
 
     def rise(part: Part, positions: list[int]) -> Array:
         return over(of(part, "barrier_test_error", "low-high"), positions)
@@ -136,10 +134,10 @@ def _geometry(lab: Lab) -> Finding:
     def turned(part: Part, positions: list[int]) -> Array:
         return over(of(part, "angle", "low-high"), positions)
 
-    appears = per_unit(parts, lambda part: rise(part, part.inside("2A")) - rise(part, part.upper_one()))
-    higher = per_unit(parts, lambda part: rise(part, part.inside("2B")) - rise(part, part.inside("2A")))
+    appears = each(parts, lambda part: rise(part, part.inside("2A")) - rise(part, part.upper_one()))
+    higher = each(parts, lambda part: rise(part, part.inside("2B")) - rise(part, part.inside("2A")))
     angle, barrier = gap("angle"), gap("barrier_test_error")
-    thrown = per_unit(parts, lambda part: turned(part, part.lowest()) - turned(part, part.upper_one()))
+    thrown = each(parts, lambda part: turned(part, part.lowest()) - turned(part, part.upper_one()))
     return all_of(
         [
             finding(appears, 0.0, "barriers in 2A"),

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from lrscope.reporting import frames
 from lrscope.studies import panels, reading
 from lrscope.studies.charts import Chart, Line, Panel
 from lrscope.studies.feature_learning.claims_images import at_equal_loss
-from lrscope.studies.feature_learning.states import accuracies
+from lrscope.studies.feature_learning.states import accuracies, nearest_average
 from lrscope.studies.types import Lab
 
 INK, GREY = "#1b1f24", "#9aa1ab"
@@ -31,9 +32,8 @@ STATES = {
 
 def spread(x: reading.Array, values: reading.Array, **options: object) -> Line:
     """Mean over units of [L, U] with one standard deviation to both sides."""
-    mean = panels.mean(values, 1)
-    deviation = np.sqrt(panels.mean((values - mean[:, None]) ** 2, 1))
-    return Line(x=x, y=mean, low=mean - deviation, high=mean + deviation, **options)  # type: ignore[arg-type]
+    found = frames.spread(values)
+    return Line(x=x, y=found.mean, low=found.mean - found.sd, high=found.mean + found.sd, **options)  # type: ignore[arg-type]
 
 
 def _panel(result: xr.Dataset, title: str, y_title: str, lines: Sequence[Line]) -> Panel:
@@ -108,9 +108,7 @@ def probes_panel(result: xr.Dataset, state: str, title: str = "") -> Panel:
             lines.append(Line(x=_rates(result), y=panels.mean(values[..., f], 1), value=float(f + 1)))
     whole = {
         "pre": lambda: result["test_accuracy"].isel(epoch=-1),
-        "swa": lambda: result["average_test_accuracy"].isel(
-            n_average=int(np.abs(result["n_average"].values - 5).argmin())
-        ),
+        "swa": lambda: result["average_test_accuracy"].isel(n_average=nearest_average(result)),
         "low": lambda: result["finetune_test_accuracy"].isel(finetune_lr=0, finetune_epoch=-1),
         "high": lambda: result["finetune_test_accuracy"].isel(finetune_lr=-1, finetune_epoch=-1),
     }[state]()
@@ -229,7 +227,7 @@ def sharpness(lab: Lab) -> Chart:
     )
     panel = Panel(
         title=f"at training loss {found['level'][0]:.2g}",
-        x_title=panels.SHARPNESS,
+        x_title=panels.sharpness(lab.sweep("resnet"))[1],
         y_title=panels.ERROR,
         lines=lines,
         log_x=True,

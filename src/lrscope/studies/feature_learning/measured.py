@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lrscope.studies.types import Lab, Measurement
 
@@ -11,15 +12,15 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-def _run(lab: Lab, *, name: str) -> xr.Dataset:
+def _run(lab: Lab, *, name: str, **options: Any) -> xr.Dataset:
     from lrscope.studies.feature_learning import measurements
 
-    found: xr.Dataset = getattr(measurements, name)(lab)
+    found: xr.Dataset = getattr(measurements, name)(lab, **options)
     return found
 
 
-def _measurement(name: str, about: str, *needs: str, by: str = "") -> Measurement:
-    return Measurement(name=name, about=about, needs=needs, run=partial(_run, name=by or name))
+def _measurement(name: str, about: str, *needs: str, by: str = "", **options: Any) -> Measurement:
+    return Measurement(name=name, about=about, needs=needs, run=partial(_run, name=by or name, **options))
 
 
 TICK = _measurement("tick", "Points of one tick feature and its decision boundary.")
@@ -29,8 +30,12 @@ GEOMETRY = _measurement(
     "ticks",
     by="ticks_geometry",
 )
-EXAMPLES = _measurement("band_examples", "Test images with their normalisation, for their frequency bands.", "resnet")
 SPLITS = _measurement(
     "vit_splits", "Accuracies of the fine-tuned transformer on other splits between low and mid bands.", "vit"
 )
-EVERYWHERE = (TICK, GEOMETRY, EXAMPLES)
+
+
+def everywhere(task: Mapping[str, Any]) -> tuple[Measurement, ...]:
+    """The measurements of all scales; `task` names the images whose bands are shown."""
+    about = "Test images with their normalisation, for their frequency bands."
+    return (TICK, GEOMETRY, _measurement("band_examples", about, task=dict(task)))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from lrscope.measures import geometry
-from lrscope.studies.feature_learning.states import SWA_FEATURES
+from lrscope.studies.feature_learning.states import nearest_average
 from lrscope.studies.types import Lab
 from lrscope.tasks import bands
 from lrscope.tasks.data import load
+from lrscope.tasks.named import named_task
 from lrscope.trained import Trained, stack
 
 PAIRS = ("low-high", "low-swa", "high-swa")
@@ -35,7 +37,7 @@ def geometry_of(trained: Trained) -> xr.Dataset:
     checkpoints [pair, lr, data_seed, seed]; barriers of loss and error on train and test."""
     config = trained.config
     low, high = config.finetune_lrs[0], config.finetune_lrs[-1]
-    n = min(config.average, key=lambda count: abs(count - SWA_FEATURES))
+    n = config.average[nearest_average(trained.result)]
     ends: dict[str, dict[str, Any]] = {
         "low": {"finetune_lr": low},
         "high": {"finetune_lr": high},
@@ -65,9 +67,9 @@ def ticks_geometry(lab: Lab) -> xr.Dataset:
     return geometry_of(lab.trained("ticks"))
 
 
-def band_examples(lab: Lab) -> xr.Dataset:
-    """The first test images [image, channel, row, column], normalised, with their normalisation [channel]."""
-    data = lab.trained("resnet").task.data(0)
+def band_examples(lab: Lab, task: Mapping[str, Any]) -> xr.Dataset:
+    """The first test images [image, channel, row, column] of a task, normalised, with their normalisation [channel]."""
+    data = named_task(**{**task, "features": None}).data(0)
     mean, std = data.normalisation or ((0.0,), (1.0,))
     return xr.Dataset(
         {

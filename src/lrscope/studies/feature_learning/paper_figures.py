@@ -8,10 +8,10 @@ from lrscope.studies.feature_learning import figures
 from lrscope.studies.types import PaperFigure
 
 SEEDS = "Bands are one standard deviation over seeds."
-TICKS = "Nothing but what the paper does not state: its seeds. Fifty runs a point; " + SEEDS
+TICKS = "Nothing but what the paper does not state: its seeds (at smoke scale: everything). " + SEEDS
 SMALL = (
-    "Fashion-MNIST pooled to 14 x 14 and smaller networks instead of CIFAR, a few thousand steps instead of 200 epochs, three seeds instead "
-    "of one; regimes by this map, not by hand. " + SEEDS
+    "Fashion-MNIST pooled to 14 x 14 and smaller networks instead of CIFAR, one to two thousand steps instead of 200 epochs, three seeds "
+    "instead of one; regimes by this map, not by hand. " + SEEDS
 )
 CUT = " The bands are cut at the same shares of the highest one as the paper's at 32 x 32."
 ALL_STATES = ("pre", "swa", "low", "high")
@@ -128,7 +128,7 @@ FIGURES = (
         number="14",
         title="Vision transformer: fine-tuning and averaging",
         look_for="In 2A both FLRs agree; the high FLR's accuracy does not depend on the PLR.",
-        differs="At smoke scale a tiny transformer on digits; nothing but seeds at paper scale.",
+        differs="At smoke scale a tiny transformer on digits; at paper scale three seeds instead of one.",
         needs=("vit",),
         draw=partial(figures.accuracy, names=("vit",)),
     ),
@@ -161,7 +161,7 @@ FIGURES = (
             number=f"{number}, CIFAR-100",
             title=f"{title}, CIFAR-100",
             look_for=f"As Figure {number}, plainer.",
-            differs="Seeds.",
+            differs="Three seeds instead of one.",
             needs=needs,
             draw=draw,
         )

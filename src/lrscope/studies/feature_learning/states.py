@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from lrscope.mapping import RegimeMap, regimes
-from lrscope.studies import reading
+from lrscope.studies import panels, reading
 from lrscope.studies.reading import Array
 from lrscope.studies.stats import Unseen
 
@@ -55,10 +55,6 @@ class Part:
         """PLRs up to ten times the lowest."""
         return [k for k, lr in enumerate(self.plr) if lr <= 10.01 * self.plr[0]]
 
-    def average(self, wanted: int) -> int:
-        """Position of the number of averaged checkpoints nearest to the wanted one."""
-        return int(np.abs(self.result["n_average"].values - wanted).argmin())
-
 
 def judged(result: xr.Dataset) -> list[Part]:
     """Each data seed (with one only, each seed) with the map of regimes of all the others. A single run is judged by itself:
@@ -73,9 +69,9 @@ def judged(result: xr.Dataset) -> list[Part]:
     ]
 
 
-def per_unit(parts: list[Part], effect: Callable[[Part], Array]) -> Array:
-    """An effect [U] of all units, part by part."""
-    return np.concatenate([np.atleast_1d(effect(part)) for part in parts])
+def each(parts: list[Part], effect: Callable[[Part], Array]) -> Array:
+    """An effect of every part, mean over its units: runs on the same data are not independent."""
+    return np.array([float(panels.mean(np.atleast_1d(effect(part)), 0)) for part in parts])
 
 
 def over(values: Array, positions: Sequence[int]) -> Array:
@@ -95,7 +91,12 @@ def trained(part: Part) -> Array:
 
 def averaged(part: Part, n: int) -> Array:
     """Test accuracy of an average of `n` checkpoints, or of the nearest number that there is [L, U]."""
-    return reading.units(part.result["average_test_accuracy"])[:, part.average(n)]
+    return reading.units(part.result["average_test_accuracy"])[:, nearest_average(part.result, n)]
+
+
+def nearest_average(result: xr.Dataset, wanted: int = SWA_FEATURES) -> int:
+    """Position of the number of averaged checkpoints nearest to the wanted one."""
+    return int(np.abs(result["n_average"].values - wanted).argmin())
 
 
 def probes(part: Part, state: str) -> Array:
@@ -109,6 +110,5 @@ def accuracies(result: xr.Dataset, state: str) -> xr.DataArray:
     if state == "pre":
         return result["feature_accuracy"]
     if state == "swa":
-        n = int(np.abs(result["n_average"].values - SWA_FEATURES).argmin())
-        return result["average_feature_accuracy"].isel(n_average=n)
+        return result["average_feature_accuracy"].isel(n_average=nearest_average(result))
     return result["finetune_feature_accuracy"].isel(finetune_lr=0 if state == "low" else -1)

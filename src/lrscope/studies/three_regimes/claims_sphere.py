@@ -99,7 +99,7 @@ def equalised(result: xr.Dataset) -> dict[str, Array]:
     """Per seed: log10 of the largest over the smallest group ESS, mean over each regime; and the trends inside regime 2.
 
     Raises:
-        Unseen: no regime 2 with a loss below ln C.
+        Unseen: no regime 1, no 3, or no 2 with a loss below ln C.
     """
     found = regimes(result)
     ess = reading.units(result["group_ess"])  # [L, U, W, G]
@@ -154,7 +154,7 @@ def elsewhere(sizes: xr.Dataset, name: str, words: str, factor: float = 1.0) -> 
     for size in sizes["train_size"].values:
         mean, low, high, _ = interval(factor * sizes[name].sel(train_size=size).values)
         values.append(f"{mean:.2f} [{low:.2f}, {high:.2f}] with {int(size)} images")
-    return f" By size of the training set, {words}: {', '.join(values)}."
+    return f" In sweeps that differ in training set, batch and length, {words}: {', '.join(values)}."
 
 
 def _valley(lab: Lab) -> Finding:

@@ -29,7 +29,7 @@ def measured(sizes: tuple[tuple[str, str], ...]) -> tuple[Measurement, ...]:
     each size of the training set."""
     by_size = Measurement(
         name="data_sizes",
-        about="What regimes 1 and 2 show by the size of the training set.",
+        about="What regimes 1 and 2 show on training sets of different sizes.",
         needs=tuple(name for pair in sizes for name in pair),
         run=_later("data_sizes", names=sizes),
     )

@@ -63,8 +63,9 @@ def toy_three(lab: Lab) -> xr.Dataset:
     )
 
 
+# It computes what claims_sphere.py and claims_tuning.py define: raise its version in measured.py when they change.
 def data_sizes(lab: Lab, names: Sequence[tuple[str, str]]) -> xr.Dataset:
-    """What TR6, TR9 and TR10 speak of, for networks that differ in the size of the training set [train_size, seed]: slopes per
+    """What TR6, TR9 and TR10 speak of, on training sets of different sizes [train_size, seed]: slopes per
     decade of ELR, the settled training loss at the lowest ELR of regime 2, shares of the way to another level; NaN where it
     does not show. `names` are those of the sweeps with fixed ELRs and with fine-tuning."""
     rows = []

@@ -13,7 +13,7 @@ from lrscope.studies.types import Scale, StudySweep
 
 ABOUT = {
     "convnet": "SI ConvNet on the sphere: the paper's main experiment.",
-    "larger": "The ConvNet on four times as many images and twice the batch, to see what of regimes 1 and 2 depends on the data.",
+    "larger": "The ConvNet on another, larger training set, to see what of regimes 1 and 2 depends on the data.",
     "resnet": "SI ResNet-18 on the sphere.",
     "mlp": "SI MLP on the sphere, same initialisation and batches at every ELR.",
     "mlp_own": "The same, with an own initialisation and batch order at every ELR.",
@@ -110,7 +110,7 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
         ),
     )
     about = (
-        "Fashion-MNIST pooled to 14 x 14 (1,024 images, ConvNet k = 8, ResNet-18 k = 4 on 512), digits (MLP 64-64-64-10), Debian's "
+        "Fashion-MNIST pooled to 14 x 14 (1,024 images, and 4,000 in larger batches to see what depends on the data; ConvNet k = 8, ResNet-18 k = 4 on 512), digits (MLP 64-64-64-10), Debian's "
         "fortunes (Transformer); 3 seeds, 5 for the MLP. About an hour on two CPU cores."
     )
     return Scale(sweeps=sweeps, measurements=measurements, about=about)
