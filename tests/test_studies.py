@@ -23,9 +23,12 @@ from lrscope.studies.cite import cite
 from lrscope.studies.costs import cost
 from lrscope.studies.lab import Laboratory
 from lrscope.studies.needs import claims_at, closure
+from lrscope.studies.planning import made_up
 from lrscope.studies.types import Change, Study
+from lrscope.tasks.augment import Augmentation
 from lrscope.tasks.data import names as data_names
 from lrscope.tasks.data import spec
+from lrscope.tasks.named import named_task
 from lrscope.tasks.sizes import TRAIN_TEST
 from tiny_study import CALLS, DOUBLE, LOSSES, NOISE, STUDY, SWEEP, tiny  # noqa: F401 - a fixture
 
@@ -314,6 +317,16 @@ def test_a_dry_run_needs_no_data_and_writes_nothing(tiny, tmp_path, monkeypatch)
     assert row["seconds"] > 0
     assert row["gpu_hours"] > 0
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_every_network_of_the_paper_scale_can_be_planned_without_its_data(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("LRSCOPE_DATA", str(tmp_path / "none"))
+    for sweep in registry.study(name).scales["paper"].sweeps:
+        task = named_task(**{"train_size": 64, "test_size": 16, **sweep.task, "source": made_up})
+        config = sweep.config
+        Augmentation(task.data(0), crops=config.augment, randaugment=config.randaugment)
+        assert task.summary()["train_size"] == sweep.task.get("train_size", 64)
 
 
 # --- citations ---

@@ -84,7 +84,8 @@ def made_up(
     pool: int = 1,
     root: str | Path | None = None,
 ) -> DataSet:
-    """Noise in the shape of a data set, with `load`'s arguments. Examples overlap in memory, so 50,000 cost no more than one.
+    """Noise in the shape of a data set, with `load`'s arguments: pixels in [0, 1], normalised (all channels as the first), or
+    words. Examples overlap in memory, so 50,000 cost no more than one.
 
     A data set that needs no files is loaded.
     """
@@ -99,18 +100,28 @@ def made_up(
             pool=pool,
             root=root,
         )
-    shape = tuple(side // pool if i else side for i, side in enumerate(row.shape))
+    shape = tuple(side // pool if i and row.is_image else side for i, side in enumerate(row.shape))
     rng = generator("made up", name, data_seed)
+    mean, std = (values[0] if values else default for values, default in ((row.mean, 0.0), (row.std, 1.0)))
 
     def examples(count: int) -> tuple[torch.Tensor, torch.Tensor]:
         size = torch.Size(shape).numel()
-        noise = torch.randn(size + count, generator=rng)
+        if row.is_text:
+            noise = torch.randint(1, row.vocabulary, (size + count,), generator=rng)
+        else:
+            noise = (torch.rand(size + count, generator=rng) - mean) / std
         x = noise.unfold(0, size, 1)[:count].view(count, *shape)
         return x, torch.randint(0, row.classes, (count,), generator=rng)
 
     train_x, train_y = examples(train_size or row.train)
     test_x, test_y = examples(test_size or row.test)
-    loss = "cross_entropy" if row.classes > 2 else "binary_cross_entropy"
     return DataSet(
-        name=name, train_x=train_x, train_y=train_y, test_x=test_x, test_y=test_y, classes=row.classes, loss=loss
+        name=name,
+        train_x=train_x,
+        train_y=train_y,
+        test_x=test_x,
+        test_y=test_y,
+        classes=row.classes,
+        loss="cross_entropy" if row.classes > 2 else "binary_cross_entropy",
+        normalisation=((mean,) * shape[0], (std,) * shape[0]) if row.is_image else None,
     )
