@@ -77,7 +77,7 @@ def trajectories(
         for k in (range(len(values)) if lrs is None else lrs)
     ]
     return Panel(
-        title=panel_title or f"{title} against training loss",
+        title=panel_title or f"{title} against loss",
         x_title=LOSS,
         y_title=title,
         lines=lines,

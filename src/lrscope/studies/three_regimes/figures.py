@@ -40,7 +40,7 @@ def landscapes(lab: Lab, names: Sequence[str]) -> Chart:
     found = []
     for name, result in zip(names, results, strict=True):
         variable, title = panels.sharpness(result)
-        found.append(panels.trajectories(result, variable, title, panel_title=f"{name}: {title} against loss"))
+        found.append(panels.trajectories(result, variable, title, panel_title=f"{name}: sharpness against loss"))
     found += [
         titled(panels.ends(r, "train_loss", LOSS), f"{n}: {LOSS} at the end")
         for n, r in zip(names, results, strict=True)

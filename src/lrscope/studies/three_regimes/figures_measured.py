@@ -70,7 +70,7 @@ def _measured(found: xr.Dataset, x: str, y: str, x_title: str, y_title: str) -> 
         for lr in found["lr"].values
     ]
     return Panel(
-        title=f"{y_title} against {x_title}", x_title=x_title, y_title=y_title, lines=lines, log_x=True, log_y=True
+        title=y_title, x_title=x_title, y_title=y_title, lines=lines, log_x=True, log_y=True
     )
 
 

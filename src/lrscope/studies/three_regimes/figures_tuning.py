@@ -168,7 +168,7 @@ def connectivity(lab: Lab) -> Chart:
         words = "lower ELR" if kind == "lower" else f"{kind} higher ELR"
         made.append(
             Panel(
-                title=f"pre-trained to fine-tuned, {words}",
+                title=f"to fine-tuned, {words}",
                 x_title="position on the line",
                 y_title=LOSS,
                 lines=lines,
