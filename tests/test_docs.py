@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 from lrscope import results
 from lrscope.cli import app
 from lrscope.settings import MapSettings, load_settings
+from lrscope.studies import commands as study_commands
+from lrscope.studies import registry
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -94,6 +96,11 @@ def test_command_lines_parse_and_resolve(words: list[str], monkeypatch: pytest.M
     def opened(path: Any) -> None:
         raise Reached(path)
 
+    def study_only(name: str, *rest: Any, **options: Any) -> None:
+        raise Reached(registry.study(name))
+
+    monkeypatch.setattr(study_commands, "verify", study_only)
+    monkeypatch.setattr(study_commands, "reproduce", study_only)
     monkeypatch.setattr(lrscope.commands, "run_map", map_only)
     monkeypatch.setattr(results, "open_result", opened)
     done = CliRunner().invoke(app, [w for w in words if not w.endswith(".toml")])
@@ -101,7 +108,7 @@ def test_command_lines_parse_and_resolve(words: list[str], monkeypatch: pytest.M
         assert reached == ["map"], done.output
     elif words[0] in ("data", "studies"):
         assert done.exit_code == 0, done.output
-    else:  # a command that begins by opening its result
+    else:  # a command that begins by opening its result, or a study
         assert isinstance(done.exception, Reached), done.output
 
 

@@ -69,9 +69,7 @@ def _measured(found: xr.Dataset, x: str, y: str, x_title: str, y_title: str) -> 
         )
         for lr in found["lr"].values
     ]
-    return Panel(
-        title=y_title, x_title=x_title, y_title=y_title, lines=lines, log_x=True, log_y=True
-    )
+    return Panel(title=y_title, x_title=x_title, y_title=y_title, lines=lines, log_x=True, log_y=True)
 
 
 def other_measures(lab: Lab) -> Chart:
