@@ -224,7 +224,7 @@ def test_slopes_within_and_across_pre_trainings() -> None:
 
 def test_fine_tunes_are_compared_at_a_loss_that_all_reach(planted: xr.Dataset) -> None:
     with pytest.raises(Unseen, match="some fine-tunes start below"):
-        claims_images.at_equal_loss(planted)
+        checked("FL8", {"resnet": planted})
     made = with_sharpness(planted, within=0.1, across=0.0)
     found = claims_images.at_equal_loss(made)
     two = [k for k, label in enumerate(regimes(made).labels) if label.regime.startswith("2")]
@@ -232,7 +232,9 @@ def test_fine_tunes_are_compared_at_a_loss_that_all_reach(planted: xr.Dataset) -
     assert found["level"][0] == pytest.approx(1.05 * float(lowest))
     assert found["error"].shape == (len(two), 3, planted.sizes["seed"] * planted.sizes["data_seed"])
     with pytest.raises(Unseen, match="2 fine-tuning learning rates, 3 are needed"):
-        claims_images.at_equal_loss(made.isel(finetune_lr=[0, 1]))
+        checked("FL8", {"resnet": made.isel(finetune_lr=[0, 1])})
+    with pytest.raises(Unseen, match="2 learning rates lie in regime 2, 3 are needed"):
+        checked("FL8", {"resnet": made.isel(lr=[0, 1, 2, 3, *two[:2]])})
 
 
 def with_sharpness(planted: xr.Dataset, within: float, across: float) -> xr.Dataset:

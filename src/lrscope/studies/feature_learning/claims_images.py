@@ -115,32 +115,23 @@ def at_equal_loss(result: xr.Dataset) -> dict[str, Array]:
     """Sharpness and test error of all fine-tunes from regime 2 at one training loss: `sharpness` (log10), `error` [P, F, U],
     `plr` [P], `flr` [F], `level` [1]; and of regime 1's pre-trainings `one_sharpness`, `one_error` [K, U].
 
-    The level is the lowest training loss that all these fine-tunes reach, times 1.05 (feature_learning, App. G: 6e-4).
+    The level is the lowest training loss that all these fine-tunes reach, times 1.05 (feature_learning, App. G: 6e-4). Runs
+    that start below it, or never reach it, are NaN.
 
     Raises:
-        Unseen: fewer than three PLRs in regime 2 or three FLRs; fine-tunes that start below the level.
+        Unseen: no regime 2.
     """
     found = regimes(result)
-    two = reading.shown(found, "2", least=3)
-    flr = result["finetune_lr"].values.astype(float)
-    if len(flr) < 3:
-        raise Unseen(f"{len(flr)} fine-tuning learning rates, 3 are needed")
-    part = result.isel(lr=two)
+    part = result.isel(lr=reading.shown(found, "2"))
     name = panels.sharpness(result)[0]
     loss = reading.units(part["finetune_train_loss"])
     level = 1.05 * float(np.nanmax(np.nanmin(loss, axis=-1)))
-    sharp = np.log10(reading.at_level(part, name, level, "finetune_"))
-    if not np.isfinite(sharp).all():
-        raise Unseen(
-            f"some fine-tunes start below {level:.3g}, the lowest training loss that all reach: there is no loss at which all "
-            "could be compared"
-        )
     one = result.isel(lr=reading.inside(found, "1"))
     return {
-        "sharpness": sharp,
+        "sharpness": np.log10(reading.at_level(part, name, level, "finetune_")),
         "error": reading.at_level(part, "test_error", level, "finetune_"),
         "plr": part["lr"].values.astype(float),
-        "flr": flr,
+        "flr": result["finetune_lr"].values.astype(float),
         "level": np.array([level]),
         "one_sharpness": np.log10(reading.at_level(one, name, level)),
         "one_error": reading.at_level(one, "test_error", level),
@@ -158,6 +149,14 @@ def _slopes(sharpness: Array, error: Array) -> Array:
 
 def _sharpness(lab: Lab) -> Finding:
     found = at_equal_loss(lab.sweep("resnet"))
+    for name, words in (("plr", "learning rates lie in regime 2"), ("flr", "fine-tuning learning rates")):
+        if len(found[name]) < 3:
+            raise Unseen(f"{len(found[name])} {words}, 3 are needed")
+    if not np.isfinite(found["sharpness"]).all():
+        raise Unseen(
+            f"some fine-tunes start below {found['level'][0]:.3g}, the lowest training loss that all reach: there is no loss at "
+            "which all could be compared"
+        )
     within = _slopes(found["sharpness"], found["error"])
     across = _slopes(found["sharpness"].swapaxes(0, 1), found["error"].swapaxes(0, 1))
     return all_of(
