@@ -118,7 +118,8 @@ def _write_docs(
     images = folder / study.name
     images.mkdir(parents=True, exist_ok=True)
     lines = [f"# {_md(study.paper.title)}", "", _md(cite.text(study.paper).strip()), "", _md(study.about), ""]
-    lines += [f"Scale `{laboratory.scale_name}`: {_md(laboratory.scale.about.rstrip("."))}. Made by `{laboratory.command}`.", ""]
+    about = _md(laboratory.scale.about.rstrip("."))
+    lines += [f"Scale `{laboratory.scale_name}`: {about}. Made by `{laboratory.command}`.", ""]
     written = []
     for picture in pictures:
         written.append(write_one(chart_figure(picture.chart), images / f"{picture.name}.png"))
