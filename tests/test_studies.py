@@ -24,6 +24,7 @@ from lrscope.studies.costs import cost
 from lrscope.studies.lab import Laboratory
 from lrscope.studies.needs import claims_at, closure
 from lrscope.studies.planning import made_up
+from lrscope.studies.stats import Unseen
 from lrscope.studies.types import Change, Study
 from lrscope.tasks.augment import Augmentation
 from lrscope.tasks.data import names as data_names
@@ -317,6 +318,21 @@ def test_a_dry_run_needs_no_data_and_writes_nothing(tiny, tmp_path, monkeypatch)
     assert row["seconds"] > 0
     assert row["gpu_hours"] > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_figure_of_what_does_not_show_is_left_out(tiny, root, tmp_path, monkeypatch):  # noqa: F811
+    def draw(lab):
+        raise Unseen("0 learning rates lie in regime 2")
+
+    unseen = replace(STUDY.figures[0], number="9", draw=draw)
+    study = replace(STUDY, figures=(*STUDY.figures, unseen))
+    monkeypatch.setattr(registry, "study", lambda name: study)
+    with pytest.warns(UserWarning, match="figure 9 is not drawn: 0 learning rates lie in regime 2"):
+        code, out, _ = call("reproduce", tiny, "--scale", "smoke", "--root", str(root), "--jobs", "1")
+    assert code == 0
+    names = [Path(line).name for line in out.split()]
+    assert "fig1.png" in names
+    assert "fig9.png" not in names
 
 
 @pytest.mark.parametrize("name", registry.names())

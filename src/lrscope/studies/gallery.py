@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from lrscope.studies.charts import Chart
 from lrscope.studies.lab import Laboratory
 from lrscope.studies.needs import claims_at, figures_at
 from lrscope.studies.registry import slug
+from lrscope.studies.stats import Unseen
 from lrscope.studies.types import Claim, PaperFigure
 
 FORMATS = ("png", "pdf")
@@ -28,19 +30,22 @@ def publish(
     laboratory: Laboratory, figures: Sequence[PaperFigure], evidence_folder: Path, docs: Path | None
 ) -> list[Path]:
     """Draw the figures, write the page about all that can be drawn from what is there, and, into `docs`, a page of text
-    with its pictures. Returns what was written."""
+    with its pictures. Returns what was written. A figure about something that the results do not show is left out with a
+    warning."""
     study, scale = laboratory.study, laboratory.scale_name
-    shown = [f for f in figures_at(study, scale) if f in figures or laboratory.ready(f.needs)]
+    wanted = [f for f in figures_at(study, scale) if f in figures or laboratory.ready(f.needs)]
+    drawn = {figure.number: _chart(laboratory, figure) for figure in wanted}
+    shown = [figure for figure in wanted if drawn[figure.number] is not None]
     known = evidence.by_claim(evidence.load(evidence_folder, study, scale), study)
     told = {claim.id: _told(laboratory, claim, known) for claim in claims_at(study, scale)}
-    pictures = [_picture(figure, laboratory.chart(figure), told, study.claims) for figure in shown]
+    pictures = [_picture(f, chart, told, study.claims) for f in shown if (chart := drawn[f.number]) is not None]
     written = []
     folder = laboratory.folder / "figures"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for picture in (p for p, figure in zip(pictures, shown, strict=True) if figure in figures):
-            drawn = chart_figure(picture.chart)
-            written += [write_one(drawn, folder / f"{picture.name}.{name}") for name in FORMATS]
+            static = chart_figure(picture.chart)
+            written += [write_one(static, folder / f"{picture.name}.{name}") for name in FORMATS]
         placed = {row.id for picture in pictures for row in picture.claims}
         others = [row for row in told.values() if row.id not in placed]
         page = render(pictures, others, _words(laboratory, told))
@@ -50,6 +55,14 @@ def publish(
     except OSError as error:
         raise disk_error(error, folder) from error
     return written
+
+
+def _chart(laboratory: Laboratory, figure: PaperFigure) -> Chart | None:
+    try:
+        return laboratory.chart(figure)
+    except Unseen as reason:
+        warnings.warn(f"figure {figure.number} is not drawn: {reason}", stacklevel=3)
+        return None
 
 
 def _told(laboratory: Laboratory, claim: Claim, known: Mapping[str, Mapping[str, Any]]) -> Told:
