@@ -128,7 +128,8 @@ def test_the_picture_shows_parts_scaled_and_spectra_masked() -> None:
             for j in range(16):
                 inside = first <= abs(i - 8) + abs(j - 8) <= last
                 assert np.isfinite(kept[i, j]) == inside
-                assert not inside or kept[i, j] == whole[i, j]
+                if inside:
+                    assert kept[i, j] == whole[i, j]
     assert len([ax for ax in chart_figure(chart).axes if ax.get_images()]) == 20
 
 

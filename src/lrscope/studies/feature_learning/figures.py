@@ -11,14 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from lrscope.reporting import frames
+from lrscope.reporting import frames, style
 from lrscope.studies import panels, reading
 from lrscope.studies.charts import Chart, Line, Panel
 from lrscope.studies.feature_learning.claims_images import at_equal_loss
 from lrscope.studies.feature_learning.states import accuracies, nearest_average
 from lrscope.studies.types import Lab
 
-INK, GREY = "#1b1f24", "#9aa1ab"
+INK, GREY = style.INK, "#9aa1ab"
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8a6d3b", "#9aa1ab")
 FLR = "fine-tuning learning rate (FLR)"
 ACCURACY = "test accuracy"

@@ -89,14 +89,15 @@ def vit_splits(lab: Lab) -> xr.Dataset:
     top = bands.highest_band(height, width)
     ends = [max(1, round(end / bands.PAPER_SIZE * top)) for end in SPLITS]
     last = round(MID_ENDS / bands.PAPER_SIZE * top)
-    images = {f"low {i}": (1, end) for i, end in enumerate(ends)} | {
+    ranges = {f"low {i}": (1, end) for i, end in enumerate(ends)} | {
         f"mid {i}": (end + 1, last) for i, end in enumerate(ends)
     }
     mean, std = data.normalisation or ((0.0,), (1.0,))
-    found = np.full((len(images), len(config.lrs), config.data_seeds, config.seeds), np.nan)
+    found = np.full((len(ranges), len(config.lrs), config.data_seeds, config.seeds), np.nan)
     for d in range(config.data_seeds):
         examples = trained.task.data(d)
-        sets = [bands.band_sets(examples.test_x, mean, std, {name: ends})[name] for name, ends in images.items()]
+        kept = [bands.mask(height, width, *both) for both in ranges.values()]
+        sets = [bands.masked_set(examples.test_x, mean, std, mask) for mask in kept]
         program, material = trained.program(), trained.material(d)
         for (i, lr), s in itertools.product(enumerate(config.lrs), range(config.seeds)):
             state = trained.state(lr=lr, seed=s, data_seed=d, finetune_lr=config.finetune_lrs[0])
@@ -107,7 +108,7 @@ def vit_splits(lab: Lab) -> xr.Dataset:
     return xr.Dataset(
         {"accuracy": (("band", "lr", "data_seed", "seed"), found)},
         {
-            "band": np.array(list(images), dtype=object),
+            "band": np.array(list(ranges), dtype=object),
             "lr": list(config.lrs),
             "data_seed": range(config.data_seeds),
             "seed": range(config.seeds),
