@@ -9,6 +9,7 @@ import xarray as xr
 
 from lrscope.errors import LrscopeError
 from lrscope.measures import equilibrium, geometry, walks
+from lrscope.measures.common import outputs
 from lrscope.tasks.models import MLP
 from measured import OneRun, Place, mlp, place
 from tiny_tasks import task_of
@@ -37,6 +38,11 @@ def test_training_goes_on_as_written_out(at: Place) -> None:
     loss, accuracy = at.program.train_mode_metrics(at.weights, at.frozen, *at.batches)
     assert float(found["train_loss"][0]) == float(loss)
     assert float(found["train_error"][0]) == 1 - float(accuracy)
+    expected = []
+    for x, y in zip(*at.batches, strict=True):
+        mean = outputs(at.program, at.weights[0], at.frozen, x).double().mean(0)
+        expected.append(float(-torch.log_softmax(mean, 0)[y].mean()))
+    assert float(found["constant_loss"][0]) == pytest.approx(np.mean(expected), rel=1e-9)
     x, y = next(walks._batches(at.material, 0, 1))
     gradient, batch_loss, _ = at.program.gradients(at.weights, at.frozen, x, y)
     assert float(found["step_loss"][0]) == float(batch_loss)

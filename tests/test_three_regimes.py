@@ -67,7 +67,9 @@ def test_every_claim_and_figure_of_the_paper_is_there() -> None:
 def test_scales_differ_in_size_only() -> None:
     names = {scale: [sweep.name for sweep in found.sweeps] for scale, found in STUDY.scales.items()}
     assert names["smoke"] == names["laptop"] == list(sweeps.ABOUT)
-    assert names["paper"] == [name for name in sweeps.ABOUT if "larger" not in name], "the paper's data are large"
+    assert names["paper"] == [name for name in sweeps.ABOUT if "larger" not in name and name != "wide"], (
+        "the paper's data and networks are large"
+    )
     laptop = {sweep.name: sweep for sweep in STUDY.scales["laptop"].sweeps}
     assert all(sweep.config.seeds >= 3 for sweep in laptop.values())
     assert len(laptop["resnet"].config.lrs) <= 8
@@ -130,7 +132,30 @@ def test_slopes_are_given_by_the_size_of_the_training_set(planted: xr.Dataset) -
     assert seen["higher"].notnull().sum() == 3, "seeds that one size lacks are NaN there"
     lab = PlantedLab({"convnet": planted}, {"data_sizes": sizes})
     assert "with 4096 images" in checked("TR9", lab).note
-    assert set(checked("TR9", lab).numbers["data_sizes"]["4096"]) == {"higher", "flatter_within_2", "lowest_loss"}
+    by_size = checked("TR9", lab).numbers["data_sizes"]["4096"]
+    assert {"higher", "flatter_within_2", "flatter_where_calm", "together_highest", "lowest_loss"} <= set(by_size)
+
+
+def test_sharpness_where_regime_two_is_calm(planted: xr.Dataset) -> None:
+    """Sharpness falls with the ELR up to a loss of ln C / 4 and rises beyond, where it goes up and down with the loss."""
+    found, rng = regimes(planted), np.random.default_rng(0)
+    two = reading.learning(planted, found)
+    loss, steep = planted["train_loss"].copy(deep=True), planted["effective_grad_norm"].copy(deep=True)
+    assert len(two) >= 4, "two calm ELRs and two others"
+    lr, shares = planted["lr"].values, (0.1, 0.2, *(0.6,) * (len(two) - 2))
+    for k, share in zip(two, shares, strict=True):
+        noise = rng.normal(0, 0.1, loss.isel(lr=k).shape)
+        burst = share > claims_sphere.CALM
+        loss[{"lr": k}] = share * reading.guessing(planted) * np.exp(noise)
+        slope = 0.5 if burst else -0.5
+        steep[{"lr": k}] = (
+            10 * (lr[k] / lr[two[1]]) ** slope * np.exp(noise if burst else rng.normal(0, 0.1, noise.shape))
+        )
+    seen = claims_sphere.equalised(planted.assign(train_loss=loss, effective_grad_norm=steep))
+    assert seen["flatter_where_calm"] == pytest.approx(np.full(5, 0.5), abs=0.3)
+    assert seen["flatter"].mean() < 0
+    assert np.abs(seen["together"][0]).mean() < 0.6
+    assert seen["together"][-1] == pytest.approx(np.ones(5))
 
 
 def test_differences_are_taken_over_shared_seeds(planted: xr.Dataset) -> None:

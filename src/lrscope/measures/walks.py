@@ -28,9 +28,11 @@ from lrscope.engine.material import Material
 from lrscope.engine.order import BatchOrder
 from lrscope.engine.program import Named, Program
 from lrscope.errors import LrscopeError
-from lrscope.measures.common import evaluation, one_run, undisturbed
+from lrscope.measures.common import evaluation, one_run, outputs, undisturbed
 from lrscope.tasks.streams import generator
 from lrscope.trained import State, Trained
+
+PASSES = ("train_loss", "train_error", "constant_loss")
 
 
 @dataclass
@@ -44,11 +46,12 @@ class Track:
     moment: list[int] = field(default_factory=list)
     train_loss: list[float] = field(default_factory=list)
     train_error: list[float] = field(default_factory=list)
+    constant_loss: list[float] = field(default_factory=list)
 
     def dataset(self) -> xr.Dataset:
         """The same on the dimensions `step` (0 is the first step taken) and `moment` (steps taken before the pass)."""
         steps = {name: ("step", np.array(getattr(self, name))) for name in ("step_loss", "step_size", "cosine")}
-        passes = {name: ("moment", np.array(getattr(self, name))) for name in ("train_loss", "train_error")}
+        passes = {name: ("moment", np.array(getattr(self, name))) for name in PASSES}
         return xr.Dataset(steps | passes, {"step": np.arange(len(self.cosine)), "moment": np.array(self.moment)})
 
 
@@ -58,8 +61,9 @@ def training(
     """Go on training a stored state at the effective learning rate `elr`, with batches from a stream named by `seed`.
 
     Returns, per `step`: `step_loss`, the mini-batch's loss (nat) before the step; `step_size`, the total ESS (eq. 4); and
-    `cosine` between the weights before and after it. Per `moment`, every `every` steps from 0 on: `train_loss` (nat) and
-    `train_error` of a pass over the training set in train mode (NaN for regression).
+    `cosine` between the weights before and after it. Per `moment`, every `every` steps from 0 on, of a pass over the
+    training set in train mode: `train_loss` (nat), `train_error` (NaN for regression) and `constant_loss`, the loss (nat)
+    if every example had the mean output of its mini-batch: what a net's offset alone costs.
 
     Raises:
         LrscopeError: a net that is not SI; `elr`, `steps` or `every` not positive.
@@ -209,6 +213,17 @@ def _full_pass(program: Program, material: Material, frozen: Named, track: Track
     track.moment.append(moment)
     track.train_loss.append(float(loss))
     track.train_error.append(1 - float(accuracy) if program.classification else float("nan"))
+    track.constant_loss.append(_constant_loss(program, material, track.weights[0], frozen))
+
+
+def _constant_loss(program: Program, material: Material, weights_P: Tensor, frozen: Named) -> float:
+    x, y = material.batches()
+    total = 0.0
+    with torch.no_grad():
+        for xb, yb in zip(x, y, strict=True):
+            found = outputs(program, weights_P, frozen, xb)
+            total += float(program.loss(found.mean(0, keepdim=True).expand_as(found), yb).mean())
+    return total / len(x)
 
 
 def _batches(material: Material, seed: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -44,6 +44,7 @@ CHANGES = (
 )
 
 _CLAIMS = (*claims_theory.CLAIMS, *claims_sphere.CLAIMS, *claims_tuning.CLAIMS, *claims_settings.CLAIMS)
+_SIZES = (("convnet", "tune"), ("larger", "tune_larger"))
 
 STUDY = Study(
     name="three_regimes",
@@ -53,8 +54,8 @@ STUDY = Study(
     figures=FIGURES,
     changes=CHANGES,
     scales={
-        "smoke": sweeps.smoke(measured((("convnet", "tune"), ("larger", "tune_larger")))),
-        "laptop": sweeps.laptop(measured((("convnet", "tune"), ("larger", "tune_larger")))),
-        "paper": sweeps.paper(measured((("convnet", "tune"),))),
+        "smoke": sweeps.smoke(measured(_SIZES, ("convnet", "wide"))),
+        "laptop": sweeps.laptop(measured(_SIZES, ("convnet", "wide"))),
+        "paper": sweeps.paper(measured(_SIZES[:1], ("convnet",))),
     },
 )

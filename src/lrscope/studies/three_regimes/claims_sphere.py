@@ -17,6 +17,7 @@ from lrscope.studies.stats import Unseen, all_of, finding, interval
 from lrscope.studies.types import Claim, Finding, Lab
 
 NETS = ("convnet", "resnet", "mlp")
+CALM = 0.25  # ours, after seeing runs, for TR9's note only: the share of ln C above which runs of regime 2 have bursts
 
 
 def _three_exist(lab: Lab) -> Finding:
@@ -96,7 +97,9 @@ def _not_connected(lab: Lab) -> Finding:
 
 
 def equalised(result: xr.Dataset) -> dict[str, Array]:
-    """Per seed: log10 of the largest over the smallest group ESS, mean over each regime; and the trends inside regime 2.
+    """Per seed: log10 of the largest over the smallest group ESS, mean over each regime; and the trends inside regime 2, that
+    of sharpness also where runs are calm; `together` [L', U], the correlation over the second half's moments of log loss
+    and log sharpness at the ELRs of regime 2.
 
     Raises:
         Unseen: no regime 1, no 3, or no 2 with a loss below ln C.
@@ -109,13 +112,25 @@ def equalised(result: xr.Dataset) -> dict[str, Array]:
     steep = reading.settled(reading.units(result["effective_grad_norm"]))
     learning = reading.learning(result, found)
     lr = np.log10(result["lr"].values)
+    calm = [k for k in learning if np.nanmean(loss[k]) < CALM * reading.guessing(result)]
     return {
         **{regime: np.nanmean(ratio[reading.shown(found, regime)], axis=0) for regime in ("1", "2", "3")},
         "learning": np.nanmean(ratio[learning], axis=0),
         "higher": reading.slope(lr[learning], np.log10(loss[learning])),
         "flatter": -reading.slope(lr[learning], np.log10(steep[learning])),
+        "flatter_where_calm": -reading.slope(lr[calm], np.log10(steep[calm])),
+        "together": _together(result, learning),
         "ratio": 10**ratio,
     }
+
+
+def _together(result: xr.Dataset, positions: Sequence[int]) -> Array:
+    loss, steep = (reading.units(result[name])[list(positions)] for name in ("train_loss", "effective_grad_norm"))
+    late = slice(loss.shape[-1] // 2, None)
+    pairs = np.log10(np.where(loss > 0, loss, np.nan))[..., late], np.log10(steep)[..., late]
+    x, y = (values - np.nanmean(values, -1, keepdims=True) for values in pairs)
+    both = np.nansum(x * y, -1) / np.sqrt(np.nansum(x**2, -1) * np.nansum(y**2, -1))
+    return np.asarray(both, dtype=np.float64)
 
 
 def _equilibrium(lab: Lab) -> Finding:
@@ -133,8 +148,17 @@ def _equilibrium(lab: Lab) -> Finding:
         f"Largest over smallest ESS of the weight tensors: {means['1']:.2f} in regime 1, {means['learning']:.2f} in regime 2 where "
         f"its loss is below ln C, {means['3']:.2f} in regime 3. There, per decade of ELR, loss rises by {found['higher'].mean():.2f} "
         f"decades and sharpness falls by {found['flatter'].mean():.2f}."
-        + elsewhere(sizes, "flatter_within_2", "decades less sharpness per decade of ELR"),
-        data_sizes=by_size(sizes, ("higher", "flatter_within_2", "lowest_loss")),
+        + elsewhere(sizes, "flatter_within_2", "decades less sharpness per decade of ELR")
+        + elsewhere(sizes, "flatter_where_calm", f"the same where the loss is below {CALM:g} ln C")
+        + elsewhere(sizes, "together_highest", "correlation of loss and sharpness within runs at the highest such ELR")
+        + elsewhere(sizes, "together_lowest", "at the lowest"),
+        data_sizes=by_size(
+            sizes,
+            (
+                *("higher", "flatter_within_2", "flatter_where_calm", "together_lowest", "together_highest"),
+                "lowest_loss",
+            ),
+        ),
     )
 
 
@@ -175,7 +199,7 @@ def _valley(lab: Lab) -> Finding:
 
 
 def _random_walk(lab: Lab) -> Finding:
-    found = lab.measured("walks").transpose("regime", "seed", ...)
+    found, offsets = lab.measured("walks").transpose("regime", "seed", ...), lab.measured("walk_offsets")
     cosine, walk = found["cosine"].mean("step"), found["walk_cosine"].mean("step")
     two, three = cosine.sel(regime="2").values, cosine.sel(regime="3").values
     above = (found["loss"] - found["walk_loss"]).sel(regime="3").mean("moment").values
@@ -189,8 +213,28 @@ def _random_walk(lab: Lab) -> Finding:
         parts,
         f"Mean cosine between successive weights: {two.mean():.3f} at the highest ELR of regime 2 that learns, {three.mean():.3f} in "
         f"regime 3, {float(walk.sel(regime='3').mean()):.3f} for the random walk; regime 3's loss lies {above.mean():.2f} nats above "
-        "the walk's.",
+        f"the walk's. {_offsets(offsets)}",
+        offsets={
+            str(int(size)): {str(name): interval(offsets[name].sel(net=size).values)[:3] for name in offsets.data_vars}
+            for size in offsets["net"].values
+        },
     )
+
+
+def _offsets(found: xr.Dataset) -> str:
+    parts = []
+    for size in found["net"].values:
+        net = found.sel(net=size).dropna("seed")
+        share = [float((net[p + "constant"] / net[p + "loss"]).mean()) for p in ("", "walk_")]
+        parts.append(
+            f"{int(size):,} weights, {net.sizes['seed']} seeds: regime 3 {_range(net['loss'])} nats, {share[0]:.2f} of it from the "
+            f"mean output alone; the walk {_range(net['walk_loss'])}, {share[1]:.2f} of it"
+        )
+    return "At the highest ELR, range over seeds: " + "; ".join(parts) + "."
+
+
+def _range(values: xr.DataArray) -> str:
+    return f"{float(values.min()):.1f} to {float(values.max()):.1f}"
 
 
 def _seeds_agree(lab: Lab) -> Finding:
@@ -294,7 +338,7 @@ CLAIMS = (
         id="TR14",
         sentence="Regime 3 resembles a random walk in its step-to-step cosine, and the walk's loss bounds regime 3's from below.",
         criterion="95% intervals over seeds: mean cosine of successive weights at the highest learning ELR of regime 2 minus that of regime 3 above 0.5; absolute cosine in regime 3 and of the random walk with the same step lengths below 0.2; mean training loss of regime 3 minus the walk's above 0.",
-        needs=("walks",),
+        needs=("walks", "walk_offsets"),
         check=_random_walk,
         figures=("24",),
     ),

@@ -24,16 +24,23 @@ def _run(lab: Lab, *, name: str, **options: Any) -> xr.Dataset:
     return found
 
 
-def measured(sizes: tuple[tuple[str, str], ...]) -> tuple[Measurement, ...]:
+def measured(sizes: tuple[tuple[str, str], ...], nets: tuple[str, ...]) -> tuple[Measurement, ...]:
     """The measurements of a scale. `sizes` names the sweeps that train the ConvNet with fixed ELRs and fine-tune it, a pair for
-    each size of the training set."""
+    each size of the training set; `nets` those whose highest ELR lies in regime 3, one for each width."""
     by_size = Measurement(
         name="data_sizes",
         about="What regimes 1 and 2 show on training sets of different sizes.",
         needs=tuple(name for pair in sizes for name in pair),
         run=_later("data_sizes", names=sizes),
+        version=2,
     )
-    return (*_EVERYWHERE, by_size)
+    offsets = Measurement(
+        name="walk_offsets",
+        about="What the losses of regime 3 and of random walks consist of, for networks of different widths.",
+        needs=nets,
+        run=_later("walk_offsets", names=nets),
+    )
+    return (*_EVERYWHERE, by_size, offsets)
 
 
 _EVERYWHERE = (

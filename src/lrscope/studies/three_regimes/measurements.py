@@ -24,6 +24,7 @@ from lrscope.studies.types import Lab
 from lrscope.trained import State, Trained
 
 WALK_STEPS, WALK_EVERY = 200, 10  # ours: a random walk in regime 3 forgets where it began within a few steps
+OFFSET_STEPS = 60  # ours
 IDENTITY_STEPS = 100  # ours
 CONVERGED = 0.1  # ours, nats: what counts as having reached a minimum where solutions are connected (TR8)
 
@@ -66,8 +67,8 @@ def toy_three(lab: Lab) -> xr.Dataset:
 # It computes what claims_sphere.py and claims_tuning.py define: raise its version in measured.py when they change.
 def data_sizes(lab: Lab, names: Sequence[tuple[str, str]]) -> xr.Dataset:
     """What TR6, TR9 and TR10 speak of, on training sets of different sizes [train_size, seed]: slopes per
-    decade of ELR, the settled training loss at the lowest ELR of regime 2, shares of the way to another level; NaN where it
-    does not show. `names` are those of the sweeps with fixed ELRs and with fine-tuning."""
+    decade of ELR, the settled training loss at the lowest ELR of regime 2, how loss and sharpness go together within its runs
+    at its lowest and highest ELR, shares of the way to another level; NaN where it does not show. `names` are those of the sweeps with fixed ELRs and with fine-tuning."""
     rows = []
     for name, tuned in names:
         result = lab.sweep(name)
@@ -81,6 +82,9 @@ def data_sizes(lab: Lab, names: Sequence[tuple[str, str]]) -> xr.Dataset:
             found |= {
                 "higher": two["higher"],
                 "flatter_within_2": two["flatter"],
+                "flatter_where_calm": two["flatter_where_calm"],
+                "together_lowest": two["together"][0],
+                "together_highest": two["together"][-1],
                 "lowest_loss": reading.settled(reading.units(result["train_loss"]))[lowest],
             }
         row = xr.Dataset({key: ("seed", values) for key, values in found.items()}, {"seed": _seeds(result)})
@@ -95,7 +99,10 @@ def data_sizes(lab: Lab, names: Sequence[tuple[str, str]]) -> xr.Dataset:
     return xr.concat(rows, "train_size", join="outer").assign_coords(train_size=sizes)
 
 
-_BY_SIZE = ("faster", "flatter", "better", "higher", "flatter_within_2", "lowest_loss")
+_BY_SIZE = (
+    *("faster", "flatter", "better", "higher", "flatter_within_2", "flatter_where_calm"),
+    *("together_lowest", "together_highest", "lowest_loss"),
+)
 
 
 def neighbour_paths(lab: Lab) -> xr.Dataset:
@@ -235,6 +242,28 @@ def walking(lab: Lab) -> xr.Dataset:
         rows.append(xr.concat(seeds, "seed"))
     lrs = [float(result["lr"].values[k]) for k in chosen.values()]
     return xr.concat(rows, "regime").assign_coords(regime=list(chosen), seed=_seeds(result), lr=("regime", lrs))
+
+
+def walk_offsets(lab: Lab, names: Sequence[str]) -> xr.Dataset:
+    """What lies behind the losses of regime 3 and of random walks, for networks of different sizes [net, seed]: the mean
+    training loss (nat) of some steps from the end of training at the highest ELR of each of the sweeps `names`, that of
+    a random walk of the same step sizes, and the parts of both that the networks' mean output alone would cost."""
+    rows = []
+    for name in names:
+        result, trained = lab.sweep(name), lab.trained(name)
+        lr, seeds = float(result["lr"].values[-1]), []
+        for seed in _seeds(result):
+            state = _end(trained, lr, seed)
+            ours = walks.training(trained, state, elr=lr, steps=OFFSET_STEPS, every=WALK_EVERY)
+            theirs = walks.random_walk(trained, state, step_sizes=ours["step_size"], every=WALK_EVERY)
+            values = {
+                prefix + key: float(track[name].isel(moment=slice(1, None)).mean())
+                for prefix, track in (("", ours), ("walk_", theirs))
+                for key, name in (("loss", "train_loss"), ("constant", "constant_loss"), ("error", "train_error"))
+            }
+            seeds.append(xr.Dataset(values, {"seed": seed}))
+        rows.append(xr.concat(seeds, "seed").assign_coords(net=trained.net.size))
+    return xr.concat(rows, "net", join="outer")
 
 
 def exactness(lab: Lab) -> xr.Dataset:
