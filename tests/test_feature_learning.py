@@ -158,6 +158,17 @@ def test_averages_are_held_against_the_lowest_flr(planted: xr.Dataset, labels: l
     far = by_label(planted, "average_test_accuracy", labels, {"1": 0.8, "2A": 0.8, "2B": 0.69, "3": 0.5}, 0.001)
     found = checked("FL2", {"ticks": planted.assign(finetune_test_accuracy=tuned, average_test_accuracy=far)})
     assert verdicts(found) == ["contradicted", "contradicted"]
+    inside = [float(lr) for lr, label in zip(planted["lr"].values, labels, strict=True) if label == "2A"]
+    by_plr = {float(plr): ends[0] for plr, ends in found.numbers["by_plr"].items()}
+    assert list(by_plr) == pytest.approx(inside, rel=1e-3)
+    assert list(by_plr.values()) == pytest.approx([-0.1] * len(inside), abs=0.005)
+    # A window that suits 2A: the middle number of checkpoints is better than the others.
+    numbers = planted["n_average"].values
+    better = far + xr.where(planted["n_average"] == numbers[1], 0.09, 0.0).transpose("n_average")
+    better = better.transpose(*far.dims)
+    found = checked("FL2", {"ticks": planted.assign(finetune_test_accuracy=tuned, average_test_accuracy=better)})
+    means = {int(n): ends[0] for n, ends in found.numbers["by_number"].items()}
+    assert [means[int(n)] for n in numbers[:2]] == pytest.approx([-0.1, -0.01], abs=0.005)
 
 
 def with_features(planted: xr.Dataset, labels: list[str], used: dict[str, dict[str, int]]) -> xr.Dataset:
@@ -186,6 +197,9 @@ def test_sparsity_is_read_state_by_state(planted: xr.Dataset, labels: list[str])
     made = with_features(planted, labels, {"pre": pre, "swa": pre, "tuned": {"1": few, "2A": few, "2B": few, "3": few}})
     found = checked("FL3", {"ticks": made})
     assert verdicts(found) == ["supported"] * 6
+    lowest = [ends[0] for ends in found.numbers["after_highest"].values()]
+    assert len(lowest) == len(states.judged(made)[0].lowest())
+    assert lowest == pytest.approx([few] * len(lowest))
     even = with_features(planted, labels, {"pre": {**pre, "2A": many}, "swa": pre, "tuned": dict.fromkeys(pre, many)})
     assert verdicts(checked("FL3", {"ticks": even})).count("contradicted") == 4
     learned = with_features(planted, labels, {"pre": {**pre, "3": few}, "swa": pre, "tuned": dict.fromkeys(pre, few)})

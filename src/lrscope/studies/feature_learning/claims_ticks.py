@@ -6,13 +6,14 @@ that are measured (states.py).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
 import numpy as np
 import xarray as xr
 
 from lrscope.measures.features import sparsity
 from lrscope.studies import panels, reading
 from lrscope.studies.feature_learning.states import (
-    SWA_FEATURES,
     Part,
     averaged,
     each,
@@ -23,7 +24,7 @@ from lrscope.studies.feature_learning.states import (
     tuned,
 )
 from lrscope.studies.reading import Array
-from lrscope.studies.stats import all_of, finding
+from lrscope.studies.stats import all_of, finding, interval
 from lrscope.studies.types import Claim, Finding, Lab
 
 CHANCE = 0.5
@@ -76,12 +77,39 @@ def _averages(lab: Lab) -> Finding:
     def behind(label: str, n: int) -> Array:
         return each(parts, lambda part: over(averaged(part, n) - tuned(part)[:, 0], part.inside(label)))
 
-    good, bad, few = behind("2A", most), behind("2B", most), behind("2A", SWA_FEATURES)
+    good, bad = behind("2A", most), behind("2B", most)
+    numbers: dict[float, Array] = {int(n): behind("2A", int(n)) for n in lab.sweep("ticks")["n_average"].values}
+    gaps = by_plr(parts, "2A", lambda part: averaged(part, most) - tuned(part)[:, 0])
     return all_of(
         [finding(good + 0.02, 0.0, "matches in 2A"), finding(-0.05 - bad, 0.0, "fails in 2B")],
-        f"An average of {most} checkpoints against the lowest FLR: {100 * good.mean():+.1f} points in 2A, {100 * bad.mean():+.1f} in 2B; of "
-        f"{SWA_FEATURES} checkpoints {100 * few.mean():+.1f} in 2A. Regimes from the other data seeds.",
+        f"An average of {most} checkpoints against the lowest FLR: {100 * good.mean():+.1f} points in 2A, {100 * bad.mean():+.1f} in 2B. In 2A by "
+        f"PLR: {_list(gaps, '{:+.1f}', 100)}; by number of checkpoints: {_list(numbers, '{:+.1f}', 100)}. Regimes from the other data seeds.",
+        by_number={str(n): interval(values)[:3] for n, values in numbers.items()},
+        by_plr={f"{plr:.4g}": interval(values)[:3] for plr, values in gaps.items()},
     )
+
+
+def by_plr(parts: list[Part], label: str, effect: Callable[[Part], Array]) -> dict[float, Array]:
+    """An effect [L, U] of every part, mean over its units, at each PLR that the maps of most parts give a label."""
+    kept = [
+        k
+        for k in range(len(parts[0].plr))
+        if sum(part.others.labels[k].regime == label for part in parts) > len(parts) / 2
+    ]
+    return at_plrs(parts, kept, effect)
+
+
+def at_plrs(parts: list[Part], positions: Sequence[int], effect: Callable[[Part], Array]) -> dict[float, Array]:
+    """An effect [L, U] of every part, mean over its units, at some PLRs."""
+
+    def at(k: int) -> Array:
+        return each(parts, lambda part: effect(part)[k])
+
+    return {float(parts[0].plr[k]): at(k) for k in positions}
+
+
+def _list(values: Mapping[float, Array], style: str, factor: float = 1.0) -> str:
+    return ", ".join(f"{key:.3g} {style.format(factor * panels.mean(value, 0))}" for key, value in values.items())
 
 
 def _sparse(lab: Lab) -> Finding:
@@ -104,13 +132,17 @@ def _sparse(lab: Lab) -> Finding:
     gone = each(parts, lambda part: over(probes(part, "pre").mean(2), part.inside("3")) - CHANCE)
     even = each(parts, lambda part: panels.mean(effective_number(part, "pre")[part.lowest()], 0))
     ratios = ", ".join(f"{name} {np.exp(panels.mean(values, 0)):.2f}" for name, values in effects.items())
+    after = at_plrs(parts, parts[0].lowest(), lambda part: effective_number(part, "high"))
+    top = parts[0].flr[-1]
     return all_of(
         [
             *(finding(values, SPARSER, name) for name, values in effects.items()),
             finding(0.02 - gone, 0.0, "gone in regime 3"),
         ],
         f"At the lowest PLRs runs rely on {panels.mean(even, 0):.1f} of 16 features; how many times fewer elsewhere: {ratios}. In regime 3 "
-        f"single-feature accuracy lies {100 * gone.mean():.1f} points above chance.",
+        f"single-feature accuracy lies {100 * gone.mean():.1f} points above chance. After FLR {top:.3g} from the lowest PLRs they rely on, by FLR / "
+        f"PLR: {_list({top / plr: values for plr, values in after.items()}, '{:.1f}')}.",
+        after_highest={f"{plr:.4g}": interval(values)[:3] for plr, values in after.items()},
     )
 
 
