@@ -15,7 +15,7 @@ from lrscope.config import EngineConfig
 from lrscope.errors import LrscopeError
 from lrscope.mapping import regimes
 from lrscope.measures import geometry
-from lrscope.studies import registry
+from lrscope.studies import reading, registry
 from lrscope.studies.feature_learning import STUDY, claims_images, states
 from lrscope.studies.lab import Laboratory
 from lrscope.studies.needs import figures_at
@@ -237,14 +237,22 @@ def test_slopes_within_and_across_pre_trainings() -> None:
 
 
 def test_fine_tunes_are_compared_at_a_loss_that_all_reach(planted: xr.Dataset) -> None:
+    stuck = xr.full_like(planted["finetune_train_loss"], 50.0)
     with pytest.raises(Unseen, match="some fine-tunes start below"):
-        checked("FL8", {"resnet": planted})
+        checked("FL8", {"resnet": planted.assign(finetune_train_loss=stuck)})
     made = with_sharpness(planted, within=0.1, across=0.0)
     found = claims_images.at_equal_loss(made)
     two = [k for k, label in enumerate(regimes(made).labels) if label.regime.startswith("2")]
     lowest = made["finetune_train_loss"].isel(lr=two).min("finetune_epoch").max()
     assert found["level"][0] == pytest.approx(1.05 * float(lowest))
     assert found["error"].shape == (len(two), 3, planted.sizes["seed"] * planted.sizes["data_seed"])
+    # Where the first moment of fine-tuning is below the level already, the run passed it since the end of pre-training.
+    fast = made["finetune_train_loss"].copy(deep=True)
+    fast[{"lr": two[0], "finetune_lr": 0}] = float(found["level"][0]) / 2
+    between = claims_images.at_equal_loss(made.assign(finetune_train_loss=fast))["sharpness"][0, 0]
+    before = np.log10(reading.units(made["effective_grad_norm"])[two[0], :, -1])
+    after = np.log10(reading.units(made["finetune_effective_grad_norm"])[two[0], 0, :, 0])
+    assert ((between > np.minimum(before, after)) & (between < np.maximum(before, after))).all()
     with pytest.raises(Unseen, match="2 fine-tuning learning rates, 3 are needed"):
         checked("FL8", {"resnet": made.isel(finetune_lr=[0, 1])})
     with pytest.raises(Unseen, match="2 learning rates lie in regime 2, 3 are needed"):

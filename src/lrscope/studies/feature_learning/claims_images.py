@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from lrscope.mapping import regimes
+from lrscope.measures.alignment import at_loss
 from lrscope.studies import panels, reading
 from lrscope.studies.feature_learning.states import Part, accuracies, averaged, each, judged, over, trained, tuned
 from lrscope.studies.reading import Array
@@ -115,8 +116,8 @@ def at_equal_loss(result: xr.Dataset) -> dict[str, Array]:
     """Sharpness and test error of all fine-tunes from regime 2 at one training loss: `sharpness` (log10), `error` [P, F, U],
     `plr` [P], `flr` [F], `level` [1]; and of regime 1's pre-trainings `one_sharpness`, `one_error` [K, U].
 
-    The level is the lowest training loss that all these fine-tunes reach, times 1.05 (feature_learning, App. G: 6e-4). Runs
-    that start below it, or never reach it, are NaN.
+    The level is the lowest training loss that all these fine-tunes reach, times 1.05 (feature_learning, App. G: 6e-4). A
+    fine-tune begins where its pre-training ended; runs that start below the level, or never reach it, are NaN.
 
     Raises:
         Unseen: no regime 2.
@@ -127,15 +128,26 @@ def at_equal_loss(result: xr.Dataset) -> dict[str, Array]:
     loss = reading.units(part["finetune_train_loss"])
     level = 1.05 * float(np.nanmax(np.nanmin(loss, axis=-1)))
     one = result.isel(lr=reading.inside(found, "1"))
+    path = _path(reading.units(part["train_loss"]), loss)
+
+    def at(before: Array, after: Array) -> Array:
+        return np.asarray(at_loss(path, _path(before, after), [level])[..., 0], dtype=np.float64)
+
     return {
-        "sharpness": np.log10(reading.at_level(part, name, level, "finetune_")),
-        "error": reading.at_level(part, "test_error", level, "finetune_"),
+        "sharpness": np.log10(at(reading.units(part[name]), reading.units(part["finetune_" + name]))),
+        "error": at(reading.error_curve(part), reading.error_curve(part, "finetune_")),
         "plr": part["lr"].values.astype(float),
         "flr": result["finetune_lr"].values.astype(float),
         "level": np.array([level]),
         "one_sharpness": np.log10(reading.at_level(one, name, level)),
         "one_error": reading.at_level(one, "test_error", level),
     }
+
+
+def _path(before: Array, after: Array) -> Array:
+    """Fine-tuning [P, F, U, W] with the end of pre-training [P, U, W'] in front: [P, F, U, 1 + W]."""
+    start = np.broadcast_to(before[:, None, :, -1:], (*after.shape[:-1], 1))
+    return np.concatenate([start, after], -1)
 
 
 def _slopes(sharpness: Array, error: Array) -> Array:
