@@ -181,7 +181,22 @@ def _geometry(lab: Lab) -> Finding:
         f"Barriers in test error between lowest- and highest-FLR solutions: {100 * appears.mean():.1f} points more in 2A than in upper regime 1, "
         f"{100 * higher.mean():.1f} more in 2B than in 2A. From the high-FLR solution SWA lies {angle.mean():.2f} rad and {100 * barrier.mean():.1f} points "
         f"farther than from the low one. At the lowest PLRs the two solutions lie {thrown.mean():.2f} rad farther apart than in upper regime 1.",
+        curves=_curves(found),
     )
+
+
+def _curves(found: xr.Dataset) -> dict[str, dict[str, list[float]]]:
+    """What Figure 9 draws, by PLR: mean angles and median barriers of test error."""
+    runs = ("data_seed", "seed")
+    angle, barrier = found["angle"].mean(runs), found["barrier_test_error"].median(runs)
+    return {
+        str(pair): {
+            "plr": [float(lr) for lr in found["lr"].values],
+            "angle": [round(float(v), 4) for v in angle.sel(pair=pair).transpose("lr").values],
+            "median_barrier": [round(float(v), 4) for v in barrier.sel(pair=pair).transpose("lr").values],
+        }
+        for pair in found["pair"].values
+    }
 
 
 CLAIMS = (
