@@ -74,7 +74,11 @@ def test_scales_differ_in_size_only() -> None:
     assert all(sweep.config.seeds >= 3 for sweep in laptop.values())
     assert len(laptop["resnet"].config.lrs) <= 8
     assert set(laptop["augmented"].config.lrs) < set(laptop["convnet"].config.lrs)
-    assert set(laptop["tune"].config.lrs) < set(laptop["convnet"].config.lrs)
+    tune = laptop["tune"].config
+    assert set(tune.lrs) < set(laptop["convnet"].config.lrs)
+    planned = claims_tuning.Roles(np.array(tune.lrs), np.array(tune.finetune_lrs or ()), first=3.5e-3, second=1.35e-2)
+    kinds = ("lower", "much", "low", "high")
+    assert [kind for kind in kinds if not planned.pairs(kind)] == [], "with the borders that a run before gave"
 
 
 def test_the_papers_numbers_are_in_the_paper_scale() -> None:
