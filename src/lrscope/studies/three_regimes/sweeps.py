@@ -103,7 +103,9 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
         _sweep("noise20", {**digits, "label_noise": 0.2}, lrs=grid, log_epochs=early, **cheap),
         _sweep("width_small", {**digits, "width": 16}, lrs=grid, **cheap),
         _sweep("width_large", {**digits, "width": 256}, lrs=grid, **cheap),
-        _sweep("augmented", convnet, lrs=(3.2e-4, 9.3e-4, 2.7e-3, 4.6e-3, 6.6e-3, 1.3e-2, 1e-1), augment=True, **sphere),
+        _sweep(
+            "augmented", convnet, lrs=(3.2e-4, 9.3e-4, 2.7e-3, 4.6e-3, 6.6e-3, 1.3e-2, 1e-1), augment=True, **sphere
+        ),
         _sweep(
             "whole",
             digits,
