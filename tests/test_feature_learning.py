@@ -129,6 +129,27 @@ def test_a_subregime_that_no_run_shows_is_said(planted: xr.Dataset) -> None:
         states.judged(planted.isel(lr=slice(0, 8)))[0].inside("2A")
 
 
+def test_parts_whose_map_lacks_a_regime_are_left_out(planted: xr.Dataset, labels: list[str]) -> None:
+    parts = states.judged(planted)
+
+    def effect(part: states.Part) -> np.ndarray:
+        if part is parts[1]:
+            raise Unseen("no learning rate lies in 2A")
+        return np.array([1.0, 3.0])
+
+    found = states.each(parts, effect)
+    assert np.array_equal(found, [2.0, np.nan, 2.0], equal_nan=True)
+    assert states.average(found) == 2.0
+    assert states.maps_that_show(np.ones(3)) == ""
+    assert states.maps_that_show(np.ones(3), found) == " Only 2 of 3 maps show all the regimes that this needs."
+    with pytest.raises(Unseen, match="lies in 3"):
+        states.each(parts[:1], lambda part: over_nothing("no learning rate lies in 3"))
+
+
+def over_nothing(reason: str) -> np.ndarray:
+    raise Unseen(reason)
+
+
 # -- readings of planted results ---------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,18 @@ import xarray as xr
 from lrscope.mapping import regimes
 from lrscope.measures.alignment import at_loss
 from lrscope.studies import panels, reading
-from lrscope.studies.feature_learning.states import Part, accuracies, averaged, each, judged, over, trained, tuned
+from lrscope.studies.feature_learning.states import (
+    Part,
+    accuracies,
+    average,
+    averaged,
+    each,
+    judged,
+    maps_that_show,
+    over,
+    trained,
+    tuned,
+)
 from lrscope.studies.reading import Array
 from lrscope.studies.stats import Unseen, all_of, finding
 from lrscope.studies.types import Claim, Finding, Lab
@@ -51,9 +62,9 @@ def _mid_bands(lab: Lab) -> Finding:
             finding(swa, 0.0, "ResNet: more after averaging"),
             finding(convnet, 0.0, "ConvNet: mid peaks in 2A"),
         ],
-        f"ResNet-18, accuracy on mid frequencies in 2A: {100 * ahead.mean():+.1f} points against the better of background and low after the lowest FLR; "
-        f"{100 * resnet.mean():+.1f} against regime 1 after pre-training; {100 * low.mean():+.1f} by the lowest FLR, {100 * swa.mean():+.1f} by averaging. ConvNet: "
-        f"{100 * convnet.mean():+.1f} against regime 1.",
+        f"ResNet-18, accuracy on mid frequencies in 2A: {100 * average(ahead):+.1f} points against the better of background and low after the lowest FLR; "
+        f"{100 * average(resnet):+.1f} against regime 1 after pre-training; {100 * average(low):+.1f} by the lowest FLR, {100 * average(swa):+.1f} by averaging. ConvNet: "
+        f"{100 * average(convnet):+.1f} against regime 1.{maps_that_show(ahead, resnet, convnet)}",
     )
 
 
@@ -83,8 +94,9 @@ def _practice(lab: Lab) -> Finding:
             finding(swa, 0.0, "averaging helps in 1"),
             finding(mid, 0.0, "mid peaks in 2A"),
         ],
-        f"The best pre-training accuracy lies {distance.mean():.2f} decades from the border 1|2; in regime 1 the lowest FLR adds {100 * low.mean():+.2f} points, "
-        f"averaging {100 * swa.mean():+.2f}; mid-frequency accuracy after the lowest FLR is {100 * mid.mean():+.1f} points higher from 2A than from regime 1.",
+        f"The best pre-training accuracy lies {average(distance):.2f} decades from the border 1|2; in regime 1 the lowest FLR adds {100 * average(low):+.2f} points, "
+        f"averaging {100 * average(swa):+.2f}; mid-frequency accuracy after the lowest FLR is {100 * average(mid):+.1f} points higher from 2A than from regime 1."
+        + maps_that_show(distance, low, swa, mid),
     )
 
 
@@ -107,8 +119,9 @@ def _vit(lab: Lab) -> Finding:
             finding(lower, 0.0, "low before mid"),
             finding(split, 0.0, "the split decides"),
         ],
-        f"In 2A the FLRs end {100 * agree.mean():.2f} points apart; accuracy scatters over PLRs by {100 * flat.mean():.2f} points more with the lowest FLR; low "
-        f"frequencies {100 * lower.mean():+.1f} points against mid ones; a lower split adds {100 * split.mean():+.1f} points to mid.",
+        f"In 2A the FLRs end {100 * average(agree):.2f} points apart; accuracy scatters over PLRs by {100 * average(flat):.2f} points more with the lowest FLR; low "
+        f"frequencies {100 * average(lower):+.1f} points against mid ones; a lower split adds {100 * average(split):+.1f} points to mid."
+        + maps_that_show(agree, lower, split),
     )
 
 
@@ -173,8 +186,8 @@ def _sharpness(lab: Lab) -> Finding:
     across = _slopes(found["sharpness"].swapaxes(0, 1), found["error"].swapaxes(0, 1))
     return all_of(
         [finding(within, 0.0, "positive within a pre-training"), finding(within - across, 0.0, "broken across")],
-        f"At training loss {found['level'][0]:.2g}, points of test error per decade of sharpness: {100 * within.mean():+.2f} over FLRs from one pre-training, "
-        f"{100 * across.mean():+.2f} over PLRs of regime 2 at one FLR.",
+        f"At training loss {found['level'][0]:.2g}, points of test error per decade of sharpness: {100 * average(within):+.2f} over FLRs from one pre-training, "
+        f"{100 * average(across):+.2f} over PLRs of regime 2 at one FLR.",
     )
 
 

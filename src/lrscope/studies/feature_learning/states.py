@@ -70,8 +70,33 @@ def judged(result: xr.Dataset) -> list[Part]:
 
 
 def each(parts: list[Part], effect: Callable[[Part], Array]) -> Array:
-    """An effect of every part, mean over its units: runs on the same data are not independent."""
-    return np.array([float(panels.mean(np.atleast_1d(effect(part)), 0)) for part in parts])
+    """An effect of every part, mean over its units: runs on the same data are not independent. NaN for a part whose map does
+    not show what the effect speaks of.
+
+    Raises:
+        Unseen: no part's map shows it.
+    """
+    values, reason = np.full(len(parts), np.nan), Unseen("there are no runs")
+    for i, part in enumerate(parts):
+        try:
+            values[i] = float(panels.mean(np.atleast_1d(effect(part)), 0))
+        except Unseen as error:
+            reason = error
+    if not np.isfinite(values).any():
+        raise reason
+    return values
+
+
+def average(effect: Array) -> float:
+    """Mean over the parts whose maps show it."""
+    return float(panels.mean(effect, 0))
+
+
+def maps_that_show(*effects: Array) -> str:
+    """A sentence for a claim's note if some parts' maps lack a regime that an effect speaks of."""
+    fewest = min(int(np.isfinite(effect).sum()) for effect in effects)
+    most = max(len(effect) for effect in effects)
+    return "" if fewest == most else f" Only {fewest} of {most} maps show all the regimes that this needs."
 
 
 def over(values: Array, positions: Sequence[int]) -> Array:
