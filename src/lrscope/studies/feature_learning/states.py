@@ -94,9 +94,10 @@ def average(effect: Array) -> float:
 
 def maps_that_show(*effects: Array) -> str:
     """A sentence for a claim's note if some parts' maps lack a regime that an effect speaks of."""
-    fewest = min(int(np.isfinite(effect).sum()) for effect in effects)
-    most = max(len(effect) for effect in effects)
-    return "" if fewest == most else f" Only {fewest} of {most} maps show all the regimes that this needs."
+    shown = min(
+        ((int(np.isfinite(effect).sum()), len(effect)) for effect in effects), key=lambda pair: pair[0] / pair[1]
+    )
+    return "" if shown[0] == shown[1] else f" Only {shown[0]} of {shown[1]} maps show all the regimes that this needs."
 
 
 def over(values: Array, positions: Sequence[int]) -> Array:
