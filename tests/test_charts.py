@@ -227,7 +227,15 @@ def test_pictures_arrive_in_plotly():
     assert small["narrow"]["yaxis"]["domain"] == small["narrow"]["yaxis2"]["domain"], "two beside each other on a phone"
     assert "no finite values" not in [note["text"] for note in small["wide"]["annotations"]]
     alt = Picture(name="a", number="1", title="Two", look_for="", differs="", chart=PICTURES, claims=[]).alt
-    assert alt == "Two. grey: a picture; coloured: a picture; third: a picture."
+    assert alt == "Two. pictures: grey, coloured, third."
+
+
+@pytest.mark.parametrize(("value", "ending"), [(0.1, "Colour: ELR."), (None, "y against x.")])
+def test_the_text_of_a_figure_tells_of_a_colour_scale_only_where_lines_use_it(value: float | None, ending: str):
+    line = Line(x=np.arange(3.0), y=np.arange(3.0), value=value, name="named")
+    chart = Chart(panels=[Panel(title="a", x_title="x", y_title="y", lines=[line])], color_title="ELR")
+    alt = Picture(name="a", number="1", title="One", look_for="", differs="", chart=chart, claims=[]).alt
+    assert alt.endswith(ending)
 
 
 def test_pictures_are_drawn_by_a_browser(browser: Chrome, tmp_path):  # noqa: F811

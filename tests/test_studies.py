@@ -165,6 +165,23 @@ def test_a_new_version_is_computed_anew_with_all_that_rests_on_it(root, tmp_path
     assert laboratory(tmp_path, study).ready(["double"])  # nothing was touched
 
 
+def test_the_time_of_a_sweep_that_was_moved_away_is_not_counted(root, tmp_path):
+    import shutil
+
+    shutil.copytree(root / "tiny", tmp_path / "tiny")
+    timings = tmp_path / "tiny/smoke/timings.json"
+    timings.write_text('{"sphere": 5000.0, "other": 7.0}')
+    there = laboratory(tmp_path)
+    there.prepare(["sphere"])
+    assert json.loads(timings.read_text())["sphere"] == 5000.0, "nothing was trained"
+    (tmp_path / "tiny/smoke/sphere").rename(tmp_path / "sphere")
+    there = laboratory(tmp_path)
+    there.prepare(["sphere"])
+    found = json.loads(timings.read_text())
+    assert 0 < found["sphere"] < 1000
+    assert found["other"] == 7.0
+
+
 def test_damage_is_noticed_and_mended(root, tmp_path):
     import shutil
 

@@ -45,11 +45,16 @@ class Picture:
     @property
     def alt(self) -> str:
         """The figure for those who cannot see it: what is drawn against what."""
-        panels = (
-            f"{panel.title}: {'a picture' if panel.image is not None else f'{panel.y_title} against {panel.x_title}'}"
+        panels = [
+            f"{panel.title}: {panel.y_title} against {panel.x_title}"
             for panel in self.chart.panels
-        )
-        colored = f" Colour: {self.chart.color_title}." if self.chart.color_title else ""
+            if panel.image is None
+        ]
+        pictures = dict.fromkeys(panel.title for panel in self.chart.panels if panel.image is not None)
+        if pictures:
+            panels.append(f"pictures: {', '.join(pictures)}")
+        scaled = any(line.value is not None for panel in self.chart.panels for line in panel.lines)
+        colored = f" Colour: {self.chart.color_title}." if scaled and self.chart.color_title else ""
         return f"{self.title}. {'; '.join(panels)}.{colored}"
 
 

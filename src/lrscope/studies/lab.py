@@ -179,7 +179,7 @@ class Laboratory:
 
         declared: StudySweep = self._sweeps[name]
         folder = self.folder / name
-        there, begun = has_result(folder), time.monotonic()
+        there, anew, begun = has_result(folder), not folder.exists(), time.monotonic()
         try:
             self._results[name] = sweep(
                 named_task(**declared.task),
@@ -197,7 +197,7 @@ class Laboratory:
             ) from error
         finally:
             if not there:
-                self._spend(name, time.monotonic() - begun)
+                self._spend(name, time.monotonic() - begun, anew=anew)
         return not there
 
     def _measure(self, name: str) -> bool:
@@ -239,13 +239,13 @@ class Laboratory:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def _spend(self, name: str, seconds: float) -> None:
-        """Add to a sweep's wall time: it may take several calls."""
+    def _spend(self, name: str, seconds: float, *, anew: bool) -> None:
+        """Add to a sweep's wall time, because it may take several calls; `anew`: its folder was not there before."""
         from lrscope.engine.store import write_whole
 
         if self.folder.is_dir():
             timings = self._timings()
-            timings[name] = timings.get(name, 0.0) + seconds
+            timings[name] = (0.0 if anew else timings.get(name, 0.0)) + seconds
             write_whole(self.folder / TIMINGS, json.dumps(timings, indent=1).encode())
 
     def _say(self, words: str) -> None:

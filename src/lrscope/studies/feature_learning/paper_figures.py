@@ -10,8 +10,8 @@ from lrscope.studies.types import PaperFigure
 SEEDS = "Bands are one standard deviation over seeds."
 TICKS = "Nothing but what the paper does not state: its seeds (at smoke scale: everything). " + SEEDS
 SMALL = (
-    "Fashion-MNIST pooled to 14 x 14 and smaller networks instead of CIFAR, one to two thousand steps instead of 200 epochs, three seeds "
-    "instead of one; regimes by this map, not by hand. " + SEEDS
+    "Fashion-MNIST pooled to 14 x 14 and smaller networks instead of CIFAR, one to two thousand steps instead of 200 epochs, three to five "
+    "seeds instead of one; regimes by this map, not by hand. " + SEEDS
 )
 CUT = " The bands are cut at the same shares of the highest one as the paper's at 32 x 32."
 ALL_STATES = ("pre", "swa", "low", "high")
