@@ -121,6 +121,23 @@ def test_regime_one_slopes_are_the_planted_ones(planted: xr.Dataset) -> None:
     assert checked("TR6", PlantedLab({"convnet": reversed_lr}, {"data_sizes": sizes})).verdict == "contradicted"
 
 
+def test_bursts_of_single_moments_do_not_reach_the_running_median(planted: xr.Dataset) -> None:
+    """Test error falls by two points per decade; where a run passes the level one moment is ten points worse."""
+    accuracy, lr = planted["test_accuracy"], np.log10(planted["lr"])
+    calm = planted.assign(test_accuracy=(xr.zeros_like(accuracy) + 0.8 + 0.02 * lr).transpose(*accuracy.dims))
+    found = claims_sphere.faster_flatter_better(calm)
+    assert found["better"] == pytest.approx(np.full(5, 0.02), abs=1e-6)
+    level = found["level"][0]
+    loss = reading.units(planted["train_loss"])
+    burst = calm["test_accuracy"].copy(deep=True)
+    top = reading.inside(regimes(planted), "1")[-1]
+    for s in range(5):
+        burst[{"lr": top, "seed": s, "epoch": int((loss[top, s] <= level).argmax())}] -= 0.1
+    found = claims_sphere.faster_flatter_better(calm.assign(test_accuracy=burst))
+    assert (np.abs(found["better"] - 0.02) > 0.005).all()
+    assert found["better_without_bursts"] == pytest.approx(np.full(5, 0.02), abs=1e-6)
+
+
 def test_slopes_are_given_by_the_size_of_the_training_set(planted: xr.Dataset) -> None:
     task = {**json.loads(planted.attrs["task"]), "train_size": 4 * 1024}
     larger = planted.isel(seed=slice(0, 3)).assign_attrs(task=json.dumps(task))

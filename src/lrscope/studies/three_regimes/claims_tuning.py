@@ -157,8 +157,7 @@ def _levels(lab: Lab) -> Finding:
     return all_of(
         [finding(0.25 - np.abs(share - 1), 0.0, name) for name, share in found.items()],
         f"From the old ELR's loss level to the new one's, on a log scale: {words}."
-        + elsewhere(sizes, "down", "share of the way down")
-        + elsewhere(sizes, "up", "share of the way up"),
+        + elsewhere(sizes, ("down", "share of the way down", 1), ("up", "share of the way up", 1)),
         data_sizes=by_size(sizes, ("up", "down")),
     )
 

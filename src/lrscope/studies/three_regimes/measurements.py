@@ -75,7 +75,7 @@ def data_sizes(lab: Lab, names: Sequence[tuple[str, str]]) -> xr.Dataset:
         found = {key: np.full(len(_seeds(result)), np.nan) for key in _BY_SIZE}
         with suppress(Unseen):
             one = faster_flatter_better(result)
-            found |= {key: one[key] for key in ("faster", "flatter", "better")}
+            found |= {key: one[key] for key in _REGIME_ONE}
         with suppress(Unseen):
             two = equalised(result)
             lowest = reading.learning(result, regimes(result))[0]
@@ -99,9 +99,10 @@ def data_sizes(lab: Lab, names: Sequence[tuple[str, str]]) -> xr.Dataset:
     return xr.concat(rows, "train_size", join="outer").assign_coords(train_size=sizes)
 
 
+_REGIME_ONE = ("faster", "flatter", "better", "better_without_bursts")
 _BY_SIZE = (
-    *("faster", "flatter", "better", "higher", "flatter_within_2", "flatter_where_calm"),
-    *("together_lowest", "together_highest", "lowest_loss"),
+    *_REGIME_ONE,
+    *("higher", "flatter_within_2", "flatter_where_calm", "together_lowest", "together_highest", "lowest_loss"),
 )
 
 
