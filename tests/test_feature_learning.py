@@ -129,25 +129,30 @@ def test_a_subregime_that_no_run_shows_is_said(planted: xr.Dataset) -> None:
         states.judged(planted.isel(lr=slice(0, 8)))[0].inside("2A")
 
 
-def test_parts_whose_map_lacks_a_regime_are_left_out(planted: xr.Dataset, labels: list[str]) -> None:
+def test_parts_whose_map_lacks_a_regime_are_left_out(planted: xr.Dataset) -> None:
     parts = states.judged(planted)
 
     def effect(part: states.Part) -> np.ndarray:
-        if part is parts[1]:
-            raise Unseen("no learning rate lies in 2A")
-        return np.array([1.0, 3.0])
+        return np.array([1.0, 3.0]) if part is not parts[1] else nothing_lies_there("2A")
 
     found = states.each(parts, effect)
     assert np.array_equal(found, [2.0, np.nan, 2.0], equal_nan=True)
-    assert states.average(found) == 2.0
-    assert states.maps_that_show(np.ones(3), np.ones(5)) == "", "sweeps may differ in their number of seeds"
-    assert states.maps_that_show(np.ones(3), found) == " Only 2 of 3 maps show all the regimes that this needs."
+    assert states.mean_of_parts(found) == 2.0
     with pytest.raises(Unseen, match="lies in 3"):
-        states.each(parts[:1], lambda part: over_nothing("no learning rate lies in 3"))
+        states.each(parts, lambda part: nothing_lies_there("3"))
+    unreadable = states.each(parts, lambda part: np.array([np.nan]))
+    assert np.isnan(unreadable).all(), "a number that no run has is not a regime that no map shows"
 
 
-def over_nothing(reason: str) -> np.ndarray:
-    raise Unseen(reason)
+def nothing_lies_there(label: str) -> np.ndarray:
+    raise Unseen(f"no learning rate lies in {label}")
+
+
+def test_parts_are_counted_in_which_all_could_be_read() -> None:
+    first, second = np.array([1.0, np.nan, 1.0]), np.array([np.nan, 1.0, 1.0])
+    assert states.read_in(np.ones(3), np.ones(3)) == ""
+    assert states.read_in(first, second) == " All of this could be read in 1 of 3 parts."
+    assert states.read_in(np.ones(3), first, of="resnet").endswith("in 2 of 3 parts of the sweep resnet.")
 
 
 # -- readings of planted results ---------------------------------------------------------------------------------------
@@ -185,7 +190,7 @@ def test_averages_are_held_against_the_lowest_flr(planted: xr.Dataset, labels: l
     assert list(by_plr.values()) == pytest.approx([-0.1] * len(inside), abs=0.005)
     # A window that suits 2A: the middle number of checkpoints is better than the others.
     numbers = planted["n_average"].values
-    better = far + xr.where(planted["n_average"] == numbers[1], 0.09, 0.0).transpose("n_average")
+    better = far + xr.where(planted["n_average"] == numbers[1], 0.09, 0.0)
     better = better.transpose(*far.dims)
     found = checked("FL2", {"ticks": planted.assign(finetune_test_accuracy=tuned, average_test_accuracy=better)})
     means = {int(n): ends[0] for n, ends in found.numbers["by_number"].items()}
@@ -223,6 +228,10 @@ def test_sparsity_is_read_state_by_state(planted: xr.Dataset, labels: list[str])
     assert lowest == pytest.approx([few] * len(lowest))
     even = with_features(planted, labels, {"pre": {**pre, "2A": many}, "swa": pre, "tuned": dict.fromkeys(pre, many)})
     assert verdicts(checked("FL3", {"ticks": even})).count("contradicted") == 4
+    nothing = with_features(planted, labels, {"pre": pre, "swa": pre, "tuned": {**pre, "1": 0}})
+    found = checked("FL3", {"ticks": nothing})
+    assert "read in 0 of 3 parts" in found.note, "after the highest FLR from the lowest PLRs runs know nothing"
+    assert verdicts(found)[0] == "supported", "what can be read is"
     learned = with_features(planted, labels, {"pre": {**pre, "3": few}, "swa": pre, "tuned": dict.fromkeys(pre, few)})
     assert verdicts(checked("FL3", {"ticks": learned}))[-1] == "contradicted", "regime 3 learned something"
 
@@ -261,6 +270,8 @@ def test_fine_tunes_are_compared_at_a_loss_that_all_reach(planted: xr.Dataset) -
     stuck = xr.full_like(planted["finetune_train_loss"], 50.0)
     with pytest.raises(Unseen, match="some fine-tunes start below"):
         checked("FL8", {"resnet": planted.assign(finetune_train_loss=stuck)})
+    with pytest.raises(Unseen, match="a training loss of 0"):
+        checked("FL8", {"resnet": planted.assign(finetune_train_loss=0 * stuck)})
     made = with_sharpness(planted, within=0.1, across=0.0)
     found = claims_images.at_equal_loss(made)
     two = [k for k, label in enumerate(regimes(made).labels) if label.regime.startswith("2")]
@@ -270,7 +281,10 @@ def test_fine_tunes_are_compared_at_a_loss_that_all_reach(planted: xr.Dataset) -
     # Where the first moment of fine-tuning is below the level already, the run passed it since the end of pre-training.
     fast = made["finetune_train_loss"].copy(deep=True)
     fast[{"lr": two[0], "finetune_lr": 0}] = float(found["level"][0]) / 2
-    between = claims_images.at_equal_loss(made.assign(finetune_train_loss=fast))["sharpness"][0, 0]
+    early = claims_images.at_equal_loss(made.assign(finetune_train_loss=fast))
+    assert early["early"][0, 0].all()
+    assert early["early"].sum() == early["early"][0, 0].size
+    between = early["sharpness"][0, 0]
     before = np.log10(reading.units(made["effective_grad_norm"])[two[0], :, -1])
     after = np.log10(reading.units(made["finetune_effective_grad_norm"])[two[0], 0, :, 0])
     assert ((between > np.minimum(before, after)) & (between < np.maximum(before, after))).all()

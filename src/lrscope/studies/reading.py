@@ -135,11 +135,16 @@ def error_curve(result: xr.Dataset, prefix: str = "") -> Array:
     return 1 - units(result[prefix + "test_accuracy"])
 
 
+def positive(loss: Array) -> Array:
+    """Losses with NaN where they are 0 or less: there is no logarithm to interpolate in."""
+    return np.where(loss > 0, loss, np.nan)
+
+
 def at_level(result: xr.Dataset, name: str, level: float, prefix: str = "") -> Array:
     """A logged quantity where the training loss first comes down to `level`: [L, U] or [L, F, U]."""
     loss = units(result[prefix + "train_loss"])
     values = error_curve(result, prefix) if name == "test_error" else units(result[prefix + name])
-    return np.asarray(at_loss(np.where(loss > 0, loss, np.nan), values, [level])[..., 0], dtype=np.float64)
+    return np.asarray(at_loss(positive(loss), values, [level])[..., 0], dtype=np.float64)
 
 
 def reached_by(result: xr.Dataset, positions: Sequence[int]) -> float:

@@ -14,17 +14,17 @@ from lrscope.studies import panels, reading
 from lrscope.studies.feature_learning.states import (
     Part,
     accuracies,
-    average,
     averaged,
     each,
     judged,
-    maps_that_show,
+    mean_of_parts,
     over,
+    read_in,
     trained,
     tuned,
 )
 from lrscope.studies.reading import Array
-from lrscope.studies.stats import Unseen, all_of, finding
+from lrscope.studies.stats import Unseen, all_of, finding, interval
 from lrscope.studies.types import Claim, Finding, Lab
 
 
@@ -62,9 +62,9 @@ def _mid_bands(lab: Lab) -> Finding:
             finding(swa, 0.0, "ResNet: more after averaging"),
             finding(convnet, 0.0, "ConvNet: mid peaks in 2A"),
         ],
-        f"ResNet-18, accuracy on mid frequencies in 2A: {100 * average(ahead):+.1f} points against the better of background and low after the lowest FLR; "
-        f"{100 * average(resnet):+.1f} against regime 1 after pre-training; {100 * average(low):+.1f} by the lowest FLR, {100 * average(swa):+.1f} by averaging. ConvNet: "
-        f"{100 * average(convnet):+.1f} against regime 1.{maps_that_show(ahead, resnet, convnet)}",
+        f"ResNet-18, accuracy on mid frequencies in 2A: {100 * mean_of_parts(ahead):+.1f} points against the better of background and low after the lowest FLR; "
+        f"{100 * mean_of_parts(resnet):+.1f} against regime 1 after pre-training; {100 * mean_of_parts(low):+.1f} by the lowest FLR, {100 * mean_of_parts(swa):+.1f} by averaging. ConvNet: "
+        f"{100 * mean_of_parts(convnet):+.1f} against regime 1.{read_in(ahead, resnet, low, swa, of='resnet')}{read_in(convnet, of='convnet')}",
     )
 
 
@@ -94,9 +94,9 @@ def _practice(lab: Lab) -> Finding:
             finding(swa, 0.0, "averaging helps in 1"),
             finding(mid, 0.0, "mid peaks in 2A"),
         ],
-        f"The best pre-training accuracy lies {average(distance):.2f} decades from the border 1|2; in regime 1 the lowest FLR adds {100 * average(low):+.2f} points, "
-        f"averaging {100 * average(swa):+.2f}; mid-frequency accuracy after the lowest FLR is {100 * average(mid):+.1f} points higher from 2A than from regime 1."
-        + maps_that_show(distance, low, swa, mid),
+        f"The best pre-training accuracy lies {mean_of_parts(distance):.2f} decades from the border 1|2; in regime 1 the lowest FLR adds {100 * mean_of_parts(low):+.2f} points, "
+        f"averaging {100 * mean_of_parts(swa):+.2f}; mid-frequency accuracy after the lowest FLR is {100 * mean_of_parts(mid):+.1f} points higher from 2A than from regime 1."
+        + read_in(distance, low, swa, mid),
     )
 
 
@@ -119,15 +119,16 @@ def _vit(lab: Lab) -> Finding:
             finding(lower, 0.0, "low before mid"),
             finding(split, 0.0, "the split decides"),
         ],
-        f"In 2A the FLRs end {100 * average(agree):.2f} points apart; accuracy scatters over PLRs by {100 * average(flat):.2f} points more with the lowest FLR; low "
-        f"frequencies {100 * average(lower):+.1f} points against mid ones; a lower split adds {100 * average(split):+.1f} points to mid."
-        + maps_that_show(agree, lower, split),
+        f"In 2A the FLRs end {100 * mean_of_parts(agree):.2f} points apart; accuracy scatters over PLRs by {100 * mean_of_parts(flat):.2f} points more with the lowest FLR; low "
+        f"frequencies {100 * mean_of_parts(lower):+.1f} points against mid ones; a lower split adds {100 * mean_of_parts(split):+.1f} points to mid."
+        + read_in(agree, flat, lower, split),
     )
 
 
 def at_equal_loss(result: xr.Dataset) -> dict[str, Array]:
     """Sharpness and test error of all fine-tunes from regime 2 at one training loss: `sharpness` (log10), `error` [P, F, U],
-    `plr` [P], `flr` [F], `level` [1]; and of regime 1's pre-trainings `one_sharpness`, `one_error` [K, U].
+    `early` [P, F, U], whether the first moment
+    of fine-tuning lies below it, `plr` [P], `flr` [F], `level` [1]; and of regime 1's pre-trainings `one_sharpness`, `one_error` [K, U].
 
     The level is the lowest training loss that all these fine-tunes reach, times 1.05 (feature_learning, App. G: 6e-4). A
     fine-tune begins where its pre-training ended; runs that start below the level, or never reach it, are NaN.
@@ -141,7 +142,9 @@ def at_equal_loss(result: xr.Dataset) -> dict[str, Array]:
     loss = reading.units(part["finetune_train_loss"])
     level = 1.05 * float(np.nanmax(np.nanmin(loss, axis=-1)))
     one = result.isel(lr=reading.inside(found, "1"))
-    path = _path(reading.units(part["train_loss"]), loss)
+    if not level > 0:
+        raise Unseen("some fine-tunes reach a training loss of 0: there is no level to compare at")
+    path = reading.positive(_path(reading.units(part["train_loss"]), loss))
 
     def at(before: Array, after: Array) -> Array:
         return np.asarray(at_loss(path, _path(before, after), [level])[..., 0], dtype=np.float64)
@@ -149,6 +152,7 @@ def at_equal_loss(result: xr.Dataset) -> dict[str, Array]:
     return {
         "sharpness": np.log10(at(reading.units(part[name]), reading.units(part["finetune_" + name]))),
         "error": at(reading.error_curve(part), reading.error_curve(part, "finetune_")),
+        "early": loss[..., 0] <= level,
         "plr": part["lr"].values.astype(float),
         "flr": result["finetune_lr"].values.astype(float),
         "level": np.array([level]),
@@ -177,7 +181,7 @@ def _sharpness(lab: Lab) -> Finding:
     for name, words in (("plr", "learning rates lie in regime 2"), ("flr", "fine-tuning learning rates")):
         if len(found[name]) < 3:
             raise Unseen(f"{len(found[name])} {words}, 3 are needed")
-    if not np.isfinite(found["sharpness"]).all():
+    if not (np.isfinite(found["sharpness"]) & np.isfinite(found["error"])).all():
         raise Unseen(
             f"some fine-tunes start below {found['level'][0]:.3g}, the lowest training loss that all reach: there is no loss at "
             "which all could be compared"
@@ -186,8 +190,11 @@ def _sharpness(lab: Lab) -> Finding:
     across = _slopes(found["sharpness"].swapaxes(0, 1), found["error"].swapaxes(0, 1))
     return all_of(
         [finding(within, 0.0, "positive within a pre-training"), finding(within - across, 0.0, "broken across")],
-        f"At training loss {found['level'][0]:.2g}, points of test error per decade of sharpness: {100 * average(within):+.2f} over FLRs from one pre-training, "
-        f"{100 * average(across):+.2f} over PLRs of regime 2 at one FLR.",
+        f"At training loss {found['level'][0]:.2g}, points of test error per decade of sharpness: {100 * mean_of_parts(within):+.2f} over FLRs from one pre-training, "
+        f"{100 * mean_of_parts(across):+.2f} over PLRs of regime 2 at one FLR.",
+        across=interval(across)[:3],
+        decades_by_flr=float(np.ptp(found["sharpness"], axis=1).mean()),
+        passed_before_the_first_moment=float(found["early"].mean()),
     )
 
 

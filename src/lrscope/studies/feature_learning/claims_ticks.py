@@ -15,12 +15,13 @@ from lrscope.measures.features import sparsity
 from lrscope.studies import panels, reading
 from lrscope.studies.feature_learning.states import (
     Part,
-    average,
     averaged,
     each,
     judged,
+    mean_of_parts,
     over,
     probes,
+    read_in,
     trained,
     tuned,
 )
@@ -65,9 +66,10 @@ def _best_in_2a(lab: Lab) -> Finding:
             finding(wider, 0.0, "FLRs agree more than in 2B"),
             finding(0.01 - nothing, 0.0, "nothing changes in regime 1"),
         ],
-        f"Fine-tuning from 2A ends {100 * average(over_one):.1f} points above pre-training in upper regime 1 and {100 * average(over_2b):.1f} above "
-        f"fine-tuning from 2B; the spread over FLRs is {100 * average(wider):.1f} points wider in 2B; in regime 1 smaller and equal FLRs move "
-        f"accuracy by {100 * average(nothing):.2f} points. Regimes from the other data seeds.",
+        f"Fine-tuning from 2A ends {100 * mean_of_parts(over_one):.1f} points above pre-training in upper regime 1 and {100 * mean_of_parts(over_2b):.1f} above "
+        f"fine-tuning from 2B; the spread over FLRs is {100 * mean_of_parts(wider):.1f} points wider in 2B; in regime 1 smaller and equal FLRs move "
+        f"accuracy by {100 * mean_of_parts(nothing):.2f} points. Regimes from the other data seeds."
+        + read_in(over_one, over_2b, wider, nothing),
     )
 
 
@@ -83,8 +85,9 @@ def _averages(lab: Lab) -> Finding:
     gaps = by_plr(parts, "2A", lambda part: averaged(part, most) - tuned(part)[:, 0])
     return all_of(
         [finding(good + 0.02, 0.0, "matches in 2A"), finding(-0.05 - bad, 0.0, "fails in 2B")],
-        f"An average of {most} checkpoints against the lowest FLR: {100 * average(good):+.1f} points in 2A, {100 * average(bad):+.1f} in 2B. In 2A by "
-        f"PLR: {_list(gaps, '{:+.1f}', 100)}; by number of checkpoints: {_list(numbers, '{:+.1f}', 100)}. Regimes from the other data seeds.",
+        f"An average of {most} checkpoints against the lowest FLR: {100 * mean_of_parts(good):+.1f} points in 2A, {100 * mean_of_parts(bad):+.1f} in 2B. In 2A by "
+        f"PLR: {_list(gaps, '{:+.1f}', 100)}; by number of checkpoints: {_list(numbers, '{:+.1f}', 100)}. Regimes from the other data seeds; a PLR counts as 2A "
+        f"where most of them say so.{read_in(good, bad)}",
         by_number={str(n): interval(values)[:3] for n, values in numbers.items()},
         by_plr={f"{plr:.4g}": interval(values)[:3] for plr, values in gaps.items()},
     )
@@ -110,7 +113,7 @@ def at_plrs(parts: list[Part], positions: Sequence[int], effect: Callable[[Part]
 
 
 def _list(values: Mapping[float, Array], style: str, factor: float = 1.0) -> str:
-    return ", ".join(f"{key:.3g} {style.format(factor * panels.mean(value, 0))}" for key, value in values.items())
+    return ", ".join(f"{key:.3g} {style.format(factor * mean_of_parts(value))}" for key, value in values.items())
 
 
 def _sparse(lab: Lab) -> Finding:
@@ -132,7 +135,7 @@ def _sparse(lab: Lab) -> Finding:
     }
     gone = each(parts, lambda part: over(probes(part, "pre").mean(2), part.inside("3")) - CHANCE)
     even = each(parts, lambda part: panels.mean(effective_number(part, "pre")[part.lowest()], 0))
-    ratios = ", ".join(f"{name} {np.exp(panels.mean(values, 0)):.2f}" for name, values in effects.items())
+    ratios = ", ".join(f"{name} {np.exp(mean_of_parts(values)):.2f}" for name, values in effects.items())
     after = at_plrs(parts, parts[0].lowest(), lambda part: effective_number(part, "high"))
     top = parts[0].flr[-1]
     return all_of(
@@ -140,9 +143,9 @@ def _sparse(lab: Lab) -> Finding:
             *(finding(values, SPARSER, name) for name, values in effects.items()),
             finding(0.02 - gone, 0.0, "gone in regime 3"),
         ],
-        f"At the lowest PLRs runs rely on {panels.mean(even, 0):.1f} of 16 features; how many times fewer elsewhere: {ratios}. In regime 3 "
-        f"single-feature accuracy lies {100 * average(gone):.1f} points above chance. After FLR {top:.3g} from the lowest PLRs they rely on, by FLR / "
-        f"PLR: {_list({top / plr: values for plr, values in after.items()}, '{:.1f}')}.",
+        f"At the lowest PLRs runs rely on {mean_of_parts(even):.1f} of 16 features; how many times fewer elsewhere: {ratios}. In regime 3 "
+        f"single-feature accuracy lies {100 * mean_of_parts(gone):.1f} points above chance. After FLR {top:.3g} from the lowest PLRs they rely on, by FLR / "
+        f"PLR: {_list({top / plr: values for plr, values in after.items()}, '{:.1f}')}.{read_in(*effects.values(), gone)}",
         after_highest={f"{plr:.4g}": interval(values)[:3] for plr, values in after.items()},
     )
 
@@ -179,9 +182,10 @@ def _geometry(lab: Lab) -> Finding:
             finding(barrier, 0.0, "SWA closer to low by barrier"),
             finding(thrown, 0.0, "catapult"),
         ],
-        f"Barriers in test error between lowest- and highest-FLR solutions: {100 * average(appears):.1f} points more in 2A than in upper regime 1, "
-        f"{100 * average(higher):.1f} more in 2B than in 2A. From the high-FLR solution SWA lies {average(angle):.2f} rad and {100 * average(barrier):.1f} points "
-        f"farther than from the low one. At the lowest PLRs the two solutions lie {average(thrown):.2f} rad farther apart than in upper regime 1.",
+        f"Barriers in test error between lowest- and highest-FLR solutions: {100 * mean_of_parts(appears):.1f} points more in 2A than in upper regime 1, "
+        f"{100 * mean_of_parts(higher):.1f} more in 2B than in 2A. From the high-FLR solution SWA lies {mean_of_parts(angle):.2f} rad and {100 * mean_of_parts(barrier):.1f} points "
+        f"farther than from the low one. At the lowest PLRs the two solutions lie {mean_of_parts(thrown):.2f} rad farther apart than in upper regime 1."
+        + read_in(appears, higher, angle, barrier, thrown),
         curves=_curves(found),
     )
 

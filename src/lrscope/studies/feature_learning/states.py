@@ -71,33 +71,32 @@ def judged(result: xr.Dataset) -> list[Part]:
 
 def each(parts: list[Part], effect: Callable[[Part], Array]) -> Array:
     """An effect of every part, mean over its units: runs on the same data are not independent. NaN for a part whose map does
-    not show what the effect speaks of.
+    not show what the effect speaks of, or whose runs have no such number.
 
     Raises:
         Unseen: no part's map shows it.
     """
-    values, reason = np.full(len(parts), np.nan), Unseen("there are no runs")
+    values, reasons = np.full(len(parts), np.nan), []
     for i, part in enumerate(parts):
         try:
             values[i] = float(panels.mean(np.atleast_1d(effect(part)), 0))
-        except Unseen as error:
-            reason = error
-    if not np.isfinite(values).any():
-        raise reason
+        except Unseen as reason:
+            reasons.append(reason)
+    if parts and len(reasons) == len(parts):
+        raise reasons[-1]
     return values
 
 
-def average(effect: Array) -> float:
-    """Mean over the parts whose maps show it."""
+def mean_of_parts(effect: Array) -> float:
+    """Mean over the parts that have it."""
     return float(panels.mean(effect, 0))
 
 
-def maps_that_show(*effects: Array) -> str:
-    """A sentence for a claim's note if some parts' maps lack a regime that an effect speaks of."""
-    shown = min(
-        ((int(np.isfinite(effect).sum()), len(effect)) for effect in effects), key=lambda pair: pair[0] / pair[1]
-    )
-    return "" if shown[0] == shown[1] else f" Only {shown[0]} of {shown[1]} maps show all the regimes that this needs."
+def read_in(*effects: Array, of: str = "") -> str:
+    """A sentence for a claim's note if not all effects of one sweep could be read in all its parts."""
+    known = np.asarray(np.isfinite(np.stack(effects)).all(0))
+    what = f" of the sweep {of}" if of else ""
+    return "" if known.all() else f" All of this could be read in {known.sum()} of {len(known)} parts{what}."
 
 
 def over(values: Array, positions: Sequence[int]) -> Array:
