@@ -227,7 +227,7 @@ def test_pictures_arrive_in_plotly():
     assert small["narrow"]["yaxis"]["domain"] == small["narrow"]["yaxis2"]["domain"], "two beside each other on a phone"
     assert "no finite values" not in [note["text"] for note in small["wide"]["annotations"]]
     alt = Picture(name="a", number="1", title="Two", look_for="", differs="", chart=PICTURES, claims=[]).alt
-    assert alt == "Two. pictures: grey, coloured, third."
+    assert alt == "Two. pictures: grey | coloured | third."
 
 
 @pytest.mark.parametrize(("value", "ending"), [(0.1, "Colour: ELR."), (None, "y against x.")])

@@ -52,7 +52,7 @@ class Picture:
         ]
         pictures = dict.fromkeys(panel.title for panel in self.chart.panels if panel.image is not None)
         if pictures:
-            panels.append(f"pictures: {', '.join(pictures)}")
+            panels.append(f"pictures: {' | '.join(pictures)}")
         scaled = any(line.value is not None for panel in self.chart.panels for line in panel.lines)
         colored = f" Colour: {self.chart.color_title}." if scaled and self.chart.color_title else ""
         return f"{self.title}. {'; '.join(panels)}.{colored}"

@@ -179,7 +179,7 @@ class Laboratory:
 
         declared: StudySweep = self._sweeps[name]
         folder = self.folder / name
-        there, anew, begun = has_result(folder), not folder.exists(), time.monotonic()
+        there, anew, begun = has_result(folder), not (folder.is_dir() and any(folder.iterdir())), time.monotonic()
         try:
             self._results[name] = sweep(
                 named_task(**declared.task),
@@ -240,7 +240,7 @@ class Laboratory:
         return found if isinstance(found, dict) else {}
 
     def _spend(self, name: str, seconds: float, *, anew: bool) -> None:
-        """Add to a sweep's wall time, because it may take several calls; `anew`: its folder was not there before."""
+        """Add to a sweep's wall time, because it may take several calls; `anew`: nothing of it was there before."""
         from lrscope.engine.store import write_whole
 
         if self.folder.is_dir():

@@ -140,11 +140,25 @@ def positive(loss: Array) -> Array:
     return np.where(loss > 0, loss, np.nan)
 
 
+def read_off(loss: Array, values: Array, level: float) -> Array:
+    """Values [..., W] where the loss [..., W] first comes down to `level`: [...] (`at_loss`)."""
+    return np.asarray(at_loss(positive(loss), values, [level])[..., 0], dtype=np.float64)
+
+
+def running_median(values: Array, moments: int) -> Array:
+    """Medians over an odd number of neighbouring windows (last axis), mirrored at the ends; NaN is passed over."""
+    half = moments // 2
+    padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(half, half)], mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, moments, axis=-1)
+    known = np.asarray(np.isfinite(windows).any(-1))
+    return np.where(known, np.nanmedian(np.where(known[..., None], windows, 0.0), -1), np.nan)
+
+
 def at_level(result: xr.Dataset, name: str, level: float, prefix: str = "") -> Array:
     """A logged quantity where the training loss first comes down to `level`: [L, U] or [L, F, U]."""
     loss = units(result[prefix + "train_loss"])
     values = error_curve(result, prefix) if name == "test_error" else units(result[prefix + name])
-    return np.asarray(at_loss(positive(loss), values, [level])[..., 0], dtype=np.float64)
+    return read_off(loss, values, level)
 
 
 def reached_by(result: xr.Dataset, positions: Sequence[int]) -> float:

@@ -9,7 +9,6 @@ import numpy as np
 import xarray as xr
 
 from lrscope.mapping import regimes
-from lrscope.measures.alignment import at_loss
 from lrscope.studies import panels, reading
 from lrscope.studies.feature_learning.states import (
     Part,
@@ -144,10 +143,10 @@ def at_equal_loss(result: xr.Dataset) -> dict[str, Array]:
     one = result.isel(lr=reading.inside(found, "1"))
     if not level > 0:
         raise Unseen("some fine-tunes reach a training loss of 0: there is no level to compare at")
-    path = reading.positive(_path(reading.units(part["train_loss"]), loss))
+    path = _path(reading.units(part["train_loss"]), loss)
 
     def at(before: Array, after: Array) -> Array:
-        return np.asarray(at_loss(path, _path(before, after), [level])[..., 0], dtype=np.float64)
+        return reading.read_off(path, _path(before, after), level)
 
     return {
         "sharpness": np.log10(at(reading.units(part[name]), reading.units(part["finetune_" + name]))),

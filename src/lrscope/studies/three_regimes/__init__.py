@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from lrscope.studies.three_regimes import claims_settings, claims_sphere, claims_theory, claims_tuning, sweeps
+from lrscope.studies.three_regimes import (
+    claims_equilibrium,
+    claims_settings,
+    claims_sphere,
+    claims_theory,
+    claims_tuning,
+    sweeps,
+)
 from lrscope.studies.three_regimes.measured import measured
 from lrscope.studies.three_regimes.paper_figures import FIGURES
 from lrscope.studies.types import Change, Paper, Study
@@ -43,7 +50,13 @@ CHANGES = (
     ),
 )
 
-_CLAIMS = (*claims_theory.CLAIMS, *claims_sphere.CLAIMS, *claims_tuning.CLAIMS, *claims_settings.CLAIMS)
+_CLAIMS = (
+    *claims_theory.CLAIMS,
+    *claims_sphere.CLAIMS,
+    *claims_equilibrium.CLAIMS,
+    *claims_tuning.CLAIMS,
+    *claims_settings.CLAIMS,
+)
 _SIZES = (("convnet", "tune"), ("larger", "tune_larger"))
 
 STUDY = Study(

@@ -1,25 +1,20 @@
-"""TR5, TR6, TR8, TR9, TR12, TR14, TR16, TR19: what training with one ELR on the sphere shows."""
+"""TR5, TR6, TR8, TR16, TR19: what training with one ELR on the sphere shows, above all in regime 1."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
 from scipy import stats
-from scipy.ndimage import median_filter
 
 from lrscope.mapping import regimes
-from lrscope.measures.alignment import at_loss
 from lrscope.studies import reading
 from lrscope.studies.reading import Array
-from lrscope.studies.stats import Unseen, all_of, finding, interval
+from lrscope.studies.stats import Unseen, all_of, finding
+from lrscope.studies.three_regimes.by_size import REGIME_ONE, by_size, elsewhere
 from lrscope.studies.types import Claim, Finding, Lab
 
 NETS = ("convnet", "resnet", "mlp")
-MOMENTS = 5  # ours, after seeing runs, for TR6's note only
-CALM = 0.25  # ours, after seeing runs, for TR9's note only: the share of ln C above which runs of regime 2 have bursts
+MOMENTS = 3  # ours, after seeing runs, for TR6's note only
 
 
 def _three_exist(lab: Lab) -> Finding:
@@ -45,8 +40,8 @@ def faster_flatter_better(result: xr.Dataset) -> dict[str, Array]:
     first = np.log10(_moment(result, level))
     sharp = np.log10(reading.at_level(result, "effective_grad_norm", level))
     error = reading.at_level(result, "test_error", level)
-    smooth = median_filter(reading.error_curve(result), size=(1, 1, MOMENTS), mode="nearest")
-    without_bursts = at_loss(_positive(reading.units(result["train_loss"])), smooth, [level])[..., 0]
+    smooth = reading.running_median(reading.error_curve(result), MOMENTS)
+    without_bursts = reading.read_off(reading.units(result["train_loss"]), smooth, level)
     low = inside[:3]
     shared = reading.reached_by(result, low) * 1.05
     slow = np.log10(reading.at_level(result, "effective_grad_norm", shared))[low]
@@ -60,15 +55,11 @@ def faster_flatter_better(result: xr.Dataset) -> dict[str, Array]:
     }
 
 
-def _positive(loss: Array) -> Array:
-    return np.where(loss > 0, loss, np.nan)
-
-
 def _moment(result: xr.Dataset, level: float) -> Array:
     """Epochs until the training loss first comes down to a level [L, U]."""
     loss = reading.units(result["train_loss"])
     epochs = np.broadcast_to(result["epoch"].values, loss.shape)
-    return np.asarray(at_loss(loss, epochs, [level])[..., 0], dtype=np.float64)
+    return reading.read_off(loss, epochs, level)
 
 
 def _regime_one(lab: Lab) -> Finding:
@@ -87,7 +78,7 @@ def _regime_one(lab: Lab) -> Finding:
             ("better", "points less test error per decade of ELR", 100),
             ("better_without_bursts", f"the same with the error's running median over {MOMENTS} moments", 100),
         ),
-        data_sizes=by_size(sizes, ("faster", "flatter", "better", "better_without_bursts")),
+        data_sizes=by_size(sizes, REGIME_ONE),
     )
 
 
@@ -108,154 +99,6 @@ def _not_connected(lab: Lab) -> Finding:
         f"Median over {path.shape[1]} neighbouring pairs of regime 1 that had converged, in nats; the smallest barrier of any "
         f"pair and seed is {lowest:.3g}.",
     )
-
-
-def equalised(result: xr.Dataset) -> dict[str, Array]:
-    """Per seed: log10 of the largest over the smallest group ESS, mean over each regime; and the trends inside regime 2, that
-    of sharpness also where runs are calm; `together` [L', U], the correlation over the second half's moments of log loss
-    and log sharpness at the ELRs of regime 2.
-
-    Raises:
-        Unseen: no regime 1, no 3, or no 2 with a loss below ln C.
-    """
-    found = regimes(result)
-    ess = reading.units(result["group_ess"])  # [L, U, W, G]
-    settled = reading.settled(np.moveaxis(ess, -1, 2))
-    ratio = np.log10(settled.max(-1) / settled.min(-1))
-    loss = reading.settled(reading.units(result["train_loss"]))
-    steep = reading.settled(reading.units(result["effective_grad_norm"]))
-    learning = reading.learning(result, found)
-    lr = np.log10(result["lr"].values)
-    calm = [k for k in learning if np.nanmean(loss[k]) < CALM * reading.guessing(result)]
-    return {
-        **{regime: np.nanmean(ratio[reading.shown(found, regime)], axis=0) for regime in ("1", "2", "3")},
-        "learning": np.nanmean(ratio[learning], axis=0),
-        "higher": reading.slope(lr[learning], np.log10(loss[learning])),
-        "flatter": -reading.slope(lr[learning], np.log10(steep[learning])),
-        "flatter_where_calm": -reading.slope(lr[calm], np.log10(steep[calm])),
-        "together": _together(result, learning),
-        "ratio": 10**ratio,
-    }
-
-
-def _together(result: xr.Dataset, positions: Sequence[int]) -> Array:
-    loss, steep = (reading.units(result[name])[list(positions)] for name in ("train_loss", "effective_grad_norm"))
-    late = slice(loss.shape[-1] // 2, None)
-    pairs = np.log10(np.where(loss > 0, loss, np.nan))[..., late], np.log10(steep)[..., late]
-    x, y = (values - np.nanmean(values, -1, keepdims=True) for values in pairs)
-    both = np.nansum(x * y, -1) / np.sqrt(np.nansum(x**2, -1) * np.nansum(y**2, -1))
-    return np.asarray(both, dtype=np.float64)
-
-
-def _equilibrium(lab: Lab) -> Finding:
-    found = equalised(lab.sweep("convnet"))
-    sizes = lab.measured("data_sizes")
-    parts = [
-        finding(found["1"] - found["learning"], 0.0, "regime 1 less equal"),
-        finding(found["3"] - found["learning"], 0.0, "regime 3 less equal"),
-        finding(found["higher"], 0.0, "higher loss"),
-        finding(found["flatter"], 0.0, "lower sharpness"),
-    ]
-    means = {name: 10 ** float(found[name].mean()) for name in ("1", "learning", "3")}
-    return all_of(
-        parts,
-        f"Largest over smallest ESS of the weight tensors: {means['1']:.2f} in regime 1, {means['learning']:.2f} in regime 2 where "
-        f"its loss is below ln C, {means['3']:.2f} in regime 3. There, per decade of ELR, loss rises by {found['higher'].mean():.2f} "
-        f"decades and sharpness falls by {found['flatter'].mean():.2f}."
-        + elsewhere(
-            sizes,
-            ("flatter_within_2", "decades less sharpness per decade of ELR", 1),
-            ("flatter_where_calm", f"the same up to a loss of {CALM:g} ln C", 1),
-            ("together_lowest", "correlation of loss and sharpness within runs at the lowest such ELR", 1),
-            ("together_highest", "at the highest", 1),
-        ),
-        data_sizes=by_size(
-            sizes,
-            (
-                *("higher", "flatter_within_2", "flatter_where_calm", "together_lowest", "together_highest"),
-                "lowest_loss",
-            ),
-        ),
-    )
-
-
-def by_size(sizes: xr.Dataset, names: Sequence[str]) -> dict[str, Any]:
-    """Means and intervals over seeds of some of `data_sizes`, by training-set size: JSON-ready."""
-    return {
-        str(int(size)): {name: interval(sizes[name].sel(train_size=size).values)[:3] for name in names}
-        for size in sizes["train_size"].values
-    }
-
-
-def elsewhere(sizes: xr.Dataset, *asked: tuple[str, str, float]) -> str:
-    """A sentence with some of `data_sizes`, if there is more than one size: (name, words, factor) each."""
-    if sizes.sizes["train_size"] < 2:
-        return ""
-    parts = []
-    for name, words, factor in asked:
-        values = []
-        for size in sizes["train_size"].values:
-            mean, low, high, count = interval(factor * sizes[name].sel(train_size=size).values)
-            shown = f"{mean:.2f} [{low:.2f}, {high:.2f}]" if count else "cannot be told"
-            values.append(f"{shown} with {int(size)} images")
-        parts.append(f"{words} {', '.join(values)}")
-    return f" Sweeps that differ in training set, batch and length: {'; '.join(parts)}."
-
-
-def _valley(lab: Lab) -> Finding:
-    paths = lab.measured("checkpoint_paths")["train_loss"].transpose("seed", "lr", "delta", "alpha").values
-    ends = (paths[..., 0] + paths[..., -1]) / 2
-    middle = paths[..., paths.shape[-1] // 2]
-    low = np.median(1 - (middle / ends)[:, 0], axis=-1)
-    rise = barrier(paths) / ends
-    return all_of(
-        [
-            finding(low, 0.1, "lower in the middle"),
-            finding(0.05 - np.median(rise[:, 0], axis=-1), 0.0, "convex at the lowest"),
-            finding(np.median(rise[:, -1], axis=-1) - np.median(rise[:, 0], axis=-1), 0.0, "hilly at the highest"),
-        ],
-        f"At the lowest ELR of regime 2 the loss half-way is {100 * low.mean():.0f}% lower than at the ends and rises at most "
-        f"{100 * np.median(rise[:, 0]):.1f}% above the line between them; at the highest {100 * np.median(rise[:, -1]):.1f}%.",
-    )
-
-
-def _random_walk(lab: Lab) -> Finding:
-    found, offsets = lab.measured("walks").transpose("regime", "seed", ...), lab.measured("walk_offsets")
-    cosine, walk = found["cosine"].mean("step"), found["walk_cosine"].mean("step")
-    two, three = cosine.sel(regime="2").values, cosine.sel(regime="3").values
-    above = (found["loss"] - found["walk_loss"]).sel(regime="3").mean("moment").values
-    parts = [
-        finding(two - three, 0.5, "cosine falls"),
-        finding(0.2 - np.abs(three), 0.0, "uncorrelated"),
-        finding(0.2 - np.abs(walk.sel(regime="3").values), 0.0, "as the walk"),
-        finding(above, 0.0, "walk's loss is lower"),
-    ]
-    return all_of(
-        parts,
-        f"Mean cosine between successive weights: {two.mean():.3f} at the highest ELR of regime 2 that learns, {three.mean():.3f} in "
-        f"regime 3, {float(walk.sel(regime='3').mean()):.3f} for the random walk; regime 3's loss lies {above.mean():.2f} nats above "
-        f"the walk's. {_offsets(offsets)}",
-        offsets={
-            str(int(size)): {str(name): interval(offsets[name].sel(net=size).values)[:3] for name in offsets.data_vars}
-            for size in offsets["net"].values
-        },
-    )
-
-
-def _offsets(found: xr.Dataset) -> str:
-    parts = []
-    for size in found["net"].values:
-        net = found.sel(net=size).dropna("seed")
-        share = [float((net[p + "constant"] / net[p + "loss"]).mean()) for p in ("", "walk_")]
-        parts.append(
-            f"{int(size):,} weights, {net.sizes['seed']} seeds: regime 3 {_range(net['loss'])} nats, {share[0]:.2f} of it from the "
-            f"mean output alone; the walk {_range(net['walk_loss'])}, {share[1]:.2f} of it"
-        )
-    return "At the highest ELR, range over seeds: " + "; ".join(parts) + "."
-
-
-def _range(values: xr.DataArray) -> str:
-    return f"{float(values.min()):.1f} to {float(values.max()):.1f}"
 
 
 def _seeds_agree(lab: Lab) -> Finding:
@@ -338,30 +181,6 @@ CLAIMS = (
         needs=("neighbour_paths",),
         check=_not_connected,
         figures=("19",),
-    ),
-    Claim(
-        id="TR9",
-        sentence="In regime 2 the groups' effective step sizes equalise, in 1 and 3 they do not; within 2 a higher ELR sits at higher loss but lower sharpness.",
-        criterion="Ratio of the largest to the smallest ESS of the weight tensors over the last fifth of training, log scale: 95% intervals over seeds of its mean in regime 1 minus regime 2, and 3 minus 2, lie above 0; slope of log loss on log ELR in regime 2 above 0 and of log sharpness below 0. Regime 2 counts where its mean loss is below ln C: closer to divergence runs jump between both (Fig. 6).",
-        needs=("convnet", "data_sizes"),
-        check=_equilibrium,
-        figures=("1", "4", "20", "21"),
-    ),
-    Claim(
-        id="TR12",
-        sentence="Between checkpoints of a regime-2 run the loss is convex and lower in the middle at low ELR, hilly at the highest.",
-        criterion="Medians over checkpoint distances, 95% intervals over seeds: at the lowest ELR of regime 2 the loss half-way is more than 10% below the mean of the ends and nowhere more than 5% above the line between them; at the highest the largest relative rise above that line is larger than at the lowest.",
-        needs=("checkpoint_paths",),
-        check=_valley,
-        figures=("22",),
-    ),
-    Claim(
-        id="TR14",
-        sentence="Regime 3 resembles a random walk in its step-to-step cosine, and the walk's loss bounds regime 3's from below.",
-        criterion="95% intervals over seeds: mean cosine of successive weights at the highest learning ELR of regime 2 minus that of regime 3 above 0.5; absolute cosine in regime 3 and of the random walk with the same step lengths below 0.2; mean training loss of regime 3 minus the walk's above 0.",
-        needs=("walks", "walk_offsets"),
-        check=_random_walk,
-        figures=("24",),
     ),
     Claim(
         id="TR16",

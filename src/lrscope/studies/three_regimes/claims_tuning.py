@@ -14,7 +14,8 @@ from lrscope.mapping import regimes
 from lrscope.studies import reading
 from lrscope.studies.reading import Array
 from lrscope.studies.stats import Unseen, all_of, finding
-from lrscope.studies.three_regimes.claims_sphere import barrier, by_size, elsewhere
+from lrscope.studies.three_regimes.by_size import SHARES, by_size, elsewhere
+from lrscope.studies.three_regimes.claims_sphere import barrier
 from lrscope.studies.types import Claim, Finding, Lab
 
 MUCH = 8.0  # ours: FLR over PLR from which a jump is expected; the paper's examples are 10 and more
@@ -98,7 +99,11 @@ def _basins(lab: Lab) -> Finding:
 
     lower, much = over("lower").max(0), over("much").mean(0)
     flatter = np.stack([_flatter(tune, p, f) for p, f in known.some("much")]).mean(0)
-    slight = over("slightly").max(0) if known.pairs("slightly") else np.full(len(lower), np.nan)
+    slight = (
+        f"{over('slightly').max(0).mean():.3f} at most with up to {SLIGHTLY:g} times the ELR, "
+        if known.pairs("slightly")
+        else ""
+    )
     return all_of(
         [
             finding(0.05 - lower, 0.0, "no barrier below"),
@@ -106,7 +111,7 @@ def _basins(lab: Lab) -> Finding:
             finding(flatter, 0.0, "flatter far above"),
         ],
         f"Barrier in training loss between pre-trained and fine-tuned weights, within regime 1: {lower.mean():.3f} nats at most with a "
-        f"smaller ELR, {np.nanmean(slight):.3f} at most with up to {SLIGHTLY:g} times the ELR, {much.mean():.2f} on average with {MUCH:g} times and more, "
+        f"smaller ELR, {slight}{much.mean():.2f} on average with {MUCH:g} times and more, "
         f"which then ends {flatter.mean():.2f} decades flatter at equal training loss.",
     )
 
@@ -158,7 +163,7 @@ def _levels(lab: Lab) -> Finding:
         [finding(0.25 - np.abs(share - 1), 0.0, name) for name, share in found.items()],
         f"From the old ELR's loss level to the new one's, on a log scale: {words}."
         + elsewhere(sizes, ("down", "share of the way down", 1), ("up", "share of the way up", 1)),
-        data_sizes=by_size(sizes, ("up", "down")),
+        data_sizes=by_size(sizes, SHARES),
     )
 
 

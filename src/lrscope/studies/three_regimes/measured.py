@@ -39,6 +39,7 @@ def measured(sizes: tuple[tuple[str, str], ...], nets: tuple[str, ...]) -> tuple
         about="What the losses of regime 3 and of random walks consist of, for networks of different widths.",
         needs=nets,
         run=_later("walk_offsets", names=nets),
+        version=2,
     )
     return (*_EVERYWHERE, by_size, offsets)
 

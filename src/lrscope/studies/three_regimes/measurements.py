@@ -18,7 +18,9 @@ from lrscope.measures import equilibrium, geometry, sharpness, walks
 from lrscope.studies import reading
 from lrscope.studies.stats import Unseen
 from lrscope.studies.three_regimes import toy
-from lrscope.studies.three_regimes.claims_sphere import equalised, faster_flatter_better
+from lrscope.studies.three_regimes.by_size import REGIME_ONE, REGIME_TWO, SHARES
+from lrscope.studies.three_regimes.claims_equilibrium import equalised
+from lrscope.studies.three_regimes.claims_sphere import faster_flatter_better
 from lrscope.studies.three_regimes.claims_tuning import levels
 from lrscope.studies.types import Lab
 from lrscope.trained import State, Trained
@@ -64,18 +66,18 @@ def toy_three(lab: Lab) -> xr.Dataset:
     )
 
 
-# It computes what claims_sphere.py and claims_tuning.py define: raise its version in measured.py when they change.
+# It computes what the claims_*.py define: raise its version in measured.py when they change.
 def data_sizes(lab: Lab, names: Sequence[tuple[str, str]]) -> xr.Dataset:
-    """What TR6, TR9 and TR10 speak of, on training sets of different sizes [train_size, seed]: slopes per
-    decade of ELR, the settled training loss at the lowest ELR of regime 2, how loss and sharpness go together within its runs
-    at its lowest and highest ELR, shares of the way to another level; NaN where it does not show. `names` are those of the sweeps with fixed ELRs and with fine-tuning."""
+    """What TR6, TR9 and TR10 speak of, on training sets of different sizes [train_size, seed]: slopes per decade of ELR,
+    the settled training loss at the lowest ELR of regime 2, how loss and sharpness go together within its runs at its lowest
+    and highest ELR, shares of the way to another level; NaN where it does not show. `names` are those of the sweeps with fixed ELRs and with fine-tuning."""
     rows = []
     for name, tuned in names:
         result = lab.sweep(name)
-        found = {key: np.full(len(_seeds(result)), np.nan) for key in _BY_SIZE}
+        found = {key: np.full(len(_seeds(result)), np.nan) for key in (*REGIME_ONE, *REGIME_TWO)}
         with suppress(Unseen):
             one = faster_flatter_better(result)
-            found |= {key: one[key] for key in _REGIME_ONE}
+            found |= {key: one[key] for key in REGIME_ONE}
         with suppress(Unseen):
             two = equalised(result)
             lowest = reading.learning(result, regimes(result))[0]
@@ -89,7 +91,7 @@ def data_sizes(lab: Lab, names: Sequence[tuple[str, str]]) -> xr.Dataset:
             }
         row = xr.Dataset({key: ("seed", values) for key, values in found.items()}, {"seed": _seeds(result)})
         tune = lab.sweep(tuned)
-        shares = {key: np.full(len(_seeds(tune)), np.nan) for key in ("up", "down")}
+        shares = {key: np.full(len(_seeds(tune)), np.nan) for key in SHARES}
         with suppress(Unseen):
             shares = levels(result, tune)
         rows.append(
@@ -97,13 +99,6 @@ def data_sizes(lab: Lab, names: Sequence[tuple[str, str]]) -> xr.Dataset:
         )
     sizes = [json.loads(lab.sweep(name).attrs["task"])["train_size"] for name, _ in names]
     return xr.concat(rows, "train_size", join="outer").assign_coords(train_size=sizes)
-
-
-_REGIME_ONE = ("faster", "flatter", "better", "better_without_bursts")
-_BY_SIZE = (
-    *_REGIME_ONE,
-    *("higher", "flatter_within_2", "flatter_where_calm", "together_lowest", "together_highest", "lowest_loss"),
-)
 
 
 def neighbour_paths(lab: Lab) -> xr.Dataset:
@@ -246,25 +241,29 @@ def walking(lab: Lab) -> xr.Dataset:
 
 
 def walk_offsets(lab: Lab, names: Sequence[str]) -> xr.Dataset:
-    """What lies behind the losses of regime 3 and of random walks, for networks of different sizes [net, seed]: the mean
-    training loss (nat) of some steps from the end of training at the highest ELR of each of the sweeps `names`, that of
-    a random walk of the same step sizes, and the parts of both that the networks' mean output alone would cost."""
-    rows = []
+    """What lies behind the losses of regime 3 and of random walks, for networks of different sizes [net, seed]: mean
+    training loss and error of some steps from the end of training at the highest ELR of each of the sweeps `names`, those
+    of a random walk of the same step sizes, and the losses that the mean output alone would cost; `parameters` [net]. NaN
+    for a run that is below ln C: it is not in regime 3."""
+    nets, sizes = [], []
     for name in names:
         result, trained = lab.sweep(name), lab.trained(name)
-        lr, seeds = float(result["lr"].values[-1]), []
+        lr, runs = float(result["lr"].values[-1]), []
         for seed in _seeds(result):
             state = _end(trained, lr, seed)
             ours = walks.training(trained, state, elr=lr, steps=OFFSET_STEPS, every=WALK_EVERY)
             theirs = walks.random_walk(trained, state, step_sizes=ours["step_size"], every=WALK_EVERY)
             values = {
-                prefix + key: float(track[name].isel(moment=slice(1, None)).mean())
+                prefix + short: float(track[long].isel(moment=slice(1, None)).mean())
                 for prefix, track in (("", ours), ("walk_", theirs))
-                for key, name in (("loss", "train_loss"), ("constant", "constant_loss"), ("error", "train_error"))
+                for short, long in (("loss", "train_loss"), ("constant", "constant_loss"), ("error", "train_error"))
             }
-            seeds.append(xr.Dataset(values, {"seed": seed}))
-        rows.append(xr.concat(seeds, "seed").assign_coords(net=trained.net.size))
-    return xr.concat(rows, "net", join="outer")
+            if values["loss"] < reading.guessing(result):
+                values = dict.fromkeys(values, np.nan)
+            runs.append(xr.Dataset(values, {"seed": seed}))
+        nets.append(xr.concat(runs, "seed").expand_dims(net=[name]))
+        sizes.append(trained.net.size)
+    return xr.concat(nets, "net", join="outer").assign_coords(parameters=("net", sizes))
 
 
 def exactness(lab: Lab) -> xr.Dataset:

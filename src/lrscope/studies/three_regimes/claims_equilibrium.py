@@ -1,0 +1,180 @@
+"""TR9, TR12, TR14: chaotic equilibrium, and how divergence differs from a random walk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from scipy.signal import detrend
+
+from lrscope.mapping import regimes
+from lrscope.studies import reading
+from lrscope.studies.reading import Array
+from lrscope.studies.stats import all_of, finding, interval
+from lrscope.studies.three_regimes.by_size import REGIME_TWO, by_size, elsewhere
+from lrscope.studies.three_regimes.claims_sphere import barrier
+from lrscope.studies.types import Claim, Finding, Lab
+
+CALM = 0.25  # ours, after seeing runs, for TR9's note only: the share of ln C above which runs of regime 2 have bursts
+
+
+def equalised(result: xr.Dataset) -> dict[str, Array]:
+    """Per seed: log10 of the largest over the smallest group ESS, mean over each regime; and the trends inside regime 2, that
+    of sharpness also where runs are calm; `together` [L', U], the correlation over the second half's moments of log loss
+    and log sharpness at the ELRs of regime 2.
+
+    Raises:
+        Unseen: no regime 1, no 3, or no 2 with a loss below ln C.
+    """
+    found = regimes(result)
+    ess = reading.units(result["group_ess"])  # [L, U, W, G]
+    settled = reading.settled(np.moveaxis(ess, -1, 2))
+    ratio = np.log10(settled.max(-1) / settled.min(-1))
+    loss = reading.settled(reading.units(result["train_loss"]))
+    steep = reading.settled(reading.units(result["effective_grad_norm"]))
+    learning = reading.learning(result, found)
+    lr = np.log10(result["lr"].values)
+    calm = [k for k in learning if np.nanmean(loss[k]) < CALM * reading.guessing(result)]
+    return {
+        **{regime: np.nanmean(ratio[reading.shown(found, regime)], axis=0) for regime in ("1", "2", "3")},
+        "learning": np.nanmean(ratio[learning], axis=0),
+        "higher": reading.slope(lr[learning], np.log10(loss[learning])),
+        "flatter": -reading.slope(lr[learning], np.log10(steep[learning])),
+        "flatter_where_calm": -reading.slope(lr[calm], np.log10(steep[calm])),
+        "together": _together(result, learning),
+        "ratio": 10**ratio,
+    }
+
+
+def _together(result: xr.Dataset, positions: Sequence[int]) -> Array:
+    """Correlation of log loss and log sharpness over the moments of the second half of each run, without linear trends in
+    time: [L', U], NaN with fewer than four moments."""
+    loss, steep = (reading.units(result[name])[list(positions)] for name in ("train_loss", "effective_grad_norm"))
+    late = slice(loss.shape[-1] // 2, None)
+    x, y = np.log10(reading.positive(loss))[..., late], np.log10(reading.positive(steep))[..., late]
+    found = np.full(x.shape[:-1], np.nan)
+    for place in np.ndindex(found.shape):
+        known = np.isfinite(x[place]) & np.isfinite(y[place])
+        if known.sum() >= 4:
+            a, b = (detrend(values[place][known]) for values in (x, y))
+            scale = np.sqrt((a**2).sum() * (b**2).sum())
+            found[place] = (a * b).sum() / scale if scale > 0 else np.nan
+    return found
+
+
+def _equilibrium(lab: Lab) -> Finding:
+    found = equalised(lab.sweep("convnet"))
+    sizes = lab.measured("data_sizes")
+    parts = [
+        finding(found["1"] - found["learning"], 0.0, "regime 1 less equal"),
+        finding(found["3"] - found["learning"], 0.0, "regime 3 less equal"),
+        finding(found["higher"], 0.0, "higher loss"),
+        finding(found["flatter"], 0.0, "lower sharpness"),
+    ]
+    means = {name: 10 ** float(found[name].mean()) for name in ("1", "learning", "3")}
+    return all_of(
+        parts,
+        f"Largest over smallest ESS of the weight tensors: {means['1']:.2f} in regime 1, {means['learning']:.2f} in regime 2 where "
+        f"its loss is below ln C, {means['3']:.2f} in regime 3. There, per decade of ELR, loss rises by {found['higher'].mean():.2f} "
+        f"decades and sharpness falls by {found['flatter'].mean():.2f}."
+        + elsewhere(
+            sizes,
+            ("flatter_within_2", "decades less sharpness per decade of ELR", 1),
+            ("flatter_where_calm", f"the same up to a loss of {CALM:g} ln C", 1),
+            (
+                "together_lowest",
+                "correlation of loss and sharpness within runs, without trends, at the lowest ELR of regime 2",
+                1,
+            ),
+            ("together_highest", "at the highest that learns", 1),
+        ),
+        data_sizes=by_size(sizes, REGIME_TWO),
+    )
+
+
+def _valley(lab: Lab) -> Finding:
+    paths = lab.measured("checkpoint_paths")["train_loss"].transpose("seed", "lr", "delta", "alpha").values
+    ends = (paths[..., 0] + paths[..., -1]) / 2
+    middle = paths[..., paths.shape[-1] // 2]
+    low = np.median(1 - (middle / ends)[:, 0], axis=-1)
+    rise = barrier(paths) / ends
+    return all_of(
+        [
+            finding(low, 0.1, "lower in the middle"),
+            finding(0.05 - np.median(rise[:, 0], axis=-1), 0.0, "convex at the lowest"),
+            finding(np.median(rise[:, -1], axis=-1) - np.median(rise[:, 0], axis=-1), 0.0, "hilly at the highest"),
+        ],
+        f"At the lowest ELR of regime 2 the loss half-way is {100 * low.mean():.0f}% lower than at the ends and rises at most "
+        f"{100 * np.median(rise[:, 0]):.1f}% above the line between them; at the highest {100 * np.median(rise[:, -1]):.1f}%.",
+    )
+
+
+def _random_walk(lab: Lab) -> Finding:
+    found, offsets = lab.measured("walks").transpose("regime", "seed", ...), lab.measured("walk_offsets")
+    cosine, walk = found["cosine"].mean("step"), found["walk_cosine"].mean("step")
+    two, three = cosine.sel(regime="2").values, cosine.sel(regime="3").values
+    above = (found["loss"] - found["walk_loss"]).sel(regime="3").mean("moment").values
+    parts = [
+        finding(two - three, 0.5, "cosine falls"),
+        finding(0.2 - np.abs(three), 0.0, "uncorrelated"),
+        finding(0.2 - np.abs(walk.sel(regime="3").values), 0.0, "as the walk"),
+        finding(above, 0.0, "walk's loss is lower"),
+    ]
+    return all_of(
+        parts,
+        f"Mean cosine between successive weights: {two.mean():.3f} at the highest ELR of regime 2 that learns, {three.mean():.3f} in "
+        f"regime 3, {float(walk.sel(regime='3').mean()):.3f} for the random walk; regime 3's loss lies {above.mean():.2f} nats above "
+        f"the walk's.{_offsets(offsets)}",
+        offsets={
+            str(net): {str(name): interval(offsets[name].sel(net=net).values)[:3] for name in offsets.data_vars}
+            for net in offsets["net"].values
+        },
+    )
+
+
+def _offsets(found: xr.Dataset) -> str:
+    """What the losses of regime 3 and of walks consist of, for the networks that were in regime 3."""
+    parts = []
+    for name in found["net"].values:
+        net = found.sel(net=name).dropna("seed")
+        if net.sizes["seed"] == 0:
+            continue
+        share = [float((net[p + "constant"] / net[p + "loss"]).mean()) for p in ("", "walk_")]
+        parts.append(
+            f"{int(net['parameters'])} weights, {net.sizes['seed']} seeds: regime 3 {_range(net['loss'])} nats, the mean output alone "
+            f"costs {share[0]:.2f} of it; the walk {_range(net['walk_loss'])}, {share[1]:.2f} of it"
+        )
+    return f" At the highest ELR, range over seeds: {'; '.join(parts)}." if parts else ""
+
+
+def _range(values: xr.DataArray) -> str:
+    return f"{float(values.min()):.1f} to {float(values.max()):.1f}"
+
+
+CLAIMS = (
+    Claim(
+        id="TR9",
+        sentence="In regime 2 the groups' effective step sizes equalise, in 1 and 3 they do not; within 2 a higher ELR sits at higher loss but lower sharpness.",
+        criterion="Ratio of the largest to the smallest ESS of the weight tensors over the last fifth of training, log scale: 95% intervals over seeds of its mean in regime 1 minus regime 2, and 3 minus 2, lie above 0; slope of log loss on log ELR in regime 2 above 0 and of log sharpness below 0. Regime 2 counts where its mean loss is below ln C: closer to divergence runs jump between both (Fig. 6).",
+        needs=("convnet", "data_sizes"),
+        check=_equilibrium,
+        figures=("1", "4", "20", "21"),
+    ),
+    Claim(
+        id="TR12",
+        sentence="Between checkpoints of a regime-2 run the loss is convex and lower in the middle at low ELR, hilly at the highest.",
+        criterion="Medians over checkpoint distances, 95% intervals over seeds: at the lowest ELR of regime 2 the loss half-way is more than 10% below the mean of the ends and nowhere more than 5% above the line between them; at the highest the largest relative rise above that line is larger than at the lowest.",
+        needs=("checkpoint_paths",),
+        check=_valley,
+        figures=("22",),
+    ),
+    Claim(
+        id="TR14",
+        sentence="Regime 3 resembles a random walk in its step-to-step cosine, and the walk's loss bounds regime 3's from below.",
+        criterion="95% intervals over seeds: mean cosine of successive weights at the highest learning ELR of regime 2 minus that of regime 3 above 0.5; absolute cosine in regime 3 and of the random walk with the same step lengths below 0.2; mean training loss of regime 3 minus the walk's above 0.",
+        needs=("walks", "walk_offsets"),
+        check=_random_walk,
+        figures=("24",),
+    ),
+)
