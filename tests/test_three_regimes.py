@@ -198,10 +198,11 @@ def test_sharpness_where_regime_two_is_calm(planted: xr.Dataset) -> None:
     trends["loss"][{"lr": two[-1], "epoch": -1}] = np.nan
     trends["steep"][{"lr": two[1], "epoch": slice(None, -3)}] = np.nan
     changed = planted.assign(train_loss=trends["loss"], effective_grad_norm=trends["steep"])
-    found = claims_equilibrium._together(changed, two)
-    assert found[0] == pytest.approx(seen["together"][0], abs=1e-6)
-    assert found[-1] == pytest.approx(np.ones(5))
-    assert np.isnan(found[1]).all()
+    found = claims_equilibrium.within_runs(changed, two)
+    assert found["together"][0] == pytest.approx(seen["together"][0], abs=1e-6)
+    assert found["together"][-1] == pytest.approx(np.ones(5))
+    assert np.isnan(found["together"][1]).all()
+    assert found["scatter"][0] == pytest.approx(np.full(5, 0.1 / np.log(10)), rel=0.5)
 
 
 def test_running_medians_pass_over_what_is_missing() -> None:

@@ -10,7 +10,16 @@ import xarray as xr
 from lrscope.studies.stats import interval
 
 REGIME_ONE = ("faster", "flatter", "better", "better_without_bursts")
-REGIME_TWO = ("higher", "flatter_within_2", "flatter_where_calm", "together_lowest", "together_highest", "lowest_loss")
+REGIME_TWO = (
+    "higher",
+    "flatter_within_2",
+    "flatter_where_calm",
+    "scatter_lowest",
+    "scatter_highest",
+    "together_lowest",
+    "together_highest",
+    "lowest_loss",
+)
 SHARES = ("up", "down")
 
 

@@ -21,8 +21,7 @@ CALM = 0.25  # ours, after seeing runs, for TR9's note only: the share of ln C a
 
 def equalised(result: xr.Dataset) -> dict[str, Array]:
     """Per seed: log10 of the largest over the smallest group ESS, mean over each regime; and the trends inside regime 2, that
-    of sharpness also where runs are calm; `together` [L', U], the correlation over the second half's moments of log loss
-    and log sharpness at the ELRs of regime 2.
+    of sharpness also where runs are calm; and `within_runs` at the ELRs of regime 2.
 
     Raises:
         Unseen: no regime 1, no 3, or no 2 with a loss below ln C.
@@ -42,24 +41,25 @@ def equalised(result: xr.Dataset) -> dict[str, Array]:
         "higher": reading.slope(lr[learning], np.log10(loss[learning])),
         "flatter": -reading.slope(lr[learning], np.log10(steep[learning])),
         "flatter_where_calm": -reading.slope(lr[calm], np.log10(steep[calm])),
-        "together": _together(result, learning),
+        **within_runs(result, learning),
         "ratio": 10**ratio,
     }
 
 
-def _together(result: xr.Dataset, positions: Sequence[int]) -> Array:
-    """Correlation of log loss and log sharpness over the moments of the second half of each run, without linear trends in
-    time: [L', U], NaN with fewer than four moments."""
+def within_runs(result: xr.Dataset, positions: Sequence[int]) -> dict[str, Array]:
+    """How runs go up and down over the moments of their second half, without linear trends in time [L', U]: `scatter`, the
+    standard deviation of log10 loss, and `together`, its correlation with log sharpness. NaN with fewer than four moments."""
     loss, steep = (reading.units(result[name])[list(positions)] for name in ("train_loss", "effective_grad_norm"))
     late = slice(loss.shape[-1] // 2, None)
     x, y = np.log10(reading.positive(loss))[..., late], np.log10(reading.positive(steep))[..., late]
-    found = np.full(x.shape[:-1], np.nan)
-    for place in np.ndindex(found.shape):
+    found = {name: np.full(x.shape[:-1], np.nan) for name in ("scatter", "together")}
+    for place in np.ndindex(x.shape[:-1]):
         known = np.isfinite(x[place]) & np.isfinite(y[place])
         if known.sum() >= 4:
             a, b = (detrend(values[place][known]) for values in (x, y))
+            found["scatter"][place] = np.sqrt((a**2).sum() / (len(a) - 2))
             scale = np.sqrt((a**2).sum() * (b**2).sum())
-            found[place] = (a * b).sum() / scale if scale > 0 else np.nan
+            found["together"][place] = (a * b).sum() / scale if scale > 0 else np.nan
     return found
 
 
@@ -82,12 +82,9 @@ def _equilibrium(lab: Lab) -> Finding:
             sizes,
             ("flatter_within_2", "decades less sharpness per decade of ELR", 1),
             ("flatter_where_calm", f"the same up to a loss of {CALM:g} ln C", 1),
-            (
-                "together_lowest",
-                "correlation of loss and sharpness within runs, without trends, at the lowest ELR of regime 2",
-                1,
-            ),
-            ("together_highest", "at the highest that learns", 1),
+            ("scatter_lowest", "decades that loss scatters by within runs at the lowest ELR of regime 2", 1),
+            ("scatter_highest", "at the highest that learns", 1),
+            ("together_highest", "correlation of loss and sharpness within runs there", 1),
         ),
         data_sizes=by_size(sizes, REGIME_TWO),
     )

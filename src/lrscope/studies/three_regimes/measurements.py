@@ -85,8 +85,7 @@ def data_sizes(lab: Lab, names: Sequence[tuple[str, str]]) -> xr.Dataset:
                 "higher": two["higher"],
                 "flatter_within_2": two["flatter"],
                 "flatter_where_calm": two["flatter_where_calm"],
-                "together_lowest": two["together"][0],
-                "together_highest": two["together"][-1],
+                **{f"{name}_{end}": two[name][k] for name in ("scatter", "together") for end, k in _ENDS},
                 "lowest_loss": reading.settled(reading.units(result["train_loss"]))[lowest],
             }
         row = xr.Dataset({key: ("seed", values) for key, values in found.items()}, {"seed": _seeds(result)})
@@ -99,6 +98,9 @@ def data_sizes(lab: Lab, names: Sequence[tuple[str, str]]) -> xr.Dataset:
         )
     sizes = [json.loads(lab.sweep(name).attrs["task"])["train_size"] for name, _ in names]
     return xr.concat(rows, "train_size", join="outer").assign_coords(train_size=sizes)
+
+
+_ENDS = (("lowest", 0), ("highest", -1))
 
 
 def neighbour_paths(lab: Lab) -> xr.Dataset:
