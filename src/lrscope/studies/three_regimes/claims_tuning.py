@@ -160,7 +160,11 @@ def _levels(lab: Lab) -> Finding:
     found, sizes = levels(lab.sweep("convnet"), lab.sweep("tune")), lab.measured("data_sizes")
     words = ", ".join(f"{name} {share.mean():.2f} of the way" for name, share in found.items())
     return all_of(
-        [finding(0.25 - np.abs(share - 1), 0.0, name) for name, share in found.items()],
+        [
+            part
+            for name, share in found.items()
+            for part in (finding(share, 0.75, name), finding(1.25 - share, 0.0, name))
+        ],
         f"From the old ELR's loss level to the new one's, on a log scale: {words}."
         + elsewhere(sizes, ("down", "share of the way down", 1), ("up", "share of the way up", 1)),
         data_sizes=by_size(sizes, SHARES),
