@@ -292,8 +292,8 @@ def test_roles_of_rates_follow_the_map() -> None:
 
 @pytest.mark.parametrize(("share", "verdict"), [(1.0, "supported"), (0.3, "contradicted")])
 def test_levels_inside_regime_two(planted: xr.Dataset, share: float, verdict: str) -> None:
-    lab = PlantedLab({"convnet": planted, "tune": planted_tune(planted, share)})
-    lab.measurements["data_sizes"] = data_sizes(lab, (("convnet", "tune"),))
+    lab = PlantedLab({"convnet": planted, "tune_within": planted_tune(planted, share)})
+    lab.measurements["data_sizes"] = data_sizes(lab, (("convnet", "tune_within"),))
     assert lab.measurements["data_sizes"]["up"].values == pytest.approx(np.full((1, 5), share), abs=0.1)
     assert checked("TR10", lab).verdict == verdict
 

@@ -57,7 +57,7 @@ _CLAIMS = (
     *claims_tuning.CLAIMS,
     *claims_settings.CLAIMS,
 )
-_SIZES = (("convnet", "tune"), ("larger", "tune_larger"))
+_SIZES = (("convnet", "tune_within"), ("larger", "tune_larger"))
 
 STUDY = Study(
     name="three_regimes",

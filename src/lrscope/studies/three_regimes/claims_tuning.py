@@ -157,7 +157,7 @@ def levels(base: xr.Dataset, tune: xr.Dataset) -> dict[str, Array]:
 
 
 def _levels(lab: Lab) -> Finding:
-    found, sizes = levels(lab.sweep("convnet"), lab.sweep("tune")), lab.measured("data_sizes")
+    found, sizes = levels(lab.sweep("convnet"), lab.sweep("tune_within")), lab.measured("data_sizes")
     words = ", ".join(f"{name} {share.mean():.2f} of the way" for name, share in found.items())
     return all_of(
         [
@@ -232,7 +232,7 @@ CLAIMS = (
         id="TR10",
         sentence="Changing the ELR inside regime 2 moves the loss to the new ELR's level, up or down.",
         criterion="Log training loss at the end of fine-tuning, as a share of the way from the old ELR's level to that of training with the new ELR all along: 95% intervals over seeds of its mean lie within 0.25 of 1, for higher and for lower ELRs.",
-        needs=("convnet", "tune", "data_sizes"),
+        needs=("convnet", "tune_within", "data_sizes"),
         check=_levels,
         figures=("5",),
     ),

@@ -19,6 +19,7 @@ ABOUT = {
     "mlp": "SI MLP on the sphere, same initialisation and batches at every ELR.",
     "mlp_own": "The same, with an own initialisation and batch order at every ELR.",
     "tune": "The ConvNet fine-tuned from ELRs of regimes 1 and 2 with others of both.",
+    "tune_within": "The ConvNet fine-tuned inside regime 2 only, for longer and with more seeds: its levels scatter.",
     "tune_larger": "The same network and data as in `larger`, fine-tuned inside regime 2.",
     "noise0": "The network of Figures 13, 15 and 16, with its first epochs logged finely.",
     "noise20": "The same with 20% of the training labels redrawn.",
@@ -92,6 +93,14 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
             **{**sphere, "seeds": 5, "log_points": 8},
         ),
         _sweep(
+            "tune_within",
+            {**convnet, "test_size": 500},
+            lrs=(6.6e-3, 1.3e-2),
+            finetune_lrs=(6.6e-3, 1.3e-2),
+            finetune_epochs=56,
+            **{**sphere, "seeds": 10, "log_points": 10},
+        ),
+        _sweep(
             "tune_larger",
             {**convnet, "train_size": 4000},
             lrs=(3.4e-3, 5.3e-3, 8.3e-3),
@@ -163,6 +172,14 @@ def smoke(measurements: tuple[Any, ...]) -> Scale:
             **shared,
         ),
         _sweep(
+            "tune_within",
+            digits,
+            lrs=(3.2e-2, 4.5e-2, 6.4e-2),
+            finetune_lrs=(3.2e-2, 4.5e-2, 6.4e-2),
+            finetune_steps=80,
+            **shared,
+        ),
+        _sweep(
             "tune_larger",
             {**digits, "train_size": 1024},
             lrs=(3.2e-2, 4.5e-2, 6.4e-2),
@@ -209,6 +226,14 @@ def paper(measurements: tuple[Any, ...]) -> Scale:
             finetune_lrs=(1e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2),
             finetune_epochs=2000,  # Fig. 5, 23
             keep_weights=True,
+            **long,
+        ),
+        _sweep(
+            "tune_within",
+            convnet,
+            lrs=(1e-3, 2e-3, 5e-3, 1e-2),
+            finetune_lrs=(1e-3, 2e-3, 5e-3, 1e-2),
+            finetune_epochs=2000,
             **long,
         ),
         _sweep("noise0", convnet, lrs=elrs, log_epochs=(0.25, 0.5, 0.75), **long),
