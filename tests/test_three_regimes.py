@@ -258,6 +258,14 @@ def test_a_regime_that_does_not_show_is_said(planted: xr.Dataset) -> None:
         claims_equilibrium.equalised(low)
 
 
+def test_neighbours_that_did_not_converge_tell_nothing() -> None:
+    alpha = np.linspace(0, 1, 11)
+    paths = xr.Dataset({"train_loss": (("pair", "seed", "alpha"), np.tile(2 * alpha * (1 - alpha), (2, 3, 1)))})
+    assert checked("TR8", PlantedLab({}, {"neighbour_paths": paths})).verdict == "supported"
+    with pytest.raises(Unseen, match="no two neighbouring ELRs"):
+        checked("TR8", PlantedLab({}, {"neighbour_paths": paths.isel(pair=[])}))
+
+
 def test_barrier_is_the_rise_above_the_line() -> None:
     alpha = np.linspace(0, 1, 11)
     hill = 2 + alpha + 3 * alpha * (1 - alpha)

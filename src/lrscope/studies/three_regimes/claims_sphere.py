@@ -91,6 +91,8 @@ def barrier(path: Array) -> Array:
 
 def _not_connected(lab: Lab) -> Finding:
     path = lab.measured("neighbour_paths")["train_loss"].transpose("seed", "pair", "alpha").values
+    if path.shape[1] == 0:
+        raise Unseen("no two neighbouring ELRs of regime 1 converged")
     rise = np.median(barrier(path), axis=1)
     lowest = float(barrier(path).min())
     return finding(

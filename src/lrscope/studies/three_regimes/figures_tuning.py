@@ -107,10 +107,12 @@ def lower(lab: Lab) -> Chart:
 def higher(lab: Lab) -> Chart:
     """Figure 18: fine-tuning with a slightly and with a much increased ELR."""
     known = roles(lab)
-    made = []
-    for name, title in (("effective_grad_norm", SHARPNESS), ("test_error", ERROR)):
-        for kind in ("slightly", "much"):
-            made.append(_tuned(lab, known, known.pairs(kind), name, title, f"{kind} increased ELR"))
+    kinds = [kind for kind in ("slightly", "much") if known.pairs(kind)] or ["much"]
+    made = [
+        _tuned(lab, known, known.pairs(kind), name, title, f"{kind} increased ELR")
+        for name, title in (("effective_grad_norm", SHARPNESS), ("test_error", ERROR))
+        for kind in kinds
+    ]
     return chart(made, columns=2)
 
 
@@ -165,6 +167,8 @@ def connectivity(lab: Lab) -> Chart:
             )
             for p, f in known.pairs(kind)
         ]
+        if not lines:
+            continue
         words = "lower ELR" if kind == "lower" else f"{kind} higher ELR"
         made.append(
             Panel(

@@ -109,18 +109,23 @@ def neighbour_paths(lab: Lab) -> xr.Dataset:
     one = reading.shown(regimes(result), "1", least=2)
     loss = reading.units(result["fixed_train_loss"]).max(1)
     pairs = [(a, b) for a, b in itertools.pairwise(one) if b == a + 1 and max(loss[a], loss[b]) < CONVERGED]
-    lrs = result["lr"].values
-    paths = [
-        [
-            geometry.between(trained, _end(trained, lrs[a], s), _end(trained, lrs[b], s), test=False)
-            for s in _seeds(result)
-        ]
-        for a, b in pairs
-    ]
-    stacked = xr.concat([xr.concat(row, "seed") for row in paths], "pair").rename(position="alpha")
-    ends = np.array(pairs, dtype=int)
-    return stacked[["train_loss", "train_error"]].assign_coords(
-        low_lr=("pair", lrs[ends[:, 0]]), high_lr=("pair", lrs[ends[:, 1]])
+    lrs, seeds = result["lr"].values, _seeds(result)
+    values = {
+        name: np.full((len(pairs), len(seeds), geometry.POINTS), np.nan) for name in ("train_loss", "train_error")
+    }
+    for i, (a, b) in enumerate(pairs):
+        for u, seed in enumerate(seeds):
+            path = geometry.between(trained, _end(trained, lrs[a], seed), _end(trained, lrs[b], seed), test=False)
+            for name, array in values.items():
+                array[i, u] = path[name]
+    return xr.Dataset(
+        {name: (("pair", "seed", "alpha"), array) for name, array in values.items()},
+        {
+            "low_lr": ("pair", [lrs[a] for a, _ in pairs]),
+            "high_lr": ("pair", [lrs[b] for _, b in pairs]),
+            "seed": seeds,
+            "alpha": np.linspace(0, 1, geometry.POINTS),
+        },
     )
 
 
