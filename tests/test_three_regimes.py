@@ -306,6 +306,20 @@ def test_levels_inside_regime_two(planted: xr.Dataset, share: float, verdict: st
     assert checked("TR10", lab).verdict == verdict
 
 
+def test_levels_that_go_on_falling_are_held_against_later_ones(planted: xr.Dataset) -> None:
+    """Going down ends at the new ELR's level, which has come down by a fifth of the way meanwhile."""
+    tune = planted_tune(planted, 1.0)
+    own = reading.settled(reading.units(tune["train_loss"]))
+    later = own[0] * (own[0] / own[1]) ** 0.2
+    ends = tune["finetune_train_loss"].copy(deep=True)
+    for p in (0, 1):
+        ends[{"lr": p, "finetune_lr": 0}] = np.broadcast_to(later[:, None], ends.shape[2:])
+    found = claims_tuning.levels(planted, tune.assign(finetune_train_loss=ends))
+    assert found["down"] == pytest.approx(np.full(5, 1.2))
+    assert found["down_later"] == pytest.approx(np.ones(5))
+    assert found["up"] == pytest.approx(np.ones(5), abs=0.1)
+
+
 def planted_tune(planted: xr.Dataset, share: float) -> xr.Dataset:
     """Fine-tuning inside regime 2 that goes `share` of the way from the old level to the new one, on a log scale."""
     two = reading.learning(planted, regimes(planted))

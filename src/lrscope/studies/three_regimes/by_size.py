@@ -20,7 +20,7 @@ REGIME_TWO = (
     "together_highest",
     "lowest_loss",
 )
-SHARES = ("up", "down")
+SHARES = ("up", "down", "up_later", "down_later")
 
 
 def by_size(sizes: xr.Dataset, names: Sequence[str]) -> dict[str, Any]:

@@ -135,7 +135,9 @@ def _flatter(tune: xr.Dataset, p: int, f: int) -> Array:
 
 def levels(base: xr.Dataset, tune: xr.Dataset) -> dict[str, Array]:
     """Per seed: how much of the way from the old ELR's level of log training loss to the new one's fine-tuning inside regime 2
-    goes, mean over pairs with a higher (`up`) and a lower (`down`) new ELR; 1: it arrives.
+    goes, mean over pairs with a higher (`up`) and a lower (`down`) new ELR; 1: it arrives. The levels are those at the end
+    of pre-training; `up_later` and `down_later` hold the same against the new ELR's level after going on with it for as
+    long as the fine-tuning.
 
     Raises:
         Unseen: no pair goes up, or none down, to an ELR that was also trained all along.
@@ -145,28 +147,32 @@ def levels(base: xr.Dataset, tune: xr.Dataset) -> dict[str, Array]:
     end = np.log10(_end(tune, "train_loss"))
     found = {}
     for name, sign in (("up", 1), ("down", -1)):
-        closed = []
+        closed, later = [], []
         for p, f in known.some("within"):
             same = [q for q in range(len(known.plr)) if abs(known.plr[q] / known.flr[f] - 1) < 1e-3]
             if same and sign * (known.flr[f] - known.plr[p]) > 0:
                 closed.append((end[p, f] - own[p]) / (own[same[0]] - own[p]))
+                later.append((end[p, f] - own[p]) / (end[same[0], f] - own[p]))
         if not closed:
             raise Unseen(f"no pair inside regime 2 goes {name} to an ELR that was also trained all along")
-        found[name] = np.stack(closed).mean(0)
+        found[name], found[name + "_later"] = np.stack(closed).mean(0), np.stack(later).mean(0)
     return found
 
 
 def _levels(lab: Lab) -> Finding:
     found, sizes = levels(lab.sweep("convnet"), lab.sweep("tune_within")), lab.measured("data_sizes")
-    words = ", ".join(f"{name} {share.mean():.2f} of the way" for name, share in found.items())
+    ways = ("up", "down")
+    words = ", ".join(f"{name} {found[name].mean():.2f} of the way" for name in ways)
     return all_of(
-        [
-            part
-            for name, share in found.items()
-            for part in (finding(share, 0.75, name), finding(1.25 - share, 0.0, name))
-        ],
+        [part for name in ways for part in (finding(found[name], 0.75, name), finding(1.25 - found[name], 0.0, name))],
         f"From the old ELR's loss level to the new one's, on a log scale: {words}."
-        + elsewhere(sizes, ("down", "share of the way down", 1), ("up", "share of the way up", 1)),
+        + elsewhere(
+            sizes,
+            ("up", "share of the way up", 1),
+            ("down", "down", 1),
+            ("up_later", "up to the new ELR's level after going on with it for as long", 1),
+            ("down_later", "down to that", 1),
+        ),
         data_sizes=by_size(sizes, SHARES),
     )
 

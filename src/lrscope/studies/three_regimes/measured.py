@@ -32,7 +32,7 @@ def measured(sizes: tuple[tuple[str, str], ...], nets: tuple[str, ...]) -> tuple
         about="What regimes 1 and 2 show on training sets of different sizes.",
         needs=tuple(name for pair in sizes for name in pair),
         run=_later("data_sizes", names=sizes),
-        version=3,
+        version=4,
     )
     offsets = Measurement(
         name="walk_offsets",
