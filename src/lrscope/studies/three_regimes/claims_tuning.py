@@ -90,7 +90,8 @@ def _end(result: xr.Dataset, name: str) -> Array:
 
 
 def _basins(lab: Lab) -> Finding:
-    known, tune = roles(lab), lab.sweep("tune")
+    tune = lab.sweep("tune_first")
+    known = roles_of(lab.sweep("convnet"), tune)
     path = lab.measured("tuned_paths")["train_loss"].transpose("lr", "finetune_lr", "seed", "alpha").values
     rise = barrier(path)  # [P, F, U]
 
@@ -230,7 +231,7 @@ CLAIMS = (
         id="TR7",
         sentence="Fine-tuning with a smaller ELR stays on the trajectory and in the basin; a much larger one jumps to a new, flatter basin.",
         criterion="Within regime 1, 95% intervals over seeds: the largest barrier in training loss between pre-trained and fine-tuned weights is under 0.05 nats for every smaller ELR; with 8 times the ELR and more its mean is over 0.1 nats, and sharpness at the lowest training loss that both reach is lower after fine-tuning than in pre-training.",
-        needs=("convnet", "tune", "tuned_paths"),
+        needs=("convnet", "tune_first", "tuned_paths"),
         check=_basins,
         figures=("3", "17", "18", "19"),
     ),

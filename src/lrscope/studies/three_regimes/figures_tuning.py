@@ -11,7 +11,7 @@ from lrscope.mapping import regimes
 from lrscope.studies import panels, reading
 from lrscope.studies.charts import Chart, Line, Panel
 from lrscope.studies.panels import ERROR, LOSS, SHARPNESS
-from lrscope.studies.three_regimes.claims_tuning import Roles, roles
+from lrscope.studies.three_regimes.claims_tuning import Roles, roles, roles_of
 from lrscope.studies.three_regimes.figures import GREY, chart
 from lrscope.studies.types import Lab
 
@@ -154,7 +154,7 @@ def connectivity(lab: Lab) -> Chart:
         lines=lines,
         log_y=True,
     )
-    tuned, known = lab.measured("tuned_paths"), roles(lab)
+    tuned, known = lab.measured("tuned_paths"), roles_of(lab.sweep("convnet"), lab.sweep("tune_first"))
     made = [left]
     for kind in ("lower", "slightly", "much"):
         lines = [

@@ -58,8 +58,9 @@ _EVERYWHERE = (
     Measurement(
         name="tuned_paths",
         about="Losses between pre-trained and fine-tuned weights of regime 1.",
-        needs=("convnet", "tune"),
+        needs=("convnet", "tune_first"),
         run=_later("tuned_paths"),
+        version=2,
     ),
     Measurement(
         name="checkpoint_paths",

@@ -132,7 +132,7 @@ def neighbour_paths(lab: Lab) -> xr.Dataset:
 def tuned_paths(lab: Lab) -> xr.Dataset:
     """Losses on lines between pre-trained and fine-tuned weights, for PLRs and FLRs that both lie in regime 1 of the whole
     grid; NaN for the others."""
-    tune, trained = lab.sweep("tune"), lab.trained("tune")
+    tune, trained = lab.sweep("tune_first"), lab.trained("tune_first")
     first = reading.border(regimes(lab.sweep("convnet")), "1|2")
     plrs, flrs, seeds = tune["lr"].values, tune["finetune_lr"].values, _seeds(tune)
     values = np.full((len(plrs), len(flrs), len(seeds), geometry.POINTS), np.nan)
