@@ -84,6 +84,9 @@ def test_scales_differ_in_size_only() -> None:
     assert set(laptop["augmented"].config.lrs) < set(laptop["convnet"].config.lrs)
     tune = laptop["tune"].config
     assert set(tune.lrs) < set(laptop["convnet"].config.lrs)
+    inside = laptop["tune_first"].config
+    known = claims_tuning.Roles(np.array(inside.lrs), np.array(inside.finetune_lrs or ()), first=3.5e-3, second=1.3e-2)
+    assert [kind for kind in ("lower", "slightly", "much") if not known.pairs(kind)] == []
     for first in (3.4e-3, 3.6e-3):  # around the border that a run before gave
         planned = claims_tuning.Roles(
             np.array(tune.lrs), np.array(tune.finetune_lrs or ()), first=first, second=1.01 * 1.3e-2
@@ -296,6 +299,36 @@ def test_roles_of_rates_follow_the_map() -> None:
     assert known.pairs("high") == [(3, 0), (3, 1), (3, 2)]
     with pytest.raises(Unseen, match="'much'"):
         claims_tuning.Roles(plr=np.array([1e-3]), flr=np.array([1e-3]), first=2e-3, second=6e-2).some("much")
+
+
+@pytest.mark.parametrize(
+    ("below", "above", "verdicts"),
+    [
+        (0.0, 0.3, ["supported", "supported", "supported"]),
+        (0.1, 0.3, ["contradicted", "supported", "supported"]),
+        (0.0, 0.05, ["supported", "contradicted", "supported"]),
+    ],
+)
+def test_basins_are_told_by_barriers(planted: xr.Dataset, below: float, above: float, verdicts: list[str]) -> None:
+    """Fine-tuning with half and with more than eight times the ELR; the latter on the larger ELR's own trajectory."""
+    lr = planted["lr"].values
+    low = reading.inside(regimes(planted), "1")[0]
+    high = next(k for k, value in enumerate(lr) if value > 8.5 * lr[low])
+    assert high in reading.inside(regimes(planted), "1")
+    names = ("train_loss", "effective_grad_norm")
+    curves = planted[list(names)].reset_coords(drop=True).isel(lr=[low, high])
+    curves = curves.rename({name: "finetune_" + name for name in names})
+    curves = curves.rename(lr="finetune_lr", epoch="finetune_epoch").assign_coords(finetune_lr=[lr[low] / 2, lr[high]])
+    tune = planted.isel(lr=[low]).merge(curves.expand_dims(lr=[lr[low]]))
+    alpha = np.linspace(0, 1, 11)
+    hill = 4 * alpha * (1 - alpha) * np.array([below, above])[:, None]
+    noise = 1 + 0.01 * np.random.default_rng(0).standard_normal(planted.sizes["seed"])
+    paths = (1 + hill[:, None] * noise[:, None])[None]  # [P, F, U, K]
+    coords = {"lr": [lr[low]], "finetune_lr": curves["finetune_lr"].values}
+    measured = xr.Dataset({"train_loss": (("lr", "finetune_lr", "seed", "alpha"), paths)}, coords)
+    found = checked("TR7", PlantedLab({"convnet": planted, "tune_first": tune}, {"tuned_paths": measured}))
+    assert [found.numbers[f"part_{i}"]["verdict"] for i in (1, 2, 3)] == verdicts
+    assert "nan" not in found.note, "no slightly increased ELR: nothing is said of it"
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(1.0, "supported"), (0.3, "contradicted")])
