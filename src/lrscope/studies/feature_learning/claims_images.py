@@ -126,14 +126,14 @@ def _vit(lab: Lab) -> Finding:
 
 def at_equal_loss(result: xr.Dataset) -> dict[str, Array]:
     """Sharpness and test error of all fine-tunes from regime 2 at one training loss: `sharpness` (log10), `error` [P, F, U],
-    `early` [P, F, U], whether the first moment
-    of fine-tuning lies below it, `plr` [P], `flr` [F], `level` [1]; and of regime 1's pre-trainings `one_sharpness`, `one_error` [K, U].
+    `early` [P, F, U], whether the first moment of fine-tuning lies below it, `plr` [P], `flr` [F], `level` [1]; and of
+    regime 1's pre-trainings `one_sharpness`, `one_error` [K, U].
 
     The level is the lowest training loss that all these fine-tunes reach, times 1.05 (feature_learning, App. G: 6e-4). A
     fine-tune begins where its pre-training ended; runs that start below the level, or never reach it, are NaN.
 
     Raises:
-        Unseen: no regime 2.
+        Unseen: no regime 2; a fine-tune reaches a loss of 0.
     """
     found = regimes(result)
     part = result.isel(lr=reading.shown(found, "2"))
