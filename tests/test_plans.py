@@ -15,9 +15,11 @@ import torch._inductor.config
 import xarray as xr
 
 from lrscope.config import SweepConfig
+from lrscope.engine import choose
 from lrscope.engine.assemble import assemble
 from lrscope.engine.choose import choose_plan, predict
 from lrscope.engine.chunk import Stopped
+from lrscope.engine.context import Context
 from lrscope.engine.plan import Plan, cut, phases, steps_per_run, unroll, windows
 from lrscope.engine.store import DONE
 from lrscope.engine.sweep import dry_run
@@ -188,6 +190,26 @@ def test_the_plan_is_chosen_by_measurement_and_then_followed(tmp_path: Path) -> 
         path.unlink()
     again = train(mlp_task(), replace(CONFIG, steps=2), SINGLE, kept)
     assert first.attrs["plan"] == again.attrs["plan"]
+
+
+@pytest.mark.parametrize(("seconds", "timed"), [(1e-3, [1, 3, 6]), (1.0, [1]), (0.4, [1, 3])])
+def test_batches_of_long_steps_are_not_timed(
+    seconds: float, timed: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step of seconds is all arithmetic: timing larger batches of it costs minutes and gains nothing."""
+    asked = []
+
+    def steps(context: Context, plan: Plan, probe: float | None = None) -> Plan:
+        asked.append(plan.chunk)
+        return replace(plan, run_step_seconds=seconds)
+
+    monkeypatch.setattr(choose, "_timed", steps)
+    monkeypatch.setattr(choose, "SIZES", (3, 6))
+    auto = replace(BATCHED, path="auto", chunk=None, compile=False)
+    context = context_of(mlp_task(), replace(CONFIG, seeds=3), tmp_path, auto)
+    plan = choose_plan(context, 1)
+    assert asked == timed
+    assert plan.chunk in timed
 
 
 def test_a_dry_run_says_what_would_happen_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

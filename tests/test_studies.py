@@ -23,7 +23,7 @@ from lrscope.studies.cite import cite
 from lrscope.studies.costs import cost
 from lrscope.studies.lab import Laboratory
 from lrscope.studies.needs import claims_at, closure
-from lrscope.studies.planning import made_up
+from lrscope.studies.planning import GPU_FLOPS, made_up
 from lrscope.studies.stats import Unseen
 from lrscope.studies.types import Change, Study
 from lrscope.tasks.augment import Augmentation
@@ -323,8 +323,10 @@ def test_a_dry_run_needs_no_data_and_writes_nothing(tiny, tmp_path, monkeypatch)
     small = replace(STUDY.scales["paper"].sweeps[0], task={"data": "svhn", "model": "mlp", "width": 4, "pool": 4})
     study = replace(STUDY, claims=(), scales={"paper": replace(STUDY.scales["paper"], sweeps=(small,))})
     monkeypatch.setattr(registry, "study", lambda name: study)
-    code, out, _ = call("reproduce", tiny, "--scale", "paper", "--dry-run", "--json", "--jobs", "1")
+    words = ("reproduce", tiny, "--scale", "paper", "--dry-run", "--jobs", "1")
+    code, out, told = call(*words, "--json")
     assert code == 0
+    assert "[1/1] timing a few steps of sphere" in told
     made = json.loads(out)
     assert "estimate" in made["assumption"]
     (row,) = made["sweeps"]
@@ -333,7 +335,12 @@ def test_a_dry_run_needs_no_data_and_writes_nothing(tiny, tmp_path, monkeypatch)
     assert row["data_here"] is False
     assert row["run_steps"] == 6 * 2 * (73_257 // 32)
     assert row["seconds"] > 0
-    assert row["gpu_hours"] > 0
+    layers = [m for m in named_task(**small.task, source=made_up).new_model(0).modules() if hasattr(m, "in_features")]
+    assert len(layers) > 1
+    weights = [(2 * m.weight.numel(), m.weight.requires_grad, m is not layers[0]) for m in layers]
+    flops = sum(once * (1 + trained + deeper) for once, trained, deeper in weights)  # output, both gradients
+    assert row["gpu_hours"] == pytest.approx(32 * row["run_steps"] * flops / GPU_FLOPS / 3600)
+    assert "predicted" in call(*words)[1].splitlines()[2]
     assert list(tmp_path.iterdir()) == []
 
 

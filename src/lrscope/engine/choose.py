@@ -27,6 +27,8 @@ FUSED_PAYS_AFTER = 15.0  # ours, the same: generated steps take 2 to 5 s
 FUSED_STEPS = 32  # ours: steps a call, so that calls cost nothing and stopping still takes milliseconds
 CACHED_RUNS = 48  # ours: evaluation of 48 ticks networks fits 2 MiB of L2 cache
 PROBE_SECONDS = 0.08  # ours: the shortest of several calls settles by then
+PROBE_STEPS = 4  # ours: steps a timed call, where one alone is shorter than the probe
+PROBE_MOST = 3.0  # ours, seconds: a batch whose two steps take longer is kernels, not calls, and gains nothing
 
 
 def default_jobs(context: Context) -> int:
@@ -93,7 +95,7 @@ def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Pla
 
 
 def _timed_that_fit(context: Context, candidates: Sequence[Plan], jobs: int) -> list[Plan]:
-    """The candidates with their times, from small to large as far as memory goes.
+    """The candidates with their times, from small to large as far as memory goes and steps are short enough to gain.
 
     Raises:
         LrscopeError: not even the smallest fits.
@@ -103,6 +105,8 @@ def _timed_that_fit(context: Context, candidates: Sequence[Plan], jobs: int) -> 
     _check_memory(context, fitting[0], jobs)
     timed: list[Plan] = []
     for plan in fitting:
+        if timed and 2 * plan.chunk * timed[-1].run_step_seconds > PROBE_MOST:
+            break
         try:
             timed.append(_timed(context, plan))
         except Exception as error:
@@ -171,11 +175,11 @@ def _timed(context: Context, plan: Plan, seconds: float | None = None) -> Plan:
             if context.device.type == "cuda":
                 torch.cuda.synchronize()
 
-        limit = phase.steps
-        stride = max(plan.unroll, 4)
-        advance(min(stride, limit))
-        begun, step = time.perf_counter(), trainer.cursor["step"]
-        best = math.inf
+        limit, begun = phase.steps, time.perf_counter()
+        advance(min(plan.unroll, limit))  # compiles, if the plan says so
+        long = not plan.compiled and time.perf_counter() - begun > PROBE_SECONDS
+        stride = plan.unroll if long else max(plan.unroll, PROBE_STEPS)
+        begun, best = time.perf_counter(), math.inf
         while time.perf_counter() - begun < seconds or math.isinf(best):
             if trainer.cursor["step"] >= limit:
                 trainer.cursor["step"] = 0

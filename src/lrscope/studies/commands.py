@@ -252,27 +252,25 @@ def _told(row: dict[str, Any]) -> str:
 
 
 def _print_plans(study: Study, scale: str, needs: Sequence[str], engine: Any, *, as_json: bool) -> None:
+    """Each sweep's plan as soon as it is timed, then the sum."""
     from lrscope.engine.progress import span
     from lrscope.studies.needs import closure
-    from lrscope.studies.planning import ASSUMPTION, plans
+    from lrscope.studies.planning import ASSUMPTION, plan
 
     names = closure(study.scales[scale], needs)
-    rows = plans([sweep for sweep in study.scales[scale].sweeps if sweep.name in names], engine)
+    sweeps = [sweep for sweep in study.scales[scale].sweeps if sweep.name in names]
+    rows = []
+    for i, sweep in enumerate(sweeps):
+        print(f"[{i + 1}/{len(sweeps)}] timing a few steps of {sweep.name}", file=sys.stderr, flush=True)
+        rows.append(plan(sweep, engine))
+        if not as_json:
+            print(_planned(rows[-1]), flush=True)
     estimated = any(not row["gpu_hours_timed"] for row in rows)
     if as_json:
         from lrscope.commands import dump
 
         dump({"sweeps": rows, "assumption": ASSUMPTION if estimated else "GPU hours are timed on this machine's GPU"})
         return
-    for row in rows:
-        shape = " x ".join(map(str, row["input_shape"]))
-        made_up = "" if row["data_here"] else "; its data is not here, noise of the same shape was timed"
-        print(f"{row['sweep']}: {row['about']}")
-        print(f"  {row['task']}: {row['train_size']:,} examples of {shape}, {row['parameters']:,} parameters{made_up}")
-        print(
-            f"  {row['runs']:,} runs, {row['run_steps']:,} run-steps; predicted {span(row['seconds'])} on this machine "
-            f"({row['device']}, {row['jobs']} processes), {_hours(row)}"
-        )
     steps, seconds, hours = (sum(row[key] for row in rows) for key in ("run_steps", "seconds", "gpu_hours"))
     how = "estimate" if estimated else "timed"
     print(f"sum: {steps:,} run-steps; predicted {span(seconds)} on this machine, {hours:.2g} GPU hours ({how})")
@@ -282,6 +280,19 @@ def _print_plans(study: Study, scale: str, needs: Sequence[str], engine: Any, *,
     if estimated:
         print(ASSUMPTION)
     print("nothing was written")
+
+
+def _planned(row: dict[str, Any]) -> str:
+    from lrscope.engine.progress import span
+
+    shape = " x ".join(map(str, row["input_shape"]))
+    made_up = "" if row["data_here"] else "; its data is not here, noise of the same shape was timed"
+    return (
+        f"{row['sweep']}: {row['about']}\n"
+        f"  {row['task']}: {row['train_size']:,} examples of {shape}, {row['parameters']:,} parameters{made_up}\n"
+        f"  {row['runs']:,} runs, {row['run_steps']:,} run-steps; predicted {span(row['seconds'])} on this machine "
+        f"({row['device']}, {row['jobs']} processes), {_hours(row)}"
+    )
 
 
 def _hours(row: dict[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,9 @@ ASSUMPTION = (
 )
 
 
-def plans(sweeps: Sequence[StudySweep], engine: EngineConfig) -> list[dict[str, Any]]:
-    """A row per sweep: shapes, parameters, run-steps, predicted seconds on this machine, and an estimate of GPU hours."""
-    return [plan(sweep, engine) for sweep in sweeps]
-
-
 def plan(declared: StudySweep, engine: EngineConfig) -> dict[str, Any]:
-    """The row of one sweep. A few steps are trained to be timed; nothing is written."""
+    """What a sweep would take: shapes, parameters, run-steps, predicted seconds on this machine, and an estimate of GPU
+    hours. A few steps are trained to be timed; nothing is written."""
     there = available(declared)
     task = named_task(**{**declared.task, **({} if there else {"source": made_up})})
     with warnings.catch_warnings():
@@ -66,12 +61,13 @@ def available(declared: StudySweep) -> bool:
 
 
 def gpu_hours(task: Task, config: SweepConfig, run_steps: int) -> float:
-    """Floating-point operations of all training steps over `GPU_FLOPS`."""
+    """Floating-point operations of all training steps over `GPU_FLOPS`. They are counted for two examples (batch norm takes
+    no fewer) and grow as the batch does."""
     data, model = task.data(0), task.new_model(0)
-    x, y = data.train_x[: config.batch_size], data.train_y[: config.batch_size]
+    x, y = data.train_x[:2], data.train_y[:2]
     with FlopCounterMode(display=False) as counter, torch.random.fork_rng(devices=[]):
         torch.autograd.backward(task.loss(model(x), y).mean())
-    return float(counter.get_total_flops()) * run_steps / GPU_FLOPS / 3600
+    return float(counter.get_total_flops()) * config.batch_size / len(x) * run_steps / GPU_FLOPS / 3600
 
 
 def made_up(

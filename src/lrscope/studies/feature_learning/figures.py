@@ -6,7 +6,7 @@ medians and quartiles.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -76,15 +76,11 @@ def averaged_panel(result: xr.Dataset, title: str) -> Panel:
     return _panel(result, title, ACCURACY, [*lines, _trained(result)])
 
 
-def accuracy(lab: Lab, names: Sequence[str], averages: bool = True) -> Chart:
+def accuracy(lab: Lab, name: str, averages: bool = True) -> Chart:
     """Figures 1, 6 left, 8, 12 and 14: fine-tuned and averaged test accuracy over PLRs."""
-    made = []
-    for name in names:
-        result, prefix = lab.sweep(name), f"{name}: " if len(names) > 1 else ""
-        made.append(tuned_panel(result, prefix + "fine-tuning"))
-        if averages:
-            made.append(averaged_panel(result, prefix + "averaging"))
-    return Chart(panels=made, columns=2 if averages else 1, color_title=FLR)
+    result = lab.sweep(name)
+    made = [tuned_panel(result, "fine-tuning"), *([averaged_panel(result, "averaging")] if averages else [])]
+    return Chart(panels=made, columns=len(made), color_title=FLR)
 
 
 def probes_panel(result: xr.Dataset, state: str, title: str = "") -> Panel:
@@ -116,12 +112,11 @@ def probes_panel(result: xr.Dataset, state: str, title: str = "") -> Panel:
     return _panel(result, title or STATES[state], "accuracy", lines)
 
 
-def probes(lab: Lab, names: Sequence[str], states: Sequence[str]) -> Chart:
-    """Figures 3, 5, 6 right, 10, 11, 13 and 15: accuracies on single features or frequency bands over PLRs."""
+def probes(lab: Lab, names: Mapping[str, str], states: Sequence[str]) -> Chart:
+    """Figures 3, 5, 6 right, 10, 11, 13 and 15: accuracies on single features or frequency bands over PLRs. `names` are those
+    of sweeps, with what their panels' titles begin with."""
     made = [
-        probes_panel(lab.sweep(name), state, (f"{name}: " if len(names) > 1 else "") + STATES[state])
-        for name in names
-        for state in states
+        probes_panel(lab.sweep(name), state, words + STATES[state]) for name, words in names.items() for state in states
     ]
     return Chart(
         panels=made, columns=min(len(states), 4), color_title="rank of the feature in its run", color_log=False

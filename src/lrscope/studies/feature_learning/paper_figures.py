@@ -23,7 +23,7 @@ FIGURES = (
         look_for="Fine-tuned accuracy peaks in 2A, where all FLRs agree; in 2B they fan out and drop.",
         differs=SMALL,
         needs=("resnet",),
-        draw=partial(figures.accuracy, names=("resnet",), averages=False),
+        draw=partial(figures.accuracy, name="resnet", averages=False),
     ),
     PaperFigure(
         number="2",
@@ -39,7 +39,7 @@ FIGURES = (
         look_for="At small PLRs all features matter a little; towards 2A one stands out, and fine-tuning makes it plainer.",
         differs=TICKS + " Features are sorted in each run, because every run picks its own.",
         needs=("ticks",),
-        draw=partial(figures.probes, names=("ticks",), states=("pre", "low")),
+        draw=partial(figures.probes, names={"ticks": ""}, states=("pre", "low")),
     ),
     PaperFigure(
         number="4",
@@ -55,7 +55,7 @@ FIGURES = (
         look_for="Mid frequencies rise towards 2A and more so after fine-tuning; background and low ones stay behind.",
         differs=SMALL + CUT,
         needs=("resnet",),
-        draw=partial(figures.probes, names=("resnet",), states=("pre", "low")),
+        draw=partial(figures.probes, names={"resnet": ""}, states=("pre", "low")),
     ),
     PaperFigure(
         number="6",
@@ -81,7 +81,7 @@ FIGURES = (
         look_for="Left: all FLRs agree in 2A, where accuracy is best. Right: averages are good in 2A and fail in 2B.",
         differs=TICKS,
         needs=("ticks",),
-        draw=partial(figures.accuracy, names=("ticks",)),
+        draw=partial(figures.accuracy, name="ticks"),
     ),
     PaperFigure(
         number="9",
@@ -98,7 +98,7 @@ FIGURES = (
         look_for="Averages and the low FLR keep what 2A has picked; the high FLR picks features from anywhere.",
         differs=TICKS + " The paper's caption gives the high FLR as 7.5e-5; its axis and code have 7.5e-3, as here.",
         needs=("ticks",),
-        draw=partial(figures.probes, names=("ticks",), states=ALL_STATES),
+        draw=partial(figures.probes, names={"ticks": ""}, states=ALL_STATES),
     ),
     PaperFigure(
         number="11",
@@ -106,7 +106,7 @@ FIGURES = (
         look_for="Mid frequencies peak in 2A, clearly for the ResNet, weakly for the ConvNet.",
         differs=SMALL + CUT,
         needs=("resnet", "convnet"),
-        draw=partial(figures.probes, names=("resnet", "convnet"), states=ALL_STATES),
+        draw=partial(figures.probes, names={"resnet": "ResNet-18: ", "convnet": "ConvNet: "}, states=ALL_STATES),
     ),
     PaperFigure(
         number="12",
@@ -114,7 +114,7 @@ FIGURES = (
         look_for="Both are best in 2A; in regime 1 both improve on pre-training.",
         differs=SMALL,
         needs=("practical",),
-        draw=partial(figures.accuracy, names=("practical",)),
+        draw=partial(figures.accuracy, name="practical"),
     ),
     PaperFigure(
         number="13",
@@ -122,7 +122,7 @@ FIGURES = (
         look_for="The mid-frequency bias in 2A, strongest after fine-tuning or averaging.",
         differs=SMALL + CUT,
         needs=("practical",),
-        draw=partial(figures.probes, names=("practical",), states=ALL_STATES),
+        draw=partial(figures.probes, names={"practical": ""}, states=ALL_STATES),
     ),
     PaperFigure(
         number="14",
@@ -130,7 +130,7 @@ FIGURES = (
         look_for="In 2A both FLRs agree; the high FLR's accuracy does not depend on the PLR.",
         differs="At smoke scale a tiny transformer on digits; at paper scale three seeds instead of one.",
         needs=("vit",),
-        draw=partial(figures.accuracy, names=("vit",)),
+        draw=partial(figures.accuracy, name="vit"),
     ),
     PaperFigure(
         number="15",
@@ -138,7 +138,7 @@ FIGURES = (
         look_for="Low frequencies matter more than for convolutional networks.",
         differs="As Figure 14.",
         needs=("vit",),
-        draw=partial(figures.probes, names=("vit",), states=ALL_STATES),
+        draw=partial(figures.probes, names={"vit": ""}, states=ALL_STATES),
     ),
     PaperFigure(
         number="16",
@@ -170,19 +170,21 @@ FIGURES = (
                 "11",
                 "Frequency bands in four states, SI networks",
                 ("resnet100", "convnet100"),
-                partial(figures.probes, names=("resnet100", "convnet100"), states=ALL_STATES),
+                partial(
+                    figures.probes, names={"resnet100": "ResNet-18: ", "convnet100": "ConvNet: "}, states=ALL_STATES
+                ),
             ),
             (
                 "12",
                 "Conventional training: fine-tuning and averaging",
                 ("practical100",),
-                partial(figures.accuracy, names=("practical100",)),
+                partial(figures.accuracy, name="practical100"),
             ),
             (
                 "13",
                 "Conventional training: frequency bands in four states",
                 ("practical100",),
-                partial(figures.probes, names=("practical100",), states=ALL_STATES),
+                partial(figures.probes, names={"practical100": ""}, states=ALL_STATES),
             ),
         )
     ),

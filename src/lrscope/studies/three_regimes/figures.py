@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,36 +20,37 @@ def chart(found: Sequence[Panel], *, columns: int = 3, color: str = ELR) -> Char
     return Chart(panels=list(found), columns=min(columns, len(found)), color_title=color)
 
 
-def overview(lab: Lab, names: Sequence[str]) -> Chart:
-    """The six panels of Figure 1 for every sweep."""
-    found = []
-    for name in names:
-        result = lab.sweep(name)
-        prefix = f"{name}: " if len(names) > 1 else ""
-        found += [titled(panel, prefix + panel.title) for panel in panels.overview(result)]
-    return chart(found, color=panels.rate(lab.sweep(names[0])))
+def overview(lab: Lab, name: str) -> Chart:
+    """The six panels of Figure 1 for a sweep."""
+    return overviews(lab, {name: ""})
+
+
+def overviews(lab: Lab, names: Mapping[str, str]) -> Chart:
+    """The same for several, with what their panels' titles begin with."""
+    results = [lab.sweep(name) for name in names]
+    found = [
+        titled(panel, words + panel.title)
+        for result, words in zip(results, names.values(), strict=True)
+        for panel in panels.overview(result)
+    ]
+    return chart(found, color=panels.rate(results[0]))
 
 
 def titled(panel: Panel, title: str) -> Panel:
     return replace(panel, title=title)
 
 
-def landscapes(lab: Lab, names: Sequence[str]) -> Chart:
-    """Sharpness against training loss, and its end over learning rates, one row of panels per quantity."""
-    results = [lab.sweep(name) for name in names]
-    found = []
-    for name, result in zip(names, results, strict=True):
-        variable, title = panels.sharpness(result)
-        found.append(panels.trajectories(result, variable, title, panel_title=f"{name}: sharpness against loss"))
-    found += [
-        titled(panels.ends(r, "train_loss", LOSS), f"{n}: {LOSS} at the end")
-        for n, r in zip(names, results, strict=True)
+def landscapes(lab: Lab, names: Mapping[str, str]) -> Chart:
+    """Sharpness against training loss, and its end over learning rates, one row of panels per quantity. `names` are those of
+    sweeps, with what their panels' titles begin with."""
+    results = {words: lab.sweep(name) for name, words in names.items()}
+    found = [
+        panels.trajectories(r, *panels.sharpness(r), panel_title=f"{words}sharpness against loss")
+        for words, r in results.items()
     ]
-    found += [
-        titled(panels.ends(r, "test_error", ERROR), f"{n}: {ERROR} at the end")
-        for n, r in zip(names, results, strict=True)
-    ]
-    return chart(found, columns=len(names), color=panels.rate(results[0]))
+    for variable, title in (("train_loss", LOSS), ("test_error", ERROR)):
+        found += [titled(panels.ends(r, variable, title), f"{words}{title} at the end") for words, r in results.items()]
+    return chart(found, columns=len(names), color=panels.rate(next(iter(results.values()))))
 
 
 def equilibration(lab: Lab, count: int) -> Chart:
@@ -132,7 +133,9 @@ def transitions(lab: Lab) -> Chart:
 
 def standard(lab: Lab) -> Chart:
     """Figure 7: whole-space training of an SI net, conventional training with constant and with cosine schedules."""
-    return landscapes(lab, ("whole", "constant", "cosine"))
+    return landscapes(
+        lab, {"whole": "SI net, whole space: ", "constant": "constant LR: ", "cosine": "cosine schedule: "}
+    )
 
 
 def first_epochs(lab: Lab) -> Chart:

@@ -24,6 +24,13 @@ def _run(lab: Lab, *, name: str, **options: Any) -> xr.Dataset:
     return found
 
 
+def _run_toy(lab: Lab, *, name: str) -> xr.Dataset:
+    from lrscope.studies.three_regimes import toy
+
+    found: xr.Dataset = getattr(toy, name)(lab)
+    return found
+
+
 def measured(sizes: tuple[tuple[str, str], ...], nets: tuple[str, ...]) -> tuple[Measurement, ...]:
     """The measurements of a scale. `sizes` names the sweeps that train the ConvNet with fixed ELRs and fine-tune it, a pair for
     each size of the training set; `nets` those whose highest ELR lies in regime 3, one for each width."""
@@ -45,9 +52,17 @@ def measured(sizes: tuple[tuple[str, str], ...], nets: tuple[str, ...]) -> tuple
 
 
 _EVERYWHERE = (
-    Measurement(name="toy_pair", about="One pair of the toy function over ELRs.", needs=(), run=_later("toy_pair")),
     Measurement(
-        name="toy", about="Three pairs of the toy function at the paper's ELRs.", needs=(), run=_later("toy_three")
+        name="toy_pair",
+        about="One pair of the toy function over ELRs.",
+        needs=(),
+        run=partial(_run_toy, name="toy_pair"),
+    ),
+    Measurement(
+        name="toy",
+        about="Three pairs of the toy function at the paper's ELRs.",
+        needs=(),
+        run=partial(_run_toy, name="toy_three"),
     ),
     Measurement(
         name="neighbour_paths",

@@ -1,4 +1,4 @@
-"""What the study measures beyond the logs: the toy function, the identities, landscapes between states, sharpness, walks."""
+"""What the study measures beyond the logs, but for the toy function: the identities, landscapes between states, sharpness, walks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from lrscope.mapping import regimes
 from lrscope.measures import equilibrium, geometry, sharpness, walks
 from lrscope.studies import reading
 from lrscope.studies.stats import Unseen
-from lrscope.studies.three_regimes import toy
 from lrscope.studies.three_regimes.by_size import REGIME_ONE, REGIME_TWO, SHARES
 from lrscope.studies.three_regimes.claims_equilibrium import equalised
 from lrscope.studies.three_regimes.claims_sphere import faster_flatter_better
@@ -29,41 +28,6 @@ WALK_STEPS, WALK_EVERY = 200, 10  # ours: a random walk in regime 3 forgets wher
 OFFSET_STEPS = 60  # ours
 IDENTITY_STEPS = 100  # ours
 CONVERGED = 0.1  # ours, nats: what counts as having reached a minimum where solutions are connected (TR8)
-
-
-def toy_pair(lab: Lab) -> xr.Dataset:
-    """One pair over multiples of 1/alpha: final value over alpha, and the rate of |x / y| per step."""
-    share, alpha = np.array([0.05, 0.3, 0.8, 0.95, 1.02, 1.1, 1.5, 2.0, 5.0, 10.0]), 2.0
-    kept = toy.optimise((alpha,), tuple(share / alpha), 4000, keep=4, starts=16, key="three_regimes")
-    early = toy.optimise((alpha,), tuple(share / alpha), 120, keep=21, starts=16, key="three_regimes")
-    ratio = (early.values / (alpha - early.values)).sqrt()[..., 0]  # |x / y|, eq. 17
-    rate = (ratio[-1] / ratio[0]) ** (1 / 20)
-    value = kept.values[..., 0].mean(0) / alpha
-    return xr.Dataset(
-        {"value": (("share", "start"), value.numpy()), "rate": (("share", "start"), rate.numpy())}, {"share": share}
-    )
-
-
-def toy_three(lab: Lab) -> xr.Dataset:
-    """The paper's three pairs: settled values and mean group ELRs, and the first steps at the paper's three ELRs."""
-    elrs = (0.1, 0.97 * toy.THRESHOLD, 1.03 * toy.THRESHOLD, 0.2, 0.5)
-    kept = toy.optimise(toy.ALPHA, elrs, 12_000, keep=6000, starts=16, key="three_regimes")
-    drawn = toy.optimise(toy.ALPHA, toy.PAPER_ELRS, 500, keep=500, starts=1, key="three_regimes")
-    mean, spread = kept.elr_i.mean(0), kept.elr_i.std(0) / kept.elr_i.mean(0)
-    return xr.Dataset(
-        {
-            "value": (("elr", "start"), kept.values.sum(-1).mean(0).numpy()),
-            "final": (("elr", "start"), kept.values[-1].sum(-1).numpy()),
-            "mean_group_elr": (("elr", "start", "pair"), mean.numpy()),
-            "spread": (("elr", "start", "pair"), spread.numpy()),
-            "equilibrium": (("elr", "pair"), np.stack([toy.equilibrium(e).numpy() for e in elrs])),
-            "curve": (("drawn", "step"), drawn.values.sum(-1)[:, :, 0].T.numpy()),
-            "group_elr": (("drawn", "step", "pair"), drawn.elr_i[:, :, 0].transpose(0, 1).numpy()),
-            "drawn_equilibrium": (("drawn", "pair"), np.stack([toy.equilibrium(e).numpy() for e in toy.PAPER_ELRS])),
-        },
-        {"elr": list(elrs), "drawn": list(toy.PAPER_ELRS), "step": np.arange(500)},
-        {"threshold": toy.THRESHOLD},
-    )
 
 
 # It computes what the claims_*.py define: raise its version in measured.py when they change.

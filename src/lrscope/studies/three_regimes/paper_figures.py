@@ -13,6 +13,7 @@ TUNED = (
     SMALL
     + " Lines are means over seeds; grey: pre-training; dashed: training with the fine-tuning ELR from initialisation."
 )
+TUNED_FIRST = TUNED + " TR7 is told from runs with longer training and fine-tuning inside regime 1 (Figure 19)."
 
 FIGURES = (
     PaperFigure(
@@ -22,7 +23,7 @@ FIGURES = (
         "bends at both borders, and sharpness peaks at the first.",
         differs=SMALL,
         needs=("convnet",),
-        draw=partial(figures.overview, names=("convnet",)),
+        draw=partial(figures.overview, name="convnet"),
     ),
     PaperFigure(
         number="2",
@@ -37,7 +38,7 @@ FIGURES = (
         title="Regime 1: trajectories, and fine-tuning with other ELRs",
         look_for="At equal training loss a larger ELR runs flatter and with less test error; the lowest coincide. Decreased ELRs stay on "
         "their trajectory, much increased ones jump up and come down on a flatter one.",
-        differs=TUNED,
+        differs=TUNED_FIRST,
         needs=("convnet", "tune"),
         draw=figures_tuning.regime_one,
     ),
@@ -106,7 +107,7 @@ FIGURES = (
         look_for="The same three regimes for a ResNet-18.",
         differs="One ResNet-18 (k = 4, 512 images) instead of four pairs of network and data set.",
         needs=("resnet",),
-        draw=partial(figures.overview, names=("resnet",)),
+        draw=partial(figures.overview, name="resnet"),
     ),
     PaperFigure(
         number="12",
@@ -114,7 +115,7 @@ FIGURES = (
         look_for="The same picture although nothing is shared between runs.",
         differs=MLP,
         needs=("mlp_own",),
-        draw=partial(figures.overview, names=("mlp_own",)),
+        draw=partial(figures.overview, name="mlp_own"),
     ),
     PaperFigure(
         number="13",
@@ -122,7 +123,9 @@ FIGURES = (
         look_for="Borders are clearer for wide networks, and the second lies at a lower ELR.",
         differs=MLP + " Widths 16, 64 and 256.",
         needs=("width_small", "noise0", "width_large"),
-        draw=partial(figures.landscapes, names=("width_small", "noise0", "width_large")),
+        draw=partial(
+            figures.landscapes, names={"width_small": "narrow: ", "noise0": "usual width: ", "width_large": "wide: "}
+        ),
     ),
     PaperFigure(
         number="14",
@@ -130,7 +133,7 @@ FIGURES = (
         look_for="Augmentation lifts the training loss as a smaller network would.",
         differs=SMALL,
         needs=("convnet", "augmented"),
-        draw=partial(figures.landscapes, names=("convnet", "augmented")),
+        draw=partial(figures.landscapes, names={"convnet": "plain images: ", "augmented": "augmented: "}),
     ),
     PaperFigure(
         number="15",
@@ -138,7 +141,7 @@ FIGURES = (
         look_for="With label noise the peak of sharpness at the border 1|2 stands out.",
         differs=MLP + " 20% noise only.",
         needs=("noise0", "noise20"),
-        draw=partial(figures.landscapes, names=("noise0", "noise20")),
+        draw=partial(figures.landscapes, names={"noise0": "clean labels: ", "noise20": "20% label noise: "}),
     ),
     PaperFigure(
         number="16",
@@ -152,7 +155,7 @@ FIGURES = (
         number="17",
         title="Regime 1: fine-tuning with a decreased ELR",
         look_for="Trajectories go on where they were.",
-        differs=TUNED,
+        differs=TUNED_FIRST,
         needs=("convnet", "tune"),
         draw=figures_tuning.lower,
     ),
@@ -160,7 +163,7 @@ FIGURES = (
         number="18",
         title="Regime 1: fine-tuning with an increased ELR",
         look_for="Slightly increased: the same trajectory, noisier. Much increased: up, and down on the flatter trajectory of the new ELR.",
-        differs=TUNED + " No slightly increased ELR at laptop scale.",
+        differs=TUNED_FIRST + " No slightly increased ELR at laptop scale.",
         needs=("convnet", "tune"),
         draw=figures_tuning.higher,
     ),
@@ -218,7 +221,7 @@ FIGURES = (
         look_for="Three regimes, and periodic jumps at the high LRs of regime 1.",
         differs=MLP,
         needs=("whole",),
-        draw=partial(figures.overview, names=("whole",)),
+        draw=partial(figures.overview, name="whole"),
     ),
     PaperFigure(
         number="26",
@@ -226,7 +229,7 @@ FIGURES = (
         look_for="Two regimes; the best test error at the top of regime 1 (constant LR), at medium initial LRs (cosine).",
         differs="The ConvNet on Fashion-MNIST instead of two networks on two CIFARs.",
         needs=("constant", "cosine"),
-        draw=partial(figures.overview, names=("constant", "cosine")),
+        draw=partial(figures.overviews, names={"constant": "constant LR: ", "cosine": "cosine schedule: "}),
     ),
     PaperFigure(
         number="27",
@@ -234,7 +237,7 @@ FIGURES = (
         look_for="All three regimes for a network without convolutions.",
         differs="Digits (8 x 8) instead of MNIST, 64-64-64-10 instead of 784-300-100-10.",
         needs=("mlp",),
-        draw=partial(figures.overview, names=("mlp",)),
+        draw=partial(figures.overview, name="mlp"),
     ),
     PaperFigure(
         number="28",
@@ -242,6 +245,6 @@ FIGURES = (
         look_for="Regimes 1 and 2, then overflow.",
         differs="Debian's fortunes with the topic as label instead of AG News.",
         needs=("transformer",),
-        draw=partial(figures.overview, names=("transformer",)),
+        draw=partial(figures.overview, name="transformer"),
     ),
 )

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor
 
 from lrscope.dynamics.update import group_squares, sphere_step
+from lrscope.studies.types import Lab
 from lrscope.tasks.streams import generator
 
 ALPHA = (1.0, 2.0, 4.0)  # three_regimes, Sec. 3.2
@@ -64,3 +67,38 @@ def optimise(
 def equilibrium(elr: float, alpha: Sequence[float] = ALPHA) -> Tensor:
     """The groups' ELRs in equilibrium [n], eq. 9."""
     return elr * sum(alpha) / torch.tensor(alpha, dtype=torch.float64)
+
+
+def toy_pair(lab: Lab) -> xr.Dataset:
+    """One pair over multiples of 1/alpha: final value over alpha, and the rate of |x / y| per step."""
+    share, alpha = np.array([0.05, 0.3, 0.8, 0.95, 1.02, 1.1, 1.5, 2.0, 5.0, 10.0]), 2.0
+    kept = optimise((alpha,), tuple(share / alpha), 4000, keep=4, starts=16, key="three_regimes")
+    early = optimise((alpha,), tuple(share / alpha), 120, keep=21, starts=16, key="three_regimes")
+    ratio = (early.values / (alpha - early.values)).sqrt()[..., 0]  # |x / y|, eq. 17
+    rate = (ratio[-1] / ratio[0]) ** (1 / 20)
+    value = kept.values[..., 0].mean(0) / alpha
+    return xr.Dataset(
+        {"value": (("share", "start"), value.numpy()), "rate": (("share", "start"), rate.numpy())}, {"share": share}
+    )
+
+
+def toy_three(lab: Lab) -> xr.Dataset:
+    """The paper's three pairs: settled values and mean group ELRs, and the first steps at the paper's three ELRs."""
+    elrs = (0.1, 0.97 * THRESHOLD, 1.03 * THRESHOLD, 0.2, 0.5)
+    kept = optimise(ALPHA, elrs, 12_000, keep=6000, starts=16, key="three_regimes")
+    drawn = optimise(ALPHA, PAPER_ELRS, 500, keep=500, starts=1, key="three_regimes")
+    mean, spread = kept.elr_i.mean(0), kept.elr_i.std(0) / kept.elr_i.mean(0)
+    return xr.Dataset(
+        {
+            "value": (("elr", "start"), kept.values.sum(-1).mean(0).numpy()),
+            "final": (("elr", "start"), kept.values[-1].sum(-1).numpy()),
+            "mean_group_elr": (("elr", "start", "pair"), mean.numpy()),
+            "spread": (("elr", "start", "pair"), spread.numpy()),
+            "equilibrium": (("elr", "pair"), np.stack([equilibrium(e).numpy() for e in elrs])),
+            "curve": (("drawn", "step"), drawn.values.sum(-1)[:, :, 0].T.numpy()),
+            "group_elr": (("drawn", "step", "pair"), drawn.elr_i[:, :, 0].transpose(0, 1).numpy()),
+            "drawn_equilibrium": (("drawn", "pair"), np.stack([equilibrium(e).numpy() for e in PAPER_ELRS])),
+        },
+        {"elr": list(elrs), "drawn": list(PAPER_ELRS), "step": np.arange(500)},
+        {"threshold": THRESHOLD},
+    )
