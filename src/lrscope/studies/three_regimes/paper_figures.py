@@ -171,7 +171,7 @@ FIGURES = (
         number="19",
         title="Linear connectivity in regime 1",
         look_for="Barriers between neighbouring ELRs; none after a decrease; one after a large increase.",
-        differs=SMALL,
+        differs=SMALL + " No slightly increased ELR at laptop scale.",
         needs=("neighbour_paths", "tuned_paths", "convnet", "tune_first"),
         draw=figures_tuning.connectivity,
     ),
