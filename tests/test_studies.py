@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import tiny_study
 from lrscope import cli
 from lrscope.config import EngineConfig
+from lrscope.engine.plan import Plan
 from lrscope.errors import LrscopeError
 from lrscope.studies import evidence, kept, registry
 from lrscope.studies.cite import cite
@@ -26,6 +27,7 @@ from lrscope.studies.needs import claims_at, closure
 from lrscope.studies.planning import GPU_FLOPS, made_up
 from lrscope.studies.stats import Unseen
 from lrscope.studies.types import Change, Study
+from lrscope.studies.words import plan
 from lrscope.tasks.augment import Augmentation
 from lrscope.tasks.data import names as data_names
 from lrscope.tasks.data import spec
@@ -143,6 +145,7 @@ def test_what_is_missing_is_computed_once_and_kept(root):
     assert again.measured("losses").attrs == {"unit": "nat"}
     xr.testing.assert_allclose(again.measured("double"), 2 * again.measured("losses"))
     sweeps, measurements = again.records(["double"])
+    assert sweeps["sphere"]["plan"] == "batched 6"
     assert set(sweeps) == {"sphere"}
     assert set(measurements) == {"losses", "double"}
     assert sweeps["sphere"]["seconds"] > 0
@@ -367,6 +370,13 @@ def test_every_network_of_the_paper_scale_can_be_planned_without_its_data(name, 
         config = sweep.config
         Augmentation(task.data(0), crops=config.augment, randaugment=config.randaugment)
         assert task.summary()["train_size"] == sweep.task.get("train_size", 64)
+
+
+@pytest.mark.parametrize(
+    ("compiled", "fused", "words"), [(False, False, ""), (True, False, ", compiled"), (True, True, ", fused")]
+)
+def test_plans_are_told_in_short(compiled, fused, words):
+    assert plan(json.dumps(Plan("single", 1, compiled, "timed", 1.0, fused=fused).to_dict())) == "single 1" + words
 
 
 # --- citations ---

@@ -24,6 +24,7 @@ from lrscope.results import has_result
 from lrscope.studies import kept
 from lrscope.studies.needs import closure
 from lrscope.studies.types import Claim, Finding, Lab, Measurement, PaperFigure, Scale, Study, StudySweep
+from lrscope.studies.words import plan
 
 if TYPE_CHECKING:
     from lrscope.studies.charts import Chart
@@ -142,6 +143,7 @@ class Laboratory:
                 sweeps[name] = {
                     "title": attrs["title"],
                     "config_hash": attrs["config_hash"],
+                    "plan": plan(attrs["plan"]),
                     "runs": int(self._results[name]["status"].size),
                     "seconds": round(timings.get(name, float(attrs["seconds"])), 1),
                     "created": attrs["created"],

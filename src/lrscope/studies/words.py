@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -23,3 +24,10 @@ def effect(row: Mapping[str, Any]) -> str:
 
 def _float(value: Any) -> float:
     return math.nan if value is None else float(value)
+
+
+def plan(told: str) -> str:
+    """A result's attribute `plan` in short: runs that never settle are the same to the bit only within one."""
+    parts = json.loads(told)
+    compiled = ", fused" if parts["fused"] else ", compiled" if parts["compiled"] else ""
+    return f"{parts['path']} {parts['chunk']}{compiled}"
