@@ -229,7 +229,7 @@ FIGURES = (
         look_for="Two regimes; the best test error at the top of regime 1 (constant LR), at medium initial LRs (cosine).",
         differs="The ConvNet on Fashion-MNIST instead of two networks on two CIFARs.",
         needs=("constant", "cosine"),
-        draw=partial(figures.overviews, names={"constant": "constant LR: ", "cosine": "cosine schedule: "}),
+        draw=partial(figures.overviews, names={"constant": "constant: ", "cosine": "cosine: "}),
     ),
     PaperFigure(
         number="27",
