@@ -273,7 +273,7 @@ def _print_plans(study: Study, scale: str, needs: Sequence[str], engine: Any, *,
         return
     steps, seconds, hours = (sum(row[key] for row in rows) for key in ("run_steps", "seconds", "gpu_hours"))
     how = "estimate" if estimated else "timed"
-    print(f"sum: {steps:,} run-steps; predicted {span(seconds)} on this machine, {hours:.2g} GPU hours ({how})")
+    print(f"sum: {steps:,} run-steps; predicted {span(seconds)} on this machine, {_rounded(hours)} GPU hours ({how})")
     measured = [m.name for m in study.scales[scale].measurements if m.name in names]
     if measured:
         print(f"not in it: the measurements {', '.join(measured)}")
@@ -296,4 +296,8 @@ def _planned(row: dict[str, Any]) -> str:
 
 
 def _hours(row: dict[str, Any]) -> str:
-    return f"{row['gpu_hours']:.2g} GPU hours " + ("(timed)" if row["gpu_hours_timed"] else "(estimate)")
+    return f"{_rounded(row['gpu_hours'])} GPU hours " + ("(timed)" if row["gpu_hours_timed"] else "(estimate)")
+
+
+def _rounded(hours: float) -> str:
+    return f"{float(f'{hours:.2g}'):g}"
