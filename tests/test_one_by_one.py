@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lrscope.engine.net import channels_last
 from lrscope.errors import LrscopeError
 from lrscope.tasks.models import MLP
-from tiny_tasks import BASE, BATCHED, CLASSES, SHORT, SINGLE, Dropping, same_bytes, task_of, train
+from tiny_tasks import BASE, BATCHED, CLASSES, SHORT, SINGLE, Dropping, drawn, examples, same_bytes, task_of, train
 
 
 class Choosy(nn.Module):
@@ -87,3 +88,20 @@ def test_a_model_whose_buffers_training_changes_is_refused() -> None:
 
     with pytest.raises(LrscopeError, match=r"training changes its buffers 1\.running_mean, 1\.running_var"):
         train(task_of(model, (1, 5)), SHORT)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_go_through_convolutions_channels_last(channels: int) -> None:
+    """Of one channel too, whose memory looks the same in both layouts: what a convolution makes of them is in this one."""
+    x, _ = examples(4, (channels, 6, 6))
+    found = channels_last(x)
+    assert torch.equal(found, x)
+    made = drawn(partial(nn.Conv2d, channels, 8, 3))(found)
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    assert not made.is_contiguous()
+
+
+@pytest.mark.parametrize("shape", [(4, 7), (4, 3, 7), (4, 1, 2, 3, 4)])
+def test_what_is_no_image_keeps_its_layout(shape: tuple[int, ...]) -> None:
+    x = torch.zeros(shape)
+    assert channels_last(x) is x

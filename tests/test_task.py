@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from lrscope.errors import LrscopeError
 from lrscope.tasks.losses import cross_entropy
-from lrscope.tasks.models import MLP
+from lrscope.tasks.models import MLP, ConvNet
 from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task
 from tiny_tasks import CLASSES, SHORT, drawn, examples, same_bytes, train
@@ -119,6 +119,24 @@ def test_a_module_given_as_model_is_left_as_it_was() -> None:
     train(Task(module, TRAIN, TEST), SHORT)
     assert before.keys() == module.state_dict().keys()
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_the_convnet_pools_as_the_paper_says_to_the_bit() -> None:
+    """conv-BN-ReLU-maxpool (three_regimes, App. C); the model pools before the ReLU, which is less work."""
+    model = drawn(partial(ConvNet, 1, CLASSES, 2)).double()
+    x = examples(8, (1, 16, 16))[0].double()
+
+    def as_written() -> Tensor:
+        out = x
+        for i, (conv, norm) in enumerate(zip(model.convs, model.norms, strict=True)):
+            out = functional.relu(norm(conv(out)))
+            out = functional.max_pool2d(out, 2) if i else out
+        return model.readout(out.amax((2, 3)))
+
+    weights = list(model.parameters())
+    assert torch.equal(model(x), as_written())
+    ours, theirs = (torch.autograd.grad(f.square().sum(), weights) for f in (model(x), as_written()))
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 def test_fingerprints_tell_tasks_apart() -> None:

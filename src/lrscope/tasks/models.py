@@ -58,9 +58,10 @@ class ConvNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images [B, C, H, W] to logits [B, classes]."""
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            x = functional.relu(norm(conv(x)))
+            x = norm(conv(x))
             if i > 0:
-                x = functional.max_pool2d(x, 2)
+                x = functional.max_pool2d(x, 2)  # before the ReLU: the same numbers, a quarter of the work
+            x = functional.relu(x)
         out: Tensor = self.readout(torch.amax(x, dim=(2, 3)))
         return out
 
