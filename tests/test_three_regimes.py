@@ -265,6 +265,12 @@ def test_neighbours_that_did_not_converge_tell_nothing() -> None:
     alpha = np.linspace(0, 1, 11)
     paths = xr.Dataset({"train_loss": (("pair", "seed", "alpha"), np.tile(2 * alpha * (1 - alpha), (2, 3, 1)))})
     assert checked("TR8", PlantedLab({}, {"neighbour_paths": paths})).verdict == "supported"
+    late = paths.copy(deep=True)  # a seed had converged at one pair only, another at none
+    late["train_loss"][0, 1] = late["train_loss"][:, 2] = np.nan
+    found = checked("TR8", PlantedLab({}, {"neighbour_paths": late}))
+    assert (found.seeds, found.verdict) == (2, "inconclusive")
+    assert found.numbers["per_seed"][:2] == pytest.approx([0.5, 0.5])
+    assert "3 of 6" in found.note
     with pytest.raises(Unseen, match="no two neighbouring ELRs"):
         checked("TR8", PlantedLab({}, {"neighbour_paths": paths.isel(pair=[])}))
 

@@ -93,13 +93,16 @@ def _not_connected(lab: Lab) -> Finding:
     path = lab.measured("neighbour_paths")["train_loss"].transpose("seed", "pair", "alpha").values
     if path.shape[1] == 0:
         raise Unseen("no two neighbouring ELRs of regime 1 converged")
-    rise = np.median(barrier(path), axis=1)
-    lowest = float(barrier(path).min())
+    rise = barrier(path)
+    there = np.isfinite(rise)
+    medians = [
+        float(np.median(of_seed[here])) if here.any() else np.nan for of_seed, here in zip(rise, there, strict=True)
+    ]
     return finding(
-        rise,
+        medians,
         0.1,
-        f"Median over {path.shape[1]} neighbouring pairs of regime 1 that had converged, in nats; the smallest barrier of any "
-        f"pair and seed is {lowest:.3g}.",
+        f"Median over {path.shape[1]} neighbouring pairs of regime 1, in nats, where both solutions of a seed had converged "
+        f"({there.sum()} of {there.size}); the smallest barrier of any pair and seed is {rise[there].min():.3g}.",
     )
 
 

@@ -69,6 +69,7 @@ _EVERYWHERE = (
         about="Losses between solutions of neighbouring ELRs of regime 1.",
         needs=("convnet",),
         run=_later("neighbour_paths"),
+        version=2,
     ),
     Measurement(
         name="tuned_paths",

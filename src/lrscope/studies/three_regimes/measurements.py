@@ -68,18 +68,20 @@ _ENDS = (("lowest", 0), ("highest", -1))
 
 
 def neighbour_paths(lab: Lab) -> xr.Dataset:
-    """Losses on lines between the solutions of neighbouring regime-1 ELRs whose loss is under `CONVERGED`."""
+    """Losses on lines between the solutions of neighbouring regime-1 ELRs: of a seed's where both have a loss under
+    `CONVERGED`, NaN for the others; without the pairs that no seed has."""
     result, trained = lab.sweep("convnet"), lab.trained("convnet")
     one = reading.shown(regimes(result), "1", least=2)
-    loss = reading.units(result["fixed_train_loss"]).max(1)
-    pairs = [(a, b) for a, b in itertools.pairwise(one) if b == a + 1 and max(loss[a], loss[b]) < CONVERGED]
+    converged = reading.units(result["fixed_train_loss"]) < CONVERGED
+    pairs = [(a, b) for a, b in itertools.pairwise(one) if b == a + 1 and (converged[a] & converged[b]).any()]
     lrs, seeds = result["lr"].values, _seeds(result)
     values = {
         name: np.full((len(pairs), len(seeds), geometry.POINTS), np.nan) for name in ("train_loss", "train_error")
     }
     for i, (a, b) in enumerate(pairs):
-        for u, seed in enumerate(seeds):
-            path = geometry.between(trained, _end(trained, lrs[a], seed), _end(trained, lrs[b], seed), test=False)
+        for u in np.flatnonzero(converged[a] & converged[b]):
+            ends = (_end(trained, lr, seeds[u]) for lr in (lrs[a], lrs[b]))
+            path = geometry.between(trained, *ends, test=False)
             for name, array in values.items():
                 array[i, u] = path[name]
     return xr.Dataset(

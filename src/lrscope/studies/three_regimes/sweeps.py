@@ -17,7 +17,7 @@ ABOUT = {
     "wide": "A ConvNet four times as wide in regime 3, to see what its loss consists of.",
     "resnet": "SI ResNet-18 on the sphere.",
     "mlp": "SI MLP on the sphere, same initialisation and batches at every ELR.",
-    "mlp_own": "The same, with an own initialisation and batch order at every ELR.",
+    "mlp_own": "A network with an own initialisation and batch order at every ELR.",
     "tune": "The ConvNet fine-tuned from ELRs of regimes 1 and 2 with others of both.",
     "tune_first": "The ConvNet fine-tuned inside regime 1 only, after longer training: barriers grow with convergence.",
     "tune_within": "The ConvNet fine-tuned inside regime 2 only, for longer and with more seeds: its levels scatter.",
