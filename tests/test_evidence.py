@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import os
 import subprocess
 from dataclasses import replace
@@ -88,6 +89,15 @@ def repository(tmp_path: Path) -> Repository:
 def test_committed_evidence_keeps_to_the_rules():
     for name in registry.names():
         assert audit(registry.study(name), evidence.folder_of(name), History(registry.source(name))) == []
+
+
+def test_committed_notes_say_no_nan():
+    """A run that one part of a claim cannot use must not spoil the mean that its note gives."""
+    files = [path for name in registry.names() for path in evidence.folder_of(name).glob("*.json")]
+    assert files
+    for path in files:
+        for claim in json.loads(path.read_text())["claims"]:
+            assert not re.search(r"\bnan\b", claim["note"]), (path.name, claim["id"])
 
 
 # --- when a criterion was written ---

@@ -335,6 +335,12 @@ def test_basins_are_told_by_barriers(planted: xr.Dataset, below: float, above: f
     found = checked("TR7", PlantedLab({"convnet": planted, "tune_first": tune}, {"tuned_paths": measured}))
     assert [found.numbers[f"part_{i}"]["verdict"] for i in (1, 2, 3)] == verdicts
     assert "nan" not in found.note, "no slightly increased ELR: nothing is said of it"
+    assert "seeds" not in found.note
+    tune["finetune_train_loss"][:, 1, ..., 0, -1] = 1e3  # a run that ends on a jump never comes down
+    found = checked("TR7", PlantedLab({"convnet": planted, "tune_first": tune}, {"tuned_paths": measured}))
+    assert np.isnan(found.numbers["part_3"]["per_seed"]).sum() == 1
+    assert "decades flatter at equal training loss (4 of 5 seeds come down to one)" in found.note
+    assert "nan" not in found.note
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(1.0, "supported"), (0.3, "contradicted")])

@@ -13,7 +13,7 @@ import xarray as xr
 from lrscope.mapping import regimes
 from lrscope.studies import reading
 from lrscope.studies.reading import Array
-from lrscope.studies.stats import Unseen, all_of, finding
+from lrscope.studies.stats import Unseen, all_of, finding, interval
 from lrscope.studies.three_regimes.by_size import SHARES, by_size, elsewhere
 from lrscope.studies.three_regimes.claims_sphere import barrier
 from lrscope.studies.types import Claim, Finding, Lab
@@ -105,6 +105,8 @@ def _basins(lab: Lab) -> Finding:
         if known.pairs("slightly")
         else ""
     )
+    decades, _, _, met = interval(flatter)
+    seeds = "" if met == len(flatter) else f" ({met} of {len(flatter)} seeds come down to one)"
     return all_of(
         [
             finding(0.05 - lower, 0.0, "no barrier below"),
@@ -113,7 +115,7 @@ def _basins(lab: Lab) -> Finding:
         ],
         f"Barrier in training loss between pre-trained and fine-tuned weights, within regime 1: {lower.mean():.3f} nats at most with a "
         f"smaller ELR, {slight}{much.mean():.2f} on average with {MUCH:g} times and more, "
-        f"which then ends {flatter.mean():.2f} decades flatter at equal training loss.",
+        f"which then ends {decades:.2f} decades flatter at equal training loss{seeds}.",
     )
 
 
