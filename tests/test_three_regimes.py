@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import fake_results
 from fake_results import fake_result
 from lrscope.config import EngineConfig
 from lrscope.mapping import regimes
+from lrscope.measures import geometry
 from lrscope.studies import reading, registry
 from lrscope.studies.lab import Laboratory
 from lrscope.studies.stats import Unseen
@@ -26,7 +28,7 @@ from lrscope.studies.three_regimes import (
     sweeps,
 )
 from lrscope.studies.three_regimes.by_size import elsewhere
-from lrscope.studies.three_regimes.measurements import data_sizes
+from lrscope.studies.three_regimes.measurements import data_sizes, neighbour_paths
 from lrscope.studies.types import VERDICTS, Finding
 
 ENGINE = EngineConfig(jobs=1, path="batched", chunk=33, compile=False)  # no plan to choose: as quick as eager steps are
@@ -273,6 +275,29 @@ def test_neighbours_that_did_not_converge_tell_nothing() -> None:
     assert "3 of 6" in found.note
     with pytest.raises(Unseen, match="no two neighbouring ELRs"):
         checked("TR8", PlantedLab({}, {"neighbour_paths": paths.isel(pair=[])}))
+
+
+def test_lines_are_drawn_between_the_runs_that_converged(planted: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One run that ended on a jump takes its own lines away, not those of the other seeds."""
+    one = reading.shown(regimes(planted), "1", least=2)
+    result = planted.copy(deep=True)
+    result["fixed_train_loss"][:] = 1.0
+    result["fixed_train_loss"][{"lr": one[:3]}] = 0.01
+    result["fixed_train_loss"][{"lr": one[1], "seed": 2}] = 0.2
+    drawn = []
+
+    def between(_trained: Any, a: Any, b: Any, *, test: bool) -> dict[str, Any]:
+        drawn.append((a, b))
+        return {"train_loss": np.zeros(geometry.POINTS), "train_error": np.zeros(geometry.POINTS)}
+
+    monkeypatch.setattr(geometry, "between", between)
+    lab = PlantedLab({"convnet": result})
+    monkeypatch.setattr(lab, "trained", lambda name: SimpleNamespace(state=lambda *, lr, seed: (lr, seed)))
+    found = neighbour_paths(lab)
+    lrs = planted["lr"].values
+    assert found["low_lr"].values.tolist() == lrs[one[:2]].tolist()
+    assert drawn == [((lrs[one[i]], u), (lrs[one[i + 1]], u)) for i in (0, 1) for u in (0, 1, 3, 4)]
+    assert np.isnan(found["train_loss"].values).all(2).tolist() == [[u == 2 for u in range(5)]] * 2
 
 
 def test_barrier_is_the_rise_above_the_line() -> None:

@@ -91,10 +91,10 @@ def barrier(path: Array) -> Array:
 
 def _not_connected(lab: Lab) -> Finding:
     path = lab.measured("neighbour_paths")["train_loss"].transpose("seed", "pair", "alpha").values
-    if path.shape[1] == 0:
-        raise Unseen("no two neighbouring ELRs of regime 1 converged")
     rise = barrier(path)
     there = np.isfinite(rise)
+    if not there.any():
+        raise Unseen("no two neighbouring ELRs of regime 1 converged")
     medians = [
         float(np.median(of_seed[here])) if here.any() else np.nan for of_seed, here in zip(rise, there, strict=True)
     ]
