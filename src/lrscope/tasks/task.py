@@ -5,22 +5,19 @@ from __future__ import annotations
 import copy
 import hashlib
 import inspect
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from lrscope.errors import LrscopeError
+from lrscope.tasks.checks import check_alike, check_data, count_classes
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.features import Features, check_probes, with_features
-from lrscope.tasks.groups import as_groups, check_groups
+from lrscope.tasks.examples import Examples, as_tensors
+from lrscope.tasks.features import Features, with_features
+from lrscope.tasks.groups import as_groups
 from lrscope.tasks.losses import CLASSIFICATION, Loss, named_loss
-
-REREAD = 16  # ours: a random flip goes unnoticed once in 2^16 data sets
-Examples = tuple[Tensor, Tensor] | Dataset[Any] | DataLoader[Any]
 
 
 class Task:
@@ -124,7 +121,7 @@ class Task:
                 try:
                     check_data(found)
                     task._check_outputs(found)
-                    _check_alike(first, found)
+                    check_alike(first, found)
                 except LrscopeError as error:
                     raise LrscopeError(f"data seed {data_seed}: {error}") from error
                 cache[data_seed] = found
@@ -243,116 +240,6 @@ class Task:
                 f"loss: it returned shape {tuple(losses.shape)} for a batch of {n}: return one loss per example "
                 "(reduction='none')"
             )
-
-
-def as_tensors(field: str, examples: Any) -> tuple[Tensor, Tensor]:
-    """Read tensors, a `Dataset` or a `DataLoader` into memory, in the order of its index."""
-    if isinstance(examples, (tuple, list)) and len(examples) == 2 and isinstance(examples[0], Tensor):
-        x, y = examples
-    elif isinstance(examples, DataLoader):
-        if not hasattr(examples.dataset, "__len__"):
-            raise LrscopeError(f"{field}: a DataLoader over a stream has no order to repeat: pass a map-style Dataset")
-        return as_tensors(field, examples.dataset)
-    elif hasattr(examples, "__getitem__") and hasattr(examples, "__len__") and not isinstance(examples, str):
-        x, y = _read(field, examples)
-    else:
-        raise LrscopeError(
-            f"{field}: {type(examples).__name__} is not readable: pass (inputs, labels) as tensors, a Dataset or a DataLoader"
-        )
-    if len(x) != len(y):
-        raise LrscopeError(f"{field}: {len(x)} inputs but {len(y)} labels: pass as many of one as of the other")
-    x, y = x.detach().cpu(), y.detach().cpu()
-    return (x.float() if x.is_floating_point() else x), (y.float() if y.is_floating_point() else y.long())
-
-
-def _read(field: str, examples: Any) -> tuple[Tensor, Tensor]:
-    """All examples of a map-style data set; warns if its transform is random."""
-    if len(examples) == 0:
-        raise LrscopeError(f"{field}: the data set is empty: pass at least one batch of examples")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        pairs = [_pair(field, examples, i) for i in range(len(examples))]
-        again = [_pair(field, examples, i)[0] for i in range(min(REREAD, len(examples)))]
-    if any(not torch.equal(x, old) for x, (old, _) in zip(again, pairs, strict=False)):
-        warnings.warn(
-            f"{field}: the data set's transform is random; lrscope reads every example once and trains on that copy. "
-            "Remove random transforms, or use augment=True for crops and flips",
-            stacklevel=4,
-        )
-    try:
-        return torch.stack([x for x, _ in pairs]), torch.stack([y for _, y in pairs])
-    except RuntimeError as error:
-        raise LrscopeError(
-            f"{field}: the examples of the data set differ in shape ({error}): crop or pad them to one shape"
-        ) from error
-
-
-def _pair(field: str, examples: Any, index: int) -> tuple[Tensor, Tensor]:
-    try:
-        x, y = examples[index]
-        return torch.as_tensor(x), torch.as_tensor(y)
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise LrscopeError(
-            f"{field}: example {index} of the data set is not (input, label) as tensors or numbers ({error}): "
-            "give the data set a transform, such as torchvision's ToTensor()"
-        ) from error
-
-
-def count_classes(*labels: Tensor) -> int:
-    """Classes from 0 up to the largest label; labels that `check_data` will refuse are passed over."""
-    return max(
-        (int(y.max()) + 1 for y in labels if len(y) and bool(torch.isfinite(y).all()) and y.max() >= 0), default=1
-    )
-
-
-def check_data(data: DataSet) -> None:
-    """Refuse data that would poison every run: NaN or infinite values, negative labels, no examples, two shapes."""
-    for field, tensor in (
-        ("train inputs", data.train_x),
-        ("train labels", data.train_y),
-        ("test inputs", data.test_x),
-        ("test labels", data.test_y),
-    ):
-        if len(tensor) == 0:
-            raise LrscopeError(f"data: the {field} are empty: pass at least one example")
-        if tensor.is_floating_point():
-            bad = ~torch.isfinite(tensor).reshape(len(tensor), -1).all(1)
-            if bool(bad.any()):
-                first = int(bad.nonzero()[0])
-                raise LrscopeError(
-                    f"data: {int(bad.sum())} of the {field} hold NaN or infinity (the first is number {first}): "
-                    "remove or repair them"
-                )
-        elif data.classes and int(tensor.min()) < 0 and "labels" in field:
-            raise LrscopeError(f"data: the {field} hold {int(tensor.min())}: number the classes from 0")
-        elif data.classes and "labels" in field and int(tensor.max()) >= data.classes:
-            raise LrscopeError(
-                f"data: the {field} hold {int(tensor.max())}, but there are {data.classes} classes: number them from 0 to "
-                f"{data.classes - 1}"
-            )
-    if data.test_x.shape[1:] != data.train_x.shape[1:]:
-        raise LrscopeError(
-            f"data: the test inputs have shape {tuple(data.test_x.shape[1:])}, the train inputs "
-            f"{tuple(data.train_x.shape[1:])}: make them alike"
-        )
-    check_groups(data)
-    check_probes(data)
-
-
-def _check_alike(first: DataSet, later: DataSet) -> None:
-    """Refuse data seeds that name their example groups or feature sets differently: they share an axis."""
-    if later.probe_names != first.probe_names:
-        raise LrscopeError(
-            f"probe_names: {list(later.probe_names)}, but {list(first.probe_names)} for data seed 0: use the same feature "
-            "sets for all data seeds"
-        )
-    if later.train_group_names != first.train_group_names or (later.train_groups is None) != (
-        first.train_groups is None
-    ):
-        raise LrscopeError(
-            f"train_group_names: {list(later.train_group_names)}, but {list(first.train_group_names)} for data seed 0: "
-            "use the same groups for all data seeds"
-        )
 
 
 def _factory(model: Callable[[], nn.Module] | nn.Module) -> Callable[[], nn.Module]:
