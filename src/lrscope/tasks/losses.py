@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from lrscope.errors import LrscopeError, nearest
@@ -36,6 +37,25 @@ LOSSES: dict[str, Loss] = {
     "mse": mean_squared_error,
 }
 CLASSIFICATION = ("cross_entropy", "binary_cross_entropy")
+
+
+def name_of(loss: Loss) -> str:
+    """A name for a user's loss, never one of the table's."""
+    inner = loss
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    name = str(getattr(inner, "__qualname__", type(inner).__qualname__))
+    return f"{name} (own)" if name in LOSSES else name
+
+
+def check_loss_module(loss: Loss) -> None:
+    """Refuse a loss with parameters of its own: only the model's are trained."""
+    trained = [n for n, p in loss.named_parameters() if p.requires_grad] if isinstance(loss, nn.Module) else []
+    if trained:
+        raise LrscopeError(
+            f"loss: its parameters {', '.join(trained[:3])} would not be trained: make them part of the model, or freeze "
+            "them (requires_grad_(False))"
+        )
 
 
 def named_loss(name: str) -> Loss:
