@@ -2,54 +2,52 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 from lrscope.errors import LrscopeError
 from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.features import check_probes
 from lrscope.tasks.groups import check_groups
-
-
-def count_classes(*labels: Tensor) -> int:
-    """Classes from 0 up to the largest label; labels that `check_data` will refuse are passed over."""
-    return max(
-        (int(y.max()) + 1 for y in labels if len(y) and bool(torch.isfinite(y).all()) and y.max() >= 0), default=1
-    )
+from lrscope.tasks.labels import as_labels, check_finite
+from lrscope.tasks.losses import LOSSES
 
 
 def check_data(data: DataSet) -> None:
-    """Refuse data that would poison every run: NaN or infinite values, negative labels, no examples, two shapes."""
-    for field, tensor in (
-        ("train inputs", data.train_x),
-        ("train labels", data.train_y),
-        ("test inputs", data.test_x),
-        ("test labels", data.test_y),
-    ):
-        if len(tensor) == 0:
-            raise LrscopeError(f"data: the {field} are empty: pass at least one example")
-        if tensor.is_floating_point():
-            bad = ~torch.isfinite(tensor).reshape(len(tensor), -1).all(1)
-            if bool(bad.any()):
-                first = int(bad.nonzero()[0])
-                raise LrscopeError(
-                    f"data: {int(bad.sum())} of the {field} hold NaN or infinity (the first is number {first}): "
-                    "remove or repair them"
-                )
-        elif data.classes and int(tensor.min()) < 0 and "labels" in field:
-            raise LrscopeError(f"data: the {field} hold {int(tensor.min())}: number the classes from 0")
-        elif data.classes and "labels" in field and int(tensor.max()) >= data.classes:
+    """Refuse data that would poison every run: NaN, labels that the loss does not take, no examples, two shapes."""
+    for what, tensor in (("train inputs", data.train_x), ("test inputs", data.test_x)):
+        check_finite(what, tensor)
+        if not tensor[0].numel():
             raise LrscopeError(
-                f"data: the {field} hold {int(tensor.max())}, but there are {data.classes} classes: number them from 0 to "
-                f"{data.classes - 1}"
+                f"data: the {what} have shape {tuple(tensor.shape[1:])}, which holds no numbers: pass some"
             )
+    if data.loss in LOSSES:
+        _check_labels(data)
     if data.test_x.shape[1:] != data.train_x.shape[1:]:
         raise LrscopeError(
             f"data: the test inputs have shape {tuple(data.test_x.shape[1:])}, the train inputs "
             f"{tuple(data.train_x.shape[1:])}: make them alike"
         )
+    if data.test_x.dtype != data.train_x.dtype:
+        raise LrscopeError(
+            f"data: the test inputs are {data.test_x.dtype}, the train inputs {data.train_x.dtype}: give both one type, such as "
+            "by .float(), and the same scale"
+        )
     check_groups(data)
     check_probes(data)
+
+
+def _check_labels(data: DataSet) -> None:
+    """Refuse labels that are not in the form of `as_labels`, or outside the data set's classes."""
+    found = as_labels(data.loss, data.classes > 0, data.train_y, data.test_y)
+    for split, y, form in (("train", data.train_y, found[0]), ("test", data.test_y, found[1])):
+        if y.shape != form.shape or y.is_floating_point() != form.is_floating_point():
+            raise LrscopeError(
+                f"data: the {split} labels are {y.dtype} of shape {tuple(y.shape)}: make them {form.dtype} of shape "
+                f"{tuple(form.shape)}"
+            )
+        if data.classes and not y.is_floating_point() and int(y.max()) >= data.classes:
+            raise LrscopeError(
+                f"data: the {split} labels hold {int(y.max())}, but there are {data.classes} classes: number them from 0 to "
+                f"{data.classes - 1}"
+            )
 
 
 def check_alike(first: DataSet, later: DataSet) -> None:

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from lrscope.errors import LrscopeError
-from lrscope.tasks.checks import check_alike, check_data, count_classes
+from lrscope.tasks.checks import check_alike, check_data
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.examples import Examples, as_tensors
+from lrscope.tasks.examples import Examples, as_tensors, batch_size_of
 from lrscope.tasks.factory import Drawing
 from lrscope.tasks.features import Features, with_features
 from lrscope.tasks.groups import as_groups
 from lrscope.tasks.identity import digest
+from lrscope.tasks.labels import as_labels, constant_loss
 from lrscope.tasks.losses import CLASSIFICATION, LOSSES, Loss, check_loss_module, name_of, named_loss
-from lrscope.tasks.outputs import check_outputs
+from lrscope.tasks.outputs import changes_its_input, check_outputs, give_copies
 
 
 class Task:
@@ -44,6 +45,9 @@ class Task:
     Raises:
         LrscopeError: data with NaN, sizes that do not match, outputs that do not fit the labels, dropout and the like.
     """
+
+    batch_size: int | None = None  # what a DataLoader of training examples states
+    copies_input = False  # the forward pass changes its input in place, so it gets a copy
 
     def __init__(
         self,
@@ -75,7 +79,9 @@ class Task:
         self.name = str(name or named)
         train_x, train_y = as_tensors("train", train)
         test_x, test_y = as_tensors("test", test)
-        classes = count_classes(train_y, test_y) if self.classification else 0
+        train_y, test_y, classes = as_labels(self.loss_name, self.classification, train_y, test_y)
+        stated = batch_size_of(train)
+        self.batch_size = None if stated is None else min(stated, len(train_x))
         if train_groups is None and train_group_names is not None:
             raise LrscopeError("train_group_names: given without train_groups: pass the partition too")
         groups, group_names = (
@@ -141,7 +147,10 @@ class Task:
 
     def new_model(self, seed: int) -> nn.Module:
         """A model whose initialisation depends on `seed` alone; the global random state is left as it was."""
-        return self.drawing.draw(seed, self._example)
+        model = self.drawing.draw(seed, self._example)
+        if self.copies_input:
+            model.register_forward_pre_hook(give_copies)
+        return model
 
     @property
     def _example(self) -> Tensor:
@@ -149,7 +158,9 @@ class Task:
         return self.data(0).train_x[:1]
 
     def _check_outputs(self, data: DataSet) -> None:
-        check_outputs(self.new_model(0), self.loss, self.loss_name, data)
+        if not self.copies_input:
+            self.copies_input = changes_its_input(self.new_model(0), data)
+        check_outputs(self.new_model(0), self.loss, self.classification, data)
 
     def fingerprint(self, data_seeds: Iterable[int]) -> str:
         """A hash of the data, the loss and the model: values and code (`tasks/identity`), the weights of seed 0. Two tasks
@@ -205,11 +216,8 @@ class Task:
 
     def _constant_prediction(self, data: DataSet) -> dict[str, float]:
         """Training loss of the best constant prediction, for named cross-entropies: what guessing gets."""
-        if self.loss_name not in CLASSIFICATION:
-            return {}
-        shares = torch.bincount(data.train_y.long()).double() / len(data.train_y)
-        shares = shares[shares > 0]
-        return {"constant_loss": float(-(shares * shares.log()).sum())}
+        found = constant_loss(data.loss, data.train_y)
+        return {} if found is None else {"constant_loss": found}
 
 
 def _own(model: nn.Module) -> bool:
