@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from torch import Tensor
+
 from lrscope.errors import LrscopeError
 from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.features import check_probes
@@ -12,32 +16,40 @@ from lrscope.tasks.losses import LOSSES
 
 def check_data(data: DataSet) -> None:
     """Refuse data that would poison every run: NaN, labels that the loss does not take, no examples, two shapes."""
-    for what, tensor in (("train inputs", data.train_x), ("test inputs", data.test_x)):
-        check_finite(what, tensor)
-        if not tensor[0].numel():
-            raise LrscopeError(
-                f"data: the {what} have shape {tuple(tensor.shape[1:])}, which holds no numbers: pass some"
-            )
+    inputs = {"train": data.train_x, "test": data.test_x}
+    labels = {"train": data.train_y, "test": data.test_y}
+    for split, x in inputs.items():
+        _check_inputs(split, x, data.train_x)
     if data.loss in LOSSES:
-        _check_labels(data)
-    if data.test_x.shape[1:] != data.train_x.shape[1:]:
-        raise LrscopeError(
-            f"data: the test inputs have shape {tuple(data.test_x.shape[1:])}, the train inputs "
-            f"{tuple(data.train_x.shape[1:])}: make them alike"
-        )
-    if data.test_x.dtype != data.train_x.dtype:
-        raise LrscopeError(
-            f"data: the test inputs are {data.test_x.dtype}, the train inputs {data.train_x.dtype}: give both one type, such as "
-            "by .float(), and the same scale"
-        )
+        _check_labels(data, labels)
     check_groups(data)
     check_probes(data)
 
 
-def _check_labels(data: DataSet) -> None:
+def _check_inputs(split: str, x: Tensor, train_x: Tensor) -> None:
+    """Refuse inputs that are not finite, or of another kind than those of training."""
+    check_finite(f"{split} inputs", x)
+    if not x[0].numel():
+        raise LrscopeError(
+            f"data: the {split} inputs have shape {tuple(x.shape[1:])}, which holds no numbers: pass some"
+        )
+    if x.shape[1:] != train_x.shape[1:]:
+        raise LrscopeError(
+            f"data: the {split} inputs have shape {tuple(x.shape[1:])}, the train inputs {tuple(train_x.shape[1:])}: make them "
+            "alike"
+        )
+    if x.dtype != train_x.dtype:
+        raise LrscopeError(
+            f"data: the {split} inputs are {x.dtype}, the train inputs {train_x.dtype}: give both one type, such as by "
+            ".float(), and the same scale"
+        )
+
+
+def _check_labels(data: DataSet, labels: Mapping[str, Tensor]) -> None:
     """Refuse labels that are not in the form of `as_labels`, or outside the data set's classes."""
-    found = as_labels(data.loss, data.classes > 0, data.train_y, data.test_y)
-    for split, y, form in (("train", data.train_y, found[0]), ("test", data.test_y, found[1])):
+    found, _ = as_labels(data.loss, data.classes > 0, labels)
+    for split, y in labels.items():
+        form = found[split]
         if y.shape != form.shape or y.is_floating_point() != form.is_floating_point():
             raise LrscopeError(
                 f"data: the {split} labels are {y.dtype} of shape {tuple(y.shape)}: make them {form.dtype} of shape "

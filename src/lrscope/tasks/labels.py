@@ -5,6 +5,8 @@ N examples, K classes. Class numbers are int64 [N]; probabilities of classes flo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -15,8 +17,8 @@ SUM = 1e-3  # ours: half-precision probabilities add up to 1 within it
 IGNORED = -100  # PyTorch's ignore_index
 
 
-def as_labels(loss: str, classification: bool, train_y: Tensor, test_y: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Training and test labels in the form that the loss takes, and the number of classes (0 where there are none).
+def as_labels(loss: str, classification: bool, labels: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
+    """Labels of every split in the form that the loss takes, and the number of classes (0 where there are none).
 
     cross_entropy: whole numbers [N] or [N, 1] of any type (floats too) are class numbers; one-hot rows [N, K] become class
     numbers, which is the same loss; other rows [N, K] are probabilities. binary_cross_entropy: 0 and 1, or probabilities.
@@ -25,23 +27,21 @@ def as_labels(loss: str, classification: bool, train_y: Tensor, test_y: Tensor) 
     Args:
         loss: its name; one that is not among the named losses is the user's own.
         classification: is accuracy measured?
+        labels: by split, such as "train" and "test".
 
     Raises:
-        LrscopeError: labels of another form, NaN among them, or training and test labels that differ in form.
+        LrscopeError: labels of another form, NaN among them, or splits whose labels differ in form.
     """
-    both = {"train": train_y, "test": test_y}
-    for split, y in both.items():
+    for split, y in labels.items():
         check_finite(f"{split} labels", y)
     if loss == "cross_entropy":
-        both = {split: _class_labels(split, y) for split, y in both.items()}
-        return *_pair(both), _classes(both)
+        found = {split: _class_labels(split, y) for split, y in labels.items()}
+        return found, _classes(found)
     if loss == "binary_cross_entropy":
-        both = {split: _binary_labels(split, y) for split, y in both.items()}
-        return *_pair(both), 2
-    both = {split: _own_labels(split, y, named=loss == "mse") for split, y in both.items()}
-    _check_alike(loss, both)
-    classes = _of_accuracy(loss, both) if classification else 0
-    return *_pair(both), classes
+        return {split: _binary_labels(split, y) for split, y in labels.items()}, 2
+    found = {split: _own_labels(split, y, named=loss == "mse") for split, y in labels.items()}
+    _check_alike(loss, found)
+    return found, _of_accuracy(loss, found) if classification else 0
 
 
 def constant_loss(loss: str, y: Tensor) -> float | None:
@@ -72,10 +72,6 @@ def check_finite(what: str, tensor: Tensor) -> None:
         raise LrscopeError(
             f"data: {int(bad.sum())} of the {what} hold NaN or infinity (the first is number {first}): remove or repair them"
         )
-
-
-def _pair(both: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    return both["train"], both["test"]
 
 
 def _flat(y: Tensor) -> Tensor:
@@ -152,22 +148,20 @@ def check_probabilities(split: str, y: Tensor) -> None:
         )
 
 
-def _classes(both: dict[str, Tensor]) -> int:
+def _classes(labels: dict[str, Tensor]) -> int:
     """Classes of class numbers and probabilities, which must agree."""
-    widths = {split: y.shape[1] for split, y in both.items() if y.dim() == 2}
-    if len(set(widths.values())) > 1:
-        raise LrscopeError(
-            f"data: the train labels have {widths['train']} columns, the test labels {widths['test']}: give both the same classes"
-        )
-    numbers = {split: int(y.max()) + 1 for split, y in both.items() if y.dim() == 1}
+    columns = {split: y.shape[1] for split, y in labels.items() if y.dim() == 2}
+    if len(set(columns.values())) > 1:
+        said = ", ".join(f"{split} {count}" for split, count in columns.items())
+        raise LrscopeError(f"data: labels have different numbers of columns ({said}): give all splits the same classes")
+    most = max(columns.values(), default=0)
+    numbers = {split: int(y.max()) + 1 for split, y in labels.items() if y.dim() == 1}
     for split, count in numbers.items():
-        if widths and count > max(widths.values()):
+        if most and count > most:
             raise _refused(
-                split,
-                f"hold class {count - 1}",
-                f"the other labels have {max(widths.values())} columns, classes 0 to {max(widths.values()) - 1}",
+                split, f"hold class {count - 1}", f"the other labels have {most} columns, classes 0 to {most - 1}"
             )
-    return max([*widths.values(), *numbers.values()])
+    return max([most, *numbers.values()])
 
 
 # -- binary_cross_entropy --------------------------------------------------------------------------------------------
@@ -218,30 +212,31 @@ def _own_labels(split: str, y: Tensor, *, named: bool) -> Tensor:
     return y if y.is_floating_point() else y.to(torch.int64)
 
 
-def _check_alike(loss: str, both: dict[str, Tensor]) -> None:
-    train, test = _pair(both)
-    shapes = [tuple((_flat(y) if loss == "mse" else y).shape[1:]) for y in (train, test)]
-    if shapes[0] != shapes[1]:
-        raise LrscopeError(
-            f"data: the test labels have shape {shapes[1]} for each example, the train labels {shapes[0]}: make them alike"
-        )
-    if train.dtype != test.dtype:
-        raise LrscopeError(
-            f"data: the test labels are {test.dtype}, the train labels {train.dtype}: give both the type that your loss takes"
-        )
+def _check_alike(loss: str, labels: dict[str, Tensor]) -> None:
+    (first, one), *others = labels.items()
+    for split, y in others:
+        shapes = [tuple((_flat(t) if loss == "mse" else t).shape[1:]) for t in (y, one)]
+        if shapes[0] != shapes[1]:
+            raise _refused(
+                split, f"have shape {shapes[0]} for each example, the {first} labels {shapes[1]}", "make them alike"
+            )
+        if y.dtype != one.dtype:
+            raise _refused(
+                split, f"are {y.dtype}, the {first} labels {one.dtype}", "give both the type that your loss takes"
+            )
 
 
-def _of_accuracy(loss: str, both: dict[str, Tensor]) -> int:
+def _of_accuracy(loss: str, labels: dict[str, Tensor]) -> int:
     """Classes of labels by which a loss without a name for them is measured in accuracy.
 
     Raises:
         LrscopeError: it is not known which prediction is right.
     """
-    flat = {split: _flat(y) for split, y in both.items()}
+    flat = {split: _flat(y) for split, y in labels.items()}
     if all(y.dim() == 2 for y in flat.values()):
         for split, y in flat.items():
             check_probabilities(split, y)
-        return flat["train"].shape[1]
+        return next(iter(flat.values())).shape[1]
     signs = all(bool((y.abs() == 1).all()) for y in flat.values()) and any(int(y.min()) < 0 for y in flat.values())
     if all(y.dim() == 1 for y in flat.values()):
         if signs:

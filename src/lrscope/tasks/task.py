@@ -79,7 +79,7 @@ class Task:
         self.name = str(name or named)
         train_x, train_y = as_tensors("train", train)
         test_x, test_y = as_tensors("test", test)
-        train_y, test_y, classes = as_labels(self.loss_name, self.classification, train_y, test_y)
+        labels, classes = as_labels(self.loss_name, self.classification, {"train": train_y, "test": test_y})
         stated = batch_size_of(train)
         self.batch_size = None if stated is None else min(stated, len(train_x))
         if train_groups is None and train_group_names is not None:
@@ -90,9 +90,9 @@ class Task:
         fixed = DataSet(
             name=self.name,
             train_x=train_x,
-            train_y=train_y,
+            train_y=labels["train"],
             test_x=test_x,
-            test_y=test_y,
+            test_y=labels["test"],
             classes=classes,
             loss=self.loss_name,
             train_groups=groups,
