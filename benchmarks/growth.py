@@ -32,7 +32,7 @@ config = lrscope.SweepConfig(
     lrs=lrscope.log_grid(1e-4, 1.0, given["lrs"]), seeds=given["seeds"], steps=given["steps"], batch_size=32, log_points=10,
     random_points=2,
 )
-task = named_task("digits", "mlp", width=given["width"], train_size=512, test_size=256)
+task = named_task("digits", "mlp", width=given["width"], train_size=512, test_size=256, validation=0)
 engine = lrscope.EngineConfig(device="cpu", jobs=2, path="batched", chunk=50, compile=True)
 begun = time.perf_counter()
 lrscope.sweep(task, config=config, engine=engine, out=given["out"], progress=False)

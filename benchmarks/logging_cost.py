@@ -74,7 +74,7 @@ CASES = (
     ),
     Case(
         "ConvNet k=8, 28x28, single",
-        partial(named_task, "fashion-mnist", "convnet", width=8, train_size=1280, test_size=1280),
+        partial(named_task, "fashion-mnist", "convnet", width=8, train_size=1280, test_size=1280, validation=0),
         128,
         Plan("single", 1, False, "", 0.0),
         5,

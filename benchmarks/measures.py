@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1e-3)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    task = named_task("fashion-mnist", "convnet", width=8, train_size=4000, test_size=2000, pool=2)
+    task = named_task("fashion-mnist", "convnet", width=8, train_size=4000, test_size=2000, pool=2, validation=0)
     with tempfile.TemporaryDirectory() as folder:
         lrscope.sweep(
             task,

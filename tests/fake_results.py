@@ -32,6 +32,7 @@ def fake_result(
     features: bool = True,
     invariant: bool = True,
     regression: bool = False,
+    validation: int = 0,
     space: str = "sphere",
     groups: tuple[str, ...] = ("layers.0.weight", "layers.3.weight", "layers.6.weight"),
     nonfinite_lrs: int = 0,
@@ -64,7 +65,16 @@ def fake_result(
     attrs = {
         "schema_version": 1,
         "title": title,
-        "task": json.dumps({"name": "ticks", "kind": kind, "classes": 2, "train_size": 512, "test_size": 2000}),
+        "task": json.dumps(
+            {
+                "name": "ticks",
+                "kind": kind,
+                "classes": 2,
+                "train_size": 512,
+                "test_size": 2000,
+                "validation": {"size": validation, "source": "unused training examples" if validation else "none"},
+            }
+        ),
         "config": json.dumps(config or {"task": "ticks", "lr": {"low": 1e-4, "high": 1.0, "n": lrs}, "batch": 16}),
         "config_hash": "c0ffee12",
         "plan": json.dumps({"path": "batched", "chunk": 64, "compiled": True, "threads": 1, "chosen_by": "timing"}),
@@ -148,6 +158,7 @@ class _Curves:
             return self._group(name, shape)
         base = name.removeprefix("finetune_").removeprefix("average_").removeprefix("fixed_")
         base = base.removeprefix("fixed_")
+        base = base.replace("validation_", "test_")
         if base == "feature_accuracy":
             return self._features(dims, shape)
         if name.startswith(("finetune_", "average_")):

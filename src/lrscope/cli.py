@@ -59,6 +59,9 @@ def map_command(
     average_every: Annotated[int | None, _option("Steps between averaged checkpoints [one epoch]")] = None,
     train_size: Annotated[int | None, _option("Training examples, drawn at random [all; digits 1024]")] = None,
     test_size: Annotated[int | None, _option("Test examples, drawn at random [all]")] = None,
+    validation: Annotated[
+        str | None, _option("Examples to choose by: a fraction or number, 0 for none [a tenth, from 500 on]")
+    ] = None,
     label_noise: Annotated[float | None, _option("Share of training labels drawn anew, in [0, 1) [0]")] = None,
     pool: Annotated[int | None, _option("Average-pool images by this factor [1]")] = None,
     features: Annotated[

@@ -65,7 +65,7 @@ class Variable:
     dims: tuple[str, ...]
     unit: str
     meaning: str
-    when: str = "always"  # always | classification, invariant, probes, example_groups, true_labels
+    when: str = "always"  # always | classification, invariant, probes, example_groups, true_labels, validation
 
     def belongs(self, traits: set[str]) -> bool:
         """Does a result with these traits (and always) hold it?"""
@@ -113,6 +113,12 @@ _AVERAGE: dict[str, tuple[str, str, str]] = {
 }
 
 
+_VALIDATION: dict[str, tuple[str, str, str]] = {
+    "validation_loss": ("nat", "validation loss", "validation"),
+    "validation_accuracy": ("1", "validation accuracy", "validation classification"),
+}
+
+
 def _table() -> dict[str, Variable]:
     table = {
         "status": Variable(RUN, "-", "what the program did with the run: " + str(STATUS)),
@@ -140,6 +146,10 @@ def _table() -> dict[str, Variable]:
     for name, (unit, meaning, when) in _FIXED.items():
         table[name] = Variable(RUN, unit, meaning, when)
         table["finetune_" + name] = Variable(FINETUNE, unit, meaning + ", fine-tuning", when)
+    for name, (unit, meaning, when) in _VALIDATION.items():
+        table[name] = Variable(RUN, unit, meaning + " at the end of pre-training", when)
+        table["finetune_" + name] = Variable(FINETUNE, unit, meaning + " at the end of fine-tuning", when)
+        table["average_" + name] = Variable(AVERAGE, unit, meaning + " of the averaged weights", when)
     for name, (unit, meaning, when) in _AVERAGE.items():
         table["average_" + name] = Variable(AVERAGE, unit, meaning, when)
     return table
@@ -166,6 +176,12 @@ ATTRIBUTES = (
 )
 
 
+def has_validation(task: Mapping[str, Any]) -> bool:
+    """Does a result with this `task` attribute hold validation metrics? Results of earlier versions say nothing of them."""
+    validation = task.get("validation")
+    return isinstance(validation, dict) and validation.get("size", 0) != 0
+
+
 def expected_variables(result: xr.Dataset) -> set[str]:
     """Names of the variables that a result with these dimensions and attributes must hold."""
     traits, task = {"always"}, json.loads(result.attrs["task"])
@@ -173,6 +189,8 @@ def expected_variables(result: xr.Dataset) -> set[str]:
         traits.add("classification")
     if "example_group" in result.dims:
         traits |= {"example_groups", *(["true_labels"] if task.get("true_labels") else [])}
+    if has_validation(task):
+        traits.add("validation")
     if int(result.attrs["scale_invariant"]):
         traits.add("invariant")
     if "feature" in result.dims:

@@ -20,6 +20,7 @@ from lrscope.results import NOT_TRAINED, RUN, VARIABLES
 
 LOGGED = (*SUMMED, "test_loss", "test_accuracy")
 GROUPED = ("group_norm", "group_elr", "group_effective_grad_norm", "group_ess")
+VALIDATION = ("validation_loss", "validation_accuracy")
 OF_EXAMPLES = ("example_group_loss", "example_group_accuracy", "example_group_true_accuracy")
 SLAB_BYTES = 64 << 20  # ours: of results in memory at once
 # State whose first axis is a window or an average's size and whose second is the run; everything else begins with R.
@@ -30,6 +31,7 @@ RUNS_SECOND = (
     "average_scalars",
     "average_features",
     "average_weights",
+    "average_validation",
     "snapshots",
 )
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -198,6 +200,9 @@ def _place(context: Context, tensors: Arrays, at: tuple[Any, ...], slot: Any) ->
                     slot("average_" + name)[where] = tensors[key + "average_scalars"][j, :, k]
                 if key + "average_features" in tensors:
                     slot("average_feature_accuracy")[where] = tensors[key + "average_features"][j]
+                if key + "average_validation" in tensors:
+                    for k, name in enumerate(VALIDATION):
+                        slot("average_" + name)[where] = tensors[key + "average_validation"][j, :, k]
             continue
         logs = tensors[key + "log_scalars"]
         for name in LOGGED:
@@ -216,6 +221,9 @@ def _place(context: Context, tensors: Arrays, at: tuple[Any, ...], slot: Any) ->
                 slot(prefix + name)[where] = tensors[key + "log_examples"][..., j].swapaxes(0, 1)
         if key + "features" in tensors:
             slot(prefix + "feature_accuracy")[where] = tensors[key + "features"]
+        if key + "validation" in tensors:
+            for k, name in enumerate(VALIDATION):
+                slot(prefix + name)[where] = tensors[key + "validation"][:, k]
 
 
 def _dataset(context: Context, arrays: Arrays, coords: dict[str, Any]) -> xr.Dataset:
@@ -224,6 +232,7 @@ def _dataset(context: Context, arrays: Arrays, coords: dict[str, Any]) -> xr.Dat
     keep |= {"classification"} if context.task.classification else set()
     keep |= {"invariant"} if context.net.scale_invariant else set()
     keep |= {"probes"} if "feature" in coords else set()
+    keep |= {"validation"} if context.task.data(0).validation_x is not None else set()
     keep |= {"example_groups"} if "example_group" in coords else set()
     keep |= {"true_labels"} if context.task.data(0).clean_train_y is not None else set()
     data = {

@@ -143,7 +143,7 @@ def memory(context: Context, plan: Plan, jobs: int) -> int:
     activations = context.activations
     state = 12 if context.config.optimizer == "adam" else 6  # Adam's two moments, before, after and between
     per_run = item * (state * context.net.size + 3 * context.config.batch_size * activations)
-    arrays = item * sum(t.numel() for t in (data.train_x, data.test_x) if t is not None)
+    arrays = item * sum(t.numel() for t in (data.train_x, data.test_x, data.validation_x) if t is not None)
     return int(jobs * (plan.chunk * per_run + 2 * arrays + 300e6))
 
 

@@ -253,6 +253,9 @@ class ChunkTrainer:
             probes = self.material.probe_accuracy(self.program, weights, self.frozen)
             if probes is not None:
                 self._append("average_features", probes)
+            validation = self.material.validation_metrics(self.program, weights, self.frozen)
+            if validation is not None:
+                self._append("average_validation", validation)
 
     def _tick(self, phase: Phase, steps: int) -> Tick:
         name = "log_scalars" if phase.kind != "average" else None
@@ -273,7 +276,7 @@ class ChunkTrainer:
         state[prefix + "finite_steps"] = steps_R
         if phase.kind == "average":
             state.pop("average_sum")
-            for name in ("average_scalars", "average_features", "average_weights"):
+            for name in ("average_scalars", "average_features", "average_weights", "average_validation"):
                 if name in state:
                     state[prefix + name] = state.pop(name)
         else:
@@ -290,6 +293,10 @@ class ChunkTrainer:
             probes = self.material.probe_accuracy(self.program, state["weights"], self.frozen)
             if probes is not None:
                 state[prefix + "features"] = probes
+            validation = self.material.validation_metrics(self.program, state["weights"], self.frozen)
+            if validation is not None:  # last: its population statistics may draw noise
+                validation[steps_R < phase.steps] = torch.nan
+                state[prefix + "validation"] = validation
         if phase.kind == "pretrain":
             state["pretrain_weights"], state["pretrain_velocity"] = state["weights"], state["velocity"]
         follows = self.cursor["phase"] + 1

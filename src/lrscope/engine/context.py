@@ -21,6 +21,7 @@ from lrscope.engine.program import Program, StepSpec
 from lrscope.engine.store import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
 from lrscope.tasks.augment import Augmentation
+from lrscope.tasks.data.held_out import left_to_train
 from lrscope.tasks.task import Task
 
 RANDOM = "random-"  # units that evaluate random points instead of training: RANDOM + data seed
@@ -69,7 +70,7 @@ class Context:
         examples = len(task.data(0).train_x)
         if examples < config.batch_size:
             raise LrscopeError(
-                f"batch_size: {config.batch_size} is more than the {examples} training examples: use a smaller one"
+                f"batch_size: {config.batch_size} is more than the {left_to_train(task.data(0))}: use a smaller one"
             )
         _check_batch_of_one(net, task, config, device, dtype)
         found = phases(config, examples // config.batch_size)

@@ -17,6 +17,7 @@ from lrscope.engine.net import Net, draw_weights
 from lrscope.engine.program import Named, Program
 from lrscope.errors import LrscopeError
 from lrscope.tasks.augment import Augmentation
+from lrscope.tasks.data.held_out import left_to_train
 from lrscope.tasks.streams import generator, stream_seed
 from lrscope.tasks.task import Task
 
@@ -35,6 +36,8 @@ class Material:
         self.device, self.dtype = device, dtype
         self.train_x, self.train_y = self._place(data.train_x), self._place(data.train_y)
         self.test_x, self.test_y = self._place(data.test_x), self._place(data.test_y)
+        self.validation_x = None if data.validation_x is None else self._place(data.validation_x)
+        self.validation_y = None if data.validation_y is None else self._place(data.validation_y)
         self.probes_x = None if data.probes_x is None else self._place(data.probes_x)
         self.probes_y = None if data.probes_y is None else self._place(data.probes_y)
         self.groups = ExampleGroups.of(data, data_seed, self._place, dtype)
@@ -42,7 +45,7 @@ class Material:
         self.train_size = len(self.train_x)
         if self.train_size < config.batch_size:
             raise LrscopeError(
-                f"batch_size: {config.batch_size} is more than the {self.train_size} training examples: use a smaller one"
+                f"batch_size: {config.batch_size} is more than the {left_to_train(data)}: use a smaller one"
             )
         batches = self.train_size // config.batch_size
         self._batches_x = self._cut(self.train_x, batches)
@@ -78,6 +81,12 @@ class Material:
     def test_metrics(self, program: Program, weights_RP: Tensor, frozen: Named) -> tuple[Tensor, Tensor]:
         """Test loss and accuracy [R], batch norms with population statistics re-estimated over training batches."""
         return self._evaluated(program, weights_RP, frozen, self.test_x, self.test_y)
+
+    def validation_metrics(self, program: Program, weights_RP: Tensor, frozen: Named) -> Tensor | None:
+        """Validation loss and accuracy [R, 2] under the same rule; None without a validation set."""
+        if self.validation_x is None or self.validation_y is None:
+            return None
+        return torch.stack(self._evaluated(program, weights_RP, frozen, self.validation_x, self.validation_y), 1)
 
     def window_metrics(
         self, program: Program, weights_RP: Tensor, frozen: Named

@@ -14,65 +14,60 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any
 
 import torch
 import xarray as xr
 
 from lrscope import __version__
 from lrscope.config import EngineConfig, SweepConfig, digest
+from lrscope.dynamics.schedules import factors
 from lrscope.engine.assemble import Vanished, assemble, slabs
 from lrscope.engine.choose import choose_plan, memory, predict
 from lrscope.engine.context import Context, choose_device
 from lrscope.engine.lease import Lease
-from lrscope.engine.options import check_progress, check_task, resolve, signature_with_options
 from lrscope.engine.plan import Plan, count_chunks, steps_per_run
 from lrscope.engine.progress import Progress, Silent, default_progress
 from lrscope.engine.rounds import check, forecast, share, train_rounds
 from lrscope.engine.store import Store
 from lrscope.engine.units import train_units, workers
-from lrscope.errors import AnotherSweep
+from lrscope.errors import AnotherSweep, LrscopeError
 from lrscope.places import Remote, place
 from lrscope.results import SCHEMA_VERSION, open_result, save_result
 from lrscope.seal import Damaged
 from lrscope.tasks.task import Task
-
-if TYPE_CHECKING:
-    from lrscope.keywords import Reals, SweepOptions
+from lrscope.tasks.validation import NONE
 
 
 def sweep(
     task: Task,
-    lrs: Reals | None = None,
+    lrs: tuple[float, ...] | list[float] | None = None,
     *,
     config: SweepConfig | None = None,
     engine: EngineConfig | None = None,
     out: str | os.PathLike[str] | Remote | None = None,
     progress: Progress | bool = True,
     command: str | None = None,
-    **options: Unpack[SweepOptions],
+    **options: Any,
 ) -> xr.Dataset:
     """Train `task` at every learning rate and seed; return the labelled arrays of docs/schema.md.
 
     Args:
         task: what is trained.
-        lrs: learning rates in increasing order, or their grid: "1e-4:1:24" or `log_grid(1e-4, 1, 24)`.
+        lrs: learning rates in increasing order; `log_grid(low, high, count)` makes them.
         config: a whole `SweepConfig` instead of `lrs` and `options`.
         engine: device, processes and plan.
         out: folder or fsspec URL that keeps the sweep: a call with the same task and config continues or opens what is
             there. None trains into a temporary folder that is removed.
         progress: show progress on stderr, or an object of your own.
         command: recorded as the way to repeat the sweep.
-        options: fields of `SweepConfig` (seeds, epochs, finetune_lrs, ...) and `EngineConfig` (device, jobs, ...), which
-            read NumPy's and PyTorch's numbers and the command line's texts too (docs/usage.md).
+        options: fields of `SweepConfig` (seeds, epochs, finetune_lrs, ...) and `EngineConfig` (device, jobs, ...).
 
     Raises:
         LrscopeError: input that cannot be used.
         Interrupted: stopped by SIGINT or SIGTERM; the same call goes on.
     """
-    check_task(task)
-    config, engine = resolve(lrs, config, engine, options)
-    check_progress(progress)
+    config, engine = _resolve(lrs, config, engine, options)
     if out is None:
         with tempfile.TemporaryDirectory(prefix="lrscope-") as folder:
             done = sweep(task, config=config, engine=engine, out=folder, progress=progress, command=command)
@@ -84,7 +79,7 @@ def sweep(
     with _locked(store) as alive, random_state_kept(engine):
         context = Context.build(task, config, engine, store)
         context.identity = identity["hash"]
-        _check_folder(store, identity)
+        _check_folder(store, identity, task)
         store.create()
         _write_experiment(store, task, config, identity, command)
         there = _open_whole(store, identity)
@@ -95,9 +90,6 @@ def sweep(
                 context, _plan(store, context, jobs), jobs, progress, alive, partial(_save, context, identity, command)
             )
         return open_result(store.folder)
-
-
-sweep.__signature__ = signature_with_options(sweep)  # type: ignore[attr-defined]  # for help() and notebooks
 
 
 def _save(context: Context, identity: dict[str, Any], command: str | None, plan: Plan) -> None:
@@ -170,6 +162,33 @@ def dry_run(
     }
 
 
+def _resolve(
+    lrs: tuple[float, ...] | list[float] | None,
+    config: SweepConfig | None,
+    engine: EngineConfig | None,
+    options: dict[str, Any],
+) -> tuple[SweepConfig, EngineConfig]:
+    known = set(SweepConfig.__dataclass_fields__) | set(EngineConfig.__dataclass_fields__)
+    for name in options:
+        if name not in known:
+            from lrscope.errors import nearest
+
+            raise LrscopeError(f"{name}: there is no such option of sweep: {nearest(name, known)}")
+        for holder, given in (("config", config), ("engine", engine)):
+            if given is not None and name in given.__dataclass_fields__:
+                raise LrscopeError(f"{name}: given beside {holder}, which has its own: pass one of them")
+    if config is None:
+        if lrs is None:
+            raise LrscopeError("lrs: no learning rates given: pass log_grid(1e-4, 1, 24) or a list")
+        config = SweepConfig.from_dict({**options, "lrs": [float(x) for x in lrs]})
+    elif lrs is not None:
+        raise LrscopeError("lrs: given beside config, which has its own: pass one of them")
+    if engine is None:
+        engine = EngineConfig(**{k: v for k, v in options.items() if k in EngineConfig.__dataclass_fields__})
+    factors(config.schedule, 1)
+    return config, engine
+
+
 @contextmanager
 def _locked(store: Store) -> Iterator[Callable[[], None]]:
     """Yields a function that raises if the lock was lost."""
@@ -196,7 +215,7 @@ def identity_of(task: Task, config: SweepConfig) -> dict[str, Any]:
     }
 
 
-def _check_folder(store: Store, identity: dict[str, Any]) -> None:
+def _check_folder(store: Store, identity: dict[str, Any], task: Task) -> None:
     """Raise if the folder holds another sweep. Where experiment.json is damaged the chunks tell."""
     there = store.experiment()
     if there is None:
@@ -205,12 +224,21 @@ def _check_folder(store: Store, identity: dict[str, Any]) -> None:
     if there is None or there.get("hash") == identity["hash"]:
         return
     ours, theirs = json.loads(json.dumps(identity["config"])), there.get("config", {})
-    differing = [k for k in ours if theirs and ours[k] != theirs.get(k)] or ["the model or its data"]
+    differing = [k for k in ours if theirs and ours[k] != theirs.get(k)]
+    differing = differing or _differing(task.summary(), there.get("task_summary")) or ["the model or its data"]
     what = ", ".join(differing[:4])
     raise AnotherSweep(
         f"out: {store.folder} holds another sweep (it differs in {what}): choose another --out, or delete that folder",
         what,
     )
+
+
+def _differing(ours: dict[str, Any], theirs: Any) -> list[str]:
+    """What differs in the descriptions of two tasks; those of earlier versions had no validation set."""
+    if not isinstance(theirs, dict):
+        return []
+    theirs = {"validation": {"size": 0, "source": NONE}, **theirs}
+    return [k for k in ours if k in theirs and ours[k] != theirs[k]]
 
 
 def _write_experiment(

@@ -166,7 +166,7 @@ class Laboratory:
         from lrscope.tasks.named import named_task
         from lrscope.trained import Trained
 
-        return Trained.open(self.folder / name, named_task(**self._sweeps[name].task))
+        return Trained.open(self.folder / name, named_task(**self._sweeps[name].arguments))
 
     def measured(self, name: str) -> xr.Dataset:
         """A measurement's arrays."""
@@ -184,7 +184,7 @@ class Laboratory:
         there, anew, begun = has_result(folder), not (folder.is_dir() and any(folder.iterdir())), time.monotonic()
         try:
             self._results[name] = sweep(
-                named_task(**declared.task),
+                named_task(**declared.arguments),
                 config=declared.config,
                 engine=self.engine,
                 out=folder,

@@ -18,6 +18,7 @@ from lrscope.tasks.data.loading import folder
 from lrscope.tasks.named import named_task
 from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task
+from lrscope.tasks.validation import HELD_OUT, NONE, UNUSED, Size, checked_size, count
 
 GPU_FLOPS = 5e12  # ours: a quarter of the 19.5 TFLOP/s that NVIDIA states for an A100 in float32
 ASSUMPTION = (
@@ -30,7 +31,7 @@ def plan(declared: StudySweep, engine: EngineConfig) -> dict[str, Any]:
     """What a sweep would take: shapes, parameters, run-steps, predicted seconds on this machine, and an estimate of GPU
     hours. A few steps are trained to be timed; nothing is written."""
     there = available(declared)
-    task = named_task(**{**declared.task, **({} if there else {"source": made_up})})
+    task = named_task(**{**declared.arguments, **({} if there else {"source": made_up})})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         made = dry_run(task, config=declared.config, engine=engine)
@@ -78,6 +79,7 @@ def made_up(
     test_size: int | None = None,
     label_noise: float = 0.0,
     pool: int = 1,
+    validation: Size = 0,
     root: str | Path | None = None,
 ) -> DataSet:
     """Noise in the shape of a data set, with `load`'s arguments: pixels in [0, 1], normalised (all channels as the first), or
@@ -94,6 +96,7 @@ def made_up(
             test_size=test_size,
             label_noise=label_noise,
             pool=pool,
+            validation=validation,
             root=root,
         )
     shape = tuple(side // pool if i and row.is_image else side for i, side in enumerate(row.shape))
@@ -109,8 +112,12 @@ def made_up(
         x = noise.unfold(0, size, 1)[:count].view(count, *shape)
         return x, torch.randint(0, row.classes, (count,), generator=rng)
 
-    train_x, train_y = examples(train_size or row.train)
+    train = train_size or row.train
+    number, from_unused = count(checked_size(validation), train, row.train - train)
+    train_x, train_y = examples(train if from_unused else train - number)
     test_x, test_y = examples(test_size or row.test)
+    held_out = (UNUSED if from_unused else HELD_OUT) if number else NONE
+    validation_x, validation_y = examples(number) if number else (None, None)
     return DataSet(
         name=name,
         train_x=train_x,
@@ -120,4 +127,7 @@ def made_up(
         classes=row.classes,
         loss="cross_entropy" if row.classes > 2 else "binary_cross_entropy",
         normalisation=((mean,) * shape[0], (std,) * shape[0]) if row.is_image else None,
+        validation_x=validation_x,
+        validation_y=validation_y,
+        validation_source=held_out,
     )

@@ -51,6 +51,11 @@ class StudySweep:
     task: Mapping[str, Any]
     config: SweepConfig
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What `named_task` is called with: no validation set unless the study names one, because the papers have none."""
+        return {"validation": 0, **self.task}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:

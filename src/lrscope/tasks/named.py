@@ -14,6 +14,7 @@ from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.features import Features, with_features
 from lrscope.tasks.models import build
 from lrscope.tasks.task import Task
+from lrscope.tasks.validation import Size, checked_size
 
 
 def named_task(
@@ -27,6 +28,7 @@ def named_task(
     label_noise: float = 0.0,
     pool: int = 1,
     features: Features | None = None,
+    validation: Size = None,
     root: Path | None = None,
     source: Callable[..., DataSet] = load,
 ) -> Task:
@@ -36,6 +38,10 @@ def named_task(
     features: test sets that show which features a network uses: `bands` (background, low, mid and high frequencies of
         images, feature_learning App. A), `bands:low=1-6,mid=7-24`, or a dict of functions of the test inputs
         (`tasks.features.with_features`).
+    validation: examples to choose by, so that the test set only reports: a fraction of the training examples, a whole number of
+        examples or 0 for none. None: of unused training examples of the data set a tenth of `train_size`, but at least 1,000
+        or all there are, if there are at least 500; otherwise a tenth of the training examples is held out of training, if
+        that gives at least 500; otherwise none. A size of your own is taken from the unused ones where they are enough.
     source: stands in for `load`, with its arguments: a plan can be made without the data.
     """
     options: dict[str, Any] = {
@@ -43,6 +49,7 @@ def named_task(
         "test_size": test_size,
         "label_noise": label_noise,
         "pool": pool,
+        "validation": checked_size(validation),
         "root": root,
     }
     examples = partial(_load, source, data, options, features)

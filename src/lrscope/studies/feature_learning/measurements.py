@@ -69,7 +69,7 @@ def ticks_geometry(lab: Lab) -> xr.Dataset:
 
 def band_examples(lab: Lab, task: Mapping[str, Any]) -> xr.Dataset:
     """The first test images [image, channel, row, column] of a task, normalised, with their normalisation [channel]."""
-    data = named_task(**{**task, "features": None}).data(0)
+    data = named_task(**{"validation": 0, **task, "features": None}).data(0)
     mean, std = data.normalisation or ((0.0,), (1.0,))
     return xr.Dataset(
         {

@@ -16,7 +16,8 @@ from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.data.draw import checked_size, subset
 from lrscope.tasks.data.family import Request, Spec
 from lrscope.tasks.data.files import damaged, download, missing, refetch
-from lrscope.tasks.data.text import Labelled, text_data, unescaped
+from lrscope.tasks.data.held_out import draw
+from lrscope.tasks.data.text import labelled, text_data, unescaped
 from lrscope.tasks.streams import generator
 
 FOLDER = "ag-news"
@@ -47,14 +48,11 @@ class AgNews:
         remedy = refetch(spec.name, request.root)
         (train, train_y), (test, test_y) = (read(request.root / FOLDER / file, spec.classes, remedy) for file in SUMS)
         size = checked_size("train_size", request.train_size, len(train), len(train), spec.name)
-        index = subset(len(train), size, generator("training subset", request.data_seed))
+        order = torch.randperm(len(train), generator=generator("training subset", request.data_seed))
+        drawn = draw(order, size, request.validation, request.data_seed)
         size = checked_size("test_size", request.test_size, len(test), len(test), spec.name)
         test_index = subset(len(test), size, generator("test subset"))
-        return text_data(spec, _chosen(train, train_y, index), _chosen(test, test_y, test_index))
-
-
-def _chosen(texts: list[str], labels: Tensor, index: Tensor) -> Labelled:
-    return [texts[i] for i in index.tolist()], labels[index]
+        return text_data(spec, drawn, lambda index: labelled(train, train_y, index), labelled(test, test_y, test_index))
 
 
 def read(path: Path, classes: int, remedy: str) -> tuple[list[str], Tensor]:

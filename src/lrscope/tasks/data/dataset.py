@@ -1,6 +1,6 @@
 """What a data set is once loaded: arrays in memory.
 
-Shapes: N examples, C channels, H x W pixels, T words, F features, M examples of a probe set.
+Shapes: N examples, V validation examples, C channels, H x W pixels, T words, F features, M examples of a probe set.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torch import Tensor
+
+from lrscope.tasks.validation import NONE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,3 +32,8 @@ class DataSet:
     clean_train_y: Tensor | None = None  # [N] int64: labels before label noise, where noise was asked for
     train_groups: Tensor | None = None  # [N] int64: which group of a partition each training example is in
     train_group_names: tuple[str, ...] = ()  # of the groups 0, 1, ...
+    validation_x: Tensor | None = (
+        None  # [V, ...]: examples to choose by; neither trained on nor reported as the test set is
+    )
+    validation_y: Tensor | None = None  # [V, ...]
+    validation_source: str = NONE  # where they come from: one of the words of `tasks.validation`

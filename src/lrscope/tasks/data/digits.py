@@ -13,6 +13,7 @@ import torch
 from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.data.draw import checked_size
 from lrscope.tasks.data.family import Request, Spec
+from lrscope.tasks.data.held_out import arrays, draw
 from lrscope.tasks.data.images import normalised
 from lrscope.tasks.streams import generator
 
@@ -37,11 +38,11 @@ class Digits:
         test = checked_size("test_size", request.test_size, count - train, count - train, spec.name)
         order = torch.randperm(count, generator=generator("digits split", request.data_seed))
         # From the two ends: at one test_size the test images are the same for every train_size.
-        train_index, test_index = order[:train].sort().values, order[count - test :].sort().values
+        test_index = order[count - test :].sort().values
+        drawn = draw(order[: count - test], train, request.validation, request.data_seed)
         return DataSet(
             name=spec.name,
-            train_x=normalised(pixels[train_index], WHITE, spec),
-            train_y=labels[train_index],
+            **arrays(drawn, lambda index: (normalised(pixels[index], WHITE, spec), labels[index])),
             test_x=normalised(pixels[test_index], WHITE, spec),
             test_y=labels[test_index],
             classes=spec.classes,

@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Protocol
 
 from lrscope.tasks.data.dataset import DataSet
+from lrscope.tasks.validation import Size
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Which examples are wanted, and the folder to read them from; sizes of None mean the data set's own."""
+    """Which examples are wanted, and the folder to read them from; sizes of None mean the data set's own, of
+    the validation set `validation.count`'s."""
 
     data_seed: int
     train_size: int | None
     test_size: int | None
     root: Path
+    validation: Size = 0
 
 
 class Family(Protocol):

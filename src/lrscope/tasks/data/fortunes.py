@@ -17,7 +17,8 @@ from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.data.draw import checked_size
 from lrscope.tasks.data.family import Request, Spec
 from lrscope.tasks.data.files import damaged
-from lrscope.tasks.data.text import text_data
+from lrscope.tasks.data.held_out import draw
+from lrscope.tasks.data.text import labelled, text_data
 from lrscope.tasks.streams import generator
 
 SYSTEM = Path("/usr/share/games/fortunes")  # where Debian's package puts its files
@@ -46,9 +47,9 @@ class Fortunes:
         left = count - train
         test = checked_size("test_size", request.test_size, min(spec.test, left), left, spec.name)
         order = torch.randperm(count, generator=generator("fortunes split", request.data_seed))
-        parts = (order[:train].sort().values, order[count - test :].sort().values)
-        first, second = (([texts[i] for i in part.tolist()], labels[part]) for part in parts)
-        return text_data(spec, first, second)
+        drawn = draw(order[: count - test], train, request.validation, request.data_seed)
+        test_index = order[count - test :].sort().values
+        return text_data(spec, drawn, lambda index: labelled(texts, labels, index), labelled(texts, labels, test_index))
 
 
 def cookies() -> tuple[list[str], torch.Tensor]:

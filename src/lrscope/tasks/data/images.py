@@ -10,6 +10,7 @@ from lrscope.errors import LrscopeError
 from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.data.draw import checked_size, subset
 from lrscope.tasks.data.family import Request, Spec
+from lrscope.tasks.data.held_out import arrays, draw
 from lrscope.tasks.streams import generator
 
 
@@ -28,14 +29,14 @@ def draw_split(
     """
     pixels, labels = train
     size = checked_size("train_size", request.train_size, len(labels), len(labels), spec.name)
-    train_index = subset(len(labels), size, generator("training subset", request.data_seed))
+    order = torch.randperm(len(labels), generator=generator("training subset", request.data_seed))
+    drawn = draw(order, size, request.validation, request.data_seed)
     test_pixels, test_labels = test
     size = checked_size("test_size", request.test_size, len(test_labels), len(test_labels), spec.name)
     test_index = subset(len(test_labels), size, generator("test subset"))
     return DataSet(
         name=spec.name,
-        train_x=normalised(pixels.index_select(0, train_index), white, spec),
-        train_y=labels[train_index],
+        **arrays(drawn, lambda index: (normalised(pixels.index_select(0, index), white, spec), labels[index])),
         test_x=normalised(test_pixels.index_select(0, test_index), white, spec),
         test_y=test_labels[test_index],
         classes=spec.classes,

@@ -14,6 +14,7 @@ from lrscope.tasks.data.images import check_pool, pooled
 from lrscope.tasks.data.table import ROWS, spec
 from lrscope.tasks.groups import NOISE_GROUPS, noise_groups
 from lrscope.tasks.streams import generator
+from lrscope.tasks.validation import Size, checked_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ def load(
     test_size: int | None = None,
     label_noise: float = 0.0,
     pool: int = 1,
+    validation: Size = 0,
     root: str | Path | None = None,
 ) -> DataSet:
     """Data set `name` in memory; never downloads.
@@ -49,6 +51,9 @@ def load(
     label_noise: share of the training labels, in [0, 1), redrawn uniformly over the classes (three_regimes uses 0.2).
         Examples whose label changed are the example group `corrupted`, all others `clean`.
     pool: side of the squares over which images are averaged; 2 makes 14 x 14 of 28 x 28.
+    validation: size of the validation set: a fraction of the training examples, a whole number of examples, 0 for none, or None
+        for the rule of `tasks.validation.count`. Its examples are unused ones of the training split where there are enough,
+        otherwise held out of the training examples; for ticks generated. Drawn by `data_seed`; their labels stay clean.
     root: folder of downloaded files in torchvision's layout; None is `$LRSCOPE_DATA` or `~/.cache/lrscope/data`.
     """
     chosen = spec(name)
@@ -57,9 +62,20 @@ def load(
             f"label_noise={label_noise!r} is no share of labels; choose a number from 0 up to, but not including, 1"
         )
     check_pool(chosen, pool)
-    request = Request(data_seed=data_seed, train_size=train_size, test_size=test_size, root=folder(root))
+    request = Request(
+        data_seed=data_seed,
+        train_size=train_size,
+        test_size=test_size,
+        root=folder(root),
+        validation=checked_size(validation),
+    )
     data = chosen.family.load(chosen, request)
-    data = replace(data, train_x=pooled(data.train_x, pool), test_x=pooled(data.test_x, pool))
+    data = replace(
+        data,
+        train_x=pooled(data.train_x, pool),
+        test_x=pooled(data.test_x, pool),
+        validation_x=None if data.validation_x is None else pooled(data.validation_x, pool),
+    )
     if label_noise == 0:
         return data
     noisy = redraw_labels(data.train_y, label_noise, data.classes, generator("label noise", data_seed))

@@ -12,13 +12,14 @@ from __future__ import annotations
 import html
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.data.family import Spec
+from lrscope.tasks.data.held_out import Drawn, arrays
 
 PAD, UNKNOWN = 0, 1  # numbers of what is no word and of words outside the vocabulary
 FIRST = 2  # number of the most frequent word
@@ -44,20 +45,26 @@ def encode(text: Sequence[str], known: dict[str, int], length: int) -> list[int]
     return found + [PAD] * (length - len(found))
 
 
-def text_data(spec: Spec, train: Labelled, test: Labelled) -> DataSet:
-    """The data set of these texts: inputs [N, T] int64 with T from `spec.shape`."""
+def labelled(texts: Sequence[str], labels: Tensor, index: Tensor) -> Labelled:
+    """The texts and labels with these indices."""
+    return [texts[i] for i in index.tolist()], labels[index]
+
+
+def text_data(spec: Spec, drawn: Drawn, read: Callable[[Tensor], Labelled], test: Labelled) -> DataSet:
+    """The data set of these texts: inputs [N, T] int64 with T from `spec.shape`. `read` returns texts and labels of the
+    training and validation examples that were drawn; the vocabulary is that of the former."""
     length = spec.shape[0]
-    train_words, test_words = ([words(text) for text in texts] for texts, _ in (train, test))
-    known = vocabulary(train_words, spec.vocabulary)
-    train_x, test_x = (
-        torch.tensor([encode(text, known, length) for text in texts]) for texts in (train_words, test_words)
-    )
+    known = vocabulary((words(text) for text in read(drawn.train)[0]), spec.vocabulary)
+
+    def encoded(part: Labelled) -> tuple[Tensor, Tensor]:
+        return torch.tensor([encode(words(text), known, length) for text in part[0]]), part[1]
+
+    test_x, test_y = encoded(test)
     return DataSet(
         name=spec.name,
-        train_x=train_x,
-        train_y=train[1],
+        **arrays(drawn, lambda index: encoded(read(index))),
         test_x=test_x,
-        test_y=test[1],
+        test_y=test_y,
         classes=spec.classes,
         loss="cross_entropy",
     )

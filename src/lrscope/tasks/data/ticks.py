@@ -16,6 +16,7 @@ Shapes: N points, F = 16 features, M = 1000 points of a probe set.
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from lrscope.tasks.data.draw import checked_size
 from lrscope.tasks.data.family import Request, Spec
 from lrscope.tasks.sizes import TRAIN_TEST
 from lrscope.tasks.streams import generator
+from lrscope.tasks.validation import NONE, UNUSED, Size, count
 
 FEATURES = 16  # feature_learning, Sec. 3; so are the numbers below (App. A and the authors' code, see PROTOCOLS)
 HALF_SIDE = 2.0
@@ -83,7 +85,7 @@ def probes(rng: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 class Ticks:
-    """Generated; `data_seed` draws training, test and probe sets, each from a stream of its own."""
+    """Generated; `data_seed` draws training, validation, test and probe sets, each from a stream of its own."""
 
     def available(self, root: Path) -> bool:
         return True
@@ -97,6 +99,7 @@ class Ticks:
         train_x, train_y = examples(train, generator("ticks training", request.data_seed))
         test_x, test_y = examples(test, generator("ticks test", request.data_seed))
         probes_x, probes_y = probes(generator("ticks probes", request.data_seed))
+        validation_x, validation_y = validation_examples(request.validation, train, request.data_seed)
         return DataSet(
             name=spec.name,
             train_x=train_x,
@@ -107,4 +110,14 @@ class Ticks:
             loss="binary_cross_entropy",
             probes_x=probes_x,
             probes_y=probes_y,
+            validation_x=validation_x,
+            validation_y=validation_y,
+            validation_source=NONE if validation_x is None else UNUSED,
         )
+
+
+def validation_examples(size: Size, train: int, data_seed: int) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """Inputs and labels of the validation set, generated like the training set, which loses none: there is no end of unused
+    examples. By the rule as many as would be held out elsewhere."""
+    number, _ = count(size, train) if size is None else count(size, train, sys.maxsize)
+    return examples(number, generator("ticks validation", data_seed)) if number else (None, None)
