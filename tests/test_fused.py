@@ -17,7 +17,7 @@ from lrscope.config import SweepConfig
 from lrscope.engine.assemble import assemble
 from lrscope.engine.choose import choose_plan
 from lrscope.engine.chunk import ChunkTrainer, Stopped
-from lrscope.engine.fused import library as fused_library
+from lrscope.engine.fused import compiler as fused_compiler
 from lrscope.engine.fused.steps import FusedSteps
 from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.plan import Plan, cut
@@ -216,7 +216,7 @@ def test_evaluation_agrees_with_pytorch(case: str, examples: int, tmp_path: Path
     for program in (trainer.program, replace_program(trainer)):
         populations = program.populations(state, trainer.frozen, material._population_x)
         found.append((populations, *program.metrics(state, trainer.frozen, populations, x, y)))
-    assert trainer.program._not_fusible == set()
+    assert trainer.program.refused == {}
     torch.testing.assert_close(found[0], found[1], rtol=1e-11, atol=1e-13)
 
 
@@ -258,7 +258,7 @@ def test_the_engine_fuses_what_it_can_and_says_why_not(tmp_path: Path) -> None:
 
 
 def test_without_a_compiler_other_steps_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused_library, "COMPILERS", ("no such compiler",))
+    monkeypatch.setattr(fused_compiler, "COMPILERS", ("no such compiler",))
     monkeypatch.setattr("lrscope.engine.choose.COMPILERS", ("no such compiler",))
     plan = choose_plan(context_of(mlp_task(), CONFIG, tmp_path, replace(BATCHED, compile=True)), 1)
     assert not plan.compiled
@@ -271,16 +271,7 @@ def test_continuing_where_nothing_compiles_is_refused(tmp_path: Path, monkeypatc
     train(mlp_task(), config, engine, tmp_path)
     for part in ("results.zarr", "chunks"):
         __import__("shutil").rmtree(tmp_path / part)
-    monkeypatch.setattr(fused_library, "COMPILERS", ("no such compiler",))
+    monkeypatch.setattr(fused_compiler, "COMPILERS", ("no such compiler",))
     with pytest.raises(LrscopeError, match=r"out: .* was begun with compiled steps, which cannot be made here"):
         train(mlp_task(), config, engine, tmp_path)
     assert Store(tmp_path).plan() is not None
-
-
-def test_a_cache_that_cannot_be_written_is_no_accident(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr("lrscope.engine.choose.can_compile", lambda _: False)
-    plan = choose_plan(context_of(mlp_task(), CONFIG, tmp_path, replace(BATCHED, compile=True)), 1)
-    assert not plan.fused
-    assert "cannot be written: Not a directory" in plan.chosen

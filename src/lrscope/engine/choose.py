@@ -12,9 +12,10 @@ from dataclasses import replace
 
 import torch
 
+from lrscope.engine.compiled import NotCompiled
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import autograd_survives_fork, can_fork, out_of_memory, single_threaded, start_autograd
-from lrscope.engine.fused.library import COMPILERS
+from lrscope.engine.fused.compiler import COMPILERS
 from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.limits import check_memory, machine_memory
 from lrscope.engine.plan import Plan, chunk_at, count_chunks, steps_per_run, unroll
@@ -201,8 +202,9 @@ def _compiled_if_it_pays(context: Context, best: Plan, timed: Sequence[Plan], jo
     if batched and context.device.type == "cpu" and (wanted or predicted > FUSED_PAYS_AFTER):
         cached = min(batched, key=lambda p: abs(math.log(p.chunk / CACHED_RUNS)))
         try:
-            found.append(_timed(context, replace(cached, compiled=True, fused=True, unroll=FUSED_STEPS)))
-            words += f"; fused {cached.chunk}: {found[-1].run_step_seconds * 1e6:.1f} us"
+            fused = _timed(context, replace(cached, compiled=True, fused=True, unroll=FUSED_STEPS))
+            found.append(fused)
+            words += f"; fused {cached.chunk}: {fused.run_step_seconds * 1e6:.1f} us"
         except NotFusible as reason:
             words += f"; not fused ({reason})"
     # Single runs are convolutional or stochastic, where TorchInductor gained nothing on a CPU: only if asked for.
@@ -212,14 +214,25 @@ def _compiled_if_it_pays(context: Context, best: Plan, timed: Sequence[Plan], jo
         try:
             found.append(_timed(context, replace(best, compiled=True, unroll=unroll(context.phases))))
             words += f"; compiled {best.chunk}: {found[-1].run_step_seconds * 1e6:.1f} us"
-        except Exception as error:  # TorchInductor fails in many ways on foreign toolchains; eager always works
-            words += f"; compiling failed ({type(error).__name__})"
+        except Exception as error:  # on foreign toolchains it fails in many ways; eager always works
+            words += f"; compiling failed ({error if isinstance(error, NotCompiled) else type(error).__name__})"
     cost = time.perf_counter() - begun
     if found:
         words += f" after {cost:.0f} s"
         if wanted or predict(context, found[0], jobs) < 0.9 * predicted:
-            return replace(found[0], chosen=words)
+            chosen = replace(found[0], chosen=words)
+            return _with_generated_evaluation(context, chosen) if chosen.fused else chosen
     return replace(best, chosen=words)
+
+
+def _with_generated_evaluation(context: Context, plan: Plan) -> Plan:
+    """The plan of generated steps with the functions of evaluation that can be generated too; it says why others cannot."""
+    with single_threaded(context.device):
+        trainer = context.trainer(plan, chunk_at(context.config, plan.chunk, 0))
+        trainer.warm()
+    program = trainer.program
+    words = "".join(f"; {name} not generated ({reason})" for name, reason in program.refused.items())
+    return replace(plan, generated=program.made, chosen=plan.chosen + words)
 
 
 def can_compile(device: torch.device) -> bool:

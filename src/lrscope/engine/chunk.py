@@ -70,12 +70,23 @@ class ChunkTrainer:
         self.pretrain_lr = torch.tensor([lr for _, lr in chunk.runs], dtype=torch.float64, device=self.device)
 
     def warm(self) -> None:
-        """Train the first steps and forget them: what has to be compiled is compiled now, in this process."""
+        """Train the first steps and forget them: what has to be compiled is compiled now, in this process; where code is
+        generated, that of evaluation too, on the first run.
+
+        Raises:
+            NotFusible: what the program says is generated cannot be.
+        """
         phase, state = self.phases[0], dict(self.tensors)
         end = min(self.unroll, phase.windows[0])
         order, lr_R, scale = self._order(phase), self._lr(phase), self._factors(phase)
         self._train_steps(phase, order, lr_R, scale, end, lambda now: None, lambda: False)
         self.tensors, self.cursor = state, {**self.cursor, "step": 0}
+        if self.program.fused:
+            weights, frozen = state["weights"][:1], {name: f[:1] for name, f in self.frozen.items()}
+            self.material.window_metrics(self.program, weights, frozen)
+            self.material.probe_accuracy(self.program, weights, frozen)
+            if self.config.average:
+                self.material.train_metrics(self.program, weights, frozen)
 
     def start_from(self, weights_RP: Tensor, velocity_RP: Tensor) -> None:
         """Begin with the chunk's first phase, after a pre-training that ended at these weights and this optimizer state."""

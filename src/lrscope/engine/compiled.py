@@ -16,6 +16,10 @@ State = tuple[Tensor, Tensor, Tensor, Tensor]
 Steps = Callable[..., State]
 
 
+class NotCompiled(Exception):
+    """TorchInductor cannot compile the steps on this machine; it fails in many ways on foreign toolchains."""
+
+
 class CompiledSteps:
     """`steps(weights, velocity, squares, sums, frozen, x, y, lr, rho)` compiled for the shapes it meets."""
 
@@ -35,7 +39,11 @@ class CompiledSteps:
         lr: Tensor,
         rho: Tensor,
     ) -> State:
-        """Run the compiled steps; the first call with new shapes compiles."""
+        """Run the compiled steps; the first call with new shapes compiles.
+
+        Raises:
+            NotCompiled: that fails.
+        """
         names = tuple(frozen)
         inputs = [t.contiguous() for t in (weights, velocity, squares, sums, x, y, lr, rho, *frozen.values())]
         key = (names, *((t.shape, t.dtype) for t in inputs))
@@ -58,5 +66,8 @@ class CompiledSteps:
         graph = make_fx(flat)(*inputs)
         # One thread: TorchInductor's pool of compiling processes does not survive the fork of our workers.
         with torch._inductor.config.patch(compile_threads=1):
-            compiled: Callable[..., Any] = torch._inductor.compile(graph, list[Any](inputs))
+            try:
+                compiled: Callable[..., Any] = torch._inductor.compile(graph, list[Any](inputs))
+            except Exception as error:
+                raise NotCompiled(type(error).__name__) from error
         return compiled

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 
 from lrscope.config import EngineConfig, SweepConfig
 from lrscope.engine.chunk import ChunkTrainer, Tick
+from lrscope.engine.compiled import NotCompiled
 from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.material import Material
 from lrscope.engine.net import Net, build_net
@@ -56,7 +57,7 @@ class Context:
     identity: str = ""  # the experiment's hash; every file of a unit carries it
     parts: tuple[Chunk, ...] | None = None  # an adaptive sweep's chunks so far, instead of the plan's
     _materials: dict[int, Material] = field(default_factory=dict)
-    _programs: dict[tuple[str, bool, bool], Program] = field(default_factory=dict)
+    _programs: dict[tuple[object, ...], Program] = field(default_factory=dict)
 
     @classmethod
     def build(cls, task: Task, config: SweepConfig, engine: EngineConfig, store: Store) -> Context:
@@ -107,9 +108,11 @@ class Context:
                 hook.remove()
         return counted // 2
 
-    def program(self, path: str, compiled: bool, fused: bool = False) -> Program:
+    def program(
+        self, path: str, compiled: bool, fused: bool = False, generated: tuple[str, ...] | None = None
+    ) -> Program:
         """The training and evaluation functions for a path; made once."""
-        key = path, compiled, fused
+        key = path, compiled, fused, generated
         if key not in self._programs:
             spec = StepSpec(
                 space=self.config.space,
@@ -119,13 +122,21 @@ class Context:
                 autocast=self.config.precision == "bf16",
             )
             self._programs[key] = Program(
-                self.net, self.task.loss, self.task.classification, spec, path=path, compiled=compiled, fused=fused
+                self.net,
+                self.task.loss,
+                self.task.classification,
+                spec,
+                path=path,
+                compiled=compiled,
+                fused=fused,
+                generated=generated,
             )
         return self._programs[key]
 
     def trainer(self, plan: Plan, chunk: Chunk) -> ChunkTrainer:
         """A trainer at the chunk's start."""
-        program, phases = self.program(plan.path, plan.compiled, plan.fused), self.phases[: chunk.stop]
+        program = self.program(plan.path, plan.compiled, plan.fused, plan.generated)
+        phases = self.phases[: chunk.stop]
         trainer = ChunkTrainer(program, self.material(chunk.data_seed), self.config, phases, chunk, plan.unroll)
         if chunk.first:
             trainer.start_from(*pretrained(self.store, self.chunks(plan), chunk))
@@ -150,23 +161,39 @@ class Context:
             return chunk_at(self.config, plan.chunk, int(name))
         return next(c for c in self.chunks(plan) if c.name == name)
 
-    def warm(self, plan: Plan) -> None:
+    def warm(self, plan: Plan) -> tuple[tuple[str, ...] | None, dict[str, str]]:
         """Compile what the plan needs compiled, so that forked workers inherit it.
+
+        Returns: the functions of evaluation that are generated, and those that should be and cannot, with the reasons.
 
         Raises:
             LrscopeError: the plan's steps cannot be compiled on this machine.
         """
-        if not plan.compiled:
-            return
+        lost = dict[str, str]()
         each = itertools.islice(self.each_chunk(plan), 1 if plan.fused else None)  # fused: one program for all sizes
-        for chunk in {len(c.runs): c for c in each}.values():
-            try:
-                self.trainer(plan, chunk).warm()
-            except NotFusible as reason:
-                raise LrscopeError(
-                    f"out: {self.store.folder} was begun with compiled steps, which cannot be made here ({reason}): "
-                    "continue on the machine where it began, or choose another --out"
-                ) from None
+        sizes = {len(c.runs): c for c in each} if plan.compiled else {}
+        for chunk in sizes.values():
+            while True:
+                trainer = self.trainer(plan, chunk)
+                try:
+                    trainer.warm()
+                except (NotFusible, NotCompiled) as error:
+                    name = getattr(error, "function", "steps")
+                    if name not in (plan.generated or ()):
+                        raise self._not_made_here(str(error)) from error
+                    lost[name] = str(error)
+                    plan = replace(plan, generated=tuple(n for n in plan.generated or () if n != name))
+                else:
+                    break
+            if plan.fused and plan.generated is None:
+                plan = replace(plan, generated=trainer.program.made)
+        return plan.generated, lost
+
+    def _not_made_here(self, reason: str) -> LrscopeError:
+        return LrscopeError(
+            f"out: {self.store.folder} was begun with compiled code, which cannot be made here ({reason}): "
+            "continue on the machine where it began, or choose another --out"
+        )
 
     def units(self, plan: Plan) -> list[str]:
         """Names of all units of work in their order: random points first, then the chunks."""
@@ -188,6 +215,7 @@ class Context:
 
         Raises:
             Stopped: `stopping()` turned true; a checkpoint has been written.
+            LrscopeError: what the plan says is compiled cannot be.
         """
         known = {"identity": self.identity, "plan": plan.to_dict()}
         if name.startswith(RANDOM):
@@ -211,7 +239,10 @@ class Context:
                 meta = {**known, "cursor": trainer.cursor, "seconds": spent + last - begun}
                 self.store.save(name + CHECKPOINT, trainer.tensors, meta)
 
-        trainer.run(tick, checkpoint, stopping)
+        try:
+            trainer.run(tick, checkpoint, stopping)
+        except (NotFusible, NotCompiled) as error:  # data of another size than those of the first chunk
+            raise self._not_made_here(str(error)) from error
         self.store.save(name + DONE, trainer.results(), {**known, "seconds": spent + time.monotonic() - begun})
         self.store.forget_checkpoint(name)
 

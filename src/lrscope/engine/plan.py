@@ -44,7 +44,8 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Replan:
-    """A chunk of `runs` runs that was cut in two in phase number `phase` after `step` steps, and why."""
+    """A change of plan, and why: the chunk `unit` of `runs` runs was cut `into` two in phase number `phase` after `step`
+    steps; or the functions `without` are not generated any more, whatever the unit."""
 
     unit: str
     into: tuple[str, ...]
@@ -52,13 +53,20 @@ class Replan:
     phase: int
     step: int
     reason: str
+    without: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Replan:
+        """From the JSON-ready form."""
+        return cls(**{**values, "into": tuple(values["into"]), "without": tuple(values.get("without", ()))})
 
 
 @dataclass(frozen=True)
 class Plan:
     """How a sweep is trained. `chosen` says by which measurements, in words and numbers; `unroll` is the number of
-    steps in one call of a compiled program; `fused`: compiled by our own generator, not by TorchInductor; `replans` lists
-    what was changed on the way, in its order."""
+    steps in one call of a compiled program; `fused`: compiled by our own generator, not by TorchInductor, and with the
+    steps the functions `generated` (None: a plan older than this record); `replans` lists what was changed on the way, in
+    its order."""
 
     path: str
     chunk: int
@@ -67,6 +75,7 @@ class Plan:
     run_step_seconds: float
     unroll: int = 1
     fused: bool = False
+    generated: tuple[str, ...] | None = None
     replans: tuple[Replan, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,8 +85,10 @@ class Plan:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Plan:
         """The inverse of `to_dict`."""
-        replans = tuple(Replan(**{**r, "into": tuple(r["into"])}) for r in values.get("replans", ()))
-        return cls(**{**values, "replans": replans})
+        replans = tuple(Replan.from_dict(r) for r in values.get("replans", ()))
+        generated = values.get("generated")
+        made = None if generated is None else tuple(generated)
+        return cls(**{**values, "replans": replans, "generated": made})
 
 
 def windows(steps: int, steps_per_epoch: int, points: int, also: Iterable[int] = ()) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ knows about phases, files or processes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +25,7 @@ from lrscope.tasks.norms import population_norms
 Named = dict[str, Tensor]
 SLAB = 512  # ours: examples evaluated at a time
 SLAB_OF_MANY = 64  # ours: with many runs at once on a CPU; 26 small ConvNets then stay in the cache
+EVALUATION = ("populations", "metrics", "groups")  # what can be generated beside the steps
 WEIGHTS = "flat weights"  # their name among named tensors; attributes of modules have no spaces
 
 
@@ -46,6 +47,8 @@ class Program:
         path: `batched` maps over the leading run axis with vmap; `single` takes chunks of one run without it.
         compiled: hand the training steps to a compiler, as many a call as `steps` is given: TorchInductor, or with
             `fused` our own generator for small dense networks (`engine/fused`).
+        generated: with `fused`, the functions of evaluation that are generated as well, of `EVALUATION`. None: those that
+            can be are, and `refused` says why others are not.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Program:
         path: str,
         compiled: bool = False,
         fused: bool = False,
+        generated: Collection[str] | None = None,
     ) -> None:
         self.net = net
         self.loss = loss
@@ -66,8 +70,9 @@ class Program:
         self.path = path
         self.fused = fused
         self._fused_steps: FusedSteps | None = None
+        self.generated = generated
+        self.refused: dict[str, str] = {}
         self._sums: dict[str, FusedSums] = {}
-        self._not_fusible: set[str] = set()
         self._norms = population_norms(net.module)
         self._batched_gradient = vmap(grad_and_value(self._loss_of_run, has_aux=True))
         self._run: Steps = CompiledSteps(self._unrolled) if compiled and not fused else self._unrolled
@@ -102,6 +107,11 @@ class Program:
         batch_x, batch_y = x.index_select(0, flat), y.index_select(0, flat)
         batch_x, batch_y = (t.view(*index_KRB.shape, *t.shape[1:]) for t in (batch_x, batch_y))
         return self._run(*state, frozen, batch_x, batch_y, lr_KR, rho_R)
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """Functions of evaluation that have been generated so far."""
+        return tuple(name for name in EVALUATION if name in self._sums and name not in self.refused)
 
     def _alone(self) -> Program:
         """The program of a run by itself, which is traced."""
@@ -346,8 +356,12 @@ class Program:
         *examples: Tensor,
         block: int | None = None,
     ) -> Named | None:
-        """Sums over examples of f(tensors of one run, *block) by generated code; None if this program has none for f."""
-        if not self.fused or name in self._not_fusible:
+        """Sums over examples of f(tensors of one run, *block) by generated code; None if this program has none for f.
+
+        Raises:
+            NotFusible: the plan says that f is generated, and it cannot be.
+        """
+        if not self.fused or name in self.refused or not (self.generated is None or name in self.generated):
             return None
 
         def of_flat(given: Named, *block: Tensor) -> Named:
@@ -358,8 +372,10 @@ class Program:
         try:
             sums = self._sums.setdefault(name, FusedSums(of_flat))
             return sums({WEIGHTS: weights_RP, **tensors}, *examples, block=block)
-        except NotFusible:
-            self._not_fusible.add(name)
+        except NotFusible as reason:
+            if self.generated is not None:
+                raise NotFusible(str(reason), name) from reason
+            self.refused[name] = str(reason)
             return None
 
     def _over_runs(self, f: Callable[..., object], weights_RP: Tensor, frozen: Named, extra: Named, *x: Tensor):  # type: ignore[no-untyped-def]

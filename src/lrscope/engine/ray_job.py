@@ -69,7 +69,12 @@ class SweepJob:
             )
         context = Context.build(self.task, self.config, self.engine, store)
         context.identity, context.parts = self.experiment, self.parts
-        context.warm(self.plan)  # nothing is inherited here; generated libraries lie in the user's cache
+        _, lost = context.warm(self.plan)  # nothing is inherited here; generated libraries lie in the user's cache
+        for name, reason in lost.items():
+            raise LrscopeError(
+                f"on: node {host} cannot generate {name} as the plan has it ({reason}), and results would differ: install the "
+                "same C++ compiler on every node, or choose another --out"
+            )
 
         def work(unit: str, tick: Callable[[Tick], None], stopping: Callable[[], bool]) -> None:
             context.run_unit(self.plan, unit, tick, stopping)

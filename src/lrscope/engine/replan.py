@@ -45,6 +45,26 @@ class Replanner:
         warnings.warn(f"{reason}: {len(affected)} chunks of up to {size} runs go on as halves", stacklevel=2)
         return [part for u in (unit, *pending) for part in parts.get(u, [u])]
 
+    def settle(self, generated: tuple[str, ...] | None, lost: Mapping[str, str]) -> None:
+        """Put down which functions are generated: of a plan older than that record, or after some could not be any more.
+
+        Args:
+            generated: the functions that are.
+            lost: those that the plan says are and that cannot be, with the reasons.
+        """
+        if generated == self.plan.generated:
+            return
+        replans = list(self.plan.replans)
+        for name, reason in lost.items():
+            said = f"{name} cannot be generated any more ({reason})"
+            replans.append(Replan("", (), 0, 0, 0, said, (name,)))
+            warnings.warn(
+                f"{said}: PyTorch computes it from here on, which rounds differently; the result's plan says so",
+                stacklevel=2,
+            )
+        self.plan = replace(self.plan, generated=generated, replans=tuple(replans))
+        self.context.store.write_plan(self.plan.to_dict())
+
     def shrink(self, todo: Sequence[str], size: int) -> list[str]:
         """Cut unfinished chunks until none has more than `size` runs: what the user asks for where a plan needs too much."""
         units = list(todo)

@@ -50,8 +50,9 @@ def train_units(context: Context, plan: Plan, jobs: int, reporter: Progress, ali
         return plan
     ray = context.engine.on == "ray"
     with single_threaded(context.device):
-        if not ray:  # Ray's workers inherit nothing
-            context.warm(plan)
+        if not ray or (plan.fused and plan.generated is None):  # Ray's workers inherit nothing
+            replanner.settle(*context.warm(plan))
+            plan = replanner.plan
     reporter.begin(*_amount(context, plan, done))
 
     def work(unit: str, tick: Any, stopping: Any) -> None:

@@ -5,14 +5,11 @@ R runs, K steps or blocks a call, B batch.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
-import os
-import shutil
-import subprocess
+import platform
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +17,13 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from lrscope.engine.fused import cache, check
+from lrscope.engine.fused.compiler import FLAGS, Compiler, compiler
 from lrscope.engine.fused.lowering import Lowering
-from lrscope.engine.fused.values import NotFusible, Placed, contiguous, ctype
+from lrscope.engine.fused.values import PLACES, Input, NotFusible, Placed, contiguous, ctype
 
 HEADER = Path(__file__).with_name("kernels.h")
-COMPILERS = ("g++", "clang++", "c++")
-FLAGS = (
-    *("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-w"),
-    # Sums are reordered where the code says so (omp simd); with -fassociative-math g++ 12 made wrong layer norms.
-    *("-fopenmp-simd", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
-)
-# Where the value of run r at step k begins, in values: one for each run, run and step, step, or for all.
-PLACES = {"run": "r", "run and step": "(k * R + r)", "step": "k", "all": "0"}
+_ready: dict[str, Path] = {}  # by key: libraries that this process has loaded and tested
 
 SOURCE = """#include "{header}"
 extern "C" void call(int64_t K, int64_t R, {pointers}) {{
@@ -45,19 +37,6 @@ extern "C" void call(int64_t K, int64_t R, {pointers}) {{
 """
 
 
-@dataclass(frozen=True)
-class Input:
-    """An argument of the traced function: an example, and where its values lie (`PLACES`).
-
-    `gathered`: the array holds all examples, and the rows of the first dimension are those that the index names.
-    """
-
-    name: str
-    example: Tensor
-    place: str
-    gathered: bool = False
-
-
 class Library:
     """`call(K, R, tensors)` runs `function` for every run and step and leaves its results in the first tensors given.
 
@@ -68,20 +47,19 @@ class Library:
             array [R, ...] that is given before all inputs.
 
     Raises:
-        NotFusible: the function holds an operation or a size that is not generated, or there is no compiler.
+        NotFusible: the function holds an operation or a size that is not generated, there is no compiler that works, or
+            what it makes fails its self-test.
     """
 
     def __init__(
         self, function: Callable[..., Sequence[Tensor]], inputs: Sequence[Input], results: Sequence[str | None]
     ) -> None:
-        self.path = _compiled(_source(function, inputs, results))
-        self._call = ctypes.CDLL(str(self.path)).call
-        self._call.restype = None
+        source = _source(function, inputs, results)
+        self._call = check.load(_tested(source, partial(check.trial, function, inputs, results)))
 
     def __call__(self, steps: int, runs: int, tensors: Sequence[Tensor]) -> None:
         """Tensors: sums, then inputs, then the index [K, R, B] if an input is gathered; all contiguous."""
-        pointers = [ctypes.c_void_p(t.data_ptr()) for t in tensors]
-        self._call(ctypes.c_int64(steps), ctypes.c_int64(runs), *pointers)
+        check.call_with(self._call, steps, runs, tensors)
 
 
 def _source(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Input], results: Sequence[str | None]) -> str:
@@ -147,55 +125,62 @@ def _decompositions() -> dict[Any, Callable[..., Any]]:
     }
 
 
-def _compiled(source: str) -> Path:
-    """The shared library of a source, from the cache or compiled now.
+def _tested(source: str, trials: Callable[[int], check.Trial]) -> Path:
+    """The library of a source, from the cache or compiled now; in this process it has agreed with PyTorch.
 
     Raises:
-        NotFusible: no compiler, or it refuses.
+        NotFusible: no compiler, it fails, or the library does.
     """
-    compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
-    if compiler is None:
-        raise NotFusible("there is no C++ compiler")
-    folder = _cache()
-    key = hashlib.sha256("\0".join([source, HEADER.read_text(), compiler, *FLAGS, _processor()]).encode()).hexdigest()
-    library = folder / f"{key[:32]}.so"
-    if not library.exists():
-        try:
-            _compile(compiler, source, library)
-        except OSError as error:
-            raise NotFusible(f"{folder} cannot be written: {error.strerror}") from error
-    return library
-
-
-def _compile(compiler: str, source: str, library: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=library.parent) as work:
-        file, made = Path(work) / "call.cpp", Path(work) / "call.so"
-        file.write_text(source)
-        command = [compiler, *FLAGS, f"-I{HEADER.parent}", str(file), "-o", str(made)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or ["no message"]
-            raise NotFusible(f"{compiler} failed: {lines[0]}")
-        os.replace(made, library)
-
-
-def _cache() -> Path:
-    """The user's own cache folder; nobody else may write there."""
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    folder = Path(root) / "lrscope" / "steps"
+    guest = compiler()
+    parts = [source, HEADER.read_text(encoding="utf-8"), guest.path, *FLAGS, _processor()]
+    key = hashlib.sha256(b"\0".join([*(p.encode() for p in parts), guest.description])).hexdigest()[:32]
+    if key in _ready and _ready[key].exists():
+        return _ready[key]
+    folder = cache.folder()
+    path = cache.find(folder, key)
+    if path is not None and (fault := _fault_here(path, trials)) is not None:
+        cache.forget(path, fault)
+        path = None
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = path or _made(guest, source, key, folder, trials)
     except OSError as error:
-        raise NotFusible(f"{folder} cannot be written: {error.strerror}") from error
-    return folder
+        private = cache.instead_of(folder, error)
+        try:
+            path = _made(guest, source, key, private, trials)
+        except OSError as again:
+            raise NotFusible(f"{guest.path} made no library that can be used: {again.strerror or again}") from again
+    _ready[key] = path
+    return path
+
+
+def _fault_here(path: Path, trials: Callable[[int], check.Trial]) -> str | None:
+    try:
+        return check.tested_here(path, trials)
+    except check.Unloadable as error:
+        return str(error.strerror)
+
+
+def _made(guest: Compiler, source: str, key: str, folder: Path, trials: Callable[[int], check.Trial]) -> Path:
+    """Compile into `folder`, test in a process of its own, and only then give the library its name.
+
+    Raises:
+        NotFusible: the compiler fails, or the library does.
+        OSError: `folder` cannot be written or is full, or nothing in it can be loaded.
+    """
+    with tempfile.TemporaryDirectory(prefix="work-", dir=folder, ignore_cleanup_errors=True) as work:
+        files = {HEADER.name: HEADER.read_text(encoding="utf-8"), "call.cpp": source}
+        made = guest.library(files, "call.cpp", Path(work))
+        fault = check.tested_apart(made, trials)
+        if fault is not None:
+            raise NotFusible(f"its self-test fails: {fault}")
+        return cache.keep(folder, key, made)
 
 
 def _processor() -> str:
-    """What -march=native means here: a library compiled on another machine may not run on this one."""
+    """What the library may count on: one compiled on another machine may not run on this one, though both share a home."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        import platform
-
-        return platform.processor() + platform.machine()
-    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+        lines = []
+    names = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
+    return "\n".join([platform.machine(), platform.processor(), *platform.libc_ver(), *names])

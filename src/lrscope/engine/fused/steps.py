@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from lrscope.engine.fused.library import Input, Library
+from lrscope.engine.fused.library import Library
+from lrscope.engine.fused.values import Input
 
 Named = dict[str, Tensor]
 Step = Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]
@@ -41,9 +42,13 @@ class FusedSteps:
             w, v, s, total, xb, yb, a, b = given[:8]
             return step(w, v, s, total, dict(zip(names, given[8:], strict=True)), xb, yb, a, b)
 
-        inputs = [Input(n, t, "run" if t.dim() else "all") for n, t in zip(STATE, state, strict=True)]
+        inputs = [
+            Input(n, t, "run" if t.dim() else "all", apart=n == "sums") for n, t in zip(STATE, state, strict=True)
+        ]
         inputs += [Input(n, t, "run and step", gathered=True) for n, t in (("x", x), ("y", y))]
-        inputs += [Input("lr", lr, "run and step"), Input("rho", rho, "run"), *_of_runs("frozen", frozen)]
+        moved = flat(*state, x, y, lr, rho, *frozen.values())[0]
+        inputs += [Input("lr", lr, "run and step", trial=_telling(lr, state[0], moved)), Input("rho", rho, "run")]
+        inputs += _of_runs("frozen", frozen)
         self._library = Library(flat, inputs, STATE)
 
     def __call__(
@@ -108,6 +113,13 @@ class FusedSums:
                 shapes = {name: t.shape for name, t in of_one(*(i.example for i in inputs)).items()}
             self._libraries[key] = Library(flat, inputs, [None] * len(shapes)), shapes
         return self._libraries[key]
+
+
+def _telling(lr: Tensor, weights: Tensor, moved: Tensor) -> Tensor:
+    """The learning rate whose step moves the weights by a tenth, so that rounding does not hide a wrong gradient."""
+    far = (moved - weights).norm() / weights.norm()
+    factor = 0.1 / far if far.isfinite() and far > 0 else torch.ones_like(far)
+    return torch.where(lr * factor > 0, lr * factor, torch.full_like(lr, 0.1))
 
 
 def _of_runs(word: str, named: Named) -> list[Input]:

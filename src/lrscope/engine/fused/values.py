@@ -1,4 +1,5 @@
-"""Values while C++ is generated: arrays that lie somewhere, and formulas that are written where they are used."""
+"""Values while C++ is generated: what a function is given, arrays that lie somewhere, and formulas that are written where
+they are used."""
 
 from __future__ import annotations
 
@@ -7,8 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 Index = Sequence[str]
+# Where the value of run r at step k begins, in values: one for each run, run and step, step, or for all.
+PLACES = {"run": "r", "run and step": "(k * R + r)", "step": "k", "all": "0"}
 CTYPES = {
     torch.float32: "float",
     torch.float64: "double",
@@ -18,7 +22,12 @@ CTYPES = {
 
 
 class NotFusible(Exception):
-    """The step needs something that this generator does not write; another way trains it."""
+    """The function needs something that this generator does not write, or no library can be made of it; another way
+    computes it."""
+
+    def __init__(self, reason: str, function: str = "steps") -> None:
+        super().__init__(reason)
+        self.function = function
 
 
 def ctype(dtype: torch.dtype) -> str:
@@ -26,6 +35,24 @@ def ctype(dtype: torch.dtype) -> str:
     if dtype not in CTYPES:
         raise NotFusible(f"elements of type {dtype}")
     return CTYPES[dtype]
+
+
+@dataclass(frozen=True)
+class Input:
+    """An argument of a traced function: an example, and where its values lie (`PLACES`).
+
+    Args:
+        gathered: the array holds all examples, and the rows of the first dimension are those that the index names.
+        trial: used in the function's self-test instead of the example.
+        apart: its numbers differ in scale, so the self-test takes each by itself.
+    """
+
+    name: str
+    example: Tensor
+    place: str
+    gathered: bool = False
+    trial: Tensor | None = None
+    apart: bool = False
 
 
 @dataclass(frozen=True)
