@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import fake_results
 from fake_results import fake_result
 from lrscope.cli import app
-from lrscope.config import SweepConfig, log_grid
+from lrscope.config import SweepConfig
 from lrscope.engine import rounds as engine_rounds
 from lrscope.engine.chunk import Tick
 from lrscope.engine.parts import cut_round, trained_steps
@@ -27,6 +27,7 @@ from lrscope.engine.plan import Plan, phases
 from lrscope.engine.sweep import dry_run
 from lrscope.errors import LrscopeError
 from lrscope.export import export_result
+from lrscope.grids import log_grid
 from lrscope.mapping import regimes
 from lrscope.mapping.regime_map import gather
 from lrscope.mapping.replay import replay, run_steps, wanted_next

@@ -212,10 +212,10 @@ def test_a_schedule_of_one_step_begins_at_the_full_learning_rate() -> None:
         ("step:1e@0.5", "schedule: cannot read"),
         ("step:0.2@0.5,", "schedule: cannot read"),
         ("step:-1@0.5", "needs a factor above 0"),
-        ("step:0.2@0.5,0.3", "increasing shares in"),
-        ("step:0.2@0.5,0.5", "increasing shares in"),
-        ("step:0.2@0,0.5", "shares in"),
-        ("step:0.2@1", "shares in"),
+        ("step:0.2@0.5,0.3", "increasing fractions in"),
+        ("step:0.2@0.5,0.5", "increasing fractions in"),
+        ("step:0.2@0,0.5", "fractions in"),
+        ("step:0.2@1", "fractions in"),
     ],
 )
 def test_schedules_that_cannot_be_read(text: str, message: str) -> None:

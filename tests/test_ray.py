@@ -21,7 +21,6 @@ import ray
 import torch
 import xarray as xr
 
-from lrscope.config import log_grid
 from lrscope.engine import on_ray
 from lrscope.engine.chunk import Tick
 from lrscope.engine.dispatch import Interrupted, Work
@@ -31,6 +30,7 @@ from lrscope.engine.progress import Silent
 from lrscope.engine.ray_job import SweepJob
 from lrscope.engine.sweep import sweep
 from lrscope.errors import LrscopeError
+from lrscope.grids import log_grid
 from lrscope.places import Remote, names
 from lrscope.tasks.losses import cross_entropy
 from lrscope.tasks.task import Task

@@ -202,7 +202,7 @@ def test_a_loss_that_overflows_once_ends_the_run_there(tmp_path: Path) -> None:
     class Marked(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.net = task.factory()
+            self.net = task.drawing.make()
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.cat([self.net(x), (x[:, :1] == mark).to(x.dtype)], 1)

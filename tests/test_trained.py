@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 
 import lrscope
 from lrscope.config import SweepConfig
 from lrscope.engine.plan import phases
 from lrscope.errors import LrscopeError
-from lrscope.trained import State, Trained
+from lrscope.trained import State, Trained, _nearest
 from tiny_tasks import mlp_task
 
 LRS = (1e-3, 1e-2, 1e-1)
@@ -93,10 +95,17 @@ def test_double_precision_evaluates_the_same_weights(kept: Trained) -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"lr": 0.5, "seed": 0}, r"lr: 0.5 is not of this sweep \(it has 0.001, 0.01, 0.1\)"),
+        (
+            {"lr": 0.5, "seed": 0},
+            r"lr: 0.5 was not trained; the nearest is 0.1 \(the sweep has 0.001, 0.01, 0.1\): name one",
+        ),
         ({"lr": 0.1, "seed": 7}, "no run with learning rate 0.1, data seed 0, seed 7"),
         ({"lr": 0.1, "seed": 0, "epoch": 3}, r"not kept \(kept: 0.5, 2, 4\)"),
-        ({"lr": 0.1, "seed": 0, "finetune_lr": 0.7}, r"finetune_lr: 0.7 is not of this sweep \(it has 0.001, 0.003\)"),
+        ({"lr": 0.1, "seed": 0, "epoch": 2.1}, r"after epoch 2.1 were not kept"),
+        (
+            {"lr": 0.1, "seed": 0, "finetune_lr": 0.7},
+            r"finetune_lr: 0.7 was not trained; the nearest is 0.003 \(the sweep",
+        ),
         ({"lr": 0.1, "seed": 0, "n_average": 9}, r"choose one of \[2, 3\]"),
         ({"lr": 0.1, "seed": 0, "n_average": 2, "epoch": 2}, "give one of them"),
     ],
@@ -104,6 +113,36 @@ def test_double_precision_evaluates_the_same_weights(kept: Trained) -> None:
 def test_moments_that_were_not_kept_are_named(kept: Trained, asked: dict[str, Any], words: str) -> None:
     with pytest.raises(LrscopeError, match=words):
         kept.state(**asked)
+
+
+@given(
+    grid=st.lists(st.floats(1e-6, 10), min_size=1, max_size=6, unique=True).map(lambda g: tuple(sorted(g))),
+    shift=st.sampled_from([0.0, 1e-9, 4e-5, 9e-4, 2e-3, 0.3]),
+    data=st.data(),
+)
+def test_a_learning_rate_is_the_nearest_of_the_sweep_or_refused(
+    grid: tuple[float, ...], shift: float, data: st.DataObject
+) -> None:
+    asked = data.draw(st.sampled_from(grid)) * (1 + shift)
+    nearest = min(grid, key=lambda lr: abs(lr - asked))
+    try:
+        found: float | str = _nearest("lr", asked, grid)
+    except LrscopeError as error:
+        found = str(error)
+    if isinstance(found, str):
+        assert shift, "a learning rate of the grid itself is never refused"
+        assert f"the nearest is {nearest!r}" in found
+    else:
+        assert found == nearest
+
+
+def test_closely_spaced_learning_rates_are_told_apart() -> None:
+    grid = (0.1, 0.10004, 0.10008)
+    assert [_nearest("lr", lr, grid) for lr in grid] == list(grid)
+    assert _nearest("lr", np.float32(0.10008), grid) == 0.10008
+    assert _nearest("lr", 0.0333, (0.01, 1 / 30, 0.1)) == 1 / 30
+    with pytest.raises(LrscopeError, match=r"lr: 0.10002 was not trained; the nearest is 0.1"):
+        _nearest("lr", 0.10002, grid)
 
 
 def test_without_keep_weights_fine_tunes_are_asked_for(tmp_path: Path) -> None:

@@ -148,7 +148,6 @@ WRONG = {
     "a function": (len, "validation: builtin_function_or_method is not readable"),
     "a number too few": ((TEST[0], TEST[1][:-1]), "validation: 20 inputs but 19 labels"),
     "features": (examples(20, (4,)), r"validation: its inputs have shape \(4,\), those of training \(5,\): make them alike"),
-    "one-hot labels": ((TEST[0], torch.eye(CLASSES)[TEST[1]]), r"validation: its labels have shape \(3,\)"),
     "words": ((TEST[0].long(), TEST[1]), r"validation: its inputs are torch.int64, those of training torch.float32"),
     "no examples": ((TEST[0][:0], TEST[1][:0]), "data: the validation inputs are empty"),
     "not finite": ((TEST[0] / 0, TEST[1]), "data: 20 of the validation inputs hold NaN or infinity"),

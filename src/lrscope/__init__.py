@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from lrscope._version import __version__
 
 if TYPE_CHECKING:
-    from lrscope.config import EngineConfig, SweepConfig, log_grid
+    from lrscope.config import EngineConfig, SweepConfig
     from lrscope.engine.sweep import sweep
     from lrscope.errors import LrscopeError
+    from lrscope.grids import log_grid
     from lrscope.mapping import RegimeMap, regimes
     from lrscope.reporting import report, save_figures
     from lrscope.results import open_result
@@ -28,7 +29,7 @@ _HOMES = {
     "SweepConfig": "lrscope.config",
     "Task": "lrscope.tasks.task",
     "Trained": "lrscope.trained",
-    "log_grid": "lrscope.config",
+    "log_grid": "lrscope.grids",
     "named_task": "lrscope.tasks.named",
     "open_result": "lrscope.results",
     "regimes": "lrscope.mapping",

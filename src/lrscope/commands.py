@@ -24,13 +24,12 @@ def run_map(config: Path | None, options: Mapping[str, Any], *, dry_run: bool, a
     sweep_config = settings.sweep_config()  # refuses bad values before PyTorch loads
     engine_config = settings.engine_config()
     out = place(settings.out or "")
-    command = settings.command()
     if dry_run:
         _plan(settings, sweep_config, engine_config, out, as_json=as_json)
         return
     result = _finished(out, settings)
     if result is None:
-        result = _train(settings, sweep_config, engine_config, out, command)
+        result = _train(settings, sweep_config, engine_config, out)
     regime_map = print_map(result, as_json=as_json)
     page = out / "report.html"
     if not page.exists():
@@ -54,7 +53,7 @@ def _plan(
 
 
 def _train(
-    settings: MapSettings, sweep_config: SweepConfig, engine_config: EngineConfig, out: Path | Remote, command: str
+    settings: MapSettings, sweep_config: SweepConfig, engine_config: EngineConfig, out: Path | Remote
 ) -> xr.Dataset:
     from lrscope.engine import sweep as engine
     from lrscope.engine.context import choose_device
@@ -65,9 +64,11 @@ def _train(
     choose_device(engine_config.device)
     task = named_task(**settings.task_options())
     try:
-        result = engine.sweep(task, config=sweep_config, engine=engine_config, out=out, command=command)
+        result = engine.sweep(
+            task, config=sweep_config, engine=engine_config, out=out, command=settings.command(shared=True)
+        )
     except Interrupted:
-        print(f"lrscope: stopped; everything so far is in {out}. To go on: {command}", file=sys.stderr)
+        print(f"lrscope: stopped; everything so far is in {out}. To go on: {settings.command()}", file=sys.stderr)
         sys.exit(130)
     store = Store(out)
     store.write_experiment({**(store.experiment() or {}), "request": settings.request()})

@@ -4,64 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
-from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
+from lrscope.dynamics.schedules import HELP as SCHEDULES
+from lrscope.dynamics.schedules import parse as parse_schedule
 from lrscope.errors import LrscopeError
+from lrscope.options import Flag, Increasing, Number, Pair, Rates, Whole, Word, read_fields
 
-SPACES = ("sphere", "whole")
-OPTIMIZERS = ("sgd", "adam")
-PRECISIONS = ("float32", "float64", "bf16")
-PATHS = ("auto", "batched", "single")
 LEAST_ADAPTIVE_LRS = 8  # ours: with fewer, scouts and neighbours of the borders are the whole grid
-PLACES_TO_RUN = ("local", "ray")
-MAGNITUDES = 31  # Cubuk et al. 2020: magnitudes of RandAugment go up to 30
 LATER_FIELDS = ("log_epochs", "snapshot_epochs", "keep_weights", "optimizer", "randaugment")  # of SweepConfig
+MOST_RUNS = 10_000_000  # ours: the largest sweep of docs/scaling.md
+MOST_STEPS = 100_000_000  # ours: a run's schedule is held in memory, 8 bytes a step
+HUGE = 1e6  # ours: of norms and decays; beyond it float32 overflows or nothing is left of the weights
 
-
-def log_grid(low: float, high: float, count: int) -> tuple[float, ...]:
-    """`count` learning rates from `low` to `high`, evenly spaced on a logarithmic axis, rounded to 4 digits."""
-    if not (0 < low < high < math.inf):
-        raise LrscopeError(f"lrs: the grid {low:g}:{high:g}:{count} needs 0 < low < high: write low:high:count")
-    if count < 2:
-        raise LrscopeError(f"lrs: the grid {low:g}:{high:g}:{count} needs at least 2 points: raise its count")
-    ratio = math.log(high / low)
-    return tuple(float(f"{low * math.exp(ratio * i / (count - 1)):.4g}") for i in range(count))
-
-
-def parse_lrs(text: str) -> tuple[float, ...]:
-    """Read `low:high:count` (log grid) or `a,b,c` (a list) as the command line and config files write them."""
-    try:
-        if ":" in text:
-            low, high, count = text.split(":")
-            return log_grid(float(low), float(high), int(count))
-        return tuple(float(part) for part in re.split(r"[,\s]+", text.strip()) if part)
-    except ValueError:
-        raise LrscopeError(
-            f"lrs: cannot read {text!r}: write low:high:count, such as 1e-5:1:24, or a list 1e-3,1e-2"
-        ) from None
-
-
-def check_lrs(name: str, lrs: Sequence[float], *, at_least: int = 1) -> None:
-    """Refuse an empty, non-positive, unordered or too small grid."""
-    if len(lrs) == 0:
-        raise LrscopeError(f"{name}: the grid is empty: give at least {at_least} learning rates, such as 1e-5:1:24")
-    for lr in lrs:
-        if not (math.isfinite(lr) and lr > 0):
-            raise LrscopeError(f"{name}: {lr:g} is not a positive finite learning rate: remove it from the grid")
-    for a, b in pairwise(lrs):
-        if b <= a:
-            raise LrscopeError(
-                f"{name}: {b:g} comes after {a:g}: list the learning rates in increasing order, each once"
-            )
-    if len(lrs) < at_least:
-        raise LrscopeError(
-            f"{name}: {len(lrs)} learning rates are too few for a map of regimes: give at least {at_least}, such as 1e-5:1:24"
-        )
+Steps = Annotated[int, Whole(1, MOST_STEPS)]
+Epochs = Annotated[float, Number(0, MOST_STEPS, above=True)]
+Yes = Annotated[bool, Flag()]
+Moments = Annotated[tuple[float, ...], Increasing(Number(0, MOST_STEPS, above=True), "0.1,0.5,1")]
+RANDAUGMENT = Pair(  # Cubuk et al. 2020: magnitudes go up to 30
+    Whole(1, 100),
+    Whole(0, 30),
+    "N,M with N from 1 to 100 operations an image and a magnitude M from 0 to 30",
+    "2,14",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,47 +38,61 @@ class SweepConfig:
     Everything here determines the numbers; where and how it runs is `EngineConfig`.
     """
 
-    lrs: tuple[float, ...]
-    seeds: int = 3  # ours: the least that shows a spread
-    data_seeds: int = 1
-    space: str = "sphere"  # three_regimes, Sec. 4
-    scale_invariant: bool | None = None  # None: yes on the sphere, no in the whole space
-    radius: float | None = None  # total weight norm on the sphere; None: the initial one (three_regimes, Sec. 4)
-    epochs: float | None = None
-    steps: int | None = None
-    batch_size: int = 128  # three_regimes, Sec. 4
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    schedule: str = "constant"
-    finetune_lrs: tuple[float, ...] = ()
-    finetune_epochs: float | None = None
-    finetune_steps: int | None = None
-    average: tuple[int, ...] = ()
-    average_every: int | None = None  # steps between averaged checkpoints; None: one epoch (feature_learning, App. A)
-    same_init: bool = True  # three_regimes, Sec. 4: same initialisation and batch order for every LR
-    augment: bool = False
-    precision: str = "float32"
-    log_points: int = 200  # ours: a curve as fine as a screen shows
-    adaptive: bool = False  # train only the runs that the map's answer needs, in rounds (docs/regimes.md)
-    random_points: int = 16  # ours: the mean of 16 points is known to a quarter of their spread
-    log_epochs: tuple[float, ...] = ()  # further logged moments of pre-training, parts of epochs too
-    snapshot_epochs: tuple[float, ...] = ()  # moments of pre-training whose weights are kept
-    keep_weights: bool = False  # of fine-tunes and averages too; those of pre-training always are
-    randaugment: tuple[int, int] | None = None  # (N, M) of Cubuk et al. 2020: operations an image, magnitude of 0 to 30
-    optimizer: str = "sgd"  # three_regimes, Sec. 4; adam: Kingma & Ba 2015, as torch.optim.Adam
+    lrs: Annotated[tuple[float, ...], Rates()]
+    seeds: Annotated[int, Whole(1, 10_000)] = 3  # ours: the least that shows a spread
+    data_seeds: Annotated[int, Whole(1, 1_000)] = 1  # every draw of the data is held in memory
+    space: Annotated[str, Word(("sphere", "whole"))] = "sphere"  # three_regimes, Sec. 4
+    scale_invariant: Yes | None = None  # None: yes on the sphere, no in the whole space
+    radius: Annotated[float | None, Number(1 / HUGE, HUGE)] = None  # total weight norm on the sphere; None: the initial
+    # one (three_regimes, Sec. 4)
+    epochs: Epochs | None = None
+    steps: Steps | None = None
+    batch_size: Annotated[int, Whole(1, 10_000_000)] = 128  # three_regimes, Sec. 4
+    momentum: Annotated[float, Number(0, 1, below=True)] = 0.0
+    weight_decay: Annotated[float, Number(0, HUGE)] = 0.0
+    schedule: Annotated[str, Word(words=SCHEDULES)] = "constant"
+    finetune_lrs: Annotated[tuple[float, ...], Rates(optional=True)] = ()
+    finetune_epochs: Epochs | None = None
+    finetune_steps: Steps | None = None
+    average: Annotated[tuple[int, ...], Increasing(Whole(2, 10_000), "2,5,10")] = ()
+    average_every: Steps | None = None  # steps between averaged checkpoints; None: one epoch (feature_learning, App. A)
+    same_init: Yes = True  # three_regimes, Sec. 4: same initialisation and batch order for every LR
+    augment: Yes = False
+    precision: Annotated[str, Word(("float32", "float64", "bf16"))] = "float32"
+    log_points: Annotated[int, Whole(1, 10_000)] = 200  # ours: a curve as fine as a screen shows
+    adaptive: Yes = False  # train only the runs that the map's answer needs, in rounds (docs/regimes.md)
+    random_points: Annotated[int, Whole(1, 10_000)] = 16  # ours: the mean of 16 is known to a quarter of their spread
+    log_epochs: Moments = ()  # further logged moments of pre-training, parts of epochs too
+    snapshot_epochs: Moments = ()  # moments of pre-training whose weights are kept
+    keep_weights: Yes = False  # of fine-tunes and averages too; those of pre-training always are
+    randaugment: Annotated[tuple[int, int] | None, RANDAUGMENT] = None  # (N, M): operations an image, their magnitude
+    optimizer: Annotated[str, Word(("sgd", "adam"))] = "sgd"  # three_regimes, Sec. 4; adam: Kingma & Ba 2015, as
+    # torch.optim.Adam
 
     def __post_init__(self) -> None:
-        check_lrs("lrs", self.lrs)
+        read_fields(self)
+        parse_schedule(self.schedule)
+        runs = len(self.lrs) * self.seeds * self.data_seeds
+        if runs > MOST_RUNS:
+            raise LrscopeError(
+                f"seeds: {len(self.lrs):,} learning rates x {self.seeds:,} seeds x {self.data_seeds:,} data seeds are {runs:,} "
+                f"runs, more than {MOST_RUNS:,}: use fewer"
+            )
+        self._check_space()
+        self._check_length("epochs", "steps")
         if self.finetune_lrs:
-            check_lrs("finetune_lrs", self.finetune_lrs)
-        for name in ("seeds", "data_seeds", "batch_size", "log_points", "random_points"):
-            value = getattr(self, name)
-            if value < 1:
-                raise LrscopeError(f"{name}: {value} is too small: use 1 or more")
-        if self.space not in SPACES:
-            raise LrscopeError(f"space: {self.space!r} is unknown: choose sphere or whole")
-        if self.precision not in PRECISIONS:
-            raise LrscopeError(f"precision: {self.precision!r} is unknown: choose one of {', '.join(PRECISIONS)}")
+            self._check_length("finetune_epochs", "finetune_steps")
+        elif self.finetune_epochs is not None or self.finetune_steps is not None:
+            raise LrscopeError("finetune_lrs: missing, yet a fine-tuning length is given: name the learning rates too")
+        if self.average_every is not None and not self.average:
+            raise LrscopeError(
+                f"average_every: {self.average_every} is given without average: name the numbers of checkpoints too, such as "
+                "2,5,10, or leave it out"
+            )
+        if self.adaptive:
+            self._check_adaptive()
+
+    def _check_space(self) -> None:
         if self.space == "sphere":
             if self.scale_invariant is False:
                 raise LrscopeError("scale_invariant: false does not go with space sphere: use space whole")
@@ -120,57 +101,30 @@ class SweepConfig:
                     f"momentum {self.momentum:g} and weight_decay {self.weight_decay:g}: training on the sphere has "
                     "neither: set both to 0, or use space whole"
                 )
+            if self.optimizer == "adam":
+                raise LrscopeError(
+                    "optimizer: 'adam' does not train on the sphere, where steps are projected SGD: use space whole"
+                )
         elif self.radius is not None:
             raise LrscopeError(f"radius: {self.radius:g} has no meaning in space whole: leave it out")
-        if self.radius is not None and not self.radius > 0:
-            raise LrscopeError(f"radius: {self.radius:g} is not positive: use a total weight norm above 0")
-        if not 0 <= self.momentum < 1:
-            raise LrscopeError(f"momentum: {self.momentum:g} is outside [0, 1): use 0.9 or leave it out")
-        if self.optimizer not in OPTIMIZERS:
-            raise LrscopeError(f"optimizer: {self.optimizer!r} is unknown: choose sgd or adam")
-        if self.optimizer == "adam" and self.space == "sphere":
-            raise LrscopeError(
-                "optimizer: 'adam' does not train on the sphere, where steps are projected SGD: use space whole"
-            )
         if self.optimizer == "adam" and self.momentum:
             raise LrscopeError(f"momentum: {self.momentum:g} is SGD's, and adam has moments of its own: leave it out")
-        if self.weight_decay < 0:
-            raise LrscopeError(f"weight_decay: {self.weight_decay:g} is negative: use 0 or more")
-        if self.randaugment is not None:
-            _check_randaugment(self.randaugment)
-        self._check_length("epochs", "steps", "")
-        if self.finetune_lrs:
-            self._check_length("finetune_epochs", "finetune_steps", "finetune_")
-        elif self.finetune_epochs is not None or self.finetune_steps is not None:
-            raise LrscopeError("finetune_lrs: missing, yet a fine-tuning length is given: name the learning rates too")
-        if any(n < 2 for n in self.average) or list(self.average) != sorted(set(self.average)):
-            raise LrscopeError(
-                f"average: {list(self.average)} must be increasing whole numbers from 2 on: such as 2,5,10"
-            )
-        if self.average_every is not None and self.average_every < 1:
-            raise LrscopeError(f"average_every: {self.average_every} is too small: use 1 step or more")
 
-        for name in ("log_epochs", "snapshot_epochs"):
-            moments = getattr(self, name)
-            if list(moments) != sorted(set(moments)) or any(not 0 < m < math.inf for m in moments):
-                raise LrscopeError(f"{name}: {list(moments)} must be increasing positive numbers: such as 0.1,0.5,1")
-        if self.adaptive:
-            if len(self.lrs) < LEAST_ADAPTIVE_LRS:
-                raise LrscopeError(
-                    f"adaptive: {len(self.lrs)} learning rates are too few to leave any out: give at least "
-                    f"{LEAST_ADAPTIVE_LRS}, such as 1e-5:1:24, or leave adaptive out"
-                )
-            if self.average and not self.finetune_lrs:
-                raise LrscopeError(
-                    "adaptive: averages are taken only where runs are fine-tuned: name finetune_lrs too, or leave average out"
-                )
-
-    def _check_length(self, epochs: str, steps: str, prefix: str) -> None:
+    def _check_length(self, epochs: str, steps: str) -> None:
         e, s = getattr(self, epochs), getattr(self, steps)
         if (e is None) == (s is None):
             raise LrscopeError(f"{epochs} and {steps}: give exactly one of them (now {epochs}={e}, {steps}={s})")
-        if (e if e is not None else s) <= 0:
-            raise LrscopeError(f"{prefix}length: {e if e is not None else s} is not positive: train for 1 step or more")
+
+    def _check_adaptive(self) -> None:
+        if len(self.lrs) < LEAST_ADAPTIVE_LRS:
+            raise LrscopeError(
+                f"adaptive: {len(self.lrs)} learning rates are too few to leave any out: give at least "
+                f"{LEAST_ADAPTIVE_LRS}, such as 1e-5:1:24, or leave adaptive out"
+            )
+        if self.average and not self.finetune_lrs:
+            raise LrscopeError(
+                "adaptive: averages are taken only where runs are fine-tuned: name finetune_lrs too, or leave average out"
+            )
 
     @property
     def invariant(self) -> bool:
@@ -191,18 +145,7 @@ class SweepConfig:
     def from_dict(cls, values: dict[str, Any]) -> SweepConfig:
         """The inverse of `to_dict`."""
         known = {f.name for f in fields(cls)}
-        kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known}
-        return cls(**kept)
-
-
-def _check_randaugment(given: Sequence[int]) -> None:
-    """Refuse anything but (N, M) with N >= 1 operations of magnitude 0 <= M <= 30 (Cubuk et al. 2020)."""
-    whole = len(given) == 2 and all(isinstance(n, int) and not isinstance(n, bool) for n in given)
-    if not whole or given[0] < 1 or not 0 <= given[1] < MAGNITUDES:
-        raise LrscopeError(
-            f"randaugment: {list(given)} is not N,M with N >= 1 operations an image and a magnitude M from 0 to "
-            f"{MAGNITUDES - 1}: write 2,14"
-        )
+        return cls(**{k: v for k, v in values.items() if k in known})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,23 +153,16 @@ class EngineConfig:
     """Where and how a sweep runs: in local processes or on Ray (`on`). `path`, `chunk` and `compile` fix the plan; None and
     auto let the engine time them."""
 
-    device: str = "auto"
-    jobs: int | None = None
-    path: str = "auto"
-    chunk: int | None = None
-    compile: bool | None = None
-    checkpoint_seconds: float = 15.0  # ours: what a kill may cost
-    on: str = "local"
+    device: Annotated[str, Word(words="auto, cpu, cuda or mps")] = "auto"
+    jobs: Annotated[int | None, Whole(1, 10_000)] = None
+    path: Annotated[str, Word(("auto", "batched", "single"))] = "auto"
+    chunk: Annotated[int | None, Whole(1, MOST_RUNS)] = None
+    compile: Yes | None = None
+    checkpoint_seconds: Annotated[float, Number(0, HUGE)] = 15.0  # ours: what a kill may cost
+    on: Annotated[str, Word(("local", "ray"))] = "local"
 
     def __post_init__(self) -> None:
-        if self.jobs is not None and self.jobs < 1:
-            raise LrscopeError(f"jobs: {self.jobs} is too small: use 1 or more processes")
-        if self.on not in PLACES_TO_RUN:
-            raise LrscopeError(f"on: {self.on!r} is unknown: choose local or ray")
-        if self.path not in PATHS:
-            raise LrscopeError(f"path: {self.path!r} is unknown: choose one of {', '.join(PATHS)}")
-        if self.chunk is not None and self.chunk < 1:
-            raise LrscopeError(f"chunk: {self.chunk} is too small: use 1 run or more")
+        read_fields(self)
         if self.path == "single" and self.chunk not in (None, 1):
             raise LrscopeError(f"chunk: {self.chunk} does not go with path single: leave it out, or use path batched")
 

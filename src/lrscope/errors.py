@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from typing import Any
+
+SHOWN = 60  # ours: letters of a value in a message
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = SHOWN
+_SHORT.maxlist = _SHORT.maxtuple = 6
+_SHORT.maxlevel = 3
 
 
 class LrscopeError(Exception):
@@ -26,10 +34,20 @@ class AnotherSweep(LrscopeError):
         self.differing = differing
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The tail of a message about an unknown name: the nearest known ones, or all of them."""
+def shown(value: Any) -> str:
+    """A value as a message shows it: one line of its `repr`, cut where it is long, without control characters."""
+    try:
+        text = "".join(c if c.isprintable() else " " for c in _SHORT.repr(value))
+    except Exception:  # a repr of the user's own, or a whole number that is too long to be written
+        return f"a value of type {type(value).__name__}"
+    text = " ".join(text.split())
+    return text if len(text) <= 2 * SHOWN else text[: 2 * SHOWN] + " ..."
+
+
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:
+    """The tail of a message about an unknown name: known ones that resemble it by at least `cutoff` (0 to 1), or all."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name[: 2 * SHOWN], names, n=3, cutoff=cutoff)
     if close:
         return "did you mean " + " or ".join(repr(c) for c in close) + "?"
     return "choose one of " + ", ".join(names)

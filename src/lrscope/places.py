@@ -11,11 +11,12 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from lrscope.errors import LrscopeError
+from lrscope.errors import LrscopeError, shown
 
+URL = re.compile(r"[a-z][a-z0-9+.:-]+://")
 PACKAGES = {
     "s3": "pip install 'lrscope[s3]' (it brings s3fs)",
     "s3a": "pip install 'lrscope[s3]' (it brings s3fs)",
@@ -26,14 +27,35 @@ PACKAGES = {
 }
 
 
-def place(where: str | os.PathLike[str] | Remote) -> Path | Remote:
-    """A folder or file from what a user wrote: `Remote` for a URL such as s3://bucket/prefix, else a `Path`."""
+def place(where: str | os.PathLike[str] | Remote, name: str = "out") -> Path | Remote:
+    """A folder or file from what a user wrote: `Remote` for a URL such as s3://bucket/prefix, else a `Path` without `~`.
+
+    Raises:
+        LrscopeError: it is no path (`name` is the argument's), or the home that it names is not known.
+    """
     if isinstance(where, Remote):
         return where
-    text = os.fspath(where)
-    if text.startswith("file://"):
-        return Path(text.removeprefix("file://"))
-    return Remote(text.rstrip("/")) if re.match(r"[a-z][a-z0-9+.:-]+://", text) else Path(text)
+    text = os.fspath(where) if isinstance(where, (str, os.PathLike)) else None
+    if not isinstance(text, str) or not text.strip() or "\0" in text:
+        raise LrscopeError(
+            f"{name}: {shown(where)} is not a path: use a text such as runs/first, a pathlib.Path or a URL"
+        )
+    if URL.match(text) and not text.startswith("file://"):
+        return Remote(text.rstrip("/"))
+    try:
+        return Path(text.removeprefix("file://")).expanduser()
+    except RuntimeError:
+        raise LrscopeError(f"{name}: the home folder of {shown(text)} is not known: write the path without ~") from None
+
+
+def for_sharing(where: str) -> str:
+    """What may be stored of a path or URL that a user wrote: no credentials, and no folders of this machine above its own."""
+    if URL.match(where) and not where.startswith("file://"):
+        kind, rest = where.split("://", 1)
+        bucket, slash, prefix = rest.partition("?")[0].partition("/")
+        return f"{kind}://{bucket.rpartition('@')[2]}{slash}{prefix}"
+    path = where.removeprefix("file://")
+    return PurePath(path).name if PurePath(path).is_absolute() or path.startswith("~") else path
 
 
 def names(folder: Path | Remote) -> set[str]:

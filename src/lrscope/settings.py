@@ -7,23 +7,34 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, cast, get_type_hints
+from typing import Annotated, Any
 
-from lrscope.config import LATER_FIELDS, EngineConfig, SweepConfig, check_lrs, parse_lrs
-from lrscope.errors import LrscopeError, nearest
-from lrscope.tasks.validation import parse_size
+from lrscope.config import LATER_FIELDS, EngineConfig, SweepConfig
+from lrscope.errors import LrscopeError, shown
+from lrscope.grids import check_lrs, parse_lrs
+from lrscope.hints import no_such_option
+from lrscope.options import Increasing, Number, Pair, Rates, Reader, Text, Whole, Word, readers
+from lrscope.places import for_sharing
+from lrscope.tasks.validation import ADVICE, parse_size
 
 TEXTS = ("ag-news", "fortunes")  # the table of data sets needs PyTorch; a test compares
+Size = Annotated[int, Whole(1, 100_000_000)]
+MOST_BYTES = 1_000_000  # ours: of a config file
 LEAST_LRS = 6  # two a regime: fewer cannot show a border between them
 
 
 @dataclass(frozen=True, kw_only=True)
 class MapSettings:
-    """All options of `lrscope map`; a config file has the same names with underscores."""
+    """All options of `lrscope map`; a config file has the same names with underscores.
 
-    data: str = "digits"
-    model: str | None = None  # None: mlp for digits and ticks, transformer for texts, convnet for the other images
-    width: int | None = None
+    Options of a sweep are read as `SweepConfig` and `EngineConfig` read them; grids and lists are kept as text.
+    """
+
+    data: Annotated[str, Word(words="the name of a data set (lrscope data list)")] = "digits"
+    model: Annotated[str | None, Word(words="mlp, convnet, resnet18, transformer or vit")] = (
+        None  # None: mlp for digits and ticks, transformer for texts, convnet for the other images
+    )
+    width: Annotated[int | None, Whole(1, 1_000_000)] = None
     space: str = "sphere"
     scale_invariant: bool | None = None
     radius: float | None = None
@@ -42,12 +53,12 @@ class MapSettings:
     finetune_steps: int | None = None
     average: str | None = None
     average_every: int | None = None
-    train_size: int | None = None
-    test_size: int | None = None
-    validation: str | None = None
-    label_noise: float = 0.0
-    pool: int = 1
-    features: str | None = None
+    train_size: Size | None = None
+    test_size: Size | None = None
+    validation: Annotated[str | None, Text(Word(words=ADVICE.removeprefix("pass ")))] = None
+    label_noise: Annotated[float, Number(0, 1, below=True)] = 0.0
+    pool: Annotated[int, Whole(1, 1_000)] = 1
+    features: Annotated[str | None, Word(words="bands, or bands:low=1-6,mid=7-24")] = None
     augment: bool = False
     randaugment: str | None = None
     same_init: bool = True
@@ -60,7 +71,13 @@ class MapSettings:
     chunk: int | None = None
     compile: bool | None = None
     on: str = "local"
-    out: str | None = None
+    out: Annotated[str | None, Word(words="a folder or URL")] = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, (reader, _) = getattr(self, field.name), READERS[field.name]
+            if not (value is None and field.default is None):
+                object.__setattr__(self, field.name, reader.read(field.name, value))
 
     def filled(self) -> MapSettings:
         """With the defaults that depend on the data: ticks as feature_learning trains it, a model, a length."""
@@ -82,21 +99,11 @@ class MapSettings:
 
     def sweep_config(self) -> SweepConfig:
         """The sweep of filled settings; every wrong value is refused here."""
-        lrs = parse_lrs(self.lrs)
-        check_lrs("lrs", lrs, at_least=LEAST_LRS)
-        parsed = ("lrs", "finetune_lrs", "average", "randaugment")
-        shared = {f.name for f in fields(SweepConfig)} & {f.name for f in fields(self)} - set(parsed)
-        return SweepConfig(
-            lrs=lrs,
-            finetune_lrs=parse_lrs(self.finetune_lrs) if self.finetune_lrs else (),
-            average=_whole_numbers("average", self.average, "2,5,10"),
-            randaugment=self._randaugment(),
-            **{name: getattr(self, name) for name in shared},
-        )
-
-    def _randaugment(self) -> tuple[int, int] | None:
-        numbers = _whole_numbers("randaugment", self.randaugment, "2,14")
-        return cast("tuple[int, int]", numbers) if numbers else None  # how many there are is checked with the rest
+        check_lrs("lrs", parse_lrs(self.lrs), at_least=LEAST_LRS)
+        names = {f.name for f in fields(SweepConfig)} & {f.name for f in fields(self)}
+        given = {name: getattr(self, name) for name in names}
+        absent = {name for name, value in given.items() if value is None}
+        return SweepConfig(**{name: value for name, value in given.items() if name not in absent})
 
     def engine_config(self) -> EngineConfig:
         """Where and how the sweep runs."""
@@ -116,8 +123,9 @@ class MapSettings:
         unused = {f.name for f in fields(self) if f.name in later and getattr(self, f.name) == f.default}
         return {k: v for k, v in asdict(self).items() if k not in elsewhere and k not in unused}
 
-    def command(self) -> str:
-        """A command line that repeats these settings."""
+    def command(self, *, shared: bool = False) -> str:
+        """A command line that repeats these settings. One that is stored and `shared` names no folder of this machine and
+        holds no credentials of a URL."""
         words = ["lrscope", "map"]
         for field in fields(self):
             value = getattr(self, field.name)
@@ -128,54 +136,63 @@ class MapSettings:
                 words.append("--own-init")
             elif isinstance(value, bool):
                 words.append(option if value else option.replace("--", "--no-", 1))
+            elif field.name == "out":
+                words += [option, for_sharing(value) if shared else value]
             else:
-                words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
+                words += [option, str(value)]
         return shlex.join(words)
 
 
-def _whole_numbers(name: str, text: str | None, such_as: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(",")) if text else ()
-    except ValueError:
-        raise LrscopeError(f"{name}: cannot read {text!r}: write whole numbers such as {such_as}") from None
+def _all_readers() -> dict[str, tuple[Reader, bool]]:
+    """Of every option its reader: its own, the sweep's, or the engine's; what a sweep reads from text stays text."""
+    own, shared = readers(MapSettings), {**readers(SweepConfig), **readers(EngineConfig)}
+    found = {}
+    for field in fields(MapSettings):
+        reader, optional = own.get(field.name) or shared[field.name]
+        found[field.name] = (Text(reader) if isinstance(reader, (Rates, Increasing, Pair)) else reader), optional
+    return found
+
+
+READERS = _all_readers()
 
 
 def load_settings(path: Path | None, options: Mapping[str, Any]) -> MapSettings:
     """Settings from a TOML file (or none), overridden by the options that are not None."""
-    values: dict[str, Any] = {}
-    if path is not None:
-        try:
-            values = tomllib.loads(path.read_text())
-        except FileNotFoundError:
-            raise LrscopeError(f"config: {path} does not exist: name a TOML file, or leave it out") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-            raise LrscopeError(
-                f"config: {path} cannot be read ({error}): write one name = value a line (TOML)"
-            ) from None
-    values.update({name: value for name, value in options.items() if value is not None})
-    known = get_type_hints(MapSettings)
-    for name, value in values.items():
-        if name not in known:
-            raise LrscopeError(f"config: {name!r} in {path} is no option: {nearest(name, known)}")
-        values[name] = _typed(name, value, known[name])
+    given = {name: value for name, value in options.items() if value is not None}
+    values = {} if path is None else _from_file(path)
     for one, other in (("epochs", "steps"), ("finetune_epochs", "finetune_steps")):
-        if options.get(one) is not None and options.get(other) is None:
+        if one in given and other not in given:
             values.pop(other, None)
-        elif options.get(other) is not None and options.get(one) is None:
+        elif other in given and one not in given:
             values.pop(one, None)
-    return MapSettings(**values).filled()
+    return MapSettings(**{**values, **given}).filled()
 
 
-def _typed(name: str, value: Any, hint: Any) -> Any:
-    """A config file's value as the option's type: lists for the grids, whole numbers where floats are meant."""
-    allowed = {t for t in getattr(hint, "__args__", (hint,)) if t is not type(None)}
-    if str in allowed and isinstance(value, list):
-        return ",".join(map(str, value))
-    if allowed == {str} and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    if allowed == {float} and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) not in allowed:
-        wanted = " or ".join(sorted(t.__name__ for t in allowed))
-        raise LrscopeError(f"config: {name} = {value!r} is a {type(value).__name__}: write a {wanted}")
-    return value
+def _from_file(path: Path) -> dict[str, Any]:
+    """The options of a TOML file, each read as its kind."""
+    if not path.exists():
+        raise LrscopeError(f"config: {path} does not exist: name a TOML file, or leave it out")
+    if not path.is_file():
+        raise LrscopeError(f"config: {path} is not a file: name a TOML file, or leave it out")
+    if path.stat().st_size > MOST_BYTES:
+        raise LrscopeError(
+            f"config: {path} has more than {MOST_BYTES:,} bytes: name a TOML file with one name = value a line"
+        )
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise LrscopeError(
+            f"config: {path} cannot be read ({_line(error)}): write one name = value a line (TOML)"
+        ) from None
+    for name, value in values.items():
+        if name not in READERS:
+            raise LrscopeError(f"config: {shown(name)} in {path} is no option: {no_such_option(name, READERS)}")
+        try:
+            values[name] = READERS[name][0].read(name, value)
+        except LrscopeError as error:
+            raise LrscopeError(f"config: {path}: {error}") from None
+    return values
+
+
+def _line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -5,10 +5,12 @@ P parameters. A state is one run, so tensors have a leading axis of length 1.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 import xarray as xr
@@ -23,12 +25,15 @@ from lrscope.engine.program import Named, Program
 from lrscope.engine.rounds import restore_parts
 from lrscope.engine.store import DONE, Store
 from lrscope.engine.sweep import identity_of
-from lrscope.errors import LrscopeError
+from lrscope.errors import LrscopeError, shown
 from lrscope.places import Remote, place
 from lrscope.results import open_result
 from lrscope.tasks.streams import stream_seed
 from lrscope.tasks.task import Task
+from lrscope.values import as_number
 
+ROUNDING = 1e-3  # ours: 0.0333 stands for 1/30, and for no other learning rate of the grid
+LISTED = 30
 KEPT_CHUNKS = 4  # ours: chunks in memory, since one asks for the states of a run one after the other
 
 
@@ -115,7 +120,7 @@ class Trained:
         """Weights at the end of pre-training; at the end of a fine-tuning or of an average of `n_average` checkpoints
         (sweeps with `keep_weights`); or after `epoch` epochs of pre-training (one of `snapshot_epochs`, or 0: the start).
 
-        Learning rates are matched to the nearest of the sweep within 0.1%.
+        A learning rate means the nearest of the sweep if it is within 0.1% of it and not as near to any other.
 
         Raises:
             LrscopeError: a run or moment that was not kept; the message lists those that were.
@@ -174,7 +179,8 @@ class Trained:
     def _epoch_steps(self, phase: Phase, epoch: float) -> int:
         per_epoch = len(self.task.data(0).train_x) // self.config.batch_size
         steps = round(epoch * per_epoch)
-        if steps not in phase.snapshots:
+        exact = epoch in self.config.snapshot_epochs or abs(epoch * per_epoch - steps) <= ROUNDING
+        if steps not in phase.snapshots or not exact:
             known = ", ".join(f"{s / per_epoch:g}" for s in phase.snapshots) or "none"
             raise LrscopeError(
                 f"epoch: the weights after epoch {epoch:g} were not kept (kept: {known}): name it in snapshot_epochs and "
@@ -211,9 +217,18 @@ class Trained:
         return saved[0]
 
 
-def _nearest(field: str, value: float, known: tuple[float, ...]) -> float:
-    for lr in known:
-        if abs(lr - value) <= 1e-3 * lr:
-            return lr
-    listed = ", ".join(f"{lr:g}" for lr in known) or "none"
-    raise LrscopeError(f"{field}: {value:g} is not of this sweep (it has {listed})")
+def _nearest(field: str, value: Any, known: tuple[float, ...]) -> float:
+    """The learning rate of the sweep that `value` is within rounding: the nearest one, told from its neighbours."""
+    wanted = as_number(value)
+    if wanted is None:
+        raise LrscopeError(f"{field}: {shown(value)} is not a number: name a learning rate of the sweep")
+    listed = ", ".join(f"{lr:.6g}" for lr in known[:LISTED]) + (", ..." if len(known) > LISTED else "")
+    if not known:
+        raise LrscopeError(f"{field}: {wanted:g} was not trained, the sweep has none of this kind: leave it out")
+    best = min(known, key=lambda lr: abs(lr - wanted))
+    others = [abs(lr - best) for lr in known if lr != best]
+    if abs(best - wanted) > min(ROUNDING * best, min(others, default=math.inf) / 4):
+        raise LrscopeError(
+            f"{field}: {wanted:.9g} was not trained; the nearest is {best!r} (the sweep has {listed}): name one"
+        )
+    return best

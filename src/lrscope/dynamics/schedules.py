@@ -1,17 +1,46 @@
-"""Learning-rate schedules as factors per step: lr at step t is the run's lr times factors[t]."""
+"""Learning-rate schedules as factors per step: lr at step t is the run's lr times factors[t]. Reading one needs no PyTorch."""
 
 from __future__ import annotations
 
 import math
 import re
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from lrscope.errors import LrscopeError, nearest, shown
 
-from lrscope.errors import LrscopeError, nearest
+if TYPE_CHECKING:
+    from torch import Tensor
 
 KINDS = ("constant", "cosine", "linear", "step")
-HELP = "write constant, cosine, linear, or step:FACTOR@SHARE,SHARE such as step:0.2@0.3,0.6"
+HELP = "constant, cosine, linear, or step:FACTOR@FRACTION,FRACTION such as step:0.2@0.3,0.6"
+
+
+def parse(text: str) -> tuple[str, float, tuple[float, ...]]:
+    """Kind, factor and increasing fractions of training (of `step`) of a schedule's text.
+
+    Raises:
+        LrscopeError: it is none.
+    """
+    kind, _, rest = text.partition(":")
+    if kind not in KINDS:
+        raise LrscopeError(f"schedule: {shown(text)} is unknown: {nearest(kind, KINDS)} (write {HELP})")
+    if kind != "step":
+        if text != kind:
+            raise LrscopeError(f"schedule: {kind} takes no arguments, got {shown(text)}: write {HELP}")
+        return kind, 1.0, ()
+    match = re.fullmatch(r"([\d.e+-]+)@([\d.,e+-]+)", rest)
+    try:
+        if match is None:
+            raise ValueError
+        factor, fractions = float(match[1]), tuple(float(s) for s in match[2].split(","))
+    except ValueError:
+        raise LrscopeError(f"schedule: cannot read {shown(text)}: write {HELP}") from None
+    increasing = list(fractions) == sorted(set(fractions)) and all(0 < s < 1 for s in fractions)
+    if not 0 < factor < math.inf or not increasing:
+        raise LrscopeError(
+            f"schedule: {shown(text)} needs a factor above 0 and increasing fractions in (0, 1): write {HELP}"
+        )
+    return kind, factor, fractions
 
 
 def factors(text: str, steps: int) -> Tensor:
@@ -20,26 +49,15 @@ def factors(text: str, steps: int) -> Tensor:
     `constant`: 1. `cosine`: half a cosine from 1 to 0 (three_regimes, Sec. 4). `linear`: from 1 to 0.
     `step:0.2@0.3,0.6`: times 0.2 after 30% and again after 60% of the steps.
     """
-    kind, _, rest = text.partition(":")
+    import torch
+
+    kind, factor, fractions = parse(text)
     progress = torch.arange(steps, dtype=torch.float64) / steps
-    if kind == "constant" and not rest:
+    if kind == "constant":
         return torch.ones(steps, dtype=torch.float64)
-    if kind == "cosine" and not rest:
+    if kind == "cosine":
         return (1 + torch.cos(torch.pi * progress)) / 2
-    if kind == "linear" and not rest:
+    if kind == "linear":
         return 1 - progress
-    if kind == "step":
-        match = re.fullmatch(r"([\d.e+-]+)@([\d.,e+-]+)", rest)
-        if match is None:
-            raise LrscopeError(f"schedule: cannot read {text!r}: {HELP}")
-        try:
-            factor, shares = float(match[1]), [float(s) for s in match[2].split(",")]
-        except ValueError:
-            raise LrscopeError(f"schedule: cannot read {text!r}: {HELP}") from None
-        if not 0 < factor < math.inf or shares != sorted(set(shares)) or not all(0 < s < 1 for s in shares):
-            raise LrscopeError(f"schedule: {text!r} needs a factor above 0 and increasing shares in (0, 1): {HELP}")
-        passed = sum((progress >= s).to(torch.float64) for s in shares)
-        return torch.as_tensor(factor, dtype=torch.float64) ** passed
-    if kind in KINDS:
-        raise LrscopeError(f"schedule: {kind} takes no arguments, got {text!r}: {HELP}")
-    raise LrscopeError(f"schedule: {text!r} is unknown: {nearest(kind, KINDS)} ({HELP})")
+    passed = sum((progress >= s).to(torch.float64) for s in fractions)
+    return torch.as_tensor(factor, dtype=torch.float64) ** passed

@@ -14,60 +14,66 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 import xarray as xr
 
 from lrscope import __version__
 from lrscope.config import EngineConfig, SweepConfig, digest
-from lrscope.dynamics.schedules import factors
 from lrscope.engine.assemble import Vanished, assemble, slabs
 from lrscope.engine.choose import choose_plan, memory, predict
 from lrscope.engine.context import Context, choose_device
 from lrscope.engine.lease import Lease
+from lrscope.engine.options import check_progress, check_task, resolve, signature_with_options
 from lrscope.engine.plan import Plan, count_chunks, steps_per_run
 from lrscope.engine.progress import Progress, Silent, default_progress
 from lrscope.engine.rounds import check, forecast, share, train_rounds
 from lrscope.engine.store import Store
 from lrscope.engine.units import train_units, workers
-from lrscope.errors import AnotherSweep, LrscopeError
+from lrscope.errors import AnotherSweep
 from lrscope.places import Remote, place
 from lrscope.results import SCHEMA_VERSION, open_result, save_result
 from lrscope.seal import Damaged
 from lrscope.tasks.task import Task
 from lrscope.tasks.validation import NONE
 
+if TYPE_CHECKING:
+    from lrscope.keywords import Reals, SweepOptions
+
 
 def sweep(
     task: Task,
-    lrs: tuple[float, ...] | list[float] | None = None,
+    lrs: Reals | None = None,
     *,
     config: SweepConfig | None = None,
     engine: EngineConfig | None = None,
     out: str | os.PathLike[str] | Remote | None = None,
     progress: Progress | bool = True,
     command: str | None = None,
-    **options: Any,
+    **options: Unpack[SweepOptions],
 ) -> xr.Dataset:
     """Train `task` at every learning rate and seed; return the labelled arrays of docs/schema.md.
 
     Args:
         task: what is trained.
-        lrs: learning rates in increasing order; `log_grid(low, high, count)` makes them.
+        lrs: learning rates in increasing order, or their grid: "1e-4:1:24" or `log_grid(1e-4, 1, 24)`.
         config: a whole `SweepConfig` instead of `lrs` and `options`.
         engine: device, processes and plan.
         out: folder or fsspec URL that keeps the sweep: a call with the same task and config continues or opens what is
             there. None trains into a temporary folder that is removed.
         progress: show progress on stderr, or an object of your own.
         command: recorded as the way to repeat the sweep.
-        options: fields of `SweepConfig` (seeds, epochs, finetune_lrs, ...) and `EngineConfig` (device, jobs, ...).
+        options: fields of `SweepConfig` (seeds, epochs, finetune_lrs, ...) and `EngineConfig` (device, jobs, ...), which
+            read NumPy's and PyTorch's numbers and the command line's texts too (docs/usage.md).
 
     Raises:
         LrscopeError: input that cannot be used.
         Interrupted: stopped by SIGINT or SIGTERM; the same call goes on.
     """
-    config, engine = _resolve(lrs, config, engine, options)
+    check_task(task)
+    config, engine = resolve(lrs, config, engine, options)
+    check_progress(progress)
     if out is None:
         with tempfile.TemporaryDirectory(prefix="lrscope-") as folder:
             done = sweep(task, config=config, engine=engine, out=folder, progress=progress, command=command)
@@ -90,6 +96,9 @@ def sweep(
                 context, _plan(store, context, jobs), jobs, progress, alive, partial(_save, context, identity, command)
             )
         return open_result(store.folder)
+
+
+sweep.__signature__ = signature_with_options(sweep)  # type: ignore[attr-defined]  # for help() and notebooks
 
 
 def _save(context: Context, identity: dict[str, Any], command: str | None, plan: Plan) -> None:
@@ -160,33 +169,6 @@ def dry_run(
         "bytes": memory(context, plan, jobs),
         **early,
     }
-
-
-def _resolve(
-    lrs: tuple[float, ...] | list[float] | None,
-    config: SweepConfig | None,
-    engine: EngineConfig | None,
-    options: dict[str, Any],
-) -> tuple[SweepConfig, EngineConfig]:
-    known = set(SweepConfig.__dataclass_fields__) | set(EngineConfig.__dataclass_fields__)
-    for name in options:
-        if name not in known:
-            from lrscope.errors import nearest
-
-            raise LrscopeError(f"{name}: there is no such option of sweep: {nearest(name, known)}")
-        for holder, given in (("config", config), ("engine", engine)):
-            if given is not None and name in given.__dataclass_fields__:
-                raise LrscopeError(f"{name}: given beside {holder}, which has its own: pass one of them")
-    if config is None:
-        if lrs is None:
-            raise LrscopeError("lrs: no learning rates given: pass log_grid(1e-4, 1, 24) or a list")
-        config = SweepConfig.from_dict({**options, "lrs": [float(x) for x in lrs]})
-    elif lrs is not None:
-        raise LrscopeError("lrs: given beside config, which has its own: pass one of them")
-    if engine is None:
-        engine = EngineConfig(**{k: v for k, v in options.items() if k in EngineConfig.__dataclass_fields__})
-    factors(config.schedule, 1)
-    return config, engine
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Mapping
+
 from torch import Tensor
 
 from lrscope.errors import LrscopeError
@@ -10,48 +11,59 @@ from lrscope.tasks.data import held_out
 from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.features import check_probes
 from lrscope.tasks.groups import check_groups
-
-
-def count_classes(*labels: Tensor) -> int:
-    """Classes from 0 up to the largest label; labels that `check_data` will refuse are passed over."""
-    return max(
-        (int(y.max()) + 1 for y in labels if len(y) and bool(torch.isfinite(y).all()) and y.max() >= 0), default=1
-    )
+from lrscope.tasks.labels import as_labels, check_finite
+from lrscope.tasks.losses import LOSSES
 
 
 def check_data(data: DataSet) -> None:
-    """Refuse data that would poison every run: NaN or infinite values, negative labels, no examples, two shapes."""
-    for field, tensor in (
-        ("train inputs", data.train_x),
-        ("train labels", data.train_y),
-        ("test inputs", data.test_x),
-        ("test labels", data.test_y),
-        *held_out.fields(data),
-    ):
-        if len(tensor) == 0:
-            raise LrscopeError(f"data: the {field} are empty: pass at least one example")
-        if tensor.is_floating_point():
-            bad = ~torch.isfinite(tensor).reshape(len(tensor), -1).all(1)
-            if bool(bad.any()):
-                first = int(bad.nonzero()[0])
-                raise LrscopeError(
-                    f"data: {int(bad.sum())} of the {field} hold NaN or infinity (the first is number {first}): "
-                    "remove or repair them"
-                )
-        elif data.classes and int(tensor.min()) < 0 and "labels" in field:
-            raise LrscopeError(f"data: the {field} hold {int(tensor.min())}: number the classes from 0")
-        elif data.classes and "labels" in field and int(tensor.max()) >= data.classes:
-            raise LrscopeError(
-                f"data: the {field} hold {int(tensor.max())}, but there are {data.classes} classes: number them from 0 to "
-                f"{data.classes - 1}"
-            )
-    if data.test_x.shape[1:] != data.train_x.shape[1:]:
-        raise LrscopeError(
-            f"data: the test inputs have shape {tuple(data.test_x.shape[1:])}, the train inputs "
-            f"{tuple(data.train_x.shape[1:])}: make them alike"
-        )
+    """Refuse data that would poison every run: NaN, labels that the loss does not take, no examples, two shapes."""
+    inputs = {"train": data.train_x, "test": data.test_x}
+    labels = {"train": data.train_y, "test": data.test_y}
+    own = held_out.fields(data)
+    if own:
+        inputs["validation"], labels["validation"] = (tensor for _, tensor in own)
+    for split, x in inputs.items():
+        _check_inputs(split, x, data.train_x)
+    if data.loss in LOSSES:
+        _check_labels(data, labels)
     check_groups(data)
     check_probes(data)
+
+
+def _check_inputs(split: str, x: Tensor, train_x: Tensor) -> None:
+    """Refuse inputs that are not finite, or of another kind than those of training."""
+    check_finite(f"{split} inputs", x)
+    if not x[0].numel():
+        raise LrscopeError(
+            f"data: the {split} inputs have shape {tuple(x.shape[1:])}, which holds no numbers: pass some"
+        )
+    if x.shape[1:] != train_x.shape[1:]:
+        raise LrscopeError(
+            f"data: the {split} inputs have shape {tuple(x.shape[1:])}, the train inputs {tuple(train_x.shape[1:])}: make them "
+            "alike"
+        )
+    if x.dtype != train_x.dtype:
+        raise LrscopeError(
+            f"data: the {split} inputs are {x.dtype}, the train inputs {train_x.dtype}: give both one type, such as by "
+            ".float(), and the same scale"
+        )
+
+
+def _check_labels(data: DataSet, labels: Mapping[str, Tensor]) -> None:
+    """Refuse labels that are not in the form of `as_labels`, or outside the data set's classes."""
+    found, _ = as_labels(data.loss, data.classes > 0, labels)
+    for split, y in labels.items():
+        form = found[split]
+        if y.shape != form.shape or y.is_floating_point() != form.is_floating_point():
+            raise LrscopeError(
+                f"data: the {split} labels are {y.dtype} of shape {tuple(y.shape)}: make them {form.dtype} of shape "
+                f"{tuple(form.shape)}"
+            )
+        if data.classes and not y.is_floating_point() and int(y.max()) >= data.classes:
+            raise LrscopeError(
+                f"data: the {split} labels hold {int(y.max())}, but there are {data.classes} classes: number them from 0 to "
+                f"{data.classes - 1}"
+            )
 
 
 def check_alike(first: DataSet, later: DataSet) -> None:

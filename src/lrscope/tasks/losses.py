@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from lrscope.errors import LrscopeError, nearest
@@ -14,12 +15,12 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
-    """Logits [B, K] and class numbers [B] to losses [B], in nats."""
+    """Logits [B, K] and class numbers [B], or probabilities [B, K] of the classes, to losses [B], in nats."""
     return functional.cross_entropy(output, target, reduction="none")
 
 
 def binary_cross_entropy(output: Tensor, target: Tensor) -> Tensor:
-    """One logit [B] or [B, 1] and labels 0/1 [B] to losses [B], in nats."""
+    """One logit [B] or [B, 1] and labels 0/1 or probabilities of a 1 [B] to losses [B], in nats."""
     logit = output.reshape(target.shape)
     return functional.binary_cross_entropy_with_logits(logit, target.to(logit.dtype), reduction="none")
 
@@ -38,6 +39,25 @@ LOSSES: dict[str, Loss] = {
 CLASSIFICATION = ("cross_entropy", "binary_cross_entropy")
 
 
+def name_of(loss: Loss) -> str:
+    """A name for a user's loss, never one of the table's."""
+    inner = loss
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    name = str(getattr(inner, "__qualname__", type(inner).__qualname__))
+    return f"{name} (own)" if name in LOSSES else name
+
+
+def check_loss_module(loss: Loss) -> None:
+    """Refuse a loss with parameters of its own: only the model's are trained."""
+    trained = [n for n, p in loss.named_parameters() if p.requires_grad] if isinstance(loss, nn.Module) else []
+    if trained:
+        raise LrscopeError(
+            f"loss: its parameters {', '.join(trained[:3])} would not be trained: make them part of the model, or freeze "
+            "them (requires_grad_(False))"
+        )
+
+
 def named_loss(name: str) -> Loss:
     """A loss by name."""
     if name not in LOSSES:
@@ -46,7 +66,15 @@ def named_loss(name: str) -> Loss:
 
 
 def hits(output: Tensor, target: Tensor) -> Tensor:
-    """1.0 where the prediction is right: argmax over K logits, or the sign of one logit. Shape [B]."""
+    """1.0 where the prediction is right. Shape [B].
+
+    K logits: their argmax is the class number, or the argmax of K probabilities [B, K]. One logit: it is positive where
+    the label is above 0 (whole numbers: 0 and 1, or -1 and 1), or above 1/2 (probabilities, 0.0 and 1.0, -1.0 and 1.0).
+    """
     if output.dim() > 1 and output.shape[-1] > 1:
+        if target.dim() == output.dim():
+            target = target.argmax(-1) if target.shape[-1] > 1 else target.squeeze(-1)
         return (output.argmax(-1) == target).to(torch.float32)
-    return ((output.reshape(target.shape) > 0) == (target > 0)).to(torch.float32)
+    threshold = 0.5 if target.is_floating_point() else 0
+    right: Tensor = (output.reshape(target.shape) > 0) == (target > threshold)
+    return (right if right.dim() == 1 else right.squeeze(-1)).to(torch.float32)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -12,13 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from lrscope.errors import LrscopeError
-from lrscope.tasks.checks import check_alike, check_data, count_classes
+from lrscope.tasks.checks import check_alike, check_data
 from lrscope.tasks.data import held_out
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.examples import Examples, as_tensors
+from lrscope.tasks.examples import Examples, as_tensors, batch_size_of
+from lrscope.tasks.factory import Drawing
 from lrscope.tasks.features import Features, with_features
 from lrscope.tasks.groups import as_groups
-from lrscope.tasks.losses import CLASSIFICATION, Loss, named_loss
+from lrscope.tasks.identity import digest
+from lrscope.tasks.labels import as_labels, constant_loss
+from lrscope.tasks.losses import CLASSIFICATION, LOSSES, Loss, check_loss_module, name_of, named_loss
+from lrscope.tasks.outputs import changes_its_input, check_outputs, give_copies
 from lrscope.tasks.validation import Size, checked_size, is_size
 
 
@@ -49,6 +51,9 @@ class Task:
         LrscopeError: data with NaN, sizes that do not match, outputs that do not fit the labels, dropout and the like.
     """
 
+    batch_size: int | None = None  # what a DataLoader of training examples states
+    copies_input = False  # the forward pass changes its input in place, so it gets a copy
+
     def __init__(
         self,
         model: Callable[[], nn.Module] | nn.Module,
@@ -72,17 +77,19 @@ class Task:
                 raise LrscopeError(
                     "classification: not given, and the loss is a function: pass True (accuracy is measured) or False"
                 )
+            check_loss_module(loss)
             self.loss = loss
-            self.loss_name = getattr(loss, "__qualname__", type(loss).__qualname__)
+            self.loss_name = name_of(loss)
         self.classification = self.loss_name in CLASSIFICATION if classification is None else classification
-        self.factory = _factory(model)
         named = type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", "task")
         self.name = str(name or named)
         train_x, train_y = as_tensors("train", train)
         test_x, test_y = as_tensors("test", test)
         size, own = (validation, None) if is_size(validation) else (0, as_tensors("validation", validation))
-        labels = (train_y, test_y) if own is None else (train_y, test_y, own[1])
-        classes = count_classes(*labels) if self.classification else 0
+        given = {"train": train_y, "test": test_y, **({} if own is None else {"validation": own[1]})}
+        labels, classes = as_labels(self.loss_name, self.classification, given)
+        stated = batch_size_of(train)
+        self.batch_size = None if stated is None else min(stated, len(train_x))
         if train_groups is None and train_group_names is not None:
             raise LrscopeError("train_group_names: given without train_groups: pass the partition too")
         groups, group_names = (
@@ -91,9 +98,9 @@ class Task:
         fixed = DataSet(
             name=self.name,
             train_x=train_x,
-            train_y=train_y,
+            train_y=labels["train"],
             test_x=test_x,
-            test_y=test_y,
+            test_y=labels["test"],
             classes=classes,
             loss=self.loss_name,
             train_groups=groups,
@@ -101,7 +108,7 @@ class Task:
             normalisation=None if normalisation is None else (tuple(normalisation[0]), tuple(normalisation[1])),
         )
         if own is not None:
-            fixed = held_out.given(fixed, own)
+            fixed = held_out.given(fixed, (own[0], labels["validation"]))
         check_data(fixed)
         if features is not None:
             if not self.classification:
@@ -112,6 +119,7 @@ class Task:
         by_data_seed = held_out.by_data_seed(fixed, checked_size(size))
         self._data: Callable[[int], DataSet] = by_data_seed or (lambda data_seed: fixed)
         self.varies_with_data_seed = by_data_seed is not None
+        self.drawing = Drawing.of(model, self._example)
         self._check_outputs(fixed)
 
     @classmethod
@@ -122,7 +130,6 @@ class Task:
         task.loss = named_loss(first.loss)
         task.loss_name = first.loss
         task.classification = first.loss in CLASSIFICATION
-        task.factory = factory
         task.name = name
         cache = {0: first}
 
@@ -141,6 +148,7 @@ class Task:
         task._data = lookup
         task.varies_with_data_seed = True
         check_data(first)
+        task.drawing = Drawing.of(factory, task._example)
         task._check_outputs(first)
         return task
 
@@ -150,15 +158,24 @@ class Task:
 
     def new_model(self, seed: int) -> nn.Module:
         """A model whose initialisation depends on `seed` alone; the global random state is left as it was."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = self.factory()
-        if not isinstance(model, nn.Module):
-            raise LrscopeError(f"model: the factory returned {type(model).__name__}: return an nn.Module")
+        model = self.drawing.draw(seed, self._example)
+        if self.copies_input:
+            model.register_forward_pre_hook(give_copies)
         return model
 
+    @property
+    def _example(self) -> Tensor:
+        """One training example [1, ...], for lazy layers."""
+        return self.data(0).train_x[:1]
+
+    def _check_outputs(self, data: DataSet) -> None:
+        if not self.copies_input:
+            self.copies_input = changes_its_input(self.new_model(0), data)
+        check_outputs(self.new_model(0), self.loss, self.classification, data)
+
     def fingerprint(self, data_seeds: Iterable[int]) -> str:
-        """A hash of the data, the initial weights and the loss: two tasks that share it train alike."""
+        """A hash of the data, the loss and the model: values and code (`tasks/identity`), the weights of seed 0. Two tasks
+        that share it train alike."""
         sha = hashlib.sha256(self.loss_name.encode())
         for data_seed in data_seeds:
             data = self.data(data_seed)
@@ -175,7 +192,12 @@ class Task:
                 sha.update(repr(data.train_group_names).encode())
                 for tensor in (data.train_groups, data.clean_train_y):
                     sha.update(b"none" if tensor is None else tensor.contiguous().numpy().tobytes())
+        if self.loss_name not in LOSSES:
+            sha.update(digest(self.loss).encode())
         model = self.new_model(0)
+        if not _own(model):
+            sha.update(digest(model).encode())
+            return sha.hexdigest()[:16]
         sha.update(repr(model).encode())
         for name, value in model.state_dict().items():
             sha.update(name.encode())
@@ -209,84 +231,11 @@ class Task:
 
     def _constant_prediction(self, data: DataSet) -> dict[str, float]:
         """Training loss of the best constant prediction, for named cross-entropies: what guessing gets."""
-        if self.loss_name not in CLASSIFICATION:
-            return {}
-        shares = torch.bincount(data.train_y.long()).double() / len(data.train_y)
-        shares = shares[shares > 0]
-        return {"constant_loss": float(-(shares * shares.log()).sum())}
-
-    def _check_outputs(self, data: DataSet) -> None:
-        model = self.new_model(0).eval()
-        n = min(4, len(data.train_x))
-        x, y = data.train_x[:n], data.train_y[:n]
-        try:
-            with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                output = model(x)
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            raise LrscopeError(
-                f"model: it cannot take a batch of shape {tuple(x.shape)} ({error}): change the model or the data"
-            ) from error
-        if not isinstance(output, Tensor):
-            raise LrscopeError(f"model: it returns {type(output).__name__}: return one tensor of outputs")
-        shape = tuple(output.shape)
-        if self.loss_name == "cross_entropy" and (len(shape) != 2 or shape[1] < data.classes):
-            raise LrscopeError(
-                f"model: its output has shape {shape} for a batch of {n}, but the labels go up to {data.classes - 1}: "
-                f"return logits of shape (batch, {data.classes})"
-            )
-        if self.loss_name == "binary_cross_entropy" and (output.numel() != n or data.classes > 2):
-            raise LrscopeError(
-                f"model: its output has shape {shape} and the labels go up to {data.classes - 1}: binary cross-entropy "
-                "needs one logit per example and labels 0 and 1"
-            )
-        if self.loss_name == "mse" and output.numel() != y.numel():
-            raise LrscopeError(
-                f"model: its output has shape {shape}, the targets {tuple(y.shape)}: return one output per target"
-            )
-        try:
-            losses = self.loss(output, y)
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            raise LrscopeError(
-                f"loss: it cannot take outputs of shape {shape} and labels of shape {tuple(y.shape)}, type {y.dtype} "
-                f"({error}): change the labels or the loss"
-            ) from error
-        if losses.shape != (n,):
-            raise LrscopeError(
-                f"loss: it returned shape {tuple(losses.shape)} for a batch of {n}: return one loss per example "
-                "(reduction='none')"
-            )
+        found = constant_loss(data.loss, data.train_y)
+        return {} if found is None else {"constant_loss": found}
 
 
-def _factory(model: Callable[[], nn.Module] | nn.Module) -> Callable[[], nn.Module]:
-    if not isinstance(model, nn.Module):
-        if not callable(model):
-            raise LrscopeError(
-                f"model: {type(model).__name__} is no model: pass an nn.Module or a function that returns one"
-            )
-        if inspect.isclass(model) and any(
-            p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-            for p in inspect.signature(model).parameters.values()
-        ):
-            raise LrscopeError(f"model: {model.__name__} needs arguments: pass lambda: {model.__name__}(...)")
-        return model
-    stuck = [
-        name or type(module).__name__
-        for name, module in model.named_modules()
-        if module._parameters and any(p is not None for p in module._parameters.values())
-        if not hasattr(module, "reset_parameters")
-    ]
-    if stuck:
-        raise LrscopeError(
-            f"model: {', '.join(stuck)} cannot be initialised anew for each seed (no reset_parameters): "
-            "pass a function that returns a new model"
-        )
-
-    def fresh() -> nn.Module:
-        new = copy.deepcopy(model)
-        for module in new.modules():
-            reset = getattr(module, "reset_parameters", None)
-            if callable(reset):
-                reset()
-        return new
-
-    return fresh
+def _own(model: nn.Module) -> bool:
+    """Is it one of lrscope's own models, whose text says all that its weights do not?"""
+    own = type(model).__module__.startswith("lrscope.")
+    return own and all(type(m).__module__.startswith(("lrscope.", "torch.nn.modules.")) for m in model.modules())

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lrscope.config import SweepConfig, log_grid
+from lrscope.config import SweepConfig
+from lrscope.grids import log_grid
 from lrscope.studies.types import Scale, StudySweep
 
 ABOUT = {

@@ -1,0 +1,85 @@
+"""The arguments of `sweep`: options into configs, and everything that is no option checked at the door."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from lrscope.config import EngineConfig, SweepConfig
+from lrscope.engine.progress import Progress
+from lrscope.errors import LrscopeError, shown
+from lrscope.hints import no_such_option
+from lrscope.tasks.task import Task
+
+
+def resolve(
+    lrs: Any, config: SweepConfig | None, engine: EngineConfig | None, options: Mapping[str, Any]
+) -> tuple[SweepConfig, EngineConfig]:
+    """The configs that the arguments of `sweep` make.
+
+    Raises:
+        LrscopeError: an unknown option, one that is given twice, a value that cannot be used.
+    """
+    ours, theirs = ({f.name for f in fields(kind)} for kind in (SweepConfig, EngineConfig))
+    for name in options:
+        if name not in ours | theirs:
+            raise LrscopeError(f"{name}: there is no such option of sweep: {no_such_option(name, SWEEP_ARGUMENTS)}")
+    _check_kind("config", config, SweepConfig)
+    _check_kind("engine", engine, EngineConfig)
+    given = dict(options) if lrs is None else {"lrs": lrs, **options}
+    for holder, known, whole in (("config", ours, config), ("engine", theirs, engine)):
+        twice = [name for name in given if name in known]
+        if whole is not None and twice:
+            raise LrscopeError(f"{twice[0]}: passed both directly and in `{holder}`: pass only one of them")
+    if config is None:
+        if lrs is None:
+            raise LrscopeError(
+                "lrs: no learning rates given: pass log_grid(1e-4, 1, 24), its text 1e-4:1:24, or a list"
+            )
+        config = SweepConfig(**{name: value for name, value in given.items() if name in ours})
+    if engine is None:
+        engine = EngineConfig(**{name: value for name, value in given.items() if name in theirs})
+    return config, engine
+
+
+def _check_kind(name: str, value: Any, kind: type) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise LrscopeError(
+            f"{name}: {shown(value)} is not a {kind.__name__}: pass lrscope.{kind.__name__}(...), or options"
+        )
+
+
+def check_task(task: Any) -> None:
+    """Refuse what is not a task."""
+    if not isinstance(task, Task):
+        raise LrscopeError(
+            f"task: {shown(task)} is not a Task: pass lrscope.Task(model=..., train=..., test=...) or lrscope.named_task(...)"
+        )
+
+
+def check_progress(progress: Any) -> None:
+    """Refuse what is neither a switch nor an object with the methods of `Progress`."""
+    methods = [name for name, value in vars(Progress).items() if inspect.isfunction(value) and not name.startswith("_")]
+    if not isinstance(progress, bool) and not all(callable(getattr(progress, name, None)) for name in methods):
+        raise LrscopeError(
+            f"progress: {shown(progress)} is neither True nor False nor an object with {', '.join(methods)}: pass one of them"
+        )
+
+
+def signature_with_options(function: Callable[..., Any]) -> inspect.Signature:
+    """The function's signature with every option of `SweepConfig` and `EngineConfig` instead of `**options`."""
+    own = inspect.signature(function)
+    named = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    options = [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default)
+        for kind in (SweepConfig, EngineConfig)
+        for f in fields(kind)
+        if f.default is not MISSING
+    ]
+    return own.replace(parameters=named + options)
+
+
+_OPTIONS = (f.name for kind in (SweepConfig, EngineConfig) for f in fields(kind) if f.name != "lrs")
+SWEEP_ARGUMENTS = ("lrs", "config", "engine", "out", "progress", "command", *_OPTIONS)

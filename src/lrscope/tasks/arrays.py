@@ -1,0 +1,200 @@
+"""Whatever holds numbers - tensors, NumPy, pandas and its kin, lists - as plain tensors that nobody else can change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lrscope.errors import LrscopeError
+
+NUMBERS = "biuf"  # NumPy's kinds of types that are trained on: truth values, whole numbers, floats
+WIDER = (torch.uint16, torch.uint32, torch.uint64)  # PyTorch can hardly index these
+SHOWN = 3  # columns named in a message
+
+
+def own_tensor(name: str, value: Any) -> Tensor:
+    """A plain tensor on the CPU, with memory of its own, of the same values as `value`.
+
+    Floats of any size become float32. Whole numbers and truth values keep their type; uint16, uint32 and uint64, which
+    PyTorch can hardly index, become int64.
+
+    Args:
+        name: how messages begin, such as "train: the inputs".
+        value: a tensor of any device, an array, a data frame or a column of one, (nested) lists of numbers, a number.
+
+    Raises:
+        LrscopeError: what it holds are no real numbers, or not in a rectangle, or not in memory.
+    """
+    if isinstance(value, Tensor):
+        return _of_tensor(name, value)
+    if is_array(value):
+        return _of_array(name, value)
+    if isinstance(value, Mapping | set | str | bytes) or _is_picture(value):
+        raise _no_numbers(name, value)
+    if isinstance(value, list | tuple) and value and _is_picture(value[0]):
+        raise _no_numbers(name, value[0])
+    if isinstance(value, list | tuple) and any(isinstance(v, Tensor) or is_array(v) for v in value):
+        return stacked(name, [own_tensor(name, v) for v in value])
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise LrscopeError(f"{name} differ in length or hold no numbers: crop or pad them to one shape") from error
+    return _of_numpy(name, array, value)
+
+
+def is_array(value: Any) -> bool:
+    """Does it hold an array in one piece: NumPy's, pandas', or anything else that converts to NumPy?"""
+    if isinstance(value, type | Tensor) or _is_picture(value):
+        return False
+    return isinstance(value, np.ndarray) or any(hasattr(value, n) for n in ("to_numpy", "__array__", "toarray"))
+
+
+def stacked(name: str, parts: list[Tensor]) -> Tensor:
+    """Tensors of one shape as one tensor with a leading axis.
+
+    Raises:
+        LrscopeError: their shapes differ.
+    """
+    shapes = list(dict.fromkeys(tuple(part.shape) for part in parts))
+    if len(shapes) > 1:
+        raise LrscopeError(
+            f"{name} differ in shape ({shapes[0]} and {shapes[1]}): crop or pad them to one shape, for example in the "
+            "data set's transform"
+        )
+    return torch.stack(parts)
+
+
+def _is_picture(value: Any) -> bool:
+    return type(value).__module__.partition(".")[0] == "PIL"
+
+
+def _no_numbers(name: str, value: Any) -> LrscopeError:
+    """The sentence for a thing that is no array of numbers."""
+    kind = type(value).__name__
+    if _is_picture(value):
+        return LrscopeError(
+            f"{name} hold pictures ({kind}): give the data set a transform, such as torchvision's ToTensor()"
+        )
+    if isinstance(value, Mapping):
+        keys = ", ".join(map(str, list(value)[:SHOWN]))
+        return LrscopeError(
+            f"{name} are a dict ({keys}): a model gets one tensor, so join the parts into one and take it apart in the "
+            "model's forward"
+        )
+    return LrscopeError(
+        f"{name} hold {kind}, which are no numbers: turn them into numbers first, in an array or a tensor"
+    )
+
+
+def _of_tensor(name: str, value: Tensor) -> Tensor:
+    if value.is_nested or value.layout is not torch.strided:
+        what = "nested" if value.is_nested else str(value.layout).removeprefix("torch.")
+        remedy = "pad them to one shape" if value.is_nested else "pass them with .to_dense()"
+        raise LrscopeError(f"{name} are a {what} tensor: {remedy}")
+    if value.is_quantized:
+        raise LrscopeError(f"{name} are quantized: pass them with .dequantize()")
+    if value.is_meta:
+        raise LrscopeError(f"{name} are on the meta device and have no values: pass real ones")
+    plain = value.detach().as_subclass(Tensor).resolve_conj().resolve_neg()
+    if plain.is_complex():
+        raise _complex(name)
+    if plain.dtype in WIDER:
+        return _of_numpy(name, plain.cpu().numpy(), value)
+    kind = torch.float32 if plain.is_floating_point() else plain.dtype
+    own = plain.to(device="cpu", dtype=kind, copy=True, memory_format=torch.contiguous_format)
+    _check_range(name, own, lambda: bool((plain.isfinite().cpu() & own.isinf()).any()))
+    return own
+
+
+def _of_array(name: str, value: Any) -> Tensor:
+    """An array, a data frame, a column, a SciPy matrix."""
+    if hasattr(value, "toarray") and not isinstance(value, np.ndarray):
+        raise LrscopeError(f"{name} are a sparse matrix: pass them with .toarray()")
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise LrscopeError(f"{name} have masked values: fill them in (.filled(...)) or leave those examples out")
+    mixed = _check_columns(name, value)
+    try:
+        array = (
+            value.to_numpy(dtype=float)
+            if mixed
+            else value.to_numpy()
+            if hasattr(value, "to_numpy")
+            else np.asarray(value)
+        )
+        array = np.asarray(array)
+        if array.dtype.kind == "O" and getattr(getattr(value, "dtype", None), "kind", "O") in NUMBERS:
+            array = array.astype(float)  # a nullable column: whole numbers with gaps end here in an error
+    except Exception as error:  # somebody else's array type may raise anything
+        raise LrscopeError(
+            f"{name} do not convert to NumPy ({type(error).__name__}: {error}): fill in what is missing and pass numbers"
+        ) from error
+    return _of_numpy(name, array, value)
+
+
+def _check_columns(name: str, value: Any) -> bool:
+    """Refuse a data frame with columns that are no numbers, by name. Do its columns differ in type?"""
+    types: Any = getattr(value, "dtypes", None)
+    if not hasattr(value, "columns") or not hasattr(types, "items"):
+        return False
+    kinds = {str(column): (getattr(kind, "kind", "O"), kind) for column, kind in types.items()}
+    other = [f"{column} ({kind})" for column, (letter, kind) in kinds.items() if letter not in NUMBERS]
+    if other:
+        more = f" and {len(other) - SHOWN} more" if len(other) > SHOWN else ""
+        raise LrscopeError(
+            f"{name} have columns that are no numbers: {', '.join(other[:SHOWN])}{more}: encode them (such as by "
+            "pandas.get_dummies or .cat.codes) or leave them out"
+        )
+    return len({str(kind) for _, kind in kinds.values()}) > 1
+
+
+def _of_numpy(name: str, array: np.ndarray, value: Any) -> Tensor:
+    kind = array.dtype.kind
+    if kind == "c":
+        raise _complex(name)
+    if kind not in NUMBERS:
+        raise _of_wrong_kind(name, array, value)
+    if kind == "f":
+        with np.errstate(over="ignore"):
+            own = np.array(array, dtype=np.float32, order="C", copy=True)
+        tensor = torch.from_numpy(own)
+        _check_range(name, tensor, lambda: bool((np.isfinite(array) & np.isinf(own)).any()))
+        return tensor
+    if array.dtype.itemsize > 1 and kind == "u":
+        if array.size and int(array.max()) > np.iinfo(np.int64).max:
+            raise LrscopeError(
+                f"{name} hold {int(array.max())}, which is beyond 64-bit whole numbers: pass smaller ones"
+            )
+        return torch.from_numpy(np.array(array, dtype=np.int64, order="C", copy=True))
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True))
+
+
+def _of_wrong_kind(name: str, array: np.ndarray, value: Any) -> LrscopeError:
+    first = next((v for v in array.reshape(-1)[:1]), None)
+    if array.dtype.kind in "US" or isinstance(first, str | bytes):
+        return LrscopeError(
+            f"{name} hold words, such as {str(first)[:40]!r}: number them first, as "
+            "numpy.unique(words, return_inverse=True)[1] does"
+        )
+    if array.dtype.kind == "O" and array.shape == ():
+        return _no_numbers(name, value)
+    if array.dtype.kind == "O":
+        kinds = sorted({type(v).__name__ for v in array.reshape(-1)[:1000]})
+        return LrscopeError(
+            f"{name} hold objects ({', '.join(kinds[:SHOWN])}): pass numbers in one rectangular array (numpy.stack joins "
+            "arrays of one shape), with nothing missing"
+        )
+    return LrscopeError(f"{name} are of type {array.dtype}: pass real numbers")
+
+
+def _complex(name: str) -> LrscopeError:
+    return LrscopeError(f"{name} are complex: pass real numbers, such as torch.view_as_real gives")
+
+
+def _check_range(name: str, own: Tensor, overflowed: Any) -> None:
+    """Refuse values that were finite and are not in float32; `overflowed()` compares, and is asked only where it may."""
+    if own.is_floating_point() and bool(own.isinf().any()) and overflowed():
+        raise LrscopeError(f"{name} hold values beyond 3.4e38, which float32 cannot hold: rescale them")
