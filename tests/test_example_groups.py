@@ -297,10 +297,10 @@ def test_every_data_seeds_partition_is_checked() -> None:
         return replace(one.data(0), train_groups=torch.zeros(48 - data_seed, dtype=torch.int64))
 
     with pytest.raises(LrscopeError, match=r"data seed 1: train_groups: its shape is \(47,\)"):
-        Task.from_data("t", one.factory, shorter).data(1)
+        Task.from_data("t", one.drawing.make, shorter).data(1)
 
     def renamed(data_seed: int) -> Any:
         return replace(one.data(0), train_group_names=(f"a{data_seed}", "b"))
 
     with pytest.raises(LrscopeError, match=r"data seed 1: train_group_names: .* use the same groups"):
-        Task.from_data("t", one.factory, renamed).data(1)
+        Task.from_data("t", one.drawing.make, renamed).data(1)

@@ -72,7 +72,7 @@ def task_with(on_training: Callable[[], None]) -> Task:
         return cross_entropy(output, target)
 
     examples = (data.train_x, data.train_y), (data.test_x, data.test_y)
-    return Task(mlp_task().factory, *examples, loss=loss, classification=True)
+    return Task(mlp_task().drawing.make, *examples, loss=loss, classification=True)
 
 
 def test_the_cluster_is_for_this_machine_alone() -> None:

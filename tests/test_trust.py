@@ -160,7 +160,7 @@ def test_bad_labels_of_one_data_seed_are_refused_by_its_name_before_any_work(tmp
             name="bad", train_x=x, train_y=y, test_x=test[0], test_y=test[1], classes=CLASSES, loss="cross_entropy"
         )
 
-    task = Task.from_data("bad", mlp_task().factory, data)
+    task = Task.from_data("bad", mlp_task().drawing.make, data)
     with pytest.raises(LrscopeError, match=r"data seed 1: data: the train labels hold 5, but there are 3 classes"):
         train(task, replace(SHORT, data_seeds=2), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -204,7 +204,7 @@ def test_an_infinite_loss_in_one_run_changes_no_other_by_a_bit(tmp_path: Path) -
         plain = mlp_task("layer")
         data = plain.data(0)
         pairs = (data.train_x, data.train_y), (data.test_x, data.test_y)
-        task = Task(plain.factory, *pairs, loss=loss, classification=True)
+        task = Task(plain.drawing.make, *pairs, loss=loss, classification=True)
         found.append(computed(task, config, ALL_RUNS, tmp_path / str(limit)))
     finite, infinite = found
     assert (finite["status"].isel(lr=[0, 1]) == 0).all()

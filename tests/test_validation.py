@@ -76,7 +76,7 @@ def task(*, norm: str = "layer", **options: Any) -> Task:
 def remaining(whole: Task, data_seed: int = 0) -> Task:
     """The task of training on what a validation set leaves, as if nothing else had ever been there."""
     data = whole.data(data_seed)
-    return Task(whole.factory, (data.train_x, data.train_y), TEST, name=whole.name, validation=0)
+    return Task(whole.drawing.make, (data.train_x, data.train_y), TEST, name=whole.name, validation=0)
 
 
 # -- how large -----------------------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ WRONG = {
     "a number too few": ((TEST[0], TEST[1][:-1]), "validation: 20 inputs but 19 labels"),
     "features": (examples(20, (4,)), r"validation: its inputs have shape \(4,\), those of training \(5,\): make them alike"),
     "words": ((TEST[0].long(), TEST[1]), r"validation: its inputs are torch.int64, those of training torch.float32"),
-    "no examples": ((TEST[0][:0], TEST[1][:0]), "data: the validation inputs are empty"),
+    "no examples": ((TEST[0][:0], TEST[1][:0]), "validation: the data set is empty"),
     "not finite": ((TEST[0] / 0, TEST[1]), "data: 20 of the validation inputs hold NaN or infinity"),
     "negative labels": ((TEST[0], TEST[1] - 1), "data: the validation labels hold -1"),
 }  # fmt: skip
@@ -388,7 +388,7 @@ def test_poisoned_validation_labels_change_no_byte_of_training(plan: Plan, tmp_p
     whole, held = task(validation=0).data(0), task(validation=12)
     poison = whole.train_y.clone()
     poison[[i for i, x in enumerate(whole.train_x) if tuple(x.tolist()) in rows(held.data(0).validation_x)]] = 0
-    poisoned = Task(held.factory, (whole.train_x, poison), TEST, validation=12)
+    poisoned = Task(held.drawing.make, (whole.train_x, poison), TEST, validation=12)
     assert not torch.equal(held.data(0).validation_y, poisoned.data(0).validation_y)
     ours, theirs = (computed(t, BASE, plan, tmp_path / str(i)) for i, t in enumerate((held, poisoned)))
     assert set(same_bytes(ours, theirs)) == NAMES
@@ -399,7 +399,7 @@ def test_it_is_evaluated_as_a_test_set_is(plan: Plan, tmp_path: Path) -> None:
     """The metrics are, to the byte, the test metrics of a task whose test set these examples are."""
     x, y = examples(30, (5,), key="validation")
     ours = computed(task(norm="batch", validation=(x, y)), BASE, plan, tmp_path / "ours")
-    tested = Task(task(norm="batch").factory, examples(48, (5,)), (x, y), name="mlp")
+    tested = Task(task(norm="batch").drawing.make, examples(48, (5,)), (x, y), name="mlp")
     theirs = computed(tested, BASE, plan, tmp_path / "theirs")
     for metric in ("loss", "accuracy"):
         pairs = {
@@ -582,7 +582,7 @@ def test_options_and_files_say_it(tmp_path: Path) -> None:
         ("-1", "validation: -1 is negative"),
         ("1.5", "validation: 1.5 is neither a fraction"),
         ("nan", "validation: nan is neither"),
-        ("", "validation: cannot read ''"),
+        ("", "validation: '' is empty"),
     ],
 )
 def test_options_that_say_nothing_are_refused_without_torch(text: str, message: str) -> None:
