@@ -345,3 +345,106 @@ def test_show_refuses_a_newer_schema(mapped: Path) -> None:
     assert done.returncode == 2
     assert "newer" in done.stderr
     assert "update lrscope" in done.stderr
+
+
+def in_process(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str
+) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the command line, run in this process."""
+    from lrscope.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["lrscope", *words])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    said = capsys.readouterr()
+    assert isinstance(stopped.value.code, int)
+    return stopped.value.code, said.out, said.err
+
+
+def test_a_plan_needs_no_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LRSCOPE_DATA", str(tmp_path / "nothing"))
+    monkeypatch.chdir(tmp_path)
+    words = ["map", "--data", "cifar10", "--width", "2", "--train-size", "64", "--test-size", "8", "--path", "single"]
+    code, out, err = in_process(capsys, monkeypatch, *words, "--no-compile", "--batch-size", "16", "--dry-run")
+    assert code == 0, err
+    assert "the data is not here: noise of the same shape was timed" in out
+    assert "nothing was written" in out
+    assert not list(tmp_path.iterdir())
+    code, _, err = in_process(capsys, monkeypatch, *words, "--train-size", "50001", "--dry-run")
+    assert code == 2
+    assert "train_size: 50001 does not fit data set 'cifar10': choose a whole number from 1 to 50,000" in err
+
+
+def test_the_list_of_data_fits_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    code, out, _ = in_process(capsys, monkeypatch, "data", "list")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    for name in ("digits", "fashion-mnist", "fortunes"):
+        assert f"\n{name} " in "\n" + out
+    assert "lrscope data fetch cifar10" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["map", "--nesterov"], "--nesterov: there is no such option of lrscope map: momentum is plain"),
+        (["map", "--grad-clip", "1"], "--grad-clip: there is no such option of lrscope map: gradients are not clipped"),
+        (["map", "--learning-rate", "1"], "did you mean '--lrs'?"),
+        (["map", "--sead", "1"], "did you mean '--seeds'"),
+        (["map", "--seeds"], "requires an argument"),
+        (["map", "one.toml", "two.toml"], "unexpected extra argument"),
+        (["shoe"], "Did you mean 'show'?"),
+        (["show"], "Missing argument 'result'"),
+        (["map", "--epochs", "1e400"], "epochs: inf is outside (0, 1e+08]"),
+        (["map", "--steps", "9" * 23], "steps: 99999999999999999999999 is too large: use 100,000,000 or less"),
+        (["map", "--width", "1000000", "--model", "mlp"], "makes a model of 1e+12 parameters"),
+        (["map", "--batch-size", "0"], "batch_size: 0 is too small"),
+        (["map", "--model", ""], "model: '' is empty"),
+        (["map", "--out", ""], "out: '' is empty"),
+        (["map", "--radius", "inf"], "radius: inf is outside"),
+        (["map", "--space", "whole", "--weight-decay", "nan"], "weight_decay: nan is outside"),
+        (["map", "--average-every", "5"], "average_every: 5 is given without average"),
+        (["map", "--seeds", "100000000"], "seeds: 100000000 is too large: use 10,000 or less"),
+        (["map", "--lrs", "1e-3:1:100000000"], "has more than 10,000 points"),
+        (["map", "--randaugment", "100000000,5"], "randaugment: '100000000,5' is not N,M with N from 1 to 100"),
+        (["map", "--out", "~no-such-user/runs"], "out: the home folder of '~no-such-user/runs' is not known"),
+    ],
+    ids=lambda v: " ".join(v)[:40] if isinstance(v, list) else "",
+)
+def test_a_line_that_makes_no_sense_is_one_sentence(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = in_process(capsys, monkeypatch, *words)
+    assert (code, out) == (2, "")
+    assert err.startswith("lrscope: ")
+    assert len(err.splitlines()) == 1
+    assert message in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_recorded_command_repeats_and_tells_nothing_of_the_machine() -> None:
+    import shlex
+
+    from lrscope.settings import load_settings
+
+    asked = {"out": "s3://key:secret@bucket/runs?token=1", "weight_decay": "1.23456789e-4", "space": "whole"}
+    settings = load_settings(None, asked)
+    words = shlex.split(settings.command(shared=True))
+    assert words[words.index("--out") + 1] == "s3://bucket/runs"
+    assert float(words[words.index("--weight-decay") + 1]) == 1.23456789e-4
+    for given, kept in [
+        ("/home/somebody/runs/x", "x"),
+        ("~/runs/x", "x"),
+        ("runs/x", "runs/x"),
+        ("file:///srv/x", "x"),
+    ]:
+        settings = load_settings(None, {"out": given})
+        assert settings.command(shared=True).endswith(f"--out {kept}")
+        assert shlex.split(settings.command())[-1] == given

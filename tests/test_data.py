@@ -432,15 +432,18 @@ def test_tick_labels_are_balanced_and_seeds_differ() -> None:
     [
         ({"name": "minst"}, r"data set 'minst' is not known; did you mean 'mnist'"),
         ({"name": "xyzzy"}, r"'xyzzy' is not known; choose one of ag-news, cifar10, cifar100, digits"),
-        ({"train_size": 1797}, r"train_size=1797 does not fit data set 'digits'; choose a whole number from 1 to 1796"),
-        ({"train_size": 0}, r"train_size=0 does not fit"),
-        ({"train_size": 10.5}, r"train_size=10.5 does not fit"),
-        ({"train_size": 1700, "test_size": 98}, r"test_size=98 does not fit .* from 1 to 97, all that 'digits' has"),
-        ({"name": "ticks", "train_size": -1}, r"train_size=-1 .* 'ticks'; choose a whole number of at least 1"),
-        ({"name": "ticks", "test_size": 0}, r"test_size=0 .* 'ticks'; choose a whole number of at least 1"),
-        ({"label_noise": 1.0}, r"label_noise=1.0 is no share of labels; choose a number from 0 up to"),
-        ({"label_noise": -0.1}, r"label_noise=-0.1 "),
-        ({"label_noise": math.nan}, r"label_noise=nan "),
+        (
+            {"train_size": 1797},
+            r"train_size: 1797 does not fit data set 'digits': choose a whole number from 1 to 1,796",
+        ),
+        ({"train_size": 0}, r"train_size: 0 does not fit"),
+        ({"train_size": 10.5}, r"train_size: 10.5 does not fit"),
+        ({"train_size": 1700, "test_size": 98}, r"test_size: 98 does not fit .* from 1 to 97, all that 'digits' has"),
+        ({"name": "ticks", "train_size": -1}, r"train_size: -1 .* 'ticks': choose a whole number from 1 to 1,000,000"),
+        ({"name": "ticks", "test_size": 0}, r"test_size: 0 .* 'ticks': choose a whole number from 1"),
+        ({"label_noise": 1.0}, r"label_noise: 1 is outside \[0, 1\): use a number from 0 and below 1"),
+        ({"label_noise": -0.1}, r"label_noise: -0.1 "),
+        ({"label_noise": math.nan}, r"label_noise: nan "),
         ({"pool": 3}, r"pool=3 does not divide the side of 8 pixels of data set 'digits'; choose one of 1, 2, 4, 8$"),
         ({"pool": 0}, r"pool=0 does not divide"),
         ({"name": "ticks", "pool": 2}, r"pool=2 needs images, and data set 'ticks' has none; leave pool at 1"),
@@ -454,9 +457,9 @@ def test_wrong_requests_are_refused(given: dict[str, object], message: str) -> N
 @pytest.mark.parametrize("name", FILE_SETS)
 def test_sizes_beyond_a_split_are_refused(name: str, copy_of: Callable[[str], Copy]) -> None:
     copy_of(name).write()
-    with pytest.raises(LrscopeError, match=r"train_size=41 .* from 1 to 40, all that"):
+    with pytest.raises(LrscopeError, match=r"train_size: 41 .* from 1 to 40, all that"):
         load(name, train_size=41)
-    with pytest.raises(LrscopeError, match=r"test_size=21 .* from 1 to 20, all that"):
+    with pytest.raises(LrscopeError, match=r"test_size: 21 .* from 1 to 20, all that"):
         load(name, test_size=21)
 
 

@@ -80,7 +80,7 @@ def test_ag_news_keeps_its_test_set_and_draws_its_training_set(news: Path) -> No
     assert len(one.train_x) == 2
     assert torch.equal(one.test_y, other.test_y)
     assert len({tuple(load("ag-news", data_seed=s, train_size=2).train_y.tolist()) for s in range(8)}) > 1
-    with pytest.raises(LrscopeError, match=r"train_size=5 .* from 1 to 4, all that 'ag-news' has"):
+    with pytest.raises(LrscopeError, match=r"train_size: 5 .* from 1 to 4, all that 'ag-news' has"):
         load("ag-news", train_size=5)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from lrscope._version import __version__
-from lrscope.errors import LrscopeError
+from lrscope.errors import LrscopeError, shown
+from lrscope.hints import no_such_option
 
 app = typer.Typer(
     help="Which learning rate, and when do I lower it? Maps the training regimes of a network.",
@@ -28,42 +28,47 @@ def _option(help_text: str, *names: str) -> Any:
     return typer.Option(*names, help=help_text, show_default=False)
 
 
+def _number(help_text: str) -> Any:
+    """An option that is read as a number by `lrscope.options`, as config files and Python calls are."""
+    return typer.Option(help=help_text, show_default=False, metavar="NUMBER")
+
+
 @app.command("map")
 def map_command(
-    config: Annotated[Path | None, typer.Argument(help="TOML file with any of the options below.")] = None,
+    config: Annotated[str | None, typer.Argument(help="TOML file with any of the options below.")] = None,
     data: Annotated[
         str | None, _option("digits, mnist, fashion-mnist, cifar10, cifar100, svhn, ticks, ag-news, fortunes [digits]")
     ] = None,
     model: Annotated[str | None, _option("mlp, convnet, resnet18, transformer, vit [by data]")] = None,
-    width: Annotated[int | None, _option("Hidden units (mlp), channels k of the first layer, or model width.")] = None,
+    width: Annotated[str | None, _number("Hidden units (mlp), channels k of the first layer, or model width.")] = None,
     space: Annotated[str | None, _option("sphere (lr = ELR) or whole (momentum, weight decay) [sphere]")] = None,
     scale_invariant: Annotated[
         bool | None,
         _option("Make the net scale-invariant [yes on the sphere]", "--scale-invariant/--no-scale-invariant"),
     ] = None,
-    radius: Annotated[float | None, _option("Total weight norm on the sphere [the initial one].")] = None,
+    radius: Annotated[str | None, _number("Total weight norm on the sphere [the initial one].")] = None,
     lrs: Annotated[str | None, _option("LOW:HIGH:COUNT log grid, or a list a,b,c [1e-5:1:24]")] = None,
-    seeds: Annotated[int | None, _option("Training seeds per learning rate [3]")] = None,
-    data_seeds: Annotated[int | None, _option("Draws of the data, each with all seeds [1]")] = None,
-    epochs: Annotated[float | None, _option("Length of pre-training [40; ticks: 40000 steps]")] = None,
-    steps: Annotated[int | None, _option("The same in optimizer steps.")] = None,
-    batch_size: Annotated[int | None, _option("Examples per step [128; digits 64, ticks 16]")] = None,
+    seeds: Annotated[str | None, _number("Training seeds per learning rate [3]")] = None,
+    data_seeds: Annotated[str | None, _number("Draws of the data, each with all seeds [1]")] = None,
+    epochs: Annotated[str | None, _number("Length of pre-training [40; ticks: 40000 steps]")] = None,
+    steps: Annotated[str | None, _number("The same in optimizer steps.")] = None,
+    batch_size: Annotated[str | None, _number("Examples per step [128; digits 64, ticks 16]")] = None,
     optimizer: Annotated[str | None, _option("sgd, or adam in space whole [sgd]")] = None,
-    momentum: Annotated[float | None, _option("SGD momentum, space whole [0]")] = None,
-    weight_decay: Annotated[float | None, _option("Weight decay (L2), space whole [0]")] = None,
+    momentum: Annotated[str | None, _number("SGD momentum, space whole [0]")] = None,
+    weight_decay: Annotated[str | None, _number("Weight decay (L2), space whole [0]")] = None,
     schedule: Annotated[str | None, _option("constant, cosine, linear, step:0.2@0.3,0.6 [constant]")] = None,
     finetune_lrs: Annotated[str | None, _option("Fine-tune every run at these learning rates.")] = None,
-    finetune_epochs: Annotated[float | None, _option("Length of each fine-tuning [20]")] = None,
-    finetune_steps: Annotated[int | None, _option("The same in optimizer steps.")] = None,
+    finetune_epochs: Annotated[str | None, _number("Length of each fine-tuning [20]")] = None,
+    finetune_steps: Annotated[str | None, _number("The same in optimizer steps.")] = None,
     average: Annotated[str | None, _option("Average N checkpoints (SWA) for these N, such as 2,5,10.")] = None,
-    average_every: Annotated[int | None, _option("Steps between averaged checkpoints [one epoch]")] = None,
-    train_size: Annotated[int | None, _option("Training examples, drawn at random [all; digits 1024]")] = None,
-    test_size: Annotated[int | None, _option("Test examples, drawn at random [all]")] = None,
+    average_every: Annotated[str | None, _number("Steps between averaged checkpoints [one epoch]")] = None,
+    train_size: Annotated[str | None, _number("Training examples, drawn at random [all; digits 1024]")] = None,
+    test_size: Annotated[str | None, _number("Test examples, drawn at random [all]")] = None,
     validation: Annotated[
         str | None, _option("Examples to choose by: a fraction or number, 0 for none [a tenth, from 500 on]")
     ] = None,
-    label_noise: Annotated[float | None, _option("Share of training labels drawn anew, in [0, 1) [0]")] = None,
-    pool: Annotated[int | None, _option("Average-pool images by this factor [1]")] = None,
+    label_noise: Annotated[str | None, _number("Share of training labels drawn anew, in [0, 1) [0]")] = None,
+    pool: Annotated[str | None, _number("Average-pool images by this factor [1]")] = None,
     features: Annotated[
         str | None, _option("Which frequencies are used: bands, or bands:low=1-6,mid=7-24 of your own (images).")
     ] = None,
@@ -76,7 +81,7 @@ def map_command(
         _option("Same or own initialisation and batches for each learning rate [same]", "--same-init/--own-init"),
     ] = None,
     precision: Annotated[str | None, _option("float32, float64, bf16 [float32]")] = None,
-    log_points: Annotated[int | None, _option("Logged points per phase at most [200]")] = None,
+    log_points: Annotated[str | None, _number("Logged points per phase at most [200]")] = None,
     adaptive: Annotated[
         bool | None,
         _option(
@@ -84,9 +89,9 @@ def map_command(
         ),
     ] = None,
     device: Annotated[str | None, _option("auto, cpu, cuda, mps [auto]")] = None,
-    jobs: Annotated[int | None, _option("Processes [one per core]")] = None,
+    jobs: Annotated[str | None, _number("Processes [one per core]")] = None,
     path: Annotated[str | None, _option("auto, batched or single [auto: timed]")] = None,
-    chunk: Annotated[int | None, _option("Runs trained together [timed]")] = None,
+    chunk: Annotated[str | None, _number("Runs trained together [timed]")] = None,
     compile: Annotated[bool | None, _option("Use torch.compile [where it pays]", "--compile/--no-compile")] = None,
     on: Annotated[str | None, _option("local processes, or ray: many machines [local]")] = None,
     out: Annotated[str | None, _option("Folder or URL of the result [runs/DATA-MODEL]")] = None,
@@ -117,7 +122,7 @@ def report(
     result: Result,
     out: Annotated[str | None, typer.Option(help="HTML file [RESULT/report.html]", show_default=False)] = None,
     figures: Annotated[
-        Path | None, typer.Option(help="Also save each figure in this folder.", show_default=False)
+        str | None, typer.Option(help="Also save each figure in this folder.", show_default=False)
     ] = None,
     format: Annotated[str, typer.Option(help="Figure formats: png, pdf, svg, or several a,b.")] = "png",
 ) -> None:
@@ -160,8 +165,8 @@ Name = Annotated[
     str, typer.Argument(help="A name from lrscope studies, or MODULE:NAME of your own.", show_default=False)
 ]
 ScaleName = Annotated[str, typer.Option(help="smoke (seconds), laptop (minutes), paper (the paper's own).")]
-Root = Annotated[Path, typer.Option(help="Folder that keeps sweeps, measurements and figures.")]
-Jobs = Annotated[int | None, _option("Processes [one per core]")]
+Root = Annotated[str, typer.Option(help="Folder that keeps sweeps, measurements and figures.")]
+Jobs = Annotated[str | None, _number("Processes [one per core]")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
 On = Annotated[str, typer.Option(help="local processes, or ray: many machines.")]
 
@@ -171,11 +176,11 @@ def reproduce(
     name: Name,
     figure: Annotated[list[str] | None, _option("Only this figure; may be repeated, or several a,b.")] = None,
     scale: ScaleName = "laptop",
-    root: Root = Path("runs/studies"),
+    root: Root = "runs/studies",
     jobs: Jobs = None,
     device: Device = "auto",
     on: On = "local",
-    docs: Annotated[Path | None, _option("Also write NAME.md with its pictures into this folder.")] = None,
+    docs: Annotated[str | None, _option("Also write NAME.md with its pictures into this folder.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only plan: predicted time of every sweep.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
 ) -> None:
@@ -183,10 +188,12 @@ def reproduce(
 
     The same command continues what was stopped.
     """
+    from lrscope.places import local
     from lrscope.studies.commands import reproduce as run
 
     engine = {"jobs": jobs, "device": device, "on": on}
-    run(name, figure or [], scale, root, engine=engine, dry_run=dry_run, as_json=as_json, docs=docs)
+    where, pages = local(root, "root"), None if docs is None else local(docs, "docs")
+    run(name, figure or [], scale, where, engine=engine, dry_run=dry_run, as_json=as_json, docs=pages)
 
 
 @app.command()
@@ -198,8 +205,8 @@ def verify(
         bool, typer.Option("--fresh", help="Check anew, training and measuring what is missing in --root.")
     ] = False,
     save: Annotated[bool, typer.Option("--save", help="The same, and write the evidence.")] = False,
-    root: Root = Path("runs/studies"),
-    evidence: Annotated[Path | None, _option("Folder of the evidence [the one that came with lrscope]")] = None,
+    root: Root = "runs/studies",
+    evidence: Annotated[str | None, _option("Folder of the evidence [the one that came with lrscope]")] = None,
     jobs: Jobs = None,
     device: Device = "auto",
     on: On = "local",
@@ -209,12 +216,12 @@ def verify(
 
     Reads the evidence that comes with lrscope; exit code 3 says that some is missing, whatever the verdicts are.
     """
+    from lrscope.places import local
     from lrscope.studies.commands import verify as run
 
     engine = {"jobs": jobs, "device": device, "on": on}
-    run(
-        name, claim or [], scale, root, engine=engine, fresh=fresh, save=save, as_json=as_json, folder=evidence
-    )  # fmt: skip
+    where, kept = local(root, "root"), None if evidence is None else local(evidence, "evidence")
+    run(name, claim or [], scale, where, engine=engine, fresh=fresh, save=save, as_json=as_json, folder=kept)
 
 
 @app.command()
@@ -259,10 +266,39 @@ def _root(
 def main() -> None:
     """Entry point: bad input ends with one sentence and exit code 2."""
     try:
-        app()
+        code = app(prog_name="lrscope", standalone_mode=False)
     except LrscopeError as error:
-        print(f"lrscope: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
+        _refuse(str(error))
+    except USAGE as error:
+        _refuse(_usage(error))
+    except (KeyboardInterrupt, typer.Abort):
         print("lrscope: stopped; run the same command again to continue from the last checkpoint", file=sys.stderr)
         sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+USAGE: type[Exception] = next(
+    c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
+)  # click's or Typer's
+
+
+def _refuse(sentence: str) -> NoReturn:
+    print(f"lrscope: {' '.join(sentence.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _usage(error: Any) -> str:
+    """One sentence about a command line that cannot be parsed; without any words, the help."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        sys.exit(2)
+    command = "lrscope" if context is None else context.command_path
+    if context is not None and type(error).__name__ == "NoSuchOption":
+        known = [
+            o.lstrip("-") for p in context.command.params for o in (*p.opts, *p.secondary_opts) if o.startswith("--")
+        ]
+        name = shown(error.option_name)[1:-1]
+        return f"{name}: there is no such option of {command}: {no_such_option(name, known, '--')}"
+    message = error.format_message().rstrip(".")
+    return message if message.endswith("?") else f"{message}: see {command} --help"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrscope.places import Remote, place
+from lrscope.places import Remote, local, place
 from lrscope.settings import MapSettings, load_settings
 
 if TYPE_CHECKING:
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
     from lrscope.config import EngineConfig, SweepConfig
 
 
-def run_map(config: Path | None, options: Mapping[str, Any], *, dry_run: bool, as_json: bool) -> None:
+COLUMNS = 80
+
+
+def run_map(config: str | None, options: Mapping[str, Any], *, dry_run: bool, as_json: bool) -> None:
     """The `map` command: train what is missing, print the map, write the report."""
-    settings = load_settings(config, options)
+    settings = load_settings(None if config is None else local(config, "config"), options)
     sweep_config = settings.sweep_config()  # refuses bad values before PyTorch loads
     engine_config = settings.engine_config()
     out = place(settings.out or "")
@@ -45,10 +49,14 @@ def _plan(
 ) -> None:
     from lrscope.engine.context import choose_device
     from lrscope.engine.sweep import dry_run
+    from lrscope.studies.planning import available, made_up
+    from lrscope.tasks.data import load
     from lrscope.tasks.named import named_task
 
     choose_device(engine_config.device)
-    plan = dry_run(named_task(**settings.task_options()), config=sweep_config, engine=engine_config)
+    here = available(settings.data)
+    task = named_task(**settings.task_options(), source=load if here else made_up)
+    plan = {"data_here": here, **dry_run(task, config=sweep_config, engine=engine_config)}
     print_plan(plan, out, as_json=as_json)
 
 
@@ -137,6 +145,8 @@ def print_plan(plan: Mapping[str, Any], out: Path | Remote, *, as_json: bool) ->
         dump(plan)
         return
     how = plan["plan"]
+    if not plan["data_here"]:
+        print("the data is not here: noise of the same shape was timed")
     print(f"{plan['runs']} runs of {plan['steps_per_run']:,} steps: {plan['run_steps']:,} run-steps")
     print(
         f"model: {plan['parameters']:,} trainable parameters in {len(plan['groups'])} groups; device {plan['device']}"
@@ -165,15 +175,12 @@ def print_data(*, as_json: bool) -> None:
     if as_json:
         dump([asdict(row) for row in rows])
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("name", "what it is", "classes", "shape", "train / test", "here", "how to get it")
     for row in rows:
-        shape = "x".join(map(str, row.shape))
-        here = "yes" if row.available else "no"
-        table.add_row(row.name, row.description, str(row.classes), shape, f"{row.train} / {row.test}", here, row.obtain)
-    Console().print(table)
+        shape, classes = "x".join(map(str, row.shape)), f"{row.classes} classes"
+        sizes = f"{row.train:,} / {row.test:,} examples"
+        print(f"{row.name:<14}{classes:<13}{shape:<9}{sizes:<26}{'here' if row.available else 'not here'}")
+        for line in [row.description, *([] if row.available else [f"to get it: {row.obtain}"])]:
+            print(textwrap.fill(line, COLUMNS, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False))
 
 
 def dump(value: Any) -> None:

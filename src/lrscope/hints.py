@@ -83,15 +83,15 @@ ABSENT: dict[str, str] = {
 }
 
 
-def no_such_option(name: str, known: Iterable[str]) -> str:
+def no_such_option(name: str, known: Iterable[str], prefix: str = "") -> str:
     """The tail of a message about an unknown option: what it is called here, what lrscope has instead, the names that it
-    resembles, or all of them."""
-    names = set(known)
-    plain = str(name).lower().strip("-").replace("-", "_")
-    if plain in names:
-        return f"did you mean {plain!r}?"
-    if SYNONYMS.get(plain) in names:
-        return f"did you mean {SYNONYMS[plain]!r}?"
-    if plain in ABSENT:
-        return ABSENT[plain]
-    return nearest(plain, names, cutoff=0.65)
+    resembles, or all of them. With the prefix -- names are written as the command line writes them."""
+    written = {(n.replace("_", "-") if prefix else n): n.replace("-", "_") for n in known}
+    names = {plain: prefix + option for option, plain in written.items()}
+    plain = str(name)[:100].lower().strip("-").replace("-", "_")
+    meant = names.get(plain) or names.get(SYNONYMS.get(plain, ""))
+    if meant is not None:
+        return f"did you mean {meant!r}?"
+    return ABSENT.get(plain) or nearest(
+        (prefix + plain.replace("_", "-")) if prefix else plain, names.values(), cutoff=0.65
+    )

@@ -48,6 +48,18 @@ def place(where: str | os.PathLike[str] | Remote, name: str = "out") -> Path | R
         raise LrscopeError(f"{name}: the home folder of {shown(text)} is not known: write the path without ~") from None
 
 
+def local(where: str | os.PathLike[str] | Remote, name: str) -> Path:
+    """`place` for what must be on this machine.
+
+    Raises:
+        LrscopeError: it is a URL, or what `place` raises.
+    """
+    found = place(where, name)
+    if isinstance(found, Remote):
+        raise LrscopeError(f"{name}: {found} is a URL: name a folder or file of this machine")
+    return found
+
+
 def for_sharing(where: str) -> str:
     """What may be stored of a path or URL that a user wrote: no credentials, and no folders of this machine above its own."""
     if URL.match(where) and not where.startswith("file://"):

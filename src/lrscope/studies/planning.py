@@ -14,11 +14,14 @@ from lrscope.engine.sweep import dry_run
 from lrscope.studies.costs import cost
 from lrscope.studies.types import StudySweep
 from lrscope.tasks.data import DataSet, load, spec
-from lrscope.tasks.data.loading import folder
+from lrscope.tasks.data.draw import checked_size
+from lrscope.tasks.data.images import check_pool
+from lrscope.tasks.data.loading import checked_label_noise, folder
 from lrscope.tasks.named import named_task
 from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task
-from lrscope.tasks.validation import HELD_OUT, NONE, UNUSED, Size, checked_size, count
+from lrscope.tasks.validation import HELD_OUT, NONE, UNUSED, Size, count
+from lrscope.tasks.validation import checked_size as validation_size
 
 GPU_FLOPS = 5e12  # ours: a quarter of the 19.5 TFLOP/s that NVIDIA states for an A100 in float32
 ASSUMPTION = (
@@ -30,7 +33,7 @@ ASSUMPTION = (
 def plan(declared: StudySweep, engine: EngineConfig) -> dict[str, Any]:
     """What a sweep would take: shapes, parameters, run-steps, predicted seconds on this machine, and an estimate of GPU
     hours. A few steps are trained to be timed; nothing is written."""
-    there = available(declared)
+    there = available(str(declared.task["data"]), declared.task.get("root"))
     task = named_task(**{**declared.arguments, **({} if there else {"source": made_up})})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -56,9 +59,9 @@ def plan(declared: StudySweep, engine: EngineConfig) -> dict[str, Any]:
     }
 
 
-def available(declared: StudySweep) -> bool:
-    """Is the sweep's data on this machine?"""
-    return spec(str(declared.task["data"])).family.available(folder(declared.task.get("root")))
+def available(name: str, root: str | Path | None = None) -> bool:
+    """Is the data set on this machine?"""
+    return spec(name).family.available(folder(root))
 
 
 def gpu_hours(task: Task, config: SweepConfig, run_steps: int) -> float:
@@ -99,6 +102,12 @@ def made_up(
             validation=validation,
             root=root,
         )
+    checked_label_noise(label_noise)
+    check_pool(row, pool)
+    sizes = [
+        checked_size(field, size, most, most, name)
+        for field, size, most in (("train_size", train_size, row.train), ("test_size", test_size, row.test))
+    ]
     shape = tuple(side // pool if i and row.is_image else side for i, side in enumerate(row.shape))
     rng = generator("made up", name, data_seed)
     mean, std = (values[0] if values else default for values, default in ((row.mean, 0.0), (row.std, 1.0)))
@@ -112,10 +121,10 @@ def made_up(
         x = noise.unfold(0, size, 1)[:count].view(count, *shape)
         return x, torch.randint(0, row.classes, (count,), generator=rng)
 
-    train = train_size or row.train
-    number, from_unused = count(checked_size(validation), train, row.train - train)
+    train, test = sizes
+    number, from_unused = count(validation_size(validation), train, row.train - train)
     train_x, train_y = examples(train if from_unused else train - number)
-    test_x, test_y = examples(test_size or row.test)
+    test_x, test_y = examples(test)
     held_out = (UNUSED if from_unused else HELD_OUT) if number else NONE
     validation_x, validation_y = examples(number) if number else (None, None)
     return DataSet(

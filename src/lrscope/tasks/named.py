@@ -7,14 +7,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
+from lrscope.errors import LrscopeError
 from lrscope.tasks.data import load
 from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.features import Features, with_features
 from lrscope.tasks.models import build
 from lrscope.tasks.task import Task
 from lrscope.tasks.validation import Size, checked_size
+
+MOST_PARAMETERS = 1 << 30  # ours: 4 GiB of weights for a single run
 
 
 def named_task(
@@ -58,8 +62,19 @@ def named_task(
     chosen = dict(model_options or {})
     shape = tuple(first.train_x.shape[1:])
     factory = partial(_build, model, data=data, shape=shape, outputs=outputs, width=width, **chosen)
+    _check_size(factory, width)
     words = [f"{data} / {model}", *([f"k={width}"] if width else []), *(f"{k}={v:g}" for k, v in chosen.items())]
     return Task.from_data(" ".join(words), factory, examples)
+
+
+def _check_size(factory: Callable[[], nn.Module], width: int | None) -> None:
+    """Refuse a model that no machine would hold, before it is allocated."""
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        count = sum(p.numel() for p in factory().parameters())
+    if count > MOST_PARAMETERS:
+        raise LrscopeError(
+            f"width: {width} makes a model of {count:.2g} parameters, more than {MOST_PARAMETERS:.2g}: use a smaller width"
+        )
 
 
 def _load(

@@ -5,17 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lrscope.errors import LrscopeError
+from lrscope.errors import LrscopeError, shown
+from lrscope.values import as_whole
+
+MOST = 1_000_000  # ours: of examples that are made, not read
 
 
 def checked_size(field: str, size: int | None, default: int, limit: int | None, name: str) -> int:
-    """`size`, or `default` where it is None; refused unless it is a whole number from 1 to `limit` (None: no limit)."""
+    """`size`, or `default` where it is None; refused unless it is a whole number from 1 to `limit` (None: `MOST`)."""
     if size is None:
         return default
-    if size < 1 or (limit is not None and size > limit) or size != int(size):
-        allowed = "of at least 1" if limit is None else f"from 1 to {limit}, all that {name!r} has"
-        raise LrscopeError(f"{field}={size!r} does not fit data set {name!r}; choose a whole number {allowed}")
-    return int(size)
+    number, most = as_whole(size), MOST if limit is None else limit
+    if number is None or not 1 <= number <= most:
+        whose = "" if limit is None else f", all that {name!r} has"
+        raise LrscopeError(
+            f"{field}: {shown(size)} does not fit data set {name!r}: choose a whole number from 1 to {most:,}{whose}"
+        )
+    return number
 
 
 def subset(count: int, size: int, generator: torch.Generator) -> Tensor:

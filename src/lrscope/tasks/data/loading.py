@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lrscope.errors import LrscopeError
+from lrscope.options import Number
+from lrscope.places import local
 from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.data.draw import redraw_labels
 from lrscope.tasks.data.family import Request
@@ -48,7 +49,7 @@ def load(
     train_size, test_size: examples drawn without replacement; None takes the whole split (digits: 1024 and the rest;
         fortunes: 3072 and 1024; ticks: 512 and 2000, feature_learning App. A). These three excepted, all data seeds share
         the test subset.
-    label_noise: share of the training labels, in [0, 1), redrawn uniformly over the classes (three_regimes uses 0.2).
+    label_noise: fraction of the training labels, in [0, 1), redrawn uniformly over the classes (three_regimes uses 0.2).
         Examples whose label changed are the example group `corrupted`, all others `clean`.
     pool: side of the squares over which images are averaged; 2 makes 14 x 14 of 28 x 28.
     validation: size of the validation set: a fraction of the training examples, a whole number of examples, 0 for none, or None
@@ -57,10 +58,7 @@ def load(
     root: folder of downloaded files in torchvision's layout; None is `$LRSCOPE_DATA` or `~/.cache/lrscope/data`.
     """
     chosen = spec(name)
-    if not 0 <= label_noise < 1:
-        raise LrscopeError(
-            f"label_noise={label_noise!r} is no share of labels; choose a number from 0 up to, but not including, 1"
-        )
+    label_noise = checked_label_noise(label_noise)
     check_pool(chosen, pool)
     request = Request(
         data_seed=data_seed,
@@ -86,6 +84,11 @@ def load(
         train_groups=noise_groups(noisy, data.train_y),
         train_group_names=NOISE_GROUPS,
     )
+
+
+def checked_label_noise(value: float) -> float:
+    """The fraction of redrawn labels; refused outside [0, 1)."""
+    return Number(0, 1, below=True).read("label_noise", value)
 
 
 def fetch(name: str, root: str | Path | None = None) -> str:
@@ -114,4 +117,4 @@ def describe(root: str | Path | None = None) -> list[Row]:
 
 def folder(root: str | Path | None) -> Path:
     """The folder of downloaded files that `root` stands for."""
-    return default_root() if root is None else Path(root).expanduser()
+    return default_root() if root is None else local(root, "root")
