@@ -488,6 +488,21 @@ def test_a_run_that_dies_has_none_and_changes_no_other() -> None:
         assert np.isfinite(result[name].values[0]).all(), name
 
 
+class Forgiving(MLP):
+    """Makes zeros of what is not finite, so that only the run's status tells that it has ended."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nan_to_num(super().forward(x), posinf=math.inf, neginf=-math.inf)
+
+
+def test_it_is_nan_even_where_the_model_hides_it() -> None:
+    held = task_of(partial(Forgiving, (5, 8, 6, CLASSES), norm="layer"), (5,), validation=12)
+    result = train(held, replace(BASE, space="whole", lrs=(1e-2, 1e30), average=()))
+    assert np.isnan(result["test_loss"].values[1, ..., -1]).all()
+    for name in ("validation_loss", "validation_accuracy", "finetune_validation_loss", "finetune_validation_accuracy"):
+        assert np.isnan(result[name].values[1]).all(), name
+
+
 def test_regression_has_no_accuracy() -> None:
     x = examples(48, (5,))[0]
     held = Task(partial(MLP, (5, 8, 1)), (x, x[:, 0]), (x[:20], x[:20, 0]), loss="mse", validation=12)
