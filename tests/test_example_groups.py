@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import torch
 import xarray as xr
@@ -267,7 +268,14 @@ def test_the_partition_is_part_of_the_tasks_identity() -> None:
     ]
     assert len({task.fingerprint([0]) for task in tasks}) == len(tasks)
     assert split_task(groups).fingerprint([0]) == split_task(groups.tolist()).fingerprint([0])
-    assert split_task(groups.bool()).fingerprint([0]) == split_task(groups).fingerprint([0])
+    plain = split_task(groups).fingerprint([0])
+    for given in (
+        groups.bool(),
+        groups.numpy(),
+        groups.tolist(),
+        pandas.Series(groups.numpy(), index=range(48, 0, -1)),
+    ):
+        assert split_task(given).fingerprint([0]) == plain
 
 
 WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
@@ -275,10 +283,18 @@ WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
     "shape": (torch.zeros(48, 1).long(), {}, r"train_groups: its shape is \(48, 1\)"),
     "negative": ([-1] + [0] * 47, {}, "train_groups: it holds -1: number the groups from 0"),
     "not whole": (torch.zeros(48), {}, r"train_groups: its type is torch\.float32"),
-    "words": (["a"] * 48, {}, "train_groups: cannot read it"),
+    "words": (["a"] * 48, {}, "train_groups: its values hold words, such as 'a': number them first"),
     "too many": (torch.arange(48) * 10, {}, "over 100 groups: join some"),
     "a name too few": ([0, 1] * 24, {"train_group_names": ["a"]}, "1 names, but train_groups holds 1"),
     "one name twice": ([0, 1] * 24, {"train_group_names": ["a", "a"]}, "are not different words"),
+    "names in one word": (
+        [0, 1] * 24,
+        {"train_group_names": "ab"},
+        "'ab' is not a list of names: pass one for each group",
+    ),
+    "no names": ([0, 1] * 24, {"train_group_names": 2}, "2 is not a list of names"),
+    "dict": ({"a": 0}, {}, r"train_groups: its values are a dict \(a\)"),
+    "sparse": (torch.ones(48).to_sparse(), {}, "train_groups: its values are a sparse_coo tensor"),
     "names alone": (None, {"train_group_names": ["a"]}, "given without train_groups"),
 }
 

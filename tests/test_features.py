@@ -282,6 +282,40 @@ def test_own_images_may_tell_their_normalisation() -> None:
     torch.testing.assert_close(task().sum(0), data.test_x, atol=1e-5, rtol=0)  # taken as they are
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (0.5, r"0\.5 is not \(mean, std\)"),
+        (([0.5], [0.0]), "needs finite means and positive stds"),
+        (([float("nan")], [1.0]), "needs finite means and positive stds"),
+        (([0.5] * 2, [1.0] * 2), "2 means and 2 stds for 1 channels"),
+        (("a", "b"), "holds no numbers"),
+    ],
+)
+def test_a_normalisation_that_makes_no_sense_is_refused(given: Any, words: str) -> None:
+    pair = (images(8, 8).test_x, images(8, 8).test_y)
+    with pytest.raises(LrscopeError, match=f"normalisation: .*{words}"):
+        lrscope.Task(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), pair, pair, normalisation=given)
+
+
+def test_arrays_are_masks_and_results_too() -> None:
+    data = images(8, 8)
+    mask = torch.rand(8, 8, generator=generator("tests", "mask")).round()
+    found = with_features(data, {"tensor": mask, "array": mask.numpy(), "lists": mask.tolist()}).probes_x
+    assert found is not None
+    assert all(torch.equal(part, found[0]) for part in found[1:])
+    given = {"array": lambda x: x.numpy() * 2, "numbers": (np.int64(1), np.int64(3)), "drawn": noisy}
+    first, again = with_features(data, given).probes_x, with_features(data, given).probes_x
+    assert first is not None
+    assert again is not None
+    assert torch.equal(first, again)
+    assert torch.equal(first[0], data.test_x * 2)
+
+
+def noisy(x: Tensor) -> np.ndarray:
+    return x.numpy() + np.random.normal(size=x.shape)
+
+
 # --- sweeps ---
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
@@ -15,9 +16,16 @@ from lrscope.tasks.task import Task
 
 
 def resolve(
-    lrs: Any, config: SweepConfig | None, engine: EngineConfig | None, options: Mapping[str, Any]
+    lrs: Any,
+    config: SweepConfig | None,
+    engine: EngineConfig | None,
+    options: Mapping[str, Any],
+    batch_size: int | None = None,
 ) -> tuple[SweepConfig, EngineConfig]:
     """The configs that the arguments of `sweep` make.
+
+    batch_size: the task's own (`Task.batch_size`), which stands where the options name none. A whole config that
+        differs from it counts, with a warning.
 
     Raises:
         LrscopeError: an unknown option, one that is given twice, a value that cannot be used.
@@ -38,7 +46,14 @@ def resolve(
             raise LrscopeError(
                 "lrs: no learning rates given: pass log_grid(1e-4, 1, 24), its text 1e-4:1:24, or a list"
             )
-        config = SweepConfig(**{name: value for name, value in given.items() if name in ours})
+        own = {} if batch_size is None else {"batch_size": batch_size}
+        config = SweepConfig(**{**own, **{name: value for name, value in given.items() if name in ours}})
+    elif batch_size is not None and config.batch_size != batch_size:
+        warnings.warn(
+            f"batch_size: the config says {config.batch_size}, the train loader {batch_size}; the config counts. Give both the "
+            "same, or pass options instead of a config",
+            stacklevel=3,
+        )
     if engine is None:
         engine = EngineConfig(**{name: value for name, value in given.items() if name in theirs})
     return config, engine

@@ -65,19 +65,34 @@ def sweep(
         progress: show progress on stderr, or an object of your own.
         command: recorded as the way to repeat the sweep.
         options: fields of `SweepConfig` (seeds, epochs, finetune_lrs, ...) and `EngineConfig` (device, jobs, ...), which
-            read NumPy's and PyTorch's numbers and the command line's texts too (docs/usage.md).
+            read NumPy's and PyTorch's numbers and the command line's texts too (docs/usage.md). batch_size defaults to that of
+            the task's train loader, otherwise to 128.
 
     Raises:
         LrscopeError: input that cannot be used.
         Interrupted: stopped by SIGINT or SIGTERM; the same call goes on.
     """
     check_task(task)
-    config, engine = resolve(lrs, config, engine, options)
+    config, engine = resolve(lrs, config, engine, options, task.batch_size)
     check_progress(progress)
     if out is None:
         with tempfile.TemporaryDirectory(prefix="lrscope-") as folder:
-            done = sweep(task, config=config, engine=engine, out=folder, progress=progress, command=command)
-            return done.load()
+            return _sweep(task, config, engine, folder, progress, command).load()
+    return _sweep(task, config, engine, out, progress, command)
+
+
+sweep.__signature__ = signature_with_options(sweep)  # type: ignore[attr-defined]  # for help() and notebooks
+
+
+def _sweep(
+    task: Task,
+    config: SweepConfig,
+    engine: EngineConfig,
+    out: str | os.PathLike[str] | Remote,
+    progress: Progress | bool,
+    command: str | None,
+) -> xr.Dataset:
+    """`sweep` with its arguments resolved, into a folder."""
     store, identity = Store(place(out)), identity_of(task, config)
     finished = _finished(store, identity)
     if finished is not None:  # nothing to write, so a folder that cannot be written to will do
@@ -96,9 +111,6 @@ def sweep(
                 context, _plan(store, context, jobs), jobs, progress, alive, partial(_save, context, identity, command)
             )
         return open_result(store.folder)
-
-
-sweep.__signature__ = signature_with_options(sweep)  # type: ignore[attr-defined]  # for help() and notebooks
 
 
 def _save(context: Context, identity: dict[str, Any], command: str | None, plan: Plan) -> None:

@@ -48,7 +48,7 @@ def own_tensor(name: str, value: Any) -> Tensor:
 
 def is_array(value: Any) -> bool:
     """Does it hold an array in one piece: NumPy's, pandas', or anything else that converts to NumPy?"""
-    if isinstance(value, type | Tensor) or _is_picture(value):
+    if isinstance(value, type | Tensor | np.generic) or _is_picture(value):
         return False
     return isinstance(value, np.ndarray) or any(hasattr(value, n) for n in ("to_numpy", "__array__", "toarray"))
 

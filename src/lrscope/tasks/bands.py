@@ -7,11 +7,13 @@ N images, C channels, H x W pixels. Band b of an image holds the frequencies (k,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from lrscope.errors import LrscopeError
+from lrscope.errors import LrscopeError, shown
 
 BACKGROUND = "background"
 PAPER_SIZE = 32  # feature_learning's images
@@ -127,3 +129,30 @@ def per_channel(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> 
     if m.shape[1] not in (1, images.shape[1]) or m.shape != s.shape:
         raise LrscopeError(f"mean: {m.shape[1]} values for {images.shape[1]} channels: give one for each, std too")
     return m, s
+
+
+def as_normalisation(given: Any, shape: tuple[int, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(mean, std) per channel as a user gives it, for inputs of `shape` [C, H, W]: each a number or one for each channel.
+
+    Raises:
+        LrscopeError: something else, or a std that is not positive.
+    """
+    if len(shape) != 3:
+        raise LrscopeError(f"normalisation: the inputs have shape {shape}, which are no images: leave it out")
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise LrscopeError(
+            f"normalisation: {shown(given)} is not (mean, std): pass both, each with a number per channel"
+        )
+    try:
+        mean, std = (
+            np.asarray(v.detach().cpu() if isinstance(v, Tensor) else v, dtype=float).reshape(-1) for v in given
+        )
+    except (TypeError, ValueError) as error:
+        raise LrscopeError(f"normalisation: {shown(given)} holds no numbers: give a number per channel") from error
+    if {len(mean), len(std)} - {1, shape[0]} or len(mean) != len(std):
+        raise LrscopeError(
+            f"normalisation: {len(mean)} means and {len(std)} stds for {shape[0]} channels: give one of each, or one per channel"
+        )
+    if not np.isfinite([*mean, *std]).all() or (std <= 0).any():
+        raise LrscopeError(f"normalisation: {shown(given)} needs finite means and positive stds: correct them")
+    return tuple(mean.tolist()), tuple(std.tolist())

@@ -7,15 +7,18 @@ F feature sets, M test examples, C channels, H x W pixels.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from lrscope.errors import LrscopeError
+from lrscope.errors import LrscopeError, shown
 from lrscope.tasks import bands
+from lrscope.tasks.arrays import is_array, own_tensor
+from lrscope.tasks.random_state import seeded
 
 if TYPE_CHECKING:
     from lrscope.tasks.data.dataset import DataSet
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 WORD = "bands"
 MOST = 64  # ours: each costs an evaluation of a whole test set per phase; ticks have 16
 SYNTAX = f"write {WORD}, or {WORD}:1-6,7-24 with ranges of your own, each as FIRST-LAST or NAME=FIRST-LAST"
-Feature = Callable[[Tensor], Tensor] | Tensor | tuple[int, int]
+Feature = Callable[[Tensor], Any] | Tensor | Sequence[Any]
 Features = str | Mapping[str, Feature]
 
 
@@ -59,8 +62,9 @@ def with_features(data: DataSet, features: Features) -> DataSet:
         data: its `normalisation`, if known, is undone before frequencies are taken and handled as the paper does.
         features: `bands` or `bands:...` (`parse_features`), or for each name one of:
             a function of the test inputs [M, ...] as the network sees them that returns modified ones of that shape
-            (random numbers that it draws from PyTorch start from one fixed state, which is put back afterwards);
-            a Fourier mask [H, W], bool or weights, in the order of `torch.fft.fft2`;
+            (random numbers that it draws from PyTorch, NumPy or Python start from one fixed state, which is put back
+            afterwards);
+            a Fourier mask [H, W], bool or weights, in the order of `torch.fft.fft2`, as a tensor or array;
             a range of bands (first, last), both kept (`lrscope.tasks.bands`).
 
     What keeps frequency 0 is normalised as in training, what does not is fed as it is (feature_learning, App. A).
@@ -108,13 +112,16 @@ def check_probes(data: DataSet) -> None:
 
 
 def _is_range(value: Any) -> bool:
-    return isinstance(value, (tuple, list))
+    return isinstance(value, tuple | list) and not any(
+        isinstance(v, tuple | list | Tensor) or is_array(v) for v in value
+    )
 
 
 def _ends(name: str, value: Any) -> tuple[int, int]:
-    if len(value) != 2 or not all(isinstance(end, int) and not isinstance(end, bool) for end in value):
-        raise LrscopeError(f"features: {name!r} is {value!r}: give the first and the last band, such as (1, 8)")
-    return value[0], value[1]
+    whole = [isinstance(end, int | np.integer) and not isinstance(end, bool) for end in value]
+    if len(value) != 2 or not all(whole):
+        raise LrscopeError(f"features: {name!r} is {shown(value)}: give the first and the last band, such as (1, 8)")
+    return int(value[0]), int(value[1])
 
 
 def _check_images(data: DataSet, what: str) -> None:
@@ -151,13 +158,14 @@ def _modified(data: DataSet, name: str, value: Any) -> Tensor:
     """What a user's function or mask makes of the test inputs."""
     if isinstance(value, Tensor):
         return _of_mask(data, name, value.detach().cpu())
+    if is_array(value) or isinstance(value, tuple | list):
+        return _of_mask(data, name, own_tensor(f"features: the masks of {name!r}", value))
     if not callable(value):
         raise LrscopeError(
             f"features: {name!r} is a {type(value).__name__}: pass a function of the test inputs, a Fourier mask, or "
             "(first, last) band"
         )
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with torch.no_grad(), seeded(0):
         try:
             made = value(data.test_x.clone())
         except LrscopeError:
@@ -167,6 +175,8 @@ def _modified(data: DataSet, name: str, value: Any) -> Tensor:
                 f"features: the function of {name!r} fails ({type(error).__name__}: {error}): it gets test inputs of shape "
                 f"{tuple(data.test_x.shape)} and type {data.test_x.dtype}"
             ) from error
+    if is_array(made):
+        made = own_tensor(f"features: what the function of {name!r} returns", made)
     if not isinstance(made, Tensor):
         raise LrscopeError(f"features: the function of {name!r} returns {type(made).__name__}: return a tensor")
     made = made.detach().cpu()

@@ -5,13 +5,14 @@ N examples, E groups.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lrscope.errors import LrscopeError
+from lrscope.errors import LrscopeError, shown
+from lrscope.tasks.arrays import own_tensor
 from lrscope.tasks.data.dataset import DataSet
 
 NOISE_GROUPS = ("clean", "corrupted")
@@ -28,16 +29,14 @@ def as_groups(groups: Any, names: Sequence[str] | None, count: int) -> tuple[Ten
     """A partition as a user gives it: group numbers [N] int64 and the groups' names.
 
     Args:
-        groups: one whole number from 0 on (or truth value) for each of the `count` training examples.
+        groups: one whole number from 0 on (or truth value) for each of the `count` training examples, in a tensor, an array,
+            a column or a list.
         names: of the groups; None: their numbers. A name may stand for a group without examples.
 
     Raises:
         LrscopeError: wrong length, numbers that are negative or not whole, names that do not fit.
     """
-    try:
-        numbers = torch.as_tensor(groups)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise LrscopeError(f"train_groups: cannot read it ({error}): pass one group number per example") from error
+    numbers = own_tensor("train_groups: its values", groups)
     if numbers.dim() != 1 or len(numbers) != count:
         raise LrscopeError(
             f"train_groups: its shape is {tuple(numbers.shape)}, but there are {count} training examples: "
@@ -45,11 +44,15 @@ def as_groups(groups: Any, names: Sequence[str] | None, count: int) -> tuple[Ten
         )
     if numbers.is_floating_point() or numbers.is_complex():
         raise LrscopeError(f"train_groups: its type is {numbers.dtype}: number the groups 0, 1, ... in whole numbers")
-    numbers = numbers.detach().cpu().to(torch.int64)
+    numbers = numbers.to(torch.int64)
     if not count:  # refused as empty later
         return numbers, tuple(names or ())
     if names is None:
         names = [str(number) for number in range(min(int(numbers.max()) + 1, MOST + 1))]
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise LrscopeError(
+            f"train_group_names: {shown(names)} is not a list of names: pass one for each group, in a list"
+        )
     named = tuple(names)
     _check(numbers, named)
     return numbers, named

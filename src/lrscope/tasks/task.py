@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lrscope.errors import LrscopeError
+from lrscope.tasks.bands import as_normalisation
 from lrscope.tasks.checks import check_alike, check_data
 from lrscope.tasks.data import held_out
 from lrscope.tasks.data.dataset import DataSet
@@ -51,7 +52,7 @@ class Task:
         LrscopeError: data with NaN, sizes that do not match, outputs that do not fit the labels, dropout and the like.
     """
 
-    batch_size: int | None = None  # what a DataLoader of training examples states
+    loader_batch_size: int | None = None  # what a DataLoader of training examples states
     copies_input = False  # the forward pass changes its input in place, so it gets a copy
 
     def __init__(
@@ -88,8 +89,7 @@ class Task:
         size, own = (validation, None) if is_size(validation) else (0, as_tensors("validation", validation))
         given = {"train": train_y, "test": test_y, **({} if own is None else {"validation": own[1]})}
         labels, classes = as_labels(self.loss_name, self.classification, given)
-        stated = batch_size_of(train)
-        self.batch_size = None if stated is None else min(stated, len(train_x))
+        self.loader_batch_size = batch_size_of(train)
         if train_groups is None and train_group_names is not None:
             raise LrscopeError("train_group_names: given without train_groups: pass the partition too")
         groups, group_names = (
@@ -105,7 +105,7 @@ class Task:
             loss=self.loss_name,
             train_groups=groups,
             train_group_names=group_names,
-            normalisation=None if normalisation is None else (tuple(normalisation[0]), tuple(normalisation[1])),
+            normalisation=None if normalisation is None else as_normalisation(normalisation, tuple(train_x.shape[1:])),
         )
         if own is not None:
             fixed = held_out.given(fixed, (own[0], labels["validation"]))
@@ -155,6 +155,11 @@ class Task:
     def data(self, data_seed: int) -> DataSet:
         """The examples for a data seed, on the CPU."""
         return self._data(data_seed)
+
+    @property
+    def batch_size(self) -> int | None:
+        """Examples per step that a `DataLoader` of training examples states, at most all there are; None where none does."""
+        return None if self.loader_batch_size is None else min(self.loader_batch_size, len(self.data(0).train_x))
 
     def new_model(self, seed: int) -> nn.Module:
         """A model whose initialisation depends on `seed` alone; the global random state is left as it was."""
