@@ -116,18 +116,13 @@ def _of_array(name: str, value: Any) -> Tensor:
         raise LrscopeError(f"{name} are a sparse matrix: pass them with .toarray()")
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise LrscopeError(f"{name} have masked values: fill them in (.filled(...)) or leave those examples out")
-    mixed = _check_columns(name, value)
+    kinds = _kinds(name, value)
     try:
-        array = (
-            value.to_numpy(dtype=float)
-            if mixed
-            else value.to_numpy()
-            if hasattr(value, "to_numpy")
-            else np.asarray(value)
-        )
-        array = np.asarray(array)
-        if array.dtype.kind == "O" and getattr(getattr(value, "dtype", None), "kind", "O") in NUMBERS:
-            array = array.astype(float)  # a nullable column: whole numbers with gaps end here in an error
+        array = value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value)
+        if (
+            array.dtype.kind == "O" and kinds and set(kinds) <= set(NUMBERS)
+        ):  # columns of several types, or nullable ones
+            array = value.to_numpy(dtype=float if "f" in kinds else np.int64)
     except Exception as error:  # somebody else's array type may raise anything
         raise LrscopeError(
             f"{name} do not convert to NumPy ({type(error).__name__}: {error}): fill in what is missing and pass numbers"
@@ -135,11 +130,15 @@ def _of_array(name: str, value: Any) -> Tensor:
     return _of_numpy(name, array, value)
 
 
-def _check_columns(name: str, value: Any) -> bool:
-    """Refuse a data frame with columns that are no numbers, by name. Do its columns differ in type?"""
+def _kinds(name: str, value: Any) -> str:
+    """NumPy's letters for the types of a data frame's columns, or of a column; "" if it is neither.
+
+    Raises:
+        LrscopeError: a data frame with columns that are no numbers; it names them.
+    """
     types: Any = getattr(value, "dtypes", None)
     if not hasattr(value, "columns") or not hasattr(types, "items"):
-        return False
+        return str(getattr(getattr(value, "dtype", None), "kind", ""))
     kinds = {str(column): (getattr(kind, "kind", "O"), kind) for column, kind in types.items()}
     other = [f"{column} ({kind})" for column, (letter, kind) in kinds.items() if letter not in NUMBERS]
     if other:
@@ -148,7 +147,7 @@ def _check_columns(name: str, value: Any) -> bool:
             f"{name} have columns that are no numbers: {', '.join(other[:SHOWN])}{more}: encode them (such as by "
             "pandas.get_dummies or .cat.codes) or leave them out"
         )
-    return len({str(kind) for _, kind in kinds.values()}) > 1
+    return "".join(letter for letter, _ in kinds.values())
 
 
 def _of_numpy(name: str, array: np.ndarray, value: Any) -> Tensor:

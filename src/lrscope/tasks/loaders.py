@@ -124,17 +124,26 @@ def _collated(field: str, loader: DataLoader[Any], indices: Sequence[Any], notes
         part, where = indices[start : start + size], f"batch {start // size}"
         items = _attempt(field, where, lambda part=part: _fetch(loader.dataset, part))  # type: ignore[misc]
         batches.append(_batch(field, where, lambda items=items: collate(items)))  # type: ignore[misc]
-        if start == 0 and collate is not default_collate:
-            _check_collate(field, items, batches[0], collate)
+        if collate is not default_collate:
+            _check_collate(field, items, batches[-1], collate)
     x, y = _joined(field, batches)
     if len(x) == len(indices):
-        for i in spread(len(indices)):
-            items = _attempt(field, f"example {i}", lambda i=i: _fetch(loader.dataset, [indices[i]]))  # type: ignore[misc]
-            changed = differing((x[i : i + 1], y[i : i + 1]), _batch(field, f"example {i}", lambda: collate(items)))  # noqa: B023
-            if changed:
-                notes.append(RANDOM.format(field=field, what=changed))
-                break
+        _note_random(field, loader, indices, (x, y), notes)
     return x, y
+
+
+def _note_random(field: str, loader: DataLoader[Any], indices: Sequence[Any], read: Pair, notes: list[str]) -> None:
+    """Read some examples again, one by one, and note a random transform."""
+    for i in spread(len(indices)):
+        items = _attempt(field, f"example {i}", lambda i=i: _fetch(loader.dataset, [indices[i]]))  # type: ignore[misc]
+        again = _batch(field, f"example {i}", lambda items=items: loader.collate_fn(items))  # type: ignore[misc]
+        before = read[0][i : i + 1], read[1][i : i + 1]
+        if any(a.shape != b.shape for a, b in zip(before, again, strict=True)):
+            raise _depends_on_batch(field)
+        changed = differing(before, again)
+        if changed:
+            notes.append(RANDOM.format(field=field, what=changed))
+            return
 
 
 def _batch_size(loader: DataLoader[Any], count: int) -> int:
@@ -185,10 +194,14 @@ def _check_collate(field: str, items: list[Any], whole: Pair, collate: Callable[
     except RuntimeError:  # of different shapes
         again = parts[0]
     if differing(whole, again):
-        raise LrscopeError(
-            f"{field}: the loader's collate_fn gives examples another form in another batch or at another time (it pads, mixes "
-            "or draws at random), and lrscope draws its own batches: do what it does to each example by itself, in the data set"
-        )
+        raise _depends_on_batch(field)
+
+
+def _depends_on_batch(field: str) -> LrscopeError:
+    return LrscopeError(
+        f"{field}: the loader's collate_fn gives examples another form in another batch or at another time (it pads, mixes "
+        "or draws at random), and lrscope draws its own batches: do what it does to each example by itself, in the data set"
+    )
 
 
 def _joined(field: str, batches: Sequence[Pair]) -> Pair:
