@@ -554,7 +554,10 @@ def test_test_inputs_are_of_the_kind_of_the_training_inputs(test: Any, words: st
     ("given", "words"),
     [
         ((frame(), pandas.Series([None, *Y.tolist()[1:]], dtype="Int64")), "1 of the train labels hold NaN"),
-        ((frame().convert_dtypes().mask(np.arange(24)[:, None] > 20), Y), r"3 of the train inputs .* is number 21\)"),
+        (
+            (frame().convert_dtypes().mask(np.tile(np.arange(24)[:, None] > 20, 5)), Y),
+            r"3 of the train inputs .* is number 21\)",
+        ),
     ],
 )
 def test_what_is_missing_in_a_frame_is_refused(given: Any, words: str) -> None:
