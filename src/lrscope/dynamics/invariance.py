@@ -6,17 +6,20 @@ Frobenius norm 10. What remains trainable is then SI, jointly and - layer by lay
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize, remove_weight_norm
+from torch.nn.utils.weight_norm import WeightNorm
 
+from lrscope.dynamics.float64 import InFloat64
+from lrscope.dynamics.rescaling import Rescaling, listed, output_of
 from lrscope.errors import LrscopeError
-from lrscope.tasks.norms import is_norm, replace_batch_norms
+from lrscope.tasks.norms import affine_can_go, is_norm, replace_batch_norms
 
 READOUT_NORM = 10.0  # three_regimes, Sec. 4
-TOLERANCE = 1e-7  # ours: float64 rounding of a deep net is below 1e-10, a missing norm shows at 1e-2
 
 
 @dataclass(frozen=True)
@@ -29,38 +32,49 @@ class Split:
 
 
 def strip_affine(model: nn.Module) -> None:
-    """Fix all norms' affine parameters at weight 1 and bias 0 by removing them (in place)."""
+    """Fix all norms' affine parameters (in place): at weight 1 and bias 0 by removing them; those of a subclass, which may
+    mean something else by them, where they are."""
     for module in model.modules():
         if is_norm(module):
             for name in ("weight", "bias"):
-                if module._parameters.get(name) is not None:
+                parameter = module._parameters.get(name)
+                if parameter is not None and affine_can_go(module):
                     module._parameters[name] = None
+                elif parameter is not None:
+                    parameter.requires_grad_(False)
 
 
 def _has_weights(module: nn.Module) -> bool:
-    """Has it, apart from its children, weights that no norm owns?"""
-    return not is_norm(module) and any(p is not None for p in module._parameters.values())
+    """Has it, apart from its children, weights that no norm owns? Parametrised weights are the layer's own."""
+    own = any(p is not None for p in module._parameters.values()) or parametrize.is_parametrized(module)
+    return own and not is_norm(module)
 
 
-def _output(model: nn.Module, x: Tensor) -> Tensor:
-    """The model's output on x; dropout, if any, draws the same every time and leaves the global generator as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        output: Tensor = model(x)
-    return output
+def _layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules that a weight can belong to, by name: all but what only makes another one's weights."""
+    inner = {m for module in model.modules() if parametrize.is_parametrized(module) for m in _parametrizations(module)}
+    return {name: module for name, module in model.named_modules() if module not in inner}
+
+
+def _parametrizations(module: nn.Module) -> Iterator[nn.Module]:
+    found = module.parametrizations
+    assert isinstance(found, nn.Module)
+    return found.modules()
 
 
 def find_readout(model: nn.Module, x: Tensor) -> str:
     """Name of the last layer that a forward pass on x calls: a module with weights of its own and none in its children."""
     called: list[str] = []
+    layers = _layers(model)
+    weighty = {module for module in layers.values() if _has_weights(module)}
     hooks = [
         module.register_forward_hook(lambda *_, name=name: called.append(name))
-        for name, module in model.named_modules()
-        if _has_weights(module) and not any(_has_weights(m) for m in module.modules() if m is not module)
+        for name, module in layers.items()
+        if module in weighty and not any(m in weighty for m in module.modules() if m is not module)
     ]
     try:
         with torch.no_grad():
-            _output(model, x)
+            output_of(model, x)
     finally:
         for hook in hooks:
             hook.remove()
@@ -69,33 +83,82 @@ def find_readout(model: nn.Module, x: Tensor) -> str:
     return called[-1]
 
 
-def make_scale_invariant(model: nn.Module, x: Tensor, *, readout_norm: float = READOUT_NORM) -> str:
-    """Make `model` SI in place and return the readout's name. `x` [B, ...] is a batch that it takes.
+def make_scale_invariant(
+    model: nn.Module, x: Tensor, *, readout_norm: float = READOUT_NORM, readout: str | None = None
+) -> str:
+    """Make `model` SI in place and return the readout's name. `x` [B, ...] is a batch that it takes; `readout` its last
+    layer, where that is known already.
 
     Batch norms must have been swapped before (`replace_batch_norms`). Verify with `split_groups`.
+
+    Raises:
+        LrscopeError: no norm at all, a readout that is zero or shares its weights.
     """
     if not any(is_norm(m) for m in model.modules()):
-        layers = [n or type(m).__name__ for n, m in model.named_modules() if _has_weights(m)]
+        layers = [n or type(m).__name__ for n, m in _layers(model).items() if _has_weights(m)]
         raise LrscopeError(
-            f"model: it has no normalisation layer after {', '.join(layers)}, so it cannot be made scale-invariant: "
+            f"model: it has no normalisation layer after {listed(layers)}, so it cannot be made scale-invariant: "
             "add norm layers, or use space whole (--space whole)"
         )
     strip_affine(model)
-    readout = find_readout(model, x)
+    readout = find_readout(model, x) if readout is None else readout
     layer = model.get_submodule(readout)
+    _settle(layer)
+    said = readout or type(layer).__name__
+    _refuse_shared(model, layer, said)
     matrices = [p for p in layer.parameters() if p.dim() > 1]
     with torch.no_grad():
         norm = torch.stack([p.norm() for p in matrices]).norm() if matrices else torch.zeros(())
         if not norm > 0:
-            raise LrscopeError(
-                f"model: its readout {readout or type(layer).__name__} is zero at initialisation, so it cannot be frozen "
-                f"there at norm {readout_norm:g}: initialise it at random, or use space whole (--space whole)"
-            )
+            _refuse_zero(model, layer, matrices, said, x, readout_norm)
         for matrix in matrices:
             matrix.mul_(readout_norm / norm)
     for parameter in layer.parameters():
         parameter.requires_grad_(False)
     return readout
+
+
+def _settle(layer: nn.Module) -> None:
+    """Replace weights that are computed from others (weight norm and other parametrisations) by their values (in place): of
+    a layer that will be frozen nothing else is needed, and only the weight itself can be scaled."""
+    if parametrize.is_parametrized(layer):
+        names = layer.parametrizations
+        assert isinstance(names, nn.ModuleDict)
+        for name in list(names):
+            parametrize.remove_parametrizations(layer, name, leave_parametrized=True)
+    for hook in list(layer._forward_pre_hooks.values()):
+        if isinstance(hook, WeightNorm):
+            remove_weight_norm(layer, hook.name)
+
+
+def _refuse_shared(model: nn.Module, layer: nn.Module, said: str) -> None:
+    """Refuse to freeze and scale weights that another layer trains."""
+    own = {id(p) for p in layer.parameters()}
+    inside = set(layer.modules())
+    others = [
+        n for n, m in model.named_modules() if m not in inside and any(id(p) in own for p in m._parameters.values())
+    ]
+    if others:
+        raise LrscopeError(
+            f"model: its readout {said} shares its weights with {listed(others)}, which would be frozen with it: give it "
+            "weights of its own, or use space whole (--space whole)"
+        )
+
+
+def _refuse_zero(
+    model: nn.Module, layer: nn.Module, matrices: Sequence[Tensor], said: str, x: Tensor, readout_norm: float
+) -> None:
+    """Refuse a readout that cannot be frozen at a norm, unless there is more that has to be changed."""
+    generator = torch.Generator().manual_seed(0)
+    for matrix in matrices:
+        matrix.copy_(torch.randn(matrix.shape, generator=generator))
+    for parameter in layer.parameters():
+        parameter.requires_grad_(False)
+    split_groups(model, x)
+    raise LrscopeError(
+        f"model: its readout {said} is zero at initialisation, so it cannot be frozen there at norm {readout_norm:g}: "
+        "initialise it at random (nn.init.xavier_uniform_ on its weight), or use space whole (--space whole)"
+    )
 
 
 def split_groups(model: nn.Module, x: Tensor) -> Split:
@@ -108,62 +171,28 @@ def split_groups(model: nn.Module, x: Tensor) -> Split:
     Raises:
         LrscopeError: the outputs change when all trainable weights are rescaled; names the layers that do it.
     """
-    probe = _float64_probe(model)
-    batch = x.to(torch.float64) if x.is_floating_point() else x
-    trainable = {name: p for name, p in probe.named_parameters() if p.requires_grad}
+    trainable = [name for name, p in model.named_parameters() if p.requires_grad]
     if not trainable:
         raise LrscopeError("model: nothing is left to train once its readout is frozen: add a hidden layer with a norm")
     owners: dict[str, list[str]] = {}
     for name in trainable:
         owners.setdefault(name.rpartition(".")[0], []).append(name)
-    with torch.no_grad():
-        reference = _output(probe, batch)
-        alone = {
-            module: _changed(probe, batch, reference, [trainable[n] for n in names]) < TOLERANCE
-            for module, names in owners.items()
-        }
-        together = _changed(probe, batch, reference, list(trainable.values()))
-    if not together < TOLERANCE:  # NaN included
-        guilty = [module for module, good in alone.items() if not good]
-        raise LrscopeError(
-            f"model: it cannot be made scale-invariant: outputs change when {', '.join(guilty)} is rescaled, so no norm "
-            "layer undoes it: put a norm after it, or use space whole (--space whole)"
-        )
+    with InFloat64():
+        probe = Rescaling(model, x, owners)
+        alone = probe.find_alone()
     groups = {n: (names[0] if alone[module] else "rest") for module, names in owners.items() for n in names}
-    frozen = tuple(n for n, p in probe.named_parameters() if not p.requires_grad)
+    frozen = tuple(n for n, p in model.named_parameters() if not p.requires_grad)
     return Split(groups=groups, frozen=frozen, scale_invariant=True)
 
 
-def _float64_probe(model: nn.Module) -> nn.Module:
-    """A float64 copy with the norms' eps near zero and weights moved off special initial values."""
-    probe = copy.deepcopy(model).double().train()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in probe.parameters():
-            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            parameter.add_(0.1 * noise * (parameter.std(correction=0) + 0.01))
-    for module in probe.modules():
-        if is_norm(module) and isinstance(getattr(module, "eps", None), float):
-            setattr(module, "eps", 1e-30)  # noqa: B010 - a norm of unknown type
-    return probe
-
-
-def _changed(model: nn.Module, x: Tensor, reference: Tensor, parameters: list[Tensor], factor: float = 3.0) -> float:
-    """Relative change of the outputs when `parameters` are multiplied by `factor` (restored afterwards)."""
-    saved = [p.clone() for p in parameters]
-    for p in parameters:
-        p.mul_(factor)
-    change = (_output(model, x) - reference).norm() / reference.norm()
-    for p, old in zip(parameters, saved, strict=True):
-        p.copy_(old)
-    return float(change)
-
-
-def prepare(model: nn.Module, x: Tensor, *, invariant: bool, readout_norm: float = READOUT_NORM) -> nn.Module:
-    """Swap batch norms and, if asked, make the model SI (in place where possible); returns the model to train."""
+def prepare(
+    model: nn.Module, x: Tensor, *, invariant: bool, readout_norm: float = READOUT_NORM, readout: str | None = None
+) -> nn.Module:
+    """Swap batch norms and, if asked, make the model SI (in place where possible); returns the model to train. See
+    `make_scale_invariant`."""
     model = replace_batch_norms(model)
     if invariant:
-        make_scale_invariant(model, x, readout_norm=readout_norm)
+        make_scale_invariant(model, x, readout_norm=readout_norm, readout=readout)
     return model
 
 

@@ -250,18 +250,20 @@ class Program:
         finally:
             for norm in self._norms.values():
                 norm.collecting = False
-                norm.batch_mean = norm.batch_var = None
+                norm.collected = []
         return {name: value / len(batches) for name, value in total.items()}
 
     def _collect(self, tensors: Named, x: Tensor) -> Named:
+        for norm in self._norms.values():
+            norm.collected = []
         self._output(tensors, x)
         found: Named = {}
         for name, norm in self._norms.items():
-            if norm.batch_mean is None or norm.batch_var is None:  # a norm that this forward pass did not reach
+            statistics = norm.statistics()
+            if statistics is None:  # a norm that this forward pass did not reach
                 continue
             prefix = name + "." if name else ""
-            found[prefix + "population_mean"] = norm.batch_mean
-            found[prefix + "population_var"] = norm.batch_var
+            found[prefix + "population_mean"], found[prefix + "population_var"] = statistics
         return found
 
     def metrics(
