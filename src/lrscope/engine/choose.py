@@ -19,6 +19,7 @@ from lrscope.engine.fused.compiler import COMPILERS
 from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.limits import check_memory, machine_memory
 from lrscope.engine.plan import Plan, chunk_at, count_chunks, steps_per_run, unroll
+from lrscope.engine.rehearsal import rehearse_batched
 from lrscope.errors import LrscopeError
 
 SIZES = (8, 24, 64, 128, 256)  # ours: powers apart; chunks beyond the L2 cache gain nothing
@@ -71,6 +72,8 @@ def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Pla
     if engine.path == "batched" and engine.chunk is not None and engine.compile is not None:
         asked = Plan("batched", min(engine.chunk, runs), False, "asked for", 0.0)
     try:
+        if runs > 1:
+            rehearse_batched(context)
         if asked is not None:
             _check_memory(context, asked, jobs)
             plan = _timed(context, asked, PROBE_SECONDS if predicting else 0.0)

@@ -21,6 +21,7 @@ from lrscope.engine.order import BatchOrder
 from lrscope.engine.plan import Chunk, Phase
 from lrscope.engine.program import Program
 from lrscope.tasks.augment import DRAWS
+from lrscope.tasks.random_state import seed_all
 from lrscope.tasks.streams import stream_seed
 
 SUMMED = ("train_loss", "train_accuracy", "grad_norm", "effective_grad_norm")
@@ -198,9 +199,9 @@ class ChunkTrainer:
         return x, y.index_select(0, flat), made_KUB[:, order.rows]
 
     def _seed_noise(self, purpose: str, phase: Phase, step: int) -> None:
-        """Dropout draws from the global generator: seed it from the run and the step (chunks of one run then)."""
+        """Dropout draws from the global generators: seed them from the run and the step (chunks of one run then)."""
         if self.program.net.stochastic:
-            torch.manual_seed(stream_seed(purpose, phase.kind, *self._key(*self.chunk.runs[0]), step))
+            seed_all(stream_seed(purpose, phase.kind, *self._key(*self.chunk.runs[0]), step))
 
     def _lr(self, phase: Phase) -> Tensor:
         """Optimizer's learning rates [R], float64: on the sphere lr = ELR rho^2."""

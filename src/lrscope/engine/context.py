@@ -23,6 +23,7 @@ from lrscope.engine.store import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
 from lrscope.tasks.augment import Augmentation
 from lrscope.tasks.data.held_out import left_to_train
+from lrscope.tasks.losses import placed_loss
 from lrscope.tasks.task import Task
 
 RANDOM = "random-"  # units that evaluate random points instead of training: RANDOM + data seed
@@ -100,13 +101,13 @@ class Context:
         ]
         try:
             with torch.no_grad():
-                x = self.material(0).train_x[:2]
+                x = self.material(0).train_x[: self.config.batch_size]  # fewer than a model may split
                 self.net.module.train()
                 self.net.module(x)
         finally:
             for hook in hooks:
                 hook.remove()
-        return counted // 2
+        return counted // len(x)
 
     def program(
         self, path: str, compiled: bool, fused: bool = False, generated: tuple[str, ...] | None = None
@@ -121,9 +122,10 @@ class Context:
                 weight_decay=self.config.weight_decay,
                 autocast=self.config.precision == "bf16",
             )
+            loss = placed_loss(self.task.loss, self.device, self.dtype)
             self._programs[key] = Program(
                 self.net,
-                self.task.loss,
+                loss,
                 self.task.classification,
                 spec,
                 path=path,

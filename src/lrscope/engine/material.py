@@ -18,6 +18,7 @@ from lrscope.engine.program import Named, Program
 from lrscope.errors import LrscopeError
 from lrscope.tasks.augment import Augmentation
 from lrscope.tasks.data.held_out import left_to_train
+from lrscope.tasks.random_state import seed_all
 from lrscope.tasks.streams import generator, stream_seed
 from lrscope.tasks.task import Task
 
@@ -145,7 +146,7 @@ class Material:
             for start in range(0, count, group):
                 part = slice(start, start + group)
                 if self.net.stochastic:
-                    torch.manual_seed(stream_seed("random noise", self.data_seed, seed, start))
+                    seed_all(stream_seed("random noise", self.data_seed, seed, start))
                 loss, accuracy = program.train_mode_metrics(
                     weights[part], {name: f[part] for name, f in frozen.items()}, self._batches_x, self._batches_y
                 )

@@ -11,13 +11,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lrscope.dynamics.invariance import conventional_split, prepare, split_groups
+from lrscope.dynamics.invariance import conventional_split, make_scale_invariant, prepare, split_groups
 from lrscope.dynamics.update import Segments
+from lrscope.engine.trial import (
+    compare_norms,
+    distinct_examples,
+    output_in,
+    per_run_buffers,
+    refuse_lost_hooks,
+    try_modes,
+)
 from lrscope.errors import LrscopeError
-from lrscope.tasks.norms import population_norms
+from lrscope.tasks.factory import copied, tensors, weights_type
+from lrscope.tasks.norms import population_norms, replace_batch_norms
 from lrscope.tasks.task import Task
-
-VERIFY_BATCH = 64  # ours: a batch norm over fewer values invents symmetries
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,10 @@ class Slot:
 
 @dataclass(frozen=True)
 class Net:
-    """The template module and the layout of its weights. The module's own values are never used."""
+    """The template module and the layout of its weights. The module's own weights are never used.
+
+    frozen: what belongs to a run without being trained: parameters, and buffers that differ between seeds.
+    """
 
     module: nn.Module
     slots: tuple[Slot, ...]
@@ -42,6 +52,7 @@ class Net:
     scale_invariant: bool
     norms: tuple[str, ...]
     stochastic: bool
+    readout: str | None
 
     @property
     def size(self) -> int:
@@ -61,9 +72,19 @@ class Net:
 def build_net(task: Task, *, invariant: bool, device: torch.device, dtype: torch.dtype) -> Net:
     """Lay out the task's model; for an SI net verify the invariance first (raises LrscopeError with the layers' names)."""
     data = task.data(0)
-    x = data.train_x[:VERIFY_BATCH]
-    model = prepare(task.new_model(0), x, invariant=invariant)
+    x, rows = distinct_examples(data.train_x)
+    y = data.train_y[rows]
+    drawn = task.new_model(0)
+    _check_precision(drawn, dtype)
+    refuse_lost_hooks(drawn)
+    original = copied(drawn)
+    output_in(original, x, "train")
+    model = replace_batch_norms(drawn)
+    compare_norms(original, model, x)
+    readout = make_scale_invariant(model, x) if invariant else None
+    stochastic = try_modes(model, task.loss, x, y)
     split = split_groups(model, x) if invariant else conventional_split(model)
+    buffers = per_run_buffers(model, prepare(task.new_model(1), x, invariant=invariant, readout=readout), x)
     slots, start = [], 0
     for name, parameter in model.named_parameters():
         if name in split.groups:
@@ -71,17 +92,46 @@ def build_net(task: Task, *, invariant: bool, device: torch.device, dtype: torch
             start += parameter.numel()
     groups = tuple(dict.fromkeys(split.groups[s.name] for s in slots))
     segments = tuple(tuple((s.start, s.stop) for s in slots if split.groups[s.name] == g) for g in groups)
-    stochastic = draws_noise(model, x)
     return Net(
-        module=model.to(device=device, dtype=dtype),
+        module=_placed(model, device, dtype),
         slots=tuple(slots),
-        frozen=split.frozen,
+        frozen=(*split.frozen, *buffers),
         groups=groups,
         segments=segments,
         scale_invariant=split.scale_invariant,
         norms=tuple(population_norms(model)),
         stochastic=stochastic,
+        readout=readout,
     )
+
+
+def _check_precision(model: nn.Module, dtype: torch.dtype) -> None:
+    """Refuse to train weights in less than the precision that they have."""
+    if weights_type(model) == torch.float64 and dtype != torch.float64:
+        raise LrscopeError(
+            "precision: float32, but the model's weights are float64: use precision float64 (--precision float64), or return "
+            "model.float()"
+        )
+
+
+def _placed(model: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """The model on the device (in place), real numbers in `dtype`, complex buffers in the precision that goes with it."""
+    model = model.to(device)
+    for module in model.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = _cast(buffer, dtype)
+        for parameter in module._parameters.values():
+            if parameter is not None:
+                parameter.data = _cast(parameter.data, dtype)
+    return model
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Real numbers in `dtype`, complex ones in the type that goes with it, whole numbers and truth values as they are."""
+    if tensor.is_complex():
+        return tensor.to(torch.complex128 if dtype == torch.float64 else torch.complex64)
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -98,27 +148,6 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def draws_noise(model: nn.Module, x: Tensor) -> bool:
-    """Does a training pass on x draw from the global generator, as dropout does?
-
-    Raises:
-        LrscopeError: the pass changes buffers, which all runs would share.
-    """
-    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    state = torch.get_rng_state()
-    with torch.no_grad():
-        model.train()(x)
-    drew = not torch.equal(state, torch.get_rng_state())
-    torch.set_rng_state(state)
-    changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, before[name])]
-    if changed:
-        raise LrscopeError(
-            f"model: training changes its buffers {', '.join(changed)}, which runs would share: remove them "
-            "(track_running_stats=False; batch norms are taken care of)"
-        )
-    return drew
-
-
 def draw_weights(
     task: Task, net: Net, seeds: Sequence[int], *, device: torch.device, dtype: torch.dtype, radius: float | None
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -126,15 +155,27 @@ def draw_weights(
 
     Equal seeds share one draw. With `radius` the weights of an SI net are rescaled to that total norm.
     """
-    x = task.data(0).train_x[:VERIFY_BATCH]
+    x = task.data(0).train_x[:1]  # looked at only where the readout is not known
     drawn: dict[int, tuple[Tensor, dict[str, Tensor]]] = {}
     for seed in dict.fromkeys(seeds):
-        model = prepare(task.new_model(seed), x, invariant=net.scale_invariant)
-        values = dict(model.named_parameters())
+        model = prepare(task.new_model(seed), x, invariant=net.scale_invariant, readout=net.readout)
+        _check_shared(net, model)
+        values = dict(tensors(model))
         flat = torch.cat([values[s.name].detach().reshape(-1) for s in net.slots]).to(dtype)
         if radius is not None:
             flat = flat * (radius / flat.norm())
-        drawn[seed] = flat, {name: values[name].detach().to(dtype) for name in net.frozen}
+        drawn[seed] = flat, {name: _cast(values[name].detach(), dtype) for name in net.frozen}
     weights = torch.stack([drawn[s][0] for s in seeds]).to(device)
     frozen = {name: torch.stack([drawn[s][1][name] for s in seeds]).to(device) for name in net.frozen}
     return weights, frozen
+
+
+def _check_shared(net: Net, model: nn.Module) -> None:
+    """Refuse a seed whose buffers are not those that all runs share: two seeds agreed by chance."""
+    known = dict(net.module.named_buffers())
+    for name, buffer in model.named_buffers():
+        if name not in net.frozen and not torch.equal(_cast(buffer, known[name].dtype), known[name].cpu()):
+            raise LrscopeError(
+                f"model: its buffer {name} is the same for the first two seeds, but not for all: make it depend on the seed "
+                "visibly, or on nothing"
+            )

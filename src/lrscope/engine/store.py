@@ -17,7 +17,7 @@ import json
 import os
 import socket
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +239,12 @@ class Store:
             warnings.warn(f"{path} is damaged; it is computed again", stacklevel=2)
             path.unlink(missing_ok=True)
             return None
+
+    def forget_plan(self, units: Iterable[str]) -> None:
+        """Remove the plan, and these finished units, which hold it too."""
+        (self.folder / PLAN_FILE).unlink(missing_ok=True)
+        for unit in units:
+            (self.chunks / (unit + DONE)).unlink(missing_ok=True)
 
     def forget_checkpoint(self, unit: str) -> None:
         """Remove a unit's checkpoint once its result is on disk."""

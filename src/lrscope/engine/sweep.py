@@ -10,7 +10,7 @@ import platform
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,18 +23,21 @@ from lrscope import __version__
 from lrscope.config import EngineConfig, SweepConfig, digest
 from lrscope.engine.assemble import Vanished, assemble, slabs
 from lrscope.engine.choose import choose_plan, memory, predict
-from lrscope.engine.context import Context, choose_device
+from lrscope.engine.context import RANDOM, Context
+from lrscope.engine.dispatch import Interrupted
 from lrscope.engine.lease import Lease
 from lrscope.engine.options import check_progress, check_task, resolve, signature_with_options
 from lrscope.engine.plan import Plan, count_chunks, steps_per_run
 from lrscope.engine.progress import Progress, Silent, default_progress
+from lrscope.engine.rehearsal import rehearse
 from lrscope.engine.rounds import check, forecast, share, train_rounds
 from lrscope.engine.store import Store
 from lrscope.engine.units import train_units, workers
-from lrscope.errors import AnotherSweep
+from lrscope.errors import AnotherSweep, LrscopeError
 from lrscope.places import Remote, place
 from lrscope.results import SCHEMA_VERSION, open_result, save_result
 from lrscope.seal import Damaged
+from lrscope.tasks.random_state import kept
 from lrscope.tasks.task import Task
 from lrscope.tasks.validation import NONE
 
@@ -97,7 +100,7 @@ def _sweep(
     finished = _finished(store, identity)
     if finished is not None:  # nothing to write, so a folder that cannot be written to will do
         return finished
-    with _locked(store) as alive, random_state_kept(engine):
+    with _locked(store) as alive, kept():
         context = Context.build(task, config, engine, store)
         context.identity = identity["hash"]
         _check_folder(store, identity, task)
@@ -107,9 +110,15 @@ def _sweep(
         if there is not None:  # finished in the meantime, or experiment.json was damaged
             return there
         with workers(context) as jobs:
-            _compute(
-                context, _plan(store, context, jobs), jobs, progress, alive, partial(_save, context, identity, command)
-            )
+            plan = _plan(store, context, jobs)
+            try:
+                _compute(context, plan, jobs, progress, alive, partial(_save, context, identity, command))
+            except (LrscopeError, Interrupted):
+                raise
+            except Exception:
+                alive()
+                _forget_fruitless(store)
+                raise
         return open_result(store.folder)
 
 
@@ -158,11 +167,12 @@ def dry_run(
 ) -> dict[str, Any]:
     """The plan with predicted time and memory; trains only the few steps that it times and writes nothing."""
     engine = engine or EngineConfig()
-    with random_state_kept(engine):
+    with kept():
         context = Context.build(task, config, engine, Store(Path("unused")))
         if config.adaptive:
             check(context)
         with workers(context) as jobs:
+            rehearse(context)
             plan = choose_plan(context, jobs, predicting=True)
             early = {"adaptive": forecast(context, plan, jobs)} if config.adaptive else {}
     runs = config.data_seeds * config.seeds * len(config.lrs)
@@ -191,12 +201,6 @@ def _locked(store: Store) -> Iterator[Callable[[], None]]:
         yield lock.check if isinstance(lock, Lease) else lambda: None
     finally:
         lock.release()
-
-
-def random_state_kept(engine: EngineConfig) -> AbstractContextManager[None]:
-    """Leaves torch's global generators as they were: dropout draws from them."""
-    device = choose_device(engine.device)
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 def identity_of(task: Task, config: SweepConfig) -> dict[str, Any]:
@@ -251,9 +255,21 @@ def _plan(store: Store, context: Context, jobs: int) -> Plan:
     if saved is not None:
         return Plan.from_dict(saved)
     known = store.recovered()
-    plan = Plan.from_dict(known["plan"]) if known is not None else choose_plan(context, jobs)
+    if known is not None:
+        plan = Plan.from_dict(known["plan"])
+    else:
+        rehearse(context)
+        plan = choose_plan(context, jobs)
     store.write_plan(plan.to_dict())
     return plan
+
+
+def _forget_fruitless(store: Store) -> None:
+    """Remove a plan that failed before any chunk was trained, and the random points evaluated by it: the next call makes
+    another one."""
+    done, begun = store.units()
+    if not any(not unit.startswith(RANDOM) for unit in done | begun):
+        store.forget_plan(done)
 
 
 def _compute(

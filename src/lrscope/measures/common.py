@@ -6,9 +6,8 @@ P parameters, K batches, B batch.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
-import torch
 from torch import Tensor
 from torch.func import functional_call
 
@@ -16,6 +15,7 @@ from lrscope.engine.material import Material
 from lrscope.engine.net import Net, channels_last
 from lrscope.engine.program import Named, Program
 from lrscope.errors import LrscopeError
+from lrscope.tasks.random_state import seeded
 from lrscope.tasks.streams import stream_seed
 from lrscope.trained import State, Trained
 
@@ -24,19 +24,15 @@ from lrscope.trained import State, Trained
 def undisturbed(net: Net, purpose: str) -> Iterator[None]:
     """Inside, the net may be switched to train or eval mode and may draw noise; afterwards all is as before.
 
-    A net with dropout draws from torch's global generator: it is seeded by `purpose`, so a measure repeats itself.
+    A net with dropout draws from the global generators: they are seeded by `purpose`, so a measure repeats itself.
     """
     modes = [(module, module.training) for module in net.module.modules()]
-    kept = torch.get_rng_state() if net.stochastic else None
     try:
-        if net.stochastic:
-            torch.manual_seed(stream_seed("measure", purpose))
-        yield
+        with seeded(stream_seed("measure", purpose)) if net.stochastic else nullcontext():
+            yield
     finally:
         for module, training in modes:
             module.training = training
-        if kept is not None:
-            torch.set_rng_state(kept)
 
 
 def evaluation(trained: Trained, state: State, data_seed: int) -> tuple[Program, Material]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
 
@@ -56,6 +57,27 @@ def check_loss_module(loss: Loss) -> None:
             f"loss: its parameters {', '.join(trained[:3])} would not be trained: make them part of the model, or freeze "
             "them (requires_grad_(False))"
         )
+
+
+def placed_loss(loss: Loss, device: torch.device, dtype: torch.dtype) -> Loss:
+    """The loss with the tensors that it holds, such as class weights, on the device and in the training precision; a function
+    is returned as it is, whatever its closure holds."""
+
+    def placed(value: object) -> object:
+        if isinstance(value, nn.Module):
+            return copy.deepcopy(value).to(device).to(dtype)
+        if isinstance(value, Tensor):
+            return value.to(device, dtype if value.is_floating_point() else None)
+        return value
+
+    if isinstance(loss, functools.partial):
+        keywords = {name: placed(value) for name, value in loss.keywords.items()}
+        inner: Callable[..., Tensor] = placed_loss(loss.func, device, dtype)
+        return functools.partial(inner, *map(placed, loss.args), **keywords)
+    if isinstance(loss, nn.Module):
+        module: Loss = copy.deepcopy(loss).to(device).to(dtype)
+        return module
+    return loss
 
 
 def named_loss(name: str) -> Loss:

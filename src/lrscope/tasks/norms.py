@@ -43,8 +43,9 @@ class PopulationBatchNorm(nn.Module):
         self.eps = norm.eps
         self.register_parameter("weight", norm.weight)
         self.register_parameter("bias", norm.bias)
-        self.register_buffer("population_mean", torch.zeros(norm.num_features))
-        self.register_buffer("population_var", torch.ones(norm.num_features))
+        assert norm.running_mean is not None
+        self.register_buffer("population_mean", torch.zeros_like(norm.running_mean))
+        self.register_buffer("population_var", torch.ones_like(norm.running_mean))
         self.collecting = False
         self.collected: list[tuple[Tensor, Tensor]] = []
 

@@ -13,21 +13,28 @@ NUMPY_SEEDS = 2**32
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Inside, PyTorch, NumPy and Python draw as `seed` says; afterwards all three are as they were before."""
+def kept() -> Iterator[None]:
+    """Inside, PyTorch, NumPy and Python may draw; afterwards all three are as they were before."""
     python, legacy = random.getstate(), np.random.get_state()
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     try:
         with torch.random.fork_rng(devices=devices):
-            seed_all(seed)
             yield
     finally:
         random.setstate(python)
         np.random.set_state(legacy)
 
 
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """The same, and inside all three draw as `seed` says."""
+    with kept():
+        seed_all(seed)
+        yield
+
+
 def seed_all(seed: int) -> None:
-    """Seed the three generators; for use inside `seeded`."""
+    """Seed the three generators; for use inside `kept` or `seeded`."""
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed_all(seed)
     torch.default_generator.manual_seed(seed)
