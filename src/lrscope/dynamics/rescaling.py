@@ -50,6 +50,7 @@ class Rescaling:
             return {module: not suspect for module, suspect in suspects.items()}
         return {module: self._change(self.x, {module: 3.0}) < TOLERANCE for module in self.weights}
 
+    @torch.enable_grad()
     def _slopes(self, x: Tensor) -> dict[str, bool]:
         """Does the output move to first order when a module is rescaled? <theta, d<v, f>/d theta> for a random v, against
         what rounding leaves: one backward pass for all modules. A sure no to scale invariance; a yes has to be verified."""

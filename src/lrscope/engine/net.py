@@ -80,9 +80,9 @@ def build_net(task: Task, *, invariant: bool, device: torch.device, dtype: torch
     original = copied(drawn)
     output_in(original, x, "train")
     model = replace_batch_norms(drawn)
+    stochastic = try_modes(model, task.loss, x, y)
     compare_norms(original, model, x)
     readout = make_scale_invariant(model, x) if invariant else None
-    stochastic = try_modes(model, task.loss, x, y)
     split = split_groups(model, x) if invariant else conventional_split(model)
     buffers = per_run_buffers(model, prepare(task.new_model(1), x, invariant=invariant, readout=readout), x)
     slots, start = [], 0

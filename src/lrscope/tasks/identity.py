@@ -70,7 +70,7 @@ def is_installed(made: Any) -> bool:
     if root in ("lrscope", "torch", "numpy", "builtins") or root in sys.stdlib_module_names - {"__main__"}:
         return True
     code = getattr(made, "__code__", None)
-    file = code.co_filename if code is not None else getattr(sys.modules.get(name), "__file__", None)
+    file = code.co_filename if isinstance(code, types.CodeType) else getattr(sys.modules.get(name), "__file__", None)
     return file is not None and (bool(PACKAGES & set(Path(file).parts)) or file.startswith(_standard_library()))
 
 
