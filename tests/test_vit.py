@@ -18,8 +18,9 @@ from torch.nn import functional
 
 from lrscope.config import SweepConfig
 from lrscope.engine import choose
-from lrscope.engine.net import draws_noise
+from lrscope.engine.trial import try_modes
 from lrscope.errors import LrscopeError
+from lrscope.tasks.losses import cross_entropy
 from lrscope.tasks.models import build
 from lrscope.tasks.named import named_task
 from lrscope.tasks.streams import generator
@@ -175,8 +176,8 @@ def test_batched_and_single_agree(tmp_path: Path) -> None:
 
 
 def test_dropout_trains_one_run_at_a_time(tmp_path: Path) -> None:
-    assert not draws_noise(tiny(0.0), X)
-    assert draws_noise(tiny(0.1), X)
+    assert not try_modes(tiny(0.0), cross_entropy, X, torch.zeros(len(X), dtype=torch.long))
+    assert try_modes(tiny(0.1), cross_entropy, X, torch.zeros(len(X), dtype=torch.long))
     short = replace(CONFIG, lrs=(1e-3,), seeds=1, steps=6, finetune_lrs=(), finetune_steps=None, average=())
     with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator, seeded by run and step
         context = context_of(vit_task(0.1), short, tmp_path, replace(SINGLE, path="auto"))
