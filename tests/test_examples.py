@@ -118,6 +118,9 @@ SAME: dict[str, Callable[[], Any]] = {
     "loader, shuffled": lambda: DataLoader(DATA, batch_size=5, shuffle=True),
     "loader, shuffled, last batch dropped": lambda: DataLoader(DATA, batch_size=5, shuffle=True, drop_last=True),
     "loader, workers": lambda: DataLoader(DATA, batch_size=5, shuffle=True, num_workers=2),
+    "loader, rows made by workers": lambda: DataLoader(
+        Rows(lambda i: (X[i].tolist(), int(Y[i]))), 5, num_workers=2, collate_fn=listed
+    ),
     "loader, own generator": lambda: DataLoader(DATA, 5, shuffle=True, generator=torch.Generator().manual_seed(5)),
     "loader of a stream": lambda: DataLoader(Stream(pairs), batch_size=5),
     "loader of a stream, workers": lambda: DataLoader(Stream(pairs), batch_size=24, num_workers=1),
@@ -126,6 +129,10 @@ SAME: dict[str, Callable[[], Any]] = {
     "loader, one process of one": lambda: DataLoader(DATA, 5, sampler=DistributedSampler(DATA, 1, 0)),
     "loader, own collate": lambda: DataLoader(Rows(lambda i: (X[i] * 2, Y[i])), 5, collate_fn=halved),
 }
+
+
+def listed(items: list[Any]) -> Any:
+    return [x for x, _ in items], [y for _, y in items]
 
 
 def halved(items: list[Pair]) -> Pair:

@@ -106,7 +106,8 @@ def _of_tensor(name: str, value: Tensor) -> Tensor:
         return _of_numpy(name, plain.cpu().numpy(), value)
     kind = torch.float32 if plain.is_floating_point() else plain.dtype
     own = plain.to(device="cpu", dtype=kind, copy=True, memory_format=torch.contiguous_format)
-    _check_range(name, own, lambda: bool((plain.isfinite().cpu() & own.isinf()).any()))
+    if plain.dtype == torch.float64 and bool((plain.isfinite().cpu() & own.isinf()).any()):
+        raise _too_large(name)
     return own
 
 
@@ -159,9 +160,9 @@ def _of_numpy(name: str, array: np.ndarray, value: Any) -> Tensor:
     if kind == "f":
         with np.errstate(over="ignore"):
             own = np.array(array, dtype=np.float32, order="C", copy=True)
-        tensor = torch.from_numpy(own)
-        _check_range(name, tensor, lambda: bool((np.isfinite(array) & np.isinf(own)).any()))
-        return tensor
+        if array.dtype.itemsize > own.dtype.itemsize and bool((np.isfinite(array) & np.isinf(own)).any()):
+            raise _too_large(name)
+        return torch.from_numpy(own)
     if array.dtype.itemsize > 1 and kind == "u":
         if array.size and int(array.max()) > np.iinfo(np.int64).max:
             raise LrscopeError(
@@ -193,7 +194,5 @@ def _complex(name: str) -> LrscopeError:
     return LrscopeError(f"{name} are complex: pass real numbers, such as torch.view_as_real gives")
 
 
-def _check_range(name: str, own: Tensor, overflowed: Any) -> None:
-    """Refuse values that were finite and are not in float32; `overflowed()` compares, and is asked only where it may."""
-    if own.is_floating_point() and bool(own.isinf().any()) and overflowed():
-        raise LrscopeError(f"{name} hold values beyond 3.4e38, which float32 cannot hold: rescale them")
+def _too_large(name: str) -> LrscopeError:
+    return LrscopeError(f"{name} hold values beyond 3.4e38, which float32 cannot hold: rescale them")

@@ -37,7 +37,7 @@ def read_loader(field: str, loader: DataLoader[Any], notes: list[str]) -> Pair:
     """Inputs [N, ...] and labels [N, ...] of the examples that an epoch of the loader goes through.
 
     A map-style data set's examples come in the order of its index, those of a stream as the loader gives them. An index
-    that the sampler names twice in every epoch stands there twice. Worker processes, pinned memory and the like play no part.
+    that the sampler names twice in every epoch stands there twice. Its worker processes read; pinned memory plays no part.
 
     Raises:
         LrscopeError: the sampler draws other examples every epoch, a collated example depends on its batch, or anything
@@ -118,11 +118,13 @@ def _next_epoch(sampler: Any) -> Any:
 def _collated(field: str, loader: DataLoader[Any], indices: Sequence[Any], notes: list[str]) -> Pair:
     """The examples of these indices, fetched and collated as the loader does."""
     size = _batch_size(loader, len(indices))
+    parts = [list(indices[start : start + size]) for start in range(0, len(indices), size)]
+    fetched = _fetched(loader, parts)
     collate = loader.collate_fn
     batches = []
-    for start in range(0, len(indices), size):
-        part, where = indices[start : start + size], f"batch {start // size}"
-        items = _attempt(field, where, lambda part=part: _fetch(loader.dataset, part))  # type: ignore[misc]
+    for number in range(len(parts)):
+        where = f"batch {number}"
+        items = _attempt(field, where, lambda: next(fetched))
         batches.append(_batch(field, where, lambda items=items: collate(items)))  # type: ignore[misc]
         if collate is not default_collate:
             _check_collate(field, items, batches[-1], collate)
@@ -151,6 +153,27 @@ def _batch_size(loader: DataLoader[Any], count: int) -> int:
     return min(size, count) if isinstance(size, int) and size > 0 else min(64, count)
 
 
+def _fetched(loader: DataLoader[Any], parts: list[list[Any]]) -> Iterator[list[Any]]:
+    """Items of each part, fetched by as many worker processes as the loader has."""
+    if not loader.num_workers:
+        return (_fetch(loader.dataset, part) for part in parts)
+    return iter(
+        DataLoader(
+            loader.dataset,
+            batch_sampler=parts,
+            collate_fn=_as_they_are,
+            num_workers=loader.num_workers,
+            worker_init_fn=loader.worker_init_fn,
+            multiprocessing_context=loader.multiprocessing_context,
+            timeout=loader.timeout,
+        )
+    )
+
+
+def _as_they_are(items: list[Any]) -> list[Any]:
+    return items
+
+
 def _fetch(dataset: Any, indices: Sequence[Any]) -> list[Any]:
     """Items as PyTorch's fetcher gets them."""
     several = getattr(dataset, "__getitems__", None)
@@ -161,14 +184,15 @@ def _attempt(field: str, where: str, read: Callable[[], Any]) -> Any:
     try:
         return read()
     except Exception as error:  # a user's code may raise anything
-        reason = str(error).strip().splitlines()
+        lines = str(error).strip().splitlines() or [""]
+        reason = lines[-1 if lines[0].startswith("Caught ") else 0]  # of a worker process, which adds its traceback
         hint = "repair the data set, its transform or the collate_fn"
         if "stack expects each tensor to be equal size" in str(error):
             hint = "the examples differ in shape, so crop or pad them to one shape"
         elif "default_collate: batch must contain" in str(error):
             hint = "give the data set a transform, such as torchvision's ToTensor(), or tensors and numbers"
         raise LrscopeError(
-            f"{field}: {where} of the loader cannot be read ({type(error).__name__}{': ' + reason[0] if reason else ''}): {hint}"
+            f"{field}: {where} of the loader cannot be read ({type(error).__name__}{': ' + reason if reason else ''}): {hint}"
         ) from error
 
 
