@@ -60,6 +60,13 @@ def map_command(
     finetune_lrs: Annotated[str | None, _option("Fine-tune every run at these learning rates.")] = None,
     finetune_epochs: Annotated[str | None, _number("Length of each fine-tuning [20]")] = None,
     finetune_steps: Annotated[str | None, _number("The same in optimizer steps.")] = None,
+    extend_finetunes: Annotated[
+        bool | None,
+        _option(
+            "The folder holds this map with shorter fine-tunes: keep its pre-training, fine-tune anew and longer.",
+            "--extend-finetunes/--no-extend-finetunes",
+        ),
+    ] = None,
     average: Annotated[str | None, _option("Average N checkpoints (SWA) for these N, such as 2,5,10.")] = None,
     average_every: Annotated[str | None, _number("Steps between averaged checkpoints [one epoch]")] = None,
     train_size: Annotated[str | None, _number("Training examples, drawn at random [all; digits 1024]")] = None,

@@ -160,6 +160,7 @@ class EngineConfig:
     compile: Yes | None = None
     checkpoint_seconds: Annotated[float, Number(0, HUGE)] = 15.0  # ours: what a kill may cost
     on: Annotated[str, Word(("local", "ray"))] = "local"
+    extend_finetunes: Yes = False  # take the place of a finished or begun sweep with shorter fine-tunes
 
     def __post_init__(self) -> None:
         read_fields(self)

@@ -57,3 +57,4 @@ class SweepOptions(TypedDict, total=False):
     compile: bool | None
     checkpoint_seconds: Real
     on: Literal["local", "ray"]
+    extend_finetunes: bool

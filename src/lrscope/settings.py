@@ -71,6 +71,7 @@ class MapSettings:
     chunk: int | None = None
     compile: bool | None = None
     on: str = "local"
+    extend_finetunes: bool = False
     out: Annotated[str | None, Word(words="a folder or URL")] = None
 
     def __post_init__(self) -> None:
@@ -107,7 +108,7 @@ class MapSettings:
 
     def engine_config(self) -> EngineConfig:
         """Where and how the sweep runs."""
-        names = ("device", "jobs", "path", "chunk", "compile", "on")
+        names = ("device", "jobs", "path", "chunk", "compile", "on", "extend_finetunes")
         return EngineConfig(**{name: getattr(self, name) for name in names})
 
     def task_options(self) -> dict[str, Any]:
@@ -118,7 +119,7 @@ class MapSettings:
     def request(self) -> dict[str, Any]:
         """What determines the numbers, as JSON: two calls with equal requests ask for the same result. Options that came
         later count only where they are used, so that maps of earlier versions are known again."""
-        elsewhere = ("jobs", "out", "device", "path", "chunk", "compile", "on")
+        elsewhere = ("jobs", "out", "device", "path", "chunk", "compile", "on", "extend_finetunes")
         later = {*LATER_FIELDS, "features", "validation"}
         unused = {f.name for f in fields(self) if f.name in later and getattr(self, f.name) == f.default}
         return {k: v for k, v in asdict(self).items() if k not in elsewhere and k not in unused}
@@ -129,7 +130,7 @@ class MapSettings:
         words = ["lrscope", "map"]
         for field in fields(self):
             value = getattr(self, field.name)
-            if value == field.default or field.name == "jobs":
+            if value == field.default or field.name in ("jobs", "extend_finetunes"):
                 continue
             option = "--" + field.name.replace("_", "-")
             if field.name == "same_init":

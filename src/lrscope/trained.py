@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lrscope.config import EngineConfig, SweepConfig
 from lrscope.engine.context import Context
+from lrscope.engine.extend import is_extended
 from lrscope.engine.material import Material
 from lrscope.engine.net import Net
 from lrscope.engine.plan import Chunk, Phase, Plan
@@ -91,6 +92,8 @@ class Trained:
         if saved is None or "config" not in experiment:
             raise LrscopeError(f"{folder} holds a result without its chunks: run its command again to have the weights")
         config = SweepConfig.from_dict(experiment["config"])
+        if is_extended(store, result.attrs["config_hash"]):
+            raise LrscopeError(f"{folder}: its fine-tunes are being extended: run that command to its end")
         if identity_of(task, config)["hash"] != result.attrs["config_hash"]:
             raise LrscopeError(
                 f"{folder} holds the result of another task than {task.name}: pass the task it was trained on"

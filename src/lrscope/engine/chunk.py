@@ -100,10 +100,14 @@ class ChunkTrainer:
     def load(self, tensors: dict[str, Tensor], cursor: dict[str, Any]) -> None:
         """Go on from a checkpoint. Kernels may round differently where memory is aligned differently, so every tensor
         moves to memory of its own, as an unbroken run's has it."""
+        unused = torch.zeros_like(self.tensors["velocity"])
         self.tensors = {
             name: torch.empty_like(value, device=self.device).copy_(value) for name, value in tensors.items()
         }
         self.cursor = dict(cursor)
+        if "weights" not in self.tensors:  # of a shorter sweep: what came before its fine-tunes
+            self.tensors.setdefault("pretrain_velocity", unused)
+            self._start_follower(self.phases[cursor["phase"]])
 
     def _key(self, seed: int, lr: float) -> tuple[str | int, ...]:
         """What names a run's streams: its learning rate only if it has an initialisation and batch order of its own."""

@@ -246,6 +246,10 @@ class Store:
         for unit in units:
             (self.chunks / (unit + DONE)).unlink(missing_ok=True)
 
+    def forget_result(self, unit: str) -> None:
+        """Remove a unit's result once a checkpoint that takes its place is on disk."""
+        (self.chunks / (unit + DONE)).unlink(missing_ok=True)
+
     def forget_checkpoint(self, unit: str) -> None:
         """Remove a unit's checkpoint once its result is on disk."""
         (self.chunks / (unit + CHECKPOINT)).unlink(missing_ok=True)

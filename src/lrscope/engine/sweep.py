@@ -25,6 +25,7 @@ from lrscope.engine.assemble import Vanished, assemble, slabs
 from lrscope.engine.choose import choose_plan, memory, predict
 from lrscope.engine.context import RANDOM, Context
 from lrscope.engine.dispatch import Interrupted
+from lrscope.engine.extend import LENGTHS, check_extension, extend, is_extended, turn_units
 from lrscope.engine.lease import Lease
 from lrscope.engine.options import check_progress, check_task, resolve, signature_with_options
 from lrscope.engine.plan import Plan, count_chunks, steps_per_run
@@ -78,6 +79,8 @@ def sweep(
     check_task(task)
     config, engine = resolve(lrs, config, engine, options, task.batch_size)
     check_progress(progress)
+    if engine.extend_finetunes:
+        check_extension(config, kept=out is not None)
     if out is None:
         with tempfile.TemporaryDirectory(prefix="lrscope-") as folder:
             return _sweep(task, config, engine, folder, progress, command).load()
@@ -103,9 +106,12 @@ def _sweep(
     with _locked(store) as alive, kept():
         context = Context.build(task, config, engine, store)
         context.identity = identity["hash"]
+        if engine.extend_finetunes:
+            extend(store, identity, config, len(task.data(0).train_x) // config.batch_size, command)
         _check_folder(store, identity, task)
         store.create()
         _write_experiment(store, task, config, identity, command)
+        turn_units(store, identity, context.phases)
         there = _open_whole(store, identity)
         if there is not None:  # finished in the meantime, or experiment.json was damaged
             return there
@@ -155,6 +161,8 @@ def _open_whole(store: Store, identity: dict[str, Any]) -> xr.Dataset | None:
         warnings.warn(str(error), stacklevel=2)
         return None
     if result.attrs["config_hash"] != identity["hash"]:
+        if is_extended(store, result.attrs["config_hash"]):
+            return None
         raise AnotherSweep(f"out: {store.folder} holds the result of another sweep: choose another --out")
     return result
 
@@ -225,8 +233,9 @@ def _check_folder(store: Store, identity: dict[str, Any], task: Task) -> None:
     differing = [k for k in ours if theirs and ours[k] != theirs.get(k)]
     differing = differing or _differing(task.summary(), there.get("task_summary")) or ["the model or its data"]
     what = ", ".join(differing[:4])
+    extending = ", or --extend-finetunes if fine-tunes are to be longer" if set(differing) <= set(LENGTHS) else ""
     raise AnotherSweep(
-        f"out: {store.folder} holds another sweep (it differs in {what}): choose another --out, or delete that folder",
+        f"out: {store.folder} holds another sweep (it differs in {what}): choose another --out, or delete that folder{extending}",
         what,
     )
 
