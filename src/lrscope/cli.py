@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from lrscope._version import __version__
 from lrscope.errors import LrscopeError, shown
 from lrscope.hints import no_such_option
+from lrscope.terminal import lead_nowhere, printable, steady_streams
 
 app = typer.Typer(
     help="Which learning rate, and when do I lower it? Maps the training regimes of a network.",
@@ -271,17 +272,39 @@ def _root(
 
 
 def main() -> None:
-    """Entry point: bad input ends with one sentence and exit code 2."""
+    """Entry point: bad input ends with one sentence and exit code 2. What becomes of standard error changes nothing; a
+    standard output that refuses what is printed is said at the end, with exit code 1, unless its reader just left."""
+    with steady_streams() as (out, err):
+        code = _run()
+        out.flush()
+        if out.error is not None:
+            if not isinstance(out.error, BrokenPipeError):
+                print(f"lrscope: cannot write to standard output ({out.error})", file=sys.stderr)
+                code = code or 1
+            lead_nowhere(1)
+        err.flush()
+        if err.error is not None:
+            lead_nowhere(2)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """The command's exit code."""
     try:
         code = app(prog_name="lrscope", standalone_mode=False)
     except LrscopeError as error:
-        _refuse(str(error))
+        return _refuse(str(error))
     except USAGE as error:
-        _refuse(_usage(error))
+        return _usage(error)
     except (KeyboardInterrupt, typer.Abort):
         print("lrscope: stopped; run the same command again to continue from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(code if isinstance(code, int) else 0)
+        return 130
+    except SystemExit as end:
+        code = end.code
+        if isinstance(code, str):
+            print(code, file=sys.stderr)
+            return 1
+    return code if isinstance(code, int) else 0
 
 
 USAGE: type[Exception] = next(
@@ -289,23 +312,23 @@ USAGE: type[Exception] = next(
 )  # click's or Typer's
 
 
-def _refuse(sentence: str) -> NoReturn:
-    print(f"lrscope: {' '.join(sentence.split())}", file=sys.stderr)
-    sys.exit(2)
+def _refuse(sentence: str) -> int:
+    print(f"lrscope: {' '.join(printable(sentence).split())}", file=sys.stderr)
+    return 2
 
 
-def _usage(error: Any) -> str:
-    """One sentence about a command line that cannot be parsed; without any words, the help."""
-    context = getattr(error, "ctx", None)
+def _usage(error: Any) -> int:
+    """Say in one sentence what is wrong with a command line; without any words, show the help."""
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
-        sys.exit(2)
+        return 2
+    context = getattr(error, "ctx", None)
     command = "lrscope" if context is None else context.command_path
     if context is not None and type(error).__name__ == "NoSuchOption":
         known = [
             o.lstrip("-") for p in context.command.params for o in (*p.opts, *p.secondary_opts) if o.startswith("--")
         ]
         name = shown(error.option_name)[1:-1]
-        return f"{name}: there is no such option of {command}: {no_such_option(name, known, '--')}"
+        return _refuse(f"{name}: there is no such option of {command}: {no_such_option(name, known, '--')}")
     message = error.format_message().rstrip(".")
-    return message if message.endswith("?") else f"{message}: see {command} --help"
+    return _refuse(message if message.endswith("?") else f"{message}: see {command} --help")

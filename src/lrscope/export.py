@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import stat
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrscope.errors import LrscopeError, nearest
+from lrscope.files import disk_error, mode_of, staged
 from lrscope.places import Remote
-from lrscope.results import STATUS, disk_error
+from lrscope.results import STATUS
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,21 +34,30 @@ def export_result(result: xr.Dataset, format: str, path: Path | Remote | None, f
             assert isinstance(written, Path)
             target.write_bytes(written.read_bytes())
         return target
-    if target.is_dir():
+    mode = mode_of(target)
+    if mode is not None and stat.S_ISDIR(mode):
         raise LrscopeError(f"out: {target} is a folder: name a file such as result{SUFFIXES[format]}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with staged(target) as staging:
         if format == "csv":
-            _write_csv(result, target)
+            _write_csv(result, staging)
         else:
-            result.to_netcdf(target)
-    except OSError as error:
-        raise disk_error(error, target.parent) from error
-    except (ImportError, ValueError) as error:
-        raise LrscopeError(
-            f"format: netcdf cannot be written ({error}): pip install 'lrscope[netcdf]', or use --format csv"
-        ) from error
+            _write_netcdf(result, staging)
     return target
+
+
+def _write_netcdf(result: xr.Dataset, target: Path) -> None:
+    """By way of a temporary folder: the library takes some names, such as those with a backslash, for others."""
+    with tempfile.TemporaryDirectory(prefix="lrscope-") as folder:
+        made = Path(folder) / "result.nc"
+        try:
+            result.to_netcdf(made)
+        except (ImportError, ValueError) as error:
+            raise LrscopeError(
+                f"format: netcdf cannot be written ({error}): pip install 'lrscope[netcdf]', or use --format csv"
+            ) from error
+        except OSError as error:
+            raise disk_error(error, Path(folder)) from error
+        shutil.copyfile(made, target)
 
 
 def _write_csv(result: xr.Dataset, target: Path) -> None:

@@ -7,6 +7,7 @@ listings and reads after a write see it (Amazon S3 User Guide, "Amazon S3 data c
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import os
 import re
 from collections.abc import Iterator
@@ -15,6 +16,14 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from lrscope.errors import LrscopeError, shown
+from lrscope.files import mode_of, read_error
+
+# By pattern, in small letters: Finder, Explorer, sync clients, file systems, NFS, editors.
+STRAY = (
+    *(".ds_store", "._*", ".spotlight-v100", ".fseventsd", ".trash*", "thumbs.db", "ehthumbs.db", "desktop.ini"),
+    *("$recycle.bin", ".directory", ".dropbox*", ".syncthing.*", ".stfolder", ".owncloudsync*", "@eadir", ".nfs*"),
+    *(".fuse_hidden*", ".__afs*", "lost+found", ".snapshot*", "*~", ".*.sw?", ".#*", "#*#", ".ipynb_checkpoints"),
+)
 
 URL = re.compile(r"[a-z][a-z0-9+.:-]+://")
 PACKAGES = {
@@ -71,13 +80,43 @@ def for_sharing(where: str) -> str:
 
 
 def names(folder: Path | Remote) -> set[str]:
-    """Names of what lies directly in a folder; none if there is no such folder."""
+    """Names of what lies directly in a folder, without what desktops and editors leave everywhere; none if there is no
+    such folder."""
     if isinstance(folder, Remote):
-        return folder.names()
+        return {name for name in folder.names() if not is_stray(name)}
     try:
-        return set(os.listdir(folder))
-    except FileNotFoundError:
+        return {name for name in os.listdir(folder) if not is_stray(name)}
+    except (FileNotFoundError, NotADirectoryError):
         return set()
+    except OSError as error:
+        raise read_error(error, folder) from error
+
+
+def rename(path: Path | Remote, name: str) -> None:
+    """Give a file another name in the same folder."""
+    if isinstance(path, Remote):
+        path.rename(name)
+    else:
+        path.rename(path.with_name(name))
+
+
+def is_stray(name: str) -> bool:
+    """Is it a file that Finder, Explorer, a sync client, a network file system or an editor leaves in any folder?"""
+    return any(fnmatch.fnmatch(name.lower(), pattern) for pattern in STRAY)
+
+
+def exists(path: Path | Remote) -> bool:
+    """Is there anything of this name?
+
+    Raises:
+        LrscopeError: the system does not say.
+    """
+    return path.exists() if isinstance(path, Remote) else mode_of(path) is not None
+
+
+def is_of_this_process(folder: Path | Remote) -> bool:
+    """Does it lie in this process's memory, where no other process sees it?"""
+    return isinstance(folder, Remote) and any(part.startswith("memory:") for part in folder.url.split("::"))
 
 
 @dataclass(frozen=True)
@@ -91,7 +130,7 @@ class Remote:
     url: str
 
     def __str__(self) -> str:
-        return self.url
+        return for_sharing(self.url)
 
     def __truediv__(self, name: str) -> Remote:
         return Remote(f"{self.url}/{name}")
@@ -156,6 +195,11 @@ class Remote:
             except FileNotFoundError:
                 if not missing_ok:
                     raise
+
+    def rename(self, name: str) -> None:
+        """Give the object another name in the same folder."""
+        with self._words(writing=True) as (fs, path):
+            fs.mv(path, f"{path.rpartition('/')[0]}/{name}")
 
     def names(self) -> set[str]:
         """Names directly below, by one listing (1,000 names a request on S3)."""

@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from lrscope.errors import LrscopeError
+from lrscope.files import disk_error
 from lrscope.places import Remote, names, place
 from lrscope.saving import write_parts
 from lrscope.seal import KEY as CHECKSUMS
@@ -285,18 +286,6 @@ def save_result(
     except OSError as error:
         raise disk_error(error, folder) from error
     return target
-
-
-def disk_error(error: OSError, folder: Path | Remote) -> LrscopeError:
-    """Turn an operating system's refusal into a sentence that says what to do."""
-    import errno
-
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return LrscopeError(
-            f"no space left on the device that holds {folder}: everything finished is kept; "
-            "make room and run the same command again"
-        )
-    return LrscopeError(f"cannot write to {folder} ({error.strerror}): choose another --out or change its permissions")
 
 
 def open_result(path: str | os.PathLike[str] | Remote) -> xr.Dataset:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lrscope.errors import LrscopeError
-from lrscope.places import Remote
+from lrscope.places import Remote, is_stray
 
 ROOT = "zarr.json"
 KEY = "checksums"
@@ -67,7 +67,7 @@ def refuse_foreign(folder: Path, named: Path | Remote | None = None) -> None:
     Raises:
         LrscopeError: it names the file.
     """
-    for path in sorted(folder.rglob("*")):
+    for path in _below(folder):
         shown = (named or folder) / path.relative_to(folder).as_posix()
         if path.name in (".zarray", ".zgroup", ".zattrs", ".zmetadata") or path.is_symlink():
             raise LrscopeError(
@@ -104,13 +104,22 @@ def _codecs(meta: Any) -> list[str]:
 
 def _arrays(folder: Path) -> list[str]:
     """Names of everything in the root but its own metadata."""
-    return sorted(p.name for p in folder.iterdir() if p.name != ROOT)
+    return sorted(p.name for p in folder.iterdir() if p.name != ROOT and not is_stray(p.name))
+
+
+def _below(folder: Path) -> list[Path]:
+    """Everything below a folder but what desktops and editors leave in any."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if not is_stray(path.name):
+            found += [path, *(_below(path) if path.is_dir() and not path.is_symlink() else [])]
+    return found
 
 
 def _of_files(folder: Path, array: str) -> str:
     sha = hashlib.sha256()
     base = folder / array
-    for path in sorted(base.rglob("*")) if base.is_dir() else [base]:
+    for path in _below(base) if base.is_dir() else [base]:
         if path.is_file():
             with open(path, "rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()

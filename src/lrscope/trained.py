@@ -17,6 +17,7 @@ import xarray as xr
 from torch import Tensor
 
 from lrscope.config import EngineConfig, SweepConfig
+from lrscope.engine.checked import load_chunk
 from lrscope.engine.context import Context
 from lrscope.engine.extend import is_extended
 from lrscope.engine.material import Material
@@ -24,7 +25,7 @@ from lrscope.engine.net import Net
 from lrscope.engine.plan import Chunk, Phase, Plan
 from lrscope.engine.program import Named, Program
 from lrscope.engine.rounds import restore_parts
-from lrscope.engine.store import DONE, Store
+from lrscope.engine.store import Store
 from lrscope.engine.sweep import identity_of
 from lrscope.errors import LrscopeError, shown
 from lrscope.places import Remote, place
@@ -212,7 +213,7 @@ class Trained:
         return value[:, row : row + 1] if second else value[row : row + 1]
 
     def _read(self, name: str) -> Mapping[str, Tensor]:
-        saved = self._context.store.load(name + DONE)
+        saved = load_chunk(self._context, self._plan, self._context.chunk(self._plan, name))
         if saved is None:
             raise LrscopeError(
                 f"chunk {name} is missing from {self._context.store.chunks}: run the sweep's command again"

@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 from torch import Tensor
 
+from lrscope.engine.checked import RANDOM, RUNS_SECOND, load_chunk, load_random
 from lrscope.engine.chunk import AVERAGED, SCALARS, SUMMED
-from lrscope.engine.context import RANDOM, Context
+from lrscope.engine.context import Context
 from lrscope.engine.plan import Plan
-from lrscope.engine.store import DONE
 from lrscope.errors import LrscopeError
 from lrscope.results import NOT_TRAINED, RUN, VARIABLES
 
@@ -23,17 +23,6 @@ GROUPED = ("group_norm", "group_elr", "group_effective_grad_norm", "group_ess")
 VALIDATION = ("validation_loss", "validation_accuracy")
 OF_EXAMPLES = ("example_group_loss", "example_group_accuracy", "example_group_true_accuracy")
 SLAB_BYTES = 64 << 20  # ours: of results in memory at once
-# State whose first axis is a window or an average's size and whose second is the run; everything else begins with R.
-RUNS_SECOND = (
-    "log_scalars",
-    "log_groups",
-    "log_examples",
-    "average_scalars",
-    "average_features",
-    "average_weights",
-    "average_validation",
-    "snapshots",
-)
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
@@ -96,7 +85,7 @@ def assemble(context: Context, plan: Plan, slab: Slab | None = None) -> xr.Datas
         rows = [i for i, (seed, _) in enumerate(chunk.runs) if slab.holds(chunk.data_seed, seed)]
         if not rows:
             continue
-        saved = context.store.load(chunk.name + DONE)
+        saved = load_chunk(context, plan, chunk)
         if saved is None:
             vanished.append(chunk.name)
             continue
@@ -112,7 +101,7 @@ def assemble(context: Context, plan: Plan, slab: Slab | None = None) -> xr.Datas
         slot("seconds")[at] = before + saved[1]["seconds"] / len(chunk.runs)
         _place(context, tensors, at, slot)
     for data_seed in range(slab.data_seed, slab.data_stop):
-        saved = context.store.load(f"{RANDOM}{data_seed:05d}{DONE}")
+        saved = load_random(context, plan, data_seed)
         if saved is None:
             vanished.append(f"{RANDOM}{data_seed:05d}")
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import shutil
 import time
@@ -21,6 +22,8 @@ from lrscope.engine.limits import check_memory, machine_memory
 from lrscope.engine.plan import Plan, chunk_at, count_chunks, steps_per_run, unroll
 from lrscope.engine.rehearsal import rehearse_batched
 from lrscope.errors import LrscopeError
+from lrscope.places import is_of_this_process
+from lrscope.terminal import warn
 
 SIZES = (8, 24, 64, 128, 256)  # ours: powers apart; chunks beyond the L2 cache gain nothing
 COMPILE_PAYS_AFTER = 120.0  # ours, seconds of predicted eager training: TorchInductor takes 10 to 30 s
@@ -39,6 +42,10 @@ def default_jobs(context: Context) -> int:
     asked = context.engine.jobs
     if context.device.type != "cpu" or asked == 1:
         return 1
+    if alone := _only_this_process(context):
+        if asked is not None:
+            warn(f"jobs: {asked} processes were asked for and one trains, because {alone}")
+        return 1
     if not can_fork():
         if asked is not None:
             raise LrscopeError(f"jobs: {asked} processes need fork, which this system lacks: use --jobs 1")
@@ -53,6 +60,15 @@ def default_jobs(context: Context) -> int:
     if asked is not None:
         return asked
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _only_this_process(context: Context) -> str:
+    """Why no other process can help; empty if any can."""
+    if is_of_this_process(context.store.folder):
+        return f"{context.store.folder} lies in this process's memory, where no other sees it"
+    if multiprocessing.current_process().daemon:
+        return "this is itself a worker of a multiprocessing pool (a daemon), which may start none"
+    return ""
 
 
 def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Plan:

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 
 from lrscope.config import EngineConfig, SweepConfig
+from lrscope.engine.checked import RANDOM, load_checkpoint
 from lrscope.engine.chunk import ChunkTrainer, Tick
 from lrscope.engine.compiled import NotCompiled
 from lrscope.engine.fused.values import NotFusible
@@ -25,8 +27,6 @@ from lrscope.tasks.augment import Augmentation
 from lrscope.tasks.data.held_out import left_to_train
 from lrscope.tasks.losses import placed_loss
 from lrscope.tasks.task import Task
-
-RANDOM = "random-"  # units that evaluate random points instead of training: RANDOM + data seed
 
 
 def choose_device(name: str) -> torch.device:
@@ -141,7 +141,7 @@ class Context:
         phases = self.phases[: chunk.stop]
         trainer = ChunkTrainer(program, self.material(chunk.data_seed), self.config, phases, chunk, plan.unroll)
         if chunk.first:
-            trainer.start_from(*pretrained(self.store, self.chunks(plan), chunk))
+            trainer.start_from(*pretrained(self, plan, chunk))
         return trainer
 
     def chunks(self, plan: Plan) -> tuple[Chunk, ...]:
@@ -157,7 +157,7 @@ class Context:
         """Are the chunks numbered as `cut` numbers them: the whole grid, none in halves?"""
         return self.parts is None and not plan.replans
 
-    def _chunk(self, plan: Plan, name: str) -> Chunk:
+    def chunk(self, plan: Plan, name: str) -> Chunk:
         """The chunk of that name."""
         if self._is_plain(plan):
             return chunk_at(self.config, plan.chunk, int(name))
@@ -219,15 +219,16 @@ class Context:
             Stopped: `stopping()` turned true; a checkpoint has been written.
             LrscopeError: what the plan says is compiled cannot be.
         """
-        known = {"identity": self.identity, "plan": plan.to_dict()}
+        known: dict[str, Any] = {"identity": self.identity, "plan": plan.to_dict()}
         if name.startswith(RANDOM):
             material = self.material(int(name.removeprefix(RANDOM)))
             self.store.save(name + DONE, material.random_points(self.program(plan.path, False)), known)
             return
-        chunk = self._chunk(plan, name)
+        chunk = self.chunk(plan, name)
+        known["runs"] = chunk.runs
         trainer = self.trainer(plan, chunk)
         spent = 0.0
-        saved = self.store.load(name + CHECKPOINT)
+        saved = load_checkpoint(self, plan, chunk)
         if saved is not None:
             tensors, meta = saved
             trainer.load(tensors, meta["cursor"])

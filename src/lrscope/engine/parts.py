@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lrscope.engine.checked import load_chunk
 from lrscope.engine.plan import Chunk, Phase, Plan, steps_per_run
-from lrscope.engine.store import DONE, Store
 from lrscope.errors import LrscopeError
 
 if TYPE_CHECKING:
     from lrscope.config import SweepConfig
+    from lrscope.engine.context import Context
     from lrscope.mapping.search import Wanted
 
 
@@ -55,16 +56,16 @@ def _even(runs: list[tuple[int, float]], size: int) -> Iterable[list[tuple[int, 
     return [runs[start:stop] for start, stop in pairwise(bounds)]
 
 
-def pretrained(store: Store, parts: Iterable[Chunk], chunk: Chunk) -> tuple[Tensor, Tensor]:
+def pretrained(context: Context, plan: Plan, chunk: Chunk) -> tuple[Tensor, Tensor]:
     """Weights [R, P] and the optimizer's state (`optimizer_state`) at which the chunk's runs ended their pre-training."""
     weights: dict[tuple[int, float], Tensor] = {}
     velocity: dict[tuple[int, float], Tensor] = {}
-    for part in parts:
+    for part in context.chunks(plan):
         if part.first or part.data_seed != chunk.data_seed or not set(part.runs) & set(chunk.runs):
             continue
-        saved = store.load(part.name + DONE)
+        saved = load_chunk(context, plan, part)
         if saved is None:
-            raise LrscopeError(f"chunk {part.name} vanished from {store.chunks}: run the same command again")
+            raise LrscopeError(f"chunk {part.name} vanished from {context.store.chunks}: run the same command again")
         tensors = saved[0]
         for i, run in enumerate(part.runs):
             weights[run] = tensors["pretrain_weights"][i]

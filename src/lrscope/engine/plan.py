@@ -83,12 +83,38 @@ class Plan:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Plan:
-        """The inverse of `to_dict`."""
-        replans = tuple(Replan.from_dict(r) for r in values.get("replans", ()))
-        generated = values.get("generated")
-        made = None if generated is None else tuple(generated)
-        return cls(**{**values, "replans": replans, "generated": made})
+    def from_dict(cls, values: Any) -> Plan:
+        """The inverse of `to_dict`.
+
+        Raises:
+            LrscopeError: no plan, or one that cannot be followed.
+        """
+        try:
+            replans = tuple(Replan.from_dict(r) for r in values.get("replans", ()))
+            generated = values.get("generated")
+            made = None if generated is None else tuple(generated)
+            plan = cls(**{**values, "replans": replans, "generated": made})
+        except (TypeError, KeyError, AttributeError, ValueError):
+            plan = None
+        if plan is None or not plan._is_sound():
+            raise LrscopeError(
+                "plan: what is kept of it is no plan of lrscope, or of a newer one: update lrscope, or choose another --out"
+            )
+        return plan
+
+    def _is_sound(self) -> bool:
+        """Has everything its type, and can it be followed?"""
+        counts = (self.chunk, self.unroll)
+        words = (self.chosen, *(w for r in self.replans for w in (r.unit, *r.into, r.reason, *r.without)))
+        return (
+            self.path in ("batched", "single")
+            and all(type(n) is int and n > 0 for n in counts)
+            and all(type(n) is int and n >= 0 for r in self.replans for n in (r.runs, r.phase, r.step))
+            and all(isinstance(w, str) for w in (*words, *(self.generated or ())))
+            and isinstance(self.run_step_seconds, (int, float))
+            and math.isfinite(self.run_step_seconds)
+            and all(isinstance(flag, bool) for flag in (self.compiled, self.fused))
+        )
 
 
 def windows(steps: int, steps_per_epoch: int, points: int, also: Iterable[int] = ()) -> tuple[int, ...]:

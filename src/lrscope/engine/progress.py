@@ -8,6 +8,7 @@ import time
 from typing import Protocol
 
 from lrscope.engine.chunk import Tick
+from lrscope.terminal import Steady, say
 
 
 class Progress(Protocol):
@@ -81,7 +82,7 @@ class Plain:
         """Say what begins."""
         self.account.begin(runs, run_steps, done)
         self._next = done / max(1, run_steps) + 0.1
-        print(f"training {runs} runs, {run_steps - done:,} run-steps to go", file=sys.stderr, flush=True)
+        say(f"training {runs} runs, {run_steps - done:,} run-steps to go")
 
     def tick(self, tick: Tick) -> None:
         """Print a line when another tenth is done."""
@@ -90,7 +91,7 @@ class Plain:
         if share >= self._next:
             self._next = share + 0.1
             left = span(self.account.remaining)
-            print(f"{share:4.0%} of run-steps, {self.account.losses()}, {left} left", file=sys.stderr, flush=True)
+            say(f"{share:4.0%} of run-steps, {self.account.losses()}, {left} left")
 
     def end(self) -> None:
         """Nothing more to say."""
@@ -109,7 +110,7 @@ class Bar:
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%  {task.fields[losses]}  {task.fields[left]} left"),
-            console=Console(stderr=True),
+            console=Console(file=Steady(sys.stderr)),  # type: ignore[arg-type]
         )
 
     def begin(self, runs: int, run_steps: int, done: int) -> None:
@@ -134,4 +135,4 @@ class Bar:
 
 def default_progress() -> Progress:
     """A bar on a terminal, plain lines elsewhere."""
-    return Bar() if sys.stderr.isatty() else Plain()
+    return Bar() if Steady(sys.stderr).isatty() else Plain()

@@ -6,7 +6,6 @@ continues follows it. Chunks that were finished stay as they are. R runs.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,9 +13,11 @@ from typing import Any
 from torch import Tensor
 
 from lrscope.engine.assemble import part_of
+from lrscope.engine.checked import load_checkpoint
 from lrscope.engine.context import Context
 from lrscope.engine.plan import Chunk, Plan, Replan, halves
 from lrscope.engine.store import CHECKPOINT
+from lrscope.terminal import warn
 
 
 class Replanner:
@@ -42,7 +43,7 @@ class Replanner:
         size = len(found[unit].runs)
         affected = [unit, *(u for u in pending if u in found and len(found[u].runs) >= size)]
         parts = self._cut([found[u] for u in affected], reason)
-        warnings.warn(f"{reason}: {len(affected)} chunks of up to {size} runs go on as halves", stacklevel=2)
+        warn(f"{reason}: {len(affected)} chunks of up to {size} runs go on as halves")
         return [part for u in (unit, *pending) for part in parts.get(u, [u])]
 
     def settle(self, generated: tuple[str, ...] | None, lost: Mapping[str, str]) -> None:
@@ -58,10 +59,7 @@ class Replanner:
         for name, reason in lost.items():
             said = f"{name} cannot be generated any more ({reason})"
             replans.append(Replan("", (), 0, 0, 0, said, (name,)))
-            warnings.warn(
-                f"{said}: PyTorch computes it from here on, which rounds differently; the result's plan says so",
-                stacklevel=2,
-            )
+            warn(f"{said}: PyTorch computes it from here on, which rounds differently; the result's plan says so")
         self.plan = replace(self.plan, generated=generated, replans=tuple(replans))
         self.context.store.write_plan(self.plan.to_dict())
 
@@ -83,7 +81,7 @@ class Replanner:
         plan with its checkpoints, or the new one with its own.
         """
         store, replans = self.context.store, list(self.plan.replans)
-        saved = {chunk.name: store.load(chunk.name + CHECKPOINT) for chunk in found}
+        saved = {chunk.name: load_checkpoint(self.context, self.plan, chunk) for chunk in found}
         for chunk in found:
             checkpoint = saved[chunk.name]
             at = checkpoint[1]["cursor"] if checkpoint is not None else {"phase": 0, "step": 0}
@@ -104,5 +102,5 @@ class Replanner:
         middle = len(first.runs)
         for half, rows in ((first, slice(0, middle)), (second, slice(middle, None))):
             seconds = meta["seconds"] * len(half.runs) / len(chunk.runs)
-            known = {**meta, "seconds": seconds, "plan": self.plan.to_dict()}
+            known = {**meta, "seconds": seconds, "plan": self.plan.to_dict(), "runs": half.runs}
             self.context.store.save(half.name + CHECKPOINT, part_of(tensors, rows), known)

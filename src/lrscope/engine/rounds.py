@@ -14,12 +14,11 @@ from lrscope.engine.assemble import assemble
 from lrscope.engine.context import Context
 from lrscope.engine.parts import cut_round, trained_steps, tuned_stop
 from lrscope.engine.plan import Chunk, Phase, Plan, steps_per_run
+from lrscope.engine.store import ROUNDS_FILE
 from lrscope.errors import LrscopeError
 from lrscope.mapping.replay import wanted_next
 from lrscope.mapping.search import Wanted, simulate, start
 from lrscope.mapping.votes import RULES
-
-ROUNDS_FILE = "rounds.json"
 
 
 def train_rounds(context: Context, plan: Plan, train: Callable[[Plan], Plan]) -> Plan:

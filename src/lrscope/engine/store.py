@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import socket
-import warnings
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,33 +30,33 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lrscope.engine.lease import Lease, owner_words
+from lrscope.engine.plan import Plan
 from lrscope.errors import LrscopeError
-from lrscope.places import Remote, names
-from lrscope.results import EXPERIMENT_FILE, PLAN_FILE, RESULTS_FOLDER, disk_error, has_result
+from lrscope.files import (
+    WRITING,
+    check_readable,
+    disk_error,
+    kind,
+    mode_of,
+    parse_json,
+    read_error,
+    read_json,
+    read_whole,
+    write_whole,
+)
+from lrscope.places import Remote, names, rename
+from lrscope.results import EXPERIMENT_FILE, PLAN_FILE, RESULTS_FOLDER, has_result
+from lrscope.terminal import warn
 
 DONE = ".done.safetensors"
 CHECKPOINT = ".checkpoint.safetensors"
 OWNER_FILE = "owner.json"
-WRITING = ".writing"
+ROUNDS_FILE = "rounds.json"
+FILES = (EXPERIMENT_FILE, PLAN_FILE, ROUNDS_FILE, OWNER_FILE, "lock")
+FOLDERS = ("chunks", RESULTS_FOLDER, RESULTS_FOLDER + WRITING)
+DAMAGED, FOREIGN = ".damaged", ".foreign"  # endings, with a number, of what was set aside
 SUM = "sha256"
 WORKERS_LEAVE = 20.0  # ours, seconds: longer than any training step
-
-
-def write_whole(path: Path | Remote, data: bytes) -> None:
-    """Write a file so that a kill at any moment leaves the old one or the new one."""
-    if isinstance(path, Remote):
-        path.write_bytes(data)
-        return
-    staging = path.with_name(f"{path.name}.{os.getpid()}{WRITING}")
-    try:
-        with open(staging, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(staging, path)
-    except OSError as error:
-        staging.unlink(missing_ok=True)
-        raise disk_error(error, path.parent) from error
 
 
 def checksum(tensors: Mapping[str, Tensor], meta: str) -> str:
@@ -92,6 +93,7 @@ class Store:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._refuse_strangers(self.folder)
+            self._refuse_odd(self.folder)
             lock = FileLock(self.folder / "lock")
             self._acquire(lock)
         except (FileExistsError, NotADirectoryError):
@@ -101,6 +103,17 @@ class Store:
         with contextlib.suppress(LrscopeError):  # without it another process cannot say who is here; no reason to stop
             write_whole(self.folder / OWNER_FILE, json.dumps(_owner()).encode())
         return lock
+
+    @staticmethod
+    def _refuse_odd(folder: Path) -> None:
+        """Refuse a pipe, a link or a folder where a file is kept and the reverse, before anything is trained."""
+        for name in (*FILES, *FOLDERS):
+            mode = mode_of(folder / name, follow=False)
+            if mode is not None and not (stat.S_ISDIR if name in FOLDERS else stat.S_ISREG)(mode):
+                kept = "a folder" if name in FOLDERS else "a file"
+                raise LrscopeError(
+                    f"out: {folder / name} is {kind(mode)} where lrscope keeps {kept}: move it away, or choose another --out"
+                )
 
     def _refuse_strangers(self, folder: Path | Remote) -> None:
         there = names(folder)
@@ -127,14 +140,14 @@ class Store:
     def _holder(self) -> dict[str, Any]:
         """What the last process to take the lock said of itself."""
         try:
-            owner = json.loads((self.folder / OWNER_FILE).read_text())
-        except (OSError, ValueError):
+            owner = read_json(self.folder / OWNER_FILE)
+        except (FileNotFoundError, LrscopeError, ValueError):
             owner = None
         return owner if isinstance(owner, dict) else {}
 
     @staticmethod
     def _is_ours(name: str) -> bool:
-        return name in ("chunks", "lock", OWNER_FILE) or name.endswith(WRITING)
+        return name in ("chunks", "lock", OWNER_FILE) or name.endswith(WRITING) or DAMAGED in name
 
     def create(self) -> None:
         """Make the folder of chunks; remove what a killed process left half written. Only the lock's holder may."""
@@ -175,14 +188,14 @@ class Store:
         """The content; None if the file is absent, or damaged, which a warning says."""
         path = self.folder / name
         try:
-            value = json.loads(path.read_text())
-            if value.pop(SUM) == json_checksum(value):
-                return dict(value)
-        except (FileNotFoundError, NotADirectoryError):
+            value = read_json(path)
+            if isinstance(value, dict) and value.pop(SUM, None) == json_checksum(value):
+                return value
+        except FileNotFoundError:
             return None
-        except (ValueError, KeyError, AttributeError, TypeError):
+        except (ValueError, RecursionError):
             pass
-        warnings.warn(f"{path} is damaged; it is made anew from what the chunks know", stacklevel=2)
+        warn(f"{path} is damaged; it is made anew from what the chunks know")
         return None
 
     def recovered(self) -> dict[str, Any] | None:
@@ -190,7 +203,10 @@ class Store:
         found: list[dict[str, Any]] = []
         for name in sorted(names(self.chunks)):
             saved = self.load(name) if name.endswith((DONE, CHECKPOINT)) else None
-            if saved is not None and "identity" in saved[1]:
+            if saved is None or not isinstance(saved[1].get("identity"), str):
+                continue
+            with contextlib.suppress(LrscopeError):  # a stranger's: it says so when it is to be used
+                Plan.from_dict(saved[1].get("plan"))
                 found.append(saved[1])
         return max(found, key=lambda meta: len(meta["plan"]["replans"]), default=None)  # the plan as changed last
 
@@ -213,7 +229,7 @@ class Store:
         return done, {name.removesuffix(CHECKPOINT) for name in there if name.endswith(CHECKPOINT)}
 
     def is_done(self, unit: str) -> bool:
-        """Is the unit's result on disk and whole? A damaged file is removed, so that the unit is computed again."""
+        """Is the unit's result on disk and whole? A damaged file is set aside, so that the unit is computed again."""
         return self.load(unit + DONE) is not None
 
     def save(self, name: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
@@ -223,22 +239,42 @@ class Store:
         data = save(arrays, metadata={"meta": text, "sha256": checksum(arrays, text)})
         write_whole(self.chunks / name, data)
 
-    def load(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The tensors and meta under `name`; None if absent. A damaged file is named, removed and reported as absent."""
+    def load(self, name: str, most: int | None = None) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The tensors and meta under `name`; None if absent. A file whose checksum is wrong, or which is longer than `most`
+        bytes, is named, set aside and reported as absent.
+
+        Raises:
+            LrscopeError: it is no regular file or cannot be read, which is no proof of damage: it stays where it is.
+        """
         path = self.chunks / name
-        if isinstance(path, Path) and not path.exists():
-            return None
         try:
-            tensors, metadata = _tensors(path)
-            if metadata["sha256"] != checksum(tensors, metadata["meta"]):
-                raise ValueError("checksum")
-            return tensors, json.loads(metadata["meta"])
+            tensors, metadata = _tensors(path, most)
         except FileNotFoundError:
             return None
-        except (SafetensorError, KeyError, ValueError, OSError):
-            warnings.warn(f"{path} is damaged; it is computed again", stacklevel=2)
-            path.unlink(missing_ok=True)
+        except (SafetensorError, ValueError):
+            tensors, metadata = {}, {}
+        meta = metadata.get("meta", "")
+        if metadata.get("sha256") != checksum(tensors, meta):
+            self.set_aside(name, DAMAGED)
+            warn(f"{path} is damaged; it is computed again")
             return None
+        with contextlib.suppress(ValueError):
+            if isinstance(known := parse_json(meta), dict):
+                return tensors, known
+        return tensors, {}  # made by somebody else: whoever uses it finds nothing that fits
+
+    def set_aside(self, name: str, ending: str) -> str:
+        """Rename a file of the chunks, out of the way and not deleted; returns its new name."""
+        taken = names(self.chunks)
+        number = next(i for i in itertools.count(1) if f"{name}{ending}-{i}" not in taken)
+        aside = f"{name}{ending}-{number}"
+        try:
+            rename(self.chunks / name, aside)
+        except FileNotFoundError:  # another process was faster
+            return aside
+        except OSError as error:
+            raise disk_error(error, self.chunks) from error
+        return aside
 
     def forget_plan(self, units: Iterable[str]) -> None:
         """Remove the plan, and these finished units, which hold it too."""
@@ -255,15 +291,40 @@ class Store:
         (self.chunks / (unit + CHECKPOINT)).unlink(missing_ok=True)
 
 
-def _tensors(path: Path | Remote) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """A safetensors file's tensors and what its header says beside them."""
+def _tensors(path: Path | Remote, most: int | None) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """A safetensors file's tensors and what its header says beside them.
+
+    Raises:
+        FileNotFoundError: there is none.
+        SafetensorError, ValueError: its structure is damaged, or it is longer than `most` bytes.
+        LrscopeError: it cannot be read.
+    """
     if isinstance(path, Path):
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118 - not a dict
-    data = path.read_bytes()
+        check_readable(path)
+        try:
+            if most is not None and path.stat().st_size > most:
+                raise ValueError("too long")
+            if _is_unicode(path):
+                with safe_open(path, framework="pt") as file:
+                    content = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+                    return content, file.metadata() or {}
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise read_error(error, path) from error
+    data = read_whole(path)
     tensors = load_tensors(data)  # refuses a header that is damaged or too long
     length = int.from_bytes(data[:8], "little")
-    return tensors, json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+    return tensors, parse_json(data[8 : 8 + length]).get("__metadata__") or {}
+
+
+def _is_unicode(path: Path) -> bool:
+    """Can the path be handed to a library that takes Unicode only?"""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _owner() -> dict[str, Any]:
@@ -272,10 +333,11 @@ def _owner() -> dict[str, Any]:
 
 def _is_dead(owner: Mapping[str, Any]) -> bool:
     """Did the owner run on this machine, and does it no longer?"""
-    if owner.get("host") != socket.gethostname() or not isinstance(owner.get("pid"), int):
+    pid = owner.get("pid")
+    if owner.get("host") != socket.gethostname() or not isinstance(pid, int) or not 0 < pid < 1 << 31:
         return False
     try:
-        os.kill(owner["pid"], 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except OSError:  # another user's

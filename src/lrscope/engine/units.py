@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from lrscope.engine.checked import load_checkpoint, load_unit
 from lrscope.engine.choose import default_jobs
 from lrscope.engine.chunk import Tick
 from lrscope.engine.context import Context
@@ -13,7 +14,8 @@ from lrscope.engine.dispatch import run_here, run_processes, single_threaded, st
 from lrscope.engine.plan import Plan, steps_per_run
 from lrscope.engine.progress import Progress
 from lrscope.engine.replan import Replanner
-from lrscope.engine.store import CHECKPOINT
+from lrscope.errors import LrscopeError
+from lrscope.places import is_of_this_process
 
 
 @contextmanager
@@ -21,6 +23,12 @@ def workers(context: Context) -> Iterator[int]:
     """Yields how many units can be computed at a time."""
     if context.engine.on == "ray":
         from lrscope.engine.on_ray import cluster
+
+        if is_of_this_process(context.store.folder):
+            raise LrscopeError(
+                f"out: {context.store.folder} lies in this process's memory, where Ray's workers do not see it: use a folder "
+                "or a URL that all nodes reach, or --on local"
+            )
 
         start_autograd()  # as `default_jobs` does: the plan is timed here
         with cluster(context.engine.jobs, context.device.type) as slots:
@@ -84,7 +92,7 @@ def _done(context: Context, plan: Plan) -> set[str]:
     done, _ = context.store.units()
     if context.parts is None:
         return done
-    return {unit for unit in context.each_unit(plan) if unit in done and context.store.is_done(unit)}
+    return {unit for unit in context.each_unit(plan) if unit in done and load_unit(context, plan, unit) is not None}
 
 
 def _forget_stale(context: Context, plan: Plan, done: set[str]) -> None:
@@ -113,7 +121,7 @@ def _amount(context: Context, plan: Plan, done: set[str]) -> tuple[int, int, int
         whole += length
         if chunk.name in done:
             trained += length
-        elif chunk.name in begun and (saved := context.store.load(chunk.name + CHECKPOINT)) is not None:
+        elif chunk.name in begun and (saved := load_checkpoint(context, plan, chunk)) is not None:
             cursor = saved[1]["cursor"]
             steps = steps_per_run(context.phases[chunk.first : cursor["phase"]]) + cursor["step"]
             trained += steps * len(chunk.runs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from lrscope.errors import LrscopeError, nearest
+from lrscope.files import kind, mode_of, staged
 from lrscope.mapping.types import RegimeMap
 from lrscope.reporting.figures import drawings
-from lrscope.results import disk_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,17 +36,19 @@ def check_formats(formats: Sequence[str]) -> None:
 
 def write_figures(result: xr.Dataset, folder: Path, formats: Sequence[str], regime_map: RegimeMap) -> list[Path]:
     """`<folder>/<figure>.<format>` for every figure of the result."""
-    if folder.exists() and not folder.is_dir():
-        raise LrscopeError(f"figure folder {folder} is a file: name a folder")
+    check_folder(folder)
     written = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for drawing in drawings(result, regime_map):
-            figure = drawing.static()
-            written += [write_one(figure, folder / f"{drawing.name}.{name}") for name in formats]
-    except OSError as error:
-        raise disk_error(error, folder) from error
+    for drawing in drawings(result, regime_map):
+        figure = drawing.static()
+        written += [write_one(figure, folder / f"{drawing.name}.{name}") for name in formats]
     return written
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder for figures that is none, before any work."""
+    mode = mode_of(folder)
+    if mode is not None and not stat.S_ISDIR(mode):
+        raise LrscopeError(f"figure folder {folder} is {kind(mode)}: name a folder")
 
 
 def write_one(figure: Figure, path: Path) -> Path:
@@ -53,6 +56,6 @@ def write_one(figure: Figure, path: Path) -> Path:
     from matplotlib import rc_context
 
     name = path.suffix[1:]
-    with rc_context({"svg.hashsalt": "lrscope"}):  # else SVG names its parts at random
-        figure.savefig(path, format=name, **FORMATS[name])
+    with staged(path) as staging, rc_context({"svg.hashsalt": "lrscope"}):  # else SVG names its parts at random
+        figure.savefig(staging, format=name, **FORMATS[name])
     return path

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
+import stat
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -19,28 +19,25 @@ import numpy as np
 import xarray as xr
 
 from lrscope.errors import LrscopeError
+from lrscope.files import check_target, mode_of, write_whole
 from lrscope.mapping.types import RegimeMap
 from lrscope.reporting import frames, style, text
 from lrscope.reporting.figures import drawings
-from lrscope.results import STATUS, STATUS_REMEDY, disk_error
+from lrscope.results import STATUS, STATUS_REMEDY
 
 
 def write_page(result: xr.Dataset, path: Path, regime_map: RegimeMap) -> Path:
     """Render and write the report."""
-    if path.is_dir():
+    mode = mode_of(path)
+    if mode is not None and stat.S_ISDIR(mode):
         raise LrscopeError(f"report path {path} is a folder: name a file in it, such as {path / 'report.html'}")
+    check_target(path)
     return write_text(render(result, regime_map), path)
 
 
 def write_text(page: str, path: Path) -> Path:
     """Write a page so that the file is either whole or absent."""
-    staging = path.with_name(path.name + ".writing")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staging.write_text(page, encoding="utf-8", errors="replace")
-        os.replace(staging, path)
-    except OSError as error:
-        raise disk_error(error, path.parent) from error
+    write_whole(path, page.encode(errors="replace"))
     return path
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrscope._version import __version__
 from lrscope.errors import LrscopeError
+from lrscope.files import write_whole
 from lrscope.studies import registry
 from lrscope.studies.history import Commit, History
 from lrscope.studies.types import Claim, Study
@@ -106,7 +107,6 @@ def save(laboratory: Laboratory, claims: Sequence[Claim], folder: Path, history:
     Raises:
         LrscopeError: a criterion that was not committed before its runs.
     """
-    from lrscope.engine.store import write_whole
     from lrscope.engine.sweep import code_hash
     from lrscope.studies.lab import now
 
@@ -150,7 +150,6 @@ def save(laboratory: Laboratory, claims: Sequence[Claim], folder: Path, history:
         "claims": [rows[claim.id] for claim in study.claims if claim.id in rows],
     }
     path = path_of(folder, study.name, scale)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, (json.dumps(plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
     return path
 

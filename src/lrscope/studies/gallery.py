@@ -12,7 +12,6 @@ from lrscope.reporting.charts_static import chart_figure
 from lrscope.reporting.files import write_one
 from lrscope.reporting.gallery import Picture, Told, render
 from lrscope.reporting.page import write_text
-from lrscope.results import disk_error
 from lrscope.studies import cite, evidence, words
 from lrscope.studies.charts import Chart
 from lrscope.studies.lab import Laboratory
@@ -41,19 +40,15 @@ def publish(
     pictures = [_picture(f, chart, told, study.claims) for f in shown if (chart := drawn[f.number]) is not None]
     written = []
     folder = laboratory.folder / "figures"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for picture in (p for p, figure in zip(pictures, shown, strict=True) if figure in figures):
-            static = chart_figure(picture.chart)
-            written += [write_one(static, folder / f"{picture.name}.{name}") for name in FORMATS]
-        placed = {row.id for picture in pictures for row in picture.claims}
-        others = [row for row in told.values() if row.id not in placed]
-        page = render(pictures, others, _words(laboratory, told))
-        written.append(write_text(page, laboratory.folder / PAGE))
-        if docs is not None:
-            written += _write_docs(laboratory, pictures, others, docs)
-    except OSError as error:
-        raise disk_error(error, folder) from error
+    for picture in (p for p, figure in zip(pictures, shown, strict=True) if figure in figures):
+        static = chart_figure(picture.chart)
+        written += [write_one(static, folder / f"{picture.name}.{name}") for name in FORMATS]
+    placed = {row.id for picture in pictures for row in picture.claims}
+    others = [row for row in told.values() if row.id not in placed]
+    page = render(pictures, others, _words(laboratory, told))
+    written.append(write_text(page, laboratory.folder / PAGE))
+    if docs is not None:
+        written += _write_docs(laboratory, pictures, others, docs)
     return written
 
 
@@ -129,7 +124,6 @@ def _write_docs(
     """`folder/<study>.md` and a PNG per figure in `folder/<study>/`."""
     study = laboratory.study
     images = folder / study.name
-    images.mkdir(parents=True, exist_ok=True)
     lines = [f"# {_md(study.paper.title)}", "", _md(cite.text(study.paper).strip()), "", _md(study.about), ""]
     about = _md(laboratory.scale.about.rstrip("."))
     lines += [f"Scale `{laboratory.scale_name}`: {about}. Made by `{laboratory.command}`.", ""]

@@ -16,7 +16,7 @@ import xarray as xr
 
 from lrscope.config import digest
 from lrscope.errors import LrscopeError
-from lrscope.results import disk_error
+from lrscope.files import disk_error
 from lrscope.seal import KEY as CHECKSUMS
 from lrscope.seal import refuse_foreign, seal, verify
 from lrscope.studies.types import Measurement

@@ -8,7 +8,6 @@ ROOT/<study>/<scale>/timings.json        wall seconds spent on each sweep, over 
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,11 +19,13 @@ import xarray as xr
 
 from lrscope.config import EngineConfig
 from lrscope.errors import AnotherSweep, LrscopeError, nearest
+from lrscope.files import read_json, write_whole
 from lrscope.results import has_result
 from lrscope.studies import kept
 from lrscope.studies.needs import closure
 from lrscope.studies.types import Claim, Finding, Lab, Measurement, PaperFigure, Scale, Study, StudySweep
 from lrscope.studies.words import plan
+from lrscope.terminal import say
 
 if TYPE_CHECKING:
     from lrscope.studies.charts import Chart
@@ -236,15 +237,13 @@ class Laboratory:
 
     def _timings(self) -> dict[str, float]:
         try:
-            found = json.loads((self.folder / TIMINGS).read_text())
-        except (OSError, ValueError):
+            found = read_json(self.folder / TIMINGS)
+        except (FileNotFoundError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
 
     def _spend(self, name: str, seconds: float, *, anew: bool) -> None:
         """Add to a sweep's wall time, because it may take several calls; `anew`: nothing of it was there before."""
-        from lrscope.engine.store import write_whole
-
         if self.folder.is_dir():
             timings = self._timings()
             timings[name] = (0.0 if anew else timings.get(name, 0.0)) + seconds
@@ -252,7 +251,7 @@ class Laboratory:
 
     def _say(self, words: str) -> None:
         if not self.quiet:
-            print(words, file=sys.stderr, flush=True)
+            say(words)
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,21 @@ from http.client import HTTPException
 from pathlib import Path
 
 from lrscope.errors import LrscopeError
+from lrscope.places import place
 
 
 def default_root() -> Path:
-    """The folder of downloaded data: `$LRSCOPE_DATA`, or `lrscope/data` in the user's cache folder (XDG)."""
+    """The folder of downloaded data: `$LRSCOPE_DATA`, or `lrscope/data` in the user's cache folder (XDG). A user without a
+    home directory, such as a container's, has `lrscope-data` where the program runs."""
     if given := os.environ.get("LRSCOPE_DATA"):
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lrscope" / "data"
+        found = place(given, "LRSCOPE_DATA")
+        if isinstance(found, Path):
+            return found
+        raise LrscopeError(f"LRSCOPE_DATA: {found} is a URL: name a folder of this machine")
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lrscope" / "data"
+    except RuntimeError:
+        return Path("lrscope-data")
 
 
 def fetch_command(name: str, root: Path) -> str:

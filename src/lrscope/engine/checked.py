@@ -1,0 +1,203 @@
+"""Reading units of work from the store: only what this very sweep made, in the shapes and types it must have.
+
+A checksum says that a file is as it was written, not who wrote it. So the sweep's identity, the runs and every tensor are
+compared before anything is laid out or trained on. What does not fit is renamed, never deleted, and computed again.
+
+R runs, W logging windows, G groups of weights, E groups of examples, F feature sets, A sizes of averages, P parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from lrscope.engine.plan import Chunk, Phase, Plan
+from lrscope.engine.store import CHECKPOINT, DONE, FOREIGN
+from lrscope.terminal import warn
+
+if TYPE_CHECKING:
+    from lrscope.engine.context import Context
+
+RANDOM = "random-"  # units that evaluate random points instead of training: RANDOM + data seed
+# State whose first axis is a window or an average's size and whose second is the run; everything else begins with R.
+RUNS_SECOND = (
+    "log_scalars",
+    "log_groups",
+    "log_examples",
+    "average_scalars",
+    "average_features",
+    "average_weights",
+    "average_validation",
+    "snapshots",
+)
+SLACK = 64 << 20  # ours, bytes beyond four times what a unit must hold: its header and what later versions add
+
+Saved = tuple[dict[str, Tensor], dict[str, Any]]
+Shapes = dict[str, tuple[int, ...]]
+
+
+def load_chunk(context: Context, plan: Plan, chunk: Chunk) -> Saved | None:
+    """A finished chunk; None if it is absent, damaged or not of this sweep, which a warning says."""
+    return _load(
+        context, plan, chunk, chunk.name + DONE, lambda meta: _results(context, chunk, _phases(context, chunk))
+    )
+
+
+def load_checkpoint(context: Context, plan: Plan, chunk: Chunk) -> Saved | None:
+    """Where an unfinished chunk goes on; None likewise."""
+    return _load(context, plan, chunk, chunk.name + CHECKPOINT, lambda meta: _state(context, chunk, meta["cursor"]))
+
+
+def load_random(context: Context, plan: Plan, data_seed: int) -> Saved | None:
+    """Losses and accuracies at random points; None likewise."""
+    shape = context.config.seeds, context.config.random_points
+    name = f"{RANDOM}{data_seed:05d}{DONE}"
+    return _load(context, plan, None, name, lambda meta: {"loss": shape, "accuracy": shape})
+
+
+def load_unit(context: Context, plan: Plan, unit: str) -> Saved | None:
+    """The result of any unit."""
+    if unit.startswith(RANDOM):
+        return load_random(context, plan, int(unit.removeprefix(RANDOM)))
+    return load_chunk(context, plan, context.chunk(plan, unit))
+
+
+def _load(context: Context, plan: Plan, chunk: Chunk | None, name: str, wanted: Any) -> Saved | None:
+    saved = context.store.load(name, most=SLACK + 4 * _most(context, chunk))
+    if saved is None:
+        return None
+    try:
+        reason = _another(context, plan, chunk, saved[1]) or _misfit(context, chunk, saved[0], wanted(saved[1]))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):  # what it says of itself makes no sense
+        reason = "what it says of itself cannot be read"
+    if not reason:
+        return saved
+    aside = context.store.set_aside(name, FOREIGN)
+    warn(f"{context.store.chunks / name} is not of this sweep ({reason}); it is kept as {aside} and computed again", 4)
+    return None
+
+
+def _most(context: Context, chunk: Chunk | None) -> int:
+    """Bytes that a unit may need at most, all phases' logs and weights together."""
+    if chunk is None:
+        return 16 * context.config.seeds * context.config.random_points
+    whole = _results(context, chunk, tuple(enumerate(context.phases)))
+    weights = len(chunk.runs) * context.net.size * (8 + 2 * len(context.phases))
+    kept = sum(len(p.snapshots) for p in context.phases) + len(context.config.average)
+    return 8 * (sum(math.prod(s) for s in whole.values()) + weights + len(chunk.runs) * context.net.size * kept)
+
+
+def _another(context: Context, plan: Plan, chunk: Chunk | None, meta: Mapping[str, Any]) -> str:
+    """How a unit of another sweep or plan gives itself away; empty if it does not."""
+    if meta["identity"] != context.identity:
+        return "its settings or data are others"
+    if (meta["plan"]["path"], meta["plan"]["chunk"]) != (plan.path, plan.chunk):
+        return "its plan is another"
+    if chunk is None:
+        return ""
+    if "runs" in meta and [tuple(run) for run in meta["runs"]] != list(chunk.runs):  # of earlier versions it is absent
+        return "its runs are others"
+    if not 0 <= meta["seconds"] < math.inf:
+        return f"it took {meta['seconds']} seconds"
+    return ""
+
+
+def _misfit(context: Context, chunk: Chunk | None, tensors: Mapping[str, Tensor], wanted: Shapes) -> str:
+    """The first tensor that is missing or has another shape or type; empty if all fit."""
+    for name, shape in wanted.items():
+        if name not in tensors:
+            return f"{name} is missing"
+        if tuple(tensors[name].shape) != shape:
+            return f"{name} has the shape {tuple(tensors[name].shape)} instead of {shape}"
+    for name, value in tensors.items():
+        last = name.rpartition(".")[2]
+        kinds = (context.dtype,) if last.endswith(("weights", "velocity")) else (torch.float32, torch.float64)
+        if value.dtype not in kinds:
+            return f"{name} is of type {value.dtype}"
+        if chunk is not None and value.dim():
+            axis = 1 if last in RUNS_SECOND else 0
+            if value.dim() <= axis or value.shape[axis] != len(chunk.runs):
+                return f"{name} has the shape {tuple(value.shape)} for {len(chunk.runs)} runs"
+        if last == "finite_steps" and not bool(((value >= 0) & (value == value.floor())).all()):
+            return f"{name} counts no steps"
+    return ""
+
+
+def _phases(context: Context, chunk: Chunk) -> tuple[tuple[int, Phase], ...]:
+    """The phases of a chunk with their numbers."""
+    return tuple(enumerate(context.phases))[chunk.first : chunk.stop]
+
+
+def _results(context: Context, chunk: Chunk, phases: Sequence[tuple[int, Phase]]) -> Shapes:
+    """Shapes of what `ChunkTrainer` leaves of finished phases."""
+    from lrscope.engine.chunk import AVERAGED, FIXED, SCALARS
+
+    config, data, runs = context.config, context.task.data(0), len(chunk.runs)
+    features = () if data.probes_x is None else (len(data.probes_x),)
+    found: Shapes = {"pretrain_weights": (runs, context.net.size)} if phases else {}
+    for number, phase in phases:
+        key = f"{phase.kind}.{number}."
+        found[key + "finite_steps"] = (runs,)
+        if phase.kind == "average":
+            found[key + "average_scalars"] = (len(config.average), runs, len(AVERAGED))
+            if features:
+                found[key + "average_features"] = (len(config.average), runs, *features)
+            if data.validation_x is not None:
+                found[key + "average_validation"] = (len(config.average), runs, 2)
+            continue
+        found[key + "log_scalars"] = (len(phase.windows), runs, len(SCALARS))
+        found[key + "log_groups"] = (len(phase.windows), runs, len(context.net.groups), 4)
+        found[key + "fixed"] = (runs, len(FIXED))
+        if data.train_group_names:
+            found[key + "log_examples"] = (len(phase.windows), runs, len(data.train_group_names), 3)
+        if features:
+            found[key + "features"] = (runs, *features)
+        if data.validation_x is not None:
+            found[key + "validation"] = (runs, 2)
+    return found
+
+
+def _state(context: Context, chunk: Chunk, cursor: Mapping[str, Any]) -> Shapes:
+    """Shapes of what `ChunkTrainer` holds at a cursor.
+
+    Raises:
+        ValueError: the chunk never comes to such a place.
+    """
+    number, step, window = (cursor[name] for name in ("phase", "step", "window"))
+    if not all(type(n) is int for n in (number, step, window)):
+        raise ValueError("cursor")
+    phase = dict(_phases(context, chunk)).get(number)
+    if phase is None or not 0 <= window <= len(phase.windows):
+        raise ValueError("cursor")
+    if not (0, *phase.windows)[window] <= step <= (*phase.windows, phase.steps)[window]:
+        raise ValueError("cursor")
+    from lrscope.engine.chunk import AVERAGED, SCALARS, SUMMED
+
+    runs, groups = len(chunk.runs), len(context.net.groups)
+    found: Shapes = {"weights": (runs, context.net.size), "squares": (runs, groups)}
+    found["sums"] = (runs, 1 + len(SUMMED) + 2 * groups)
+    found["velocity"] = _velocity(context, runs)
+    if number:
+        found |= {"pretrain_weights": (runs, context.net.size), "pretrain_velocity": found["velocity"]}
+    found |= _results(context, chunk, [(i, p) for i, p in _phases(context, chunk) if i < number])
+    if window:
+        found["finite_steps"] = (runs,)
+        if phase.kind == "average":
+            found["average_sum"] = (runs, context.net.size)
+            if taken := sum(n <= window + 1 for n in context.config.average):
+                found["average_scalars"] = (taken, runs, len(AVERAGED))
+        else:
+            found["log_scalars"] = (window, runs, len(SCALARS))
+            found["log_groups"] = (window, runs, groups, 4)
+    return found
+
+
+def _velocity(context: Context, runs: int) -> tuple[int, ...]:
+    """Shape of the optimizer's state (`dynamics.update.optimizer_state`)."""
+    if context.config.optimizer == "adam":
+        return (runs, 2 * context.net.size + 1)
+    return (runs, context.net.size) if context.config.momentum else ()
