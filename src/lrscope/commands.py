@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -10,7 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrscope.places import Remote, local, place
+from lrscope.files import mode_of, read_json
+from lrscope.places import Remote, exists, local, place
 from lrscope.settings import MapSettings, load_settings
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def run_map(config: str | None, options: Mapping[str, Any], *, dry_run: bool, as
         result = _train(settings, sweep_config, engine_config, out)
     regime_map = print_map(result, as_json=as_json)
     page = out / "report.html"
-    if not page.exists():
+    if not exists(page):
         from lrscope.reporting import report
 
         report(result, page, regime_map=regime_map)
@@ -80,8 +82,14 @@ def _train(
         sys.exit(130)
     store = Store(out)
     store.write_experiment({**(store.experiment() or {}), "request": settings.request()})
-    (out / "report.html").unlink(missing_ok=True)
+    _forget_report(out / "report.html")
     return result
+
+
+def _forget_report(page: Path | Remote) -> None:
+    """Remove the page about an earlier result, if it is one: not what somebody put in its place."""
+    if isinstance(page, Remote) or stat.S_ISREG(mode_of(page, follow=False) or 0):
+        page.unlink(missing_ok=True)
 
 
 def _finished(out: Path | Remote, settings: MapSettings) -> xr.Dataset | None:
@@ -92,8 +100,8 @@ def _finished(out: Path | Remote, settings: MapSettings) -> xr.Dataset | None:
     if not has_result(out):
         return None
     try:
-        known = json.loads((out / EXPERIMENT_FILE).read_text())
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        known = read_json(out / EXPERIMENT_FILE)
+    except (FileNotFoundError, ValueError):
         return None
     if not isinstance(known, dict) or known.get("request") != settings.request():
         return None

@@ -34,7 +34,7 @@ def export_result(result: xr.Dataset, format: str, path: Path | Remote | None, f
             assert isinstance(written, Path)
             target.write_bytes(written.read_bytes())
         return target
-    mode = mode_of(target)
+    mode = mode_of(target, follow=False)
     if mode is not None and stat.S_ISDIR(mode):
         raise LrscopeError(f"out: {target} is a folder: name a file such as result{SUFFIXES[format]}")
     with staged(target) as staging:

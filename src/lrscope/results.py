@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -14,12 +13,14 @@ import numpy as np
 import xarray as xr
 
 from lrscope.errors import LrscopeError
-from lrscope.files import disk_error
-from lrscope.places import Remote, names, place
+from lrscope.files import disk_error, read_json
+from lrscope.places import Remote, exists, names, place
+from lrscope.plain_zarr import ROOT as ROOT_FILE
+from lrscope.plain_zarr import check_sizes, refuse_foreign
 from lrscope.saving import write_parts
 from lrscope.seal import KEY as CHECKSUMS
-from lrscope.seal import ROOT as ROOT_FILE
-from lrscope.seal import refuse_foreign, seal, verify
+from lrscope.seal import seal, verify
+from lrscope.validation import attribute_json, check_attributes, check_coordinates, check_variables, cleaned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -185,8 +186,8 @@ def has_validation(task: Mapping[str, Any]) -> bool:
 
 def expected_variables(result: xr.Dataset) -> set[str]:
     """Names of the variables that a result with these dimensions and attributes must hold."""
-    traits, task = {"always"}, json.loads(result.attrs["task"])
-    if task["kind"] == "classification":
+    traits, task = {"always"}, attribute_json(result, "task")
+    if task.get("kind") == "classification":
         traits.add("classification")
     if "example_group" in result.dims:
         traits |= {"example_groups", *(["true_labels"] if task.get("true_labels") else [])}
@@ -214,11 +215,13 @@ def validate(result: xr.Dataset) -> None:
     for name in ATTRIBUTES:
         if name not in result.attrs:
             raise LrscopeError(f"attribute {name!r} is missing from the result: run the sweep again")
+    check_attributes(result)
     for dim in result.dims:
         if dim not in DIMENSIONS:
             raise LrscopeError(f"dimension {dim!r} is not in the schema: use one of {', '.join(DIMENSIONS)}")
         if dim not in result.coords:
             raise LrscopeError(f"dimension {dim!r} has no coordinate: give it one")
+    check_coordinates(result)
     for dim in INCREASING:
         if dim in result.coords and not bool(np.all(np.diff(result[dim].values) > 0)):
             raise LrscopeError(f"coordinate {dim!r} is not increasing: sort it")
@@ -235,6 +238,7 @@ def validate(result: xr.Dataset) -> None:
                 f"variable {name!r} has dimensions {result[name].dims}, the schema says {VARIABLES[name].dims}: "
                 "transpose it"
             )
+    check_variables(result, STATUS, values=result.nbytes <= LARGEST_LOADED)
 
 
 def _check_version(version: object) -> None:
@@ -248,7 +252,7 @@ def _check_version(version: object) -> None:
 def has_result(folder: Path | Remote) -> bool:
     """Does the folder hold a whole `results.zarr`? On an object store its root comes last."""
     target = folder / RESULTS_FOLDER
-    return (target / ROOT_FILE if isinstance(target, Remote) else target).exists()
+    return exists(target / ROOT_FILE if isinstance(target, Remote) else target)
 
 
 def save_result(
@@ -300,9 +304,13 @@ def open_result(path: str | os.PathLike[str] | Remote) -> xr.Dataset:
     folder = place(path)
     if folder.name == RESULTS_FOLDER:
         folder = folder.parent
-    if not folder.exists():
+    if not exists(folder):
         raise LrscopeError(f"result folder {folder} does not exist: create it with lrscope map --out {folder}")
     zarr = folder / RESULTS_FOLDER
+    if not isinstance(zarr, Remote) and exists(zarr) and not zarr.is_dir():
+        raise LrscopeError(
+            f"{zarr} is not a folder, so it holds no result: move it away and run the same command again"
+        )
     if not has_result(folder):
         there = names(folder)
         if PLAN_FILE in there or EXPERIMENT_FILE in there:
@@ -324,7 +332,7 @@ def open_result(path: str | os.PathLike[str] | Remote) -> xr.Dataset:
         words["feature"] = result["feature"].astype(object)
     result = result.assign_coords(words)  # Zarr's variable-length strings come back in a type that NetCDF cannot write
     validate(result)
-    return result
+    return cleaned(result)
 
 
 def _fetch(zarr: Remote, folder: Path) -> None:
@@ -333,8 +341,11 @@ def _fetch(zarr: Remote, folder: Path) -> None:
         path = folder / name
         if ".." in path.parts or not path.is_relative_to(folder):  # object stores allow any name
             raise LrscopeError(f"result {zarr} holds an object named {name!r}: it was not made by lrscope")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        except OSError as error:
+            raise disk_error(error, folder) from error
 
 
 def _read(folder: Path, zarr: Path | Remote) -> xr.Dataset:
@@ -343,6 +354,7 @@ def _read(folder: Path, zarr: Path | Remote) -> xr.Dataset:
     refuse_foreign(folder, zarr)
     _check_version(_stated_version(folder))
     verify(folder, zarr)
+    check_sizes(folder, zarr)
     try:
         found: xr.Dataset = xr.open_zarr(folder, consolidated=False, zarr_format=3)
         if isinstance(zarr, Remote) or found.nbytes <= LARGEST_LOADED:  # a remote one's copy goes away
@@ -358,6 +370,6 @@ def _read(folder: Path, zarr: Path | Remote) -> xr.Dataset:
 def _stated_version(zarr: Path) -> object:
     """The schema's version as the metadata states it, before anything else of a newer result is looked at."""
     try:
-        return json.loads((zarr / ROOT_FILE).read_bytes())["attributes"]["schema_version"]
-    except (OSError, ValueError, KeyError, TypeError):  # damaged or none at all: found out later
+        return read_json(zarr / ROOT_FILE)["attributes"]["schema_version"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # damaged or none at all: found out later
         return None

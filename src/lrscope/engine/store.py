@@ -219,6 +219,15 @@ class Store:
         """Is the assembled result there?"""
         return has_result(self.folder)
 
+    def keep_damaged_result(self) -> None:
+        """Rename a damaged result where no finished unit is left from which it could be put together again."""
+        if (
+            isinstance(self.result, Path)
+            and self.is_finished()
+            and not any(n.endswith(DONE) for n in names(self.chunks))
+        ):
+            warn(f"{self.result} is kept as {self._rename_aside(self.result, DAMAGED)}")
+
     # -- units of work ---------------------------------------------------------------------------------------------
 
     def units(self) -> tuple[set[str], set[str]]:
@@ -265,15 +274,18 @@ class Store:
 
     def set_aside(self, name: str, ending: str) -> str:
         """Rename a file of the chunks, out of the way and not deleted; returns its new name."""
-        taken = names(self.chunks)
-        number = next(i for i in itertools.count(1) if f"{name}{ending}-{i}" not in taken)
-        aside = f"{name}{ending}-{number}"
+        return self._rename_aside(self.chunks / name, ending)
+
+    @staticmethod
+    def _rename_aside(path: Path | Remote, ending: str) -> str:
+        taken = names(path.parent)
+        aside = next(name for i in itertools.count(1) if (name := f"{path.name}{ending}-{i}") not in taken)
         try:
-            rename(self.chunks / name, aside)
+            rename(path, aside)
         except FileNotFoundError:  # another process was faster
             return aside
         except OSError as error:
-            raise disk_error(error, self.chunks) from error
+            raise disk_error(error, path.parent) from error
         return aside
 
     def forget_plan(self, units: Iterable[str]) -> None:

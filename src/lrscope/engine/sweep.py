@@ -22,8 +22,9 @@ import xarray as xr
 from lrscope import __version__
 from lrscope.config import EngineConfig, SweepConfig, digest
 from lrscope.engine.assemble import Vanished, assemble, slabs
+from lrscope.engine.checked import RANDOM
 from lrscope.engine.choose import choose_plan, memory, predict
-from lrscope.engine.context import RANDOM, Context
+from lrscope.engine.context import Context
 from lrscope.engine.dispatch import Interrupted
 from lrscope.engine.extend import LENGTHS, check_extension, extend, is_extended, turn_units
 from lrscope.engine.lease import Lease
@@ -103,7 +104,7 @@ def _sweep(
     finished = _finished(store, identity)
     if finished is not None:  # nothing to write, so a folder that cannot be written to will do
         return finished
-    with _locked(store) as alive, kept():
+    with _locked(store) as alive, kept(), gradients():
         context = Context.build(task, config, engine, store)
         context.identity = identity["hash"]
         if engine.extend_finetunes:
@@ -115,6 +116,7 @@ def _sweep(
         there = _open_whole(store, identity)
         if there is not None:  # finished in the meantime, or experiment.json was damaged
             return there
+        store.keep_damaged_result()
         with workers(context) as jobs:
             plan = _plan(store, context, jobs)
             try:
@@ -175,7 +177,7 @@ def dry_run(
 ) -> dict[str, Any]:
     """The plan with predicted time and memory; trains only the few steps that it times and writes nothing."""
     engine = engine or EngineConfig()
-    with kept():
+    with kept(), gradients():
         context = Context.build(task, config, engine, Store(Path("unused")))
         if config.adaptive:
             check(context)
@@ -209,6 +211,13 @@ def _locked(store: Store) -> Iterator[Callable[[], None]]:
         yield lock.check if isinstance(lock, Lease) else lambda: None
     finally:
         lock.release()
+
+
+@contextmanager
+def gradients() -> Iterator[None]:
+    """Training computes gradients, also where the caller has switched them off or is in inference mode."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 def identity_of(task: Task, config: SweepConfig) -> dict[str, Any]:

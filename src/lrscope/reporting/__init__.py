@@ -23,8 +23,9 @@ def report(
     map, `regimes` makes one."""
     from lrscope.places import Remote, place
     from lrscope.reporting.page import render, write_page
+    from lrscope.validation import cleaned
 
-    target, checked = place(path), _checked(result, regime_map)
+    target, checked, result = place(path), _checked(result, regime_map), cleaned(result)
     if isinstance(target, Remote):
         target.write_bytes(render(result, checked).encode(errors="replace"))
         return target
@@ -39,10 +40,16 @@ def save_figures(
     regime_map: RegimeMap | None = None,
 ) -> list[Path]:
     """Write every figure of the page with matplotlib, one file per figure and format (png, pdf or svg)."""
+    from lrscope.errors import LrscopeError
+    from lrscope.places import place
     from lrscope.reporting.files import check_formats, write_figures
+    from lrscope.validation import cleaned
 
     check_formats(formats)
-    return write_figures(result, Path(folder), formats, _checked(result, regime_map))
+    target, checked = place(folder, "folder"), _checked(result, regime_map)
+    if not isinstance(target, Path):
+        raise LrscopeError(f"folder: {target} is a URL: figures are written into a folder of this machine")
+    return write_figures(cleaned(result), target, formats, checked)
 
 
 def _checked(result: xr.Dataset, regime_map: RegimeMap | None) -> RegimeMap:

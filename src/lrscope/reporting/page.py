@@ -28,7 +28,7 @@ from lrscope.results import STATUS, STATUS_REMEDY
 
 def write_page(result: xr.Dataset, path: Path, regime_map: RegimeMap) -> Path:
     """Render and write the report."""
-    mode = mode_of(path)
+    mode = mode_of(path, follow=False)
     if mode is not None and stat.S_ISDIR(mode):
         raise LrscopeError(f"report path {path} is a folder: name a file in it, such as {path / 'report.html'}")
     check_target(path)

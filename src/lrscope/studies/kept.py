@@ -17,8 +17,9 @@ import xarray as xr
 from lrscope.config import digest
 from lrscope.errors import LrscopeError
 from lrscope.files import disk_error
+from lrscope.plain_zarr import check_sizes, refuse_foreign
 from lrscope.seal import KEY as CHECKSUMS
-from lrscope.seal import refuse_foreign, seal, verify
+from lrscope.seal import seal, verify
 from lrscope.studies.types import Measurement
 
 RECORD = "lrscope_measurement"
@@ -75,6 +76,7 @@ def read(folder: Path) -> Kept | None:
     try:
         refuse_foreign(folder)
         verify(folder)
+        check_sizes(folder, folder)
         arrays = xr.open_zarr(folder, consolidated=False, zarr_format=3).load()
         record = json.loads(arrays.attrs.pop(RECORD))
         arrays.attrs.pop(CHECKSUMS, None)
