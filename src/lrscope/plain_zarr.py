@@ -25,7 +25,9 @@ ROOT = "zarr.json"
 CODECS = frozenset(["bytes", "vlen-utf8", "zstd"])
 OLDER = (".zarray", ".zgroup", ".zattrs", ".zmetadata")  # of Zarr's older format, which has pickled objects
 FREE = 256 << 20  # ours, bytes: arrays of this size are opened however well they are compressed
-DENSEST = 1000  # ours: bytes of arrays per byte of files beyond that; logged curves reach 3, those of untrained runs 40
+DENSEST = (
+    100  # ours: bytes of arrays per byte of files beyond that; logged curves reach 3, with 95% of the runs untrained 60
+)
 MOST_TEXT = 16 << 20  # ours, bytes: the names of a million groups of weights
 MOST_AXES = 16
 WIDTHS = {
