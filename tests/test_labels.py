@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -35,6 +36,9 @@ LRS = (STILL, 3e-2)
 
 def model(outputs: int = CLASSES) -> nn.Module:
     return nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, outputs))
+
+
+BITS: dict[str, Any] = {"train": (X, BIT), "test": (XT, BIT_T)}
 
 
 def smooth(y: Tensor, classes: int = CLASSES) -> Tensor:
@@ -270,6 +274,46 @@ def test_broadcasting_is_found_where_labels_are_sorted() -> None:
             loss=broadcasting,
             classification=False,
         )
+
+
+# -- logits, not probabilities ---------------------------------------------------------------------------------------
+
+
+def squashed(outputs: int, last: nn.Module) -> nn.Module:
+    return nn.Sequential(model(outputs), last)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"model": partial(squashed, CLASSES, nn.Softmax(1))}, "add up to 1, where cross_entropy takes logits"),
+        (
+            {**BITS, "model": partial(squashed, 1, nn.Sigmoid()), "loss": "binary_cross_entropy"},
+            "leave out the final sigm",
+        ),
+        (
+            {
+                **BITS,
+                "model": partial(squashed, 1, nn.Sigmoid()),
+                "loss": lambda o, y: functional.binary_cross_entropy(o[:, 0], y.float(), reduction="none"),
+                "classification": True,
+            },
+            "between 0 and 1, as probabilities do, where one output is taken as a logit",
+        ),
+    ],
+)
+def test_probabilities_as_outputs_are_warned_about(options: dict[str, Any], words: str) -> None:
+    with pytest.warns(UserWarning, match=f"^model: .*{words}") as said:
+        Task(**{"train": (X, Y), "test": (XT, YT), **options})
+    assert said[0].filename == __file__
+
+
+@pytest.mark.parametrize("last", [nn.Identity(), nn.Tanh(), nn.Softplus(), nn.Flatten()], ids=str)
+def test_logits_are_not(last: nn.Module) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Task(partial(squashed, CLASSES, last), (X, Y), (XT, YT))
+        Task(partial(squashed, 1, last), **BITS, loss="binary_cross_entropy")
 
 
 # -- what is refused -------------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ N examples, B batch.
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +17,7 @@ from lrscope.tasks.losses import Loss, hits
 from lrscope.tasks.random_state import seeded
 
 FEW = 4  # ours: examples tried
+MANY, FAR = 64, 100.0  # ours: a model without a sigmoid leaves [0, 1] on some of so many examples, 100 times as large
 ROUNDING = 1e-4  # ours, relative: a batch of another size sums in another order
 FAILS = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError, AttributeError, AssertionError, KeyError)
 
@@ -33,6 +36,7 @@ def check_outputs(model: nn.Module, loss: Loss, classification: bool, data: Data
     _check_loss(loss, output, y.to(output.dtype) if y.is_floating_point() else y)
     if classification:
         _check_accuracy(data, output, y)
+        _warn_of_probabilities(model, data, output)
 
 
 def telling_rows(y: Tensor) -> Tensor:
@@ -151,6 +155,29 @@ def _check_accuracy(data: DataSet, output: Tensor, y: Tensor) -> None:
         raise LrscopeError(
             f"classification: outputs {tuple(output.shape)} and labels {tuple(y.shape)} do not give one prediction an example: "
             "pass classification=False"
+        )
+
+
+def _warn_of_probabilities(model: nn.Module, data: DataSet, output: Tensor) -> None:
+    """Warn where outputs that are taken as logits are probabilities: of cross_entropy, or one output an example."""
+    if data.loss == "cross_entropy":
+        if bool((output >= 0).all()) and torch.allclose(output.sum(1), torch.ones(()).to(output), atol=ROUNDING):
+            warnings.warn(
+                "model: its outputs are probabilities, as they add up to 1, where cross_entropy takes logits: leave out the "
+                "final softmax",
+                stacklevel=5,
+            )
+        return
+    if output.numel() > len(output) or not data.train_x.is_floating_point() or int(data.train_y.min()) < 0:
+        return
+    x = data.train_x[:MANY]
+    given = _output(model, x)
+    inside = bool(((given > 0) & (given < 1)).all()) and not bool((given == given[0]).all())
+    if inside and all(bool(((o >= 0) & (o <= 1)).all()) for o in (_output(model, FAR * x), _output(model, -FAR * x))):
+        warnings.warn(
+            "model: its outputs lie between 0 and 1, as probabilities do, where one output is taken as a logit (accuracy counts "
+            "from 0): leave out the final sigmoid, or pass classification=False",
+            stacklevel=5,
         )
 
 
