@@ -64,6 +64,9 @@ def test_python_examples_run(
         assert all(name in said for name in ("background", "high", "left half", "upside down", "coarse", "estimate"))
         assert len(list(tmp_path.rglob("report.html"))) == 2
         return
+    if "SubsetRandomSampler" in text:
+        assert said.split() == ["192", "None", "192", "None", "192", "32"]
+        return
     if "Trained" in text:
         assert "hessian_1" in said
         return

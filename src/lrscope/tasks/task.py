@@ -31,10 +31,11 @@ class Task:
     Args:
         model: a function without arguments that returns a freshly initialised `nn.Module`; or a module, whose layers
             are then initialised anew for every seed by their `reset_parameters`.
-        train: pair of tensors (x [N, ...], y [N, ...]), a map-style `Dataset` of such pairs, or a `DataLoader` over one.
+        train: (inputs [N, ...], labels [N, ...]), each a tensor, an array, a data frame or column, or lists of numbers; a
+            `Dataset` of (input, label); or a `DataLoader`, which is honoured as given (`tasks.examples`).
         test: the same for held-out examples.
-        loss: `cross_entropy` (class numbers), `binary_cross_entropy` (one logit), `mse`, or a function of
-            (outputs [B, ...], targets [B, ...]) that returns one loss per example [B].
+        loss: `cross_entropy` (class numbers or probabilities [N, K]), `binary_cross_entropy` (one logit; 0, 1 or
+            probabilities), `mse`, or a function of (outputs [B, ...], targets [B, ...]) that returns one loss per example [B].
         classification: does accuracy make sense? Known for the named losses; must be given for a function.
         name: a short name for tables and the report.
         train_groups: a partition of the training examples: a whole number from 0 on for each, in the data's order [N]. Loss
