@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from lrscope.config import EngineConfig, SweepConfig
 from lrscope.engine.context import Context
 from lrscope.engine.material import Material
+from lrscope.engine.net import Net
 from lrscope.engine.program import Named, Program
 from lrscope.engine.store import Store
 from lrscope.tasks.models import MLP, ConvNet
 from lrscope.tasks.task import Task
-from lrscope.trained import State
+from lrscope.trained import State, Trained
 from tiny_tasks import CLASSES, task_of
 
 
@@ -80,13 +81,17 @@ def place(task: Task, *, seed: int = 3, path: str = "single", steps: int = 5, **
     return Place(program, material, weights, frozen)
 
 
-class OneRun:
+class OneRun(Trained):
     """Stands in for `Trained` where a measure asks for no more than a program and examples."""
 
     def __init__(self, at: Place) -> None:
-        self.at, self.net = at, at.program.net
+        self.at = at
 
-    def program(self, dtype: torch.dtype = torch.float32) -> Program:
+    @property
+    def net(self) -> Net:
+        return self.at.program.net
+
+    def program(self, dtype: torch.dtype = torch.float32, *, path: str = "single") -> Program:
         assert dtype == self.at.weights.dtype
         return self.at.program
 

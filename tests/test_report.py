@@ -320,7 +320,9 @@ def test_a_broken_result_is_refused(tmp_path):
         report(result.drop_vars("train_loss"), tmp_path / "page.html", regime_map=fake_map(result))
 
 
-@pytest.mark.parametrize(("formats", "words"), [(("jpeg",), "unknown format 'jpeg'"), ("png", "give a list")])
+@pytest.mark.parametrize(
+    ("formats", "words"), [(("jpeg",), "unknown format 'jpeg'"), ("png", "formats: .png. is not a list")]
+)
 def test_unknown_formats_are_refused_before_any_work(formats, words, tmp_path):
     with pytest.raises(LrscopeError, match=words):
         save_figures(fake_result(lrs=4), tmp_path / "figures", formats=formats)

@@ -28,6 +28,7 @@ R = TypeVar("R")
 
 LARGEST = 2**53  # of an int without limits of its own: the whole numbers that a float holds
 FLOATS = Number(-1.7e308, 1.7e308)
+TEXT = Word(optional=True)
 Count = Annotated[int, Whole(1, 1_000_000)]  # ours: of batches, draws, points, eigenvalues
 Seed = Annotated[int, Whole(0, LARGEST)]
 Steps = Annotated[int, Whole(1, 100_000_000)]  # as of a sweep
@@ -60,7 +61,10 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.cache
     def known() -> dict[str, Check]:
-        return {name: check for name, hint in _hints(function).items() if (check := _check(hint)) is not None}
+        hints = _hints(function)
+        named = [p.name for p in signature.parameters.values() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+        found = {name: _check(hints[name]) for name in named if name in hints}
+        return {name: check for name, check in found.items() if check is not None}
 
     @functools.wraps(function)
     def reading(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -136,7 +140,8 @@ class _Items:
     item: Check | None
 
     def read(self, name: str, value: Any) -> tuple[Any, ...]:
-        items = list(value) if isinstance(value, (list, tuple)) else as_list(value)
+        given = isinstance(value, (list, tuple, collections.abc.Iterator, collections.abc.Set))
+        items = list(value) if given else as_list(value)
         if items is None:
             raise LrscopeError(f"{name}: {shown(value)} is not a list: pass a list or a tuple")
         return tuple(items if self.item is None else (self.item.read(name, item) for item in items))
@@ -214,14 +219,17 @@ def _check(hint: Any) -> Check | None:
     """The check that an annotation asks for; None for what is not checked."""
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        return next((extra for extra in inside[1:] if isinstance(extra, Reader)), None) or _check(inside[0])
-    if str(hint).endswith("ArrayLike") or "_SupportsArray" in str(hint):
-        return _Numbers()
+        reader = next((extra for extra in inside[1:] if isinstance(extra, Reader)), None)
+        return _check(inside[0]) if reader is None else _Any((reader,), type(None) in typing.get_args(inside[0]))
+    if "_SupportsArray" in str(hint):  # numpy.typing.ArrayLike is a union of what makes an array
+        return _Any((_Numbers(),), type(None) in inside)
     if origin in (typing.Union, types.UnionType):
         return _union(inside)
     if origin is typing.Literal:
         return Word(tuple(map(str, inside)))
-    if origin in (collections.abc.Sequence, list) or (origin is tuple and inside[-1:] == (Ellipsis,)):
+    if origin in (collections.abc.Sequence, collections.abc.Iterable, list) or (
+        origin is tuple and inside[-1:] == (Ellipsis,)
+    ):
         return _Items(_check(inside[0]))
     if origin is tuple and inside:
         return _Tuple(tuple(_check(item) for item in inside))
@@ -231,10 +239,10 @@ def _check(hint: Any) -> Check | None:
         return _Function()
     if origin in (collections.abc.Mapping, dict):
         return _Object(Mapping)
-    simple: dict[Any, Check] = {bool: Flag(), int: Whole(-LARGEST, LARGEST), float: FLOATS, str: Word()}
+    simple: dict[Any, Check] = {bool: Flag(), int: Whole(-LARGEST, LARGEST), float: FLOATS, str: TEXT}
     if hint in simple:
         return simple[hint]
-    return _Object(hint) if isinstance(hint, type) and hint is not object else None
+    return _Object(hint) if isinstance(hint, type) and hint not in (object, Any) else None
 
 
 def _union(inside: tuple[Any, ...]) -> Check | None:

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lrscope.checked import checked
 from lrscope.errors import LrscopeError, nearest
 from lrscope.files import disk_error, mode_of, staged
 from lrscope.places import Remote
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 SUFFIXES = {"csv": ".csv", "netcdf": ".nc"}
 
 
+@checked
 def export_result(result: xr.Dataset, format: str, path: Path | Remote | None, folder: Path | Remote) -> Path | Remote:
     """Write `result` as `format` (csv or netcdf) to `path`, or to `folder/result.csv` or `.nc`; returns the path.
 

@@ -111,11 +111,28 @@ class Number:
 
 
 @dataclass(frozen=True)
+class Real:
+    """Any number; infinity and NaN too."""
+
+    def read(self, name: str, value: Any) -> float:
+        """See `Reader`."""
+        number = as_number(value)
+        if number is None:
+            raise LrscopeError(f"{name}: {shown(value)} is not a number: use one")
+        return number
+
+    def takes(self) -> str:
+        """See `Reader`."""
+        return "a number"
+
+
+@dataclass(frozen=True)
 class Word:
-    """A text that is not empty; one of `choices`, if there are any. `words` says what else it may be."""
+    """A text that is not empty (unless `optional`); one of `choices`, if there are any. `words` says what else it may be."""
 
     choices: tuple[str, ...] = ()
     words: str = "a text"
+    optional: bool = False
 
     def read(self, name: str, value: Any) -> str:
         """See `Reader`."""
@@ -125,9 +142,9 @@ class Word:
         text = value[:]
         if self.choices and text not in self.choices:
             raise LrscopeError(f"{name}: {shown(text)} is unknown: choose {either(self.choices)}")
-        if not text.strip():
+        if not text.strip() and not self.optional:
             raise LrscopeError(f"{name}: {shown(text)} is empty: leave it out, or use {self.takes()}")
-        if len(text) > MOST_TEXT:
+        if len(text) > MOST_TEXT and not self.optional:
             raise LrscopeError(f"{name}: {shown(text)} has more than {MOST_TEXT:,} letters: shorten it")
         return text
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from lrscope.checked import checked
 from lrscope.errors import LrscopeError
 from lrscope.files import disk_error, read_json
 from lrscope.places import Remote, exists, names, place
@@ -292,6 +293,7 @@ def save_result(
     return target
 
 
+@checked
 def open_result(path: str | os.PathLike[str] | Remote) -> xr.Dataset:
     """Open a result folder (or its `results.zarr`), local or an fsspec URL, validated; a local one beyond 1 GiB stays on disk.
 

@@ -10,12 +10,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import xarray as xr
 from torch import Tensor
 
+from lrscope.checked import Seed, checked, checked_fields
 from lrscope.config import EngineConfig, SweepConfig
 from lrscope.engine.checked import load_chunk
 from lrscope.engine.context import Context
@@ -39,6 +40,7 @@ LISTED = 30
 KEPT_CHUNKS = 4  # ours: chunks in memory, since one asks for the states of a run one after the other
 
 
+@checked_fields
 @dataclass(frozen=True)
 class State:
     """Weights [1, P] of one run at one moment and its frozen tensors [1, ...]; of R runs stacked [R, P] and [R, ...]."""
@@ -47,6 +49,7 @@ class State:
     frozen: Named
 
 
+@checked
 def stack(states: Sequence[State]) -> State:
     """The states of R runs as one: weights [R, P], frozen tensors [R, ...].
 
@@ -81,6 +84,7 @@ class Trained:
         self._load = lru_cache(KEPT_CHUNKS)(self._read)
 
     @classmethod
+    @checked
     def open(cls, folder: str | os.PathLike[str] | Remote, task: Task, *, device: str = "cpu") -> Trained:
         """Open the finished sweep of `task` in `folder`.
 
@@ -111,12 +115,13 @@ class Trained:
         """The layout of the weights."""
         return self._context.net
 
+    @checked
     def state(
         self,
         *,
         lr: float,
-        seed: int,
-        data_seed: int = 0,
+        seed: Seed,
+        data_seed: Seed = 0,
         finetune_lr: float | None = None,
         n_average: int | None = None,
         epoch: float | None = None,
@@ -153,15 +158,22 @@ class Trained:
             return State(weights[pretrain.snapshots.index(steps)], frozen)
         return State(self._kept(data_seed, seed, lr, "pretrain_weights"), frozen)
 
-    def program(self, dtype: torch.dtype = torch.float32, *, path: str = "single") -> Program:
+    @checked
+    def program(self, dtype: torch.dtype = torch.float32, *, path: Literal["single", "batched"] = "single") -> Program:
         """Evaluation and gradients, one run at a time or (`path="batched"`) of all runs of a stacked state, in `dtype` (which
         weights and examples must have too)."""
         return self._in(dtype).program(path, False)
 
-    def material(self, data_seed: int = 0, dtype: torch.dtype = torch.float32) -> Material:
+    @checked
+    def material(self, data_seed: Seed = 0, dtype: torch.dtype = torch.float32) -> Material:
         """The examples of a data seed on the device."""
+        if data_seed >= self.config.data_seeds:
+            raise LrscopeError(
+                f"data_seed: {data_seed} was not trained: the sweep has those from 0 to {self.config.data_seeds - 1}"
+            )
         return self._in(dtype).material(data_seed)
 
+    @checked
     def learning_rate(self, lr: float, state: State) -> Tensor:
         """The optimizer's learning rate [1] of a run: on the sphere lr rho^2, where `lr` is the ELR."""
         rate = torch.tensor([lr], dtype=torch.float64)
@@ -169,6 +181,10 @@ class Trained:
 
     def _in(self, dtype: torch.dtype) -> Context:
         """The sweep's context in another precision."""
+        if dtype not in (torch.float32, torch.float64):
+            raise LrscopeError(
+                f"dtype: {dtype} is not one that weights are evaluated in: use torch.float32 or torch.float64"
+            )
         if dtype not in self._contexts:
             config = replace(self.config, precision="float64" if dtype == torch.float64 else "float32")
             base = self._context

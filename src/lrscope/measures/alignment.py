@@ -8,9 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lrscope.checked import checked
 from lrscope.errors import LrscopeError
 
 
+@checked
 def at_loss(train_loss: ArrayLike, values: ArrayLike, levels: ArrayLike, *, logarithmic: bool = False) -> np.ndarray:
     """`values` [..., T] read off where `train_loss` [..., T] first comes down to each level: [..., L] for levels [L].
 
@@ -50,6 +52,7 @@ def at_loss(train_loss: ArrayLike, values: ArrayLike, levels: ArrayLike, *, loga
     return np.exp(found) if logarithmic else found
 
 
+@checked
 def lowest_common_level(train_loss: ArrayLike) -> float:
     """The lowest loss that all runs of `train_loss` [..., T] reach: the largest of their minima, NaN checkpoints passed over.
 

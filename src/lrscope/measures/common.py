@@ -37,8 +37,21 @@ def undisturbed(net: Net, purpose: str) -> Iterator[None]:
 
 def evaluation(trained: Trained, state: State, data_seed: int) -> tuple[Program, Material]:
     """The program and the examples of a data seed in the state's precision."""
+    check_state(trained, state)
     dtype = state.weights.dtype
     return trained.program(dtype), trained.material(data_seed, dtype)
+
+
+def check_state(trained: Trained, state: State) -> None:
+    """Refuse a state of another net."""
+    shape, size = tuple(state.weights.shape), trained.net.size
+    if len(shape) != 2 or shape[1] != size:
+        raise LrscopeError(
+            f"state: its weights have shape {shape}, but the net has {size} parameters: pass a state of this sweep"
+        )
+    if set(state.frozen) != set(trained.net.frozen):
+        known = ", ".join(trained.net.frozen) or "none"
+        raise LrscopeError(f"state: its frozen tensors are not those of the net ({known}): pass a state of this sweep")
 
 
 def one_run(weights_1P: Tensor) -> Tensor:

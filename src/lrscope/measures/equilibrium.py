@@ -10,20 +10,24 @@ T steps, G groups, P parameters.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
 
+from lrscope.checked import Positive, Seed, Steps, checked
 from lrscope.dynamics.update import group_squares, sphere_step
 from lrscope.engine.material import Material
 from lrscope.engine.program import Named, Program
 from lrscope.errors import LrscopeError
 from lrscope.measures.common import evaluation, one_run, undisturbed
+from lrscope.options import Number
 from lrscope.tasks.streams import generator
 from lrscope.trained import State, Trained
 
+Final = Annotated[float, Number(0, 1, above=True)]
 FINAL = 0.25  # ours: the last quarter of training, where an equilibrium has set in or will not
 
 
@@ -39,8 +43,9 @@ class Record:
     radial: Tensor  # [T, G], |cosine| between a group's gradient and its weights
 
 
+@checked
 def identities(
-    trained: Trained, state: State, *, elr: float, steps: int, seed: int = 0, data_seed: int = 0
+    trained: Trained, state: State, *, elr: Positive, steps: Steps, seed: Seed = 0, data_seed: Seed = 0
 ) -> dict[str, float]:
     """Train a stored (or initial) state `steps` steps at total ELR `elr` in float64 and compare both sides of the identities.
 
@@ -56,17 +61,22 @@ def identities(
     return residuals(record(program, material, exact.weights, exact.frozen, elr=elr, steps=steps, seed=seed))
 
 
+@checked
 def record(
-    program: Program, material: Material, weights_1P: Tensor, frozen: Named, *, elr: float, steps: int, seed: int = 0
+    program: Program,
+    material: Material,
+    weights_1P: Tensor,
+    frozen: Named,
+    *,
+    elr: Positive,
+    steps: Steps,
+    seed: Seed = 0,
 ) -> Record:
     """Norms of `steps` steps of projected SGD (eq. 2) from weights [1, P] in float64, on randomly ordered batches."""
     if not program.net.scale_invariant:
         raise LrscopeError(
             "identities: this net is not scale-invariant, and they hold for such nets only: use space sphere"
         )
-    for name, value in (("elr", elr), ("steps", steps)):
-        if not value > 0:
-            raise LrscopeError(f"{name}: {value:g} is not positive: use a number above 0")
     if weights_1P.dtype != torch.float64:
         raise LrscopeError("weights: the identities are exact, float32 is not: pass float64 weights and program")
     segments = program.net.segments
@@ -98,6 +108,7 @@ def record(
     )
 
 
+@checked
 def residuals(found: Record) -> dict[str, float]:
     """Largest relative differences between the two sides of eq. 3, 4 and 5 of a record, and the largest `radial`."""
     elr = found.lr / found.norms**2  # [T + 1, G]
@@ -112,17 +123,16 @@ def residuals(found: Record) -> dict[str, float]:
     return {name: float(value.abs().max()) for name, value in sides.items()}
 
 
-def ess_spread(group_ess: xr.DataArray, *, final: float = FINAL) -> xr.DataArray:
-    """Ratio of the largest to the smallest mean ESS of a run's groups over the `final` share of the epochs (three_regimes,
+@checked
+def ess_spread(group_ess: xr.DataArray, *, final: Final = FINAL) -> xr.DataArray:
+    """Ratio of the largest to the smallest mean ESS of a run's groups over the `final` fraction of the epochs (three_regimes,
     Fig. 5 left, 21): 1 where all groups move alike, as in regime 2.
 
     `group_ess` is a result's variable over (..., epoch, group). NaN where a run ended early; 1 with a single group.
 
     Raises:
-        LrscopeError: a share outside (0, 1], or an array without the dimensions epoch and group.
+        LrscopeError: a fraction outside (0, 1], or an array without the dimensions epoch and group.
     """
-    if not 0 < final <= 1:
-        raise LrscopeError(f"final: {final:g} is no share of training: use a number above 0, up to 1")
     if not {"epoch", "group"} <= set(group_ess.dims):
         raise LrscopeError(
             f"group_ess: its dimensions are {', '.join(map(str, group_ess.dims))}: epoch and group are needed"

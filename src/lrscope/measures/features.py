@@ -5,17 +5,24 @@ feature_learning, Sec. 3: near subregime 2A a few features stand out; the papers
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 import xarray as xr
 
+from lrscope.checked import checked
 from lrscope.errors import LrscopeError
+from lrscope.options import Number
 
 NOISE = 0.01  # ours: 2.5 standard errors of the mean accuracy over ticks' 16 probe sets of 1,000 examples
 LEVEL = 0.95
 RUNS = ("data_seed", "seed")
+Chance = Annotated[float, Number(0, 1, below=True)]
+Fraction = Annotated[float, Number(0, 1)]
 
 
-def sparsity(accuracy: xr.DataArray, *, chance: float = 0.5, noise: float = NOISE) -> xr.Dataset:
+@checked
+def sparsity(accuracy: xr.DataArray, *, chance: Chance = 0.5, noise: Fraction = NOISE) -> xr.Dataset:
     """Sparsity of probe accuracies along the dimension `feature`; `chance` is what guessing gets (1 / classes).
 
     With a_f the accuracy of feature f above chance, or 0, and F features:
@@ -28,6 +35,7 @@ def sparsity(accuracy: xr.DataArray, *, chance: float = 0.5, noise: float = NOIS
     All are NaN where the mean accuracy over features is less than `noise` above chance: a run that learned nothing is
     neither sparse nor dense, and what little its accuracies scatter would look sparse (5 of 16 features).
     """
+    _check_accuracy(accuracy)
     above = (accuracy - chance).clip(min=0.0)
     learned = accuracy.mean("feature", skipna=False) - chance > noise
     total = above.sum("feature")
@@ -46,7 +54,8 @@ def sparsity(accuracy: xr.DataArray, *, chance: float = 0.5, noise: float = NOIS
         )
 
 
-def sparsity_over_runs(accuracy: xr.DataArray, *, chance: float = 0.5, noise: float = NOISE) -> xr.Dataset:
+@checked
+def sparsity_over_runs(accuracy: xr.DataArray, *, chance: Chance = 0.5, noise: Fraction = NOISE) -> xr.Dataset:
     """Sparsity for each learning rate: mean over runs with its 95% interval.
 
     Args:
@@ -63,8 +72,9 @@ def sparsity_over_runs(accuracy: xr.DataArray, *, chance: float = 0.5, noise: fl
     Raises:
         LrscopeError: no dimension of runs, or none of features.
     """
+    _check_accuracy(accuracy)
     over = [d for d in RUNS if d in accuracy.dims]
-    if not over or "feature" not in accuracy.dims:
+    if not over:
         raise LrscopeError(
             f"accuracy: its dimensions are {', '.join(map(str, accuracy.dims))}: pass an array with feature and seed, such as "
             "result['feature_accuracy']"
@@ -80,3 +90,18 @@ def sparsity_over_runs(accuracy: xr.DataArray, *, chance: float = 0.5, noise: fl
     found: xr.Dataset = xr.concat([mean, mean - half, mean + half], "estimate")
     names = np.array(["mean", "low", "high"], dtype=object)
     return found.assign_coords(estimate=("estimate", names)).assign(runs=count)
+
+
+def _check_accuracy(accuracy: xr.DataArray) -> None:
+    """Refuse what are no accuracies of features: another dimension, other numbers."""
+    if "feature" not in accuracy.dims or not accuracy.sizes["feature"]:
+        raise LrscopeError(
+            f"accuracy: its dimensions are {', '.join(map(str, accuracy.dims)) or 'none'}: pass an array with feature and seed, "
+            "such as result['feature_accuracy']"
+        )
+    if accuracy.dtype.kind not in "biuf":
+        raise LrscopeError(f"accuracy: it holds {accuracy.dtype}: pass numbers from 0 to 1")
+    known = accuracy.values[~np.isnan(accuracy.values.astype(float))]
+    if known.size and not (known.min() >= 0 and known.max() <= 1):
+        wrong = known.min() if known.min() < 0 else known.max()
+        raise LrscopeError(f"accuracy: it holds {wrong:g}: pass fractions from 0 to 1, not percent")

@@ -5,29 +5,35 @@ P parameters, G groups, T moments, K points. The papers' figures: three_regimes 
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from lrscope.checked import Seed, checked
 from lrscope.dynamics.update import Segments
 from lrscope.engine.material import Material
 from lrscope.engine.program import Named, Program
 from lrscope.errors import LrscopeError
-from lrscope.measures.common import evaluation, one_run, undisturbed
+from lrscope.measures.common import check_state, evaluation, one_run, undisturbed
+from lrscope.options import Whole
 from lrscope.trained import State, Trained
 
 POINTS = 11  # feature_learning, Fig. 9: ends included
+Points = Annotated[int, Whole(2, 1_000_000)]
 
 
+@checked
 def between(
     trained: Trained,
     first: State,
     second: State,
     *,
-    data_seed: int = 0,
-    points: int = POINTS,
+    data_seed: Seed = 0,
+    points: Points = POINTS,
     on_sphere: bool = False,
     test: bool = True,
 ) -> xr.Dataset:
@@ -57,13 +63,14 @@ def between(
     return data
 
 
+@checked
 def between_runs(
     trained: Trained,
     first: State,
     second: State,
     *,
-    data_seed: int = 0,
-    points: int = POINTS,
+    data_seed: Seed = 0,
+    points: Points = POINTS,
     test: bool = True,
 ) -> xr.Dataset:
     """`between` of R stacked pairs at once, mapped over runs and points: the same names with a dimension `run` in front.
@@ -78,6 +85,7 @@ def between_runs(
             f"states: {len(first.weights)} runs in the first, {len(second.weights)} in the second: stack as many of both"
         )
     _same_frozen(first, second)
+    check_state(trained, first)
     if trained.net.stochastic:
         raise LrscopeError("states: a net with dropout is not mapped over runs: use `between`, pair by pair")
     runs = len(first.weights)
@@ -104,7 +112,21 @@ def between_runs(
     )
 
 
+def _same_shape(first: Tensor, second: Tensor, dims: int | None = None) -> None:
+    """Refuse weights of two nets, or of other dimensions."""
+    for tensor in (first, second):
+        if not tensor.is_floating_point():
+            raise LrscopeError(f"weights: they are {tensor.dtype}: pass floats")
+    if first.shape != second.shape or (dims is not None and first.dim() != dims) or not first.dim():
+        raise LrscopeError(
+            f"weights: shapes {tuple(first.shape)} and {tuple(second.shape)} do not go together: pass weights of one net"
+        )
+
+
 def _same_frozen(first: State, second: State) -> None:
+    _same_shape(first.weights, second.weights)
+    if set(first.frozen) != set(second.frozen):
+        raise LrscopeError("states: their frozen tensors have different names: pass states of one net")
     for name, value in first.frozen.items():
         if not torch.equal(value, second.frozen[name]):
             raise LrscopeError(
@@ -113,7 +135,8 @@ def _same_frozen(first: State, second: State) -> None:
             )
 
 
-def line(first_P: Tensor, second_P: Tensor, points: int = POINTS, *, on_sphere: bool = False) -> Tensor:
+@checked
+def line(first_P: Tensor, second_P: Tensor, points: Points = POINTS, *, on_sphere: bool = False) -> Tensor:
     """Evenly spaced points [K, P] of the segment from `first_P` to `second_P`, ends included.
 
     on_sphere: rescale every point to the total norm interpolated between those of the ends.
@@ -121,8 +144,7 @@ def line(first_P: Tensor, second_P: Tensor, points: int = POINTS, *, on_sphere: 
     Raises:
         LrscopeError: fewer than 2 points; with `on_sphere`, ends on opposite sides, between which the line meets zero.
     """
-    if points < 2:
-        raise LrscopeError(f"points: {points} do not make a line: use 2 or more, ends included")
+    _same_shape(first_P, second_P, dims=1)
     share = torch.linspace(0, 1, points, dtype=torch.float64, device=first_P.device)[:, None]
     a, b = first_P.double(), second_P.double()
     path = (1 - share) * a + share * b
@@ -153,10 +175,14 @@ def along(
     return dict(zip(names, table.T, strict=True))
 
 
+@checked
 def barrier(values: ArrayLike, axis: int = -1) -> np.ndarray:
     """How far a path rises above the straight line between the values at its ends: the maximum over the evenly spaced
     points along `axis` of value minus that line (feature_learning, Fig. 9). Never negative, since the ends are points."""
-    moved = np.moveaxis(np.asarray(values, float), axis, -1)
+    array = np.asarray(values, float)
+    if not -array.ndim <= axis < array.ndim:
+        raise LrscopeError(f"axis: {axis} is not one of an array with {array.ndim} axes: pass one from 0 on, or -1")
+    moved = np.moveaxis(array, axis, -1)
     if moved.shape[-1] < 2:
         raise LrscopeError(f"values: {moved.shape[-1]} points do not make a path: pass 2 or more")
     share = np.linspace(0, 1, moved.shape[-1])
@@ -166,17 +192,25 @@ def barrier(values: ArrayLike, axis: int = -1) -> np.ndarray:
     return found
 
 
+@checked
 def angles(first: Tensor, second: Tensor) -> Tensor:
     """Angles in [0, pi], radians, float64, between vectors along the last axis: [..., P] and [..., P] to [...].
 
     From the chords, 2 atan2(|u - v|, |u + v|), because the arc cosine loses half the digits at small angles.
     """
+    _same_shape(first, second)
     u, v = (t.double() / t.double().norm(dim=-1, keepdim=True) for t in (first, second))
     return 2 * torch.atan2((u - v).norm(dim=-1), (u + v).norm(dim=-1))
 
 
+@checked
 def group_angles(first: Tensor, second: Tensor, segments: Segments) -> Tensor:
     """Angles [R, G], radians, of the groups' weights in [R, P] and [R, P]; `segments` as in `Net.segments`."""
+    _same_shape(first, second, dims=2)
+    if not segments or any(not 0 <= a < b <= first.shape[1] for ranges in segments for a, b in ranges):
+        raise LrscopeError(
+            f"segments: they are not ranges of the {first.shape[1]} parameters: pass Trained.net.segments"
+        )
     return torch.stack(
         [
             angles(torch.cat([first[:, a:b] for a, b in ranges], 1), torch.cat([second[:, a:b] for a, b in ranges], 1))
@@ -186,12 +220,15 @@ def group_angles(first: Tensor, second: Tensor, segments: Segments) -> Tensor:
     )
 
 
+@checked
 def step_cosines(trajectory_TP: Tensor, lag: int = 1) -> Tensor:
     """Cosines [T - lag], float64, between the weights of a trajectory [T, P] `lag` moments apart (three_regimes, Fig. 24).
 
     Raises:
         LrscopeError: a lag below 1, or one that the trajectory is too short for.
     """
+    if trajectory_TP.dim() != 2:
+        raise LrscopeError(f"trajectory: its shape is {tuple(trajectory_TP.shape)}: pass [moments, parameters]")
     if not 1 <= lag < len(trajectory_TP):
         raise LrscopeError(f"lag: {lag} moments in a trajectory of {len(trajectory_TP)}: use 1 or more, but fewer")
     unit = trajectory_TP.double()

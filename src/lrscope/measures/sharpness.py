@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lrscope.checked import Count, Positive, Seed, checked
 from lrscope.engine.program import Named, Program
 from lrscope.errors import LrscopeError
 from lrscope.measures.common import evaluation, one_run, outputs, undisturbed
@@ -31,17 +32,18 @@ HESSIAN_BATCHES = 16  # ours: top-1 within 10 s and a few percent of all batches
 TOLERANCE = 1e-3  # ours: far below what the choice of batches changes
 
 
+@checked
 def of(
     trained: Trained,
     state: State,
     *,
-    data_seed: int = 0,
+    data_seed: Seed = 0,
     measures: Sequence[str] = MEASURES,
-    batches: int | None = None,
-    fisher_batches: int | None = None,
-    fisher_draws: int | None = DRAWS,
-    hessian_batches: int | None = HESSIAN_BATCHES,
-    hessian_top: int = 1,
+    batches: Count | None = None,
+    fisher_batches: Count | None = None,
+    fisher_draws: Count | None = DRAWS,
+    hessian_batches: Count | None = HESSIAN_BATCHES,
+    hessian_top: Count = 1,
 ) -> dict[str, float]:
     """The asked measures of a stored state.
 
@@ -86,6 +88,7 @@ def radius(program: Program, weights_1P: Tensor) -> float:
     return float(one_run(weights_1P).double().norm()) if program.net.scale_invariant else 1.0
 
 
+@checked
 def gradient_norms(program: Program, weights_1P: Tensor, frozen: Named, x: Tensor, y: Tensor) -> Tensor:
     """Effective norms [K], float64, of the gradients of the mini-batches x [K, B, ...], y [K, B].
 
@@ -104,6 +107,7 @@ def gradient_norms(program: Program, weights_1P: Tensor, frozen: Named, x: Tenso
     return norms
 
 
+@checked
 def fisher_trace(
     program: Program,
     weights_1P: Tensor,
@@ -111,7 +115,7 @@ def fisher_trace(
     x: Tensor,
     y: Tensor,
     *,
-    draws: int | None = DRAWS,
+    draws: Count | None = DRAWS,
 ) -> tuple[float, float]:
     """Effective trace of the Fisher information matrix on batches x [K, B, ...], y [K, B]: (estimate, standard error).
 
@@ -189,6 +193,7 @@ def _factor(program: Program) -> Callable[[Tensor, Tensor], Tensor]:
     return found
 
 
+@checked
 def hessian_eigenvalues(
     program: Program,
     weights_1P: Tensor,
@@ -196,8 +201,8 @@ def hessian_eigenvalues(
     x: Tensor,
     y: Tensor,
     *,
-    top: int = 1,
-    tolerance: float = TOLERANCE,
+    top: Count = 1,
+    tolerance: Positive = TOLERANCE,
 ) -> np.ndarray:
     """The `top` largest effective Hessian eigenvalues, descending, of the mean loss over x [K, B, ...], y [K, B].
 

@@ -23,6 +23,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from lrscope.checked import Positive, Seed, Steps, checked
 from lrscope.dynamics.update import sphere_step
 from lrscope.engine.material import Material
 from lrscope.engine.order import BatchOrder
@@ -55,8 +56,9 @@ class Track:
         return xr.Dataset(steps | passes, {"step": np.arange(len(self.cosine)), "moment": np.array(self.moment)})
 
 
+@checked
 def training(
-    trained: Trained, state: State, *, elr: float, steps: int, every: int, seed: int = 0, data_seed: int = 0
+    trained: Trained, state: State, *, elr: Positive, steps: Steps, every: Steps, seed: Seed = 0, data_seed: Seed = 0
 ) -> xr.Dataset:
     """Go on training a stored state at the effective learning rate `elr`, with batches from a stream named by `seed`.
 
@@ -74,16 +76,17 @@ def training(
     ).dataset()
 
 
+@checked
 def random_walk(
     trained: Trained,
     state: State,
     *,
-    elr: float | None = None,
+    elr: Positive | None = None,
     step_sizes: ArrayLike | None = None,
-    steps: int | None = None,
-    every: int,
-    seed: int = 0,
-    data_seed: int = 0,
+    steps: Steps | None = None,
+    every: Steps,
+    seed: Seed = 0,
+    data_seed: Seed = 0,
 ) -> xr.Dataset:
     """A random walk on the sphere from a stored state: a Gaussian vector instead of each gradient (App. M).
 
@@ -107,16 +110,17 @@ def random_walk(
     ).dataset()
 
 
+@checked
 def train_on(
     program: Program,
     material: Material,
     weights_1P: Tensor,
     frozen: Named,
     *,
-    elr: float,
-    steps: int,
-    every: int,
-    seed: int = 0,
+    elr: Positive,
+    steps: Steps,
+    every: Steps,
+    seed: Seed = 0,
 ) -> Track:
     """The kernel of `training`: steps of projected SGD (eq. 2) from weights [1, P]."""
     _check(program, elr=elr, steps=steps, every=every)
@@ -134,17 +138,18 @@ def train_on(
     return track
 
 
+@checked
 def walk_from(
     program: Program,
     material: Material,
     weights_1P: Tensor,
     frozen: Named,
     *,
-    elr: float | None = None,
+    elr: Positive | None = None,
     step_sizes: ArrayLike | None = None,
-    steps: int | None = None,
-    every: int,
-    seed: int = 0,
+    steps: Steps | None = None,
+    every: Steps,
+    seed: Seed = 0,
 ) -> Track:
     """The kernel of `random_walk`."""
     if (elr is None) == (step_sizes is None) or (elr is None) == (steps is not None):
@@ -189,6 +194,7 @@ def tangent_step(weights_1P: Tensor, drawn_1P: Tensor, length_1: Tensor) -> Tens
     return step
 
 
+@checked
 def expected_cosine(step_sizes: ArrayLike, lag: int) -> np.ndarray:
     """Expected cosines [T - lag + 1] of a random walk with effective step sizes [T] over `lag` steps: from moment t to
     t + lag the product of 1 / sqrt(1 + s^2)."""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lrscope.checked import checked
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["report", "save_figures"]
 
 
+@checked
 def report(
     result: xr.Dataset, path: str | os.PathLike[str] | Remote, *, regime_map: RegimeMap | None = None
 ) -> Path | Remote:
@@ -32,6 +35,7 @@ def report(
     return write_page(result, target, checked)
 
 
+@checked
 def save_figures(
     result: xr.Dataset,
     folder: str | os.PathLike[str],
@@ -40,16 +44,12 @@ def save_figures(
     regime_map: RegimeMap | None = None,
 ) -> list[Path]:
     """Write every figure of the page with matplotlib, one file per figure and format (png, pdf or svg)."""
-    from lrscope.errors import LrscopeError
-    from lrscope.places import place
+    from lrscope.places import local
     from lrscope.reporting.files import check_formats, write_figures
     from lrscope.validation import cleaned
 
     check_formats(formats)
-    target, checked = place(folder, "folder"), _checked(result, regime_map)
-    if not isinstance(target, Path):
-        raise LrscopeError(f"folder: {target} is a URL: figures are written into a folder of this machine")
-    return write_figures(cleaned(result), target, formats, checked)
+    return write_figures(cleaned(result), local(folder, "folder"), formats, _checked(result, regime_map))
 
 
 def _checked(result: xr.Dataset, regime_map: RegimeMap | None) -> RegimeMap:

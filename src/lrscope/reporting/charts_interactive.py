@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from lrscope.checked import checked
 from lrscope.reporting import charts, style
 from lrscope.reporting.charts import Floats, Palette
 from lrscope.reporting.interactive import BAR_ROOM
@@ -35,6 +36,7 @@ LEGEND_PER_ROW = 4
 EXTRA_LEFT = 16  # px for the vertical axis's title
 
 
+@checked
 def chart_json(chart: Chart) -> Json:
     """Traces with their layouts."""
     palette = charts.palette(chart)

@@ -10,6 +10,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from lrscope.checked import checked
 from lrscope.reporting import charts, style
 from lrscope.reporting.charts import Palette
 from lrscope.reporting.static_canvas import blank, color_bar, scale, scale_x, words
@@ -21,6 +22,7 @@ NARROWEST = 4.6
 MARK = 4.0  # points, a marker's diameter
 
 
+@checked
 def chart_figure(chart: Chart) -> Figure:
     """The chart as a figure that is attached to no window."""
     columns = min(chart.columns, len(chart.panels))

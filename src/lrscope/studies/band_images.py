@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lrscope.checked import checked
 from lrscope.errors import LrscopeError
 from lrscope.studies.charts import Chart, Image, Panel
 from lrscope.tasks.bands import Bands, decompose, mask, paper_bands, per_channel
@@ -22,6 +23,7 @@ FAINTEST = 1e-6  # ours: amplitudes below this share of the largest are rounding
 Floats = NDArray[np.float64]
 
 
+@checked
 def band_chart(images: Tensor, mean: Sequence[float], std: Sequence[float], bands: Bands | None = None) -> Chart:
     """Two rows for each image: itself and what its groups of bands leave of it; below, their spectra.
 

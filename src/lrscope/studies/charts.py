@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lrscope.checked import Count, checked_fields
 from lrscope.errors import LrscopeError
+from lrscope.options import Real
 
 Array = NDArray[np.floating[Any]]
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """A line or a cloud of points.
@@ -33,14 +36,22 @@ class Line:
     x: Array
     y: Array
     name: str = ""
-    value: float | None = None
+    value: Annotated[float | None, Real()] = None
     color: str | None = None
     low: Array | None = None
     high: Array | None = None
-    mark: str = "line"
+    mark: Literal["line", "points", "both", "end"] = "line"
     dashed: bool = False
 
+    def __post_init__(self) -> None:
+        sizes = {n: np.shape(v) for n in ("x", "y", "low", "high") if (v := getattr(self, n)) is not None}
+        if len(set(sizes.values())) > 1 or len(sizes["x"]) != 1:
+            raise LrscopeError(
+                f"line: the shapes of {', '.join(sizes)} are {list(sizes.values())}: pass as many points of each"
+            )
 
+
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Image:
     """A picture, its first row on top.
@@ -66,6 +77,7 @@ class Image:
             raise LrscopeError(f"image: its shape is {shape}: pass [height, width] or [height, width, 3]")
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Panel:
     """One set of axes. `spans`: stretches of the x axis by regime (low, high, label), `borders`: dashed vertical lines,
@@ -83,11 +95,12 @@ class Panel:
     image: Image | None = None
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Chart:
     """Panels row by row, with one colour scale for all lines that carry a `value`."""
 
     panels: Sequence[Panel]
-    columns: int = 3
+    columns: Count = 3
     color_title: str = ""  # such as "effective learning rate (ELR)"
     color_log: bool = True

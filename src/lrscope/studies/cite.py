@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from lrscope.checked import checked
 from lrscope.errors import LrscopeError, nearest
 from lrscope.studies.types import Paper
 
@@ -15,6 +16,7 @@ SPECIAL = {
 }
 
 
+@checked
 def cite(paper: Paper, format: str) -> str:
     """The paper as `bibtex`, `ris` or `text`.
 

@@ -8,6 +8,7 @@ ROOT/<study>/<scale>/timings.json        wall seconds spent on each sweep, over 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from lrscope.checked import checked
 from lrscope.config import EngineConfig
 from lrscope.errors import AnotherSweep, LrscopeError, nearest
 from lrscope.files import read_json, write_whole
+from lrscope.places import local
 from lrscope.results import has_result
 from lrscope.studies import kept
 from lrscope.studies.needs import closure
@@ -50,11 +53,12 @@ class Laboratory:
         LrscopeError: a scale that the study does not have.
     """
 
+    @checked
     def __init__(
         self,
         study: Study,
         scale: str,
-        root: Path = DEFAULT_ROOT,
+        root: str | os.PathLike[str] = DEFAULT_ROOT,
         *,
         engine: EngineConfig | None = None,
         name: str = "",
@@ -62,7 +66,7 @@ class Laboratory:
     ) -> None:
         self.study, self.scale_name = study, scale
         self.scale = scale_of(study, scale)
-        self.folder = Path(root) / study.name / scale
+        self.folder = local(root, "root") / study.name / scale
         self.engine = engine or EngineConfig()
         self.quiet = quiet
         self.command = f"lrscope reproduce {name or study.name} --scale {scale}"
@@ -71,6 +75,7 @@ class Laboratory:
         self._results: dict[str, xr.Dataset] = {}
         self._kept: dict[str, kept.Kept] = {}
 
+    @checked
     def prepare(self, needs: Iterable[str]) -> None:
         """Train and compute what is missing of the names and of all that they rest on, in order.
 
@@ -93,6 +98,7 @@ class Laboratory:
         whole = ", ".join(f"{what} {_span(seconds)}" for what, seconds in spent.items())
         self._say(f"{self.study.name}, {self.scale_name}: {len(names)} parts there; this time {whole}")
 
+    @checked
     def ready(self, needs: Iterable[str]) -> bool:
         """Is everything there already, and of the present declarations? Trains and computes nothing."""
         for name in closure(self.scale, needs):
@@ -112,6 +118,7 @@ class Laboratory:
         """Sweeps and measurements that are there and were asked for in this laboratory's life."""
         return (*self._results, *self._kept)
 
+    @checked
     def check(self, claim: Claim) -> Finding:
         """What the claim's check finds in what is there (`prepare` first). An exploratory claim gets no verdict."""
         from lrscope.studies.stats import Unseen, unseen
@@ -126,6 +133,7 @@ class Laboratory:
             finding = replace(finding, verdict=EXPLORATORY)
         return finding
 
+    @checked
     def chart(self, figure: PaperFigure) -> Chart:
         """The figure's chart from what is there (`prepare` first)."""
         return figure.draw(self.view(figure.needs))
@@ -285,6 +293,7 @@ class View:
         return name
 
 
+@checked
 def scale_of(study: Study, scale: str) -> Scale:
     """A scale of a study.
 

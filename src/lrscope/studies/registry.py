@@ -14,6 +14,7 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
+from lrscope.checked import checked
 from lrscope.errors import LrscopeError, nearest
 from lrscope.studies.needs import closure, lacking
 from lrscope.studies.types import SCALES, Study
@@ -29,6 +30,7 @@ def names() -> tuple[str, ...]:
     return tuple(name for name, where in TABLE.items() if _spec(where.partition(":")[0]) is not None)
 
 
+@checked
 def study(name: str) -> Study:
     """A study by its name in the table, or by `module:NAME`.
 
@@ -57,6 +59,7 @@ def is_own(name: str) -> bool:
     return not (name if ":" in name else TABLE[name]).startswith("lrscope.")
 
 
+@checked
 def check(found: Study) -> Study:
     """Refuse declarations that contradict each other; returns the study.
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from lrscope.checked import checked
 from lrscope.errors import LrscopeError
 from lrscope.studies.types import Finding
 
@@ -21,6 +22,7 @@ LEVEL = 0.95
 LEAST = 3  # ours: two seeds have a t interval of twelve standard errors
 
 
+@checked
 def interval(values: ArrayLike) -> tuple[float, float, float, int]:
     """Mean of the finite values over seeds with its 95% Student interval, and their number. NaN ends with fewer than 2."""
     kept = np.asarray(values, dtype=np.float64).ravel()
@@ -49,6 +51,7 @@ def unseen(reason: str) -> Finding:
     )
 
 
+@checked
 def finding(values: ArrayLike, threshold: float, note: str, **numbers: Any) -> Finding:
     """One effect per seed, its mean judged against a threshold that it must exceed."""
     mean, low, high, seeds = interval(values)
@@ -63,6 +66,7 @@ def finding(values: ArrayLike, threshold: float, note: str, **numbers: Any) -> F
     )
 
 
+@checked
 def all_of(parts: Sequence[Finding], note: str, **numbers: Any) -> Finding:
     """Several conditions at once: the effect shown is that of the weakest part, and the verdict the worst; `numbers` are
     kept beside the parts'."""

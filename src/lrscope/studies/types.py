@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
+from lrscope.checked import checked_fields
 from lrscope.config import SweepConfig
+from lrscope.options import Real
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,6 +44,7 @@ class Lab(Protocol):
         ...
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class StudySweep:
     """One sweep of a study: arguments of `named_task`, and what is trained."""
@@ -57,6 +60,7 @@ class StudySweep:
         return {"validation": 0, **self.task}
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
     """Arrays computed from trained weights, or by a simulation of its own; kept beside the sweeps.
@@ -72,6 +76,7 @@ class Measurement:
     version: int = 1
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """What a claim's check found.
@@ -84,15 +89,16 @@ class Finding:
         numbers: further numbers worth keeping, JSON-ready.
     """
 
-    effect: float
-    low: float
-    high: float
+    effect: Annotated[float, Real()]
+    low: Annotated[float, Real()]
+    high: Annotated[float, Real()]
     seeds: int
     verdict: str
     note: str
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """A statement of the paper, in our words, with a criterion fixed before its first run.
@@ -109,6 +115,7 @@ class Claim:
     exploratory: bool = False
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Change:
     """A criterion that was changed: the log that everybody sees."""
@@ -120,6 +127,7 @@ class Change:
     reason: str
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class PaperFigure:
     """A figure of the paper: drawn from the study's results on the paper's axes.
@@ -135,6 +143,7 @@ class PaperFigure:
     draw: Callable[[Lab], Chart]
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Scale:
     """The study at one size. All scales use the same names for sweeps and measurements; a scale may leave some out,
@@ -150,6 +159,7 @@ class Scale:
         return (*self.sweeps, *self.measurements)
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Paper:
     """Bibliographic data."""
@@ -162,6 +172,7 @@ class Paper:
     key: str  # BibTeX
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """A paper, reproduced."""

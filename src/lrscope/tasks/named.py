@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lrscope.checked import checked
 from lrscope.errors import LrscopeError
 from lrscope.tasks.data import load
 from lrscope.tasks.data.dataset import DataSet
@@ -21,6 +22,7 @@ from lrscope.tasks.validation import Size, checked_size
 MOST_PARAMETERS = 1 << 30  # ours: 4 GiB of weights for a single run
 
 
+@checked
 def named_task(
     data: str,
     model: str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lrscope.checked import Seed, checked
 from lrscope.options import Number
 from lrscope.places import local
 from lrscope.tasks.data.dataset import DataSet
@@ -32,10 +33,11 @@ class Row:
     obtain: str
 
 
+@checked
 def load(
     name: str,
     *,
-    data_seed: int = 0,
+    data_seed: Seed = 0,
     train_size: int | None = None,
     test_size: int | None = None,
     label_noise: float = 0.0,
@@ -91,6 +93,7 @@ def checked_label_noise(value: float) -> float:
     return Number(0, 1, below=True).read("label_noise", value)
 
 
+@checked
 def fetch(name: str, root: str | Path | None = None) -> str:
     """Download data set `name` into `root` unless it is there; a sentence saying where it is."""
     chosen = spec(name)
