@@ -24,7 +24,7 @@ import numpy as np
 import xarray as xr
 
 import lrscope
-from lrscope.mapping.regime_map import gather
+from lrscope.mapping.gather import gather
 from lrscope.mapping.replay import replay, run_steps
 from lrscope.results import NOT_TRAINED
 from lrscope.settings import MapSettings, load_settings

@@ -29,7 +29,7 @@ from lrscope.errors import LrscopeError
 from lrscope.export import export_result
 from lrscope.grids import log_grid
 from lrscope.mapping import regimes
-from lrscope.mapping.regime_map import gather
+from lrscope.mapping.gather import gather
 from lrscope.mapping.replay import replay, run_steps, wanted_next
 from lrscope.mapping.search import Seen, Wanted, next_round, simulate, start
 from lrscope.reporting import report, save_figures

@@ -137,7 +137,31 @@ def test_jumps_that_come_back_are_flagged_and_stay_regime_1() -> None:
 
 
 def test_a_network_that_is_not_scale_invariant_has_no_regime_3() -> None:
-    assert (last(curves(lambda t: 2 * RANDOM_LOSS + 0 * t), accuracy=0.1, divergence_exists=False) == 2).all()
+    assert (last(curves(lambda t: 2 * RANDOM_LOSS + 0 * t), accuracy=0.5, divergence_exists=False) == 2).all()
+
+
+def test_a_network_that_is_not_scale_invariant_and_ends_at_chance_is_dead() -> None:
+    """Finite, a constant prediction's loss, chance accuracy: no equilibrium, whatever its loss does."""
+    level = curves(lambda t: np.log(10) + 0.01 + 0 * t, noise=1e-4)
+    assert (last(level, accuracy=0.1, divergence_exists=False) == 3).all()
+    result = fake_result(lrs=16, seeds=3, invariant=False, space="whole")
+    for name in ("train_loss", "finetune_train_loss"):
+        result[name][-3:] = float(np.log(2)) + 0.01
+    for name in ("train_accuracy", "test_accuracy", "finetune_test_accuracy", "finetune_train_accuracy"):
+        result[name][-3:] = 0.5
+    result.attrs["task"] = json.dumps({**json.loads(result.attrs["task"]), "constant_loss": float(np.log(2))})
+    found = regimes(result)
+    assert [x.regime for x in found.labels[-3:]] == ["dead"] * 3
+    assert found.labels[-1].votes == {"dead": 3}
+    assert found.recommended.high is not None
+    assert found.recommended.high < found.labels[-3].lr
+
+
+def test_a_dead_regression_predicts_a_constant() -> None:
+    constant = votes.Guessing(loss=guessing().loss, accuracy=None, constant_loss=1.0)
+    for level, expected in ((1.0, 3), (0.9, 2)):
+        loss = np.stack([CONVERGING, curves(lambda t, a=level: a + 0 * t, noise=1e-4)])
+        assert (votes.vote(loss, None, constant, divergence_exists=False).votes[1] == expected).all()
 
 
 def test_runs_with_nan_and_short_curves_vote_nothing() -> None:
@@ -219,8 +243,22 @@ def test_as_good_as_best_is_a_paired_comparison() -> None:
     base = 0.9 + seed_effect
     better = np.stack([base, base - 0.02 + 0.002 * rng.standard_normal(12), base - 0.001])
     assert quality.as_good_as_best(better).tolist() == [True, False, True]
-    assert quality.reach(np.array([True, True, True, False, True]), 1, 5) == 3
-    assert quality.reach(np.array([True, False, True]), 1, 3) == 1
+
+
+def test_2a_is_the_first_unbroken_stretch_of_regime_2_that_is_as_good_as_the_best() -> None:
+    assert quality.stretch(np.array([True, True, True, False, True]), 1, 5) == (1, 3)
+    assert quality.stretch(np.array([True, False, True]), 1, 3) == (2, 3), "2A may begin inside regime 2"
+    assert quality.stretch(np.array([True, False, False]), 1, 3) == (1, 1)
+    known = np.array([True, False, True, False, True])
+    assert quality.stretch(np.array([True, False, True, False, False]), 1, 5, known) == (1, 3), (
+        "untried ones inside belong"
+    )
+
+
+def test_a_learning_rate_that_scatters_is_not_as_good_as_the_best_for_it() -> None:
+    """0.854 against 0.9475, because one seed failed."""
+    values = np.array([[0.946, 0.948, 0.949], [0.945, 0.947, 0.949], [0.944, 0.946, 0.671]])
+    assert quality.as_good_as_best(values).tolist() == [True, True, False]
 
 
 def test_nan_units_are_left_out_of_the_comparison() -> None:
@@ -314,6 +352,7 @@ def test_too_few_epochs_is_said() -> None:
     found = regimes(fake_result(epochs=5))
     assert {x.regime for x in found.labels} == {"?"}
     assert "too few" in found.borders["1|2"].reason
+    assert found.recommended.best is not None, "what was reached is known all the same"
 
 
 def test_non_finite_runs_are_flagged_and_have_no_regime() -> None:

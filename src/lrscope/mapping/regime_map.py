@@ -5,8 +5,7 @@ Array letters: L learning rates, U units (data seed x seed, C order), W windows,
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,48 +13,34 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lrscope.mapping import borders, quality, votes
-from lrscope.mapping.recommend import recommend
+from lrscope.mapping.gather import Evidence, gather
+from lrscope.mapping.recommend import MARGIN, recommend
 from lrscope.mapping.search import INTERVAL_SEEDS, any_unit
-from lrscope.mapping.types import INFERRED, LEFT_OUT, Border, Label, RegimeMap
-from lrscope.results import NOT_TRAINED
+from lrscope.mapping.types import BORDERS, INFERRED, LEFT_OUT, Border, Label, RegimeMap
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What the rules look at, as plain arrays. `trained` and `tuned` say which runs were pre-trained and fine-tuned at
-    the lowest FLR (all, but in an adaptive sweep), `share` which part of the grid's run-steps that took."""
-
-    lrs: NDArray[np.float64]
-    votes_LU: NDArray[np.int64]
-    slow_LU: NDArray[np.bool_]
-    jumps_LU: NDArray[np.bool_]
-    broken_LU: NDArray[np.bool_]
-    quality_LU: NDArray[np.float64] | None
-    averaged_LU: NDArray[np.float64] | None
-    pretrained_LU: NDArray[np.float64]
-    data_seeds: int
-    seeds: int
-    scale_invariant: bool
-    windows: int
-    finetune_lr: float | None
-    trained_LU: NDArray[np.bool_]
-    tuned_LU: NDArray[np.bool_]
-    level_LU: NDArray[np.float64]
-    best: int | None
-    share: float
-    likely_LU: NDArray[np.int64]  # votes, with the label of the ordered split for runs that were not trained
-
-
-def regimes(result: xr.Dataset) -> RegimeMap:
-    """Find the regimes in a result of `sweep` (docs/regimes.md explains the rules).
+def regimes(result: xr.Dataset, *, margin: float = MARGIN) -> RegimeMap:
+    """Find the regimes in a result of `sweep`, and the learning rates to start from (docs/regimes.md explains the rules).
 
     Labels come from the ordered split of the grid that agrees with most runs' votes; borders are bootstrapped over
-    seeds, their intervals widened to whole grid cells. What cannot be told is said with its reason.
+    seeds, their intervals widened to whole grid cells. What is undetermined is said with its reason. The recommendation
+    follows the measured quality and no label. Under a schedule other than `constant` learning rates are peaks: they have
+    no regimes, and only the recommendation is made.
+
+    Args:
+        result: what `sweep` returned or `open_result` opened.
+        margin: points (hundredths of accuracy, or of the loss of guessing) within which learning rates count as equally
+            good.
+
+    Raises:
+        LrscopeError: a margin that is no number of points above 0.
     """
     seen = gather(result)
+    if seen.schedule != "constant":
+        return _under_schedule(seen, margin)
     first, second = borders.split(borders.tally(seen.votes_LU))
     seen = replace(seen, likely_LU=_likely(seen, first, second))
-    third, split_reason = _second_split(seen, seen.votes_LU, first, second)
+    third, split_reason = _second_split(seen, first, second)
     found = {
         "1|2": _border(seen, "1|2", first, _resampled(seen, 0)),
         "2A|2B": _border(seen, "2A|2B", third, _resampled(seen, 2), split_reason),
@@ -65,66 +50,40 @@ def regimes(result: xr.Dataset) -> RegimeMap:
         remedy = "no learning rate of the grid lies in regime 2: refine the grid between its neighbours"
         found["1|2"] = _with_reason(found["1|2"], remedy)
         found["2|3"] = _with_reason(found["2|3"], remedy)
-    labels = tuple(_label(seen, k, first, second, third) for k in range(len(seen.lrs)))
-    notes = _notes(seen, first)
+    lower = (first, second) if seen.quality_LU is None else _lower_part(seen, first, second)
     return RegimeMap(
-        labels=labels,
+        labels=tuple(_label(seen, k, first, second, lower) for k in range(len(seen.lrs))),
         borders=found,
-        recommended=recommend(
-            seen.lrs, [x.regime for x in labels], seen.quality_LU, seen.pretrained_LU, seen.finetune_lr
-        ),
-        seeds=seen.data_seeds * seen.seeds,
-        notes=notes,
+        recommended=recommend(seen, margin),
+        seeds=seen.units,
+        notes=_notes(seen, first),
+        measure=f"test {seen.score.name}",
+        finetune_lr=seen.finetune_lr,
     )
 
 
-def gather(result: xr.Dataset) -> Evidence:
-    """Reduce a result to what the rules look at."""
-    invariant = bool(int(result.attrs["scale_invariant"]))
-    classified = "train_accuracy" in result
-    loss = _curves(result["train_loss"])
-    accuracy = _curves(result["train_accuracy"]) if classified else None
-    task = json.loads(result.attrs["task"])
-    guessing = votes.Guessing(
-        loss=_units(result["random_train_loss"]),
-        accuracy=_units(result["random_train_accuracy"]) if classified else None,
-        constant_loss=float(task.get("constant_loss", 0.0)),
+def _under_schedule(seen: Evidence, margin: float) -> RegimeMap:
+    """The map of a sweep whose learning rates are the peaks of a schedule."""
+    reason = (
+        f"regimes are those of a constant learning rate, and these are the peaks of the schedule {seen.schedule}: the best "
+        "peak is recommended below; train with schedule constant for the regimes"
     )
-    ballot = votes.vote(loss, accuracy, guessing, divergence_exists=invariant)
-    score = "test_accuracy" if classified else "test_loss"
-    sign = 1.0 if classified else -1.0
-    status = _runs(result["status"])
-    tuned = np.zeros(status.shape, bool)
-    fine = averaged = finetune_lr = None
-    if "finetune_lr" in result.dims:
-        low = result["finetune_" + score].isel(finetune_lr=0, finetune_epoch=-1)
-        fine = sign * _runs(low)
-        tuned = _runs(result["finetune_status"].isel(finetune_lr=0)) != NOT_TRAINED
-        finetune_lr = float(result["finetune_lr"].values[0])
-    if "n_average" in result.dims:
-        most = result["average_" + score].isel(n_average=-1)
-        averaged = sign * _runs(most)
-    return Evidence(
-        lrs=result["lr"].values.astype(np.float64),
-        votes_LU=ballot.votes,
-        slow_LU=ballot.slow,
-        jumps_LU=ballot.jumps,
-        broken_LU=status == 1,
-        quality_LU=fine,
-        averaged_LU=averaged,
-        pretrained_LU=sign * _curves(result[score])[:, :, -1],
-        data_seeds=result.sizes["data_seed"],
-        seeds=result.sizes["seed"],
-        scale_invariant=invariant,
-        windows=loss.shape[2],
-        finetune_lr=finetune_lr,
-        trained_LU=status != NOT_TRAINED,
-        tuned_LU=tuned,
-        level_LU=ballot.level,
-        best=ballot.best,
-        share=float(json.loads(result.attrs["plan"]).get("trained_share", 1.0)),
-        likely_LU=ballot.votes,
+    return RegimeMap(
+        labels=tuple(_peak_label(seen, k) for k in range(len(seen.lrs))),
+        borders={name: Border(between=name, reason=reason) for name in BORDERS},
+        recommended=recommend(seen, margin),
+        seeds=seen.units,
+        notes=_few_seeds(seen),
+        measure=f"test {seen.score.name}",
+        finetune_lr=seen.finetune_lr,
     )
+
+
+def _peak_label(seen: Evidence, k: int) -> Label:
+    flags, counts = _broken(seen, k)
+    if not seen.trained_LU[k].any():
+        flags.append(LEFT_OUT)
+    return Label(lr=float(seen.lrs[k]), regime="?", flags=tuple(flags), votes=counts, **_reached(seen, k))
 
 
 def _likely(seen: Evidence, first: int, second: int) -> NDArray[np.int64]:
@@ -133,43 +92,39 @@ def _likely(seen: Evidence, first: int, second: int) -> NDArray[np.int64]:
     return np.where(seen.trained_LU, seen.votes_LU, np.where(place < first, 1, np.where(place < second, 2, 3)))
 
 
-def _runs(array: xr.DataArray) -> NDArray[Any]:
-    values: NDArray[Any] = array.transpose("lr", "data_seed", "seed").values
-    return values.reshape(len(values), -1)
+def _lower_part(seen: Evidence, first: int, second: int, units: NDArray[np.int64] | None = None) -> tuple[int, int]:
+    """Positions [begin, end) of 2A within regime 2; empty where there is none."""
+    assert seen.quality_LU is not None
+    values = seen.quality_LU if units is None else seen.quality_LU[:, units]
+    return quality.stretch(quality.as_good_as_best(values), first, second, any_unit(seen.tuned_LU))
 
 
-def _curves(array: xr.DataArray) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = array.transpose("lr", "data_seed", "seed", "epoch").values
-    return values.reshape(values.shape[0], -1, values.shape[-1])
-
-
-def _units(array: xr.DataArray) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = array.transpose("data_seed", "seed", "random_point").values
-    return values.reshape(-1, values.shape[-1])
-
-
-def _second_split(
-    seen: Evidence, votes_LU: NDArray[np.int64], first: int, second: int, units: NDArray[np.int64] | None = None
-) -> tuple[int | None, str]:
-    """Position of 2A|2B, or None with the reason why it cannot be told."""
+def _second_split(seen: Evidence, first: int, second: int) -> tuple[int | None, str]:
+    """Position of 2A|2B, or None with the reason why it is undetermined."""
     if seen.quality_LU is None:
         return None, (
             "2A and 2B are told apart by fine-tuning: run again with --finetune-lrs set to a learning rate of regime 1"
         )
     if first == second:
         return None, "no learning rate of the grid lies in regime 2: refine the grid around border 1|2"
-    values = seen.quality_LU if units is None else seen.quality_LU[:, units]
-    position = quality.reach(quality.as_good_as_best(values), first, second, any_unit(seen.tuned_LU))
-    if position == first:
-        return None, "no 2A seen: fine-tuning from the lowest learning rate of regime 2 already ends below the best"
-    if position == second:
-        return None, "no 2B seen: fine-tuning ends as well from every learning rate of regime 2"
-    return position, ""
+    begin, end = _lower_part(seen, first, second)
+    if begin == end:
+        return None, "no 2A seen: fine-tuning from every learning rate of regime 2 ends below the best"
+    if end == second:
+        return None, "no 2B seen: fine-tuning ends as well up to the end of regime 2"
+    return end, _provisional(seen, slice(first, second))
+
+
+def _provisional(seen: Evidence, part: slice) -> str:
+    """A clause where most fine-tunes of a stretch have not converged; empty otherwise."""
+    if seen.falls_LU is None or not seen.falls_LU[part].any(1).any():
+        return ""
+    return "provisional, because fine-tunes have not converged"
 
 
 def _resampled(seen: Evidence, which: int) -> NDArray[np.int64]:
     """Positions of a border (0: 1|2, 1: 2|3, 2: 2A|2B) under resampled seeds, or of the single seeds where they are few."""
-    units = seen.data_seeds * seen.seeds
+    units = seen.units
     if units >= INTERVAL_SEEDS:
         samples = borders.draws(seen.data_seeds, seen.seeds)
     else:
@@ -179,13 +134,11 @@ def _resampled(seen: Evidence, which: int) -> NDArray[np.int64]:
     for sample in samples:
         key = np.sort(sample).tobytes()
         if key not in known:
-            chosen = seen.likely_LU[:, sample]
-            first, second = borders.split(borders.tally(chosen))
-            third, _ = _second_split(seen, chosen, first, second, sample) if which == 2 else (None, "")
-            if third is None and which == 2 and seen.quality_LU is not None and first != second:
-                equal = quality.as_good_as_best(seen.quality_LU[:, sample])
-                third = quality.reach(equal, first, second, any_unit(seen.tuned_LU))
-            known[key] = (first, second, first if third is None else third)[which]
+            first, second = borders.split(borders.tally(seen.likely_LU[:, sample]))
+            third = first
+            if which == 2 and seen.quality_LU is not None and first != second:
+                third = _lower_part(seen, first, second, sample)[1]
+            known[key] = (first, second, third)[which]
         positions.append(known[key])
     return np.array(positions)
 
@@ -204,7 +157,9 @@ def _border(
             )
         return Border(between=between, reason="every run ended non-finite: use smaller learning rates")
     if between == "2|3" and not seen.scale_invariant:
-        return Border(between=between, reason="a network that is not scale-invariant overflows instead of regime 3")
+        return Border(
+            between=between, reason="a network that is not scale-invariant overflows or dies instead of regime 3"
+        )
     if position is None:
         return Border(between=between, reason=reason)
     lower, upper = between.split("|")
@@ -218,7 +173,7 @@ def _border(
             between=between,
             reason=f"the highest learning rate {lrs[-1]:g} has not reached regime {upper}: extend the grid up",
         )
-    units = seen.data_seeds * seen.seeds
+    units = seen.units
     low, high = borders.interval(positions, lrs)
     low, high = min(low, float(lrs[position - 1])), max(high, float(lrs[position]))
     how = (
@@ -226,6 +181,7 @@ def _border(
         if units >= INTERVAL_SEEDS
         else f"range over {units} seed{'s' if units > 1 else ''}, widened to grid cells; 5 or more seeds give a 95% interval"
     )
+    how = f"{reason}; {how}" if reason else how
     return Border(between=between, lr=borders.middle(lrs, position), low=low, high=high, reason=how)
 
 
@@ -235,36 +191,63 @@ def _with_reason(border: Border, remedy: str) -> Border:
     )
 
 
-def _label(seen: Evidence, k: int, first: int, second: int, third: int | None) -> Label:
-    """The label of learning rate number k, with flags and votes."""
-    flags = []
-    counts = {str(r): int((seen.votes_LU[k] == r).sum()) for r in (1, 2, 3) if (seen.votes_LU[k] == r).any()}
-    broken = seen.broken_LU[k]
-    if broken.any():
-        flags.append("non-finite" if broken.all() else f"non-finite in {int(broken.sum())} of {len(broken)} seeds")
-        counts["non-finite"] = int(broken.sum())
+def _label(seen: Evidence, k: int, first: int, second: int, lower: tuple[int, int]) -> Label:
+    """The label of learning rate number k, with flags, votes and what it reached. `lower`: positions [begin, end) of 2A."""
+    flags, broken = _broken(seen, k)
+    third = "3" if seen.scale_invariant else "dead"
+    counts = {
+        third if r == 3 else str(r): int((seen.votes_LU[k] == r).sum())
+        for r in (1, 2, 3)
+        if (seen.votes_LU[k] == r).any()
+    } | broken
+    reached = _reached(seen, k)
     inferred = not seen.trained_LU[k].any() and _neighbours_vote(seen, k)
     if inferred:
         flags.append(INFERRED)
     elif not (seen.votes_LU[k] > 0).any():
         if not seen.trained_LU[k].any():
             flags.append(LEFT_OUT)
-        elif not broken.any():
+        elif not seen.broken_LU[k].any():
             flags.append("too few epochs")
-        return Label(lr=float(seen.lrs[k]), regime="?", flags=tuple(flags), votes=counts)
-    regime = "1" if k < first else "2" if k < second else "3"
-    if (seen.votes_LU[k][seen.votes_LU[k] > 0] != int(regime)).any():
+        return Label(lr=float(seen.lrs[k]), regime="?", flags=tuple(flags), votes=counts, **reached)
+    regime = "1" if k < first else "2" if k < second else third
+    number = 1 if k < first else 2 if k < second else 3
+    if (seen.votes_LU[k][seen.votes_LU[k] > 0] != number).any():
         flags.append("seeds disagree")
     if regime == "1" and seen.slow_LU[k].any():
         flags.append("too slow to tell")
     if seen.jumps_LU[k].any() and regime == "1":
         flags.append("periodic jumps")
     if regime == "2" and seen.quality_LU is not None:
-        position, _ = (third, "") if third is not None else (_reached(seen, first, second), "")
-        regime = "2A" if k < position else "2B"
+        regime = "2A" if lower[0] <= k < lower[1] else "2B"
+        if regime == "2B" and k < lower[0] < lower[1]:
+            regime = "2"
+            flags.append("below 2A")
         if regime == "2A" and not inferred and _average_falls_short(seen, k):
             flags.append("SWA falls short")
-    return Label(lr=float(seen.lrs[k]), regime=regime, flags=tuple(flags), votes=counts)
+    if seen.falls_LU is not None and seen.falls_LU[k].any():
+        flags.append("fine-tune still falls")
+    return Label(lr=float(seen.lrs[k]), regime=regime, flags=tuple(flags), votes=counts, **reached)
+
+
+def _broken(seen: Evidence, k: int) -> tuple[list[str], dict[str, int]]:
+    """Flag and count of the runs that did not end finite."""
+    broken = seen.broken_LU[k]
+    if not broken.any():
+        return [], {}
+    flag = "non-finite" if broken.all() else f"non-finite in {int(broken.sum())} of {len(broken)} seeds"
+    return [flag], {"non-finite": int(broken.sum())}
+
+
+def _reached(seen: Evidence, k: int) -> dict[str, float | None]:
+    """`before` and `after` of a label: test results, means over the seeds that ended finite."""
+    after = None if seen.finetuned is None else seen.finetuned.test[k, 0]
+    return {"before": _mean(seen, seen.pretrained.test[k]), "after": None if after is None else _mean(seen, after)}
+
+
+def _mean(seen: Evidence, quality_U: NDArray[np.float64]) -> float | None:
+    known = quality_U[np.isfinite(quality_U)]
+    return seen.score.value(float(known.mean())) if len(known) else None
 
 
 def _neighbours_vote(seen: Evidence, k: int) -> bool:
@@ -274,25 +257,21 @@ def _neighbours_vote(seen: Evidence, k: int) -> bool:
     return any((seen.votes_LU[i] > 0).any() for i in near)
 
 
-def _reached(seen: Evidence, first: int, second: int) -> int:
-    assert seen.quality_LU is not None
-    return quality.reach(quality.as_good_as_best(seen.quality_LU), first, second, any_unit(seen.tuned_LU))
-
-
 def _average_falls_short(seen: Evidence, k: int) -> bool:
     """Does averaging end clearly below the best fine-tuned quality? A flag only: few checkpoints average too little."""
-    if seen.averaged_LU is None or seen.quality_LU is None:
+    if seen.averaged is None or seen.quality_LU is None:
         return False
     with np.errstate(all="ignore"):
         best = int(np.nan_to_num(seen.quality_LU.mean(1), nan=-np.inf).argmax())
-    return not quality.as_good_as_best(np.stack([seen.quality_LU[best], seen.averaged_LU[k]]))[1]
+    return not quality.as_good_as_best(np.stack([seen.quality_LU[best], seen.averaged.chooses[k]]))[1]
 
 
 def _notes(seen: Evidence, first: int) -> tuple[str, ...]:
     """Remarks on the whole map."""
     notes: list[str] = []
-    if not seen.scale_invariant:
-        means = np.where(np.isfinite(seen.pretrained_LU).any(1), _nanmean(seen.pretrained_LU), -np.inf)
+    pretrained = seen.pretrained.test
+    if not seen.scale_invariant and np.isfinite(pretrained).any():
+        means = np.where(np.isfinite(pretrained).any(1), _nanmean(pretrained), -np.inf)
         best = int(means.argmax())
         notes.append(
             f"not scale-invariant: the learning rate with the best pre-training test quality is {seen.lrs[best]:g}, the "
@@ -305,10 +284,33 @@ def _notes(seen: Evidence, first: int) -> tuple[str, ...]:
             f"adaptive: {seen.share:.0%} of the grid's run-steps were trained, at {trained} of {len(seen.lrs)} learning rates; "
             "labels flagged inferred follow from their neighbours"
         )
-    units = seen.data_seeds * seen.seeds
-    if units < INTERVAL_SEEDS:
-        notes.append(f"{units} seeds: intervals are ranges over seeds, 5 or more give 95% intervals")
-    return tuple(notes)
+    return (*notes, *_unconverged(seen), *_few_seeds(seen))
+
+
+def _unconverged(seen: Evidence) -> tuple[str, ...]:
+    """How far fine-tunes are from having converged."""
+    if seen.finetuned is None:
+        return ()
+    if seen.falls_LU is None or seen.drop_LU is None or seen.drift_LU is None:
+        return (
+            f"fewer than {votes.RULES.least_windows} logged epochs of fine-tuning: whether it converged is undetermined",
+        )
+    if not seen.falls_LU.any():
+        return ()
+    drop, drift = seen.drop_LU[seen.falls_LU], np.abs(seen.drift_LU[seen.falls_LU])
+    where = int(seen.falls_LU.any(1).sum())
+    return (
+        f"fine-tuning at {seen.finetune_lr:g} has not converged at {where} learning rates: over the last "
+        f"quarter the loss still falls by {drop.min():.2f} to {drop.max():.2f} in logs while test quality changes by "
+        f"{100 * np.nanmean(drift):.1f} points on average; train it longer to settle 2A|2B and the recommendation",
+    )
+
+
+def _few_seeds(seen: Evidence) -> tuple[str, ...]:
+    if seen.units >= INTERVAL_SEEDS:
+        return ()
+    seeds = "1 seed" if seen.units == 1 else f"{seen.units} seeds"
+    return (f"{seeds}: intervals are ranges over seeds, 5 or more give 95% intervals",)
 
 
 def _nanmean(values: NDArray[Any]) -> NDArray[np.float64]:

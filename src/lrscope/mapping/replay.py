@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from lrscope.mapping.regime_map import Evidence, gather
+from lrscope.mapping.gather import Evidence, gather
 from lrscope.mapping.search import Seen, Wanted, next_round
 from lrscope.results import NOT_TRAINED
 
@@ -17,7 +17,10 @@ Mask = NDArray[np.bool_]
 READ = tuple(  # all that the rules look at
     prefix + name
     for prefix in ("", "finetune_", "average_", "random_")
-    for name in ("status", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
+    for name in (
+        "status",
+        *("train_loss", "train_accuracy", "test_loss", "test_accuracy", "validation_loss", "validation_accuracy"),
+    )
 )
 
 

@@ -188,12 +188,15 @@ def _to_tune(seen: Seen, first: int, top: int) -> set[int]:
     means = np.array([np.nanmean(v) if np.isfinite(v).any() else -np.inf for v in values_LU])
     lowest, peak = int(np.flatnonzero(done_L)[0]), int(means.argmax())
     more = {lowest - 1} if peak == lowest and max(0, first - BELOW) < lowest else set()
-    good = quality.reach(equal_L, first, top + 1, done_L) - 1  # the last one known to be as good as the best
-    bad = [int(k) for k in np.flatnonzero(done_L & ~equal_L) if first <= k <= top]
+    begin, stop = quality.stretch(equal_L, first, top + 1, done_L)
+    good = max(stop, first) - 1  # the last one known to be as good as the best
+    bad = [int(k) for k in np.flatnonzero(done_L & ~equal_L) if good < k <= top]
     end = bad[0] if bad else top + 1
+    if begin == stop and first <= peak < top and not done_L[peak + 1]:  # quality still rises inside regime 2
+        return more | {peak + 1}
     if end - good > 1:
         return more | {(good + end) // 2}
-    skipped = [k for k in range(first, good) if not done_L[k]]
+    skipped = [k for k in range(begin, good) if not done_L[k]]
     cheap = {k for k in skipped if seen.trained_LU[k].all()}
     return more | (cheap or set(skipped[-1:] if seen.share <= SPARE else []))
 

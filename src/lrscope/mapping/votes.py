@@ -184,12 +184,31 @@ def diverges(loss_UW: Array, accuracy_UW: Array | None, guessing: Guessing) -> N
     above: NDArray[np.bool_] = loss > mean + margin
     if accuracy_UW is None or guessing.accuracy is None:
         return loss >= mean - margin
-    accuracy, accuracy_error = _mean_and_error(accuracy_UW[:, part])
-    chance, chance_error = _mean_and_error(guessing.accuracy.reshape(1, -1))
+    return above | _blind(loss, accuracy_UW[:, part], guessing.accuracy, guessing.constant_loss)
+
+
+def dies(loss_UW: Array, accuracy_UW: Array | None, guessing: Guessing) -> NDArray[np.bool_]:
+    """Which runs [U] of a network that is not SI end no better than guessing, though finite: accuracy no higher than random
+    points', loss no lower than a constant prediction's (`diverges`). Without accuracies: the loss is within a hundredth
+    of a constant prediction's, where that is known."""
+    part = final_window(loss_UW.shape[1])
+    loss = loss_UW[:, part].mean(1)
+    if accuracy_UW is None or guessing.accuracy is None:
+        none_learned: NDArray[np.bool_] = loss >= (1 - RULES.least_learned) * guessing.constant_loss
+        return none_learned & (guessing.constant_loss > 0)
+    return _blind(loss, accuracy_UW[:, part], guessing.accuracy, guessing.constant_loss)
+
+
+def _blind(loss_U: Array, accuracy_UN: Array, chance_UK: Array, constant_loss: float) -> NDArray[np.bool_]:
+    """Runs with an accuracy no higher than random points' (all units together) and a loss no lower than a constant
+    prediction's, unless the runs of that learning rate together beat chance."""
+    accuracy, accuracy_error = _mean_and_error(accuracy_UN)
+    chance, chance_error = _mean_and_error(chance_UK.reshape(1, -1))
+    if _learned_together(accuracy, float(chance[0])):
+        return np.zeros(len(loss_U), bool)
     lucky = RULES.random_error * np.sqrt(chance_error**2 + accuracy_error**2)
-    blind = accuracy <= chance + np.maximum(lucky, RULES.least_learned * (1 - chance))
-    blind &= loss >= guessing.constant_loss
-    return above if _learned_together(accuracy, float(chance[0])) else above | blind
+    blind: NDArray[np.bool_] = accuracy <= chance + np.maximum(lucky, RULES.least_learned * (1 - chance))
+    return blind & (loss_U >= constant_loss)
 
 
 def _learned_together(accuracy_U: Array, chance: float) -> bool:
@@ -225,7 +244,7 @@ def vote(loss_LUW: Array, accuracy_LUW: Array | None, guessing: Guessing, *, div
     Args:
         loss_LUW, accuracy_LUW: training curves [L, U, W], learning rates increasing.
         guessing: what knowing nothing gets.
-        divergence_exists: False for networks that are not SI, where regime 3 shows as overflow instead.
+        divergence_exists: False for networks that are not SI: they overflow, or die (`dies`), which is voted like regime 3.
     """
     votes = np.full(loss_LUW.shape[:2], UNKNOWN, np.int64)
     slow, jumped = np.zeros(votes.shape, bool), np.zeros(votes.shape, bool)
@@ -239,9 +258,10 @@ def vote(loss_LUW: Array, accuracy_LUW: Array | None, guessing: Guessing, *, div
     for k, seen in enumerate(declines):
         finite, good = finite_LU[k], converges(seen, k, best)
         votes[k, finite] = np.where(good, CONVERGENCE, EQUILIBRIUM)[finite]
-        if divergence_exists:
-            lost = diverges(clean[k], None if accuracy_LUW is None else accuracy_LUW[k], guessing)
-            votes[k, finite & lost & ~good] = DIVERGENCE
+        lost = (diverges if divergence_exists else dies)(
+            clean[k], None if accuracy_LUW is None else accuracy_LUW[k], guessing
+        )
+        votes[k, finite & lost & ~good] = DIVERGENCE
         high = clean[k][:, final_window(loss_LUW.shape[2])].mean(1) > RULES.slow_share * guessing.loss.mean(1)
         below = best is None or k < best.position
         slow[k] = finite & good & seen.creeps & (~seen.falls | high) & below

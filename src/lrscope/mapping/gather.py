@@ -1,0 +1,224 @@
+"""From a result to the plain arrays that the rules look at.
+
+L learning rates, F fine-tuning rates, U units (data seed x seed, C order), W windows, K random points.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from lrscope.mapping import votes
+from lrscope.results import NOT_TRAINED
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+NON_FINITE = 1  # a code of `status`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """What quality is: accuracy, or the part of the loss of guessing that training removed, 1 - loss / guessing (of MSE:
+    the explained variance). Larger is better and 0.01 is a point, in either case."""
+
+    accurate: bool
+    scale: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """The variable's name without its split."""
+        return "accuracy" if self.accurate else "loss"
+
+    def quality(self, values: Array) -> Array:
+        """Quality of accuracies or losses."""
+        return values if self.accurate else 1 - values / self.scale
+
+    def value(self, quality: float) -> float:
+        """The inverse of `quality`."""
+        return quality if self.accurate else (1 - quality) * self.scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """What runs reached in the end, in the score's quality: test [L, U] or [L, F, U], and what chooses: validation
+    where there is a validation set, otherwise test."""
+
+    test: Array
+    chooses: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What the rules look at, as plain arrays. `trained` and `tuned` say which runs were pre-trained and fine-tuned at
+    the lowest FLR (all, but in an adaptive sweep), `share` which part of the grid's run-steps that took, `falls` which
+    fine-tunes at the lowest FLR still fall [L, U], `drop` by how much in logs, `drift` how much their quality changed
+    over the same stretch; `guess` is the quality of guessing."""
+
+    lrs: Array
+    votes_LU: NDArray[np.int64]
+    slow_LU: Mask
+    jumps_LU: Mask
+    broken_LU: Mask
+    score: Score
+    chosen_by: str
+    guess: float
+    pretrained: Quality
+    finetuned: Quality | None
+    finetune_lrs: tuple[float, ...]
+    lost_LFU: Mask | None
+    averaged: Quality | None
+    falls_LU: Mask | None
+    drop_LU: Array | None
+    drift_LU: Array | None
+    data_seeds: int
+    seeds: int
+    scale_invariant: bool
+    schedule: str
+    windows: int
+    trained_LU: Mask
+    tuned_LU: Mask
+    level_LU: Array
+    best: int | None
+    share: float
+    likely_LU: NDArray[np.int64]  # votes, with the label of the ordered split for runs that were not trained
+
+    @property
+    def quality_LU(self) -> Array | None:
+        """What chooses, after fine-tuning at the lowest FLR."""
+        return None if self.finetuned is None else self.finetuned.chooses[:, 0]
+
+    @property
+    def finetune_lr(self) -> float | None:
+        """The lowest FLR."""
+        return self.finetune_lrs[0] if self.finetune_lrs else None
+
+    @property
+    def units(self) -> int:
+        """Runs per learning rate."""
+        return self.data_seeds * self.seeds
+
+
+def gather(result: xr.Dataset) -> Evidence:
+    """Reduce a result to what the rules look at."""
+    invariant = bool(int(result.attrs["scale_invariant"]))
+    classified = "train_accuracy" in result
+    loss = _curves(result["train_loss"])
+    accuracy = _curves(result["train_accuracy"]) if classified else None
+    task = json.loads(result.attrs["task"])
+    guessing = votes.Guessing(
+        loss=_units(result["random_train_loss"]),
+        accuracy=_units(result["random_train_accuracy"]) if classified else None,
+        constant_loss=float(task.get("constant_loss", 0.0)),
+    )
+    ballot = votes.vote(loss, accuracy, guessing, divergence_exists=invariant)
+    score = _score(task, guessing)
+    status = _runs(result["status"])
+    fine = "finetune_lr" in result.dims
+    ends = result["finetune_status"] if fine else None
+    falls, drop, drift = _still_falling(result, score)
+    return Evidence(
+        lrs=result["lr"].values.astype(np.float64),
+        votes_LU=ballot.votes,
+        slow_LU=ballot.slow,
+        jumps_LU=ballot.jumps,
+        broken_LU=status == NON_FINITE,
+        score=score,
+        chosen_by=f"{'validation' if 'validation_' + score.name in result else 'test'} {score.name}",
+        guess=_guess(task, guessing, score),
+        pretrained=_quality(result, "", score, ("epoch",)),
+        finetuned=_quality(result, "finetune_", score, ("finetune_lr", "finetune_epoch")) if fine else None,
+        finetune_lrs=tuple(float(x) for x in result["finetune_lr"].values) if fine else (),
+        lost_LFU=None if ends is None else _runs(ends, "finetune_lr") == NON_FINITE,
+        averaged=_quality(result, "average_", score, ("n_average",)) if "n_average" in result.dims else None,
+        falls_LU=falls,
+        drop_LU=drop,
+        drift_LU=drift,
+        data_seeds=result.sizes["data_seed"],
+        seeds=result.sizes["seed"],
+        scale_invariant=invariant,
+        schedule=str(json.loads(result.attrs["config"]).get("schedule", "constant")),
+        windows=loss.shape[2],
+        trained_LU=status != NOT_TRAINED,
+        tuned_LU=np.zeros(status.shape, bool)
+        if ends is None
+        else _runs(ends.isel(finetune_lr=0, drop=True)) != NOT_TRAINED,
+        level_LU=ballot.level,
+        best=ballot.best,
+        share=float(json.loads(result.attrs["plan"]).get("trained_share", 1.0)),
+        likely_LU=ballot.votes,
+    )
+
+
+def _score(task: dict[str, Any], guessing: votes.Guessing) -> Score:
+    if task.get("kind", "classification") == "classification" and guessing.accuracy is not None:
+        return Score(accurate=True)
+    constant = guessing.constant_loss
+    mean = float(np.nanmean(guessing.loss)) if np.isfinite(guessing.loss).any() else 1.0
+    return Score(accurate=False, scale=constant if constant > 0 else mean if mean > 0 else 1.0)
+
+
+def _guess(task: dict[str, Any], guessing: votes.Guessing, score: Score) -> float:
+    """Quality of guessing: one over the number of classes, or none of the loss removed."""
+    if not score.accurate:
+        return 0.0
+    classes = int(task.get("classes", 0))
+    assert guessing.accuracy is not None
+    return 1 / classes if classes > 1 else float(np.nanmean(guessing.accuracy))
+
+
+def _quality(result: xr.Dataset, phase: str, score: Score, over: tuple[str, ...]) -> Quality:
+    """Quality at the end of a phase. `over`: its dimensions beside the runs'; epochs are taken at their last."""
+    last = {d: -1 for d in over if d.endswith("epoch") or d == "n_average"}
+    front = [d for d in over if d == "finetune_lr"]
+    test = score.quality(_runs(result[f"{phase}test_{score.name}"].isel(last, drop=True), *front))
+    held_out = f"{phase}validation_{score.name}"
+    if held_out not in result:
+        return Quality(test=test, chooses=test)
+    kept = result[held_out].isel({d: -1 for d in last if d in result[held_out].dims}, drop=True)
+    return Quality(test=test, chooses=score.quality(_runs(kept, *front)))
+
+
+def _still_falling(result: xr.Dataset, score: Score) -> tuple[Mask | None, Array | None, Array | None]:
+    """Which fine-tunes at the lowest FLR still fall from the third to the fourth quarter of their curves, by how many
+    logs, and how much the test quality changed meanwhile, all [L, U]. None without fine-tunes or with too few windows."""
+    windows = result.sizes.get("finetune_epoch", 0)
+    if windows < votes.RULES.least_windows:
+        return None, None, None
+    loss = _windows(result["finetune_train_loss"].isel(finetune_lr=0, drop=True), "finetune_epoch")
+    test = score.quality(
+        _windows(result[f"finetune_test_{score.name}"].isel(finetune_lr=0, drop=True), "finetune_epoch")
+    )
+    finite = np.asarray(np.isfinite(loss).all(2), dtype=bool)
+    declines = [votes.decline(np.where(rows[:, None], curves, 1.0)) for curves, rows in zip(loss, finite, strict=True)]
+    third, fourth = slice(windows // 2, 3 * windows // 4), votes.final_window(windows)
+    drift = test[..., fourth].mean(2) - test[..., third].mean(2)
+    return (
+        np.stack([seen.falls for seen in declines]) & finite,
+        np.where(finite, np.stack([seen.drop for seen in declines]), np.nan),
+        np.where(finite, drift, np.nan),
+    )
+
+
+def _runs(array: xr.DataArray, *front: str) -> NDArray[Any]:
+    """Values [L, U], or [L, F, U] with `finetune_lr` in front."""
+    values: NDArray[Any] = array.transpose("lr", *front, "data_seed", "seed").values
+    return values.reshape(*values.shape[: 1 + len(front)], -1)
+
+
+def _windows(array: xr.DataArray, axis: str) -> Array:
+    values: Array = array.transpose("lr", "data_seed", "seed", axis).values
+    return values.reshape(values.shape[0], -1, values.shape[-1])
+
+
+def _curves(array: xr.DataArray) -> Array:
+    return _windows(array, "epoch")
+
+
+def _units(array: xr.DataArray) -> Array:
+    values: Array = array.transpose("data_seed", "seed", "random_point").values
+    return values.reshape(-1, values.shape[-1])
