@@ -71,6 +71,8 @@ def test_python_examples_run(
         assert "hessian_1" in said
         return
     assert "border 1|2" in said
+    if "xor" in text:
+        assert re.search(r"start: 0\.0\d+, then decay to 0\.001", said), "the page says what this example answers"
     assert list(tmp_path.rglob("report.html"))
 
 

@@ -301,3 +301,12 @@ def test_a_stream_has_one_name() -> None:
         generator("order", "a/b")
     assert generator("order", 1, 2).initial_seed() == generator("order", 1, 2).initial_seed()
     assert generator("order", 1, 2).initial_seed() != generator("order", 12).initial_seed()
+
+
+def test_what_guessing_gets_in_a_regression_is_the_variance_of_the_targets() -> None:
+    y = torch.randn(24, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64).float()
+    task = Task(lambda: nn.Linear(5, 3), (TRAIN[0], y), (TEST[0], y[:12]), loss="mse")
+    best = (y - y.mean(0)).square().mean()
+    assert task.summary()["constant_loss"] == pytest.approx(best.item())
+    noise = 0.1 * torch.randn(3, generator=torch.Generator().manual_seed(2))
+    assert best < (y - y.mean(0) - noise).square().mean(), "no constant prediction does better"

@@ -58,18 +58,12 @@ def noise(quality_LU: Array) -> float:
     The residual variance of quality = (learning rate) + (unit), with Student's quantile for its degrees of freedom; 0
     where there is nothing to estimate it from. A mean over n units has it divided by sqrt(n).
     """
-    variance, freedom = residual(quality_LU)
-    return float(stats.t.ppf(LEVEL, freedom) * np.sqrt(2 * variance)) if freedom else 0.0
-
-
-def residual(quality_LU: Array) -> tuple[float, int]:
-    """Variance of what is left of quality = (learning rate) + (unit), and its degrees of freedom; (0, 0) for one row or unit."""
     rows = quality_LU[np.isfinite(quality_LU).all(1)]
     freedom = (len(rows) - 1) * (rows.shape[1] - 1)
     if freedom < 1:
-        return 0.0, 0
+        return 0.0
     left = rows - rows.mean(1, keepdims=True) - rows.mean(0) + rows.mean()
-    return float(np.square(left).sum() / freedom), freedom
+    return float(stats.t.ppf(LEVEL, freedom) * np.sqrt(2 * np.square(left).sum() / freedom))
 
 
 def stretch(equal_L: Mask, start: int, stop: int, known_L: Mask | None = None) -> tuple[int, int]:
@@ -111,8 +105,8 @@ def choose(lrs: Array, quality_LU: Array, lost_LU: Mask, guess: float, margin: f
     """The best learning rate by smoothed quality and its equals within `margin`; None if nothing was learned.
 
     Quality is smoothed over neighbours in log lr (`smoothing`), because the best of many noisy means is often a lucky one.
-    Differences of smoothed means are compared with Student's t for the residual variance of quality = (learning rate) +
-    (unit) around both: equivalent are those whose 95% upper bound is below the margin (a one-sided test of
+    Differences of smoothed means are compared with Student's t for the seeds' scatter around both (`variances`):
+    equivalent are those whose 95% upper bound is below the margin (a one-sided test of
     non-inferiority), so more noise makes the range narrower, never wider. Left out are learning rates with a lost seed
     and their neighbours below: a seed is lost if it did not end finite, or ends nearer to guessing than to the best
     above that best.
@@ -160,18 +154,40 @@ def smoothing(lrs: Array, quality_LU: Array) -> Array:
     """Weights [L, L] of the smoothed means: `kernel`'s, moved towards the learning rate's own mean as far as the two differ
     by more than noise.
 
-    The share of its own is 1 - 2 v / d^2, at least 0 (James and Stein's positive part, for one number), where d is the
-    difference and v its variance from the residuals around the learning rate: a peak one cell wide is kept, a lucky seed is not.
+    The share of its own is 1 - (ERRORS s / d)^2, at least 0 (the positive part of James and Stein's estimate, for one
+    number), where d is the difference and s its standard error: a peak one cell wide is kept, a lucky seed is not.
     """
     complete = np.asarray(np.isfinite(quality_LU).all(1), dtype=bool)
     weights = kernel(lrs, complete)
     own = np.eye(len(lrs)) * complete
     difference = np.square((own - weights) @ _means(quality_LU))
-    factor = np.square(own - weights).sum(1) / quality_LU.shape[1]
-    variance = np.array([residual(quality_LU[max(0, k - AROUND) : k + AROUND + 1])[0] for k in range(len(lrs))])
-    ratio = np.divide(2 * variance * factor, difference, out=np.ones(len(lrs)), where=difference > 0)
+    variance = np.square(own - weights) @ variances(quality_LU) / quality_LU.shape[1]
+    ratio = np.divide(ERRORS**2 * variance, difference, out=np.ones(len(lrs)), where=difference > 0)
     share = np.clip(1 - ratio, 0, 1)[:, None]
     return np.asarray(share * own + (1 - share) * weights)
+
+
+def variances(quality_LU: Array) -> Array:
+    """Variance of single seeds around each learning rate's mean [L], without what seeds have in common; 0 with one seed.
+
+    Each learning rate's own residuals count as much as the median of those around it (`AROUND` on either side), so that three
+    seeds that agree by luck are not taken for certain, and a learning rate that scatters does not blur its neighbours.
+    """
+    lrs, units = quality_LU.shape
+    complete = np.isfinite(quality_LU).all(1)
+    if units < 2:
+        return np.zeros(lrs)
+    centred = np.where(complete[:, None], quality_LU - _means(quality_LU)[:, None], np.nan)
+    found = np.zeros(lrs)
+    own = np.full(lrs, np.nan)
+    for k in np.flatnonzero(complete):
+        common = np.nanmedian(centred[max(0, k - AROUND) : k + AROUND + 1], axis=0)
+        own[k] = np.square(centred[k] - common).sum() / (units - 1)
+    typical = stats.chi2.median(units - 1) / (units - 1)  # of a variance estimate, in units of the variance
+    for k in np.flatnonzero(complete):
+        around = float(np.nanmedian(own[max(0, k - AROUND) : k + AROUND + 1])) / typical
+        found[k] = (own[k] + around) / 2
+    return found
 
 
 def _means(quality_LU: Array) -> Array:
@@ -192,11 +208,11 @@ def _compared(weights: Array, quality_LU: Array, smooth: Array, best: int, margi
     """For each learning rate: shown to be within the margin of the best, and not shown to be worse than that."""
     lrs, units = quality_LU.shape
     shown, open_ = np.zeros(lrs, bool), np.zeros(lrs, bool)
-    means = quality_LU.mean(1)
+    means, variance_L = quality_LU.mean(1), variances(quality_LU)
     for k in range(lrs):
-        near = [j for j in range(lrs) if min(abs(j - k), abs(j - best)) <= AROUND]
-        variance, freedom = residual(quality_LU[near])
-        spread = np.sqrt(variance * np.square(weights[best] - weights[k]).sum() / units)
+        near = [j for j in range(lrs) if min(abs(j - k), abs(j - best)) <= AROUND and np.isfinite(means[j])]
+        freedom = (len(near) - 1) * (units - 1)
+        spread = np.sqrt(np.square(weights[best] - weights[k]) @ variance_L / units)
         bound = stats.t.ppf(SHOWN, freedom) * spread if freedom else np.inf
         gap = smooth[best] - smooth[k]
         shown[k] = gap + bound <= margin and means[best] - means[k] <= margin

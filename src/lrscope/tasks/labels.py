@@ -45,7 +45,10 @@ def as_labels(loss: str, classification: bool, labels: Mapping[str, Tensor]) -> 
 
 
 def constant_loss(loss: str, y: Tensor) -> float | None:
-    """Mean loss (nat) on labels y of the best constant prediction, for the named cross-entropies; None for other losses."""
+    """Mean loss on labels y of the best constant prediction, for the named losses: what guessing gets. In nats for the
+    cross-entropies; for `mse` the variance of the targets, mean over outputs. None for other losses."""
+    if loss == "mse":
+        return float(y.double().reshape(len(y), -1).var(0, correction=0).mean())
     if loss not in CLASSIFICATION:
         return None
     if not y.is_floating_point():
