@@ -62,8 +62,8 @@ def settled(array_W: Array, share: float = FINAL_SHARE) -> Array:
 
 
 def labels(found: RegimeMap) -> list[str]:
-    """Regime of every learning rate: 1, 2, 3 or ? (2A and 2B are 2)."""
-    return [label.regime[0] for label in found.labels]
+    """Regime of every learning rate: 1, 2, 3, dead or ? (2A and 2B are 2)."""
+    return [label.regime.rstrip("AB") for label in found.labels]
 
 
 def inside(found: RegimeMap, regime: str) -> list[int]:
