@@ -196,6 +196,9 @@ def _to_tune(seen: Seen, first: int, top: int) -> set[int]:
         return more | {peak + 1}
     if end - good > 1:
         return more | {(good + end) // 2}
+    short = [int(k) for k in np.flatnonzero(done_L & ~equal_L) if first <= k < begin]  # 2A begins inside regime 2
+    if short and begin - short[-1] > 1:
+        return more | {(short[-1] + begin) // 2}
     skipped = [k for k in range(begin, good) if not done_L[k]]
     cheap = {k for k in skipped if seen.trained_LU[k].all()}
     return more | (cheap or set(skipped[-1:] if seen.share <= SPARE else []))
