@@ -174,7 +174,7 @@ def variances(quality_LU: Array) -> Array:
     seeds that agree by luck are not taken for certain, and a learning rate that scatters does not blur its neighbours.
     """
     lrs, units = quality_LU.shape
-    complete = np.isfinite(quality_LU).all(1)
+    complete = np.asarray(np.isfinite(quality_LU).all(1), dtype=bool)
     if units < 2:
         return np.zeros(lrs)
     centred = np.where(complete[:, None], quality_LU - _means(quality_LU)[:, None], np.nan)
