@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from lrscope.checked import checked
-from lrscope.errors import LrscopeError
+from lrscope.errors import LrscopeError, shown
 from lrscope.files import disk_error, read_json
 from lrscope.places import Remote, exists, names, place
 from lrscope.plain_zarr import ROOT as ROOT_FILE
@@ -363,7 +363,7 @@ def _read(folder: Path, zarr: Path | Remote) -> xr.Dataset:
             found = found.load()
     except Exception as error:  # zarr raises many types for a damaged store; all mean the same to the user
         raise LrscopeError(
-            f"result {zarr} cannot be read ({type(error).__name__}: {error}): "
+            f"result {zarr} cannot be read ({type(error).__name__}: {shown(str(error))}): "
             "delete results.zarr and run the same lrscope map command again"
         ) from error
     return found

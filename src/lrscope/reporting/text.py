@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lrscope.mapping.types import Border, Label, RegimeMap
+from lrscope.terminal import printable
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -103,7 +104,7 @@ def answer(regime_map: RegimeMap, write: Any, short: str) -> tuple[str, str]:
 def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     """A nested config as rows of (dotted name, value); short lists of plain values stay on one line."""
     if isinstance(value, Mapping):
-        pairs: Iterable[tuple[str, Any]] = ((str(k), v) for k, v in value.items())
+        pairs: Iterable[tuple[str, Any]] = ((printable(str(k)), v) for k, v in value.items())
     elif isinstance(value, Sequence) and not isinstance(value, str) and _nested(value):
         pairs = ((str(i), v) for i, v in enumerate(value))
     else:
@@ -135,4 +136,4 @@ def _plain(value: Any) -> str:
         return number(value, 6)
     if isinstance(value, (list, tuple)):
         return ", ".join(_plain(v) for v in value) or "(empty)"
-    return str(value)
+    return printable(str(value))
