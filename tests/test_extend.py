@@ -271,8 +271,17 @@ def test_a_map_is_extended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert call("1") == 0
     assert call("2") == 2
     assert "--extend-finetunes" in capsys.readouterr().err
+    write = storage.Store.write_experiment
+
+    def ends_before_the_request(store: storage.Store, value: Any) -> None:
+        if "request" in value:
+            raise Killed
+        write(store, value)
+
     with only_fine_tuning():
-        assert call("2", "--extend-finetunes") == 0
+        with patch.object(storage.Store, "write_experiment", ends_before_the_request), pytest.raises(Killed):
+            call("2", "--extend-finetunes")
+        assert call("1") == 2, "the longer map is there by now"
         assert call("2") == 0, "shown as it is"
     assert open_result("out").sizes["finetune_epoch"] == 2
     assert call("1") == 2
