@@ -14,9 +14,10 @@ from lrscope.errors import LrscopeError
 from lrscope.measures import sharpness
 from lrscope.measures.curvature import Products, top_eigenvalues
 from lrscope.tasks.models import MLP
+from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task
 from measured import OneRun, Place, convnet, mlp, place
-from tiny_tasks import examples
+from tiny_tasks import drawn, examples
 
 PLACES = {
     "mlp with batch norm": lambda: place(mlp()),
@@ -233,3 +234,35 @@ def test_the_radial_direction_is_the_only_difference() -> None:
     gradient = torch.autograd.functional.jacobian(lambda w: loss_of(at, w, x, y), flat)
     assert torch.allclose(hessian @ flat, -gradient, atol=1e-9 * float(gradient.norm()))
     assert float(flat @ hessian @ flat) == pytest.approx(0, abs=1e-9)
+
+
+class Attends(nn.Module):
+    """Attention by PyTorch's own function, whose fast kernels cannot be differentiated twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Linear(1, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.embed(x[..., None])[:, None]
+        out: Tensor = self.head(nn.functional.scaled_dot_product_attention(z, z, z).mean((1, 2)))
+        return out
+
+
+def test_attention_is_differentiated_twice_by_its_plain_kernel() -> None:
+    model, (x, y) = drawn(Attends), examples(8, (5,))
+    named = dict(model.named_parameters())
+
+    def loss(flat: Tensor, xb: Tensor, yb: Tensor) -> Tensor:
+        parts = flat.split([p.numel() for p in named.values()])
+        given = {n: part.view_as(p) for (n, p), part in zip(named.items(), parts, strict=True)}
+        return nn.functional.cross_entropy(functional_call(model, given, (xb,)), yb)
+
+    flat = nn.utils.parameters_to_vector(model.parameters()).detach()
+    with pytest.warns(UserWarning, match="measured with its plain .math. kernel"):
+        products = Products(loss, flat, x[None], y[None])
+    vector = torch.randn(len(flat), generator=generator("tests", "vector"))
+    step = 1e-2 * vector / vector.norm()
+    ends = [torch.autograd.functional.vjp(lambda w: loss(w, x, y), flat + s * step)[1] for s in (1, -1)]
+    expected = (ends[0] - ends[1]) / (2 * step.norm()) * vector.norm()
+    assert torch.allclose(products(vector).float(), expected, atol=2e-3 * float(expected.norm()))

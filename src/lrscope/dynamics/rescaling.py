@@ -14,7 +14,7 @@ from lrscope.tasks.outputs import as_weights
 from lrscope.tasks.random_state import seeded
 
 TOLERANCE = 1e-7  # ours: float64 rounding of a deep net is below 1e-10, a missing norm shows at 1e-2
-FEW = 16  # ours: examples for a first look; a batch norm over fewer values invents symmetries
+FEW, FEW_IMAGES = 16, 8  # ours: examples for a first look; a batch norm over fewer values invents symmetries
 CLEARLY = 1e-3  # ours: a change that no rounding makes
 GOLDEN = 0.6180339887  # its multiples modulo 1 are all different
 SHOWN = 6  # ours: names in a message
@@ -26,7 +26,7 @@ class Rescaling:
     def __init__(self, model: nn.Module, x: Tensor, owners: dict[str, list[str]]) -> None:
         self.model = _float64_probe(model)
         self.x = x.to(torch.float64) if x.is_floating_point() else x
-        self.few = self.x[:FEW]
+        self.few = self.x[: FEW if x.dim() < 3 else FEW_IMAGES]
         parameters = dict(self.model.named_parameters())
         self.weights = {module: [parameters[n] for n in names] for module, names in owners.items()}
         self.owners = owners
@@ -55,6 +55,7 @@ class Rescaling:
         """Does the output move to first order when a module is rescaled? <theta, d<v, f>/d theta> for a random v, against
         what rounding leaves: one backward pass for all modules. A sure no to scale invariance; a yes has to be verified."""
         output = output_of(self.model, x)
+        self._known = x, output.detach()
         cotangent = torch.randn(output.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
         everything = [p for weights in self.weights.values() for p in weights]
         found = iter(

@@ -10,19 +10,42 @@ P parameters, K batches, B batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from lrscope.tasks.random_state import kept
 from lrscope.tasks.streams import generator
 
 GRAPH_BYTES = 1 << 30  # ours: what a laptop can spare; batches beyond it build their graph for every product
 BASIS = 12  # ours: enough Lanczos vectors for one eigenvalue that stands out; ARPACK restarts otherwise
 LossOf = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class _Attention(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes whether one of the fast attention kernels is called inside."""
+
+    called = False
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call `func` as it is."""
+        self.called |= "scaled_dot_product" in str(func)
+        return func(*args, **(kwargs or {}))
 
 
 class Products:
@@ -32,12 +55,26 @@ class Products:
         self.loss = loss
         self.flat = flat.detach()
         self.examples = list(zip(x, y, strict=True))
+        self.plain_attention = bool(self.examples) and self._uses_attention()
+        if self.plain_attention:
+            warnings.warn(
+                "PyTorch's fast attention kernels have no second derivative: curvature is measured with its plain (math) "
+                "kernel, which agrees with them to rounding",
+                stacklevel=4,
+            )
         self.saved = 0
         self.kept: list[tuple[Tensor, Tensor]] = []
         for examples in self.examples:
             if self.saved + self.saved // max(1, len(self.kept)) > graph_bytes:
                 break
             self.kept.append(self._graph(*examples))
+
+    def _uses_attention(self) -> bool:
+        """Does the loss call a fast attention kernel? Asked of the first batch."""
+        watch = _Attention()  # type: ignore[no-untyped-call]
+        with torch.no_grad(), kept(), watch:
+            self.loss(self.flat, *self.examples[0])
+        return watch.called
 
     def _graph(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Weights [P] and the gradient in them [P], which can be differentiated again."""
@@ -50,7 +87,8 @@ class Products:
                 self.saved += storage.nbytes()
             return tensor
 
-        with torch.enable_grad(), saved_tensors_hooks(count, lambda tensor: tensor):
+        kernels = sdpa_kernel(SDPBackend.MATH) if self.plain_attention else nullcontext()
+        with torch.enable_grad(), saved_tensors_hooks(count, lambda tensor: tensor), kernels:
             free = self.flat.clone().requires_grad_()
             (gradient,) = torch.autograd.grad(self.loss(free, x, y), free, create_graph=True)
         return free, gradient
