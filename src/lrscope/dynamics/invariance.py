@@ -177,8 +177,8 @@ def split_groups(model: nn.Module, x: Tensor) -> Split:
     owners: dict[str, list[str]] = {}
     for name in trainable:
         owners.setdefault(name.rpartition(".")[0], []).append(name)
+    probe = Rescaling(model, x, owners)
     with InFloat64():
-        probe = Rescaling(model, x, owners)
         alone = probe.find_alone()
     groups = {n: (names[0] if alone[module] else "rest") for module, names in owners.items() for n in names}
     frozen = tuple(n for n, p in model.named_parameters() if not p.requires_grad)
