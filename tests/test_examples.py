@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import warnings
+from array import array
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
@@ -90,6 +91,7 @@ SAME: dict[str, Callable[[], Any]] = {
     "lists": lambda: (X.tolist(), Y.tolist()),
     "a list of rows": lambda: (list(X), Y.tolist()),
     "a list of arrays": lambda: (list(X.numpy()), list(Y.numpy())),
+    "Python's arrays": lambda: (X, array("i", Y.tolist())),
     "a list of pairs": lambda: list(pairs()),
     "a tuple of pairs": lambda: tuple(pairs()),
     "frame and column": lambda: (frame(), pandas.Series(Y.numpy())),
@@ -346,6 +348,10 @@ def padded(items: list[Pair]) -> Pair:
     return nn.utils.rnn.pad_sequence([x[: 2 + int(y)] for x, y in items], batch_first=True), default_collate(items)[1]
 
 
+def filled(items: list[Pair]) -> Pair:
+    return nn.utils.rnn.pad_sequence([x for x, _ in items], batch_first=True), default_collate([y for _, y in items])
+
+
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "weights": (
         lambda: DataLoader(DATA, 5, sampler=WeightedRandomSampler([1.0, 2.0] * 12, 24)),
@@ -369,6 +375,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "collating by batch": (lambda: DataLoader(DATA, 5, collate_fn=standardised), "collate_fn gives examples another f"),
     "mixing": (lambda: DataLoader(DATA, 5, collate_fn=mixed), "collate_fn gives .*it pads, mixes or draws at random"),
     "padding": (lambda: DataLoader(DATA, 5, collate_fn=padded), "collate_fn gives examples another form"),
+    "padding that shows in single examples alone": (
+        lambda: DataLoader(Rows(lambda i: (X[i][: 3 if i % 3 else 5], Y[i])), 6, collate_fn=filled),
+        "collate_fn gives examples another form",
+    ),
     "dicts": (
         lambda: DataLoader(Rows(lambda i: {"pixels": X[i], "label": Y[i]}), 5),
         r"batch 0 of the loader is a dict \(pixels, label\): pass pairs \(input, label\)",
@@ -528,6 +538,8 @@ WRONG: dict[str, tuple[Any, str]] = {
     "too large": ((X.double() * 1e300, Y), "the inputs hold values beyond 3.4e38"),
     "too large whole numbers": ((X, np.full(24, 2**64 - 1, dtype=np.uint64)), "the labels hold 18446744073709551615"),
     "lengths": ((X, Y[:5]), "24 inputs but 5 labels"),
+    "a data set for inputs": ((DATA, DATA), "the inputs hold TensorDataset, which are no numbers"),
+    "a set": (({1, 2}, Y), "the inputs hold set, which are no numbers"),
     "a class": (Rows, "type is not readable"),
 }
 
@@ -592,8 +604,8 @@ def broken() -> Iterator[Pair]:
 
 
 def test_a_tensor_is_a_copy_whatever_it_came_from() -> None:
-    array = X.numpy().copy()
-    for value in (array, X, pandas.DataFrame(array), list(array), array[0, 0]):
+    given = X.numpy().copy()
+    for value in (given, X, pandas.DataFrame(given), list(given), given[0, 0]):
         tensor = own_tensor("a: it", value)
         before = tensor.clone()
         tensor += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array as PythonArray
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from lrscope.errors import LrscopeError
 
 NUMBERS = "biuf"  # NumPy's kinds of types that are trained on: truth values, whole numbers, floats
 WIDER = (torch.uint16, torch.uint32, torch.uint64)  # PyTorch can hardly index these
+PLAIN = (list, tuple, range, int, float, complex, np.generic, PythonArray, memoryview)  # besides what converts to NumPy
 SHOWN = 3  # columns named in a message
 
 
@@ -33,17 +35,17 @@ def own_tensor(name: str, value: Any) -> Tensor:
         return _of_tensor(name, value)
     if is_array(value):
         return _of_array(name, value)
-    if isinstance(value, Mapping | set | str | bytes) or _is_picture(value):
+    if not isinstance(value, PLAIN) or _is_picture(value):
         raise _no_numbers(name, value)
     if isinstance(value, list | tuple) and value and _is_picture(value[0]):
         raise _no_numbers(name, value[0])
     if isinstance(value, list | tuple) and any(isinstance(v, Tensor) or is_array(v) for v in value):
         return stacked(name, [own_tensor(name, v) for v in value])
     try:
-        array = np.asarray(value)
+        numbers = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:
         raise LrscopeError(f"{name} differ in length or hold no numbers: crop or pad them to one shape") from error
-    return _of_numpy(name, array, value)
+    return _of_numpy(name, numbers, value)
 
 
 def is_array(value: Any) -> bool:

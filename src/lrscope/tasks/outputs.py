@@ -77,7 +77,7 @@ def _check_shape(output: Tensor, data: DataSet, y: Tensor) -> None:
     ):
         raise LrscopeError(
             f"model: its output has shape {shape} for a batch of {n}, but the labels go up to {data.classes - 1}: "
-            f"return logits of shape (batch, {data.classes})"
+            f"return logits of shape (batch, {data.classes}){_gaps(data)}"
         )
     if data.loss == "binary_cross_entropy" and output.numel() != n:
         raise LrscopeError(
@@ -88,6 +88,15 @@ def _check_shape(output: Tensor, data: DataSet, y: Tensor) -> None:
         raise LrscopeError(
             f"model: its output has shape {shape}, the targets {tuple(y.shape)}: return one output per target, in that shape"
         )
+
+
+def _gaps(data: DataSet) -> str:
+    """Advice where some class numbers up to the largest never occur, which may be a slip."""
+    if data.train_y.dim() > 1 or data.test_y.dim() > 1:
+        return ""
+    if len({*data.train_y.tolist(), *data.test_y.tolist()}) >= data.classes:
+        return ""
+    return ", or number the classes 0, 1, ... without gaps, as numpy.unique(labels, return_inverse=True)[1] does"
 
 
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:

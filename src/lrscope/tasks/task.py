@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lrscope.errors import LrscopeError
+from lrscope.errors import LrscopeError, shown
 from lrscope.tasks.bands import as_normalisation
 from lrscope.tasks.checks import check_alike, check_data
 from lrscope.tasks.data import held_out
@@ -71,6 +71,10 @@ class Task:
         normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
         validation: Size | Examples = None,
     ) -> None:
+        if classification not in (None, True, False):
+            raise LrscopeError(
+                f"classification: {shown(classification)} is neither True nor False: pass one, or leave it out"
+            )
         if isinstance(loss, str):
             self.loss: Loss = named_loss(loss)
             self.loss_name = loss
