@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from lrscope.config import SweepConfig
+from lrscope.config import MOST_STEPS, SweepConfig
 from lrscope.errors import LrscopeError
 
 
@@ -156,7 +156,19 @@ def phases(config: SweepConfig, steps_per_epoch: int) -> tuple[Phase, ...]:
     for lr in config.finetune_lrs:
         steps = length(config.finetune_epochs, config.finetune_steps, steps_per_epoch)
         found.append(Phase("finetune", windows(steps, steps_per_epoch, config.log_points), lr))
+    _check_length(found, steps_per_epoch)
     return tuple(found)
+
+
+def _check_length(found: Sequence[Phase], steps_per_epoch: int) -> None:
+    """Refuse a phase of more steps than a schedule can be held in memory for."""
+    names = {"pretrain": "epochs", "average": "average_every", "finetune": "finetune_epochs"}
+    for phase in found:
+        if phase.steps > MOST_STEPS:
+            raise LrscopeError(
+                f"{names[phase.kind]}: {phase.steps:,} steps ({steps_per_epoch:,} an epoch) are more than {MOST_STEPS:,}: "
+                "train for fewer"
+            )
 
 
 def unroll(found: Sequence[Phase], most: int = 4) -> int:

@@ -12,13 +12,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from lrscope.checked import checked
 from lrscope.mapping import borders, quality, votes
 from lrscope.mapping.gather import Evidence, gather
 from lrscope.mapping.recommend import MARGIN, recommend
 from lrscope.mapping.search import INTERVAL_SEEDS, any_unit
 from lrscope.mapping.types import BORDERS, INFERRED, LEFT_OUT, Border, Label, RegimeMap
+from lrscope.results import validate
 
 
+@checked
 def regimes(result: xr.Dataset, *, margin: float = MARGIN) -> RegimeMap:
     """Find the regimes in a result of `sweep`, and the learning rates to start from (docs/regimes.md explains the rules).
 
@@ -35,6 +38,7 @@ def regimes(result: xr.Dataset, *, margin: float = MARGIN) -> RegimeMap:
     Raises:
         LrscopeError: a margin that is no number of points above 0.
     """
+    validate(result)
     seen = gather(result)
     if seen.schedule != "constant":
         return _under_schedule(seen, margin)
