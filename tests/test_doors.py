@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import lrscope
@@ -281,6 +281,8 @@ def lines(draw: st.DrawFn) -> list[str]:
 
 
 @FEW
+@example(words=["map", "x" * 300])
+@example(words=["show", "x" * 300])
 @given(words=lines())
 def test_any_command_line(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     from lrscope import commands

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import tomllib
 from collections.abc import Mapping
@@ -171,9 +172,9 @@ def load_settings(path: Path | None, options: Mapping[str, Any]) -> MapSettings:
 
 def _from_file(path: Path) -> dict[str, Any]:
     """The options of a TOML file, each read as its kind."""
-    if not path.exists():
+    if not os.path.exists(path):
         raise LrscopeError(f"config: {path} does not exist: name a TOML file, or leave it out")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise LrscopeError(f"config: {path} is not a file: name a TOML file, or leave it out")
     if path.stat().st_size > MOST_BYTES:
         raise LrscopeError(
