@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import sys
 import threading
 import time
@@ -303,11 +304,32 @@ def test_a_node_without_the_folder_or_with_other_software_says_so(tmp_path: Path
         run_on_ray(["00000"], elsewhere, lambda _: None, lambda _: None, 2)
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("answer", "why"), [(None, "timed out"), (b"HTTP/1.1 200 OK\r\n", "what answers is no Ray")])
+def test_an_address_without_a_cluster_is_said_in_time(
+    answer: bytes | None, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray itself would wait for minutes and then end the whole program."""
+
+    def never(**options: object) -> None:
+        raise AssertionError("Ray is not asked")
+
+    monkeypatch.setattr(on_ray, "ANSWER", 0.5)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=never))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        if answer is not None:
+            threading.Thread(target=lambda: server.accept()[0].sendall(answer), daemon=True).start()
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(LrscopeError, match=rf"RAY_ADDRESS=\S+ does not answer \({why}"), cluster(None, "cpu"):
+            pass
+
+
 def test_without_ray_or_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**options: object) -> None:
         raise ConnectionError("Could not read from GCS")
 
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setattr(on_ray, "_expect_answer", lambda address: None)
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=refuse))
     with (
         pytest.raises(LrscopeError, match=r"cluster at RAY_ADDRESS=127.0.0.1:1 does not answer \(Could not read"),

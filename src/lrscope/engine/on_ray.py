@@ -13,6 +13,7 @@ import os
 import queue
 import random
 import signal
+import socket
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +29,11 @@ from lrscope.errors import LrscopeError
 RETRIES = 3  # ours: an unlucky unit on machines that are taken away; a fourth death has its cause in the unit
 AHEAD = 2  # ours: units in flight per slot, so that a worker never waits for the driver
 LOOPBACK = "127.0.0.1"
+ANSWER = 10.0  # ours, seconds for a cluster's first sign of life: a network across the world needs one
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(
+    [0, 0, 0, 4, 0, 0, 0, 0, 0]
+)  # and no settings (RFC 9113, Sec. 3.4)
+SETTINGS = b"\x04"  # the type of a server's first frame
 TALK = 0.5  # ours, seconds between a worker's words with the board ...
 CALLS = 500  # ... and more seconds between them where many workers would call it more often a second
 LOOK = 0.05  # ours, seconds between a worker's looks whether the board has answered
@@ -77,6 +83,7 @@ def _connect(ray: Any, jobs: int | None) -> None:
     address = os.environ.get("RAY_ADDRESS")
     try:
         if address:
+            _expect_answer(address)
             ray.init(address=address, **quiet)
             return
         with _loopback():
@@ -90,6 +97,27 @@ def _connect(ray: Any, jobs: int | None) -> None:
             f"on: Ray {ray.__version__} opens ports to the network where only {LOOPBACK} was asked for: start a cluster as "
             "you want it (ray start --head) and name it in RAY_ADDRESS"
         )
+
+
+def _expect_answer(address: str) -> None:
+    """Ask the server at HOST:PORT, or ray://HOST:PORT, for a sign of life. Ray itself waits minutes for one that is not there,
+    and ends the whole program for one that never speaks.
+
+    Raises:
+        OSError: nothing that speaks HTTP/2, as Ray's servers do (gRPC), answered within `ANSWER` seconds.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if "://" in address.removeprefix("ray://") or not port.isdigit():  # local, auto, or another's scheme
+        return
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER) as line:
+        if os.environ.get("RAY_USE_TLS", "0") not in ("0", ""):
+            return
+        line.sendall(PREFACE)
+        heard = b""
+        while len(heard) < 4 and (more := line.recv(9)):
+            heard += more
+    if heard[3:4] != SETTINGS:
+        raise ConnectionError("what answers is no Ray")
 
 
 @contextlib.contextmanager
