@@ -155,14 +155,12 @@ def test_the_same_examples_are_the_same_task(form: str) -> None:
 
 def test_whole_numbers_as_inputs_keep_their_type() -> None:
     words = torch.arange(24)[:, None] % 7
-    for given, kind in (
-        (words, torch.int64),
-        (words.int(), torch.int32),
-        (words.numpy().astype(np.uint32), torch.int64),
-    ):
+    same: list[tuple[Any, torch.dtype]] = [(words, torch.int64), (words.int(), torch.int32), (words > 2, torch.bool)]
+    wider = [words.to(kind) for kind in (torch.uint16, torch.uint32, torch.uint64)]
+    for given, kind in [*same, *((t, torch.int64) for w in wider for t in (w, w.numpy()))]:
         x, _ = as_tensors("train", (given, Y))
         assert x.dtype == kind
-        assert torch.equal(x, words)
+        assert torch.equal(x, words.to(kind) if kind != torch.bool else words > 2)
 
 
 def test_a_models_words_about_whole_numbers_name_their_type() -> None:
