@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import TensorDataset
 
+import lrscope
 from fake_results import fake_result
 from lrscope.config import SweepConfig
 from lrscope.engine import assemble as layout
@@ -134,14 +135,14 @@ def test_numpys_numbers_are_numbers() -> None:
 
 
 WRONG = {
-    "true": (True, "validation: True is a bool: pass a fraction such as 0.1"),
-    "text": ("0.1", "validation: '0.1' is a str: pass a fraction"),
+    "true": (True, "validation: True is no size: pass a fraction such as 0.1"),
+    "text": ("a tenth", "validation: cannot read 'a tenth': pass a fraction"),
     "negative": (-1, "validation: -1 is negative"),
     "a negative fraction": (-0.5, "validation: -0.5 is neither a fraction below 1 nor a whole number"),
     "one as a fraction": (1.0, "validation: 1 is neither"),
     "nan": (math.nan, "validation: nan is neither"),
     "infinite": (math.inf, "validation: inf is neither"),
-    "complex": (1j, "validation: 1j is a complex"),
+    "complex": (1j, "validation: 1j is no size"),
     "everything": (48, "validation: 48 would hold out 48 of 48 training examples and leave none to train on"),
     "nearly everything": (0.999, "validation: 0.999 would hold out 48 of 48"),
     "nothing": (0.001, "validation: 0.001 of 48 training examples is less than one: use a larger fraction"),
@@ -359,8 +360,19 @@ def test_plans_without_the_data_have_as_many(monkeypatch: pytest.MonkeyPatch, tm
 def test_a_named_task_has_one() -> None:
     one = named_task("digits", "mlp", width=4, train_size=256, test_size=128)
     assert one.summary()["validation"] == {"size": 1_000, "source": "unused training examples"}
-    with pytest.raises(LrscopeError, match=r"validation: '0\.1' is a str"):
-        named_task("digits", "mlp", validation="0.1")  # type: ignore[arg-type]
+    for size in (0.25, "0.25", 16, 16.0, np.int64(16), "16", torch.tensor(16)):
+        found = named_task("digits", "mlp", width=4, train_size=64, test_size=64, validation=size)  # type: ignore[arg-type]
+        assert found.summary()["validation"]["size"] == 16
+    for wrong in ("ten", True, 1.0, math.nan, [3], ""):
+        with pytest.raises(
+            LrscopeError, match=r"validation: .*: pass a fraction such as 0\.1, a whole number of examples, or 0"
+        ):
+            named_task("digits", "mlp", width=4, train_size=64, test_size=64, validation=wrong)  # type: ignore[arg-type]
+
+
+def test_it_is_no_option_of_sweep() -> None:
+    with pytest.raises(LrscopeError, match=r"validation: .* belongs to the task: lrscope\.Task\(\.\.\., validation="):
+        lrscope.sweep(task(validation=0), lrs=[0.1], validation=0.1)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("name", registry.names())

@@ -61,6 +61,10 @@ ABSENT: dict[str, str] = {
     **dict.fromkeys(("ema", "ema_decay"), "weights are averaged evenly (SWA): use average, such as 2,5,10"),
     **dict.fromkeys(("dropout", "activation", "depth", "hidden", "layers"), "it belongs to the model: set it there"),
     **dict.fromkeys(
+        ("validation", "val", "val_data", "validation_data", "validation_split", "val_split", "val_loader"),
+        "it belongs to the task: lrscope.Task(..., validation=...) or lrscope.named_task(..., validation=...)",
+    ),
+    **dict.fromkeys(
         ("loss", "criterion", "train", "test", "x", "y", "train_loader", "train_dataset", "metrics", "classification"),
         "it belongs to the task: lrscope.Task(model=..., train=..., test=..., loss=...)",
     ),

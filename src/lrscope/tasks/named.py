@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
@@ -17,7 +17,7 @@ from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.features import Features, with_features
 from lrscope.tasks.models import build
 from lrscope.tasks.task import Task
-from lrscope.tasks.validation import Size, checked_size
+from lrscope.tasks.validation import Size, SizeReader
 
 MOST_PARAMETERS = 1 << 30  # ours: 4 GiB of weights for a single run
 
@@ -34,7 +34,7 @@ def named_task(
     label_noise: float = 0.0,
     pool: int = 1,
     features: Features | None = None,
-    validation: Size = None,
+    validation: Annotated[Size, SizeReader()] = None,
     root: Path | None = None,
     source: Callable[..., DataSet] = load,
 ) -> Task:
@@ -55,7 +55,7 @@ def named_task(
         "test_size": test_size,
         "label_noise": label_noise,
         "pool": pool,
-        "validation": checked_size(validation),
+        "validation": validation,
         "root": root,
     }
     examples = partial(_load, source, data, options, features)

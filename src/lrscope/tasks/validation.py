@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import numbers
+from dataclasses import dataclass
 from typing import Any
 
-from lrscope.errors import LrscopeError
+from lrscope.errors import LrscopeError, shown
+from lrscope.values import plain
 
 Size = int | float | None  # None: by the rule; 0: none; a fraction in (0, 1); a whole number of examples from 1 on
 SHARE = 10  # ours: a tenth of the training examples
@@ -22,15 +24,17 @@ def is_size(value: Any) -> bool:
 
 
 def checked_size(value: Any) -> Size:
-    """A size as `Size` says, with NumPy's numbers made Python's.
+    """A size as `Size` says; NumPy's numbers, and text as the command line writes it, are read too.
 
     Raises:
         LrscopeError: it is no number of that kind.
     """
     if value is None:
         return None
+    if isinstance(value, str):
+        return parse_size(value)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise LrscopeError(f"validation: {value!r} is a {type(value).__name__}: {ADVICE}")
+        raise LrscopeError(f"validation: {shown(value)} is no size: {ADVICE}")
     if isinstance(value, numbers.Integral):
         if value < 0:
             raise LrscopeError(f"validation: {int(value)} is negative: {ADVICE}")
@@ -38,9 +42,25 @@ def checked_size(value: Any) -> Size:
     size = float(value)
     if size == 0:
         return 0
+    if size > 1 and size.is_integer():
+        return int(size)
     if not 0 < size < 1:
         raise LrscopeError(f"validation: {size:g} is neither a fraction below 1 nor a whole number: {ADVICE}")
     return size
+
+
+@dataclass(frozen=True)
+class SizeReader:
+    """Reads the argument of a function."""
+
+    def read(self, name: str, value: Any) -> Size:
+        """See `Reader`."""
+        del name  # its messages name it
+        return checked_size(plain(value))
+
+    def takes(self) -> str:
+        """See `Reader`."""
+        return ADVICE.removeprefix("pass ")
 
 
 def parse_size(text: str | None) -> Size:
@@ -53,7 +73,7 @@ def parse_size(text: str | None) -> Size:
         try:
             value = float(text)
         except ValueError:
-            raise LrscopeError(f"validation: cannot read {text!r}: {ADVICE}") from None
+            raise LrscopeError(f"validation: cannot read {shown(text)}: {ADVICE}") from None
     return checked_size(value)
 
 
