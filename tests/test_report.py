@@ -41,6 +41,7 @@ CASES: dict[str, dict[str, Any]] = {
     "regression, not scale-invariant": {"regression": True, "invariant": False, "features": False, "space": "whole"},
     "some runs overflowed": {"nonfinite_lrs": 3},
     "every run overflowed": {"nonfinite_lrs": 16},
+    "peaks of a schedule": {"schedule": "cosine"},
     "many groups": {"groups": tuple(f"stage{i}.block.conv.weight" for i in range(20))},
 }
 
@@ -207,12 +208,13 @@ def test_sections_follow_what_the_result_holds(case, there, tmp_path):
 def test_the_answer_comes_first_and_in_words(tmp_path):
     result = fake_result()
     page = write(result, tmp_path)
-    found = fake_map(result)
-    low, high = text.scientific(found.recommended.low), text.scientific(found.recommended.high)
-    assert f"Start at ELR {low} to {high} – subregime 2A" in page.said
-    assert page.said.index("Start at ELR") < page.said.index("Regime of every") < page.said.index("The map")
+    advice = fake_map(result).recommended
+    assert f"Start at ELR {advice.low:.3g} to {advice.high:.3g}, then decay to 0.0001." in page.said
+    order = ["Start at ELR", "Or: Without a decay", "The map", "Border 1|2", "Table of all 16", "After fine-tuning"]
+    places = [page.said.index(words) for words in order]
+    assert places == sorted(places)
     unknown = write(result, tmp_path, regime_map=fake_map(result, known=False))
-    assert "Where to start cannot be told – too few seeds: repeat with at least 3." in unknown.said
+    assert "Where to start is undetermined: too few seeds: repeat with at least 3." in unknown.said
 
 
 def test_spaces_have_their_own_word_for_the_axis(tmp_path):
@@ -363,6 +365,8 @@ def test_the_same_figure_is_the_same_file(ending, tmp_path):
     [
         ("one seed, coarse", False),
         ("one learning rate", True),
+        ("peaks of a schedule", False),
+        ("not scale-invariant", True),
         ("regression, not scale-invariant", True),
         ("every run overflowed", False),
         ("many groups", True),

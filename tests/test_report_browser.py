@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,59 @@ def test_nothing_sticks_out(browser, page, width):
     assert dragging == (False if width < 640 else "zoom")
 
 
+def test_a_phone_sees_loss_and_accuracy_of_every_learning_rate(browser, page):
+    show(browser, page, 390)
+    browser.find_element(By.CSS_SELECTOR, "#table summary").click()
+    cut, rows = browser.execute_script(
+        """const shown = [...document.querySelectorAll('#table tbody tr, #table thead tr')].map(row =>
+          [...row.children].filter(c => getComputedStyle(c).display !== 'none').map(c => {
+            const text = document.createRange(); text.selectNodeContents(c);
+            const box = text.getBoundingClientRect();
+            return [c.textContent.trim(), box.left, box.right, box.top];
+          }));
+        return [document.querySelector('#table .wide').scrollWidth > document.querySelector('#table .wide').clientWidth, shown]"""
+    )
+    assert not cut, "the table scrolls sideways"
+    assert [words for words, *_ in rows[0]] == [
+        "ELR",
+        "regime",
+        "training loss",
+        "test accuracy",
+        "after decay to 0.0001",
+    ]
+    assert len(rows) == 17
+    for row in rows:
+        cells = [cell for cell in row[:5] if cell[0]]
+        assert len(cells) == 5, row
+        assert all(left >= 0 and right <= 390 for _, left, right, _ in cells), row
+        assert all(before[2] <= after[1] for before, after in pairwise(cells)), f"cells overlap: {row}"
+
+
+def test_the_long_table_is_folded_and_a_link_to_it_unfolds_it(browser, page):
+    show(browser, page)
+    table = browser.find_element(By.ID, "table")
+    assert table.get_attribute("open") is None
+    browser.find_element(By.CSS_SELECTOR, "nav a[href='#regimes']").click()
+    wait(browser, lambda b: table.get_attribute("open") is not None)
+    assert "sharpness" in table.text
+    assert complaints(browser) == []
+
+
+def test_marks_at_the_edge_of_a_zoomed_axis_are_drawn(browser, tmp_path):
+    result = fake_result(epochs=4, seeds=2, average=False, features=False)
+    result["finetune_test_accuracy"][:] = 0.94
+    result["finetune_test_accuracy"][-2:] = 0.05
+    show(browser, report(result, tmp_path / "page.html", regime_map=fake_map(result)))
+    counts = browser.execute_script(
+        """const plot = document.getElementById('plot-finetune');
+        const asked = plot.data.filter(t => t.name === 'beyond this range').reduce((n, t) => n + t.x.length, 0);
+        const drawn = [...plot.querySelectorAll('.scatterlayer .trace')].filter(t => t.__data__[0].trace.name ===
+          'beyond this range').reduce((n, t) => n + t.querySelectorAll('.points path').length, 0);
+        return [asked, drawn]"""
+    )
+    assert counts[0] == counts[1] >= 6
+
+
 def test_figures_follow_the_window(browser, page):
     show(browser, page, 1400)
     browser.execute_cdp_cmd(
@@ -146,13 +200,13 @@ def test_a_legend_entry_hides_its_line(browser, page):
     show(browser, page)
     lines = "return document.querySelectorAll('#plot-finetune .scatterlayer .trace path.js-line').length"
     before = browser.execute_script(lines)
-    entry = next(e for e in browser.find_elements(By.CSS_SELECTOR, "#plot-finetune .traces") if e.text == "1e-3")
+    entry = next(e for e in browser.find_elements(By.CSS_SELECTOR, "#plot-finetune .traces") if e.text == "0.001")
     entry.find_element(By.CSS_SELECTOR, ".legendtoggle").click()
     wait(browser, lambda b: b.execute_script(lines) < before)
     states = browser.execute_script(
         "return document.getElementById('plot-finetune').data.map(t => [t.legendgroup, t.visible])"
     )
-    assert {visible for group, visible in states if group == "1e-3"} == {"legendonly"}
+    assert {visible for group, visible in states if group == "0.001"} == {"legendonly"}
     assert complaints(browser) == []
 
 
@@ -193,7 +247,7 @@ def test_printing_opens_details_and_fits_the_paper(browser, page):
     closed, screen = browser.execute_script(told)
     assert closed == 0
     browser.execute_script("window.dispatchEvent(new Event('beforeprint'))")
-    assert browser.execute_script(told) == [3, 680]
+    assert browser.execute_script(told) == [4, 680]
     browser.execute_script("window.dispatchEvent(new Event('afterprint'))")
     wait(browser, lambda b: b.execute_script(told) == [0, screen])
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})

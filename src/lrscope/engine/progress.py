@@ -1,14 +1,16 @@
-"""How a sweep reports on itself: a Rich bar on a terminal, plain lines elsewhere, or nothing."""
+"""How a sweep reports on itself: a Rich bar on a terminal or in a notebook, plain lines elsewhere, or nothing."""
 
 from __future__ import annotations
 
 import math
 import sys
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 from lrscope.engine.chunk import Tick
 from lrscope.terminal import Steady, say
+
+NOTEBOOK_SECONDS = 0.3  # ours: between two replacements of a notebook's output
 
 
 class Progress(Protocol):
@@ -115,11 +117,14 @@ class Bar:
 
     def begin(self, runs: int, run_steps: int, done: int) -> None:
         """Show the bar."""
+        self._start(runs, run_steps, done)
+        self._bar.start()
+
+    def _start(self, runs: int, run_steps: int, done: int) -> None:
         self.account.begin(runs, run_steps, done)
         self._task = self._bar.add_task(
             f"{runs} runs of {run_steps // max(1, runs):,} steps", total=run_steps, completed=done, losses="", left="?"
         )
-        self._bar.start()
 
     def tick(self, tick: Tick) -> None:
         """Move the bar."""
@@ -133,6 +138,56 @@ class Bar:
         self._bar.stop()
 
 
+class NotebookBar(Bar):
+    """The same bar in a notebook's output cell.
+
+    Rich itself draws a moving bar in a notebook through ipywidgets, and only warns where that is not installed. Here its bar
+    is rendered as HTML and put into one output that is then replaced, which every front end can do by itself.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._output: Any = None
+        self._shown = -math.inf
+
+    def begin(self, runs: int, run_steps: int, done: int) -> None:
+        """Show the bar; a later round of an adaptive sweep takes the same place."""
+        if self._output is not None:
+            self._bar.remove_task(self._task)
+        self._start(runs, run_steps, done)
+        self._show()
+
+    def tick(self, tick: Tick) -> None:
+        """Move the bar; the output is replaced a few times a second at most."""
+        super().tick(tick)
+        if time.monotonic() - self._shown >= NOTEBOOK_SECONDS:
+            self._show()
+
+    def end(self) -> None:
+        """Leave the bar as it stands."""
+        self._show()
+
+    def _show(self) -> None:
+        from IPython.display import display
+
+        self._shown = time.monotonic()
+        if self._output is None:
+            self._output = display(self._bar, display_id=True)
+        else:
+            self._output.update(self._bar)
+
+
+def in_notebook() -> bool:
+    """Does this process run cells of a notebook (Jupyter, VS Code, Colab)? Rich's own test is used."""
+    if "IPython" not in sys.modules:
+        return False
+    from rich.console import Console
+
+    return Console(stderr=True).is_jupyter
+
+
 def default_progress() -> Progress:
-    """A bar on a terminal, plain lines elsewhere."""
+    """A bar on a terminal or in a notebook, plain lines elsewhere."""
+    if in_notebook():
+        return NotebookBar()
     return Bar() if Steady(sys.stderr).isatty() else Plain()

@@ -137,6 +137,12 @@ class RegimeMap:
         rows += [f"note: {note}" for note in self.notes]
         return "\n".join(rows)
 
+    def _repr_html_(self) -> str:
+        """The map as a notebook shows it."""
+        from lrscope.notebook import map_html
+
+        return map_html(self)
+
     def _advice(self) -> list[str]:
         """The recommendation in lines."""
         start = self.recommended

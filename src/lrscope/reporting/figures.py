@@ -12,6 +12,7 @@ import xarray as xr
 
 from lrscope.mapping.types import RegimeMap
 from lrscope.reporting import frames, phases
+from lrscope.reporting.start import wider
 from lrscope.reporting.text import interval
 
 if TYPE_CHECKING:
@@ -55,11 +56,7 @@ def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
             name="map",
             title="The map",
             short="Map",
-            caption=(
-                f"Look for the bends: training loss falls as the {rate} grows until regime 1 ends, settles on a rising "
-                "plateau through regime 2, and in regime 3, where there is one, lies at or above random points. "
-                "Grey bands are the borders' intervals; a wide one asks for more seeds or a finer grid."
-            ),
+            caption=_map_caption(rate, regime_map),
             alt=f"Training loss, {test} and {steep} against the {grid.name}. {_regimes_in_words(grid, back, regime_map)}",
             arguments=(grid, back, regime_map, frames.map_panels(result), frames.nonfinite_counts(result)),
         )
@@ -71,8 +68,8 @@ def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
                 title="After fine-tuning",
                 short="Fine-tuning",
                 caption=(
-                    "Look for the stretch where all colours meet at their best, whatever rate fine-tuned them: that "
-                    "basin is good and decided. Where they fan out and fall behind, pre-training was too coarse to choose one."
+                    f"{_what_finetuning_shows(series)} The black line is the same network before the decay: the gap to it is "
+                    f"what the decay gains.{_zoomed(series)}"
                 ),
                 alt=f"{series.title} against the pre-training {grid.name}, one line per fine-tuning rate, "
                 "with pre-training alone in black; mean and one standard deviation over runs.",
@@ -87,7 +84,7 @@ def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
                 short="Averaging",
                 caption=(
                     "Averaging checkpoints pays where training hops about inside one basin: lines above the black one and "
-                    "close together. Where more checkpoints make it worse, they come from different basins."
+                    f"close together. Where more checkpoints make it worse, they come from different basins.{_zoomed(series)}"
                 ),
                 alt=f"{series.title} against the {grid.name}, one line per number of averaged checkpoints, "
                 "with pre-training alone in black; mean and one standard deviation over runs.",
@@ -130,6 +127,46 @@ def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
     return found
 
 
+def _map_caption(rate: str, regime_map: RegimeMap) -> str:
+    if not frames.has_regimes(regime_map):
+        reason = next((b.reason for b in regime_map.borders.values() if b.reason), "no label is known")
+        told = f"No regimes are shown: {reason.rstrip('.')}."
+    else:
+        told = (
+            f"Look for the bends: training loss falls as the {rate} grows until regime 1 ends, settles on a rising "
+            "plateau through regime 2, and in regime 3, where there is one, lies at or above random points. "
+            "Grey bands are the borders' intervals; a wide one asks for more seeds or a finer grid."
+        )
+    advice = regime_map.recommended
+    if advice.best is None:
+        return told
+    start = " The row “start” shows the recommended range, with a star at the best"
+    start += "; the thin line is the range that the seeds leave open" if wider(advice) else ""
+    start += "; × marks where seeds are lost" if advice.cliff is not None else ""
+    return f"{told}{start}."
+
+
+def _what_finetuning_shows(series: phases.Series) -> str:
+    if len(series.lines) == 1:
+        return "Look for the top: starting there and decaying ends best. Left of it training is slow, right of it too coarse."
+    return (
+        "Look for the stretch where all colours meet at their best, whatever learning rate fine-tuned them: starting there "
+        "ends well and safely. Where they fan out and fall behind, pre-training was too coarse."
+    )
+
+
+def _zoomed(series: phases.Series) -> str:
+    """Says what a zoomed axis leaves out."""
+    if not series.left_out or series.zoom is None:
+        return ""
+    mark, side = ("▼", "below") if series.zoom.higher_is_better else ("▲", "above")
+    are = "point lies" if series.left_out == 1 else "points lie"
+    return (
+        f" The axis is zoomed to where the lines differ: {series.left_out} {are} {side} it, marked {mark} at its edge; "
+        "double-click to see all."
+    )
+
+
 def _features_caption(names: tuple[str, ...]) -> str:
     if names:
         return (
@@ -165,7 +202,7 @@ def _along_training(result: xr.Dataset, grid: frames.Grid, test: str, steep: str
             short="Landscape",
             caption=(
                 f"Read from right to left, dots mark the end. At equal training loss a higher {grid.short} "
-                "tends to pass over flatter ground with less test error; lines that stop half-way are in equilibrium."
+                "tends to pass through flatter regions with less test error; lines that stop half-way are in equilibrium."
             ),
             alt=f"{steep} and {error} against training loss while training goes on, one line per learning rate.",
             arguments=(grid, phases.trajectories(result)),
@@ -176,6 +213,8 @@ def _along_training(result: xr.Dataset, grid: frames.Grid, test: str, steep: str
 
 def _regimes_in_words(grid: frames.Grid, back: frames.Backdrop, regime_map: RegimeMap) -> str:
     """The map for those who cannot see it: spans and borders."""
+    if not back.spans:
+        return "No regimes are known."
     rates = grid.lr
     parts = []
     for span in back.spans:

@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lrscope.mapping.types import Border, RegimeMap
-from lrscope.reporting.text import number, parse, scientific
+from lrscope.reporting.text import parse, rate
 
 Array = NDArray[np.float64]
 
@@ -33,8 +33,8 @@ class Grid:
     short: str
 
     def text(self, lr: float) -> str:
-        """A learning rate in the notation that suits the whole grid."""
-        return scientific(float(lr)) if self.lr[0] < 1e-3 else number(float(lr))
+        """A learning rate as the command line prints it."""
+        return rate(float(lr))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class Backdrop:
-    """What lies behind every figure over learning rates: shaded regimes and their borders."""
+    """What lies behind every figure over learning rates: shaded regimes and their borders. Nothing where none is known."""
 
     spans: tuple[Span, ...]
     borders: tuple[Border, ...]
@@ -83,12 +83,26 @@ def grid(result: xr.Dataset) -> Grid:
     first, last = (logs[0] - inner[0], inner[-1] - logs[-1]) if lr.size > 1 else (-0.5, 0.5)
     edges = np.exp(np.concatenate([[logs[0] - abs(first)], inner, [logs[-1] + abs(last)]]))
     sphere = result.attrs["space"] == "sphere"
+    peak = "" if schedule(result) == "constant" else "peak "
     name = "effective learning rate (ELR)" if sphere else "learning rate"
-    return Grid(lr=lr, edges=edges, name=name, short="ELR" if sphere else "learning rate")
+    return Grid(lr=lr, edges=edges, name=peak + name, short=peak + ("ELR" if sphere else "learning rate"))
+
+
+def schedule(result: xr.Dataset) -> str:
+    """The schedule that the learning rates of the grid are the peaks of; `constant` if they have none."""
+    config = parse(result.attrs["config"])
+    return str(config.get("schedule", "constant")) if isinstance(config, dict) else "constant"
+
+
+def has_regimes(regime_map: RegimeMap) -> bool:
+    """Is the regime of any learning rate known?"""
+    return any(label.regime != "?" for label in regime_map.labels)
 
 
 def backdrop(axis: Grid, regime_map: RegimeMap) -> Backdrop:
     """Neighbouring learning rates of one regime merged into spans; the borders that have a place."""
+    if not has_regimes(regime_map):
+        return Backdrop(spans=(), borders=())
     named = {round(float(np.log(x.lr)), 9): x.regime for x in regime_map.labels}
     spans: list[Span] = []
     for i, lr in enumerate(axis.lr):

@@ -30,8 +30,10 @@ from lrscope.reporting.interactive_map import regime_map_figure
 from lrscope.reporting.interactive_marks import band, carrier, count_bar, level, log_bar
 from lrscope.reporting.phases import CurvePanel, FeaturePanel, Groups, Series
 from lrscope.reporting.text import number
+from lrscope.reporting.zoom import Zoom
 
 MOST_LEGEND_ENTRIES = 10
+BEFORE = "before: pre-training only"
 BAR_ROOM = 54  # px for a colour bar with its title
 
 
@@ -41,16 +43,60 @@ def series_figure(grid: Grid, back: Backdrop, series: Series) -> Json:
     lines = list(zip(series.names, series.lines, style.ramp(len(series.lines)), strict=True))
     for i, (name, line, color) in enumerate(lines):
         data += _mean_and_deviation(grid, line, color, name, style.MARKERS[i % len(style.MARKERS)][0])
-    data += _mean_and_deviation(grid, series.before, "#000000", "before: pre-training only", "circle-open")
+    data += _mean_and_deviation(grid, series.before, "#000000", BEFORE, "circle-open")
+    named = [
+        *zip(series.names, series.lines, [c for _, _, c in lines], strict=True),
+        (BEFORE, series.before, "#000000"),
+    ]
+    data += _beyond(grid, series.zoom, named)
     values = np.concatenate([np.concatenate([s.mean - s.sd, s.mean + s.sd]) for s in (*series.lines, series.before)])
     places, total = cells(1, 1, 330)
 
     def lay_out(narrow: bool) -> Json:
-        layout = frame(total, bottom=legend_room(len(lines) + 2, 2 if narrow else 8), narrow=narrow)
+        entries = len(lines) + (2 if series.zoom is None else 3)
+        layout = frame(total, bottom=legend_room(entries, 2 if narrow else 8), narrow=narrow)
         _panel(layout, grid, back, places[0], series.title, values, log=series.log)
+        if series.zoom is not None:
+            ends = np.array([series.zoom.low, series.zoom.high])
+            span = [float(end) for end in (np.log10(ends) if series.log else ends)]
+            layout["yaxis"] = value_axis(ends, domain=places[0].y, anchor="x", log=series.log) | {"range": span}
         return layout
 
     return figure(data, lay_out)
+
+
+def _beyond(grid: Grid, ends: Zoom | None, lines: Sequence[tuple[str, Spread, str]]) -> list[Json]:
+    """Marks at the edge of a zoomed axis, one trace per line with points beyond it; one entry in the legend for all."""
+    if ends is None:
+        return []
+    traces: list[Json] = []
+    for name, line, color in lines:
+        out = ends.outside(line.mean)
+        if not out.any():
+            continue
+        told = [
+            f"{grid.text(lr)}<br>{plain(name)}: {number(m, 4)}"
+            for lr, m in zip(grid.lr[out], line.mean[out], strict=True)
+        ]
+        traces.append(
+            {
+                "type": "scatter",
+                "x": numbers(grid.lr[out]),
+                "y": numbers([ends.edge] * int(out.sum()), 12),
+                "mode": "markers",
+                "marker": {
+                    "symbol": "triangle-down" if ends.higher_is_better else "triangle-up",
+                    "size": 9,
+                    "color": color,
+                },
+                "text": told,
+                "hovertemplate": grid.short + " %{text}<extra>beyond this range</extra>",
+                "name": "beyond this range",
+                "legendgroup": "beyond this range",
+                "showlegend": not traces,
+            }
+        )
+    return traces
 
 
 def _legend_title(words: str) -> Json:

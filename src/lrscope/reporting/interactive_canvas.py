@@ -27,7 +27,7 @@ LEFT, RIGHT = 58, 14
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """Where a panel lies, in shares of the plotting area, and its axes' numbers ("" for the first, as Plotly counts)."""
+    """Where a panel lies, in fractions of the plotting area, and its axes' numbers ("" for the first, as Plotly counts)."""
 
     number: str
     x: tuple[float, float]
@@ -155,7 +155,7 @@ def empty_note(cell: Cell, words: str = "no finite values") -> Json:
 
 
 def note(words: str, **place: Any) -> Json:
-    """Text placed in shares of the plotting area."""
+    """Text placed in fractions of the plotting area."""
     return {"text": words, "xref": "paper", "yref": "paper", "yanchor": "bottom", "showarrow": False} | place
 
 

@@ -1,4 +1,4 @@
-"""The interactive map: regimes, borders with their intervals, and three quantities over one axis of learning rates."""
+"""The interactive map: regimes, borders, where to start, and three quantities over one axis of learning rates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from lrscope.reporting.interactive_canvas import (
     plain,
     value_axis,
 )
-from lrscope.reporting.interactive_marks import band, level
+from lrscope.reporting.interactive_marks import band, level, row_words, start_marks, start_words
+from lrscope.reporting.start import rows, start
 from lrscope.reporting.text import interval, votes
 
 MOST_POINTS_PER_RATE = 20  # single runs are drawn up to here, a range beyond
@@ -33,58 +34,56 @@ STRIP, BORDER_ROW, MAP_PANEL = 26, 24, 185  # px: the map's rows
 def regime_map_figure(
     grid: Grid, back: Backdrop, regime_map: RegimeMap, panels: Sequence[Panel], nonfinite: Array
 ) -> Json:
-    """The map: a strip of regimes, the borders with their intervals, then one panel per quantity on one shared axis."""
-    data = _strip(grid, back, regime_map) + _border_rows(grid, regime_map)
+    """The map: a strip of regimes, rows for the borders and the start, then one panel per quantity on one shared axis.
+
+    Axes: `y` the strip, `y2` the rows, `y3` and on the panels. What is not known leaves its axis without height and marks.
+    """
+    found = start(grid, regime_map)
+    names = rows(regime_map, found)
+    data = (_strip(grid, back, regime_map) if back.spans else []) + _border_marks(grid, regime_map, names)
+    data += start_marks(found, len(names) - 1) if found else []
     for i, panel in enumerate(panels):
         data += _runs(grid, back, panel, f"y{i + 3}", first=i == 0)
     if np.any(nonfinite > 0):
         data.append(_overflows(grid, panels[0], nonfinite))
 
     def lay_out(narrow: bool) -> Json:
-        heights = [STRIP, BORDER_ROW * max(len(regime_map.borders), 1)] + [MAP_PANEL] * len(panels)
+        heights = [STRIP if back.spans else 1, max(BORDER_ROW * len(names), 1)] + [MAP_PANEL] * len(panels)
         gaps = [8] + [32] * len(panels)
         total = sum(heights) + sum(gaps)
         entries = sum(bool(t.get("name")) and t.get("showlegend", True) for t in data)
         layout = frame(total, bottom=legend_room(entries, 2 if narrow else 5), top=12, narrow=narrow)
         tops = [1 - (sum(heights[:i]) + sum(gaps[:i])) / total for i in range(len(heights))]
-        rows = [(max(0.0, top - h / total), top) for top, h in zip(tops, heights, strict=True)]
-        layout["xaxis"] = lr_axis(grid, domain=(0, 1), anchor=f"y{len(rows)}")
-        bare = {"showgrid": False, "showline": False, "ticks": "", "fixedrange": True}
-        layout["yaxis"] = (
-            value_axis(np.array([0.0, 1.0]), domain=rows[0], anchor="x", log=False)
-            | bare
-            | {
-                "range": [0, 1],
-                "showticklabels": False,
-            }
-        )
-        names = list(regime_map.borders)
-        layout["yaxis2"] = (
-            value_axis(np.array([0.0, 1.0]), domain=rows[1], anchor="x", log=False)
-            | bare
-            | {
-                "range": [len(names) - 0.5, -0.5],
-                "tickvals": list(range(len(names))),
-                "ticktext": [plain(n) for n in names],
-            }
-        )
-        for i, (panel, row) in enumerate(zip(panels, rows[2:], strict=True)):
+        places = [(max(0.0, top - h / total), top) for top, h in zip(tops, heights, strict=True)]
+        layout["xaxis"] = lr_axis(grid, domain=(0, 1), anchor=f"y{len(places)}")
+        layout["yaxis"] = _bare_axis(places[0]) | {"range": [0, 1], "showticklabels": False}
+        ticks = {"tickvals": list(range(len(names))), "ticktext": [plain(n) for n in names]}
+        layout["yaxis2"] = _bare_axis(places[1]) | {"range": [max(len(names), 1) - 0.5, -0.5]} | ticks
+        for i, (panel, place) in enumerate(zip(panels, places[2:], strict=True)):
             values = with_level(panel)
-            layout[f"yaxis{i + 3}"] = value_axis(values, domain=row, anchor="x", log=panel.log)
-            cell = Cell(number="", x=(0, 1), y=row)
+            layout[f"yaxis{i + 3}"] = value_axis(values, domain=place, anchor="x", log=panel.log)
+            cell = Cell(number="", x=(0, 1), y=place)
             layout["annotations"].append(heading(cell, panel.title) | {"yshift": 3})
             if not np.isfinite(panel.spread.mean).any():
                 layout["annotations"].append(empty_note(cell))
             for span in back.spans:
                 layout["shapes"].append(_shading(span.low, span.high, span.regime, f"y{i + 3} domain"))
-        layout["annotations"] += _border_words(grid, regime_map, narrow=narrow)
-        for i in range(2, len(rows)):
+        layout["annotations"] += _border_words(grid, regime_map, names, narrow=narrow)
+        if found:
+            layout["annotations"].append(start_words(grid, found, len(names) - 1, narrow=narrow))
+        for i in range(2, len(places)):
             layout["shapes"] += border_shapes(back, "x", f"y{i + 1} domain")
         for span in back.spans:
             layout["annotations"].append(_letter(span.low, span.high, span.regime))
         return layout
 
     return figure(data, lay_out)
+
+
+def _bare_axis(place: tuple[float, float]) -> Json:
+    """An axis without line, ticks and grid, which dragging does not zoom."""
+    bare = {"showgrid": False, "showline": False, "ticks": "", "fixedrange": True}
+    return value_axis(np.array([0.0, 1.0]), domain=place, anchor="x", log=False) | bare
 
 
 def _shading(low: float, high: float, regime: str, y: str) -> Json:
@@ -167,11 +166,12 @@ def _strip(grid: Grid, back: Backdrop, regime_map: RegimeMap) -> list[Json]:
     return traces
 
 
-def _border_rows(grid: Grid, regime_map: RegimeMap) -> list[Json]:
+def _border_marks(grid: Grid, regime_map: RegimeMap, names: Sequence[str]) -> list[Json]:
     """A mark with whiskers per border that has a place."""
     traces: list[Json] = []
-    for row, border in enumerate(regime_map.borders.values()):
-        if border.lr is None:
+    for row, name in enumerate(names):
+        border = regime_map.borders.get(name)
+        if border is None or border.lr is None:
             continue
         low, high = border.low or border.lr, border.high or border.lr
         told = f"border {plain(border.between)}: {interval(border, grid.text)}<br>{plain(border.reason, 90)}"
@@ -200,19 +200,20 @@ def _border_rows(grid: Grid, regime_map: RegimeMap) -> list[Json]:
     return traces
 
 
-def _border_words(grid: Grid, regime_map: RegimeMap, *, narrow: bool) -> list[Json]:
+def _border_words(grid: Grid, regime_map: RegimeMap, names: Sequence[str], *, narrow: bool) -> list[Json]:
     """Each border's numbers beside its whiskers, on the side where there is room; phones show no intervals here."""
-    middle = float(np.sqrt(grid.edges[0] * grid.edges[-1]))
     notes: list[Json] = []
-    for row, border in enumerate(regime_map.borders.values()):
-        words, at, anchor = interval(border, grid.text), float(grid.edges[0]), "left"
-        if border.lr is not None:
-            anchor = "right" if border.lr > middle else "left"
-            at = (border.low if anchor == "right" else border.high) or border.lr
-            words = grid.text(border.lr) if narrow else words
-        note = {"text": words, "x": float(np.log10(at)), "xref": "x", "y": row, "yref": "y2", "xanchor": anchor}
-        note |= {"xshift": -8 if anchor == "right" else 8, "yanchor": "middle", "showarrow": False}
-        notes.append(note | {"font": {"size": 12, "color": style.INK if border.lr is not None else style.MUTED}})
+    for row, name in enumerate(names):
+        border = regime_map.borders.get(name)
+        if border is None:
+            continue
+        words = interval(border, grid.text)
+        if border.lr is None:
+            notes.append(row_words(words, row, float(grid.edges[0]), right=True, color=style.MUTED))
+            continue
+        ends = (border.low or border.lr, border.high or border.lr)
+        right = border.lr <= float(np.sqrt(grid.edges[0] * grid.edges[-1]))
+        notes.append(row_words(grid.text(border.lr) if narrow else words, row, ends[right], right=right))
     return notes
 
 
@@ -277,7 +278,7 @@ def _overflows(grid: Grid, panel: Panel, nonfinite: Array) -> Json:
         "y": [top] * int(at.sum()),
         "yaxis": "y3",
         "mode": "markers",
-        "marker": {"symbol": "x", "size": 9, "color": "#b3261e"},
+        "marker": {"symbol": "x", "size": 9, "color": style.LOST},
         "text": told,
         "hovertemplate": "%{text}<extra></extra>",
         "name": "non-finite runs",

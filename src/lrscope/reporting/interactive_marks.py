@@ -10,7 +10,8 @@ import numpy as np
 from lrscope.reporting import style
 from lrscope.reporting.frames import Array, Grid
 from lrscope.reporting.interactive_canvas import BELOW, Json, note, numbers, plain
-from lrscope.reporting.text import scientific
+from lrscope.reporting.start import Start
+from lrscope.reporting.text import rate, scientific
 
 
 def level(grid: Grid, at: float, y: str, name: str, told: str) -> Json:
@@ -100,3 +101,42 @@ def carrier() -> Json:
     """An invisible trace: Plotly draws a layout's colour bar only if some trace refers to it."""
     hidden = {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "showlegend": False, "hoverinfo": "skip"}
     return hidden | {"marker": {"color": [1], "coloraxis": "coloraxis"}}
+
+
+def row_words(words: str, row: int, at: float, *, right: bool, color: str = style.INK) -> Json:
+    """Words in a row of the map, right or left of a learning rate."""
+    place = {"x": math.log10(at), "xref": "x", "xanchor": "left" if right else "right", "xshift": 8 if right else -8}
+    look = {"yanchor": "middle", "showarrow": False, "font": {"size": 12, "color": color}}
+    return {"text": words, "y": row, "yref": "y2"} | place | look
+
+
+def start_marks(found: Start, row: int) -> list[Json]:
+    """The recommended range as a thick line with a star at the best, what is left open as a thin one, the cliff as a cross."""
+    common: Json = {"type": "scatter", "yaxis": "y2", "showlegend": False}
+    thin = {"mode": "lines", "line": {"color": style.START, "width": 1.6}, "hoverinfo": "skip"}
+    thick = {"mode": "lines", "line": {"color": style.START, "width": 6}, "hoverinfo": "skip"}
+    told = [f"start: {found.words}<br>best: {rate(found.best)}"]
+    if (found.open_low, found.open_high) != (found.low, found.high):
+        told.append(f"left open by the seeds: {rate(found.open_low)} to {rate(found.open_high)}")
+    star = {
+        "mode": "markers",
+        "marker": {"symbol": "star", "size": 13, "color": style.START, "line": {"width": 1, "color": "#ffffff"}},
+        "text": ["<br>".join(told)],
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+    traces = [
+        common | thin | {"x": numbers([found.open_low, found.open_high]), "y": [row, row]},
+        common | thick | {"x": numbers([found.low, found.high]), "y": [row, row]},
+        common | star | {"x": numbers([found.best]), "y": [row]},
+    ]
+    if found.cliff is not None:
+        cross = {"symbol": "x", "size": 8, "color": style.LOST}
+        words = {"text": [f"seeds are lost from {rate(found.cliff)} on"], "hovertemplate": "%{text}<extra></extra>"}
+        traces.append(common | words | {"mode": "markers", "marker": cross, "x": numbers([found.cliff]), "y": [row]})
+    return traces
+
+
+def start_words(grid: Grid, found: Start, row: int, *, narrow: bool) -> Json:
+    """The recommended range in numbers beside its marks, on the side where there is room; phones show the best alone."""
+    at, right = found.words_at(grid)
+    return row_words(f"<b>{rate(found.best) if narrow else found.words}</b>", row, at, right=right)

@@ -20,10 +20,13 @@ import xarray as xr
 
 from lrscope.errors import LrscopeError
 from lrscope.files import check_target, mode_of, write_whole
-from lrscope.mapping.types import RegimeMap
+from lrscope.mapping.types import REGIMES, RegimeMap
 from lrscope.reporting import frames, style, text
+from lrscope.reporting.banner import banner
 from lrscope.reporting.figures import drawings
 from lrscope.results import STATUS, STATUS_REMEDY
+
+MOST_ROWS = 12  # a longer table is folded
 
 
 def write_page(result: xr.Dataset, path: Path, regime_map: RegimeMap) -> Path:
@@ -48,7 +51,7 @@ def render(result: xr.Dataset, regime_map: RegimeMap) -> str:
     return fill(
         "report.html",
         {d.name: d.interactive() | {"selectable": d.selectable} for d in found},
-        rates=[_told(row, words) for row in words["rows"]],
+        rates=[_sentence(row, words) for row in words["rows"]],
         drawings=found,
         colors=style.REGIME_COLOR,
         **words,
@@ -111,6 +114,7 @@ def context(result: xr.Dataset, regime_map: RegimeMap) -> dict[str, Any]:
         ("learning rates", f"{result.sizes['lr']}, from {grid.text(grid.lr[0])} to {grid.text(grid.lr[-1])}"),
         ("runs per learning rate", f"{runs} ({data_seeds} × {seeds})"),
         ("epochs", text.number(float(result["epoch"].values[-1]))),
+        ("schedule", frames.schedule(result)),
         ("date", text.moment(str(attrs["created"]))),
         ("training time", text.duration(float(attrs["seconds"]))),
         ("device", str(attrs["device"])),
@@ -121,16 +125,15 @@ def context(result: xr.Dataset, regime_map: RegimeMap) -> dict[str, Any]:
     return {
         "title": str(attrs["title"]),
         "grid": grid,
-        "answer": text.answer(regime_map, grid.text, grid.short),
-        "known": regime_map.recommended.low is not None or regime_map.recommended.high is not None,
-        "borders": [
-            (b.between, text.interval(b, grid.text), text.sentence(b.reason), b.lr is not None)
-            for b in regime_map.borders.values()
-        ],
+        "banner": banner(regime_map, grid.short, text.parse(attrs["task"])),
+        "has_regimes": frames.has_regimes(regime_map),
+        "borders": borders(regime_map),
         "notes": [text.sentence(n) for n in regime_map.notes],
         "rows": regime_rows(result, regime_map),
-        "quality": frames.quality(result)[1],
-        "sharpness": "sharpness",
+        "folded": len(regime_map.labels) > MOST_ROWS,
+        "regimes": [(r, style.REGIME_NAME[r]) for r in REGIMES if r in {label.regime for label in regime_map.labels}],
+        "quality": regime_map.measure,
+        "finetune_lr": None if regime_map.finetune_lr is None else text.rate(regime_map.finetune_lr),
         "statuses": statuses(result),
         "facts": facts,
         "command": str(attrs["command"]),
@@ -138,11 +141,22 @@ def context(result: xr.Dataset, regime_map: RegimeMap) -> dict[str, Any]:
     }
 
 
-def regime_rows(result: xr.Dataset, regime_map: RegimeMap) -> list[dict[str, str]]:
-    """One row per learning rate: regime, votes, flags and the means of the map's panels."""
+def borders(regime_map: RegimeMap) -> list[tuple[str, str, str, bool]]:
+    """(name, place, reason, has a place) of each border; one for all where all are undetermined for the same reason."""
+    found = list(regime_map.borders.values())
+    reasons = {b.reason for b in found}
+    if len(found) > 1 and len(reasons) == 1 and all(b.lr is None for b in found):
+        return [("Regimes", "undetermined", text.sentence(found[0].reason), False)]
+    return [
+        (f"Border {b.between}", text.interval(b, text.rate), text.sentence(b.reason), b.lr is not None) for b in found
+    ]
+
+
+def regime_rows(result: xr.Dataset, regime_map: RegimeMap) -> list[dict[str, Any]]:
+    """One row per learning rate: regime, votes, flags, what was reached, and whether it is recommended."""
     grid = frames.grid(result)
-    means = [panel.spread.mean for panel in frames.map_panels(result)]
-    write_quality = text.percent if frames.is_classification(result) else text.number
+    loss, _, sharpness = (panel.spread.mean for panel in frames.map_panels(result))
+    advice = regime_map.recommended
     rows = []
     for label in regime_map.labels:
         at = int(np.abs(np.log(grid.lr) - np.log(label.lr)).argmin())
@@ -153,9 +167,11 @@ def regime_rows(result: xr.Dataset, regime_map: RegimeMap) -> list[dict[str, str
                 "name": style.REGIME_NAME.get(label.regime, ""),
                 "votes": text.votes(label),
                 "flags": ", ".join(label.flags),
-                "loss": text.number(float(means[0][at])),
-                "quality": write_quality(float(means[1][at])),
-                "sharpness": text.number(float(means[2][at])),
+                "loss": text.number(float(loss[at])),
+                "before": regime_map.show(label.before) or text.NOTHING,
+                "after": "" if regime_map.finetune_lr is None else regime_map.show(label.after) or text.NOTHING,
+                "sharpness": text.number(float(sharpness[at])),
+                "start": advice.low is not None and advice.high is not None and advice.low <= label.lr <= advice.high,
             }
         )
     return rows
@@ -189,13 +205,13 @@ def statuses(result: xr.Dataset) -> list[dict[str, Any]]:
     return rows
 
 
-def _told(row: dict[str, str], words: dict[str, Any]) -> str:
+def _sentence(row: dict[str, Any], words: dict[str, Any]) -> str:
     """What the page says about the learning rate that is brought forward."""
-    quality = f"{words['quality']} {row['quality']}"
-    return f"{words['grid'].short} {row['lr']}: regime {row['regime']}, final training loss {row['loss']}, {quality}."
+    regime = f"regime {row['regime']}, " if words["has_regimes"] else ""
+    quality = f"{words['quality']} {row['before']}" + (f", {row['after']} after the decay" if row["after"] else "")
+    return f"{words['grid'].short} {row['lr']}: {regime}final training loss {row['loss']}, {quality}."
 
 
 def _task(attribute: Any) -> str:
     """Name and sizes of the task on one line."""
-    rows = text.flatten(text.parse(attribute))
-    return ", ".join(f"{name} {value}" if name else value for name, value in rows)
+    return ", ".join(f"{name} {value}" if name else value for name, value in text.task_rows(text.parse(attribute)))

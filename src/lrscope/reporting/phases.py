@@ -23,13 +23,15 @@ from lrscope.reporting.frames import (
     suits_log,
     thinned,
 )
+from lrscope.reporting.zoom import Zoom, zoom
 
 MOST_NAMED = 8  # ours: as many lines as there are markers in `style`
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Lines over the grid, one per second learning rate or number of averaged checkpoints; `before` is pre-training."""
+    """Lines over the grid, one per second learning rate or number of averaged checkpoints; `before` is pre-training. `zoom`
+    are the ends of the axis where a few bad values would press the others flat."""
 
     title: str
     legend: str
@@ -37,6 +39,14 @@ class Series:
     lines: tuple[Spread, ...]
     before: Spread
     log: bool
+    zoom: Zoom | None = None
+
+    @property
+    def left_out(self) -> int:
+        """How many points lie beyond the zoomed axis."""
+        if self.zoom is None:
+            return 0
+        return sum(int(self.zoom.outside(line.mean).sum()) for line in (*self.lines, self.before))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +106,9 @@ def _series(result: xr.Dataset, values: Array, names: tuple[str, ...], title: st
     test, _ = quality(result)
     before = pooled(result[test].isel(epoch=-1), "lr")
     log = test == "test_loss" and suits_log(np.concatenate([values.ravel(), before.ravel()]))
-    lines = tuple(spread(v) for v in values)
-    return Series(title=title, legend=legend, names=names, lines=lines, before=spread(before), log=log)
+    lines, alone = tuple(spread(v) for v in values), spread(before)
+    ends = zoom(lines, alone, log=log, higher_is_better=test == "test_accuracy")
+    return Series(title=title, legend=legend, names=names, lines=lines, before=alone, log=log, zoom=ends)
 
 
 def features(result: xr.Dataset) -> tuple[FeaturePanel, ...] | None:

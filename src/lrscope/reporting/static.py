@@ -19,6 +19,7 @@ from lrscope.reporting.frames import Backdrop, Grid, Spread
 from lrscope.reporting.phases import CurvePanel, FeaturePanel, Groups, Series
 from lrscope.reporting.static_canvas import blank, color_bar, lr_axis, scale, shade, words
 from lrscope.reporting.static_map import map_figure
+from lrscope.reporting.zoom import Zoom
 
 MOST_LEGEND_ENTRIES = 10
 
@@ -32,12 +33,29 @@ def series_figure(grid: Grid, back: Backdrop, series: Series) -> Figure:
     for i, (name, line, color) in enumerate(lines):
         _mean_and_deviation(ax, grid, line, color, words(name), style.MARKERS[i % len(style.MARKERS)][1])
     _mean_and_deviation(ax, grid, series.before, "black", "before: pre-training only", "o", hollow=True)
-    scale(ax, np.concatenate([s.mean for s in (*series.lines, series.before)]), log=series.log)
+    if series.zoom is None:
+        scale(ax, np.concatenate([s.mean for s in (*series.lines, series.before)]), log=series.log)
+    else:
+        _zoom_in(ax, grid, series.zoom, [*((line, color) for _, line, color in lines), (series.before, "black")])
+        scale(ax, np.array([series.zoom.low, series.zoom.high]), log=series.log)
     ax.set_title(words(series.title), loc="left", fontsize=10, pad=16)
     lr_axis(ax, grid)
     title = words(series.legend)
-    figure.legend(loc="outside lower center", ncols=min(len(lines) + 1, 5), frameon=False, fontsize=9, title=title)
+    figure.legend(loc="outside lower center", ncols=min(len(lines) + 2, 5), frameon=False, fontsize=9, title=title)
     return figure
+
+
+def _zoom_in(ax: Axes, grid: Grid, ends: Zoom, lines: Sequence[tuple[Spread, str]]) -> None:
+    """The axis between its ends; a mark at its edge for every point beyond it."""
+    name = "beyond this range"
+    for line, color in lines:
+        out = ends.outside(line.mean)
+        if out.any():
+            mark = "v" if ends.higher_is_better else "^"
+            at = [ends.edge] * int(out.sum())
+            ax.plot(grid.lr[out], at, mark, color=color, ms=6, lw=0, zorder=4, label=name)
+            name = "_"  # one entry in the legend
+    ax.set_ylim(ends.low, ends.high)
 
 
 def _mean_and_deviation(

@@ -1,8 +1,9 @@
 """Colours, hatches and marks shared by the page and the static figures.
 
 Regimes take the Okabe-Ito palette (Okabe & Ito, "Color Universal Design", 2008), which stays apart under the common
-colour deficiencies, and each regime has its own hatch and its letter. Ordered quantities (learning rates, ranks)
-take viridis, cut before its pale end, which is hard to see on white.
+colour deficiencies, and each regime has its own hatch and its letter; `dead` takes a grey, because the means are drawn
+in nearly the palette's black. Ordered quantities (learning rates, ranks) take viridis, cut before its pale end, which
+is hard to see on white.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Sequence
 INK = "#1b1f24"
 MUTED = "#5b6470"
 GRID = "#e3e6ea"
+START = "#00588a"  # where to start
+LOST = "#b3261e"  # runs that overflowed, seeds that were lost
 
 REGIME_COLOR = {
     "1": "#0072B2",
@@ -20,16 +23,19 @@ REGIME_COLOR = {
     "2A": "#009E73",
     "2B": "#E69F00",
     "3": "#D55E00",
+    "dead": "#3D3D3D",
     "?": "#8A8F98",
 }
-REGIME_PATTERN = {"1": "/", "2": "x", "2A": "", "2B": "\\", "3": "x", "?": "."}  # Plotly's and matplotlib's names agree
+# Plotly's and matplotlib's names agree. 3 and dead never occur in one map.
+REGIME_PATTERN = {"1": "/", "2": "x", "2A": "", "2B": "\\", "3": "x", "dead": "+", "?": "."}
 REGIME_NAME = {
     "1": "convergence",
     "2": "chaotic equilibrium",
     "2A": "chaotic equilibrium, lower part",
     "2B": "chaotic equilibrium, upper part",
     "3": "divergence",
-    "?": "cannot be told",
+    "dead": "at chance, without overflow",
+    "?": "undetermined",
 }
 
 # Twelve samples of viridis (matplotlib, CC0) from 0 to 0.92.

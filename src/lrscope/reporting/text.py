@@ -8,14 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from lrscope.mapping.types import Border, Label, RegimeMap
+from lrscope.mapping.types import Border, Label
 from lrscope.terminal import printable
+
+NOTHING = "–"  # where there is no value
 
 
 def number(value: float, digits: int = 3) -> str:
     """Significant digits without padding: 0.018, 12.5, 7.5e-3; a dash where there is no value."""
     if not math.isfinite(value):
-        return "–"
+        return NOTHING
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         return f"{value:.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
     return scientific(value, digits)
@@ -29,15 +31,15 @@ def scientific(value: float, digits: int = 3) -> str:
     return f"{mantissa}e{int(exponent)}" if int(exponent) else mantissa
 
 
-def percent(share: float) -> str:
-    """A share as a percentage, or a dash."""
-    return f"{100 * share:.1f}%" if math.isfinite(share) else "–"
+def rate(lr: float) -> str:
+    """A learning rate as the command line prints it, so that one number looks the same everywhere: 0.0277, 1e-05."""
+    return f"{lr:.3g}"
 
 
 def duration(seconds: float) -> str:
     """7 s, 12 min, 3 h 05 min."""
     if not math.isfinite(seconds):
-        return "–"
+        return NOTHING
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -66,15 +68,11 @@ def shorten(name: str, length: int = 28) -> str:
     return name[:head] + "…" + name[-(length - 1 - head) :]
 
 
-def sentence(words: str) -> str:
-    """The words as one sentence: a capital first, one full stop last."""
+def sentence(words: str, *, capital: bool = True) -> str:
+    """The words as one sentence: one full stop last, a capital first unless they end another sentence."""
     words = words.strip().rstrip(".")
-    return words[:1].upper() + words[1:] + "." if words else ""
-
-
-def clause(words: str) -> str:
-    """The words as the tail of a sentence, without a full stop of their own."""
-    return words.strip().rstrip(".")
+    first = words[:1].upper() if capital else words[:1]
+    return first + words[1:] + "." if words else ""
 
 
 def votes(label: Label) -> str:
@@ -84,21 +82,12 @@ def votes(label: Label) -> str:
 
 
 def interval(border: Border, write: Any) -> str:
-    """`7.5e-3 (5.6e-3 to 1e-2)`, or that it cannot be told; `write` turns a learning rate into text."""
+    """`7.5e-3 (5.6e-3 to 1e-2)`, or that it is undetermined; `write` turns a learning rate into text."""
     if border.lr is None:
-        return "cannot be told"
+        return "undetermined"
     if border.low is None or border.high is None:
         return str(write(border.lr))
     return f"{write(border.lr)} ({write(border.low)} to {write(border.high)})"
-
-
-def answer(regime_map: RegimeMap, write: Any, short: str) -> tuple[str, str]:
-    """The page's one sentence in two parts: where to start, and why; or that it cannot be told, and why not."""
-    advice = regime_map.recommended
-    ends = [write(x) for x in (advice.low, advice.high) if x is not None]
-    if not ends:
-        return "Where to start cannot be told", clause(advice.reason)
-    return f"Start at {short} " + " to ".join(dict.fromkeys(ends)), clause(advice.reason)
 
 
 def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -113,6 +102,22 @@ def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     for key, inner in pairs:
         rows += flatten(inner, f"{prefix}.{key}" if prefix else key)
     return rows or [(prefix, "(empty)")]
+
+
+def task_rows(summary: Any) -> list[tuple[str, str]]:
+    """What a task is made of, for people: names without underscores, the validation set in one row, no empty entries."""
+    if not isinstance(summary, Mapping):
+        return flatten(summary)
+    told = dict(summary)
+    validation = told.pop("validation", None)
+    if isinstance(validation, Mapping):
+        size = validation.get("size")
+        told["validation_size"] = f"{_plain(size)} ({_plain(validation.get('source'))})" if size else "none"
+    if not told.get("probes"):
+        told.pop("probes", None)
+    else:
+        told["feature_sets"] = told.pop("probes")
+    return [(name.replace("_", " ").replace(".", " "), value) for name, value in flatten(told)]
 
 
 def parse(attribute: Any) -> Any:

@@ -231,6 +231,12 @@ class Task:
             **self._constant_prediction(data),
         }
 
+    def _repr_html_(self) -> str:
+        """The summary as a notebook shows it."""
+        from lrscope.notebook import task_html
+
+        return task_html(self.summary())
+
     def _example_groups(self, data: DataSet) -> dict[str, Any]:
         """Sizes of the example groups; whether labels from before label noise are known."""
         if data.train_groups is None:

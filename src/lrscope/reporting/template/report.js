@@ -88,6 +88,14 @@
     for (const name of names) Plotly.react(plot(name), plot(name).data, layoutOf(name), config);
   });
 
+  // A link to a section shows what it names, folded or not.
+  const unfold = () => {
+    const section = document.getElementById(location.hash.slice(1));
+    if (section) section.querySelectorAll("details.rates").forEach((part) => { part.open = true; });
+  };
+  document.querySelectorAll("nav a").forEach((link) => link.addEventListener("click", () => setTimeout(unfold)));
+  unfold();
+
   let closed = [];
   window.addEventListener("beforeprint", () => {
     closed = [...document.querySelectorAll("details:not([open])")];
