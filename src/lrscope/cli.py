@@ -34,6 +34,11 @@ def _number(help_text: str) -> Any:
     return typer.Option(help=help_text, show_default=False, metavar="NUMBER")
 
 
+Margin = Annotated[
+    str | None, _number("Points (hundredths of accuracy) within which learning rates count as equally good [0.3]")
+]
+
+
 @app.command("map")
 def map_command(
     config: Annotated[str | None, typer.Argument(help="TOML file with any of the options below.")] = None,
@@ -96,6 +101,7 @@ def map_command(
             "Train only what the borders need, in rounds; the other runs stay untrained.", "--adaptive/--no-adaptive"
         ),
     ] = None,
+    margin: Margin = None,
     device: Annotated[str | None, _option("auto, cpu, cuda, mps [auto]")] = None,
     jobs: Annotated[str | None, _number("Processes [one per core]")] = None,
     path: Annotated[str | None, _option("auto, batched or single [auto: timed]")] = None,
@@ -117,12 +123,14 @@ def map_command(
 
 
 @app.command()
-def show(result: Result, as_json: AsJson = False) -> None:
+def show(result: Result, margin: Margin = None, as_json: AsJson = False) -> None:
     """Print the regimes, borders and the recommended range of a finished map."""
     from lrscope.commands import print_map
     from lrscope.results import open_result
+    from lrscope.settings import read_margin
 
-    print_map(open_result(result), as_json=as_json)
+    points = read_margin(margin)
+    print_map(open_result(result), margin=points, as_json=as_json)
 
 
 @app.command()
@@ -133,17 +141,22 @@ def report(
         str | None, typer.Option(help="Also save each figure in this folder.", show_default=False)
     ] = None,
     format: Annotated[str, typer.Option(help="Figure formats: png, pdf, svg, or several a,b.")] = "png",
+    margin: Margin = None,
 ) -> None:
     """Write the report: one self-contained HTML page; figures as files on request."""
+    from lrscope.commands import find_map
     from lrscope.places import place
     from lrscope.reporting import report as write
     from lrscope.reporting import save_figures
     from lrscope.results import open_result
+    from lrscope.settings import read_margin
 
+    points = read_margin(margin)
     opened = open_result(result)
-    print(write(opened, out or place(result) / "report.html"))
+    found = find_map(opened, points)
+    print(write(opened, out or place(result) / "report.html", regime_map=found))
     if figures is not None:
-        for path in save_figures(opened, figures, formats=tuple(format.split(","))):
+        for path in save_figures(opened, figures, formats=tuple(format.split(",")), regime_map=found):
             print(path)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from lrscope.config import EngineConfig, SweepConfig
+    from lrscope.mapping.types import RegimeMap
 
 
 COLUMNS = 80
@@ -36,9 +37,9 @@ def run_map(config: str | None, options: Mapping[str, Any], *, dry_run: bool, as
     result = _finished(out, settings)
     if result is None:
         result = _train(settings, sweep_config, engine_config, out)
-    regime_map = print_map(result, as_json=as_json)
+    regime_map = print_map(result, margin=settings.margin, as_json=as_json)
     page = out / "report.html"
-    if not exists(page):
+    if settings.margin is not None or not exists(page):
         from lrscope.reporting import report
 
         report(result, page, regime_map=regime_map)
@@ -111,12 +112,18 @@ def _finished(out: Path | Remote, settings: MapSettings) -> xr.Dataset | None:
         return None
 
 
-def print_map(result: xr.Dataset, *, as_json: bool) -> Any:
-    """Find the regimes and print them as tables or JSON; returns the map."""
+def find_map(result: xr.Dataset, margin: float | None) -> RegimeMap:
+    """The map of a result, within a margin in points; None: the default."""
     from lrscope.mapping import regimes
+
+    return regimes(result) if margin is None else regimes(result, margin=margin)
+
+
+def print_map(result: xr.Dataset, *, margin: float | None = None, as_json: bool) -> RegimeMap:
+    """Find the regimes and print them as tables or JSON; returns the map."""
     from lrscope.results import STATUS_REMEDY
 
-    found = regimes(result)
+    found = find_map(result, margin)
     counts = status_counts(result)
     if as_json:
         dump(

@@ -21,6 +21,7 @@ from lrscope.tasks.validation import ADVICE, parse_size
 TEXTS = ("ag-news", "fortunes")  # the table of data sets needs PyTorch; a test compares
 Size = Annotated[int, Whole(1, 100_000_000)]
 MOST_BYTES = 1_000_000  # ours: of a config file
+MARGIN = Number(0, 50, above=True)  # points; as `mapping.recommend` takes it
 LEAST_LRS = 6  # two a regime: fewer cannot show a border between them
 
 
@@ -66,6 +67,7 @@ class MapSettings:
     precision: str = "float32"
     log_points: int = 200
     adaptive: bool = False
+    margin: Annotated[float | None, MARGIN] = None  # of the recommendation, in points; None: its default
     device: str = "auto"
     jobs: int | None = None
     path: str = "auto"
@@ -120,7 +122,7 @@ class MapSettings:
     def request(self) -> dict[str, Any]:
         """What determines the numbers, as JSON: two calls with equal requests ask for the same result. Options that came
         later count only where they are used, so that maps of earlier versions are known again."""
-        elsewhere = ("jobs", "out", "device", "path", "chunk", "compile", "on", "extend_finetunes")
+        elsewhere = ("jobs", "out", "device", "path", "chunk", "compile", "on", "extend_finetunes", "margin")
         later = {*LATER_FIELDS, "features", "validation"}
         unused = {f.name for f in fields(self) if f.name in later and getattr(self, f.name) == f.default}
         return {k: v for k, v in asdict(self).items() if k not in elsewhere and k not in unused}
@@ -143,6 +145,11 @@ class MapSettings:
             else:
                 words += [option, str(value)]
         return shlex.join(words)
+
+
+def read_margin(value: str | None) -> float | None:
+    """The margin of a command line that reads a finished map."""
+    return None if value is None else MARGIN.read("margin", value)
 
 
 def _all_readers() -> dict[str, tuple[Reader, bool]]:
