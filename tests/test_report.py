@@ -147,7 +147,7 @@ def test_hostile_text_stays_text(tmp_path):
     )
     for name in ("device", "machine", "created", "config_hash", "code_hash"):
         result.attrs[name] = HOSTILE
-    result.attrs["plan"] = HOSTILE  # no JSON either
+    result.attrs["plan"] = json.dumps({HOSTILE: HOSTILE})
     found = fake_map(result, flags=(HOSTILE,), notes=(HOSTILE,))
     labels = tuple(replace(x, flags=(HOSTILE,), votes={HOSTILE: 1}) for x in found.labels)
     borders = {HOSTILE: replace(found.borders["1|2"], between=HOSTILE, reason=HOSTILE)}
@@ -209,7 +209,7 @@ def test_the_answer_comes_first_and_in_words(tmp_path):
     result = fake_result()
     page = write(result, tmp_path)
     advice = fake_map(result).recommended
-    assert f"Start at ELR {advice.low:.3g} to {advice.high:.3g}, then decay to 0.0001." in page.said
+    assert f"Start at ELR {advice.low:.3g}, then decay to 0.0001." in page.said
     order = ["Start at ELR", "Or: Without a decay", "The map", "Border 1|2", "Table of all 16", "After fine-tuning"]
     places = [page.said.index(words) for words in order]
     assert places == sorted(places)
