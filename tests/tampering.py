@@ -117,7 +117,12 @@ def swap(folder: Path, path: Path, data: st.DataObject) -> str:
 
 def spoil_json(folder: Path, path: Path, data: st.DataObject) -> str:
     """Change a value somewhere inside, or add one, and make the checksums fit."""
-    meta = json.loads(path.read_bytes())
+    try:
+        meta = json.loads(path.read_bytes())
+    except ValueError:
+        return "nothing, it was damaged before"
+    if not isinstance(meta, dict) or not meta:
+        return "nothing, it is no object"
     said = _spoil_value(meta, data)
     zarr = folder / "results.zarr"
     if zarr in path.parents:
