@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
+import textwrap
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,17 +18,24 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from torch import nn
 
-from lrscope.engine import choose, limits
+from lrscope.engine import choose, footprint, limits
+from lrscope.engine import context as context_module
 from lrscope.engine.assemble import RUNS_SECOND, part_of
+from lrscope.engine.checked import RANDOM
 from lrscope.engine.chunk import Tick
-from lrscope.engine.context import RANDOM, Context
+from lrscope.engine.context import Context
 from lrscope.engine.dispatch import Interrupted, out_of_memory
+from lrscope.engine.material import normal_rows
 from lrscope.engine.plan import Plan, chunks
+from lrscope.engine.program import Program
 from lrscope.engine.store import CHECKPOINT
 from lrscope.engine.sweep import dry_run, sweep
 from lrscope.errors import LrscopeError
-from tiny_tasks import BASE, BATCHED, computed, mlp_task, same_bytes, train
+from lrscope.tasks.streams import generator
+from test_workers import ENVIRONMENT
+from tiny_tasks import BASE, BATCHED, SHORT, computed, context_of, mlp_task, same_bytes, task_of, train
 
 CONFIG = replace(BASE, seeds=3, precision="float64", lrs=(1e-3, 2e-3))  # 6 runs
 OF_SIX = replace(BATCHED, chunk=6, checkpoint_seconds=0.0)
@@ -231,8 +242,6 @@ def test_a_smaller_chunk_asked_for_later_is_a_recorded_re_plan(tmp_path: Path, r
 @pytest.mark.parametrize("phase_windows", [1, 2, 3, 4])
 def test_a_checkpoint_is_split_by_runs_in_every_phase(phase_windows: int, tmp_path: Path) -> None:
     """Every tensor of the state has a run axis where `part_of` cuts it."""
-    from tiny_tasks import context_of
-
     config = replace(CONFIG, space="whole", momentum=0.9)
     context = context_of(mlp_task(), config, tmp_path, OF_SIX)
     context.store.create()
@@ -278,6 +287,10 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, float], None]:
     def set_up(total: float, free: float) -> None:
         for module in (limits, choose):
             monkeypatch.setattr(module, "machine_memory", lambda _: (int(total * 2**30), int(free * 2**30)))
+        # Of this process only the workers count, so that a test does not depend on those before it.
+        monkeypatch.setattr(context_module, "resident", lambda _: 0)
+        monkeypatch.setattr(footprint, "LOADED", dict.fromkeys(footprint.LOADED, 0))
+        monkeypatch.setattr(footprint, "WORKER", 300_000_000)
 
     return set_up
 
@@ -302,8 +315,6 @@ def test_a_tight_plan_is_a_warning(machine: Any) -> None:
 
 
 def test_only_chunks_that_fit_are_tried(machine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tiny_tasks import context_of
-
     context = context_of(mlp_task(), replace(CONFIG, seeds=40), tmp_path, replace(BATCHED, path="auto", chunk=None))
     monkeypatch.setattr(choose, "memory", lambda _, plan, jobs: plan.chunk * jobs * 2**20)
     tried: list[int] = []
@@ -320,17 +331,211 @@ def test_only_chunks_that_fit_are_tried(machine: Any, tmp_path: Path, monkeypatc
     assert 1 < max(tried) <= 50, "80 runs would fit one chunk otherwise"
 
 
-def test_memory_of_this_machine_is_known_and_a_smaller_group_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+# -- control groups and limits -------------------------------------------------------------------------------------
+
+V2, V1 = ("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")
+PAIR = tuple[str, str]
+
+
+@pytest.fixture
+def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A made-up /sys/fs/cgroup: limits and usage by folder, and what /proc/self/cgroup says."""
+
+    def set_up(membership: str, files: dict[str, tuple[PAIR, str, str]]) -> None:
+        (tmp_path / "membership").write_text(membership)
+        for folder, (names, limit, usage) in files.items():
+            (tmp_path / "fs" / folder).mkdir(parents=True, exist_ok=True)
+            for name, text in zip(names, (limit, usage), strict=True):
+                (tmp_path / "fs" / folder / name).write_text(text + "\n")
+        monkeypatch.setattr(limits, "CGROUPS", tmp_path / "fs")
+        monkeypatch.setattr(limits, "MEMBERSHIP", tmp_path / "membership")
+        monkeypatch.setattr(limits, "_own_limits", lambda: iter(()))
+
+    return set_up
+
+
+CPU = torch.device("cpu")
+M = 10**6
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "expected"),
+    [
+        (
+            "0::/a/b/c\n",
+            {"a/b/c": (V2, "max", "1"), "a/b": (V2, str(4 * M), "1000"), "a": (V2, str(9 * M), "5")},
+            4 * M,
+        ),
+        ("0::/a/b\n", {"a/b": (V2, str(5 * M), "0"), "a": (V2, str(3 * M), "0")}, 3 * M),
+        ("0::/a/b\n", {"": (V2, str(2 * M), "0"), "a": (V2, "max", "0")}, 2 * M),
+        ("0::/../../outside\n", {"": (V2, str(6 * M), "0")}, 6 * M),
+        ("4:memory:/x/y\n2:cpu:/z\n", {"memory/x/y": (V1, str(7 * M), "0"), "memory": (V1, str(2**63), "0")}, 7 * M),
+        ("9:cpu,memory:/x\n0::/a\n", {"memory/x": (V1, str(8 * M), "0"), "a": (V2, str(5 * M), "0")}, 5 * M),
+        ("", {"memory": (V1, str(3 * M), "0")}, 3 * M),
+        ("rubbish\n0::\n::::\n", {"": (V2, str(3 * M), "rubbish")}, 3 * M),
+    ],
+)
+def test_the_tightest_control_group_counts(membership: str, files: Any, expected: int, groups: Any) -> None:
+    groups(membership, files)
+    known = limits.machine_memory(CPU)
+    assert known is not None
+    assert known[0] == expected
+
+
+def test_what_is_free_is_counted_in_every_group(groups: Any) -> None:
+    groups("0::/a/b\n", {"a/b": (V2, str(5 * M), str(M)), "a": (V2, str(6 * M), str(4 * M))})
+    assert limits.machine_memory(CPU) == (5 * M, 2 * M)
+
+
+def test_without_limits_the_machine_counts(groups: Any) -> None:
+    groups("0::/a\n", {"a": (V2, "max", "1000")})
+    known = limits.machine_memory(CPU)
+    assert known is not None
+    assert known[0] >= known[1] > 2**20
+
+
+@pytest.mark.parametrize("kind", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_limits_of_the_process_count(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    pages = [int(n) for n in Path("/proc/self/statm").read_text().split()]
+    used = pages[0 if kind == "RLIMIT_AS" else 5] * resource.getpagesize()
+
+    def getrlimit(which: int) -> tuple[int, int]:
+        return (used + 50 * M, -1) if which == getattr(resource, kind) else (resource.RLIM_INFINITY, -1)
+
+    monkeypatch.setattr(resource, "getrlimit", getrlimit)
+    known = limits.machine_memory(CPU)
+    assert known is not None
+    assert 0 < known[1] <= 60 * M
+    assert known[0] < 60 * M + footprint.resident(CPU)
+
+
+# -- random points -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "size"), [(16, 37), (5, 16), (3, 4), (1, 5), (7, 1000), (16, 1), (2, 17)])
+@pytest.mark.parametrize("group", [1, 2, 5, 16])
+def test_normal_numbers_are_the_same_in_groups(count: int, size: int, group: int) -> None:
+    whole = torch.randn(count, size, generator=generator("tests", "rows"))
+    parts = list(normal_rows(generator("tests", "rows"), count, size, group))
+    assert max(map(len, parts)) <= group
+    assert torch.equal(torch.cat(parts), whole)
+
+
+@pytest.mark.parametrize("space", ["sphere", "whole"])
+@pytest.mark.parametrize("path", ["batched", "single"])
+def test_random_points_are_the_same_in_groups(space: str, path: str, tmp_path: Path) -> None:
+    config = replace(CONFIG, space=space, random_points=5, seeds=2, precision="float32")
+    context = context_of(mlp_task(), config, tmp_path)
+    program, material = context.program(path, False), context.material(0)
+    whole = material.random_points(program)
+    for group in (1, 2, 3):
+        some = material.random_points(program, group)
+        for name, value in whole.items():
+            torch.testing.assert_close(some[name], value, rtol=0.0 if path == "single" else 1e-5, atol=0.0)
+
+
+@pytest.mark.filterwarnings("ignore:.*random points are evaluated")
+def test_random_points_that_are_too_large_go_on_in_smaller_groups(
+    tmp_path: Path, roomy: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "CGROUPS", ((str(tmp_path / "max"), str(tmp_path / "current")),))
-    plain = limits.machine_memory(torch.device("cpu"))
-    assert plain is not None
-    assert plain[0] >= plain[1] > 2**20
-    (tmp_path / "max").write_text("max\n")
-    (tmp_path / "current").write_text("1000\n")
-    unlimited = limits.machine_memory(torch.device("cpu"))
-    assert unlimited is not None
-    assert unlimited[0] == plain[0]
-    (tmp_path / "max").write_text("4000000\n")
-    assert limits.machine_memory(torch.device("cpu")) == (4000000, 3999000)
+    config = replace(CONFIG, random_points=5)
+    whole = train(mlp_task(), config, OF_SIX, tmp_path / "whole")
+    evaluated = Program.train_mode_metrics
+
+    def scarce(self: Program, weights: torch.Tensor, *args: Any) -> Any:
+        if len(weights) > 2:
+            raise MemoryError
+        return evaluated(self, weights, *args)
+
+    monkeypatch.setattr(Program, "train_mode_metrics", scarce)
+    result = train(mlp_task(), config, OF_SIX, tmp_path / "out")
+    assert close(result, whole)
+    assert [(r["unit"], r["runs"], r["points"]) for r in replans(result)] == [
+        ("random-00000", 5, 3),
+        ("random-00000", 3, 2),
+    ]
+    assert json.loads((tmp_path / "out" / "plan.json").read_text())["points"] == 2
+
+
+def test_a_single_random_point_that_is_too_large_ends_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    def scarce(*_: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(Program, "train_mode_metrics", scarce)
+    with warnings.catch_warnings(action="ignore"), pytest.raises(LrscopeError, match=r"memory: .* random-00000"):
+        train(mlp_task(), SHORT, OF_SIX)
+
+
+def test_fewer_random_points_at_a_time_where_memory_is_short(machine: Any, tmp_path: Path) -> None:
+    config = replace(CONFIG, random_points=64, seeds=1)
+    context = context_of(mlp_task(), config, tmp_path, OF_SIX)
+    plan = Plan("batched", 2, False, "", 0.0)
+    whole, least = (footprint.memory(context, replace(plan, points=p), 1) for p in (0, 1))
+    assert whole > least
+    assert footprint.smaller_points(context, plan, 1, whole) == 0
+    points = footprint.smaller_points(context, plan, 1, (whole + least) // 2)
+    assert 1 <= points <= 32
+    assert footprint.memory(context, replace(plan, points=points), 1) <= (whole + least) // 2
+    machine(((whole + least) / 2 - context.resident) / 2**30 + 1, 0)
+    assert footprint.smaller_points(context, plan, 1, 0) >= 1, "halved as long as that helps, not for ever"
+
+
+# -- the prediction against what is used ---------------------------------------------------------------------------
+
+MEASURED = """
+    import json, resource, sys
+    from functools import partial
+    import torch
+    from lrscope.config import EngineConfig, SweepConfig
+    from lrscope.engine.sweep import dry_run, sweep
+    from lrscope.tasks.models import MLP
+    from tiny_tasks import task_of
+    torch.set_num_threads(1)
+    widths, options, engine = json.loads(sys.argv[1])
+    task = task_of(partial(MLP, (*widths, 3)), (widths[0],), train=64)
+    config = SweepConfig.from_dict({"lrs": [1e-3, 2e-3], "seeds": 2, "steps": 2, "batch_size": 32, **options})
+    engine = EngineConfig(device="cpu", jobs=1, **engine)
+    said = dry_run(task, config=config, engine=engine)["bytes"]
+    sweep(task, config=config, engine=engine, out=sys.argv[2], progress=False)
+    print(json.dumps([said, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
+"""
+TUNED = {"finetune_lrs": [1e-4], "finetune_steps": 1, "average": [2], "average_every": 1}
+ALL = {"path": "batched", "chunk": 4, "compile": False}
+ESTIMATED = {
+    "momentum, fine-tunes, averages": ([64, 1024, 1024, 1024], {**TUNED, "space": "whole", "momentum": 0.9}, ALL),
+    "kept weights": ([64, 1024, 1024, 1024], {**TUNED, "snapshot_epochs": [0.5, 1], "keep_weights": True}, ALL),
+    "a single run and its random points": ([64, 2048, 2048], {"seeds": 1}, {"path": "single", "compile": False}),
+}
+
+
+@pytest.mark.parametrize("kind", ESTIMATED)
+def test_the_prediction_is_near_what_is_used(kind: str, tmp_path: Path) -> None:
+    """benchmarks/memory.py measures more kinds."""
+    command = [sys.executable, "-c", textwrap.dedent(MEASURED), json.dumps(ESTIMATED[kind]), str(tmp_path / "out")]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    predicted, measured = json.loads(done.stdout.splitlines()[-1])
+    assert 1 / 1.5 < measured / predicted < 1.5, (measured, predicted)
+    assert measured > 1.2e9, "large enough for more than Python and PyTorch themselves"
+
+
+def test_activations_are_those_that_are_saved(tmp_path: Path) -> None:
+    """Also of functions that are no modules: what counts is what the backward pass is kept for."""
+
+    class Squared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(5, 7)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.layer(x)
+            for _ in range(10):
+                y = (y * y).tanh()
+            return y[:, :3]
+
+    config = replace(BASE, space="whole", batch_size=16)
+    passes = context_of(task_of(Squared, (5,)), config, tmp_path).passes
+    assert 10 * 7 * 4 <= passes.step <= 15 * 7 * 4
+    assert passes.evaluation <= 6 * 7 * 4

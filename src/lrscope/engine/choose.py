@@ -16,6 +16,7 @@ import torch
 from lrscope.engine.compiled import NotCompiled
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import autograd_survives_fork, can_fork, out_of_memory, single_threaded, start_autograd
+from lrscope.engine.footprint import memory, smaller_points
 from lrscope.engine.fused.compiler import COMPILERS
 from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.limits import check_memory, machine_memory
@@ -91,6 +92,7 @@ def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Pla
         if runs > 1:
             rehearse_batched(context)
         if asked is not None:
+            asked = _with_points(context, asked, _jobs_here(context, jobs))
             _check_memory(context, asked, jobs)
             plan = _timed(context, asked, PROBE_SECONDS if predicting else 0.0)
             return _compiled_if_it_pays(context, plan, [plan], jobs)
@@ -121,6 +123,7 @@ def _timed_that_fit(context: Context, candidates: Sequence[Plan], jobs: int) -> 
         LrscopeError: not even the smallest fits.
     """
     known, here = machine_memory(context.device), _jobs_here(context, jobs)
+    candidates = [_with_points(context, p, here) for p in candidates]
     fitting = [p for p in candidates if known is None or memory(context, p, here) <= known[0]] or list(candidates[:1])
     _check_memory(context, fitting[0], jobs)
     timed: list[Plan] = []
@@ -136,9 +139,19 @@ def _timed_that_fit(context: Context, candidates: Sequence[Plan], jobs: int) -> 
     return timed
 
 
+def _with_points(context: Context, plan: Plan, jobs: int) -> Plan:
+    """The plan with fewer random points at a time where all of them would need more memory than is free."""
+    known = machine_memory(context.device)
+    return (
+        plan
+        if known is None
+        else replace(plan, points=smaller_points(context, plan, jobs, context.resident + known[1]))
+    )
+
+
 def _check_memory(context: Context, plan: Plan, jobs: int) -> None:
     here = _jobs_here(context, jobs)
-    check_memory(memory(context, plan, here), context.device, chunk=plan.chunk, jobs=here)
+    check_memory(memory(context, plan, here), context.resident, context.device, chunk=plan.chunk, jobs=here)
 
 
 def _jobs_here(context: Context, jobs: int) -> int:
@@ -154,17 +167,6 @@ def predict(context: Context, plan: Plan, jobs: int) -> float:
     """Predicted seconds of training (without evaluation): the busiest process's chunks."""
     rounds = math.ceil(count_chunks(context.config, plan.chunk) / jobs)
     return rounds * plan.chunk * steps_per_run(context.phases) * plan.run_step_seconds
-
-
-def memory(context: Context, plan: Plan, jobs: int) -> int:
-    """Predicted peak bytes of all workers: weights, gradients and temporaries, saved activations, data, PyTorch itself."""
-    item = 8 if context.dtype == torch.float64 else 4
-    data = context.task.data(0)
-    activations = context.activations
-    state = 12 if context.config.optimizer == "adam" else 6  # Adam's two moments, before, after and between
-    per_run = item * (state * context.net.size + 3 * context.config.batch_size * activations)
-    arrays = item * sum(t.numel() for t in (data.train_x, data.test_x, data.validation_x) if t is not None)
-    return int(jobs * (plan.chunk * per_run + 2 * arrays + 300e6))
 
 
 def _candidates(context: Context, jobs: int, runs: int) -> list[Plan]:

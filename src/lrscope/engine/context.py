@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from lrscope.config import EngineConfig, SweepConfig
 from lrscope.engine.checked import RANDOM, load_checkpoint
 from lrscope.engine.chunk import ChunkTrainer, Tick
 from lrscope.engine.compiled import NotCompiled
+from lrscope.engine.footprint import Passes, measured, resident
 from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.material import Material
 from lrscope.engine.net import Net, build_net
@@ -56,6 +58,8 @@ class Context:
     net: Net
     phases: tuple[Phase, ...]
     identity: str = ""  # the experiment's hash; every file of a unit carries it
+    resident: int = 0  # bytes that this process had when the context was built, with
+    loaded: frozenset[str] = frozenset()  # these modules
     parts: tuple[Chunk, ...] | None = None  # an adaptive sweep's chunks so far, instead of the plan's
     _materials: dict[int, Material] = field(default_factory=dict)
     _programs: dict[tuple[object, ...], Program] = field(default_factory=dict)
@@ -76,7 +80,18 @@ class Context:
             )
         _check_batch_of_one(net, task, config, device, dtype)
         found = phases(config, examples // config.batch_size)
-        return cls(task, config, engine, store, device, dtype, net, found)
+        return cls(
+            task,
+            config,
+            engine,
+            store,
+            device,
+            dtype,
+            net,
+            found,
+            resident=resident(device),
+            loaded=frozenset(sys.modules),
+        )
 
     def material(self, data_seed: int) -> Material:
         """The examples of a data seed; only the latest is kept."""
@@ -87,27 +102,9 @@ class Context:
         return self._materials[data_seed]
 
     @cached_property
-    def activations(self) -> int:
-        """Numbers that one example leaves at the outputs of the model's leaf modules."""
-        counted = 0
-
-        def count(_module: object, _inputs: object, output: object) -> None:
-            nonlocal counted
-            if isinstance(output, torch.Tensor):
-                counted += output.numel()
-
-        hooks = [
-            m.register_forward_hook(count) for m in self.net.module.modules() if not any(True for _ in m.children())
-        ]
-        try:
-            with torch.no_grad():
-                x = self.material(0).train_x[: self.config.batch_size]  # fewer than a model may split
-                self.net.module.train()
-                self.net.module(x)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return counted // len(x)
+    def passes(self) -> Passes:
+        """What one run's passes take in memory; measured once."""
+        return measured(self)
 
     def program(
         self, path: str, compiled: bool, fused: bool = False, generated: tuple[str, ...] | None = None
@@ -222,7 +219,7 @@ class Context:
         known: dict[str, Any] = {"identity": self.identity, "plan": plan.to_dict()}
         if name.startswith(RANDOM):
             material = self.material(int(name.removeprefix(RANDOM)))
-            self.store.save(name + DONE, material.random_points(self.program(plan.path, False)), known)
+            self.store.save(name + DONE, material.random_points(self.program(plan.path, False), plan.points), known)
             return
         chunk = self.chunk(plan, name)
         known["runs"] = chunk.runs

@@ -5,7 +5,7 @@ R runs, P parameters, K batches, B batch, F probe sets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from lrscope.tasks.random_state import seed_all
 from lrscope.tasks.streams import generator, stream_seed
 from lrscope.tasks.task import Task
 
+DRAWN_TOGETHER = 16  # normal numbers, in PyTorch's CPU kernel
 POPULATION_EXAMPLES = 1024  # ours: population statistics to about 3%, whatever the data set's size
 
 
@@ -126,10 +127,11 @@ class Material:
         """Loss, accuracy and mean gradient norm [R, 3] of a pass over the training set at fixed weights, train mode."""
         return program.fixed_pass(weights_RP, frozen, self._batches_x, self._batches_y)
 
-    def random_points(self, program: Program) -> dict[str, Tensor]:
+    def random_points(self, program: Program, group: int = 0) -> dict[str, Tensor]:
         """Training loss and accuracy [seeds, K] at K random points of the space for every training seed.
 
         For an SI net: uniform directions, with the readout that the seed's runs have. Otherwise fresh initialisations.
+        `group` is the number of points that are in memory at a time; 0 for all. The points are the same.
         """
         count = self.config.random_points
         losses, accuracies = [], []
@@ -137,20 +139,48 @@ class Material:
             names = [("init", self.data_seed, seed)] * count
             if not self.net.scale_invariant:
                 names = [("random-init", self.data_seed, seed * count + i) for i in range(count)]
-            weights, frozen = self.initial_weights([stream_seed(*name) for name in names])
-            if self.net.scale_invariant:
-                stream = generator("random-point", self.data_seed, seed)
-                direction = torch.randn(count, self.net.size, generator=stream).to(self.device, self.dtype)
-                weights = direction * (weights.norm(dim=1) / direction.norm(dim=1))[:, None]
-            group = 1 if program.path == "single" else count
-            for start in range(0, count, group):
-                part = slice(start, start + group)
-                if self.net.stochastic:
-                    seed_all(stream_seed("random noise", self.data_seed, seed, start))
-                loss, accuracy = program.train_mode_metrics(
-                    weights[part], {name: f[part] for name, f in frozen.items()}, self._batches_x, self._batches_y
-                )
-                losses.append(loss)
-                accuracies.append(accuracy)
+            directions = normal_rows(
+                generator("random-point", self.data_seed, seed), count, self.net.size, group or count
+            )
+            for first in range(0, count, group or count):
+                some = names[first : first + (group or count)]
+                weights, frozen = self.initial_weights([stream_seed(*name) for name in some])
+                if self.net.scale_invariant:
+                    direction = next(directions).to(self.device, self.dtype)
+                    weights = direction * (weights.norm(dim=1) / direction.norm(dim=1))[:, None]
+                    del direction
+                for start, part in self._parts(program, len(some)):
+                    if self.net.stochastic:
+                        seed_all(stream_seed("random noise", self.data_seed, seed, first + start))
+                    loss, accuracy = program.train_mode_metrics(
+                        weights[part], {name: f[part] for name, f in frozen.items()}, self._batches_x, self._batches_y
+                    )
+                    losses.append(loss)
+                    accuracies.append(accuracy)
         shape = (self.config.seeds, count)
         return {"loss": torch.cat(losses).view(shape), "accuracy": torch.cat(accuracies).view(shape)}
+
+    @staticmethod
+    def _parts(program: Program, count: int) -> list[tuple[int, slice]]:
+        """Which of `count` points the program takes together, and the first one's number."""
+        size = 1 if program.path == "single" else count
+        return [(start, slice(start, start + size)) for start in range(0, count, size)]
+
+
+def normal_rows(stream: torch.Generator, count: int, size: int, group: int) -> Iterator[Tensor]:
+    """The rows of torch.randn(count, size, generator=stream), `group` at a time, without holding all of them.
+
+    PyTorch draws normal numbers on a CPU in blocks of 16, and the last 16 of all once more where that does not come out
+    even; so what is drawn at a time ends at a whole block, or at the end.
+    """
+    total, drawn = count * size, 0
+    rest = torch.empty(0)
+    for first in range(0, count, group):
+        rows = min(group, count - first)
+        stop = -(-(first + rows) * size // DRAWN_TOGETHER) * DRAWN_TOGETHER
+        stop = total if total - stop < DRAWN_TOGETHER else stop
+        if stop > drawn:
+            rest = torch.cat([rest, torch.randn(stop - drawn, generator=stream)])
+            drawn = stop
+        yield rest[: rows * size].view(rows, size)
+        rest = rest[rows * size :].clone()

@@ -45,7 +45,7 @@ class Chunk:
 @dataclass(frozen=True)
 class Replan:
     """A change of plan, and why: the chunk `unit` of `runs` runs was cut `into` two in phase number `phase` after `step`
-    steps; or the functions `without` are not generated any more, whatever the unit."""
+    steps; or the functions `without` are not generated any more; or no more than `points` random points are taken at a time."""
 
     unit: str
     into: tuple[str, ...]
@@ -54,6 +54,7 @@ class Replan:
     step: int
     reason: str
     without: tuple[str, ...] = ()
+    points: int = 0
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Replan:
@@ -65,7 +66,8 @@ class Replan:
 class Plan:
     """How a sweep is trained. `chosen` says by which measurements, in words and numbers; `unroll` is the number of
     steps in one call of a compiled program; `fused`: compiled by our own generator, not by TorchInductor, and with the
-    steps the functions `generated` (None: a plan older than this record); `replans` lists what was changed on the way, in
+    steps the functions `generated` (None: a plan older than this record); `points`: random points in memory at a time (0:
+    all); `replans` lists what was changed on the way, in
     its order."""
 
     path: str
@@ -76,6 +78,7 @@ class Plan:
     unroll: int = 1
     fused: bool = False
     generated: tuple[str, ...] | None = None
+    points: int = 0
     replans: tuple[Replan, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:

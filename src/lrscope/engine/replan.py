@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from lrscope.engine.assemble import part_of
-from lrscope.engine.checked import load_checkpoint
+from lrscope.engine.checked import RANDOM, load_checkpoint
 from lrscope.engine.context import Context
 from lrscope.engine.plan import Chunk, Plan, Replan, halves
 from lrscope.engine.store import CHECKPOINT
@@ -35,8 +35,11 @@ class Replanner:
             pending: units that nobody has begun, in their order.
             reason: kept with the plan.
 
-        Returns: names of units, the halves of `unit` first; None if it cannot be cut (one run, or random points).
+        Returns: names of units, the halves of `unit` first; None if it cannot be cut (one run, or one random point). A unit
+        of random points goes on with half as many at a time.
         """
+        if unit.startswith(RANDOM):
+            return self._fewer_points(unit, pending, reason)
         found = {c.name: c for c in self.context.chunks(self.plan)}
         if unit not in found or len(found[unit].runs) == 1:
             return None
@@ -45,6 +48,17 @@ class Replanner:
         parts = self._cut([found[u] for u in affected], reason)
         warn(f"{reason}: {len(affected)} chunks of up to {size} runs go on as halves")
         return [part for u in (unit, *pending) for part in parts.get(u, [u])]
+
+    def _fewer_points(self, unit: str, pending: Sequence[str], reason: str) -> list[str] | None:
+        now = self.plan.points or self.context.config.random_points
+        if now == 1:
+            return None
+        half = -(-now // 2)
+        replans = (*self.plan.replans, Replan(unit, (), now, 0, 0, reason, points=half))
+        self.plan = replace(self.plan, points=half, replans=replans)
+        self.context.store.write_plan(self.plan.to_dict())
+        warn(f"{reason}: random points are evaluated {half} at a time")
+        return [unit, *pending]
 
     def settle(self, generated: tuple[str, ...] | None, lost: Mapping[str, str]) -> None:
         """Put down which functions are generated: of a plan older than that record, or after some could not be any more.

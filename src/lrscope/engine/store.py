@@ -65,7 +65,7 @@ def checksum(tensors: Mapping[str, Tensor], meta: str) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()
 
 
@@ -243,7 +243,7 @@ class Store:
 
     def save(self, name: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
         """Save tensors and JSON-ready meta under `name` (unit + DONE or CHECKPOINT) with a checksum."""
-        arrays = {key: value.detach().cpu().clone() for key, value in tensors.items()}  # tensors may share memory
+        arrays = _apart(tensors)
         text = json.dumps(meta, sort_keys=True)
         data = save(arrays, metadata={"meta": text, "sha256": checksum(arrays, text)})
         write_whole(self.chunks / name, data)
@@ -301,6 +301,18 @@ class Store:
     def forget_checkpoint(self, unit: str) -> None:
         """Remove a unit's checkpoint once its result is on disk."""
         (self.chunks / (unit + CHECKPOINT)).unlink(missing_ok=True)
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors on the CPU, contiguous, no two in the same memory; copied only where they must be."""
+    found: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for key, value in tensors.items():
+        one = value.detach().cpu().contiguous()
+        at = one.untyped_storage().data_ptr()
+        found[key] = one.clone() if at in taken else one
+        taken.add(at)
+    return found
 
 
 def _tensors(path: Path | Remote, most: int | None) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -23,10 +23,11 @@ from lrscope import __version__
 from lrscope.config import EngineConfig, SweepConfig, digest
 from lrscope.engine.assemble import Vanished, assemble, slabs
 from lrscope.engine.checked import RANDOM
-from lrscope.engine.choose import choose_plan, memory, predict
+from lrscope.engine.choose import choose_plan, predict
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import Interrupted
 from lrscope.engine.extend import LENGTHS, check_extension, extend, is_extended, turn_units
+from lrscope.engine.footprint import memory
 from lrscope.engine.lease import Lease
 from lrscope.engine.options import check_progress, check_task, resolve, signature_with_options
 from lrscope.engine.plan import Plan, count_chunks, steps_per_run
