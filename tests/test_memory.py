@@ -27,7 +27,7 @@ from lrscope.engine.checked import RANDOM
 from lrscope.engine.chunk import Tick
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import Interrupted, out_of_memory
-from lrscope.engine.material import normal_rows
+from lrscope.engine.material import Material, normal_rows
 from lrscope.engine.plan import Plan, chunks
 from lrscope.engine.program import Program
 from lrscope.engine.store import CHECKPOINT
@@ -463,7 +463,7 @@ def test_a_single_random_point_that_is_too_large_ends_with_advice(monkeypatch: p
     def scarce(*_: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(Program, "train_mode_metrics", scarce)
+    monkeypatch.setattr(Material, "random_points", scarce)
     with warnings.catch_warnings(action="ignore"), pytest.raises(LrscopeError, match=r"memory: .* random-00000"):
         train(mlp_task(), SHORT, OF_SIX)
 
