@@ -10,6 +10,7 @@ import inspect
 import io
 import math
 import os
+import re
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -44,6 +45,11 @@ FEW = settings(max_examples=60, deadline=None, suppress_health_check=list(Health
 # -- what is read ----------------------------------------------------------------------------------------------------
 
 
+def named(value: Any) -> str:
+    """A test's name: the same in every process, so without addresses."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))[:50]
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -68,7 +74,7 @@ FEW = settings(max_examples=60, deadline=None, suppress_health_check=list(Health
         ({"augment": np.True_}, {"augment": True}),
         ({"snapshot_epochs": 1}, {"snapshot_epochs": (1,)}),
     ],
-    ids=lambda v: str(v)[:50],
+    ids=named,
 )
 def test_what_plainly_means_a_value_is_read(options: dict[str, Any], expected: dict[str, Any]) -> None:
     config = SweepConfig(**{"lrs": (1e-2,), "steps": 5, **options})
@@ -108,7 +114,7 @@ def test_what_plainly_means_a_value_is_read(options: dict[str, Any], expected: d
         ({"randaugment": (10**8, 5)}, "randaugment: .* is not N,M"),
         ({"seeds": 10_000, "data_seeds": 1_000, "lrs": (0.1, 0.2)}, "seeds: .* are 20,000,000 runs, more than"),
     ],
-    ids=lambda v: str(v)[:50],
+    ids=named,
 )
 def test_what_means_nothing_is_refused(options: dict[str, Any], message: str) -> None:
     given = {"lrs": (1e-2,), "steps": 5, **options}
@@ -485,7 +491,7 @@ def test_the_arguments_of_the_doors_are_fine(doors: dict[str, Any]) -> None:
         ("program", {"path": "fast"}, "path: 'fast' is unknown: choose single or batched"),
         ("Line", {"y": np.arange(4.0)}, "line: the shapes of x, y are"),
     ],
-    ids=lambda v: str(v)[:30],
+    ids=named,
 )
 def test_misuse_is_named(doors: dict[str, Any], door: str, change: dict[str, Any], message: str) -> None:
     function, valid = doors[door]
@@ -493,7 +499,7 @@ def test_misuse_is_named(doors: dict[str, Any], door: str, change: dict[str, Any
         function(**{**valid, **change})
 
 
-@pytest.mark.parametrize("value", [5, None, "digits", lambda: None], ids=str)
+@pytest.mark.parametrize("value", [5, None, "digits", lambda: None], ids=named)
 def test_a_sweep_of_no_task_is_refused(value: Any) -> None:
     with pytest.raises(LrscopeError, match=r"is not a Task: pass lrscope\.Task"):
         lrscope.sweep(value, [0.1], steps=1)
