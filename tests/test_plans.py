@@ -148,7 +148,8 @@ def test_windows_end_with_epochs_and_with_the_last_step(steps: int, epoch: int, 
 
 @pytest.mark.parametrize(("steps", "averaged", "expected"), [(24, (2,), 2), (24, (), 4), (25, (), 1), (7, (), 1)])
 def test_calls_of_several_steps_end_where_windows_end(steps: int, averaged: tuple[int, ...], expected: int) -> None:
-    config = replace(CONFIG, steps=steps, average=averaged, average_every=6, finetune_lrs=(), finetune_steps=None)
+    every = 6 if averaged else None
+    config = replace(CONFIG, steps=steps, average=averaged, average_every=every, finetune_lrs=(), finetune_steps=None)
     found = phases(config, 8)
     assert unroll(found) == expected
     assert all(w % expected == 0 for p in found for w in p.windows)

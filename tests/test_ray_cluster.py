@@ -57,7 +57,7 @@ def waiting_task(folder: Path) -> Task:
         return cross_entropy(output, target)
 
     examples = (data.train_x, data.train_y), (data.test_x, data.test_y)
-    return Task(mlp_task().factory, *examples, loss=loss, classification=True)
+    return Task(mlp_task().drawing.make, *examples, loss=loss, classification=True)
 
 
 def wait_for(happened: Callable[[], bool]) -> None:

@@ -199,7 +199,7 @@ def test_regressions_are_judged_by_the_part_of_the_loss_that_is_gone() -> None:
     assert "test loss" in found.recommended.reason
 
 
-@pytest.mark.parametrize("margin", [0, -1, np.nan, np.inf, "0.3", None, True, 51])
+@pytest.mark.parametrize("margin", [0, -1, np.nan, np.inf, "much", None, True, 51])
 def test_a_margin_that_is_none_is_refused(margin: Any) -> None:
     with pytest.raises(LrscopeError, match="margin"):
         regimes(fake_result(), margin=margin)

@@ -178,7 +178,9 @@ def test_batched_and_single_agree(tmp_path: Path) -> None:
 def test_dropout_trains_one_run_at_a_time(tmp_path: Path) -> None:
     assert not try_modes(tiny(0.0), cross_entropy, X, torch.zeros(len(X), dtype=torch.long))
     assert try_modes(tiny(0.1), cross_entropy, X, torch.zeros(len(X), dtype=torch.long))
-    short = replace(CONFIG, lrs=(1e-3,), seeds=1, steps=6, finetune_lrs=(), finetune_steps=None, average=())
+    short = replace(
+        CONFIG, lrs=(1e-3,), seeds=1, steps=6, finetune_lrs=(), finetune_steps=None, average=(), average_every=None
+    )
     with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator, seeded by run and step
         context = context_of(vit_task(0.1), short, tmp_path, replace(SINGLE, path="auto"))
         with patch.object(choose, "PROBE_SECONDS", 0.0), pytest.warns(UserWarning, match="draws noise in training"):
@@ -193,7 +195,14 @@ def test_it_learns_digits(tmp_path: Path) -> None:
     task = named_task("digits", "vit", width=16, train_size=512, model_options={"depth": 1, "dropout": 0.0})
     assert task.name == "digits / vit k=16 depth=1 dropout=0"
     config = replace(
-        CONFIG, lrs=(3e-3, 1e-2), steps=160, batch_size=32, finetune_lrs=(), finetune_steps=None, average=()
+        CONFIG,
+        lrs=(3e-3, 1e-2),
+        steps=160,
+        batch_size=32,
+        finetune_lrs=(),
+        finetune_steps=None,
+        average=(),
+        average_every=None,
     )
     result = computed(task, config, ALL_RUNS, tmp_path)
     loss = result["train_loss"]

@@ -51,7 +51,7 @@ SCRIPT = """
 
 @pytest.fixture(scope="module")
 def never_killed() -> xr.Dataset:
-    return train(mlp_task(), LONG, replace(KILLABLE, checkpoint_seconds=1e9))
+    return train(mlp_task(), LONG, replace(KILLABLE, checkpoint_seconds=1e6))
 
 
 def test_killed_and_run_again(tmp_path: Path, never_killed: xr.Dataset) -> None:
@@ -110,7 +110,7 @@ def task_with(on_training: Callable[[], None]) -> Task:
         return cross_entropy(output, target)
 
     examples = (data.train_x, data.train_y), (data.test_x, data.test_y)
-    return Task(mlp_task().factory, *examples, loss=loss, classification=True)
+    return Task(mlp_task().drawing.make, *examples, loss=loss, classification=True)
 
 
 TWO_WORKERS = replace(BATCHED, chunk=1, jobs=2)

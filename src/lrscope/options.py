@@ -18,6 +18,7 @@ from lrscope.grids import check_lrs, parse_lrs
 from lrscope.values import MOST_ITEMS, as_list, as_number, as_whole, plain
 
 MOST_TEXT = 1_000  # ours: letters of an option
+MOST_POINTS = 50  # ours: of a margin; within half of all accuracy everything is equal
 
 
 @runtime_checkable
@@ -124,6 +125,9 @@ class Real:
     def takes(self) -> str:
         """See `Reader`."""
         return "a number"
+
+
+POINTS = Number(0, MOST_POINTS, above=True)  # a margin in points
 
 
 @dataclass(frozen=True)

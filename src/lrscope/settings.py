@@ -14,14 +14,13 @@ from lrscope.config import LATER_FIELDS, EngineConfig, SweepConfig
 from lrscope.errors import LrscopeError, shown
 from lrscope.grids import check_lrs, parse_lrs
 from lrscope.hints import no_such_option
-from lrscope.options import Increasing, Number, Pair, Rates, Reader, Text, Whole, Word, readers
+from lrscope.options import POINTS, Increasing, Number, Pair, Rates, Reader, Text, Whole, Word, readers
 from lrscope.places import for_sharing
 from lrscope.tasks.validation import ADVICE, parse_size
 
 TEXTS = ("ag-news", "fortunes")  # the table of data sets needs PyTorch; a test compares
 Size = Annotated[int, Whole(1, 100_000_000)]
 MOST_BYTES = 1_000_000  # ours: of a config file
-MARGIN = Number(0, 50, above=True)  # points; as `mapping.recommend` takes it
 LEAST_LRS = 6  # two a regime: fewer cannot show a border between them
 
 
@@ -67,7 +66,7 @@ class MapSettings:
     precision: str = "float32"
     log_points: int = 200
     adaptive: bool = False
-    margin: Annotated[float | None, MARGIN] = None  # of the recommendation, in points; None: its default
+    margin: Annotated[float | None, POINTS] = None  # of the recommendation, in points; None: its default
     device: str = "auto"
     jobs: int | None = None
     path: str = "auto"
@@ -149,7 +148,7 @@ class MapSettings:
 
 def read_margin(value: str | None) -> float | None:
     """The margin of a command line that reads a finished map."""
-    return None if value is None else MARGIN.read("margin", value)
+    return None if value is None else POINTS.read("margin", value)
 
 
 def _all_readers() -> dict[str, tuple[Reader, bool]]:

@@ -43,20 +43,24 @@ Shapes = dict[str, tuple[int, ...]]
 def load_chunk(context: Context, plan: Plan, chunk: Chunk) -> Saved | None:
     """A finished chunk; None if it is absent, damaged or not of this sweep, which a warning says."""
     return _load(
-        context, plan, chunk, chunk.name + DONE, lambda meta: _results(context, chunk, _phases(context, chunk))
+        context, plan, chunk, chunk.name + DONE, lambda tensors, meta: _results(context, chunk, _phases(context, chunk))
     )
 
 
 def load_checkpoint(context: Context, plan: Plan, chunk: Chunk) -> Saved | None:
     """Where an unfinished chunk goes on; None likewise."""
-    return _load(context, plan, chunk, chunk.name + CHECKPOINT, lambda meta: _state(context, chunk, meta["cursor"]))
+
+    def wanted(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Shapes:
+        return _state(context, chunk, meta["cursor"], begun="weights" in tensors)
+
+    return _load(context, plan, chunk, chunk.name + CHECKPOINT, wanted)
 
 
 def load_random(context: Context, plan: Plan, data_seed: int) -> Saved | None:
     """Losses and accuracies at random points; None likewise."""
     shape = context.config.seeds, context.config.random_points
     name = f"{RANDOM}{data_seed:05d}{DONE}"
-    return _load(context, plan, None, name, lambda meta: {"loss": shape, "accuracy": shape})
+    return _load(context, plan, None, name, lambda tensors, meta: {"loss": shape, "accuracy": shape})
 
 
 def load_unit(context: Context, plan: Plan, unit: str) -> Saved | None:
@@ -71,7 +75,7 @@ def _load(context: Context, plan: Plan, chunk: Chunk | None, name: str, wanted: 
     if saved is None:
         return None
     try:
-        reason = _another(context, plan, chunk, saved[1]) or _misfit(context, chunk, saved[0], wanted(saved[1]))
+        reason = _another(context, plan, chunk, saved[1]) or _misfit(context, chunk, saved[0], wanted(*saved))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):  # what it says of itself makes no sense
         reason = "what it says of itself cannot be read"
     if not reason:
@@ -161,8 +165,9 @@ def _results(context: Context, chunk: Chunk, phases: Sequence[tuple[int, Phase]]
     return found
 
 
-def _state(context: Context, chunk: Chunk, cursor: Mapping[str, Any]) -> Shapes:
-    """Shapes of what `ChunkTrainer` holds at a cursor.
+def _state(context: Context, chunk: Chunk, cursor: Mapping[str, Any], *, begun: bool) -> Shapes:
+    """Shapes of what `ChunkTrainer` holds at a cursor. A phase after pre-training that has not `begun` has no weights of
+    its own yet (`extend.before`).
 
     Raises:
         ValueError: the chunk never comes to such a place.
@@ -178,6 +183,8 @@ def _state(context: Context, chunk: Chunk, cursor: Mapping[str, Any]) -> Shapes:
     from lrscope.engine.chunk import AVERAGED, SCALARS, SUMMED
 
     runs, groups = len(chunk.runs), len(context.net.groups)
+    if number and not begun and (step, window) == (0, 0):
+        return _results(context, chunk, [(i, p) for i, p in _phases(context, chunk) if i < number])
     found: Shapes = {"weights": (runs, context.net.size), "squares": (runs, groups)}
     found["sums"] = (runs, 1 + len(SUMMED) + 2 * groups)
     found["velocity"] = _velocity(context, runs)

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 from lrscope.engine.plan import Plan
 from lrscope.engine.program import SLAB, SLAB_OF_MANY
 from lrscope.tasks.factory import tensors as named_tensors
+from lrscope.tasks.random_state import seeded
 
 if TYPE_CHECKING:
     from lrscope.engine.context import Context
@@ -73,13 +74,14 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def measured(context: Context) -> Passes:
     """One run's passes over a few examples, measured; a batch that the model wants whole is taken whole."""
     whole = context.config.batch_size
-    try:
-        if whole <= max(MEASURED):
-            raise RuntimeError
-        few, more = (_pass(context, size) for size in MEASURED)
-        each = [(b - a) / (MEASURED[1] - MEASURED[0]) for a, b in zip(few, more, strict=True)]
-    except RuntimeError:
-        each = [found / whole for found in _pass(context, whole)]
+    with seeded(0):
+        try:
+            if whole <= max(MEASURED):
+                raise RuntimeError
+            few, more = (_pass(context, size) for size in MEASURED)
+            each = [(b - a) / (MEASURED[1] - MEASURED[0]) for a, b in zip(few, more, strict=True)]
+        except (RuntimeError, ValueError, TypeError, IndexError):  # a model may ask for more examples than these
+            each = [found / whole for found in _pass(context, whole)]
     return Passes(*(math.ceil(max(0.0, found)) for found in each))
 
 
@@ -93,7 +95,7 @@ def _pass(context: Context, size: int) -> tuple[int, int]:
     values = dict(named_tensors(net.module))
     params = {s.name: values[s.name].detach().requires_grad_() for s in net.slots}
     frozen = {name: values[name].detach() for name in net.frozen}
-    x, y = material.train_x[:size], material.train_y[:size]
+    x, y = material.train_x[:size].clone(), material.train_y[:size].clone()  # in inference mode they save no gradient
     net.module.train()
     with Live() as step, torch.enable_grad():
         loss = program._loss_of_run(params, frozen, x, y)

@@ -107,6 +107,7 @@ def _next(context: Context, plan: Plan) -> Wanted:
     result.attrs = {
         "scale_invariant": int(context.net.scale_invariant),
         "task": json.dumps(context.task.summary()),
+        "config": json.dumps(context.config.to_dict()),
         "plan": json.dumps({"trained_share": share(context)}),
     }
     return wanted_next(result)

@@ -251,11 +251,11 @@ def _check_folder(store: Store, identity: dict[str, Any], task: Task) -> None:
 
 
 def _differing(ours: dict[str, Any], theirs: Any) -> list[str]:
-    """What differs in the descriptions of two tasks; those of earlier versions had no validation set."""
+    """What differs in the descriptions of two tasks beside the name; those of earlier versions had no validation set."""
     if not isinstance(theirs, dict):
         return []
     theirs = {"validation": {"size": 0, "source": NONE}, **theirs}
-    return [k for k in ours if k in theirs and ours[k] != theirs[k]]
+    return [k for k in ours if k != "name" and k in theirs and ours[k] != theirs[k]]
 
 
 def _write_experiment(

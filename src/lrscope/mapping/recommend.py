@@ -7,13 +7,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lrscope.errors import LrscopeError
 from lrscope.mapping import quality
 from lrscope.mapping.gather import Evidence
 from lrscope.mapping.types import Recommendation
 
 MARGIN = 0.3  # points; ours: what seeds of a small network differ by
-MOST_MARGIN = 50.0  # points
 
 
 def recommend(seen: Evidence, margin: float = MARGIN) -> Recommendation:
@@ -21,11 +19,7 @@ def recommend(seen: Evidence, margin: float = MARGIN) -> Recommendation:
 
     The end is that of fine-tuning, where there is one - of several fine-tuning rates the one that reached most -, otherwise
     that of pre-training. `quality.choose` says how; the validation set chooses if there is one.
-
-    Raises:
-        LrscopeError: a margin that is no number of points above 0.
     """
-    _check_margin(margin)
     flr, values, lost = _chosen_end(seen, margin)
     choice = quality.choose(seen.lrs, values, lost, seen.guess, margin / 100)
     if choice is None:
@@ -49,15 +43,6 @@ def recommend(seen: Evidence, margin: float = MARGIN) -> Recommendation:
         reason="; ".join([_result(seen, found), *_basis(seen, found, choice)]),
         alternative=_alternative(seen, choice, flr, margin),
     )
-
-
-def _check_margin(margin: float) -> None:
-    number = isinstance(margin, (int, float, np.integer, np.floating)) and not isinstance(margin, bool)
-    if not number or not 0 < margin <= MOST_MARGIN:
-        raise LrscopeError(
-            f"margin: {margin!r} is not a number of points above 0 and at most {MOST_MARGIN:g}: write 0.3 for three tenths "
-            "of a percentage point"
-        )
 
 
 def _chosen_end(seen: Evidence, margin: float) -> tuple[int | None, NDArray[np.float64], NDArray[np.bool_]]:

@@ -6,7 +6,7 @@ Array letters: L learning rates, U units (data seed x seed, C order), W windows,
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import xarray as xr
@@ -18,11 +18,12 @@ from lrscope.mapping.gather import Evidence, gather
 from lrscope.mapping.recommend import MARGIN, recommend
 from lrscope.mapping.search import INTERVAL_SEEDS, any_unit
 from lrscope.mapping.types import BORDERS, INFERRED, LEFT_OUT, Border, Label, RegimeMap
+from lrscope.options import POINTS
 from lrscope.results import validate
 
 
 @checked
-def regimes(result: xr.Dataset, *, margin: float = MARGIN) -> RegimeMap:
+def regimes(result: xr.Dataset, *, margin: Annotated[float, POINTS] = MARGIN) -> RegimeMap:
     """Find the regimes in a result of `sweep`, and the learning rates to start from (docs/regimes.md explains the rules).
 
     Labels come from the ordered split of the grid that agrees with most runs' votes; borders are bootstrapped over
