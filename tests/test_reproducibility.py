@@ -22,6 +22,7 @@ from lrscope.engine.chunk import Stopped, Tick
 from lrscope.engine.context import RANDOM
 from lrscope.engine.plan import Plan, cut
 from lrscope.engine.store import CHECKPOINT, DONE
+from lrscope.tasks.random_state import kept
 from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task
 from tiny_tasks import (
@@ -76,7 +77,7 @@ def interrupted(name: str, stops: list[tuple[str, int]], folder: Path) -> xr.Dat
                 if kind == "crash" and spent():
                     raise Crash
 
-            with torch.random.fork_rng(devices=[]):
+            with kept():
                 torch.manual_seed(len(stops))  # another process has another global state
                 try:
                     context.run_unit(plan, unit, tick, spent if kind == "stop" else lambda: False)

@@ -23,6 +23,7 @@ from lrscope.errors import LrscopeError
 from lrscope.tasks.losses import cross_entropy
 from lrscope.tasks.models import build
 from lrscope.tasks.named import named_task
+from lrscope.tasks.random_state import kept
 from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task
 from lrscope.tasks.vit import VisionAttention, VisionTransformer, cut_into_patches
@@ -181,7 +182,7 @@ def test_dropout_trains_one_run_at_a_time(tmp_path: Path) -> None:
     short = replace(
         CONFIG, lrs=(1e-3,), seeds=1, steps=6, finetune_lrs=(), finetune_steps=None, average=(), average_every=None
     )
-    with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator, seeded by run and step
+    with kept():  # dropout draws from the global generator; all three are seeded by run and step
         context = context_of(vit_task(0.1), short, tmp_path, replace(SINGLE, path="auto"))
         with patch.object(choose, "PROBE_SECONDS", 0.0), pytest.warns(UserWarning, match="draws noise in training"):
             plan = choose.choose_plan(context, 1)

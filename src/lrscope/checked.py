@@ -26,6 +26,7 @@ from lrscope.values import as_list, plain
 P = ParamSpec("P")
 R = TypeVar("R")
 
+MOST_NUMBERS = 10_000_000  # ours: of a range that stands for an array
 LARGEST = 2**53  # of an int without limits of its own: the whole numbers that a float holds
 FLOATS = Number(-1.7e308, 1.7e308)
 TEXT = Word(optional=True)
@@ -167,6 +168,8 @@ class _Numbers:
     def read(self, name: str, value: Any) -> Any:
         import numpy as np
 
+        if isinstance(value, range) and len(value) > MOST_NUMBERS:  # it takes no memory before it is an array
+            raise LrscopeError(f"{name}: {shown(value)} has more than {MOST_NUMBERS:,} numbers: pass fewer")
         try:
             array = np.asarray(plain(value) if not hasattr(value, "__array__") else value)
             numeric = array.dtype.kind in "biuf"

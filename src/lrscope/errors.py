@@ -17,8 +17,12 @@ _SHORT.maxlevel = 3
 class LrscopeError(Exception):
     """Input that cannot be used: one sentence naming the field, the value and the remedy.
 
-    The command line prints the sentence and exits with code 2.
+    The command line prints the sentence and exits with code 2. Control characters, which a path or a stranger's file may
+    hold, are written as blanks.
     """
+
+    def __init__(self, message: str = "", *rest: Any) -> None:
+        super().__init__("".join(c if c.isprintable() or c == "\n" else " " for c in str(message)), *rest)
 
 
 class AnotherSweep(LrscopeError):

@@ -24,6 +24,7 @@ from lrscope.engine.trial import (
 from lrscope.errors import LrscopeError
 from lrscope.tasks.factory import copied, tensors, weights_type
 from lrscope.tasks.norms import population_norms, replace_batch_norms
+from lrscope.tasks.random_state import seeded
 from lrscope.tasks.task import Task
 
 
@@ -69,6 +70,7 @@ class Net:
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
 
+@seeded(0)  # passes of a model with dropout draw
 def build_net(task: Task, *, invariant: bool, device: torch.device, dtype: torch.dtype) -> Net:
     """Lay out the task's model; for an SI net verify the invariance first (raises LrscopeError with the layers' names)."""
     data = task.data(0)

@@ -12,6 +12,7 @@ from lrscope.engine.dispatch import out_of_memory
 from lrscope.engine.program import SLAB, SLAB_OF_MANY
 from lrscope.engine.trial import first_line
 from lrscope.errors import LrscopeError
+from lrscope.tasks.random_state import seeded
 from lrscope.tasks.streams import stream_seed
 
 RUNS = 2  # as few as make a batch of runs
@@ -69,6 +70,7 @@ def _remedy(context: Context) -> str:
     return f"change the model, which may name a type of its own, or leave out --precision {precision}"
 
 
+@seeded(0)  # dropout draws
 def _run(context: Context, path: str, runs: int) -> None:
     """Call the functions of a path for `runs` runs; what they return is thrown away."""
     program, material = context.program(path, False), context.material(0)
