@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
 from collections.abc import Iterable
 from typing import Any
 
 SHOWN = 60  # ours: letters of a value in a message
+_LONG = re.compile(r"\S{600,}")  # ours: letters; paths have 4,096 at most and seldom 200
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = SHOWN
 _SHORT.maxlist = _SHORT.maxtuple = 6
@@ -18,11 +20,12 @@ class LrscopeError(Exception):
     """Input that cannot be used: one sentence naming the field, the value and the remedy.
 
     The command line prints the sentence and exits with code 2. Control characters, which a path or a stranger's file may
-    hold, are written as blanks.
+    hold, are written as blanks, and of a word that no screen shows whole the beginning is kept.
     """
 
     def __init__(self, message: str = "", *rest: Any) -> None:
-        super().__init__("".join(c if c.isprintable() or c == "\n" else " " for c in str(message)), *rest)
+        text = "".join(c if c.isprintable() or c == "\n" else " " for c in str(message))
+        super().__init__(_LONG.sub(lambda word: word[0][:SHOWN] + "...", text), *rest)
 
 
 class AnotherSweep(LrscopeError):
