@@ -13,7 +13,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from lrscope.mapping import votes
+from lrscope.mapping import quality, votes
+from lrscope.mapping.types import show
 from lrscope.results import NOT_TRAINED
 
 Array = NDArray[np.float64]
@@ -42,6 +43,15 @@ class Score:
         """The inverse of `quality`."""
         return quality if self.accurate else (1 - quality) * self.scale
 
+    def mean(self, quality_U: Array) -> float | None:
+        """The mean over the finite units, as an accuracy or a loss; None if there are none."""
+        known = quality_U[np.isfinite(quality_U)]
+        return self.value(float(known.mean())) if len(known) else None
+
+    def show(self, value: float | None) -> str:
+        """An accuracy in percent, a loss with four digits; empty for None."""
+        return show(value, accurate=self.accurate)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
@@ -53,11 +63,27 @@ class Quality:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How fine-tuning ends [L, F, U]: where the training loss still falls from the third to the fourth quarter, by how
+    many logs (`drop`), and how much the test quality changed meanwhile (`drift`). NaN where a curve is not finite."""
+
+    falls: Mask
+    drop: Array
+    drift: Array
+
+    def mostly_falls(self, flr: int) -> Mask:
+        """Learning rates [L] where more than half of the finite fine-tunes still fall."""
+        return np.asarray(2 * self.falls[:, flr].sum(1) > np.isfinite(self.drop[:, flr]).sum(1), dtype=bool)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What the rules look at, as plain arrays. `trained` and `tuned` say which runs were pre-trained and fine-tuned at
-    the lowest FLR (all, but in an adaptive sweep), `share` which part of the grid's run-steps that took, `falls` which
-    fine-tunes at the lowest FLR still fall [L, U], `drop` by how much in logs, `drift` how much their quality changed
-    over the same stretch; `guess` is the quality of guessing."""
+    """What the rules look at, as plain arrays.
+
+    `trained_LU` and `tuned_LU` say which runs were pre-trained, and which were fine-tuned at the lowest FLR: all, unless
+    the sweep was adaptive. `share` is the part of the grid's run-steps that was trained, `guess` the quality of guessing,
+    `ending` None without fine-tunes or with too few logged epochs of them.
+    """
 
     lrs: Array
     votes_LU: NDArray[np.int64]
@@ -72,9 +98,7 @@ class Evidence:
     finetune_lrs: tuple[float, ...]
     lost_LFU: Mask | None
     averaged: Quality | None
-    falls_LU: Mask | None
-    drop_LU: Array | None
-    drift_LU: Array | None
+    ending: Ending | None
     data_seeds: int
     seeds: int
     scale_invariant: bool
@@ -91,6 +115,15 @@ class Evidence:
     def quality_LU(self) -> Array | None:
         """What chooses, after fine-tuning at the lowest FLR."""
         return None if self.finetuned is None else self.finetuned.chooses[:, 0]
+
+    @property
+    def tuning_learned(self) -> bool:
+        """Does fine-tuning at the lowest FLR end better than guessing anywhere? If not, it cannot tell 2A from 2B."""
+        values = self.quality_LU
+        if values is None:
+            return False
+        means = [row[np.isfinite(row)].mean() for row in values if np.isfinite(row).any()]
+        return max(means, default=-np.inf) >= self.guess + quality.LEAST_LEARNED * (1 - self.guess)
 
     @property
     def finetune_lr(self) -> float | None:
@@ -120,7 +153,6 @@ def gather(result: xr.Dataset) -> Evidence:
     status = _runs(result["status"])
     fine = "finetune_lr" in result.dims
     ends = result["finetune_status"] if fine else None
-    falls, drop, drift = _still_falling(result, score)
     return Evidence(
         lrs=result["lr"].values.astype(np.float64),
         votes_LU=ballot.votes,
@@ -135,9 +167,7 @@ def gather(result: xr.Dataset) -> Evidence:
         finetune_lrs=tuple(float(x) for x in result["finetune_lr"].values) if fine else (),
         lost_LFU=None if ends is None else _runs(ends, "finetune_lr") == NON_FINITE,
         averaged=_quality(result, "average_", score, ("n_average",)) if "n_average" in result.dims else None,
-        falls_LU=falls,
-        drop_LU=drop,
-        drift_LU=drift,
+        ending=_ending(result, score) if fine else None,
         data_seeds=result.sizes["data_seed"],
         seeds=result.sizes["seed"],
         scale_invariant=invariant,
@@ -183,24 +213,21 @@ def _quality(result: xr.Dataset, phase: str, score: Score, over: tuple[str, ...]
     return Quality(test=test, chooses=score.quality(_runs(kept, *front)))
 
 
-def _still_falling(result: xr.Dataset, score: Score) -> tuple[Mask | None, Array | None, Array | None]:
-    """Which fine-tunes at the lowest FLR still fall from the third to the fourth quarter of their curves, by how many
-    logs, and how much the test quality changed meanwhile, all [L, U]. None without fine-tunes or with too few windows."""
-    windows = result.sizes.get("finetune_epoch", 0)
+def _ending(result: xr.Dataset, score: Score) -> Ending | None:
+    """How fine-tuning ends; None where too few windows were logged to tell."""
+    windows = result.sizes["finetune_epoch"]
     if windows < votes.RULES.least_windows:
-        return None, None, None
-    loss = _windows(result["finetune_train_loss"].isel(finetune_lr=0, drop=True), "finetune_epoch")
-    test = score.quality(
-        _windows(result[f"finetune_test_{score.name}"].isel(finetune_lr=0, drop=True), "finetune_epoch")
-    )
-    finite = np.asarray(np.isfinite(loss).all(2), dtype=bool)
-    declines = [votes.decline(np.where(rows[:, None], curves, 1.0)) for curves, rows in zip(loss, finite, strict=True)]
+        return None
+    loss = _windows(result["finetune_train_loss"], "finetune_lr", "finetune_epoch")
+    test = score.quality(_windows(result[f"finetune_test_{score.name}"], "finetune_lr", "finetune_epoch"))
+    finite = np.asarray(np.isfinite(loss).all(-1), dtype=bool)
+    seen = votes.decline(np.where(finite[..., None], loss, 1.0).reshape(-1, windows))
     third, fourth = slice(windows // 2, 3 * windows // 4), votes.final_window(windows)
-    drift = test[..., fourth].mean(2) - test[..., third].mean(2)
-    return (
-        np.stack([seen.falls for seen in declines]) & finite,
-        np.where(finite, np.stack([seen.drop for seen in declines]), np.nan),
-        np.where(finite, drift, np.nan),
+    drift = test[..., fourth].mean(-1) - test[..., third].mean(-1)
+    return Ending(
+        falls=seen.falls.reshape(finite.shape) & finite,
+        drop=np.where(finite, seen.drop.reshape(finite.shape), np.nan),
+        drift=np.where(finite, drift, np.nan),
     )
 
 
@@ -210,9 +237,11 @@ def _runs(array: xr.DataArray, *front: str) -> NDArray[Any]:
     return values.reshape(*values.shape[: 1 + len(front)], -1)
 
 
-def _windows(array: xr.DataArray, axis: str) -> Array:
-    values: Array = array.transpose("lr", "data_seed", "seed", axis).values
-    return values.reshape(values.shape[0], -1, values.shape[-1])
+def _windows(array: xr.DataArray, *axes: str) -> Array:
+    """Curves [L, U, W], or [L, F, U, W]; `axes`: `finetune_lr`, if there is one, and that of the windows."""
+    *front, windows = axes
+    values: Array = array.transpose("lr", *front, "data_seed", "seed", windows).values
+    return values.reshape(*values.shape[: 1 + len(front)], -1, values.shape[-1])
 
 
 def _curves(array: xr.DataArray) -> Array:

@@ -108,8 +108,8 @@ def choose(lrs: Array, quality_LU: Array, lost_LU: Mask, guess: float, margin: f
     Differences of smoothed means are compared with Student's t for the seeds' scatter around both (`variances`):
     equivalent are those whose 95% upper bound is below the margin (a one-sided test of
     non-inferiority), so more noise makes the range narrower, never wider. Left out are learning rates with a lost seed
-    and their neighbours below: a seed is lost if it did not end finite, or ends nearer to guessing than to the best
-    above that best.
+    and their neighbours below. A seed is lost if it did not end finite. Above the best it is also lost if it ends nearer to
+    guessing than to the best.
 
     Args:
         lrs: learning rates [L], increasing. quality_LU: NaN where a run was not trained or is lost.
@@ -133,8 +133,9 @@ def choose(lrs: Array, quality_LU: Array, lost_LU: Mask, guess: float, margin: f
         return None
     best = int(np.where(usable, smooth, -np.inf).argmax())
     shown, open_ = _compared(weights, quality_LU, smooth, best, margin)
-    low, high = _around(best, shown & usable, complete | edge)
-    from_, to = _around(best, open_ & usable, complete | edge)
+    known = complete | edge | _falls_short(quality_LU, best, margin)
+    low, high = _around(best, shown & usable, known)
+    from_, to = _around(best, open_ & usable, known)
     cliff = int(above[0]) if above else None
     return Choice(best=best, low=low, high=high, from_=from_, to=to, cliff=cliff, peak=peak, level=float(smooth[best]))
 
@@ -219,6 +220,13 @@ def _compared(weights: Array, quality_LU: Array, smooth: Array, best: int, margi
         open_[k] = gap - bound <= margin
     shown[best] = open_[best] = True
     return shown, open_
+
+
+def _falls_short(quality_LU: Array, best: int, margin: float) -> Mask:
+    """Learning rates whose units, as many as are known, end more than the margin below the same units of the best."""
+    difference = quality_LU[best] - quality_LU
+    count = np.isfinite(difference).sum(1)
+    return np.asarray((count > 0) & (np.nansum(difference, axis=1) > margin * count), dtype=bool)
 
 
 def _around(best: int, good_L: Mask, known_L: Mask) -> tuple[int, int]:

@@ -5,33 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lrscope.mapping import quality
-from lrscope.mapping.gather import Evidence
+from lrscope.mapping.gather import Evidence, Quality
 from lrscope.mapping.types import Recommendation
 
-MARGIN = 0.3  # points; ours: what seeds of a small network differ by
+MARGIN = 0.3  # points; ours: less is negligible in practice
 
 
 def recommend(seen: Evidence, margin: float = MARGIN) -> Recommendation:
     """The learning rates whose quality at the end is the best within `margin` points.
 
-    The end is that of fine-tuning, where there is one - of several fine-tuning rates the one that reached most -, otherwise
-    that of pre-training. `quality.choose` says how; the validation set chooses if there is one.
+    The end is that of fine-tuning, at the fine-tuning rate that reached most. It is that of pre-training where nothing was
+    fine-tuned, and where no fine-tuning rate leaves anything to recommend. `quality.choose` says how; the validation set
+    chooses if there is one.
     """
-    flr, values, lost = _chosen_end(seen, margin)
-    choice = quality.choose(seen.lrs, values, lost, seen.guess, margin / 100)
+    flr, choice = _best_end(seen, margin)
     if choice is None:
-        return Recommendation(low=None, high=None, reason=_why_none(seen, values), margin=margin)
-    lrs = seen.lrs
+        return Recommendation(low=None, high=None, reason=_why_none(seen), margin=margin)
+    lrs, best = seen.lrs, choice.best
     found = Recommendation(
         low=float(lrs[choice.low]),
         high=float(lrs[choice.high]),
-        best=float(lrs[choice.best]),
+        best=float(lrs[best]),
         finetune_lr=None if flr is None else seen.finetune_lrs[flr],
-        before=_value(seen, seen.pretrained.test[choice.best]),
-        after=None if flr is None or seen.finetuned is None else _value(seen, seen.finetuned.test[choice.best, flr]),
+        before=seen.score.mean(seen.pretrained.test[best]),
+        after=None if flr is None or seen.finetuned is None else seen.score.mean(seen.finetuned.test[best, flr]),
         undecided=(float(lrs[choice.from_]), float(lrs[choice.to])),
         cliff=None if choice.cliff is None else float(lrs[choice.cliff]),
         margin=margin,
@@ -40,49 +39,42 @@ def recommend(seen: Evidence, margin: float = MARGIN) -> Recommendation:
     )
     return replace(
         found,
-        reason="; ".join([_result(seen, found), *_basis(seen, found, choice)]),
-        alternative=_alternative(seen, choice, flr, margin),
+        reason="; ".join([_result(seen, found), *_basis(seen, found, choice, flr)]),
+        alternative=_alternative(seen, flr, margin),
     )
 
 
-def _chosen_end(seen: Evidence, margin: float) -> tuple[int | None, NDArray[np.float64], NDArray[np.bool_]]:
-    """Which fine-tuning rate to look at (None: pre-training), the quality that chooses [L, U], and lost runs [L, U]."""
-    if seen.finetuned is None or not np.isfinite(seen.finetuned.chooses).any():
-        return None, seen.pretrained.chooses, seen.broken_LU
-    best, level = 0, -np.inf
-    assert seen.lost_LFU is not None
-    for f in range(len(seen.finetune_lrs)):
-        lost = seen.broken_LU | seen.lost_LFU[:, f]
-        found = quality.choose(seen.lrs, seen.finetuned.chooses[:, f], lost, seen.guess, margin / 100)
-        if found is not None and found.level > level:
-            best, level = f, found.level
-    return best, seen.finetuned.chooses[:, best], seen.broken_LU | seen.lost_LFU[:, best]
+def _best_end(seen: Evidence, margin: float) -> tuple[int | None, quality.Choice | None]:
+    """The position of the fine-tuning rate that reached most, None for pre-training, and what is chosen at its end."""
+    ends = [(f, _chosen(seen, margin, f)) for f in range(len(seen.finetune_lrs))]
+    told = [(choice.level, f, choice) for f, choice in ends if choice is not None]
+    if not told:
+        return None, _chosen(seen, margin)
+    _, best, choice = max(told, key=lambda end: end[0])
+    return best, choice
 
 
-def _value(seen: Evidence, quality_U: NDArray[np.float64]) -> float | None:
-    """The mean over seeds as an accuracy or a loss."""
-    known = quality_U[np.isfinite(quality_U)]
-    return seen.score.value(float(known.mean())) if len(known) else None
-
-
-def show(seen: Evidence, value: float | None) -> str:
-    """An accuracy in percent, a loss with four digits."""
-    if value is None:
-        return "?"
-    return f"{100 * value:.2f}%" if seen.score.accurate else f"{value:.4g}"
+def _chosen(seen: Evidence, margin: float, flr: int | None = None) -> quality.Choice | None:
+    """What the quality after pre-training chooses, or after fine-tuning at one of the fine-tuning rates."""
+    values, lost = seen.pretrained.chooses, seen.broken_LU
+    if flr is not None:
+        assert seen.finetuned is not None
+        assert seen.lost_LFU is not None
+        values, lost = seen.finetuned.chooses[:, flr], lost | seen.lost_LFU[:, flr]
+    return quality.choose(seen.lrs, values, lost, seen.guess, margin / 100)
 
 
 def _result(seen: Evidence, found: Recommendation) -> str:
     """What is reached there."""
-    measure = f"test {seen.score.name}"
+    measure, before = f"test {seen.score.name}", seen.score.show(found.before)
     if found.finetune_lr is not None:
-        return f"{measure} {show(seen, found.before)} before and {show(seen, found.after)} after the decay at {found.best:.3g}"
+        return f"{measure} {before} before and {seen.score.show(found.after)} after the decay at {found.best:.3g}"
     if seen.schedule != "constant":
-        return f"{measure} {show(seen, found.before)} at the peak learning rate {found.best:.3g} (schedule {seen.schedule})"
-    return f"{measure} {show(seen, found.before)} at the constant learning rate {found.best:.3g}"
+        return f"{measure} {before} at the peak learning rate {found.best:.3g} (schedule {seen.schedule})"
+    return f"{measure} {before} at the constant learning rate {found.best:.3g}"
 
 
-def _basis(seen: Evidence, found: Recommendation, choice: quality.Choice) -> list[str]:
+def _basis(seen: Evidence, found: Recommendation, choice: quality.Choice, flr: int | None) -> list[str]:
     """How sure that is, clause by clause."""
     assert found.low is not None
     assert found.high is not None
@@ -104,49 +96,56 @@ def _basis(seen: Evidence, found: Recommendation, choice: quality.Choice) -> lis
         clauses.append(f"seeds are lost from {found.cliff:.3g} on")
     if choice.peak != choice.best:
         clauses.append(f"{seen.lrs[choice.peak]:.3g} measured better but lies next to that cliff")
-    if choice.best in (0, len(seen.lrs) - 1):
-        where = "down" if choice.best == 0 else "up"
-        clauses.append(f"the best lies at the end of the grid: extend it {where}")
-    if found.finetune_lr is not None and seen.falls_LU is not None and seen.falls_LU[choice.best].mean() > 0.5:
+    ends = [where for where, k in (("down", 0), ("up", len(seen.lrs) - 1)) if choice.best == k]
+    if ends:
+        clauses.append(f"the best lies at the end of the grid: extend it {' and '.join(ends)}")
+    if flr is not None and seen.ending is not None and seen.ending.mostly_falls(flr)[choice.best]:
         clauses.append("provisional, because fine-tuning still falls there")
     return clauses
 
 
-def _alternative(seen: Evidence, choice: quality.Choice, flr: int | None, margin: float) -> str:
-    """What else was measured: no decay, an average of checkpoints, another fine-tuning rate; or what was not."""
-    if flr is None and seen.averaged is None:
-        if seen.schedule != "constant":
-            return ""
-        return "a decay from this or a higher learning rate often ends better: measure it with --finetune-lrs"
+def _alternative(seen: Evidence, flr: int | None, margin: float) -> str:
+    """What else was measured: no decay, an average of checkpoints; or what was not, and how to measure it."""
     words = []
     if flr is not None:
-        alone = quality.choose(seen.lrs, seen.pretrained.chooses, seen.broken_LU, seen.guess, margin / 100)
-        if alone is not None:
-            reached = show(seen, _value(seen, seen.pretrained.test[alone.best]))
-            words.append(f"without a decay {seen.lrs[alone.best]:.3g} is best: test {seen.score.name} {reached}")
+        words += _told(seen, "without a decay", _chosen(seen, margin), seen.pretrained)
+    elif seen.tuned_LU.any():
+        tried = ", ".join(f"{x:.3g}" for x in seen.finetune_lrs)
+        words.append(
+            f"no decay is recommended, because fine-tuning at {tried} did not end well: try lower --finetune-lrs"
+        )
+    elif not seen.finetune_lrs and seen.averaged is None and seen.schedule == "constant":
+        words.append("a decay from this or a higher learning rate often ends better: measure it with --finetune-lrs")
     if seen.averaged is not None:
-        lost = seen.broken_LU
-        mean = quality.choose(seen.lrs, seen.averaged.chooses, lost, seen.guess, margin / 100)
-        if mean is not None:
-            reached = show(seen, _value(seen, seen.averaged.test[mean.best]))
-            words.append(
-                f"averaging checkpoints instead, {seen.lrs[mean.best]:.3g} is best: test {seen.score.name} {reached}"
-            )
+        choice = quality.choose(seen.lrs, seen.averaged.chooses, seen.broken_LU, seen.guess, margin / 100)
+        words += _told(seen, "averaging checkpoints instead,", choice, seen.averaged)
     return "; ".join(words)
 
 
-def _why_none(seen: Evidence, values: NDArray[np.float64]) -> str:
+def _told(seen: Evidence, how: str, choice: quality.Choice | None, reached: Quality) -> list[str]:
+    """One alternative with its best learning rate and the test result there; none where nothing is chosen."""
+    if choice is None:
+        return []
+    result = seen.score.show(seen.score.mean(reached.test[choice.best]))
+    return [f"{how} {seen.lrs[choice.best]:.3g} is best: test {seen.score.name} {result}"]
+
+
+def _why_none(seen: Evidence) -> str:
     """Why nothing is recommended, and what to do."""
     if seen.broken_LU[seen.trained_LU].all():
         return "every run ended non-finite: use smaller learning rates"
+    values = seen.pretrained.chooses
     complete = np.isfinite(values).all(1)
+    if not complete.any() and not seen.trained_LU.all(1).any():
+        return "an adaptive sweep trained no learning rate with all its seeds: train the whole grid, or move it"
     if not complete.any():
-        return "no learning rate has all its seeds finite: use smaller learning rates, or more seeds"
+        return "no learning rate has all its seeds finite: use smaller learning rates"
     best = float(values[complete].mean(1).max())
     if best < seen.guess + quality.LEAST_LEARNED * (1 - seen.guess):
+        reached, guessing = (seen.score.show(seen.score.value(x)) for x in (best, seen.guess))
         return (
-            f"nothing was learned: the best {seen.chosen_by} is {show(seen, seen.score.value(best))}, guessing gets "
-            f"{show(seen, seen.score.value(seen.guess))}: train longer, or move the grid"
+            f"nothing was learned: the best {seen.chosen_by} is {reached}, guessing gets {guessing}: train longer, or move "
+            "the grid"
         )
     return (
         "every learning rate that learned has a lost seed or lies next to one that has: refine the grid below the cliff"

@@ -17,7 +17,7 @@ from lrscope.mapping import borders, quality, votes
 from lrscope.mapping.gather import Evidence, gather
 from lrscope.mapping.recommend import MARGIN, recommend
 from lrscope.mapping.search import INTERVAL_SEEDS, any_unit
-from lrscope.mapping.types import BORDERS, INFERRED, LEFT_OUT, Border, Label, RegimeMap
+from lrscope.mapping.types import BORDERS, INFERRED, LEFT_OUT, Border, Label, Recommendation, RegimeMap
 from lrscope.options import POINTS
 from lrscope.results import validate
 
@@ -43,7 +43,7 @@ def regimes(result: xr.Dataset, *, margin: Annotated[float, POINTS] = MARGIN) ->
     seen = gather(result)
     if seen.schedule != "constant":
         return _under_schedule(seen, margin)
-    first, second = borders.split(borders.tally(seen.votes_LU))
+    first, second = _split(seen.votes_LU)
     seen = replace(seen, likely_LU=_likely(seen, first, second))
     third, split_reason = _second_split(seen, first, second)
     found = {
@@ -55,13 +55,14 @@ def regimes(result: xr.Dataset, *, margin: Annotated[float, POINTS] = MARGIN) ->
         remedy = "no learning rate of the grid lies in regime 2: refine the grid between its neighbours"
         found["1|2"] = _with_reason(found["1|2"], remedy)
         found["2|3"] = _with_reason(found["2|3"], remedy)
-    lower = (first, second) if seen.quality_LU is None else _lower_part(seen, first, second)
+    lower = _lower_part(seen, first, second) if seen.tuning_learned else None
+    advice = recommend(seen, margin)
     return RegimeMap(
         labels=tuple(_label(seen, k, first, second, lower) for k in range(len(seen.lrs))),
         borders=found,
-        recommended=recommend(seen, margin),
+        recommended=advice,
         seeds=seen.units,
-        notes=_notes(seen, first),
+        notes=_notes(seen, found["1|2"], advice),
         measure=f"test {seen.score.name}",
         finetune_lr=seen.finetune_lr,
     )
@@ -69,6 +70,7 @@ def regimes(result: xr.Dataset, *, margin: Annotated[float, POINTS] = MARGIN) ->
 
 def _under_schedule(seen: Evidence, margin: float) -> RegimeMap:
     """The map of a sweep whose learning rates are the peaks of a schedule."""
+    advice = recommend(seen, margin)
     reason = (
         f"regimes are those of a constant learning rate, and these are the peaks of the schedule {seen.schedule}: the best "
         "peak is recommended below; train with schedule constant for the regimes"
@@ -76,9 +78,9 @@ def _under_schedule(seen: Evidence, margin: float) -> RegimeMap:
     return RegimeMap(
         labels=tuple(_peak_label(seen, k) for k in range(len(seen.lrs))),
         borders={name: Border(between=name, reason=reason) for name in BORDERS},
-        recommended=recommend(seen, margin),
+        recommended=advice,
         seeds=seen.units,
-        notes=_few_seeds(seen),
+        notes=(*_unconverged(seen, advice), *_few_seeds(seen)),
         measure=f"test {seen.score.name}",
         finetune_lr=seen.finetune_lr,
     )
@@ -88,7 +90,16 @@ def _peak_label(seen: Evidence, k: int) -> Label:
     flags, counts = _broken(seen, k)
     if not seen.trained_LU[k].any():
         flags.append(LEFT_OUT)
+    flags += _falling(seen, k)
     return Label(lr=float(seen.lrs[k]), regime="?", flags=tuple(flags), votes=counts, **_reached(seen, k))
+
+
+def _split(votes_LU: NDArray[np.int64]) -> tuple[int, int]:
+    """The ordered split of the votes; not among the highest learning rates if none of them has a vote."""
+    voted = np.flatnonzero((votes_LU > 0).any(1))
+    top = int(voted[-1]) + 1 if len(voted) else len(votes_LU)
+    first, second = borders.split(borders.tally(votes_LU))
+    return min(first, top), min(second, top)
 
 
 def _likely(seen: Evidence, first: int, second: int) -> NDArray[np.int64]:
@@ -106,12 +117,13 @@ def _lower_part(seen: Evidence, first: int, second: int, units: NDArray[np.int64
 
 def _second_split(seen: Evidence, first: int, second: int) -> tuple[int | None, str]:
     """Position of 2A|2B, or None with the reason why it is undetermined."""
-    if seen.quality_LU is None:
-        return None, (
-            "2A and 2B are told apart by fine-tuning: run again with --finetune-lrs set to a learning rate of regime 1"
-        )
+    again = "run again with --finetune-lrs set to a learning rate of regime 1"
+    if not seen.finetune_lrs:
+        return None, f"2A and 2B are told apart by fine-tuning: {again}"
     if first == second:
         return None, "no learning rate of the grid lies in regime 2: refine the grid around border 1|2"
+    if not seen.tuning_learned:
+        return None, f"fine-tuning at {seen.finetune_lr:g} ended nowhere better than guessing: {again}"
     begin, end = _lower_part(seen, first, second)
     if begin == end:
         return None, "no 2A seen: fine-tuning from every learning rate of regime 2 ends below the best"
@@ -121,8 +133,8 @@ def _second_split(seen: Evidence, first: int, second: int) -> tuple[int | None, 
 
 
 def _provisional(seen: Evidence, part: slice) -> str:
-    """A clause where most fine-tunes of a stretch have not converged; empty otherwise."""
-    if seen.falls_LU is None or not seen.falls_LU[part].any(1).any():
+    """A clause if most fine-tunes of any learning rate of a stretch have not converged; empty otherwise."""
+    if seen.ending is None or not seen.ending.mostly_falls(0)[part].any():
         return ""
     return "provisional, because fine-tunes have not converged"
 
@@ -139,9 +151,9 @@ def _resampled(seen: Evidence, which: int) -> NDArray[np.int64]:
     for sample in samples:
         key = np.sort(sample).tobytes()
         if key not in known:
-            first, second = borders.split(borders.tally(seen.likely_LU[:, sample]))
+            first, second = _split(seen.likely_LU[:, sample])
             third = first
-            if which == 2 and seen.quality_LU is not None and first != second:
+            if which == 2 and seen.tuning_learned and first != second:
                 third = _lower_part(seen, first, second, sample)[1]
             known[key] = (first, second, third)[which]
         positions.append(known[key])
@@ -173,6 +185,13 @@ def _border(
             between=between,
             reason=f"the lowest learning rate {lrs[0]:g} is already past regime {lower}: extend the grid down",
         )
+    top = int(np.flatnonzero((seen.likely_LU > 0).any(1))[-1])
+    if position > top and top + 1 < len(lrs):
+        return Border(
+            between=between,
+            reason=f"{lrs[top]:g} has not reached regime {upper}, and all higher learning rates end non-finite: refine the grid "
+            f"between {lrs[top]:g} and {lrs[top + 1]:g}",
+        )
     if position == len(lrs):
         return Border(
             between=between,
@@ -196,8 +215,9 @@ def _with_reason(border: Border, remedy: str) -> Border:
     )
 
 
-def _label(seen: Evidence, k: int, first: int, second: int, lower: tuple[int, int]) -> Label:
-    """The label of learning rate number k, with flags, votes and what it reached. `lower`: positions [begin, end) of 2A."""
+def _label(seen: Evidence, k: int, first: int, second: int, lower: tuple[int, int] | None) -> Label:
+    """The label of learning rate number k, with flags, votes and what it reached. `lower`: positions [begin, end) of 2A, None
+    where fine-tuning does not tell."""
     flags, broken = _broken(seen, k)
     third = "3" if seen.scale_invariant else "dead"
     counts = {
@@ -223,16 +243,20 @@ def _label(seen: Evidence, k: int, first: int, second: int, lower: tuple[int, in
         flags.append("too slow to tell")
     if seen.jumps_LU[k].any() and regime == "1":
         flags.append("periodic jumps")
-    if regime == "2" and seen.quality_LU is not None:
+    if regime == "2" and lower is not None:
         regime = "2A" if lower[0] <= k < lower[1] else "2B"
         if regime == "2B" and k < lower[0] < lower[1]:
             regime = "2"
             flags.append("below 2A")
         if regime == "2A" and not inferred and _average_falls_short(seen, k):
             flags.append("SWA falls short")
-    if seen.falls_LU is not None and seen.falls_LU[k].any():
-        flags.append("fine-tune still falls")
+    flags += _falling(seen, k)
     return Label(lr=float(seen.lrs[k]), regime=regime, flags=tuple(flags), votes=counts, **reached)
+
+
+def _falling(seen: Evidence, k: int) -> list[str]:
+    """The flag of a learning rate with a fine-tune, at the lowest fine-tuning rate, that still falls."""
+    return ["fine-tune still falls"] if seen.ending is not None and seen.ending.falls[k, 0].any() else []
 
 
 def _broken(seen: Evidence, k: int) -> tuple[list[str], dict[str, int]]:
@@ -247,12 +271,10 @@ def _broken(seen: Evidence, k: int) -> tuple[list[str], dict[str, int]]:
 def _reached(seen: Evidence, k: int) -> dict[str, float | None]:
     """`before` and `after` of a label: test results, means over the seeds that ended finite."""
     after = None if seen.finetuned is None else seen.finetuned.test[k, 0]
-    return {"before": _mean(seen, seen.pretrained.test[k]), "after": None if after is None else _mean(seen, after)}
-
-
-def _mean(seen: Evidence, quality_U: NDArray[np.float64]) -> float | None:
-    known = quality_U[np.isfinite(quality_U)]
-    return seen.score.value(float(known.mean())) if len(known) else None
+    return {
+        "before": seen.score.mean(seen.pretrained.test[k]),
+        "after": None if after is None else seen.score.mean(after),
+    }
 
 
 def _neighbours_vote(seen: Evidence, k: int) -> bool:
@@ -271,7 +293,7 @@ def _average_falls_short(seen: Evidence, k: int) -> bool:
     return not quality.as_good_as_best(np.stack([seen.quality_LU[best], seen.averaged.chooses[k]]))[1]
 
 
-def _notes(seen: Evidence, first: int) -> tuple[str, ...]:
+def _notes(seen: Evidence, border: Border, advice: Recommendation) -> tuple[str, ...]:
     """Remarks on the whole map."""
     notes: list[str] = []
     pretrained = seen.pretrained.test
@@ -280,8 +302,8 @@ def _notes(seen: Evidence, first: int) -> tuple[str, ...]:
         best = int(means.argmax())
         notes.append(
             f"not scale-invariant: the learning rate with the best pre-training test quality is {seen.lrs[best]:g}, the "
-            f"papers' border 1|2 for such nets; the stationarity rule puts it "
-            + (f"at {borders.middle(seen.lrs, first):.3g}" if 0 < first < len(seen.lrs) else "outside the grid")
+            f"papers' border 1|2 for such nets; "
+            + ("by the losses it is undetermined" if border.lr is None else f"the losses put it at {border.lr:.3g}")
         )
     if not seen.trained_LU.all():
         trained = int(seen.trained_LU.any(1).sum())
@@ -289,26 +311,34 @@ def _notes(seen: Evidence, first: int) -> tuple[str, ...]:
             f"adaptive: {seen.share:.0%} of the grid's run-steps were trained, at {trained} of {len(seen.lrs)} learning rates; "
             "labels flagged inferred follow from their neighbours"
         )
-    return (*notes, *_unconverged(seen), *_few_seeds(seen))
+    return (*notes, *_unconverged(seen, advice), *_few_seeds(seen))
 
 
-def _unconverged(seen: Evidence) -> tuple[str, ...]:
-    """How far fine-tunes are from having converged."""
+def _unconverged(seen: Evidence, advice: Recommendation) -> tuple[str, ...]:
+    """How far fine-tunes are from having converged, where the borders or the recommendation rest on them."""
     if seen.finetuned is None:
         return ()
-    if seen.falls_LU is None or seen.drop_LU is None or seen.drift_LU is None:
+    if seen.ending is None:
         return (
             f"fewer than {votes.RULES.least_windows} logged epochs of fine-tuning: whether it converged is undetermined",
         )
-    if not seen.falls_LU.any():
-        return ()
-    drop, drift = seen.drop_LU[seen.falls_LU], np.abs(seen.drift_LU[seen.falls_LU])
-    where = int(seen.falls_LU.any(1).sum())
-    return (
-        f"fine-tuning at {seen.finetune_lr:g} has not converged at {where} learning rates: over the last "
-        f"quarter the loss still falls by {drop.min():.2f} to {drop.max():.2f} in logs while test quality changes by "
-        f"{100 * np.nanmean(drift):.1f} points on average; train it longer to settle 2A|2B and the recommendation",
-    )
+    rests = {0: ["2A|2B"] if seen.schedule == "constant" else []}
+    if advice.finetune_lr is not None:
+        rests.setdefault(seen.finetune_lrs.index(advice.finetune_lr), []).append("the recommendation")
+    notes = []
+    for flr, what in rests.items():
+        falls = seen.ending.falls[:, flr]
+        if not what or not falls.any():
+            continue
+        drop, drift = seen.ending.drop[:, flr][falls], np.abs(seen.ending.drift[:, flr][falls])
+        where = int(falls.any(1).sum())
+        notes.append(
+            f"fine-tuning at {seen.finetune_lrs[flr]:g} has not converged at {where} learning rate{'s' if where > 1 else ''}: "
+            f"over the last quarter the loss still falls by {drop.min():.2f} to {drop.max():.2f} in logs while test quality "
+            f"changes by {100 * drift.mean():.1f} points on average; longer fine-tunes"
+            f"{'' if seen.share < 1 else ' (--extend-finetunes)'} may change {' and '.join(what)}"
+        )
+    return tuple(notes)
 
 
 def _few_seeds(seen: Evidence) -> tuple[str, ...]:

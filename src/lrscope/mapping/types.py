@@ -10,6 +10,13 @@ INFERRED, LEFT_OUT = "inferred", "not trained"  # flags of learning rates withou
 BORDERS = ("1|2", "2A|2B", "2|3")
 
 
+def show(value: float | None, *, accurate: bool) -> str:
+    """An accuracy in percent, a loss with four digits; empty for None."""
+    if value is None:
+        return ""
+    return f"{100 * value:.2f}%" if accurate else f"{value:.4g}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Border:
     """Where one regime ends and the next begins, on the axis of learning rates.
@@ -58,7 +65,8 @@ class Recommendation:
         finetune_lr: the learning rate to decay to, if fine-tunes were measured.
         before, after: test result at `best` (`RegimeMap.measure`), mean over seeds, before and after the decay.
         undecided: the wider range that the seeds cannot tell from the best within the margin.
-        cliff: the lowest learning rate above the best at which a seed was lost, None if the grid shows none.
+        cliff: the lowest learning rate above the best measured one at which a seed ended non-finite or near guessing; None if
+            the grid shows none.
         alternative: what else was measured, such as training without a decay; empty if nothing.
         margin: in points, hundredths of accuracy or of explained variance.
         chosen_by: the measure that chose: `validation accuracy`, `test accuracy`, `validation loss` or `test loss`.
@@ -111,19 +119,19 @@ class RegimeMap:
 
     def show(self, value: float | None) -> str:
         """A test result as text: accuracies in percent, losses with four digits; empty for None."""
-        if value is None:
-            return ""
-        return f"{100 * value:.2f}%" if self.measure.endswith("accuracy") else f"{value:.4g}"
+        return show(value, accurate=self.measure.endswith("accuracy"))
 
     def __str__(self) -> str:
         tuned = any(x.after is not None for x in self.labels)
         head = f"{'learning rate':>13}  regime  {self.measure:>13}"
-        head += f"  {'after decay':>11}" if tuned else ""
+        decay = "" if self.finetune_lr is None else f"decay to {self.finetune_lr:.3g}"
+        wide = max(len(decay), 11)
+        head += f"  {decay:>{wide}}" if tuned else ""
         rows = [f"{head}  seeds' votes        flags"]
         for label in self.labels:
             votes = " ".join(f"{name}:{count}" for name, count in label.votes.items())
             row = f"{label.lr:>13.4g}  {label.regime:<6}  {self.show(label.before):>13}"
-            row += f"  {self.show(label.after):>11}" if tuned else ""
+            row += f"  {self.show(label.after):>{wide}}" if tuned else ""
             rows.append(f"{row}  {votes:<18}  {', '.join(label.flags)}".rstrip())
         rows.append("")
         for border in self.borders.values():

@@ -1,0 +1,210 @@
+"""Maps at the edges of what the rules know: fine-tunes that failed or still fall, overflow, holes, a single learning rate."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from fake_results import fake_result
+from lrscope.mapping import RegimeMap, quality, regimes
+from lrscope.mapping.replay import masked
+
+FALLING = np.exp(-0.4 * np.arange(10))  # over the ten logged epochs of a fine-tuning
+LAST = {"finetune_epoch": -1}
+
+
+def small(**options: Any) -> xr.Dataset:
+    """A result with 8 learning rates and 3 seeds whose fine-tunes have converged."""
+    result = fake_result(**{"lrs": 8, "seeds": 3, "features": False, **options})
+    if "finetune_lr" in result:
+        result["finetune_train_loss"][:] = 0.1
+    return result
+
+
+def plain(found: RegimeMap) -> str:
+    """All that a map says; its JSON form is valid."""
+    assert json.dumps(found.to_dict(), allow_nan=False)
+    return str(found)
+
+
+# --- fine-tunes that still fall ---
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_provisional_is_said_of_the_rate_to_decay_to_and_of_no_other(schedule: str) -> None:
+    result = small(schedule=schedule)
+    result["finetune_test_accuracy"][:, 1] += 0.05
+    for falls in (0, 1):
+        result["finetune_train_loss"][:] = 0.1
+        result["finetune_train_loss"][:, falls] = FALLING
+        found = regimes(result)
+        assert found.recommended.finetune_lr == pytest.approx(1e-3)
+        assert ("provisional" in found.recommended.reason) is (falls == 1)
+        notes = [note for note in found.notes if "has not converged" in note]
+        rests = "may change the recommendation" if falls else "may change 2A|2B" if schedule == "constant" else None
+        assert [note.endswith(rests) for note in notes] == [True] if rests else not notes
+        assert all(f"at {(1e-4, 1e-3)[falls]:g} has not converged at 8 learning rates" in note for note in notes)
+        flagged = ["fine-tune still falls" in label.flags for label in found.labels]
+        assert flagged == [falls == 0] * 8, "labels speak of the lowest rate"
+
+
+def test_a_border_is_provisional_where_most_seeds_of_a_learning_rate_still_fall() -> None:
+    result = small(lrs=16)
+    inside = next(k for k, label in enumerate(regimes(result).labels) if label.regime == "2A")
+    assert regimes(result).borders["2A|2B"].lr is not None
+    for seeds in (1, 2):
+        result["finetune_train_loss"][inside, 0, 0, seeds - 1] = FALLING
+        found = regimes(result)
+        assert found.borders["2A|2B"].reason.startswith("provisional") is (seeds == 2)
+        assert "fine-tune still falls" in found.labels[inside].flags
+    assert "at 1 learning rate: " in plain(found)
+
+
+def test_an_adaptive_sweep_is_not_told_to_extend_its_fine_tunes() -> None:
+    result = small()
+    result["finetune_train_loss"][:] = FALLING
+    assert "--extend-finetunes" in plain(regimes(result))
+    plan = {**json.loads(result.attrs["plan"]), "trained_share": 0.2}
+    assert "--extend-finetunes" not in plain(regimes(result.assign_attrs(plan=json.dumps(plan))))
+
+
+def test_few_logged_epochs_of_fine_tuning_are_said() -> None:
+    result = small().isel(finetune_epoch=slice(0, 7))
+    assert "whether it converged is undetermined" in plain(regimes(result))
+    assert "converged" not in plain(regimes(small().isel(finetune_epoch=slice(0, 8))))
+
+
+# --- fine-tunes that failed ---
+
+
+def lost(result: xr.Dataset) -> xr.Dataset:
+    """The same with all fine-tunes non-finite."""
+    for name in result.data_vars:
+        if str(name).startswith("finetune_"):
+            result[name][:] = 1 if name == "finetune_status" else np.nan
+    return result
+
+
+def at_chance(result: xr.Dataset) -> xr.Dataset:
+    """The same with all fine-tunes as good as guessing."""
+    result["finetune_test_accuracy"][:] = 0.5
+    return result
+
+
+@pytest.mark.parametrize("failed", [lost, at_chance])
+def test_fine_tunes_that_failed_tell_neither_2a_from_2b_nor_where_to_start(failed: Any) -> None:
+    found, without = regimes(failed(small())), regimes(small(finetune=False))
+    assert {label.regime for label in found.labels} == {"1", "2", "3"}
+    assert found.borders["2A|2B"].lr is None
+    assert "ended nowhere better than guessing" in found.borders["2A|2B"].reason
+    assert found.recommended.best == without.recommended.best
+    assert found.recommended.finetune_lr is None
+    assert found.recommended.after is None
+    assert "did not end well: try lower --finetune-lrs" in found.recommended.alternative
+    assert "provisional" not in plain(found)
+
+
+def test_one_rate_that_failed_leaves_the_others() -> None:
+    result = small()
+    result["finetune_test_accuracy"][:, 2] = 0.5
+    result["finetune_status"][:, 1] = 1
+    for name in [str(x) for x in result.data_vars if str(x).startswith("finetune_") and x != "finetune_status"]:
+        result[name][:, 1] = np.nan
+    assert regimes(result).recommended.finetune_lr == pytest.approx(1e-4)
+
+
+def test_without_a_decay_is_never_the_advice_to_measure_one_that_was() -> None:
+    assert "--finetune-lrs" in regimes(small(finetune=False, average=False)).recommended.alternative
+    peaks = small(finetune=False, average=False, schedule="cosine")
+    assert regimes(peaks).recommended.alternative == ""
+    untuned = masked(small(average=False), np.ones((8, 1, 3), bool), np.zeros((8, 1, 3), bool))
+    assert regimes(untuned).recommended.alternative == ""
+
+
+# --- overflow ---
+
+
+def test_no_border_lies_among_learning_rates_that_overflow() -> None:
+    """All that end finite converge, or all are in equilibrium: what comes after them has no regime."""
+    result = fake_result(lrs=16, seeds=3, invariant=False, space="whole", nonfinite_lrs=8)
+    found = regimes(result)
+    last, next_ = result["lr"].values[7:9]
+    assert found.borders["1|2"].lr is None
+    assert f"{last:g} has not reached regime 2" in found.borders["1|2"].reason
+    assert f"between {last:g} and {next_:g}" in found.borders["1|2"].reason
+    assert "by the losses it is undetermined" in plain(found)
+    assert "no learning rate of the grid lies in regime 2" in found.borders["2A|2B"].reason
+    some = regimes(fake_result(lrs=16, seeds=5, invariant=False, space="whole", nonfinite_lrs=5))
+    border = some.borders["1|2"]
+    assert border.lr is not None
+    assert border.high is not None
+    assert border.high <= result["lr"].values[11]
+    assert f"the losses put it at {border.lr:.3g}" in plain(some)
+
+
+def test_a_border_that_single_seeds_put_off_the_finite_grid_ends_at_the_first_overflow() -> None:
+    result = fake_result(lrs=16, seeds=5, invariant=False, space="whole", nonfinite_lrs=6, finetune=False)
+    result["train_loss"][:, 0, :2] = result["train_loss"][7, 0, :2]  # two seeds converge wherever they are finite
+    for name in ("train_loss", "test_loss"):
+        result[name][10:, :, :, 20:] = np.nan
+    border = regimes(result).borders["1|2"]
+    assert border.high is not None
+    assert border.high <= result["lr"].values[10]
+
+
+# --- holes, and few of everything ---
+
+
+def test_a_learning_rate_that_one_seed_shows_to_be_worse_ends_the_range() -> None:
+    """An adaptive sweep fine-tunes one seed first, and the others only if it does not fall short."""
+    lrs = np.logspace(-4, 0, 9)
+    values = 0.9 + 1e-5 * np.random.default_rng(0).standard_normal((9, 3))
+    no = np.zeros(values.shape, bool)
+    whole = quality.choose(lrs, values, no, 0.1, 0.01)
+    assert whole is not None
+    values[4, 1:] = np.nan
+    open_ = quality.choose(lrs, values, no, 0.1, 0.01)
+    values[4, 0] = 0.85
+    short = quality.choose(lrs, values, no, 0.1, 0.01)
+    assert open_ is not None
+    assert short is not None
+    assert (open_.low, open_.high) == (whole.low, whole.high) == (0, 8)
+    assert not short.low <= 4 <= short.high
+    assert not short.from_ <= 4 <= short.to
+
+
+def test_holes_are_not_called_non_finite() -> None:
+    trained = np.zeros((8, 1, 3), bool)
+    trained[::2, :, 0] = True
+    found = regimes(masked(small(finetune=False, average=False), trained, trained))
+    assert found.recommended.best is None
+    assert "adaptive" in found.recommended.reason
+    assert "finite" not in found.recommended.reason
+    broken = small(finetune=False, average=False)
+    broken["status"][:, 0, 0] = 1
+    for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy"):
+        broken[name][:, 0, 0] = np.nan
+    assert regimes(broken).recommended.reason.startswith("no learning rate has all its seeds finite")
+
+
+@pytest.mark.parametrize(("keep", "where"), [([8], "down and up"), ([8, 9, 10], "down"), ([0, 1, 2], "up")])
+def test_the_grid_is_to_be_extended_at_the_ends_where_the_best_lies(keep: list[int], where: str) -> None:
+    result = small(lrs=16, finetune=False, average=False)
+    result["test_accuracy"][:] = np.linspace(0.9, 0.7, 16)[:, None, None, None]
+    if where == "up":
+        result["test_accuracy"][:] = np.linspace(0.7, 0.9, 16)[:, None, None, None]
+    found = regimes(result.isel(lr=keep))
+    assert found.recommended.reason.endswith(f"the best lies at the end of the grid: extend it {where}")
+
+
+def test_the_table_names_the_rate_that_its_results_were_decayed_to() -> None:
+    text = str(regimes(small()))
+    assert "decay to 0.0001" in text.splitlines()[0]
+    assert "decay" not in str(regimes(small(finetune=False))).splitlines()[0]
+    lines = text.splitlines()
+    assert len({line.index("%") for line in lines[1:9]}) == 1
+    assert len({line.rindex("%") for line in lines[1:9]}) == 1
