@@ -379,13 +379,17 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "dicts": (
         lambda: DataLoader(Rows(lambda i: {"pixels": X[i], "label": Y[i]}), 5),
-        r"batch 0 of the loader is a dict \(pixels, label\): pass pairs \(input, label\)",
+        r"batch 0 of the loader is a dict \(pixels, label\): give the loader a collate_fn .* or pass pairs of its data set",
+    ),
+    "tuples of tensors": (
+        lambda: DataLoader(DATA, 5, collate_fn=lambda items: tuple(zip(*items, strict=True))),
+        r"batch 0 of the loader has lists of 5 and 5: return one tensor of inputs and one of labels \(torch\.stack",
     ),
     "three parts": (
         lambda: DataLoader(TensorDataset(X, X, Y), 5),
         "batch 0 of the loader has 3 parts: give .input, lab",
     ),
-    "no labels": (lambda: DataLoader(TensorDataset(X), 5), "batch 0 of the loader has 1 parts"),
+    "no labels": (lambda: DataLoader(TensorDataset(X), 5), "batch 0 of the loader has 1 part: give"),
     "two inputs": (
         lambda: DataLoader(Rows(lambda i: ((X[i], X[i]), Y[i])), 5),
         "the input of batch 0 of the loader is several arrays: a model gets one tensor",

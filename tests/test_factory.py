@@ -213,3 +213,17 @@ def test_a_loss_whose_own_parameters_would_not_train_is_refused() -> None:
 
     with pytest.raises(LrscopeError, match="loss: its parameters margin would not be trained"):
         Task(lambda: nn.Linear(5, CLASSES), TRAIN, TEST, loss=Margin(), classification=True)
+
+
+def test_a_model_that_fails_in_its_own_way_is_refused_in_one_sentence() -> None:
+    class Own(Exception):
+        pass
+
+    class Picky(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            raise Own("inputs\nof another kind")
+
+    with pytest.raises(
+        LrscopeError, match=r"model: it cannot take a batch of shape \(4, 5\) \(inputs\): change the model"
+    ):
+        task(lambda: Picky(5, CLASSES))

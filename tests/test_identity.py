@@ -189,6 +189,26 @@ def test_a_task_is_known_by_its_loss_and_its_model() -> None:
     assert task(scaled(2.0)).fingerprint([0]) == prints[-1]
 
 
+def test_a_task_is_known_by_what_is_measured_and_by_its_normalisation() -> None:
+    """A result without accuracy is not one with; pixel operations depend on the normalisation."""
+    images = tuple((x[:, None, :, None], y) for x, y in (TRAIN, TEST))
+
+    def net() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(5, CLASSES))
+
+    def task(loss: Any = "cross_entropy", *, classification: bool = True, **options: Any) -> Task:
+        return Task(net, *images, loss=loss, classification=classification, **options)
+
+    tasks = [
+        *(task(), task(classification=False)),
+        *(task(smoothed(0.1)), task(smoothed(0.1), classification=False)),
+        *(task(normalisation=(0.1, 1.0)), task(normalisation=(0.1, 2.0))),
+    ]
+    prints = [t.fingerprint([0]) for t in tasks]
+    assert len(set(prints)) == len(prints)
+    assert Task(net, *images).fingerprint([0]) == prints[0]
+
+
 def test_a_users_loss_never_bears_a_named_ones_name() -> None:
     """Otherwise the checks and the constant prediction of the named loss would be applied to it."""
 

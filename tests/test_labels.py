@@ -20,6 +20,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 import lrscope
+from lrscope.engine.net import build_net
 from lrscope.errors import LrscopeError
 from lrscope.tasks.labels import as_labels, constant_loss
 from lrscope.tasks.losses import hits
@@ -236,6 +237,27 @@ def in_place(output: Tensor, target: Tensor) -> Tensor:
     return target.sub_(output[:, 0]).square()
 
 
+class Broken(Exception):
+    pass
+
+
+def broken(words: str) -> Tensor:
+    raise Broken(words)
+
+
+class Layer(nn.Module):
+    """A loss with weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(2))
+
+    def forward(self, output: Tensor, target: Tensor | None = None) -> Tensor:
+        return (output * self.scale) if target is None else (output[:, 0] - target).square() * self.scale[0]
+
+
+LAYER = Layer()
+
 LOSSES: dict[str, tuple[Any, str]] = {
     "broadcasting": (
         broadcasting,
@@ -248,10 +270,22 @@ LOSSES: dict[str, tuple[Any, str]] = {
         "it changes the outputs that it is given in place",
     ),
     "whole numbers": (lambda o, y: (o[:, 0] > y).long(), r"loss: it returned torch.int64: return floats"),
-    "a matrix": (lambda o, y: (o - y).square(), r"loss: it returned shape \(4, 4\) for a batch of 4"),
-    "a mean": (lambda o, y: (o[:, 0] - y).square().mean(), r"loss: it returned shape \(\) for a batch of 4"),
+    "a matrix": (
+        lambda o, y: (o - y).square(),
+        r"returned shape \(4, 4\) for outputs \(4, 1\) .*by outputs\.flatten\(\)",
+    ),
+    "a mean": (
+        lambda o, y: (o[:, 0] - y).square().mean(),
+        r"it returned one number .* per example \(reduction='none'\)",
+    ),
     "a number": (lambda o, y: 1.0, "loss: it returned float for a batch of 4"),
     "a fault": (lambda o, y: o.no_such_thing, r"loss: it cannot take outputs .*no attribute 'no_such_thing'"),
+    "a fault of its own": (lambda o, y: broken("no such labels"), r"loss: it cannot take outputs .*\(no such labels\)"),
+    "weights beside it": (lambda o, y: LAYER(o)[:, 0] - y, "loss: it computes with parameters that train"),
+    "weights of a method": (LAYER.forward, "loss: it computes with parameters that train"),
+    "nothing": (None, "loss: None is no loss: pass one of cross_entropy"),
+    "a number for a function": (3, "loss: 3 is no loss"),
+    "a class": (nn.MSELoss, r"loss: MSELoss is a class: pass MSELoss\(reduction='none'\)"),
 }
 
 
@@ -262,6 +296,40 @@ def test_a_loss_that_cannot_be_used_is_refused(case: str) -> None:
     with pytest.raises(LrscopeError, match=words) as caught:
         Task(partial(model, 1), *pair, loss=loss, classification=False)
     assert "\n" not in str(caught.value)
+
+
+def test_a_loss_of_each_output_says_how_to_join_them() -> None:
+    loss = nn.BCEWithLogitsLoss(reduction="none")
+    pair = (X, BIT[:, None].float()), (XT, BIT_T[:, None].float())
+    with pytest.raises(
+        LrscopeError, match=r"returned shape \(4, 1\) .* by lambda outputs, labels: loss\(.*\)\.mean\(1\)$"
+    ):
+        Task(partial(model, 1), *pair, loss=loss, classification=True)
+
+    def joined(outputs: Tensor, labels: Tensor) -> Tensor:
+        return loss(outputs, labels).flatten(1).mean(1)
+
+    assert Task(partial(model, 1), *pair, loss=joined, classification=True).classification
+
+
+def test_whole_numbers_for_a_loss_of_floats_say_so() -> None:
+    def task(y: Tensor, yt: Tensor, loss: Any) -> Task:
+        return Task(lambda: nn.Sequential(model(1), nn.Flatten(0)), (X, y), (XT, yt), loss=loss, classification=True)
+
+    loss = nn.BCEWithLogitsLoss(reduction="none")
+    with pytest.raises(LrscopeError, match=r"change the labels or the loss, such as by labels\.float\(\)$"):
+        task(BIT, BIT_T, loss)
+    with pytest.raises(LrscopeError, match=r"change the labels or the loss$"):
+        task(BIT, BIT_T, lambda o, y: broken("whatever the labels are"))
+    assert task(BIT.float(), BIT_T.float(), loss).data(0).classes == 2
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_numbers_inside_a_loss_may_be_of_another_precision_than_the_model(kind: torch.dtype) -> None:
+    loss = nn.CrossEntropyLoss(weight=torch.tensor([1, 2, 3], dtype=kind), reduction="none")
+    other = torch.float64 if kind == torch.float32 else torch.float32
+    task = Task(lambda: model(CLASSES).to(other), (X, Y), (XT, YT), loss=loss, classification=True)
+    build_net(task, invariant=False, device=torch.device("cpu"), dtype=other)
 
 
 def test_broadcasting_is_found_where_labels_are_sorted() -> None:

@@ -155,6 +155,31 @@ class Spectral(nn.Module):
         return out
 
 
+class Words(nn.Module):
+    """Looks up a row for each example."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.table = nn.Embedding(4, 6, **options)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.table((x[:, 0] > 0).long())
+        return out
+
+
+class Missing(nn.Module):
+    """A buffer with a number that is not there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("edges", torch.tensor([0.0, torch.nan]))
+        self.head = nn.Linear(5, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(x)
+        return out
+
+
 def lazy() -> nn.Module:
     return nn.Sequential(nn.LazyLinear(6), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear(CLASSES))
 
@@ -172,10 +197,14 @@ RIGHT: dict[str, Callable[[], nn.Module]] = {
     "other parameters": Odd,
     "complex buffer": Spectral,
     "lazy": lazy,
+    "row norms limited": lambda: nn.Sequential(Words(max_norm=0.5), nn.Linear(6, CLASSES)),
+    "row without training": lambda: nn.Sequential(Words(padding_idx=0), nn.Linear(6, CLASSES)),
+    "NaN in a buffer": Missing,
     "whole model in eval mode": lambda: layers(norm)().eval(),
 }
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
 @pytest.mark.parametrize("engine", [SINGLE, BATCHED], ids=["single", "batched"])
 @pytest.mark.parametrize("kind", RIGHT)
 def test_each_kind_of_model_computes_as_it_does_alone(kind: str, engine: Any) -> None:
@@ -309,10 +338,20 @@ WRONG: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "gradient hook": (gradient_hook, "0.weight has hooks on its gradient"),
     "module's gradient hook": (module_hook, "model: 0 has hooks on its gradient"),
     "float64": (lambda: layers(norm)().double(), "precision: float32, but the model's weights are float64"),
+    "several devices": (lambda: nn.DataParallel(layers(norm)()), "it is a DataParallel, .*return the module inside"),
+    "traced": (
+        lambda: torch.jit.trace(layers(nn.ReLU)(), torch.ones(2, 5)),
+        "it is a TopLevelTracedModule, whose weights",
+    ),
+    "sparse gradients": (
+        lambda: nn.Sequential(Words(sparse=True), nn.Linear(6, CLASSES)),
+        "model: 0.table makes sparse gradients, .*use sparse=False",
+    ),
     "no parameters": (nn.Identity, "no trainable parameters"),
 }
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace")
 @pytest.mark.parametrize("kind", WRONG)
 def test_what_would_be_computed_otherwise_is_refused_by_name(kind: str) -> None:
     model, message = WRONG[kind]
@@ -433,6 +472,10 @@ def test_examples_that_are_looked_at_are_not_all_alike() -> None:
     assert len(distinct_examples(x)[0]) == 5
     found, rows = distinct_examples(examples(1000, (5,))[0])
     assert len(found) == 64 == len(set(rows.tolist()))
+    x = torch.zeros(100_000, 1)
+    x[77_777] = 1
+    found, rows = distinct_examples(x)
+    assert (found[:, 0].tolist(), rows.tolist()) == ([0, 1], [0, 77_777])
     with pytest.raises(LrscopeError, match="train inputs are all alike"):
         distinct_examples(torch.zeros(30, 5))
     x, y = examples(48, (5,))

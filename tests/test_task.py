@@ -230,7 +230,7 @@ BITS: dict[str, Any] = {"train": (TRAIN[0], TRAIN[1] > 0), "test": (TEST[0], TES
         ({"loss": cross_entropy}, r"classification: not given, and the loss is a function: pass True .* or False"),
         (
             {"loss": lambda o, y: functional.cross_entropy(o, y), "classification": True},
-            r"loss: it returned shape \(\) for a batch of 4: return one loss per example \(reduction='none'\)",
+            r"loss: it returned one number for a batch of 4: return one loss per example \(reduction='none'\)",
         ),
         ({"train": (TRAIN[0][:5], TRAIN[1])}, "train: 5 inputs but 24 labels"),
         ({"test": (TEST[0], TEST[1][:5])}, "test: 12 inputs but 5 labels"),

@@ -131,7 +131,9 @@ def test_sizes_are_read(text: str | None, size: Any) -> None:
 
 
 def test_numpys_numbers_are_numbers() -> None:
-    assert [type(checked_size(n)) for n in (np.int64(3), np.float32(0.5), np.float64(0.0))] == [int, float, int]
+    numbers = np.int64(3), np.float32(0.5), np.float64(0.0), np.array(3), torch.tensor(0.5)
+    assert [type(checked_size(n)) for n in numbers] == [int, float, int, int, float]
+    assert len(task(validation=torch.tensor(8)).data(0).validation_y) == 8
 
 
 WRONG = {

@@ -51,6 +51,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= 2 * SHOWN else text[: 2 * SHOWN] + " ..."
 
 
+def first_line(error: BaseException) -> str:
+    """An error's first line, or its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:
     """The tail of a message about an unknown name: known ones that resemble it by at least `cutoff` (0 to 1), or all."""
     names = sorted(known)

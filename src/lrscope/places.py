@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from lrscope.errors import LrscopeError, shown
+from lrscope.errors import LrscopeError, first_line, shown
 from lrscope.files import mode_of, read_error
 
 # By pattern, in small letters: Finder, Explorer, sync clients, file systems, NFS, editors.
@@ -251,13 +251,13 @@ class Remote:
         except FileNotFoundError as error:
             if not writing:
                 raise
-            raise LrscopeError(f"cannot write to {self} ({_first_line(error)}): does the bucket exist?") from error
+            raise LrscopeError(f"cannot write to {self} ({first_line(error)}): does the bucket exist?") from error
         except LrscopeError:
             raise
         except Exception as error:  # object stores' libraries have exceptions of their own
             what = "write to" if writing else "read"
             raise LrscopeError(
-                f"cannot {what} {self} ({_first_line(error)}): check the URL, the credentials and the endpoint"
+                f"cannot {what} {self} ({first_line(error)}): check the URL, the credentials and the endpoint"
             ) from error
 
 
@@ -266,7 +266,3 @@ def refused_as_present(error: OSError) -> bool:
     cause = error.__cause__
     code = getattr(cause, "response", {}).get("Error", {}).get("Code", "") if cause is not None else ""
     return code in ("PreconditionFailed", "ConditionalRequestConflict") or "pre-condition" in str(error).lower()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -22,7 +22,7 @@ from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.limits import check_memory, machine_memory
 from lrscope.engine.plan import Plan, chunk_at, count_chunks, steps_per_run, unroll
 from lrscope.engine.rehearsal import rehearse_batched
-from lrscope.errors import LrscopeError
+from lrscope.errors import LrscopeError, first_line
 from lrscope.places import is_of_this_process
 from lrscope.terminal import warn
 
@@ -100,13 +100,13 @@ def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Pla
     except (RuntimeError, NotImplementedError, MemoryError) as error:
         if out_of_memory(error):
             raise LrscopeError(
-                f"memory: it ran out in the first steps ({_first_line(error)}): use a smaller --chunk, fewer --jobs or a "
+                f"memory: it ran out in the first steps ({first_line(error)}): use a smaller --chunk, fewer --jobs or a "
                 "smaller --batch-size"
             ) from error
         if engine.path == "batched":
-            raise LrscopeError(f"path: batched fails for this model ({_first_line(error)}): use path single") from error
+            raise LrscopeError(f"path: batched fails for this model ({first_line(error)}): use path single") from error
         warnings.warn(
-            f"this model cannot be batched over runs ({_first_line(error)}); it trains one run at a time",
+            f"this model cannot be batched over runs ({first_line(error)}); it trains one run at a time",
             stacklevel=2,
         )
         return _timed(context, Plan("single", 1, False, "vmap cannot take the model", 0.0))
@@ -157,10 +157,6 @@ def _check_memory(context: Context, plan: Plan, jobs: int) -> None:
 def _jobs_here(context: Context, jobs: int) -> int:
     """Processes that share this machine's memory. Of Ray's nothing is known: one like this machine must hold a worker."""
     return 1 if context.engine.on == "ray" else jobs
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def predict(context: Context, plan: Plan, jobs: int) -> float:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from lrscope.engine.chunk import Stopped, Tick
-from lrscope.errors import LrscopeError
+from lrscope.errors import LrscopeError, first_line
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 Work = Callable[[str, Callable[[Tick], None], Callable[[], bool]], None]
@@ -121,7 +121,7 @@ def run_here(units: Iterable[str], work: Work, tick: Callable[[Tick], None], spl
             except Exception as error:
                 if not out_of_memory(error):
                     raise
-                lacking = _first_line(error)
+                lacking = first_line(error)
             if lacking:  # by now the error has let go of what the unit held
                 gc.collect()
                 pending = _smaller(unit, pending, split, f"memory ran out ({lacking})")
@@ -138,10 +138,6 @@ def _smaller(unit: str, pending: Sequence[str], split: Split, reason: str) -> li
             "with more memory; finished chunks are kept"
         )
     return left
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def run_processes(units: Iterable[str], work: Work, tick: Callable[[Tick], None], split: Split, jobs: int) -> None:
@@ -235,7 +231,7 @@ def _serve(unit: str, work: Work, connection: Connection) -> None:
         pass  # the parent is gone; the checkpoint is on disk
     except Exception as error:
         if out_of_memory(error):
-            connection.send(("memory", _first_line(error)))
+            connection.send(("memory", first_line(error)))
         else:
             connection.send(("bug", traceback.format_exc()))
     finally:

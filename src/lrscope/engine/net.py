@@ -19,10 +19,11 @@ from lrscope.engine.trial import (
     output_in,
     per_run_buffers,
     refuse_lost_hooks,
+    refuse_special,
     try_modes,
 )
 from lrscope.errors import LrscopeError
-from lrscope.tasks.factory import copied, tensors, weights_type
+from lrscope.tasks.factory import copied, same_values, tensors, weights_type
 from lrscope.tasks.norms import population_norms, replace_batch_norms
 from lrscope.tasks.random_state import seeded
 from lrscope.tasks.task import Task
@@ -78,6 +79,7 @@ def build_net(task: Task, *, invariant: bool, device: torch.device, dtype: torch
     y = data.train_y[rows]
     drawn = task.new_model(0)
     _check_precision(drawn, dtype)
+    refuse_special(drawn)
     refuse_lost_hooks(drawn)
     original = copied(drawn)
     output_in(original, x, "train")
@@ -176,7 +178,7 @@ def _check_shared(net: Net, model: nn.Module) -> None:
     """Refuse a seed whose buffers are not those that all runs share: two seeds agreed by chance."""
     known = dict(net.module.named_buffers())
     for name, buffer in model.named_buffers():
-        if name not in net.frozen and not torch.equal(_cast(buffer, known[name].dtype), known[name].cpu()):
+        if name not in net.frozen and not same_values(_cast(buffer, known[name].dtype), known[name].cpu()):
             raise LrscopeError(
                 f"model: its buffer {name} is the same for the first two seeds, but not for all: make it depend on the seed "
                 "visibly, or on nothing"

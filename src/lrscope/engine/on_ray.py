@@ -24,7 +24,7 @@ import torch
 
 from lrscope.engine.chunk import Stopped, Tick
 from lrscope.engine.dispatch import STOPPING, Interrupted, StopFlag, Work, out_of_memory
-from lrscope.errors import LrscopeError
+from lrscope.errors import LrscopeError, first_line
 
 RETRIES = 3  # ours: an unlucky unit on machines that are taken away; a fourth death has its cause in the unit
 AHEAD = 2  # ours: units in flight per slot, so that a worker never waits for the driver
@@ -90,7 +90,7 @@ def _connect(ray: Any, jobs: int | None) -> None:
             ray.init(address="local", num_cpus=jobs, include_dashboard=False, _node_ip_address=LOOPBACK, **quiet)
     except Exception as error:  # Ray raises many types, plain Exception among them, for a start that failed
         where = f"the cluster at RAY_ADDRESS={address} does not answer" if address else "no cluster could be started"
-        raise LrscopeError(f"on: {where} ({_first_line(error)}): see ray status, or use --on local") from error
+        raise LrscopeError(f"on: {where} ({first_line(error)}): see ray status, or use --on local") from error
     if any(node["NodeManagerAddress"] != LOOPBACK for node in ray.nodes()):
         ray.shutdown()
         raise LrscopeError(
@@ -208,7 +208,7 @@ def run_on_ray(
         ]  # in a list: Ray passes on the references, not what they stand for
     except (TypeError, AttributeError, ValueError) as error:
         raise LrscopeError(
-            f"task: it cannot be sent to Ray's workers ({_first_line(error.__cause__ or error)}): build it from functions, "
+            f"task: it cannot be sent to Ray's workers ({first_line(error.__cause__ or error)}): build it from functions, "
             "classes and tensors, without open files, locks or connections, or use --on local"
         ) from error
     compute = ray.remote(max_retries=0, **share)(_unit)
@@ -275,7 +275,7 @@ def _landed(unit: str, future: Future[Any], deaths: dict[str, int], tick: Callab
         if isinstance(error.cause, RayError) and not isinstance(error.cause, RaySystemError):
             return _died(unit, error.cause, deaths)
         raise LrscopeError(
-            f"on: a Ray worker cannot begin ({_first_line(error.cause or error)}): install lrscope and the modules "
+            f"on: a Ray worker cannot begin ({first_line(error.cause or error)}): install lrscope and the modules "
             "of your task on every node"
         ) from error
     except RayError as error:
@@ -388,11 +388,7 @@ def _unit(sent: list[Any], unit: str) -> tuple[str, Any]:
     except Exception as error:
         if out_of_memory(error):
             return "error", (
-                f"memory: it ran out in chunk {unit} on a Ray worker ({_first_line(error)}): run it again with a smaller "
+                f"memory: it ran out in chunk {unit} on a Ray worker ({first_line(error)}): run it again with a smaller "
                 "--chunk, to which what is unfinished is cut, or fewer --jobs; finished chunks are kept"
             )
         return "bug", traceback.format_exc()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0]

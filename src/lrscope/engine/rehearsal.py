@@ -10,8 +10,7 @@ import warnings
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import out_of_memory
 from lrscope.engine.program import SLAB, SLAB_OF_MANY
-from lrscope.engine.trial import first_line
-from lrscope.errors import LrscopeError
+from lrscope.errors import LrscopeError, first_line
 from lrscope.tasks.random_state import seeded
 from lrscope.tasks.streams import stream_seed
 

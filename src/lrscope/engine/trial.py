@@ -15,10 +15,10 @@ from torch.func import functional_call
 
 from lrscope.dynamics.float64 import InFloat64
 from lrscope.dynamics.rescaling import FEW, FEW_IMAGES, listed
-from lrscope.errors import LrscopeError
-from lrscope.tasks.factory import tensors
+from lrscope.errors import LrscopeError, first_line
+from lrscope.tasks.factory import same_values, tensors, weights_type
 from lrscope.tasks.identity import attributes
-from lrscope.tasks.losses import Loss
+from lrscope.tasks.losses import Loss, placed_loss
 from lrscope.tasks.norms import PopulationBatchNorm, population_norms
 from lrscope.tasks.outputs import as_weights
 from lrscope.tasks.random_state import seeded
@@ -43,10 +43,35 @@ def distinct_examples(x: Tensor, count: int = EXAMPLES) -> tuple[Tensor, Tensor]
     for index, key in enumerate(keys):
         first_of.setdefault(key, index)
     if len(first_of) == 1 and len(x) > 1:
-        raise LrscopeError("data: the train inputs are all alike: nothing can be learned from them, so pass other ones")
+        other = (x != x[:1]).reshape(len(x), -1).any(1).nonzero()
+        if not len(other):
+            raise LrscopeError(
+                "data: the train inputs are all alike: nothing can be learned from them, so pass other ones"
+            )
+        pair = torch.tensor([0, int(other[0])])
+        return x[pair], pair
     chosen = sorted(first_of.values())
     chosen = [chosen[i * len(chosen) // count] for i in range(count)] if len(chosen) > count else chosen
     return spread[torch.tensor(chosen)], numbers[torch.tensor(chosen)]
+
+
+def refuse_special(model: nn.Module) -> None:
+    """Refuse modules that cannot compute with weights given to them, and gradients in another form than the weights."""
+    for name, module in model.named_modules():
+        said, kind = name or "it", type(module).__name__
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            raise LrscopeError(
+                f"model: {said} is a {kind}, which places weights itself: return the module inside (.module)"
+            )
+        if isinstance(module, torch.jit.ScriptModule):
+            raise LrscopeError(
+                f"model: {said} is a {kind}, whose weights are compiled into it: return the module that it was made from, "
+                "without torch.jit"
+            )
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse:
+            raise LrscopeError(
+                f"model: {said} makes sparse gradients, which lrscope does not train with: use sparse=False"
+            )
 
 
 def refuse_lost_hooks(model: nn.Module) -> None:
@@ -69,11 +94,12 @@ def try_modes(model: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> bool:
             runs would share) or does not repeat itself under one seed.
     """
     shapes, drew = {}, False
+    loss = placed_loss(loss, x.device, weights_type(model))
     for mode in ("train", "eval"):
         before = {name: buffer.clone() for name, buffer in model.named_buffers()}
         output, noisy = _pass(model, loss, x, y, mode)
         drew |= noisy
-        changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, before[name])]
+        changed = [name for name, buffer in model.named_buffers() if not same_values(before[name], buffer)]
         if changed:
             raise LrscopeError(
                 f"model: training changes its buffers {listed(changed)}, which runs would share: remove them (in a norm by "
@@ -191,7 +217,7 @@ def per_run_buffers(template: nn.Module, other: nn.Module, x: Tensor) -> tuple[s
             f"model: its tensors {listed(differing)} are not the same for every seed, in number or shape: build the same layers "
             "for every seed"
         )
-    found = tuple(n for n, b in template.named_buffers() if not torch.equal(b, theirs[n]))
+    found = tuple(n for n, b in template.named_buffers() if not same_values(b, theirs[n]))
     given = {n: t for n, t in theirs.items() if n in found or n in dict(template.named_parameters())}
     for mode in ("train", "eval"):
         with seeded(0), torch.no_grad():
@@ -221,8 +247,3 @@ def _close(a: Tensor, b: Tensor) -> bool:
         return False
     a, b = a[finite].double(), b[finite].double()
     return bool((a - b).norm() <= SAME * b.norm())
-
-
-def first_line(error: BaseException) -> str:
-    """An error's first line, or its type where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -266,7 +266,11 @@ def two_parts(field: str, where: str, row: Any) -> tuple[Any, Any]:
             f"{field}: {where} is a dict ({keys}): pass pairs (input, label), such as [(row['x'], row['y']) for row in data]"
         )
     if not isinstance(row, tuple | list) or len(row) != 2:
-        what = f"has {len(row)} parts" if isinstance(row, tuple | list) else f"is one {type(row).__name__}"
+        what = (
+            f"has {len(row)} part{'s'[: len(row) != 1]}"
+            if isinstance(row, tuple | list)
+            else f"is one {type(row).__name__}"
+        )
         raise LrscopeError(
             f"{field}: {where} {what}: give (input, label); join several inputs into one tensor and take it apart in the "
             "model's forward"

@@ -108,13 +108,14 @@ def tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def _differing(values: dict[str, Tensor], model: nn.Module) -> list[str]:
     """Names of the tensors that are others than in `values`, or missing on one side."""
     found = dict(tensors(model))
-    return [n for n in {**values, **found} if n not in values or n not in found or not _equal(values[n], found[n])]
+    return [n for n in {**values, **found} if n not in values or n not in found or not same_values(values[n], found[n])]
 
 
-def _equal(a: Tensor, b: Tensor) -> bool:
+def same_values(a: Tensor, b: Tensor) -> bool:
+    """Are they of one shape, type and value? NaN equals NaN here."""
     b = b.detach()
     same = a.shape == b.shape and a.dtype == b.dtype
-    return same and bool(((a == b) | ((a != a) & (b != b))).all())  # NaN equals NaN here
+    return same and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def _looks_drawn(parameter: Tensor) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -199,6 +199,7 @@ def _attempt(field: str, where: str, read: Callable[[], Any]) -> Any:
 def _batch(field: str, where: str, collate: Callable[[], Any]) -> Pair:
     """One batch as inputs [B, ...] and labels [B, ...]."""
     given = _attempt(field, where, collate)
+    _check_form(field, where, given)
     x, y = two_parts(field, f"{where} of the loader", given)
     inputs, labels = own_tensor(f"{field}: the inputs of {where}", x), own_tensor(f"{field}: the labels of {where}", y)
     if not inputs.dim() or not labels.dim() or len(inputs) != len(labels):
@@ -207,6 +208,22 @@ def _batch(field: str, where: str, collate: Callable[[], Any]) -> Pair:
             f"{tuple(labels.shape)}: give batches of both, or pass the data set itself"
         )
     return inputs, labels
+
+
+def _check_form(field: str, where: str, given: Any) -> None:
+    """Refuse a dict and lists of tensors, with words for a batch; `two_parts` has words for one example."""
+    if isinstance(given, Mapping):
+        keys = ", ".join(map(str, list(given)[:4]))
+        raise LrscopeError(
+            f"{field}: {where} of the loader is a dict ({keys}): give the loader a collate_fn that returns (inputs, labels), "
+            "or pass pairs of its data set, such as [(row['x'], row['y']) for row in loader.dataset]"
+        )
+    lists = isinstance(given, tuple | list) and len(given) == 2 and all(isinstance(p, tuple | list) for p in given)
+    if lists and given[0] and isinstance(given[0][0], Tensor):
+        raise LrscopeError(
+            f"{field}: {where} of the loader has lists of {len(given[0])} and {len(given[1])}: return one tensor of inputs and "
+            "one of labels (torch.stack in the collate_fn, or no collate_fn at all)"
+        )
 
 
 def _check_collate(field: str, items: list[Any], whole: Pair, collate: Callable[[list[Any]], Any]) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lrscope.errors import LrscopeError, nearest
+from lrscope.errors import LrscopeError, nearest, shown
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -49,8 +49,16 @@ def name_of(loss: Loss) -> str:
     return f"{name} (own)" if name in LOSSES else name
 
 
-def check_loss_module(loss: Loss) -> None:
-    """Refuse a loss with parameters of its own: only the model's are trained."""
+def check_loss(loss: Loss) -> None:
+    """Refuse what is no function of (outputs, labels), and a module with parameters of its own: only the model's are
+    trained. Others that a function reaches are found when it is tried (`tasks.outputs`)."""
+    if isinstance(loss, type):
+        remedy = f"pass {loss.__name__}(reduction='none')" if issubclass(loss, nn.Module) else "pass an instance of it"
+        raise LrscopeError(f"loss: {loss.__name__} is a class: {remedy}")
+    if not callable(loss):
+        raise LrscopeError(
+            f"loss: {shown(loss)} is no loss: pass one of {', '.join(LOSSES)}, or a function of (outputs, labels)"
+        )
     trained = [n for n, p in loss.named_parameters() if p.requires_grad] if isinstance(loss, nn.Module) else []
     if trained:
         raise LrscopeError(

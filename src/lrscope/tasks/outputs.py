@@ -10,16 +10,15 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from lrscope.errors import LrscopeError
+from lrscope.errors import LrscopeError, first_line
 from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.factory import weights_type
-from lrscope.tasks.losses import Loss, hits
+from lrscope.tasks.losses import Loss, hits, placed_loss
 from lrscope.tasks.random_state import seeded
 
 FEW = 4  # ours: examples tried
 MANY, FAR = 64, 100.0  # ours: a model without a sigmoid leaves [0, 1] on some of so many examples, 100 times as large
 ROUNDING = 1e-4  # ours, relative: a batch of another size sums in another order
-FAILS = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError, AttributeError, AssertionError, KeyError)
 
 
 def check_outputs(model: nn.Module, loss: Loss, classification: bool, data: DataSet) -> None:
@@ -55,11 +54,12 @@ def _output(model: nn.Module, x: Tensor) -> Tensor:
     try:
         with torch.no_grad(), seeded(0):
             output = model(as_weights(x, model))
-    except FAILS as error:
+    except Exception as error:  # a user's code may raise anything
         kind = "" if x.is_floating_point() else f" and type {x.dtype}"
         floats = "" if x.is_floating_point() else ", such as by x.float() (pixels: x.float() / 255)"
         raise LrscopeError(
-            f"model: it cannot take a batch of shape {tuple(x.shape)}{kind} ({error}): change the model or the data{floats}"
+            f"model: it cannot take a batch of shape {tuple(x.shape)}{kind} ({first_line(error)}): change the model or the "
+            f"data{floats}"
         ) from error
     if not isinstance(output, Tensor):
         raise LrscopeError(f"model: it returns {type(output).__name__}: return one tensor of outputs")
@@ -105,22 +105,26 @@ def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _check_loss(loss: Loss, output: Tensor, y: Tensor) -> None:
     """Refuse a loss function that fails, changes what it is given, or lets examples of a batch depend on each other."""
+    loss = placed_loss(loss, output.device, output.dtype)
     n, given, target = len(y), output.detach().clone(), y.clone()
     losses = _losses(loss, given, target)
     if not isinstance(losses, Tensor) or losses.shape != (n,):
-        what = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else type(losses).__name__
-        raise LrscopeError(
-            f"loss: it returned {what} for a batch of {n}: return one loss per example (reduction='none')"
-        )
+        raise _no_losses(losses, output, y)
     if not losses.is_floating_point():
         raise LrscopeError(f"loss: it returned {losses.dtype}: return floats, which have gradients")
     for what, now, before in (("outputs", given, output), ("labels", target, y)):
         if not torch.equal(now.nan_to_num(), before.detach().nan_to_num()):
             raise LrscopeError(f"loss: it changes the {what} that it is given in place: work on a copy (.clone())")
+    if losses.requires_grad and not given.requires_grad:
+        raise LrscopeError(
+            "loss: it computes with parameters that train, but only the model's own are trained: make them part of the model, "
+            "or freeze them (requires_grad_(False)); weight decay is an option of the sweep"
+        )
+    losses = losses.detach()
     if n < 2 or not bool(torch.isfinite(losses).all()):
         return
     for part in (slice(0, n - n // 2), slice(n - n // 2, n)):  # low labels, high labels
-        alone = _losses(loss, output.detach()[part].clone(), y[part].clone())
+        alone = _losses(loss, output.detach()[part].clone(), y[part].clone()).detach()
         if alone.shape != losses[part].shape or not torch.allclose(alone, losses[part], rtol=ROUNDING, atol=ROUNDING):
             raise LrscopeError(
                 f"loss: an example's loss depends on the others of its batch (outputs {tuple(output.shape)} and labels "
@@ -129,15 +133,44 @@ def _check_loss(loss: Loss, output: Tensor, y: Tensor) -> None:
             )
 
 
+def _no_losses(losses: object, output: Tensor, y: Tensor) -> LrscopeError:
+    """The sentence for a loss that returns anything but one loss per example."""
+    n = len(y)
+    if not isinstance(losses, Tensor) or not losses.dim():
+        what, remedy = type(losses).__name__, " (reduction='none')"
+        what = "one number" if isinstance(losses, Tensor) else what
+    elif output.shape == y.shape and losses.shape == y.shape:
+        what = f"shape {tuple(losses.shape)}"
+        remedy = ", such as by lambda outputs, labels: loss(outputs, labels).flatten(1).mean(1)"
+    else:
+        what = f"shape {tuple(losses.shape)} for outputs {tuple(output.shape)} and labels {tuple(y.shape)}"
+        remedy = "; where these two shapes differ, bring them to one first, such as by outputs.flatten()"
+    return LrscopeError(f"loss: it returned {what} for a batch of {n}: return one loss per example{remedy}")
+
+
 def _losses(loss: Loss, output: Tensor, y: Tensor) -> Tensor:
     try:
-        with torch.no_grad(), seeded(0):
+        with torch.enable_grad(), seeded(0):
             return loss(output, y)
-    except FAILS as error:
+    except Exception as error:  # a user's code may raise anything
+        hint = (
+            ""
+            if y.is_floating_point() or not _takes(loss, output, y.to(output.dtype))
+            else ", such as by labels.float()"
+        )
         raise LrscopeError(
             f"loss: it cannot take outputs of shape {tuple(output.shape)} and labels of shape {tuple(y.shape)}, type {y.dtype} "
-            f"({error}): change the labels or the loss"
+            f"({first_line(error)}): change the labels or the loss{hint}"
         ) from error
+
+
+def _takes(loss: Loss, output: Tensor, y: Tensor) -> bool:
+    try:
+        with seeded(0):
+            loss(output, y)
+    except Exception:  # what else it raises does not matter here
+        return False
+    return True
 
 
 def _check_accuracy(data: DataSet, output: Tensor, y: Tensor) -> None:
@@ -198,7 +231,7 @@ def changes_its_input(model: nn.Module, data: DataSet) -> bool:
         try:
             with torch.no_grad(), seeded(0):
                 model.train(training)(given)
-        except FAILS:  # whoever tries the model in that mode says so
+        except Exception:  # whoever tries the model in that mode says so
             continue
         if not torch.equal(given, x):
             return True

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from lrscope.tasks.features import Features, with_features
 from lrscope.tasks.groups import as_groups
 from lrscope.tasks.identity import digest
 from lrscope.tasks.labels import as_labels, constant_loss
-from lrscope.tasks.losses import CLASSIFICATION, LOSSES, Loss, check_loss_module, name_of, named_loss
+from lrscope.tasks.losses import CLASSIFICATION, LOSSES, Loss, check_loss, name_of, named_loss
 from lrscope.tasks.outputs import changes_its_input, check_outputs, give_copies
 from lrscope.tasks.validation import Size, checked_size, is_size
 
@@ -55,6 +56,7 @@ class Task:
 
     loader_batch_size: int | None = None  # what a DataLoader of training examples states
     copies_input = False  # the forward pass changes its input in place, so it gets a copy
+    _unusual: Mapping[str, object] = MappingProxyType({})  # what numbers depend on beside data, loss and model
 
     def __init__(
         self,
@@ -83,7 +85,7 @@ class Task:
                 raise LrscopeError(
                     "classification: not given, and the loss is a function: pass True (accuracy is measured) or False"
                 )
-            check_loss_module(loss)
+            check_loss(loss)
             self.loss = loss
             self.loss_name = name_of(loss)
         self.classification = self.loss_name in CLASSIFICATION if classification is None else classification
@@ -114,6 +116,14 @@ class Task:
         )
         if own is not None:
             fixed = held_out.given(fixed, (own[0], labels["validation"]))
+        self._unusual = {
+            **(
+                {}
+                if self.classification == (self.loss_name in CLASSIFICATION)
+                else {"classification": self.classification}
+            ),
+            **({} if fixed.normalisation is None else {"normalisation": fixed.normalisation}),
+        }
         check_data(fixed)
         if features is not None:
             if not self.classification:
@@ -184,8 +194,8 @@ class Task:
         check_outputs(self.new_model(0), self.loss, self.classification, data)
 
     def fingerprint(self, data_seeds: Iterable[int]) -> str:
-        """A hash of the data, the loss and the model: values and code (`tasks/identity`), the weights of seed 0. Two tasks
-        that share it train alike."""
+        """A hash of the data, the loss and the model - values and code (`tasks/identity`), the weights of seed 0 - and of
+        whether accuracy is measured. Two tasks that share it train alike."""
         sha = hashlib.sha256(self.loss_name.encode())
         for data_seed in data_seeds:
             data = self.data(data_seed)
@@ -202,6 +212,8 @@ class Task:
                 sha.update(repr(data.train_group_names).encode())
                 for tensor in (data.train_groups, data.clean_train_y):
                     sha.update(b"none" if tensor is None else tensor.contiguous().numpy().tobytes())
+        if self._unusual:
+            sha.update(repr(sorted(self._unusual.items())).encode())
         if self.loss_name not in LOSSES:
             sha.update(digest(self.loss).encode())
         model = self.new_model(0)

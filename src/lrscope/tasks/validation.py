@@ -20,7 +20,7 @@ ADVICE = "pass a fraction such as 0.1, a whole number of examples, or 0 for none
 
 def is_size(value: Any) -> bool:
     """Is `value` meant as a size, rightly or not, rather than as examples of a user's own?"""
-    return value is None or isinstance(value, (numbers.Number, str))
+    return value is None or isinstance(plain(value), (numbers.Number, str))
 
 
 def checked_size(value: Any) -> Size:
@@ -29,6 +29,7 @@ def checked_size(value: Any) -> Size:
     Raises:
         LrscopeError: it is no number of that kind.
     """
+    value = plain(value)
     if value is None:
         return None
     if isinstance(value, str):
@@ -56,7 +57,7 @@ class SizeReader:
     def read(self, name: str, value: Any) -> Size:
         """See `Reader`."""
         del name  # its messages name it
-        return checked_size(plain(value))
+        return checked_size(value)
 
     def takes(self) -> str:
         """See `Reader`."""
