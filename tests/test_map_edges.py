@@ -125,6 +125,18 @@ def test_without_a_decay_is_never_the_advice_to_measure_one_that_was() -> None:
     assert regimes(untuned).recommended.alternative == ""
 
 
+def test_an_alternative_that_is_better_says_so() -> None:
+    result = small()
+    assert "better than" not in regimes(result).recommended.alternative
+    for name, how in (("test_accuracy", "without a decay"), ("average_test_accuracy", "averaging checkpoints instead")):
+        better = result.copy(deep=True)
+        better[name][3] = 0.99
+        told = [
+            c for c in regimes(better).recommended.alternative.split("; ") if "better than what is recommended" in c
+        ]
+        assert [c.startswith(how) for c in told] == [True]
+
+
 # --- overflow ---
 
 

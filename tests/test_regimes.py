@@ -157,6 +157,14 @@ def test_a_network_that_is_not_scale_invariant_and_ends_at_chance_is_dead() -> N
     assert found.recommended.high < found.labels[-3].lr
 
 
+def test_a_dead_network_may_end_a_little_below_a_constant_predictions_loss() -> None:
+    """Its loss scatters around that, by the batches that an epoch leaves out and by rounding."""
+    for factor, expected in ((0.995, 3), (0.98, 2)):
+        level = curves(lambda t, f=factor: f * np.log(10) + 0 * t, noise=1e-4)
+        assert (last(level, accuracy=0.1, divergence_exists=False) == expected).all()
+    assert (last(curves(lambda t: 0.995 * np.log(10) + 0 * t, noise=1e-4), accuracy=0.1) == 2).all(), "not so regime 3"
+
+
 def test_a_dead_regression_predicts_a_constant() -> None:
     constant = votes.Guessing(loss=guessing().loss, accuracy=None, constant_loss=1.0)
     for level, expected in ((1.0, 3), (0.9, 2)):

@@ -40,7 +40,7 @@ def recommend(seen: Evidence, margin: float = MARGIN) -> Recommendation:
     return replace(
         found,
         reason="; ".join([_result(seen, found), *_basis(seen, found, choice, flr)]),
-        alternative=_alternative(seen, flr, margin),
+        alternative=_alternative(seen, flr, choice.level, margin),
     )
 
 
@@ -104,11 +104,13 @@ def _basis(seen: Evidence, found: Recommendation, choice: quality.Choice, flr: i
     return clauses
 
 
-def _alternative(seen: Evidence, flr: int | None, margin: float) -> str:
-    """What else was measured: no decay, an average of checkpoints; or what was not, and how to measure it."""
+def _alternative(seen: Evidence, flr: int | None, level: float, margin: float) -> str:
+    """What else was measured: no decay, an average of checkpoints; or what was not, and how to measure it. `level`: the
+    quality that the recommendation reaches, as it was chosen."""
     words = []
+    better = level + margin / 100
     if flr is not None:
-        words += _told(seen, "without a decay", _chosen(seen, margin), seen.pretrained)
+        words += _told(seen, "without a decay", _chosen(seen, margin), seen.pretrained, better)
     elif seen.tuned_LU.any():
         tried = ", ".join(f"{x:.3g}" for x in seen.finetune_lrs)
         words.append(
@@ -118,16 +120,18 @@ def _alternative(seen: Evidence, flr: int | None, margin: float) -> str:
         words.append("a decay from this or a higher learning rate often ends better: measure it with --finetune-lrs")
     if seen.averaged is not None:
         choice = quality.choose(seen.lrs, seen.averaged.chooses, seen.broken_LU, seen.guess, margin / 100)
-        words += _told(seen, "averaging checkpoints instead,", choice, seen.averaged)
+        words += _told(seen, "averaging checkpoints instead,", choice, seen.averaged, better)
     return "; ".join(words)
 
 
-def _told(seen: Evidence, how: str, choice: quality.Choice | None, reached: Quality) -> list[str]:
-    """One alternative with its best learning rate and the test result there; none where nothing is chosen."""
+def _told(seen: Evidence, how: str, choice: quality.Choice | None, reached: Quality, better: float) -> list[str]:
+    """One alternative with its best learning rate and the test result there, and whether its quality is above `better`; none
+    where nothing is chosen."""
     if choice is None:
         return []
     result = seen.score.show(seen.score.mean(reached.test[choice.best]))
-    return [f"{how} {seen.lrs[choice.best]:.3g} is best: test {seen.score.name} {result}"]
+    more = ", better than what is recommended" if choice.level > better else ""
+    return [f"{how} {seen.lrs[choice.best]:.3g} is best: test {seen.score.name} {result}{more}"]
 
 
 def _why_none(seen: Evidence) -> str:

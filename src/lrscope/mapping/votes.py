@@ -189,26 +189,26 @@ def diverges(loss_UW: Array, accuracy_UW: Array | None, guessing: Guessing) -> N
 
 def dies(loss_UW: Array, accuracy_UW: Array | None, guessing: Guessing) -> NDArray[np.bool_]:
     """Which runs [U] of a network that is not SI end no better than guessing, though finite: accuracy no higher than random
-    points', loss no lower than a constant prediction's (`diverges`). Without accuracies: the loss is within a hundredth
-    of a constant prediction's, where that is known."""
+    points' (`diverges`), loss at most a hundredth below a constant prediction's, around which a dead network's scatters.
+    Without accuracies the loss decides alone, where a constant prediction's is known."""
     part = final_window(loss_UW.shape[1])
-    loss = loss_UW[:, part].mean(1)
+    loss, floor = loss_UW[:, part].mean(1), (1 - RULES.least_learned) * guessing.constant_loss
     if accuracy_UW is None or guessing.accuracy is None:
-        none_learned: NDArray[np.bool_] = loss >= (1 - RULES.least_learned) * guessing.constant_loss
-        return none_learned & (guessing.constant_loss > 0)
-    return _blind(loss, accuracy_UW[:, part], guessing.accuracy, guessing.constant_loss)
+        none_learned: NDArray[np.bool_] = (loss >= floor) & (guessing.constant_loss > 0)
+        return none_learned
+    return _blind(loss, accuracy_UW[:, part], guessing.accuracy, floor)
 
 
-def _blind(loss_U: Array, accuracy_UN: Array, chance_UK: Array, constant_loss: float) -> NDArray[np.bool_]:
-    """Runs with an accuracy no higher than random points' (all units together) and a loss no lower than a constant
-    prediction's, unless the runs of that learning rate together beat chance."""
+def _blind(loss_U: Array, accuracy_UN: Array, chance_UK: Array, floor: float) -> NDArray[np.bool_]:
+    """Runs with an accuracy no higher than random points' (all units together) and a loss no lower than `floor`, unless
+    the runs of that learning rate together beat chance."""
     accuracy, accuracy_error = _mean_and_error(accuracy_UN)
     chance, chance_error = _mean_and_error(chance_UK.reshape(1, -1))
     if _learned_together(accuracy, float(chance[0])):
         return np.zeros(len(loss_U), bool)
     lucky = RULES.random_error * np.sqrt(chance_error**2 + accuracy_error**2)
     blind: NDArray[np.bool_] = accuracy <= chance + np.maximum(lucky, RULES.least_learned * (1 - chance))
-    return blind & (loss_U >= constant_loss)
+    return blind & (loss_U >= floor)
 
 
 def _learned_together(accuracy_U: Array, chance: float) -> bool:
