@@ -6,6 +6,7 @@ import functools
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lrscope.errors import LrscopeError
 from lrscope.tasks.identity import digest
 from lrscope.tasks.losses import name_of
 from lrscope.tasks.task import Task
@@ -207,6 +209,18 @@ def test_a_task_is_known_by_what_is_measured_and_by_its_normalisation() -> None:
     prints = [t.fingerprint([0]) for t in tasks]
     assert len(set(prints)) == len(prints)
     assert Task(net, *images).fingerprint([0]) == prints[0]
+
+
+def test_a_model_that_is_another_one_at_each_call_is_refused() -> None:
+    """Its sweep could not be gone on with."""
+
+    class Stamped(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(5, CLASSES)
+            self.made = time.monotonic_ns()
+
+    with pytest.raises(LrscopeError, match="model: made is another one at each call under one seed"):
+        Task(Stamped, TRAIN, TEST).fingerprint([0])
 
 
 def test_a_users_loss_never_bears_a_named_ones_name() -> None:

@@ -490,6 +490,17 @@ def test_labels_that_do_not_fit_are_refused_in_one_sentence(case: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_zeros_and_ones_of_any_form_are_class_numbers() -> None:
+    forms = (BIT, BIT.bool(), BIT.double(), BIT[:, None], BIT.to(torch.uint8))
+    prints = set()
+    for y in forms:
+        task = Task(partial(model, 1), (X, y), (XT, BIT_T), loss="binary_cross_entropy")
+        assert torch.equal(task.data(0).train_y, BIT)
+        assert task.data(0).train_y.dtype == torch.int64
+        prints.add(task.fingerprint([0]))
+    assert len(prints) == 1
+
+
 def test_validation_labels_are_checked_like_the_others() -> None:
     for y in (YT.double(), YT[:, None], functional.one_hot(YT)):
         data = Task(model, (X, Y), (XT, YT), validation=(XT, y)).data(0)

@@ -292,6 +292,12 @@ def module_hook() -> nn.Module:
     return found
 
 
+def compiled_in_place() -> nn.Module:
+    found = layers(norm)()
+    found[0].compile()
+    return found
+
+
 def partly_eval() -> nn.Module:
     found = layers(norm)()
     found[1].eval()
@@ -343,6 +349,8 @@ WRONG: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: torch.jit.trace(layers(nn.ReLU)(), torch.ones(2, 5)),
         "it is a TopLevelTracedModule, whose weights",
     ),
+    "compiled": (lambda: torch.compile(layers(norm)()), "it was given to torch.compile: leave that out"),
+    "compiled in place": (compiled_in_place, "model: 0 was given to torch.compile"),
     "sparse gradients": (
         lambda: nn.Sequential(Words(sparse=True), nn.Linear(6, CLASSES)),
         "model: 0.table makes sparse gradients, .*use sparse=False",

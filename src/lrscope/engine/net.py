@@ -19,7 +19,6 @@ from lrscope.engine.trial import (
     output_in,
     per_run_buffers,
     refuse_lost_hooks,
-    refuse_special,
     try_modes,
 )
 from lrscope.errors import LrscopeError
@@ -79,7 +78,6 @@ def build_net(task: Task, *, invariant: bool, device: torch.device, dtype: torch
     y = data.train_y[rows]
     drawn = task.new_model(0)
     _check_precision(drawn, dtype)
-    refuse_special(drawn)
     refuse_lost_hooks(drawn)
     original = copied(drawn)
     output_in(original, x, "train")

@@ -55,25 +55,6 @@ def distinct_examples(x: Tensor, count: int = EXAMPLES) -> tuple[Tensor, Tensor]
     return spread[torch.tensor(chosen)], numbers[torch.tensor(chosen)]
 
 
-def refuse_special(model: nn.Module) -> None:
-    """Refuse modules that cannot compute with weights given to them, and gradients in another form than the weights."""
-    for name, module in model.named_modules():
-        said, kind = name or "it", type(module).__name__
-        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            raise LrscopeError(
-                f"model: {said} is a {kind}, which places weights itself: return the module inside (.module)"
-            )
-        if isinstance(module, torch.jit.ScriptModule):
-            raise LrscopeError(
-                f"model: {said} is a {kind}, whose weights are compiled into it: return the module that it was made from, "
-                "without torch.jit"
-            )
-        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse:
-            raise LrscopeError(
-                f"model: {said} makes sparse gradients, which lrscope does not train with: use sparse=False"
-            )
-
-
 def refuse_lost_hooks(model: nn.Module) -> None:
     """Refuse hooks on gradients: a run's weights are tensors of its own, on which they do not hang."""
     hooked = [name for name, p in model.named_parameters() if p._backward_hooks or p._post_accumulate_grad_hooks]

@@ -73,6 +73,7 @@ class Drawing:
             LrscopeError: as `of`.
         """
         first = self.draw(0, example)
+        _refuse_special(first)
         _check_types(first)
         values = {name: tensor.detach().clone() for name, tensor in tensors(first)}
         again = self.draw(0, example)
@@ -121,6 +122,23 @@ def same_values(a: Tensor, b: Tensor) -> bool:
 def _looks_drawn(parameter: Tensor) -> bool:
     """Does it hold several different values? Ones and zeros are constants that need no draw."""
     return parameter.numel() > 1 and bool((parameter.detach() != parameter.detach().reshape(-1)[0]).any())
+
+
+def _refuse_special(model: nn.Module) -> None:
+    """Refuse modules that do not take other weights or are another one each time, and gradients in a form of their own."""
+    for name, module in model.named_modules():
+        said, kind = f"model: {name or 'it'}", type(module).__name__
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            raise LrscopeError(f"{said} is a {kind}, which places weights itself: return the module inside (.module)")
+        if isinstance(module, torch.jit.ScriptModule):
+            raise LrscopeError(
+                f"{said} is a {kind}, whose weights are compiled into it: return the module that it was made from, without "
+                "torch.jit"
+            )
+        if kind == "OptimizedModule" or module._compiled_call_impl is not None:
+            raise LrscopeError(f"{said} was given to torch.compile: leave that out, lrscope compiles what gains by it")
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse:
+            raise LrscopeError(f"{said} makes sparse gradients, which lrscope does not train with: use sparse=False")
 
 
 def _check_types(model: nn.Module) -> None:

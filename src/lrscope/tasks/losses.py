@@ -99,12 +99,11 @@ def hits(output: Tensor, target: Tensor) -> Tensor:
     """1.0 where the prediction is right. Shape [B].
 
     K logits: their argmax is the class number, or the argmax of K probabilities [B, K]. One logit: it is positive where
-    the label is above 0 (whole numbers: 0 and 1, or -1 and 1), or above 1/2 (probabilities, 0.0 and 1.0, -1.0 and 1.0).
+    the label is above 1/2: of 0 and 1, of -1 and 1, of probabilities.
     """
     if output.dim() > 1 and output.shape[-1] > 1:
         if target.dim() == output.dim():
             target = target.argmax(-1) if target.shape[-1] > 1 else target.squeeze(-1)
         return (output.argmax(-1) == target).to(torch.float32)
-    threshold = 0.5 if target.is_floating_point() else 0
-    right: Tensor = (output.reshape(target.shape) > 0) == (target > threshold)
+    right: Tensor = (output.reshape(target.shape) > 0) == (target > 0.5)
     return (right if right.dim() == 1 else right.squeeze(-1)).to(torch.float32)

@@ -19,7 +19,7 @@ from lrscope.tasks.examples import Examples, as_tensors, batch_size_of
 from lrscope.tasks.factory import Drawing
 from lrscope.tasks.features import Features, with_features
 from lrscope.tasks.groups import as_groups
-from lrscope.tasks.identity import digest
+from lrscope.tasks.identity import attributes, digest
 from lrscope.tasks.labels import as_labels, constant_loss
 from lrscope.tasks.losses import CLASSIFICATION, LOSSES, Loss, check_loss, name_of, named_loss
 from lrscope.tasks.outputs import changes_its_input, check_outputs, give_copies
@@ -218,13 +218,25 @@ class Task:
             sha.update(digest(self.loss).encode())
         model = self.new_model(0)
         if not _own(model):
-            sha.update(digest(model).encode())
+            sha.update(self._digest(model).encode())
             return sha.hexdigest()[:16]
         sha.update(repr(model).encode())
         for name, value in model.state_dict().items():
             sha.update(name.encode())
             sha.update(value.detach().cpu().contiguous().to(torch.float64).numpy().tobytes())
         return sha.hexdigest()[:16]
+
+    def _digest(self, model: nn.Module) -> str:
+        """The digest of a model of seed 0; refused where another one's is another, as its sweep would not be known again."""
+        ours, again = digest(model), self.new_model(0)
+        if ours == digest(again):
+            return ours
+        one, other = attributes(model), attributes(again)
+        names = ", ".join(n for n in one if one[n] != other.get(n)) or "something that it holds"
+        raise LrscopeError(
+            f"model: {names} is another one at each call under one seed, so a finished sweep would not be known again: leave it "
+            "out of the model, or make it depend on the seed alone"
+        )
 
     def summary(self) -> dict[str, Any]:
         """JSON-ready description: name, kind, classes, shapes, sizes."""
