@@ -7,7 +7,7 @@ import random
 import warnings
 from array import array
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -591,6 +591,7 @@ def test_a_stream_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     endless = Stream(lambda: ((X[i % 24], Y[i % 24]) for i in count()))
     with pytest.raises(LrscopeError, match=r"train: the stream has not ended after .* examples, .*islice"):
         as_tensors("train", endless)
+    assert len(as_tensors("train", list(islice(endless, 100)))[0]) == 100
     monkeypatch.setattr("lrscope.tasks.loaders.memory_for_streams", lambda: 100_000)
     with pytest.raises(LrscopeError, match=r"train: the stream has not ended after .* batches"):
         as_tensors("train", DataLoader(endless, 5))

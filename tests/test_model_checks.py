@@ -522,6 +522,18 @@ def test_every_function_is_tried_at_its_own_size_before_anything_is_kept(
     assert not (tmp_path / "plan.json").exists()
 
 
+def test_a_model_that_trains_on_large_batches_only_is_measured_on_one() -> None:
+    """However it says so: memory is otherwise measured on a few examples."""
+
+    class Large(Auxiliary):
+        def forward(self, x: Tensor) -> Any:
+            assert not self.training or len(x) >= 16, "too few examples"
+            return self.net(x)
+
+    found = train(task_of(Large, (5,)), replace(SHORT, space="whole", batch_size=24, steps=2))
+    assert (found["status"] == 0).all()
+
+
 def test_a_plan_that_failed_before_any_chunk_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task, right = task_of(layers(norm), (5,)), Context.run_unit
 

@@ -222,8 +222,8 @@ def memory_for_streams() -> int:
 def endless(field: str, read: str) -> LrscopeError:
     """The sentence for a stream that goes on and on."""
     return LrscopeError(
-        f"{field}: the stream has not ended after {read}, which fill half of this machine's memory: pass a stream that "
-        "ends (itertools.islice cuts it)"
+        f"{field}: the stream has not ended after {read}, which fill half of this machine's memory: pass its beginning, such "
+        "as list(itertools.islice(data_set, 10_000))"
     )
 
 
