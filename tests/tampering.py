@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 
-from lrscope.engine.store import Store, json_checksum
+from lrscope.engine.records import json_checksum
+from lrscope.engine.store import Store
 from lrscope.seal import seal
 
 VALUES: tuple[Any, ...] = (

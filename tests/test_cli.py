@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -9,9 +11,11 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import fields
+import warnings
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -34,20 +38,44 @@ path = "batched"
 chunk = 8
 compile = false
 """
+PROGRAM = (
+    *(sys.executable, "-W", "ignore", "-c"),
+    "import sys; from lrscope.cli import main; sys.argv[0] = 'lrscope'; main()",
+)
 
 
-def run(*words: str, cwd: Path, timeout: float = 240, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
-    code = "import sys; from lrscope.cli import main; sys.argv[0] = 'lrscope'; main()"
-    env = {**os.environ, "COLUMNS": "200", **environment}
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, *words],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        env=env,
-    )
+@dataclass
+class Done:
+    """What a command line left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(*words: str, cwd: Path) -> Done:
+    """Run the command line in this process: one of its own would import PyTorch first, which takes seconds."""
+    from lrscope.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(cwd),
+        patch.object(sys, "argv", ["lrscope", *words]),
+        patch.dict(os.environ, COLUMNS="200"),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        warnings.catch_warnings(action="ignore"),
+        pytest.raises(SystemExit) as stopped,
+    ):
+        main()
+    assert isinstance(stopped.value.code, int)
+    return Done(stopped.value.code, out.getvalue(), err.getvalue())
+
+
+def run_alone(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run it in a process of its own."""
+    env = {**os.environ, "COLUMNS": "200"}
+    return subprocess.run([*PROGRAM, *words], cwd=cwd, capture_output=True, text=True, timeout=240, env=env)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +94,7 @@ def mapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_second_map_shows_the_finished_one_without_training_or_torch(mapped: Path) -> None:
     before = (mapped / "out" / "results.zarr").stat().st_mtime_ns
-    again = run("map", "tiny.toml", "--out", "out", cwd=mapped)
+    again = run_alone("map", "tiny.toml", "--out", "out", cwd=mapped)
     assert again.returncode == 0, again.stderr
     assert "training" not in again.stderr
     assert (mapped / "out" / "results.zarr").stat().st_mtime_ns == before
@@ -137,6 +165,18 @@ def test_report_writes_page_and_figures(mapped: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (mapped / "page.html").stat().st_size > 1000
     assert {p.suffix for p in (mapped / "figs").iterdir()} == {".png", ".svg"}
+    assert run("report", "out", "--format", "gif", "--out", "not.html", cwd=mapped).returncode == 2
+    assert not (mapped / "not.html").exists()
+
+
+def test_a_result_may_be_named_by_its_arrays(mapped: Path, tmp_path: Path) -> None:
+    """What is written goes beside them: among them it would spoil their checksums."""
+    folder = shutil.copytree(mapped / "out", tmp_path / "out")
+    (folder / "report.html").unlink()
+    for words in (["report"], ["export"], ["export", "--format", "netcdf"], ["show"]):
+        done = run(words[0], str(folder / "results.zarr"), *words[1:], cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert {"report.html", "result.csv", "result.nc"} <= {p.name for p in folder.iterdir()}
 
 
 def test_dry_run_writes_nothing_and_predicts(mapped: Path) -> None:
@@ -161,9 +201,8 @@ def test_options_override_the_file_and_steps_replace_epochs(mapped: Path) -> Non
 
 def test_kill_in_the_middle_then_the_same_command_ends_with_the_same_numbers(mapped: Path) -> None:
     words = ["map", "tiny.toml", "--out", "killed", "--epochs", "60"]
-    code = "import sys; from lrscope.cli import main; sys.argv[0] = 'lrscope'; main()"
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", code, *words],
+        [*PROGRAM, *words],
         cwd=mapped,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -189,9 +228,8 @@ def test_kill_in_the_middle_then_the_same_command_ends_with_the_same_numbers(map
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(mapped: Path) -> None:
-    code = "import sys; from lrscope.cli import main; sys.argv[0] = 'lrscope'; main()"
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", code, "map", "tiny.toml", "--out", "stopped", "--epochs", "400"],
+        [*PROGRAM, "map", "tiny.toml", "--out", "stopped", "--epochs", "400"],
         cwd=mapped,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -324,7 +362,7 @@ def test_help_is_quick_and_loads_no_torch(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     started = time.perf_counter()
-    assert run("--help", cwd=tmp_path).returncode == 0
+    assert run_alone("--help", cwd=tmp_path).returncode == 0
     print(f"lrscope --help took {time.perf_counter() - started:.2f} s")
 
 
@@ -349,18 +387,10 @@ def test_show_refuses_a_newer_schema(mapped: Path) -> None:
     assert "update lrscope" in done.stderr
 
 
-def in_process(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str
-) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of the command line, run in this process."""
-    from lrscope.cli import main
-
-    monkeypatch.setattr(sys, "argv", ["lrscope", *words])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    said = capsys.readouterr()
-    assert isinstance(stopped.value.code, int)
-    return stopped.value.code, said.out, said.err
+def in_process(*words: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the command line, run where this process is."""
+    done = run(*words, cwd=Path.cwd())
+    return done.returncode, done.stdout, done.stderr
 
 
 def test_a_plan_needs_no_data(
@@ -369,18 +399,18 @@ def test_a_plan_needs_no_data(
     monkeypatch.setenv("LRSCOPE_DATA", str(tmp_path / "nothing"))
     monkeypatch.chdir(tmp_path)
     words = ["map", "--data", "cifar10", "--width", "2", "--train-size", "64", "--test-size", "8", "--path", "single"]
-    code, out, err = in_process(capsys, monkeypatch, *words, "--no-compile", "--batch-size", "16", "--dry-run")
+    code, out, err = in_process(*words, "--no-compile", "--batch-size", "16", "--dry-run")
     assert code == 0, err
     assert "the data is not here: noise of the same shape was timed" in out
     assert "nothing was written" in out
     assert not list(tmp_path.iterdir())
-    code, _, err = in_process(capsys, monkeypatch, *words, "--train-size", "50001", "--dry-run")
+    code, _, err = in_process(*words, "--train-size", "50001", "--dry-run")
     assert code == 2
     assert "train_size: 50001 does not fit data set 'cifar10': choose a whole number from 1 to 50,000" in err
 
 
 def test_the_list_of_data_fits_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    code, out, _ = in_process(capsys, monkeypatch, "data", "list")
+    code, out, _ = in_process("data", "list")
     assert code == 0
     assert max(map(len, out.splitlines())) <= 80
     for name in ("digits", "fashion-mnist", "fortunes"):
@@ -423,7 +453,7 @@ def test_a_line_that_makes_no_sense_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, out, err = in_process(capsys, monkeypatch, *words)
+    code, out, err = in_process(*words)
     assert (code, out) == (2, "")
     assert err.startswith("lrscope: ")
     assert len(err.splitlines()) == 1

@@ -16,6 +16,7 @@ from lrscope.config import EngineConfig, SweepConfig, digest
 from lrscope.engine.sweep import sweep
 from lrscope.errors import LrscopeError
 from lrscope.grids import check_lrs, log_grid, parse_lrs
+from lrscope.settings import load_settings
 from tiny_tasks import BASE, BATCHED, SHORT, mlp_task
 
 # -- grids ---------------------------------------------------------------------------------------------------------
@@ -201,3 +202,11 @@ def test_what_an_engine_cannot_be(fields: dict[str, Any], message: str) -> None:
 def test_options_of_sweep(options: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(LrscopeError, match=message):
         sweep(mlp_task(), out=tmp_path / "out", progress=False, **options)
+
+
+def test_an_empty_list_in_a_config_file_is_as_none_given(tmp_path: Path) -> None:
+    (tmp_path / "map.toml").write_text("finetune_lrs = []\naverage = []\n")
+    assert load_settings(tmp_path / "map.toml", {}) == load_settings(None, {})
+    (tmp_path / "map.toml").write_text("lrs = []\n")
+    with pytest.raises(LrscopeError, match="lrs: the grid is empty"):
+        load_settings(tmp_path / "map.toml", {})

@@ -142,6 +142,8 @@ def test_hints_name_options_that_exist() -> None:
     assert "did you mean 'seeds'" in no_such_option("random_state", SWEEP_ARGUMENTS)
     assert "heavy ball" in no_such_option("nesterov", SWEEP_ARGUMENTS)
     assert "not clipped" in no_such_option("grad_clip", SWEEP_ARGUMENTS)
+    assert "belongs to the task" in no_such_option("val_split", SWEEP_ARGUMENTS)
+    assert no_such_option("val-split", READERS, "--") == "did you mean '--validation'?"
     assert no_such_option("zzz", ["a", "b"]) == "choose one of a, b"
 
 

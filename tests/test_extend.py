@@ -19,6 +19,7 @@ from lrscope.config import EngineConfig, SweepConfig
 from lrscope.engine import store as storage
 from lrscope.engine.chunk import ChunkTrainer
 from lrscope.engine.plan import Phase
+from lrscope.engine.sweep import dry_run
 from lrscope.errors import AnotherSweep, LrscopeError
 from lrscope.results import open_result
 from lrscope.settings import MapSettings, load_settings
@@ -79,6 +80,29 @@ def test_generated_code_extends_too(tmp_path: Path) -> None:
     train(small_task(), BASE, engine, tmp_path / "out")
     extended = train(small_task(), longer(BASE), replace(engine, extend_finetunes=True), tmp_path / "out")
     assert same_bytes(extended, whole) == []
+
+
+def test_a_dry_run_predicts_what_is_not_there(tmp_path: Path) -> None:
+    config = replace(longer(BASE), average=())
+    predicted = partial(dry_run, mlp_task(), config=config, engine=EXTENDING)
+    whole = 12 + 14
+    assert predicted(out=tmp_path / "new")["steps_per_run"] == whole
+    train(mlp_task(), replace(BASE, average=()), out=tmp_path / "out")
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    said = predicted(out=tmp_path / "out")
+    assert (said["steps_per_run"], said["run_steps"]) == (14, 4 * 14)
+    a_step = said["plan"]["run_step_seconds"] * said["plan"]["chunk"] * said["chunks"]
+    assert said["seconds"] == pytest.approx(14 * a_step)
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+    with pytest.raises(LrscopeError, match="have 6 steps already, 6 are no longer"):
+        dry_run(
+            mlp_task(),
+            config=replace(config, finetune_steps=None, finetune_epochs=1),
+            engine=EXTENDING,
+            out=tmp_path / "out",
+        )
+    with pytest.raises(LrscopeError, match="there is no folder"):
+        predicted()
 
 
 def test_with_all_that_a_task_may_have_and_twice(tmp_path: Path) -> None:

@@ -439,6 +439,20 @@ def test_a_compiler_that_misbehaves_is_refused_by_name(
     assert ("hangs" in how or "leaves" in how) == (tmp_path / "pids").exists()
 
 
+@pytest.mark.parametrize("how", ["hangs", "hangs when compiling", "describes itself and fails"])
+def test_torchinductor_is_not_handed_a_compiler_that_makes_nothing(
+    how: str, tmp_path: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert choose.can_compile(torch.device("cpu"))
+    fake_compiler(how, tmp_path, monkeypatch)
+    monkeypatch.setattr(compiler, "COMPILE_LIMIT", 1.0)
+    monkeypatch.setattr(compiler, "DESCRIBE_LIMIT", 1.0 if how == "hangs" else 60.0)
+    assert not choose.can_compile(torch.device("cpu"))
+    if "hangs" in how:
+        with pytest.raises(NotFusible, match=r"hangs$"):  # known, so nobody waits again
+            compiler.compiler()
+
+
 @pytest.mark.parametrize("how", ["prints garbage", "describes itself and fails", "computes wrongly"])
 def test_another_path_trains_and_the_plan_says_why(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_compiler(how, tmp_path, monkeypatch)

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -29,10 +30,13 @@ from numcodecs.zstd import Zstd
 from lrscope.engine.chunk import Stopped
 from lrscope.engine.context import Context
 from lrscope.engine.plan import Plan
+from lrscope.engine.records import SUM, json_checksum
+from lrscope.engine.rounds import restore_parts
 from lrscope.engine.store import CHECKPOINT, DONE, Store
 from lrscope.engine.sweep import identity_of
 from lrscope.errors import LrscopeError
 from lrscope.export import export_result
+from lrscope.grids import log_grid
 from lrscope.mapping import regimes
 from lrscope.plain_zarr import unpacked_size
 from lrscope.reporting import report
@@ -229,6 +233,7 @@ def test_the_size_in_a_frame_is_read_as_zstandard_wrote_it(size: int) -> None:
     [
         ("test_loss", {"shape": [10**9] * 5}, "no array of lrscope"),
         ("test_loss", {"shape": "large"}, "no array of lrscope"),
+        ("test_loss", {"shape": [10**400] * 4}, "no array of lrscope"),
         ("test_loss", {"data_type": "complex128"}, "no array of lrscope"),
         ("test_loss", {"node_type": "group"}, "no array of lrscope"),
         ("group", {"data_type": {"name": "fixed_length_utf32", "configuration": {"length_bytes": 10**12}}}, "no array"),
@@ -251,6 +256,24 @@ def test_deep_metadata_is_refused(place: str, folder: Path) -> None:
     refused(folder, "is damaged")
 
 
+@pytest.mark.parametrize(
+    "depth", [1300, 3000]
+)  # beyond what functions may call each other; beyond what a path may have
+def test_folders_in_folders_are_refused(depth: int, folder: Path) -> None:
+    before = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(folder / "results.zarr")
+        for _ in range(depth):
+            os.mkdir("a")
+            os.chdir("a")
+        os.fchdir(before)
+        refused(folder, "is damaged|cannot read")
+    finally:
+        os.fchdir(before)
+        os.close(before)
+        subprocess.run(["rm", "-rf", str(folder)], check=True)  # pytest cannot
+
+
 # -- values ----------------------------------------------------------------------------------------------------------
 
 
@@ -261,6 +284,11 @@ def deep() -> str:
 ATTRIBUTES: list[tuple[str, Any, str]] = [
     ("schema_version", "1", "schema_version"),
     ("schema_version", 0, "schema_version"),
+    ("schema_version", 2.0, "newer than"),
+    ("schema_version", float("inf"), "newer than"),
+    ("schema_version", float("nan"), "not a number of a version"),
+    ("schema_version", 10**400, "newer than"),
+    ("seconds", 10**400, "no duration"),
     ("title", 5, "'title' is no text"),
     ("title", "x" * (2 << 20), "'title' is no text of at most"),
     ("space", "cube", "neither 'sphere' nor 'whole'"),
@@ -276,6 +304,7 @@ ATTRIBUTES: list[tuple[str, Any, str]] = [
     ("task", json.dumps({"kind": "magic"}), "names the kind 'magic'"),
     ("task", json.dumps({"kind": "classification", "constant_loss": "low"}), "constant loss"),
     ("plan", json.dumps({"trained_share": 7}), "trained share"),
+    ("plan", json.dumps({"trained_share": 10**400}), "trained share"),
     ("config", 3, "not a text with JSON"),
 ]
 
@@ -370,6 +399,58 @@ def test_escape_codes_reach_neither_terminal_nor_page(
     ):  # Plotly's own code has such codes
         assert part not in page
     assert "owned" in page
+
+
+# -- what a stranger says of a sweep -----------------------------------------------------------------------------------
+
+
+def said(folder: Path, name: str, change: dict[str, Any]) -> None:
+    """Change a JSON file of the sweep, and its checksum with it."""
+    meta = {key: value for key, value in json.loads((folder / name).read_bytes()).items() if key != SUM} | change
+    (folder / name).write_text(json.dumps({**meta, SUM: json_checksum(meta)}))
+
+
+CUT = {"unit": "00002", "into": ["a", "b"], "runs": 1, "phase": 0, "step": 0, "reason": "a single run, cut in two"}
+PLANS: list[dict[str, Any]] = [{"points": "x"}, {"points": -1}, {"run_step_seconds": 10**400}, {"replans": [CUT]}]
+
+
+@pytest.mark.parametrize("change", PLANS, ids=lambda change: next(iter(change)))
+def test_a_plan_that_cannot_be_followed_is_refused(change: dict[str, Any], unfinished: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(unfinished, tmp_path / "copy"))
+    said(folder, "plan.json", change)
+    with pytest.raises(LrscopeError, match="no plan of lrscope") as caught:
+        train(TASK, CONFIG, ENGINE, folder)
+    one_sentence(caught.value)
+
+
+EXPERIMENTS: list[dict[str, Any]] = [{"hash": 5}, {"config": [1]}, {"task_summary": 5}, {"created": 5}, {"command": 5}]
+EXPERIMENTS += [{"extends": [1]}, {"extends": {"hashes": 5}}]
+
+
+@pytest.mark.parametrize("change", EXPERIMENTS, ids=str)
+def test_an_experiment_of_wrong_types_counts_as_damaged(
+    change: dict[str, Any], unfinished: Path, finished: tuple[Path, xr.Dataset], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(unfinished, tmp_path / "copy"))
+    said(folder, "experiment.json", change)
+    foreign = (folder / "experiment.json").read_bytes()
+    with pytest.warns(UserWarning, match="experiment.json is damaged"):
+        assert same_bytes(train(TASK, CONFIG, ENGINE, folder), finished[1]) == []
+    assert (folder / "experiment.json.damaged-1").read_bytes() == foreign
+    said(folder, "experiment.json", change)
+    with pytest.warns(UserWarning, match="is damaged"), pytest.raises(LrscopeError, match="holds another sweep"):
+        train(TASK, replace(CONFIG, steps=7), ENGINE, folder)
+
+
+@pytest.mark.parametrize("rounds", [5, [5], [{"pretrain": [[0, 99]], "tune": []}], [{"tune": []}]], ids=str)
+def test_rounds_that_no_sweep_decides_are_refused(rounds: Any, tmp_path: Path) -> None:
+    context = Context.build(
+        TASK, replace(CONFIG, lrs=log_grid(1e-3, 1, 8), steps=60, adaptive=True), ENGINE, Store(tmp_path)
+    )
+    context.store.write_json("rounds.json", {"rounds": rounds})
+    with pytest.raises(LrscopeError, match="names no rounds of this sweep") as caught:
+        restore_parts(context, Plan("batched", 8, False, "", 0.0))
+    one_sentence(caught.value)
 
 
 # -- units of a stranger ---------------------------------------------------------------------------------------------

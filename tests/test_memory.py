@@ -310,7 +310,7 @@ def test_a_plan_that_cannot_fit_is_refused_before_any_work(machine: Any, tmp_pat
 
 def test_a_tight_plan_is_a_warning(machine: Any) -> None:
     machine(8, 0.1)
-    with pytest.warns(UserWarning, match=r"memory: 1 processes with 6 runs each .*, 0\.1 are free: should it run out"):
+    with pytest.warns(UserWarning, match=r"memory: 1 processes with 6 runs each .*, 0\.1 are free: if memory runs out"):
         train(mlp_task(), replace(CONFIG, steps=2, finetune_lrs=(), finetune_steps=None, average=()), OF_SIX)
 
 

@@ -151,12 +151,25 @@ def test_damaged_json_is_named_and_made_anew_from_the_chunks(name: str, damage: 
     assert same_bytes(again, whole) == []
     assert again.attrs["plan"] == whole.attrs["plan"], "the plan is that of the chunks, not a new one"
     assert done_stamps(tmp_path) == stamps, "what was whole is not computed again"
+    assert (tmp_path / f"{name}.damaged-1").read_bytes() == data, "nothing is overwritten"
     made = json.loads(path.read_text())
     assert all(made[key] == good[key] for key in good if key not in ("created", "sha256"))
 
 
 def done_stamps(folder: Path) -> dict[str, int]:
     return {p.name: p.stat().st_mtime_ns for p in (folder / "chunks").iterdir()}
+
+
+def test_a_length_written_as_a_whole_number_or_with_a_point_is_one_sweep(tmp_path: Path) -> None:
+    config = replace(SHORT, steps=None, epochs=1, log_epochs=(1,), random_points=1)
+    whole = train(mlp_task(), config, out=tmp_path)
+    remove(tmp_path / "results.zarr")
+    stamps = done_stamps(tmp_path)
+    again = train(mlp_task(), replace(config, epochs=1.0, log_epochs=(1.0,)), out=tmp_path)
+    assert again.attrs["config_hash"] == whole.attrs["config_hash"]
+    assert done_stamps(tmp_path) == stamps
+    with pytest.raises(LrscopeError, match="it differs in epochs"):
+        train(mlp_task(), replace(config, epochs=1.5), out=tmp_path)
 
 
 def test_chunks_of_another_sweep_are_refused_though_experiment_json_is_damaged(tmp_path: Path) -> None:

@@ -145,18 +145,19 @@ def report(
 ) -> None:
     """Write the report: one self-contained HTML page; figures as files on request."""
     from lrscope.commands import find_map
-    from lrscope.places import place
     from lrscope.reporting import report as write
     from lrscope.reporting import save_figures
-    from lrscope.results import open_result
+    from lrscope.reporting.files import check_formats
+    from lrscope.results import open_result, result_folder
     from lrscope.settings import read_margin
 
-    points = read_margin(margin)
+    points, formats = read_margin(margin), tuple(format.split(","))
+    check_formats(formats)
     opened = open_result(result)
     found = find_map(opened, points)
-    print(write(opened, out or place(result) / "report.html", regime_map=found))
+    print(write(opened, out or result_folder(result) / "report.html", regime_map=found))
     if figures is not None:
-        for path in save_figures(opened, figures, formats=tuple(format.split(",")), regime_map=found):
+        for path in save_figures(opened, figures, formats=formats, regime_map=found):
             print(path)
 
 
@@ -169,9 +170,9 @@ def export(
     """Write a result as CSV or NetCDF."""
     from lrscope.export import export_result
     from lrscope.places import place
-    from lrscope.results import open_result
+    from lrscope.results import open_result, result_folder
 
-    print(export_result(open_result(result), format, place(out) if out else None, place(result)))
+    print(export_result(open_result(result), format, place(out) if out else None, result_folder(result)))
 
 
 @app.command()

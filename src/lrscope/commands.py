@@ -59,7 +59,7 @@ def _plan(
     choose_device(engine_config.device)
     here = available(settings.data)
     task = named_task(**settings.task_options(), source=load if here else made_up)
-    plan = {"data_here": here, **dry_run(task, config=sweep_config, engine=engine_config)}
+    plan = {"data_here": here, **dry_run(task, config=sweep_config, engine=engine_config, out=out)}
     print_plan(plan, out, as_json=as_json)
 
 

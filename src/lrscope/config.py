@@ -143,9 +143,13 @@ class SweepConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> SweepConfig:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`.
+
+        Raises:
+            LrscopeError: a value that cannot be used, or no learning rates.
+        """
         known = {f.name for f in fields(cls)}
-        return cls(**{k: v for k, v in values.items() if k in known})
+        return cls(**{"lrs": (), **{k: v for k, v in values.items() if k in known}})
 
 
 @dataclass(frozen=True, kw_only=True)

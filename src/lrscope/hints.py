@@ -42,6 +42,7 @@ SYNONYMS: dict[str, str] = {
     **dict.fromkeys(("noise", "noisy_labels"), "label_noise"),
     **dict.fromkeys(("ray", "cluster", "backend", "dispatcher"), "on"),
     **dict.fromkeys(("si", "invariant", "scale_invariance"), "scale_invariant"),
+    **dict.fromkeys(("val", "val_data", "validation_data", "validation_split", "val_split", "val_size"), "validation"),
 }
 
 # What lrscope has not -> what to do instead.

@@ -241,11 +241,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class Text:
-    """What `reader` reads, kept as text: how the command line and config files write it."""
+    """What `reader` reads, kept as text: how the command line and config files write it. An empty list, where it may be
+    empty, is None, as an option that is left out."""
 
     reader: Reader
 
-    def read(self, name: str, value: Any) -> str:
+    def read(self, name: str, value: Any) -> str | None:
         """See `Reader`."""
         value = plain(value)
         items = as_list(value)
@@ -256,7 +257,7 @@ class Text:
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             value = str(value)
         self.reader.read(name, value)
-        return "" if items == [] else Word().read(name, value)
+        return None if items == [] else Word().read(name, value)
 
     def takes(self) -> str:
         """See `Reader`."""

@@ -30,6 +30,7 @@ DENSEST = (
 )
 MOST_TEXT = 16 << 20  # ours, bytes: the names of a million groups of weights
 MOST_AXES = 16
+LONGEST_AXIS = 2**63 - 1  # as NumPy counts
 WIDTHS = {
     "bool": 1,
     "int8": 1,
@@ -46,12 +47,18 @@ TEXT_WIDTH = 64  # ours, bytes of memory: a short text and the reference to it
 
 
 def below(folder: Path) -> list[Path]:
-    """Everything below a folder but what desktops and editors leave in any, sorted."""
-    found = []
-    for path in sorted(folder.iterdir()):
-        if not is_stray(path.name):
-            found += [path, *(below(path) if path.is_dir() and not path.is_symlink() else [])]
+    """Everything below a folder, sorted, without what desktops and editors leave in any."""
+    found, waiting = [], _inside(folder)
+    while waiting:  # no recursion: a stranger's folders may be nested thousands deep
+        path = waiting.pop()
+        found.append(path)
+        if path.is_dir() and not path.is_symlink():
+            waiting += _inside(path)
     return found
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.iterdir() if not is_stray(path.name)), reverse=True)
 
 
 def refuse_foreign(folder: Path, named: Path | Remote | None = None) -> None:
@@ -135,7 +142,7 @@ def _check_array(folder: Path) -> int | None:
         and meta["chunk_key_encoding"] == {"name": "default", "configuration": {"separator": "/"}}
         and not meta.get("storage_transformers")
         and len(shape) == len(chunk) <= MOST_AXES
-        and all(type(n) is int and n >= 0 for n in shape)
+        and all(type(n) is int and 0 <= n <= LONGEST_AXIS for n in shape)
         and all(type(c) is int and 1 <= c <= max(1, n) for c, n in zip(chunk, shape, strict=True))
     )
     text = meta["data_type"] == "string"

@@ -14,7 +14,7 @@ import xarray as xr
 
 from lrscope.checked import checked
 from lrscope.errors import LrscopeError, shown
-from lrscope.files import disk_error, read_json
+from lrscope.files import disk_error, read_error, read_json
 from lrscope.places import Remote, exists, names, place
 from lrscope.plain_zarr import ROOT as ROOT_FILE
 from lrscope.plain_zarr import check_sizes, refuse_foreign
@@ -243,9 +243,9 @@ def validate(result: xr.Dataset) -> None:
 
 
 def _check_version(version: object) -> None:
-    if isinstance(version, int) and version > SCHEMA_VERSION:
+    if isinstance(version, (int, float)) and version > SCHEMA_VERSION:
         raise LrscopeError(
-            f"schema_version {version} is newer than the {SCHEMA_VERSION} this lrscope reads: "
+            f"schema_version {shown(version)} is newer than the {SCHEMA_VERSION} this lrscope reads: "
             "update lrscope (pip install --upgrade lrscope)"
         )
 
@@ -293,6 +293,12 @@ def save_result(
     return target
 
 
+def result_folder(path: str | os.PathLike[str] | Remote) -> Path | Remote:
+    """The folder of a result from what a user wrote: the folder, or its `results.zarr`, which holds nothing else."""
+    folder = place(path)
+    return folder.parent if folder.name == RESULTS_FOLDER else folder
+
+
 @checked
 def open_result(path: str | os.PathLike[str] | Remote) -> xr.Dataset:
     """Open a result folder (or its `results.zarr`), local or an fsspec URL, validated; a local one beyond 1 GiB stays on disk.
@@ -303,9 +309,7 @@ def open_result(path: str | os.PathLike[str] | Remote) -> xr.Dataset:
         Damaged: its bytes are not those that were written (checksums); the message names the variables.
         LrscopeError: no result, a newer one, or one that holds what lrscope never writes.
     """
-    folder = place(path)
-    if folder.name == RESULTS_FOLDER:
-        folder = folder.parent
+    folder = result_folder(path)
     if not exists(folder):
         raise LrscopeError(f"result folder {folder} does not exist: create it with lrscope map --out {folder}")
     zarr = folder / RESULTS_FOLDER
@@ -353,10 +357,13 @@ def _fetch(zarr: Remote, folder: Path) -> None:
 def _read(folder: Path, zarr: Path | Remote) -> xr.Dataset:
     """The arrays of a local Zarr folder, once it has been looked through and compared with its checksums; messages name
     `zarr`, where it came from."""
-    refuse_foreign(folder, zarr)
-    _check_version(_stated_version(folder))
-    verify(folder, zarr)
-    check_sizes(folder, zarr)
+    try:
+        refuse_foreign(folder, zarr)
+        _check_version(_stated_version(folder))
+        verify(folder, zarr)
+        check_sizes(folder, zarr)
+    except OSError as error:
+        raise read_error(error, zarr) from error
     try:
         found: xr.Dataset = xr.open_zarr(folder, consolidated=False, zarr_format=3)
         if isinstance(zarr, Remote) or found.nbytes <= LARGEST_LOADED:  # a remote one's copy goes away

@@ -48,7 +48,7 @@ def check_attributes(result: xr.Dataset) -> None:
     """Raise `LrscopeError` for the first attribute of a wrong type, length or value; that they are there has been seen."""
     attrs = result.attrs
     version = attrs["schema_version"]
-    if not _is_number(version) or version < 1 or int(version) != version:
+    if not _is_real(version) or version < 1 or int(version) != version:
         raise LrscopeError(f"attribute 'schema_version' is {shown(version)}, not a number of a version: {REMEDY}")
     for name in TEXTS:
         if not isinstance(attrs[name], str) or len(attrs[name]) > LONGEST:
@@ -57,7 +57,7 @@ def check_attributes(result: xr.Dataset) -> None:
         raise LrscopeError(f"attribute 'space' is {shown(attrs['space'])}, neither 'sphere' nor 'whole': {REMEDY}")
     if not _is_number(attrs["scale_invariant"]) or attrs["scale_invariant"] not in (0, 1):
         raise LrscopeError(f"attribute 'scale_invariant' is {shown(attrs['scale_invariant'])}, not 0 or 1: {REMEDY}")
-    if not _is_number(attrs["seconds"]) or not 0 <= attrs["seconds"] < math.inf:
+    if not _is_real(attrs["seconds"]) or attrs["seconds"] < 0:
         raise LrscopeError(f"attribute 'seconds' is {shown(attrs['seconds'])}, no duration: {REMEDY}")
     task, _, plan, _ = (attribute_json(result, name) for name in OBJECTS)
     if task.get("kind") not in ("classification", "regression"):
@@ -145,7 +145,11 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_real(value: Any) -> bool:
-    return _is_number(value) and math.isfinite(value)
+    """Is it a finite number that a float can hold?"""
+    try:
+        return _is_number(value) and math.isfinite(value)
+    except OverflowError:  # JSON allows whole numbers of any length
+        return False
 
 
 def _depth(value: Any) -> int:

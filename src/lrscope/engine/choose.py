@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
-import shutil
 import time
 import warnings
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from lrscope.engine.compiled import NotCompiled
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import autograd_survives_fork, can_fork, out_of_memory, single_threaded, start_autograd
 from lrscope.engine.footprint import memory, smaller_points
-from lrscope.engine.fused.compiler import COMPILERS
+from lrscope.engine.fused.compiler import makes_libraries
 from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.limits import check_memory, machine_memory
 from lrscope.engine.plan import Plan, chunk_at, count_chunks, steps_per_run, unroll
@@ -159,10 +158,12 @@ def _jobs_here(context: Context, jobs: int) -> int:
     return 1 if context.engine.on == "ray" else jobs
 
 
-def predict(context: Context, plan: Plan, jobs: int) -> float:
-    """Predicted seconds of training (without evaluation): the busiest process's chunks."""
+def predict(context: Context, plan: Plan, jobs: int, steps: int | None = None) -> float:
+    """Predicted seconds of training (without evaluation): the busiest process's chunks, through `steps` steps a run (None:
+    all)."""
     rounds = math.ceil(count_chunks(context.config, plan.chunk) / jobs)
-    return rounds * plan.chunk * steps_per_run(context.phases) * plan.run_step_seconds
+    steps = steps_per_run(context.phases) if steps is None else steps
+    return rounds * plan.chunk * steps * plan.run_step_seconds
 
 
 def _candidates(context: Context, jobs: int, runs: int) -> list[Plan]:
@@ -253,5 +254,6 @@ def _with_generated_evaluation(context: Context, plan: Plan) -> Plan:
 
 
 def can_compile(device: torch.device) -> bool:
-    """Is there what torch.compile needs: on a CPU a C++ compiler?"""
-    return device.type != "cpu" or any(shutil.which(c) for c in COMPILERS)
+    """Is there what TorchInductor needs: on a CPU a C++ compiler that makes libraries? TorchInductor waits for one that hangs
+    without end, so this is found out first, within a time limit."""
+    return device.type != "cpu" or makes_libraries()

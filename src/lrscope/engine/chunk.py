@@ -71,8 +71,8 @@ class ChunkTrainer:
         self.pretrain_lr = torch.tensor([lr for _, lr in chunk.runs], dtype=torch.float64, device=self.device)
 
     def warm(self) -> None:
-        """Train the first steps and forget them: what has to be compiled is compiled now, in this process; where code is
-        generated, that of evaluation too, on the first run.
+        """Compile by running a few steps and discarding the result, in this process; where code is generated, that of
+        evaluation too, on the first run.
 
         Raises:
             NotFusible: what the program says is generated cannot be.

@@ -122,7 +122,7 @@ def run_here(units: Iterable[str], work: Work, tick: Callable[[Tick], None], spl
                 if not out_of_memory(error):
                     raise
                 lacking = first_line(error)
-            if lacking:  # by now the error has let go of what the unit held
+            if lacking:  # the traceback no longer references the unit's tensors
                 gc.collect()
                 pending = _smaller(unit, pending, split, f"memory ran out ({lacking})")
             if stopping():

@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from lrscope.config import SweepConfig, digest
-from lrscope.engine.plan import Phase, length
+from lrscope.engine.plan import Phase, length, steps_per_run
 from lrscope.engine.store import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
 
@@ -55,25 +55,48 @@ def extend(
     Raises:
         LrscopeError: the fine-tunes in the folder are not shorter.
     """
+    there = _shorter(store, identity, config, steps_per_epoch)
+    if there is None:
+        return
+    known = {name: value for name, value in there.items() if name != "request"}  # the map's, of the shorter sweep
+    hashes = [*there.get(EXTENDS, {}).get("hashes", []), there["hash"]]
+    store.write_experiment(
+        {**known, **identity, "command": command or there.get("command"), EXTENDS: {"hashes": hashes, "turned": False}}
+    )
+
+
+def steps_kept(
+    store: Store, identity: Mapping[str, Any], config: SweepConfig, phases: Sequence[Phase], steps_per_epoch: int
+) -> int:
+    """Steps of each run that `extend` would keep of a finished sweep; 0 where there is none that it would extend.
+
+    Raises:
+        LrscopeError: the fine-tunes in the folder are not shorter.
+    """
+    if _shorter(store, identity, config, steps_per_epoch) is None or not store.is_finished():
+        return 0
+    return steps_per_run([phase for phase in phases if phase.kind != "finetune"])
+
+
+def _shorter(
+    store: Store, identity: Mapping[str, Any], config: SweepConfig, steps_per_epoch: int
+) -> dict[str, Any] | None:
+    """The experiment in the folder if it differs from `config` in the length of fine-tuning alone."""
     there = store.experiment()
     if there is None or there.get("hash") == identity["hash"] or "config" not in there:
-        return
+        return None
     earlier = SweepConfig.from_dict(there["config"])
     lengths = {name: getattr(earlier, name) for name in LENGTHS}
     as_there = replace(config, **lengths) if earlier.finetune_lrs else config
     if digest([identity["task"], as_there.determining()]) != there["hash"]:
-        return
+        return None
     ours, theirs = (length(c.finetune_epochs, c.finetune_steps, steps_per_epoch) for c in (config, earlier))
     if ours <= theirs:
         raise LrscopeError(
             f"extend_finetunes: the fine-tunes in {store.folder} have {theirs} steps already, {ours} are no longer: "
             "ask for more, or use another out"
         )
-    known = {name: value for name, value in there.items() if name != "request"}  # the map's, of the shorter sweep
-    hashes = [*there.get(EXTENDS, {}).get("hashes", []), there["hash"]]
-    store.write_experiment(
-        {**known, **identity, "command": command or there.get("command"), EXTENDS: {"hashes": hashes, "turned": False}}
-    )
+    return there
 
 
 def turn_units(store: Store, identity: Mapping[str, Any], phases: Sequence[Phase]) -> None:

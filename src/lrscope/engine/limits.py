@@ -129,7 +129,7 @@ def check_memory(need: int, present: int, device: torch.device, *, chunk: int, j
         raise LrscopeError(f"{words}, there are {total / GIB:.1f}: use {smaller}")
     if need - present > free:
         warnings.warn(
-            f"{words}, {(present + free) / GIB:.1f} are free: should it run out the plan goes on with smaller chunks; "
+            f"{words}, {(present + free) / GIB:.1f} are free: if memory runs out, lrscope continues with smaller chunks; "
             "a smaller --chunk or fewer --jobs need less",
             stacklevel=2,
         )

@@ -14,6 +14,9 @@ from typing import Any
 from lrscope.config import MOST_STEPS, SweepConfig
 from lrscope.errors import LrscopeError
 
+MOST_SECONDS = 1e9  # ours, of a step: it makes what a stranger's plan predicts a number
+NO_PLAN = "plan: what is kept of it is no plan of lrscope, or of a newer one: update lrscope, or choose another --out"
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -100,22 +103,21 @@ class Plan:
         except (TypeError, KeyError, AttributeError, ValueError):
             plan = None
         if plan is None or not plan._is_sound():
-            raise LrscopeError(
-                "plan: what is kept of it is no plan of lrscope, or of a newer one: update lrscope, or choose another --out"
-            )
+            raise LrscopeError(NO_PLAN)
         return plan
 
     def _is_sound(self) -> bool:
         """Has everything its type, and can it be followed?"""
         counts = (self.chunk, self.unroll)
+        others = (self.points, *(n for r in self.replans for n in (r.runs, r.phase, r.step, r.points)))
         words = (self.chosen, *(w for r in self.replans for w in (r.unit, *r.into, r.reason, *r.without)))
         return (
             self.path in ("batched", "single")
             and all(type(n) is int and n > 0 for n in counts)
-            and all(type(n) is int and n >= 0 for r in self.replans for n in (r.runs, r.phase, r.step))
+            and all(type(n) is int and n >= 0 for n in others)
             and all(isinstance(w, str) for w in (*words, *(self.generated or ())))
             and isinstance(self.run_step_seconds, (int, float))
-            and math.isfinite(self.run_step_seconds)
+            and 0 <= self.run_step_seconds <= MOST_SECONDS
             and all(isinstance(flag, bool) for flag in (self.compiled, self.fused))
         )
 
@@ -223,11 +225,17 @@ def halves(chunk: Chunk) -> tuple[Chunk, Chunk]:
 
 
 def divided(found: Sequence[Chunk], replans: Sequence[Replan]) -> tuple[Chunk, ...]:
-    """Chunks, those that a re-plan cut in two as their halves."""
+    """Chunks, those that a re-plan cut in two as their halves.
+
+    Raises:
+        LrscopeError: a re-plan cuts a single run in two.
+    """
     now = list(found)
     for replan in replans:
         at = next((i for i, chunk in enumerate(now) if chunk.name == replan.unit), None)
         if at is not None:
+            if len(now[at].runs) < 2:
+                raise LrscopeError(NO_PLAN)
             now[at : at + 1] = halves(now[at])
     return tuple(now)
 

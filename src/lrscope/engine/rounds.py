@@ -27,7 +27,7 @@ def train_rounds(context: Context, plan: Plan, train: Callable[[Plan], Plan]) ->
     `train` computes the chunks that are not on disk yet and returns the plan, which it changes where memory runs out.
     """
     check(context)
-    rounds = [_read(kept) for kept in (context.store.read_json(ROUNDS_FILE) or {}).get("rounds", [])]
+    rounds = _kept(context)
     context.parts = ()
     number = 0
     while True:
@@ -44,7 +44,7 @@ def train_rounds(context: Context, plan: Plan, train: Callable[[Plan], Plan]) ->
 
 def restore_parts(context: Context, plan: Plan) -> None:
     """Set the chunks of a finished adaptive sweep from its stored rounds."""
-    rounds = [_read(kept) for kept in (context.store.read_json(ROUNDS_FILE) or {}).get("rounds", [])]
+    rounds = _kept(context)
     cuts = (cut_round(i, wanted, context.config, context.phases, plan) for i, wanted in enumerate(rounds))
     context.parts = tuple(chunk for part in cuts for chunk in part)
 
@@ -115,6 +115,26 @@ def _next(context: Context, plan: Plan) -> Wanted:
 
 def _written(wanted: Wanted) -> dict[str, Any]:
     return {"pretrain": sorted(wanted.pretrain), "tune": sorted(wanted.tune)}
+
+
+def _kept(context: Context) -> list[Wanted]:
+    """The rounds that were decided so far.
+
+    Raises:
+        LrscopeError: what rounds.json says is nothing that a sweep of this size could have decided.
+    """
+    grid = {(k, u) for k in range(len(context.config.lrs)) for u in range(_units(context))}
+    try:
+        rounds = [_read(kept) for kept in (context.store.read_json(ROUNDS_FILE) or {"rounds": []})["rounds"]]
+        possible = all((wanted.pretrain | wanted.tune) <= grid for wanted in rounds)
+    except (KeyError, TypeError, ValueError):
+        possible = False
+    if not possible:
+        raise LrscopeError(
+            f"out: {context.store.folder / ROUNDS_FILE} names no rounds of this sweep: move it away, and the rounds are "
+            "decided anew from the chunks, or choose another --out"
+        )
+    return rounds
 
 
 def _read(kept: dict[str, Any]) -> Wanted:

@@ -31,8 +31,10 @@ from torch import Tensor
 
 from lrscope.engine.lease import Lease, owner_words
 from lrscope.engine.plan import Plan
+from lrscope.engine.records import content, sealed
 from lrscope.errors import LrscopeError
 from lrscope.files import (
+    MOST_JSON,
     WRITING,
     check_readable,
     disk_error,
@@ -55,7 +57,6 @@ ROUNDS_FILE = "rounds.json"
 FILES = (EXPERIMENT_FILE, PLAN_FILE, ROUNDS_FILE, OWNER_FILE, "lock")
 FOLDERS = ("chunks", RESULTS_FOLDER, RESULTS_FOLDER + WRITING)
 DAMAGED, FOREIGN = ".damaged", ".foreign"  # endings, with a number, of what was set aside
-SUM = "sha256"
 WORKERS_LEAVE = 20.0  # ours, seconds: longer than any training step
 
 
@@ -67,11 +68,6 @@ def checksum(tensors: Mapping[str, Tensor], meta: str) -> str:
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()
-
-
-def json_checksum(value: Mapping[str, Any]) -> str:
-    """SHA-256 over JSON-ready values, whatever their order."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 class Store:
@@ -179,24 +175,26 @@ class Store:
         self.write_json(PLAN_FILE, value)
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        """Keep a small file of the folder, whole or not at all."""
-        content = {key: item for key, item in value.items() if key != SUM}
-        text = json.dumps({**content, SUM: json_checksum(content)}, indent=1, sort_keys=True)
-        write_whole(self.folder / name, (text + "\n").encode())
+        """Keep a small file of the folder, whole or not at all. A damaged one is kept beside it, under another name."""
+        path = self.folder / name
+        with contextlib.suppress(FileNotFoundError):
+            old = read_whole(path, MOST_JSON)
+            if content(name, old) is None:  # copied, not renamed: a kill in between must not leave a folder without it
+                aside = _free_name(path, DAMAGED)
+                write_whole(self.folder / aside, old)
+                warn(f"{path} was damaged; what was in it is kept as {aside}")
+        write_whole(path, sealed(value))
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """The content; None if the file is absent, or damaged, which a warning says."""
         path = self.folder / name
         try:
-            value = read_json(path)
-            if isinstance(value, dict) and value.pop(SUM, None) == json_checksum(value):
-                return value
+            value = content(name, read_whole(path, MOST_JSON))
         except FileNotFoundError:
             return None
-        except (ValueError, RecursionError):
-            pass
-        warn(f"{path} is damaged; it is made anew from what the chunks know")
-        return None
+        if value is None:
+            warn(f"{path} is damaged; it is made anew from what the chunks know")
+        return value
 
     def recovered(self) -> dict[str, Any] | None:
         """What the chunks know of the sweep: `identity` (the experiment's hash) and `plan`; None if there are none."""
@@ -278,8 +276,7 @@ class Store:
 
     @staticmethod
     def _rename_aside(path: Path | Remote, ending: str) -> str:
-        taken = names(path.parent)
-        aside = next(name for i in itertools.count(1) if (name := f"{path.name}{ending}-{i}") not in taken)
+        aside = _free_name(path, ending)
         try:
             rename(path, aside)
         except FileNotFoundError:  # another process was faster
@@ -301,6 +298,12 @@ class Store:
     def forget_checkpoint(self, unit: str) -> None:
         """Remove a unit's checkpoint once its result is on disk."""
         (self.chunks / (unit + CHECKPOINT)).unlink(missing_ok=True)
+
+
+def _free_name(path: Path | Remote, ending: str) -> str:
+    """A name beside `path` that nothing has yet."""
+    taken = names(path.parent)
+    return next(name for i in itertools.count(1) if (name := f"{path.name}{ending}-{i}") not in taken)
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -330,8 +333,8 @@ def _tensors(path: Path | Remote, most: int | None) -> tuple[dict[str, Tensor], 
                 raise ValueError("too long")
             if _is_unicode(path):
                 with safe_open(path, framework="pt") as file:
-                    content = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-                    return content, file.metadata() or {}
+                    tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+                    return tensors, file.metadata() or {}
         except FileNotFoundError:
             raise
         except OSError as error:

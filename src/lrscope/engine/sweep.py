@@ -11,6 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from lrscope.engine.checked import RANDOM
 from lrscope.engine.choose import choose_plan, predict
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import Interrupted
-from lrscope.engine.extend import LENGTHS, check_extension, extend, is_extended, turn_units
+from lrscope.engine.extend import LENGTHS, check_extension, extend, is_extended, steps_kept, turn_units
 from lrscope.engine.footprint import memory
 from lrscope.engine.lease import Lease
 from lrscope.engine.options import check_progress, check_task, resolve, signature_with_options
@@ -101,7 +102,9 @@ def _sweep(
     command: str | None,
 ) -> xr.Dataset:
     """`sweep` with its arguments resolved, into a folder."""
-    store, identity = Store(place(out)), identity_of(task, config)
+    store = Store(place(out))
+    config = _as_written_there(store, config)
+    identity = identity_of(task, config)
     finished = _finished(store, identity)
     if finished is not None:  # nothing to write, so a folder that cannot be written to will do
         return finished
@@ -175,30 +178,44 @@ def dry_run(
     *,
     config: SweepConfig,
     engine: EngineConfig | None = None,
+    out: str | os.PathLike[str] | Remote | None = None,
 ) -> dict[str, Any]:
-    """The plan with predicted time and memory; trains only the few steps that it times and writes nothing."""
+    """The plan with predicted time and memory; trains only the few steps that it times and writes nothing.
+
+    Args:
+        task, config, engine: as of `sweep`.
+        out: the folder of the sweep. With `extend_finetunes` only the steps that it has not are counted.
+    """
     engine = engine or EngineConfig()
+    store = Store(Path("unused") if out is None else place(out))
+    if engine.extend_finetunes:
+        check_extension(config, kept=out is not None)
+        config = _as_written_there(store, config)
     with kept(), gradients():
-        context = Context.build(task, config, engine, Store(Path("unused")))
+        context = Context.build(task, config, engine, store)
+        there = 0
+        if engine.extend_finetunes:
+            each = len(task.data(0).train_x) // config.batch_size
+            there = steps_kept(store, identity_of(task, config), config, context.phases, each)
         if config.adaptive:
             check(context)
         with workers(context) as jobs:
             rehearse(context)
             plan = choose_plan(context, jobs, predicting=True)
             early = {"adaptive": forecast(context, plan, jobs)} if config.adaptive else {}
-    runs = config.data_seeds * config.seeds * len(config.lrs)
+    runs, steps = config.data_seeds * config.seeds * len(config.lrs), steps_per_run(context.phases) - there
     return {
         "task": task.summary(),
         "runs": runs,
-        "steps_per_run": steps_per_run(context.phases),
-        "run_steps": runs * steps_per_run(context.phases),
+        "steps_per_run": steps,
+        "run_steps": runs * steps,
         "parameters": context.net.size,
         "groups": list(context.net.groups),
         "device": str(context.device),
         "jobs": jobs,
         "chunks": count_chunks(config, plan.chunk),
         "plan": plan.to_dict(),
-        "seconds": predict(context, plan, jobs),
+        "seconds": predict(context, plan, jobs, steps),
         "bytes": memory(context, plan, jobs),
         **early,
     }
@@ -229,6 +246,21 @@ def identity_of(task: Task, config: SweepConfig) -> dict[str, Any]:
         "config": config.to_dict(),
         "hash": digest([fingerprint, config.determining()]),
     }
+
+
+def _as_written_there(store: Store, config: SweepConfig) -> SweepConfig:
+    """The same config, its numbers as those of the folder's sweep are written: 5 and 5.0 epochs are one length, but two texts
+    in JSON, by which a sweep is known."""
+    with warnings.catch_warnings(action="ignore"):  # said once the folder is locked
+        there = store.experiment()
+    if there is None or "config" not in there:
+        return config
+    try:
+        earlier = SweepConfig.from_dict(there["config"])
+    except LrscopeError:  # a stranger's: another sweep than this one
+        return config
+    same = {f.name: getattr(earlier, f.name) for f in fields(config)}
+    return replace(config, **{name: value for name, value in same.items() if value == getattr(config, name)})
 
 
 def _check_folder(store: Store, identity: dict[str, Any], task: Task) -> None:

@@ -95,6 +95,7 @@ def compiler() -> Compiler:
     path = next((found for name in COMPILERS if (found := shutil.which(name))), None)
     if path is None:
         raise NotFusible("there is no C++ compiler")
+    _refuse_hanging(path)
     try:
         stat = os.stat(path)
         key = path, stat.st_ino, stat.st_size, stat.st_mtime_ns
@@ -109,6 +110,21 @@ def compiler() -> Compiler:
     return Compiler(path, _described[key])
 
 
+def makes_libraries() -> bool:
+    """Does the system's compiler make a library of a line of C++, within `COMPILE_LIMIT`?"""
+    try:
+        with tempfile.TemporaryDirectory(prefix="lrscope-") as folder:
+            compiler().library({"trial.cpp": "int trial() { return 1; }\n"}, "trial.cpp", Path(folder))
+    except (NotFusible, OSError):
+        return False
+    return True
+
+
+def _refuse_hanging(path: str) -> None:
+    if path in _hanging:
+        raise NotFusible(f"{path} hangs")
+
+
 def run(command: Sequence[str], folder: Path, limit: float) -> Said:
     """Run a compiler in a process group of its own and end whatever is left of the group afterwards.
 
@@ -120,8 +136,7 @@ def run(command: Sequence[str], folder: Path, limit: float) -> Said:
     Raises:
         NotFusible: it takes longer, or did so before in this process.
     """
-    if command[0] in _hanging:
-        raise NotFusible(f"{command[0]} hangs")
+    _refuse_hanging(command[0])
     environment = {**os.environ, "LC_ALL": "C", "TMPDIR": str(folder)}
     shell: list[str] = ["/bin/sh", "-c", WATCHED, "sh", *command]
     with open(folder / "output", "wb") as output, open(folder / "errors", "wb") as errors, _terminable():
