@@ -43,6 +43,8 @@ def test_provisional_is_said_of_the_rate_to_decay_to_and_of_no_other(schedule: s
         result["finetune_train_loss"][:, falls] = FALLING
         found = regimes(result)
         assert found.recommended.finetune_lr == pytest.approx(1e-3)
+        reached = result["finetune_test_accuracy"].isel(LAST).sel(lr=found.recommended.best)[1]
+        assert found.recommended.after == pytest.approx(float(reached.mean()))
         assert ("provisional" in found.recommended.reason) is (falls == 1)
         notes = [note for note in found.notes if "has not converged" in note]
         rests = "may change the recommendation" if falls else "may change 2A|2B" if schedule == "constant" else None
@@ -70,6 +72,15 @@ def test_an_adaptive_sweep_is_not_told_to_extend_its_fine_tunes() -> None:
     assert "--extend-finetunes" in plain(regimes(result))
     plan = {**json.loads(result.attrs["plan"]), "trained_share": 0.2}
     assert "--extend-finetunes" not in plain(regimes(result.assign_attrs(plan=json.dumps(plan))))
+
+
+def test_how_far_quality_moves_is_told_from_the_same_quarters_as_the_loss() -> None:
+    result = small()
+    result["finetune_train_loss"][:] = FALLING
+    result["finetune_test_accuracy"][:] = [0.5, 0.5, 0.6, 0.6, 0.7, 0.8, 0.8, 0.83, 0.83, 0.83]
+    assert "test quality changes by 4.0 points on average" not in plain(regimes(result))
+    result["finetune_test_accuracy"][..., 5:7] = 0.79
+    assert "falls by 1.00 to 1.00 in logs while test quality changes by 4.0 points on average" in plain(regimes(result))
 
 
 def test_few_logged_epochs_of_fine_tuning_are_said() -> None:
@@ -137,6 +148,17 @@ def test_an_alternative_that_is_better_says_so() -> None:
         assert [c.startswith(how) for c in told] == [True]
 
 
+def test_a_border_2a_2b_that_is_not_there_says_which_part_is_missing() -> None:
+    result = small(lrs=16)
+    result["finetune_test_accuracy"][:] = 0.9
+    assert regimes(result).borders["2A|2B"].reason.startswith("no 2B seen")
+    two = [k for k, label in enumerate(regimes(result).labels) if label.regime == "2A"]
+    result["finetune_test_accuracy"][two] = 0.8
+    found = regimes(result)
+    assert found.borders["2A|2B"].reason.startswith("no 2A seen")
+    assert {found.labels[k].regime for k in two} == {"2B"}
+
+
 # --- overflow ---
 
 
@@ -166,6 +188,27 @@ def test_a_border_that_single_seeds_put_off_the_finite_grid_ends_at_the_first_ov
     border = regimes(result).borders["1|2"]
     assert border.high is not None
     assert border.high <= result["lr"].values[10]
+
+
+def test_a_fine_tune_that_overflows_is_a_cliff() -> None:
+    result = small(lrs=16)
+    result["finetune_test_accuracy"][:] = 0.9
+    lr = result["lr"].values
+    for name in [str(x) for x in result.data_vars if str(x).startswith("finetune_")]:
+        result[name][10, :, 0, 0] = 1 if name == "finetune_status" else np.nan
+    found = regimes(result, margin=5).recommended
+    assert (found.low, found.high) == (lr[0], lr[8])
+    assert found.cliff == lr[10]
+    assert f"seeds are lost from {lr[10]:.3g} on" in found.reason
+
+
+def test_the_default_margin_is_a_third_of_a_point_not_thirty() -> None:
+    result = small(lrs=16, finetune=False, average=False)
+    result["test_accuracy"][:] = (0.9 - 0.02 * np.abs(np.arange(16) - 8))[:, None, None, None]
+    lr = result["lr"].values
+    for margin, low, high in ((None, 8, 8), (3, 7, 9)):
+        found = regimes(result, **({} if margin is None else {"margin": margin})).recommended
+        assert (found.low, found.high) == (lr[low], lr[high])
 
 
 # --- holes, and few of everything ---
@@ -201,6 +244,30 @@ def test_holes_are_not_called_non_finite() -> None:
     for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy"):
         broken[name][:, 0, 0] = np.nan
     assert regimes(broken).recommended.reason.startswith("no learning rate has all its seeds finite")
+
+
+def test_what_the_seeds_show_is_said_and_no_more() -> None:
+    result = small(lrs=16, finetune=False, average=False)
+    peak = (0.9 - 0.02 * np.abs(np.arange(16) - 8))[:, None, None, None]
+    result["test_accuracy"][:] = peak
+    assert "3 seeds show no other learning rate to be equal within 0.3 points;" in regimes(result).recommended.reason
+    wide = regimes(result, margin=3).recommended.reason
+    assert "; equal to the best within 3 points over 3 seeds (95%);" in wide
+    assert "next to that cliff" not in wide
+    one = regimes(result.isel(seed=[0])).recommended.reason
+    assert "one seed shows no uncertainty" in one
+    assert "more seeds would be needed" not in one
+    for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy"):
+        result[name][9, 0, 0] = np.nan
+    result["status"][9, 0, 0] = 1
+    lr = result["lr"].values
+    cliff = regimes(result).recommended
+    assert cliff.best == lr[7]
+    assert (
+        f"seeds are lost from {lr[9]:.3g} on; {lr[8]:.3g} measured better but lies next to that cliff" in cliff.reason
+    )
+    regression = regimes(small(regression=True)).recommended.reason
+    assert "points (hundredths of the loss of guessing)" in regression
 
 
 @pytest.mark.parametrize(("keep", "where"), [([8], "down and up"), ([8, 9, 10], "down"), ([0, 1, 2], "up")])

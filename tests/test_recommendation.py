@@ -119,6 +119,28 @@ def test_a_seed_that_falls_to_guessing_is_a_cliff_too() -> None:
     assert chosen(values).cliff is None
 
 
+@pytest.mark.parametrize(("part", "cliff"), [(0.45, 8), (0.55, None)])
+def test_half_way_to_guessing_is_where_a_seed_counts_as_lost(part: float, cliff: int | None) -> None:
+    values = hill(6)
+    values[8, 1] = GUESS + part * (chosen(values).level - GUESS)
+    assert chosen(values).cliff == cliff
+
+
+def test_a_learning_rate_below_the_best_that_learned_little_is_slow_and_not_lost() -> None:
+    values = hill(6, width=20, noise=1e-5)
+    values[0] = GUESS + 0.4 * (values[6].mean() - GUESS)
+    assert chosen(values, 0.5).low == 0
+
+
+def test_a_seed_lost_below_the_best_ends_the_range_and_is_no_cliff() -> None:
+    values = hill(6, width=20, noise=1e-4)
+    values[3, 1] = np.nan
+    found = chosen(values, 0.1)
+    assert found.cliff is None
+    assert found.low == 4
+    assert found.high == len(LRS) - 1
+
+
 def test_nothing_learned_and_everything_lost_recommend_nothing() -> None:
     assert choose(np.full((len(LRS), 3), GUESS + 0.005)) is None
     assert choose(np.full((len(LRS), 3), np.nan)) is None
@@ -277,6 +299,9 @@ def test_the_validation_set_chooses_and_the_test_set_reports() -> None:
     assert "optimistic" not in found.recommended.reason
     last = result["finetune_test_accuracy"].sel(finetune_lr=found.recommended.finetune_lr).isel(finetune_epoch=-1)
     assert found.recommended.after == pytest.approx(float(last[4].mean()))
+    before = float(result["test_accuracy"].isel(epoch=-1)[4].mean())
+    assert found.recommended.before == pytest.approx(before)
+    assert found.recommended.alternative.split("; ")[0].endswith(f"test accuracy {100 * before:.2f}%")
 
 
 def test_fake_results_are_valid() -> None:

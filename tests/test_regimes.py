@@ -269,6 +269,13 @@ def test_a_learning_rate_that_scatters_is_not_as_good_as_the_best_for_it() -> No
     assert quality.as_good_as_best(values).tolist() == [True, True, False]
 
 
+def test_two_standard_errors_of_a_learning_rate_of_its_own_count_up_to_a_point() -> None:
+    values = np.full((9, 3), 0.9)
+    values[7] = 0.894 + np.array([-0.01, 0, 0.01])
+    values[8] = 0.886 + np.array([-0.05, 0, 0.05])
+    assert quality.as_good_as_best(values).tolist() == [True] * 8 + [False]
+
+
 def test_nan_units_are_left_out_of_the_comparison() -> None:
     values = np.array([[0.9, 0.9, np.nan], [0.5, np.nan, np.nan], [np.nan] * 3])
     assert quality.as_good_as_best(values).tolist() == [True, False, False]

@@ -245,7 +245,7 @@ def _label(seen: Evidence, k: int, first: int, second: int, lower: tuple[int, in
         flags.append("periodic jumps")
     if regime == "2" and lower is not None:
         regime = "2A" if lower[0] <= k < lower[1] else "2B"
-        if regime == "2B" and k < lower[0] < lower[1]:
+        if k < lower[0]:
             regime = "2"
             flags.append("below 2A")
         if regime == "2A" and not inferred and _average_falls_short(seen, k):
