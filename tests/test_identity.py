@@ -81,6 +81,10 @@ LOSSES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         lambda: made("def f(o): return (lambda z: z + 1)(o)"),
         lambda: made("def f(o): return (lambda z: z + 2)(o)"),
     ),
+    "global of a nested function": (
+        lambda: made("def f(o): return (lambda z: z * A)(o)", A=1.0),
+        lambda: made("def f(o): return (lambda z: z * A)(o)", A=2.0),
+    ),
     "cached": (
         lambda: functools.cache(made("def f(o): return o")),
         lambda: functools.cache(made("def f(o): return -o")),

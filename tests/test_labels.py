@@ -333,7 +333,8 @@ def test_numbers_inside_a_loss_may_be_of_another_precision_than_the_model(kind: 
 
 
 def test_broadcasting_is_found_where_labels_are_sorted() -> None:
-    order = BIT.argsort(stable=True)
+    order = BIT.argsort(stable=True, descending=True)
+    assert len(set(BIT[order][:8].tolist())) == 1, "the first examples say nothing"
     with pytest.raises(LrscopeError, match="an example's loss depends on the others"):
         Task(
             partial(model, 1),
@@ -395,6 +396,7 @@ REFUSED: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
     "negative floats": (Y, YT - 1.0, {}, "the test labels hold -1: number the classes from 0"),
     "NaN": (Y, YT / 0 * 0, {}, r"of the test labels hold NaN or infinity \(the first is number 0\)"),
     "rows of no probabilities": (torch.rand(40, 3), YT, {}, "rows of 3 that add up to .* instead of 1"),
+    "no label in a row": (torch.eye(3)[Y] * (X[:, :1] > 0), YT, {}, "rows of 3 that add up to 0 instead of 1"),
     "several labels": (torch.ones(40, 3), YT, {}, "rows of 3 that add up to 3 instead of 1: .*a loss of your own"),
     "negative probabilities": (torch.tensor([[1.5, -0.5, 0.0]] * 40), YT, {}, r"rows of 3 with -0\.5 in them"),
     "logits": (torch.randn(40, 3), YT, {}, "train labels have rows of 3"),
