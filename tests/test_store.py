@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -73,10 +74,19 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, xr.Dataset]:
+    """A finished sweep in chunks of two runs, and its result; tests work on copies."""
+    folder = tmp_path_factory.mktemp("once")
+    return folder, train(mlp_task(), SHORT, CHUNKS_OF_2, folder)
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_damaged_files_are_named_removed_and_computed_again(damage: str, tmp_path: Path) -> None:
-    task = mlp_task()
-    whole = train(task, SHORT, CHUNKS_OF_2, tmp_path)
+def test_damaged_files_are_named_removed_and_computed_again(
+    damage: str, once: tuple[Path, xr.Dataset], tmp_path: Path
+) -> None:
+    task, whole = mlp_task(), once[1]
+    shutil.copytree(once[0], tmp_path, dirs_exist_ok=True)
     victim = tmp_path / "chunks" / ("00001" + DONE)
     other = tmp_path / "chunks" / ("00000" + DONE)
     victim.write_bytes(DAMAGE[damage](victim.read_bytes()))
@@ -138,8 +148,11 @@ CONTENTS: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("name", ["experiment.json", "plan.json"])
 @pytest.mark.parametrize("damage", CONTENTS)
-def test_damaged_json_is_named_and_made_anew_from_the_chunks(name: str, damage: str, tmp_path: Path) -> None:
-    whole = train(mlp_task(), SHORT, CHUNKS_OF_2, tmp_path)
+def test_damaged_json_is_named_and_made_anew_from_the_chunks(
+    name: str, damage: str, once: tuple[Path, xr.Dataset], tmp_path: Path
+) -> None:
+    whole = once[1]
+    shutil.copytree(once[0], tmp_path, dirs_exist_ok=True)
     remove(tmp_path / "results.zarr")
     path = tmp_path / name
     good, stamps = json.loads(path.read_text()), done_stamps(tmp_path)
