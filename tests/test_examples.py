@@ -29,6 +29,7 @@ from torch.utils.data import (
     TensorDataset,
     WeightedRandomSampler,
     default_collate,
+    get_worker_info,
 )
 from torch.utils.data.distributed import DistributedSampler
 
@@ -286,6 +287,31 @@ def test_a_loader_says_which_examples_there_are(case: str) -> None:
     x, y = read(make())
     assert torch.equal(x, X[index])
     assert torch.equal(y, Y[index])
+
+
+class Prepared(Dataset[Pair]):
+    """Can be read where it was prepared, as one whose file each worker process opens."""
+
+    ready = False
+
+    def __len__(self) -> int:
+        return len(X)
+
+    def __getitem__(self, i: int) -> Pair:
+        assert self.ready, "not prepared"
+        return X[i], Y[i]
+
+
+def prepare(_: int) -> None:
+    info = get_worker_info()
+    assert info is not None
+    info.dataset.ready = True
+
+
+def test_worker_processes_are_prepared_as_the_loader_says() -> None:
+    x, y = as_tensors("train", DataLoader(Prepared(), 5, num_workers=1, worker_init_fn=prepare))
+    assert torch.equal(x, X)
+    assert torch.equal(y, Y)
 
 
 def test_batches_of_a_users_own_are_said_to_be_drawn_anew() -> None:

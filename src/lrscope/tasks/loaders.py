@@ -136,8 +136,10 @@ def _collated(field: str, loader: DataLoader[Any], indices: Sequence[Any], notes
 
 def _note_random(field: str, loader: DataLoader[Any], indices: Sequence[Any], read: Pair, notes: list[str]) -> None:
     """Read some examples again, one by one, and note a random transform."""
-    for i in spread(len(indices)):
-        items = _attempt(field, f"example {i}", lambda i=i: _fetch(loader.dataset, [indices[i]]))  # type: ignore[misc]
+    places = spread(len(indices))
+    fetched = _fetched(loader, [[indices[i]] for i in places])
+    for i in places:
+        items = _attempt(field, f"example {i}", lambda: next(fetched))
         again = _batch(field, f"example {i}", lambda items=items: loader.collate_fn(items))  # type: ignore[misc]
         before = read[0][i : i + 1], read[1][i : i + 1]
         if any(a.shape != b.shape for a, b in zip(before, again, strict=True)):
