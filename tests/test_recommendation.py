@@ -97,6 +97,15 @@ def test_one_lucky_seed_is_not_followed_and_a_narrow_peak_is() -> None:
     assert chosen(narrow).best == 8
 
 
+def test_a_narrow_peak_beats_a_wide_and_lower_plateau() -> None:
+    values = np.full((len(LRS), 3), 0.7) + 0.001 * np.random.default_rng(4).standard_normal((len(LRS), 3))
+    values[:5] += 0.15
+    values[8] += 0.2
+    found = chosen(values)
+    assert found.best == 8
+    assert found.level == pytest.approx(values[8].mean(), abs=0.002)
+
+
 def test_no_learning_rate_with_a_lost_seed_nor_its_neighbour_below() -> None:
     values = hill(6)
     lost = np.zeros(values.shape, bool)
@@ -160,6 +169,19 @@ def test_learning_rates_that_were_not_trained_neither_break_the_range_nor_enter_
     found = quality.choose(LRS, values, np.zeros(values.shape, bool), GUESS, 0.02)
     assert found is not None
     assert found.low < 5 < found.high
+
+
+def test_variances_are_those_of_seeds_without_what_they_share_and_neighbours_have_a_say() -> None:
+    rng = np.random.default_rng(6)
+    values = 0.5 + 0.2 * rng.standard_normal(3) + 0.01 * rng.standard_normal((400, 3))
+    found = quality.variances(values)
+    assert 0.75e-4 < found.mean() < 1e-4, "of 1e-4: the median over neighbours follows the seeds a little"
+    agreeing, scattering, some = values.copy(), values.copy(), slice(5, 400, 20)
+    agreeing[some] = values[some].mean(1, keepdims=True) + values.mean(0) - values.mean()  # by luck no noise
+    scattering[some] += np.array([-0.3, 0, 0.3])
+    assert quality.variances(agreeing)[some].mean() > 0.2e-4
+    assert (quality.variances(scattering)[some] > 0.03).all()
+    assert quality.variances(scattering)[3::20].mean() < 1.5e-4
 
 
 def test_the_kernel_is_a_quarter_a_half_a_quarter_on_an_even_grid() -> None:

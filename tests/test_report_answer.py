@@ -177,6 +177,8 @@ def test_both_twins_draw_the_start():
     for x in ((row.open_low, row.open_high), (row.low, row.high), (row.best,), (row.cliff,)):
         assert x in drawn
     assert "thin line is the range that the seeds leave open; × marks where seeds are lost." in chart.caption
+    told = replace(found.recommended, undecided=(found.recommended.low, found.recommended.high), cliff=None)
+    assert drawings(result, replace(found, recommended=told))[0].caption.endswith("with a star at the best.")
 
 
 # --- the table ---
