@@ -61,6 +61,10 @@ class Quality:
     test: Array
     chooses: Array
 
+    def at(self, flr: int) -> Quality:
+        """After fine-tuning at one of the rates."""
+        return Quality(test=self.test[:, flr], chooses=self.chooses[:, flr])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:

@@ -17,8 +17,8 @@ def recommend(seen: Evidence, margin: float = MARGIN) -> Recommendation:
     """The learning rates whose quality at the end is the best within `margin` points.
 
     The end is that of fine-tuning, at the fine-tuning rate that reached most. It is that of pre-training where nothing was
-    fine-tuned, and where no fine-tuning rate leaves anything to recommend. `quality.choose` says how; the validation set
-    chooses if there is one.
+    fine-tuned, where no fine-tuning rate leaves anything to recommend, and where pre-training alone is better by more than
+    the margin. `quality.choose` says how; the validation set chooses if there is one.
     """
     flr, choice = _best_end(seen, margin)
     if choice is None:
@@ -46,22 +46,27 @@ def recommend(seen: Evidence, margin: float = MARGIN) -> Recommendation:
 
 def _best_end(seen: Evidence, margin: float) -> tuple[int | None, quality.Choice | None]:
     """The position of the fine-tuning rate that reached most, None for pre-training, and what is chosen at its end."""
+    alone, tuned = _chosen(seen, margin), _best_decay(seen, margin)
+    if tuned is None or (alone is not None and alone.level > tuned[1].level + margin / 100):
+        return None, alone
+    return tuned
+
+
+def _best_decay(seen: Evidence, margin: float) -> tuple[int, quality.Choice] | None:
+    """The position of the fine-tuning rate that reached most and what is chosen there; None if there is none."""
     ends = [(f, _chosen(seen, margin, f)) for f in range(len(seen.finetune_lrs))]
-    told = [(choice.level, f, choice) for f, choice in ends if choice is not None]
-    if not told:
-        return None, _chosen(seen, margin)
-    _, best, choice = max(told, key=lambda end: end[0])
-    return best, choice
+    told = [(f, choice) for f, choice in ends if choice is not None]
+    return max(told, key=lambda end: end[1].level, default=None)
 
 
 def _chosen(seen: Evidence, margin: float, flr: int | None = None) -> quality.Choice | None:
     """What the quality after pre-training chooses, or after fine-tuning at one of the fine-tuning rates."""
-    values, lost = seen.pretrained.chooses, seen.broken_LU
+    reached, lost = seen.pretrained, seen.broken_LU
     if flr is not None:
         assert seen.finetuned is not None
         assert seen.lost_LFU is not None
-        values, lost = seen.finetuned.chooses[:, flr], lost | seen.lost_LFU[:, flr]
-    return quality.choose(seen.lrs, values, lost, seen.guess, margin / 100)
+        reached, lost = seen.finetuned.at(flr), lost | seen.lost_LFU[:, flr]
+    return quality.choose(seen.lrs, reached.chooses, lost, seen.guess, margin / 100)
 
 
 def _result(seen: Evidence, found: Recommendation) -> str:
@@ -108,9 +113,12 @@ def _alternative(seen: Evidence, flr: int | None, level: float, margin: float) -
     """What else was measured: no decay, an average of checkpoints; or what was not, and how to measure it. `level`: the
     quality that the recommendation reaches, as it was chosen."""
     words = []
-    better = level + margin / 100
+    better, tuned = level + margin / 100, _best_decay(seen, margin)
     if flr is not None:
-        words += _told(seen, "without a decay", _chosen(seen, margin), seen.pretrained, better)
+        words += _told(seen, "without a decay", _chosen(seen, margin), seen.pretrained)
+    elif tuned is not None and seen.finetuned is not None:
+        reached = seen.finetuned.at(tuned[0])
+        words += _told(seen, f"with a decay to {seen.finetune_lrs[tuned[0]]:.3g}", tuned[1], reached)
     elif seen.tuned_LU.any():
         tried = ", ".join(f"{x:.3g}" for x in seen.finetune_lrs)
         words.append(
@@ -124,7 +132,9 @@ def _alternative(seen: Evidence, flr: int | None, level: float, margin: float) -
     return "; ".join(words)
 
 
-def _told(seen: Evidence, how: str, choice: quality.Choice | None, reached: Quality, better: float) -> list[str]:
+def _told(
+    seen: Evidence, how: str, choice: quality.Choice | None, reached: Quality, better: float = np.inf
+) -> list[str]:
     """One alternative with its best learning rate and the test result there, and whether its quality is above `better`; none
     where nothing is chosen."""
     if choice is None:
