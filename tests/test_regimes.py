@@ -263,6 +263,25 @@ def test_2a_is_the_first_unbroken_stretch_of_regime_2_that_is_as_good_as_the_bes
     )
 
 
+def test_one_lucky_learning_rate_inside_regime_2_makes_no_2a() -> None:
+    """As on the digits, where the best lies in regime 1 and all of regime 2 falls half a point short of it."""
+    reached = np.array([0.9797, 0.9741, 0.9707, 0.9724, 0.9763, 0.9737])
+    seeds = np.array([-0.002, 0.0005, 0.0015])
+    lucky = reached[:, None] + seeds * np.array([1, -1, 1, -1, 1, -1])[:, None]
+    assert quality.as_good_as_best(lucky)[4], "it is equal to the best, taken alone"
+    assert quality.lower_part(lucky, 1, 6) == (1, 1)
+    clear = lucky.copy()
+    clear[1:4] -= 0.02
+    assert quality.lower_part(clear, 1, 6) == (4, 5), "clearly better than what lies below it"
+    from_border = lucky.copy()
+    from_border[1] = lucky[0]
+    assert quality.lower_part(from_border, 1, 6) == (1, 2), "from the border 1|2 on nothing lies below"
+    untried = clear.copy()
+    untried[1:4] = np.nan
+    known = np.isfinite(untried).any(1)
+    assert quality.lower_part(untried, 1, 6, known)[0] == 1, "what was not fine-tuned is no rival"
+
+
 def test_a_learning_rate_that_scatters_is_not_as_good_as_the_best_for_it() -> None:
     """0.854 against 0.9475, because one seed failed."""
     values = np.array([[0.946, 0.948, 0.949], [0.945, 0.947, 0.949], [0.944, 0.946, 0.671]])

@@ -85,6 +85,17 @@ def stretch(equal_L: Mask, start: int, stop: int, known_L: Mask | None = None) -
     return (start if untried else begin), end
 
 
+def lower_part(quality_LU: Array, start: int, stop: int, known_L: Mask | None = None) -> tuple[int, int]:
+    """Positions [begin, end) of 2A within regime 2 (`stretch`), from qualities [L, U] of the whole grid.
+
+    Where 2A begins inside regime 2, its best learning rate must end clearly better than those below it: one of many that
+    fall a little short of the best comes near it by luck.
+    """
+    begin, end = stretch(as_good_as_best(quality_LU), start, stop, known_L)
+    lucky = begin < end and as_good_as_best(quality_LU[start:end])[: begin - start].any()
+    return (start, start) if lucky else (begin, end)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """What measured quality recommends, as positions of the grid: the best, and ranges [first, last] that are shown to be

@@ -112,7 +112,7 @@ def _lower_part(seen: Evidence, first: int, second: int, units: NDArray[np.int64
     """Positions [begin, end) of 2A within regime 2; empty where there is none."""
     assert seen.quality_LU is not None
     values = seen.quality_LU if units is None else seen.quality_LU[:, units]
-    return quality.stretch(quality.as_good_as_best(values), first, second, any_unit(seen.tuned_LU))
+    return quality.lower_part(values, first, second, any_unit(seen.tuned_LU))
 
 
 def _second_split(seen: Evidence, first: int, second: int) -> tuple[int | None, str]:
@@ -126,7 +126,7 @@ def _second_split(seen: Evidence, first: int, second: int) -> tuple[int | None, 
         return None, f"fine-tuning at {seen.finetune_lr:g} ended nowhere better than guessing: {again}"
     begin, end = _lower_part(seen, first, second)
     if begin == end:
-        return None, "no 2A seen: fine-tuning from every learning rate of regime 2 ends below the best"
+        return None, "no 2A seen: fine-tuning from regime 2 ends below the best, up to noise"
     if end == second:
         return None, "no 2B seen: fine-tuning ends as well up to the end of regime 2"
     return end, _provisional(seen, slice(first, second))
