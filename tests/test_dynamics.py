@@ -18,6 +18,7 @@ from lrscope.config import SweepConfig
 from lrscope.dynamics.schedules import factors
 from lrscope.dynamics.update import Segments, group_squares, sphere_step, whole_step
 from lrscope.engine.plan import Plan, cut
+from lrscope.engine.step import StepInputs, StepState
 from lrscope.errors import LrscopeError
 from lrscope.tasks.norms import is_norm
 from lrscope.tasks.streams import generator
@@ -110,17 +111,23 @@ def steps_of(task: Task, folder: Path, count: int) -> Iterator[Step]:
     trainer = context.trainer(plan, cut(config, 6)[0])
     phase = context.phases[0]
     order, eta = trainer._order(phase), trainer._lr(phase)
-    weights, velocity, squares, sums = (trainer.tensors[n] for n in ("weights", "velocity", "squares", "sums"))
-    groups = squares.shape[1]
+    state = StepState(*(trainer.tensors[name] for name in StepState._fields))
+    groups = state.squares.shape[1]
     for step in range(count):
         x, y, index = trainer._batches(order, step, 1)
-        before = squares
-        weights, velocity, squares, row = context.program("batched", False).steps(
-            weights, velocity, squares, torch.zeros_like(sums), trainer.frozen, x, y, index, eta[None], trainer.rho_R
-        )
+        before = state._replace(sums=torch.zeros_like(state.sums))
+        inputs = StepInputs(trainer.frozen, x, y, eta[None], trainer.rho_R, index)
+        state = context.program("batched", False).steps(before, inputs)
+        row = state.sums
         first = row.shape[1] - 2 * groups
         yield Step(
-            eta, trainer.rho_R, before, squares, row[:, 3], row[:, first : first + groups], row[:, first + groups :]
+            eta,
+            trainer.rho_R,
+            before.squares,
+            state.squares,
+            row[:, 3],
+            row[:, first : first + groups],
+            row[:, first + groups :],
         )
 
 

@@ -22,6 +22,7 @@ from lrscope.engine.fused.steps import FusedSteps
 from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.plan import Plan, cut
 from lrscope.engine.program import Program
+from lrscope.engine.step import StepInputs, StepState
 from lrscope.engine.store import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
 from lrscope.tasks.models import MLP
@@ -54,24 +55,15 @@ def drawn(*shape: int, key: str = "fused") -> Tensor:
 def by_generator(function: Callable[[Tensor, Tensor, Tensor], Tensor], w: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """function(w [P], x [B, ...], y [B]) through a generated library; its result has w's shape."""
 
-    def step(
-        weights: Tensor,
-        velocity: Tensor,
-        squares: Tensor,
-        sums: Tensor,
-        frozen: object,
-        x: Tensor,
-        y: Tensor,
-        *_: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return function(weights[0], x[0], y[0])[None], velocity, squares, sums
+    def step(state: StepState, inputs: StepInputs) -> StepState:
+        return state._replace(weights=function(state.weights[0], inputs.x[0], inputs.y[0])[None])
 
     nothing = w.new_zeros(())
-    state = w[None], nothing, w.new_zeros(1, 1), w.new_zeros(1, 1)
+    state = StepState(w[None], nothing, w.new_zeros(1, 1), w.new_zeros(1, 1))
     one = w.new_zeros(1)
-    steps = FusedSteps(step, state, {}, x[None], y[None], one, one)
+    steps = FusedSteps(step, state, StepInputs({}, x[None], y[None], one, one))
     index = torch.arange(len(x)).view(1, 1, -1)
-    return steps(state, {}, x, y, index, one[None], one)[0][0]
+    return steps(state, StepInputs({}, x, y, one[None], one, index)).weights[0]
 
 
 def agree(function: Callable[[Tensor, Tensor, Tensor], Tensor], w: Tensor, x: Tensor, y: Tensor | None = None) -> None:
@@ -259,7 +251,6 @@ def test_the_engine_fuses_what_it_can_and_says_why_not(tmp_path: Path) -> None:
 
 def test_without_a_compiler_other_steps_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused_compiler, "COMPILERS", ("no such compiler",))
-    monkeypatch.setattr("lrscope.engine.choose.COMPILERS", ("no such compiler",))
     plan = choose_plan(context_of(mlp_task(), CONFIG, tmp_path, replace(BATCHED, compile=True)), 1)
     assert not plan.compiled
     assert "there is no C++ compiler" in plan.chosen

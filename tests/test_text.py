@@ -16,6 +16,7 @@ from torch import Tensor
 import data_files
 from lrscope.config import SweepConfig
 from lrscope.engine.fused.values import NotFusible
+from lrscope.engine.step import StepInputs, StepState
 from lrscope.errors import LrscopeError
 from lrscope.settings import TEXTS, load_settings
 from lrscope.tasks.data import DataSet, ag_news, describe, fetch, fortunes, load, names, spec
@@ -308,7 +309,7 @@ def test_generated_code_leaves_it_to_another_path(tmp_path: Path) -> None:
     material = context.material(0)
     weights, frozen = material.initial_weights([1, 2])
     program = context.program("batched", True, True)
-    state = (
+    state = StepState(
         weights,
         torch.zeros_like(weights),
         material.squares(weights),
@@ -316,7 +317,10 @@ def test_generated_code_leaves_it_to_another_path(tmp_path: Path) -> None:
     )
     index = torch.arange(16).view(1, 2, 8)
     with pytest.raises(NotFusible):
-        program.steps(*state, frozen, material.train_x, material.train_y, index, torch.ones(1, 2), weights.norm(dim=1))
+        program.steps(
+            state,
+            StepInputs(frozen, material.train_x, material.train_y, torch.ones(1, 2), weights.norm(dim=1), index),
+        )
 
 
 def test_fortunes_are_learned_above_chance() -> None:

@@ -24,8 +24,9 @@ from lrscope.engine.extend import is_extended
 from lrscope.engine.material import Material
 from lrscope.engine.net import Net
 from lrscope.engine.plan import Chunk, Phase, Plan
-from lrscope.engine.program import Named, Program
+from lrscope.engine.program import Program
 from lrscope.engine.rounds import restore_parts
+from lrscope.engine.step import Named
 from lrscope.engine.store import Store
 from lrscope.engine.sweep import identity_of
 from lrscope.errors import LrscopeError, shown

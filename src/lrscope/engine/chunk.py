@@ -20,6 +20,7 @@ from lrscope.engine.material import Material
 from lrscope.engine.order import BatchOrder
 from lrscope.engine.plan import Chunk, Phase
 from lrscope.engine.program import Program
+from lrscope.engine.step import StepInputs, StepState
 from lrscope.tasks.augment import DRAWS
 from lrscope.tasks.random_state import seed_all
 from lrscope.tasks.streams import stream_seed
@@ -166,7 +167,6 @@ class ChunkTrainer:
         stopping: Callable[[], bool],
     ) -> None:
         offset = self.phases[0].steps if phase.kind == "average" else 0
-        state = self.tensors
         while self.cursor["step"] < end:
             if stopping():
                 checkpoint(True)
@@ -175,18 +175,10 @@ class ChunkTrainer:
             call = min(self.unroll, end - step)
             x, y, index = self._batches(order, offset + step, call)
             self._seed_noise("noise", phase, offset + step)
-            state["weights"], state["velocity"], state["squares"], state["sums"] = self.program.steps(
-                state["weights"],
-                state["velocity"],
-                state["squares"],
-                state["sums"],
-                self.frozen,
-                x,
-                y,
-                index,
-                (scale[step : step + call, None] * lr_R).to(state["weights"].dtype),
-                self.rho_R,
-            )
+            state = StepState(*(self.tensors[name] for name in StepState._fields))
+            lr_KR = (scale[step : step + call, None] * lr_R).to(state.weights.dtype)
+            inputs = StepInputs(self.frozen, x, y, lr_KR, self.rho_R, index)
+            self.tensors.update(self.program.steps(state, inputs)._asdict())
             self.cursor["step"] = step + call
 
     def _batches(self, order: BatchOrder, step: int, count: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -14,7 +14,8 @@ from lrscope.config import SweepConfig
 from lrscope.dynamics.update import group_squares
 from lrscope.engine.example_groups import ExampleGroups
 from lrscope.engine.net import Net, draw_weights
-from lrscope.engine.program import Named, Program
+from lrscope.engine.program import Program
+from lrscope.engine.step import Named
 from lrscope.errors import LrscopeError
 from lrscope.tasks.augment import Augmentation
 from lrscope.tasks.data.held_out import left_to_train

@@ -14,15 +14,15 @@ from torch import Tensor
 from torch.func import functional_call, grad_and_value, vmap
 
 from lrscope.dynamics.update import adam_step, group_squares, sphere_step, whole_step
-from lrscope.engine.compiled import CompiledSteps, State, Steps
+from lrscope.engine.compiled import CompiledSteps, Steps
 from lrscope.engine.example_groups import ExampleGroups
 from lrscope.engine.fused.steps import FusedSteps, FusedSums
 from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.net import Net, channels_last
+from lrscope.engine.step import Named, StepInputs, StepState
 from lrscope.tasks.losses import Loss, hits
 from lrscope.tasks.norms import population_norms
 
-Named = dict[str, Tensor]
 SLAB = 512  # ours: examples evaluated at a time
 SLAB_OF_MANY = 64  # ours: with many runs at once on a CPU; 26 small ConvNets then stay in the cache
 EVALUATION = ("populations", "metrics", "groups")  # what can be generated beside the steps
@@ -79,34 +79,18 @@ class Program:
 
     # -- training ------------------------------------------------------------------------------------------------
 
-    def steps(
-        self,
-        weights_RP: Tensor,
-        velocity_RP: Tensor,
-        squares_RG: Tensor,
-        sums: Tensor,
-        frozen: Named,
-        x: Tensor,
-        y: Tensor,
-        index_KRB: Tensor,
-        lr_KR: Tensor,
-        rho_R: Tensor,
-    ) -> State:
-        """K training steps of all runs; `index_KRB` names the mini-batches' examples in x [N, ...], y [N, ...]. See `_step`.
+    def steps(self, state: StepState, inputs: StepInputs) -> StepState:
+        """K training steps of all runs (`step`) on the examples that the inputs' order names.
 
         Raises:
             NotFusible: a `fused` program cannot be generated for this net.
         """
         self.net.module.train()
-        state = weights_RP, velocity_RP, squares_RG, sums
-        if self.fused:
-            if self._fused_steps is None:
-                self._fused_steps = self._generated(state, frozen, x, y, index_KRB, lr_KR, rho_R)
-            return self._fused_steps(state, frozen, x, y, index_KRB, lr_KR, rho_R)
-        flat = index_KRB.reshape(-1)
-        batch_x, batch_y = x.index_select(0, flat), y.index_select(0, flat)
-        batch_x, batch_y = (t.view(*index_KRB.shape, *t.shape[1:]) for t in (batch_x, batch_y))
-        return self._run(*state, frozen, batch_x, batch_y, lr_KR, rho_R)
+        if not self.fused:
+            return self._run(state, inputs.gathered())
+        if self._fused_steps is None:
+            self._fused_steps = self._generated(state, inputs)
+        return self._fused_steps(state, inputs)
 
     @property
     def made(self) -> tuple[str, ...]:
@@ -117,34 +101,23 @@ class Program:
         """The program of a run by itself, which is traced."""
         return Program(self.net, self.loss, self.classification, self.spec, path="single")
 
-    def _generated(
-        self, state: State, frozen: Named, x: Tensor, y: Tensor, index_KRB: Tensor, lr_KR: Tensor, rho_R: Tensor
-    ) -> FusedSteps:
+    def _generated(self, state: StepState, inputs: StepInputs) -> FusedSteps:
         """The generated steps; the arguments of `steps` serve as examples."""
         if self.spec.optimizer == "adam":
             raise NotFusible("the optimizer adam")
-        first = index_KRB[0, 0]
-        one = [t[:1] if t.dim() else t for t in state]
+        frozen, x, y, lr_KR, rho_R, order = inputs
+        assert order is not None
+        first = order[0, 0]
+        one = StepState(*(t[:1] if t.dim() else t for t in state))
         kept = {name: value[:1] for name, value in frozen.items()}
-        return FusedSteps(self._alone()._step, one, kept, x[first][None], y[first][None], lr_KR[0, :1], rho_R[:1])
+        return FusedSteps(
+            self._alone().step, one, StepInputs(kept, x[first][None], y[first][None], lr_KR[0, :1], rho_R[:1])
+        )
 
-    def _unrolled(
-        self,
-        weights_RP: Tensor,
-        velocity_RP: Tensor,
-        squares_RG: Tensor,
-        sums: Tensor,
-        frozen: Named,
-        x: Tensor,
-        y: Tensor,
-        lr_KR: Tensor,
-        rho_R: Tensor,
-    ) -> State:
-        for xb, yb, lr_R in zip(x, y, lr_KR, strict=True):
-            weights_RP, velocity_RP, squares_RG, sums = self._step(
-                weights_RP, velocity_RP, squares_RG, sums, frozen, xb, yb, lr_R, rho_R
-            )
-        return weights_RP, velocity_RP, squares_RG, sums
+    def _unrolled(self, state: StepState, inputs: StepInputs) -> StepState:
+        for x, y, lr_R in zip(inputs.x, inputs.y, inputs.lr, strict=True):
+            state = self.step(state, inputs._replace(x=x, y=y, lr=lr_R))
+        return state
 
     def gradients(self, weights_RP: Tensor, frozen: Named, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Gradient [R, P], mean loss [R] and accuracy [R] of mini-batches x [R, B, ...], y [R, B], in train mode."""
@@ -177,33 +150,22 @@ class Program:
         named = {name: g[None] for name, g in zip(params, gradient, strict=True)}
         return self.net.flatten(named), loss.detach()[None], accuracy.detach()[None]
 
-    def _step(
-        self,
-        weights_RP: Tensor,
-        velocity_RP: Tensor,
-        squares_RG: Tensor,
-        sums: Tensor,
-        frozen: Named,
-        x: Tensor,
-        y: Tensor,
-        lr_R: Tensor,
-        rho_R: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """One step of all runs. Returns weights, velocity, squared group norms and the window's sums.
-
-        `velocity_RP` is whatever the optimizer remembers (`optimizer_state`).
+    def step(self, state: StepState, inputs: StepInputs) -> StepState:
+        """One step of all runs.
 
         `sums` [R, 5 + 2G] in float64: finite steps, loss, accuracy, gradient norm, effective gradient norm |g| |theta|,
         then per group |g_i| |theta_i| and the effective step size lr |g_i| / |theta_i| (three_regimes, Sec. 3.1).
         A run whose loss or gradient is not finite ends there: its weights become NaN.
         """
-        gradient_RP, loss_R, accuracy_R = self.gradients(weights_RP, frozen, x, y)
+        weights_RP, velocity_RP, squares_RG, sums = state
+        lr_R = inputs.lr
+        gradient_RP, loss_R, accuracy_R = self.gradients(weights_RP, inputs.frozen, inputs.x, inputs.y)
         gradient_squares_RG = group_squares(gradient_RP, self.net.segments)
         total_R = gradient_squares_RG.sum(1)
         finite_R = torch.isfinite(loss_R) & torch.isfinite(total_R)
         lr_R = torch.where(finite_R, lr_R, torch.nan)
         if self.spec.space == "sphere":
-            weights_RP, new_squares_RG = sphere_step(weights_RP, gradient_RP, lr_R, rho_R, self.net.segments)
+            weights_RP, new_squares_RG = sphere_step(weights_RP, gradient_RP, lr_R, inputs.rho, self.net.segments)
         elif self.spec.optimizer == "adam":
             weights_RP, velocity_RP, new_squares_RG = adam_step(
                 weights_RP, velocity_RP, gradient_RP, lr_R, self.spec.weight_decay, self.net.segments
@@ -225,7 +187,7 @@ class Program:
             [finite_R.to(loss_R.dtype), loss_R, accuracy_R.to(loss_R.dtype), total_R.sqrt(), effective_R], 1
         )
         sums = sums + torch.cat([row, effective_RG, steps_RG], 1).to(torch.float64)
-        return weights_RP, velocity_RP, new_squares_RG, sums
+        return StepState(weights_RP, velocity_RP, new_squares_RG, sums)
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ from torch.func import functional_call
 
 from lrscope.engine.material import Material
 from lrscope.engine.net import Net, channels_last
-from lrscope.engine.program import Named, Program
+from lrscope.engine.program import Program
+from lrscope.engine.step import Named
 from lrscope.errors import LrscopeError
 from lrscope.tasks.random_state import seeded
 from lrscope.tasks.streams import stream_seed

@@ -20,7 +20,8 @@ from torch import Tensor
 from lrscope.checked import Positive, Seed, Steps, checked
 from lrscope.dynamics.update import group_squares, sphere_step
 from lrscope.engine.material import Material
-from lrscope.engine.program import Named, Program
+from lrscope.engine.program import Program
+from lrscope.engine.step import Named
 from lrscope.errors import LrscopeError
 from lrscope.measures.common import evaluation, one_run, undisturbed
 from lrscope.options import Number

@@ -16,7 +16,8 @@ from torch import Tensor
 from lrscope.checked import Seed, checked
 from lrscope.dynamics.update import Segments
 from lrscope.engine.material import Material
-from lrscope.engine.program import Named, Program
+from lrscope.engine.program import Program
+from lrscope.engine.step import Named
 from lrscope.errors import LrscopeError
 from lrscope.measures.common import check_state, evaluation, one_run, undisturbed
 from lrscope.options import Whole

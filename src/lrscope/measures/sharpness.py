@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from lrscope.checked import Count, Positive, Seed, checked
-from lrscope.engine.program import Named, Program
+from lrscope.engine.program import Program
+from lrscope.engine.step import Named
 from lrscope.errors import LrscopeError
 from lrscope.measures.common import evaluation, one_run, outputs, undisturbed
 from lrscope.measures.curvature import Products, top_eigenvalues

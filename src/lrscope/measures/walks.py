@@ -27,7 +27,8 @@ from lrscope.checked import Positive, Seed, Steps, checked
 from lrscope.dynamics.update import sphere_step
 from lrscope.engine.material import Material
 from lrscope.engine.order import BatchOrder
-from lrscope.engine.program import Named, Program
+from lrscope.engine.program import Program
+from lrscope.engine.step import Named
 from lrscope.errors import LrscopeError
 from lrscope.measures.common import evaluation, one_run, outputs, undisturbed
 from lrscope.tasks.streams import generator

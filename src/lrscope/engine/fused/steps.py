@@ -12,10 +12,9 @@ from torch import Tensor
 
 from lrscope.engine.fused.library import Library
 from lrscope.engine.fused.values import Input
+from lrscope.engine.step import Named, StepInputs, StepState
 
-Named = dict[str, Tensor]
-Step = Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]
-STATE = ("weights", "velocity", "squares", "sums")
+Step = Callable[[StepState, StepInputs], StepState]
 BLOCKS = (16, 64)  # ours, examples evaluated together: their activations fit the L1 cache
 
 
@@ -23,42 +22,37 @@ class FusedSteps:
     """K steps of all runs in one call.
 
     Args:
-        step: one step of a batch of runs [R, ...] (`Program._step`); traced with R = 1.
-        state: example of a single run: weights [1, P], velocity [1, P] or (), squares [1, G], sums [1, ...].
-        frozen: its frozen tensors by name.
-        x, y: a mini-batch [1, B, ...].
-        lr, rho: its learning rate and radius [1].
+        step: one step of a batch of runs [R, ...] (`Program.step`); traced with R = 1.
+        state, inputs: those of a single run's step: velocity [1, P] or ().
 
     Raises:
         NotFusible: see `Library`.
     """
 
-    def __init__(
-        self, step: Step, state: Sequence[Tensor], frozen: Named, x: Tensor, y: Tensor, lr: Tensor, rho: Tensor
-    ) -> None:
-        names = tuple(frozen)
+    def __init__(self, step: Step, state: StepState, inputs: StepInputs) -> None:
+        names, (frozen, x, y, lr, rho, _) = tuple(inputs.frozen), inputs
 
         def flat(*given: Tensor) -> tuple[Tensor, ...]:
-            w, v, s, total, xb, yb, a, b = given[:8]
-            return step(w, v, s, total, dict(zip(names, given[8:], strict=True)), xb, yb, a, b)
+            x, y, lr, rho = given[4:8]
+            of_run = dict(zip(names, given[8:], strict=True))
+            return tuple(step(StepState(*given[:4]), StepInputs(of_run, x, y, lr, rho)))
 
-        inputs = [
-            Input(n, t, "run" if t.dim() else "all", apart=n == "sums") for n, t in zip(STATE, state, strict=True)
-        ]
-        inputs += [Input(n, t, "run and step", gathered=True) for n, t in (("x", x), ("y", y))]
+        named = state._asdict().items()
+        found = [Input(n, t, "run" if t.dim() else "all", apart=n == "sums") for n, t in named]
+        found += [Input(n, t, "run and step", gathered=True) for n, t in (("x", x), ("y", y))]
         moved = flat(*state, x, y, lr, rho, *frozen.values())[0]
-        inputs += [Input("lr", lr, "run and step", trial=_telling(lr, state[0], moved)), Input("rho", rho, "run")]
-        inputs += _of_runs("frozen", frozen)
-        self._library = Library(flat, inputs, STATE)
+        found += [Input("lr", lr, "run and step", trial=_telling(lr, state.weights, moved)), Input("rho", rho, "run")]
+        found += _of_runs("frozen", frozen)
+        self._library = Library(flat, found, StepState._fields)
 
-    def __call__(
-        self, state: Sequence[Tensor], frozen: Named, x: Tensor, y: Tensor, index: Tensor, lr: Tensor, rho: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The state [R, ...] after K steps on the examples x [N, ...], y [N, ...] that index [K, R, B] names; lr [K, R]."""
-        new = [t.clone(memory_format=torch.contiguous_format) for t in state]
-        given = [t.contiguous() for t in (x, y, lr, rho, *frozen.values(), index)]
+    def __call__(self, state: StepState, inputs: StepInputs) -> StepState:
+        """The state after the K steps of `inputs`, whose examples their order names."""
+        frozen, x, y, lr, rho, order = inputs
+        assert order is not None
+        new = StepState(*(t.clone(memory_format=torch.contiguous_format) for t in state))
+        given = [t.contiguous() for t in (x, y, lr, rho, *frozen.values(), order)]
         self._library(lr.shape[0], lr.shape[1], [*new, *given])
-        return new[0], new[1], new[2], new[3]
+        return new
 
 
 class FusedSums:
