@@ -118,7 +118,12 @@ def test_show_json_has_the_promised_keys(mapped: Path) -> None:
     assert set(found["borders"]) == {"1|2", "2A|2B", "2|3"}
     for border in found["borders"].values():
         assert set(border) >= {"lr", "low", "high", "reason"}
-        assert border["lr"] is not None or border["reason"]
+        if border["lr"] is None:
+            assert border["low"] is border["high"] is None
+            assert border["reason"]
+        else:
+            assert border["low"] <= border["lr"] <= border["high"]
+    assert any(border["lr"] is not None for border in found["borders"].values()), "the grid reaches at least one border"
     assert len(found["labels"]) == 8
     assert set(found["labels"][0]) >= {"lr", "regime", "flags"}
     assert set(found["recommended"]) == {field.name for field in fields(Recommendation)}

@@ -205,7 +205,7 @@ def test_an_adaptive_sweep_keeps_them(tmp_path: Path) -> None:
     config = SweepConfig(lrs=lrs, seeds=1, epochs=10, batch_size=16, random_points=2, adaptive=True)
     result = train(grouped_task(), config, out=tmp_path)
     trained = (result["status"] == 0).values
-    assert trained.sum() > 0
+    assert 0 < trained.sum() < trained.size, "some runs are left out"
     assert np.isfinite(result["example_group_loss"].values[trained]).all()
     assert np.isnan(result["example_group_loss"].values[~trained]).all()
 
@@ -218,7 +218,7 @@ def test_pages_and_files_take_them(tmp_path: Path) -> None:
     result = train(grouped_task(), config, out=tmp_path / "out")
     regimes(result)
     report(result, tmp_path / "page.html")
-    assert (tmp_path / "page.html").stat().st_size > 0
+    assert "corrupted" in (tmp_path / "page.html").read_text()
     export_result(result, "csv", None, tmp_path)
     export_result(result, "netcdf", None, tmp_path)
     with xr.open_dataset(tmp_path / "result.nc") as copy:

@@ -20,7 +20,7 @@ from lrscope.studies.feature_learning import STUDY, claims_images, states
 from lrscope.studies.lab import Laboratory
 from lrscope.studies.needs import figures_at
 from lrscope.studies.stats import Unseen
-from lrscope.studies.types import VERDICTS, Finding
+from lrscope.studies.types import Finding
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -400,7 +400,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
 
 def test_all_is_trained_judged_and_drawn_at_smoke_scale(smoke: Laboratory) -> None:
     found = {claim.id: smoke.check(claim) for claim in STUDY.claims}
-    assert all(finding.verdict in VERDICTS and finding.note for finding in found.values())
+    assert [claim for claim, finding in found.items() if not finding.note] == []
     for figure in figures_at(STUDY, "smoke"):
         chart = smoke.chart(figure)
         assert chart.panels, figure.number

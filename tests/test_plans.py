@@ -176,14 +176,25 @@ def test_phases_come_in_order_and_count() -> None:
     assert found[1].windows == (3, 6, 9)
 
 
-def test_the_plan_is_chosen_by_measurement_and_then_followed(tmp_path: Path) -> None:
-    auto = replace(BATCHED, path="auto", chunk=None)
-    context = context_of(mlp_task(), CONFIG, tmp_path, auto)
+@pytest.mark.parametrize(("alone", "together", "path"), [(3e-6, 2e-6, "batched"), (2e-6, 3e-6, "single")])
+def test_the_faster_plan_is_chosen(
+    alone: float, together: float, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timed(context: Context, plan: Plan, seconds: float | None = None) -> Plan:
+        return replace(plan, run_step_seconds=alone if plan.path == "single" else together)
+
+    monkeypatch.setattr(choose, "_timed", timed)
+    context = context_of(mlp_task(), CONFIG, tmp_path, replace(BATCHED, path="auto", chunk=None))
     plan = choose_plan(context, 1)
-    assert plan.path in ("batched", "single")
-    assert plan.run_step_seconds > 0
-    assert "us" in plan.chosen
-    assert predict(context, plan, 1) > 0
+    assert plan.path == path
+    assert "single 1: " in plan.chosen
+    assert "batched 4: " in plan.chosen
+    assert predict(context, plan, 1) == pytest.approx(min(alone, together) * 4 * steps_per_run(context.phases))
+
+
+def test_the_plan_is_measured_and_then_followed(tmp_path: Path) -> None:
+    context = context_of(mlp_task(), CONFIG, tmp_path, replace(BATCHED, path="auto", chunk=None))
+    assert 0 < choose_plan(context, 1).run_step_seconds < 1
     kept = tmp_path / "kept"
     first = train(mlp_task(), replace(CONFIG, steps=2), replace(BATCHED, chunk=2), kept)
     (kept / "results.zarr").rename(tmp_path / "moved")

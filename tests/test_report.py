@@ -239,7 +239,7 @@ def test_regression_speaks_of_losses_only(tmp_path):
 def test_outcomes_are_counted_and_come_with_a_remedy(tmp_path):
     page = write(fake_result(lrs=8, seeds=2, nonfinite_lrs=3), tmp_path)
     assert "non-finite 6 of 16" in page.said
-    assert "Use a smaller learning rate" in page.said or "use a smaller learning rate" in page.said
+    assert "overflowed: use a smaller learning rate" in page.said
     assert "stopped 18 of 48" in page.said
     crosses = [t for t in page.embedded("figures")["map"]["data"] if t.get("name") == "non-finite runs"]
     assert len(crosses) == 1

@@ -55,7 +55,9 @@ def test_verdicts(low, high, seeds, verdict):
 def test_a_finding_keeps_every_seed():
     found = finding(np.array([1.0, 2.0, 3.0]), 0.5, "seen", unit="nat")
     assert found.effect == 2
-    assert found.verdict == ("supported" if found.low > 0.5 else "inconclusive")
+    assert found.low == pytest.approx(2 - 4.30265 / math.sqrt(3), rel=1e-5)  # t(0.975, 2), table; it reaches below 0.5
+    assert found.verdict == "inconclusive"
+    assert finding(np.array([1.9, 2.0, 2.1]), 0.5, "seen").verdict == "supported"
     assert found.numbers == {"per_seed": [1.0, 2.0, 3.0], "unit": "nat"}
 
 

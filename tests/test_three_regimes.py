@@ -29,7 +29,7 @@ from lrscope.studies.three_regimes import (
 )
 from lrscope.studies.three_regimes.by_size import elsewhere
 from lrscope.studies.three_regimes.measurements import data_sizes, neighbour_paths
-from lrscope.studies.types import VERDICTS, Finding
+from lrscope.studies.types import Finding
 
 ENGINE = EngineConfig(jobs=1, path="batched", chunk=33, compile=False)  # no plan to choose: as quick as eager steps are
 
@@ -440,7 +440,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
 
 def test_every_claim_gets_a_finding_at_smoke_scale(smoke: Laboratory) -> None:
     found = {claim.id: smoke.check(claim) for claim in STUDY.claims}
-    assert all(finding.verdict in VERDICTS and finding.note for finding in found.values())
+    assert [claim for claim, finding in found.items() if not finding.note] == []
     for exact in ("TR1", "TR2", "TR3", "TR4"):
         assert found[exact].verdict == "supported", exact
 
