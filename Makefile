@@ -31,6 +31,10 @@ test: venv ## Run the tests; as root on Debian or Ubuntu install what they need 
 	fi
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
+.PHONY: quick
+quick: venv ## Run the tests that are not slow: minutes, for whoever is changing the code
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
+
 .PHONY: neutral
 neutral: venv ## Compare the numbers of this tree with those of a commit to the byte: make neutral BASE=<commit>
 	@$(BIN)/python benchmarks/neutral.py $(or $(BASE),$(error BASE: name the commit to compare with, such as BASE=HEAD~1))

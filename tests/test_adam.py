@@ -120,6 +120,7 @@ def test_plans_agree(plan: Plan, tmp_path: Path) -> None:
     assert (one["status"] == 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", [replace(ALL_RUNS, chunk=3), ONE_RUN], ids=lambda p: p.path)
 @pytest.mark.parametrize("stop", [1, 7, 27])
 def test_stopped_and_resumed_is_the_same_to_the_byte(plan: Plan, stop: int, tmp_path: Path) -> None:
@@ -138,6 +139,7 @@ def test_stopped_and_resumed_is_the_same_to_the_byte(plan: Plan, stop: int, tmp_
     assert same_bytes(assemble(context(), plan), straight) == []
 
 
+@pytest.mark.slow
 def test_moments_go_on_into_averaging_in_another_chunk(tmp_path: Path) -> None:
     config = replace(ADAPTIVE, data_seeds=1, space="whole", optimizer="adam", lrs=log_grid(1e-4, 1, 8))
     partial = train(mlp_task(), config, SINGLE, tmp_path / "adaptive")
@@ -146,6 +148,7 @@ def test_moments_go_on_into_averaging_in_another_chunk(tmp_path: Path) -> None:
     assert np.isfinite(partial["average_train_loss"]).any()
 
 
+@pytest.mark.slow
 @compiler_needed
 def test_inductor_agrees_and_resumes_to_the_byte(tmp_path: Path) -> None:
     config = replace(CONFIG, average=(), finetune_lrs=(), finetune_steps=None)

@@ -155,6 +155,7 @@ def check_against(full: xr.Dataset) -> tuple[xr.Dataset, tuple[Wanted, ...]]:
     return partial, found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -172,6 +173,7 @@ def test_a_replay_agrees_with_the_whole_grid(options: dict[str, Any]) -> None:
     assert done < 0.5 * whole
 
 
+@pytest.mark.slow
 @settings(max_examples=4, derandomize=True)  # noisy curves: a border two steps off would not always be a fault
 @given(
     low=st.floats(-4.3, 0.3),
@@ -200,6 +202,7 @@ def test_borders_anywhere_are_found_within_a_step(low: float, first: float, seco
 # -- what a partly trained grid looks like ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_labels_of_untrained_rates_are_inferred_and_said_to_be(tmp_path: Path) -> None:
     partial, _ = replay(fake_result(lrs=LRS, epochs=24))
     found = regimes(partial)
@@ -219,6 +222,7 @@ def test_labels_of_untrained_rates_are_inferred_and_said_to_be(tmp_path: Path) -
     assert sum(",not trained," in row for row in rows) > len(left_out)
 
 
+@pytest.mark.slow
 def test_show_says_how_many_runs_were_left_out(tmp_path: Path) -> None:
     partial, _ = replay(fake_result(lrs=LRS, epochs=24))
     save_result(partial, tmp_path)
@@ -229,6 +233,7 @@ def test_show_says_how_many_runs_were_left_out(tmp_path: Path) -> None:
     assert told["status"]["not trained"] == left_out
 
 
+@pytest.mark.slow
 def test_the_benchmark_replays_a_finished_grid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -288,6 +293,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
     return train(mlp_task(), CONFIG, out=tmp_path_factory.mktemp("sweep") / "out")
 
 
+@pytest.mark.slow
 def test_killed_in_any_round_and_continued_is_the_same_to_the_byte(undisturbed: xr.Dataset, tmp_path: Path) -> None:
     from lrscope.engine.sweep import sweep
 
@@ -309,6 +315,7 @@ def test_killed_in_any_round_and_continued_is_the_same_to_the_byte(undisturbed: 
     assert len(json.loads((tmp_path / engine_rounds.ROUNDS_FILE).read_text())["rounds"]) >= 3
 
 
+@pytest.mark.slow
 def test_what_it_trains_is_what_the_whole_grid_trains(tmp_path: Path) -> None:
     """Run by run, where both train one run at a time."""
     config = replace(CONFIG, data_seeds=1)
@@ -325,6 +332,7 @@ def test_what_it_trains_is_what_the_whole_grid_trains(tmp_path: Path) -> None:
     assert same_bytes(open_result(tmp_path / "adaptive"), partial) == []
 
 
+@pytest.mark.slow
 def test_momentum_goes_on_into_averaging(tmp_path: Path) -> None:
     config = replace(CONFIG, data_seeds=1, space="whole", momentum=0.9, lrs=log_grid(1e-3, 1, 8))
     partial = train(mlp_task(), config, SINGLE, tmp_path / "adaptive")

@@ -141,6 +141,7 @@ def test_batches_are_those_of_the_streams(same_init: bool, tmp_path: Path) -> No
     assert len(seen) == 3 * (2 if same_init else 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", [ONE_RUN, replace(ALL_RUNS, chunk=3, unroll=2)], ids=["single", "chunks of 3"])
 def test_plans_agree(plan: Plan, tmp_path: Path) -> None:
     one, other = (computed(colour_task(), CONFIG, p, tmp_path / n) for p, n in ((ALL_RUNS, "a"), (plan, "b")))
@@ -149,6 +150,7 @@ def test_plans_agree(plan: Plan, tmp_path: Path) -> None:
     assert "train_loss" in differing(one, without)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [3, 9, 14])
 def test_stopped_and_resumed_is_the_same_to_the_byte(stop: int, tmp_path: Path) -> None:
     straight = computed(colour_task(), CONFIG, ALL_RUNS, tmp_path / "straight")

@@ -149,6 +149,7 @@ def test_names_are_no_formulas_and_no_markup(tmp_path):
     assert "default-src &#39;none&#39;" in page
 
 
+@pytest.mark.slow
 def test_the_gallery_is_drawn_by_a_browser(browser: Chrome, tmp_path):  # noqa: F811
     page = gallery(CHART, tmp_path / "page.html")
     for width in (1400, 390):
@@ -238,6 +239,7 @@ def test_the_text_of_a_figure_tells_of_a_colour_scale_only_where_lines_use_it(va
     assert alt.endswith(ending)
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn_by_a_browser(browser: Chrome, tmp_path):  # noqa: F811
     page = gallery(PICTURES, tmp_path / "page.html")
     for width in (1400, 390):

@@ -92,6 +92,7 @@ def mapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_second_map_shows_the_finished_one_without_training_or_torch(mapped: Path) -> None:
     before = (mapped / "out" / "results.zarr").stat().st_mtime_ns
     again = run_alone("map", "tiny.toml", "--out", "out", cwd=mapped)
@@ -100,6 +101,7 @@ def test_a_second_map_shows_the_finished_one_without_training_or_torch(mapped: P
     assert (mapped / "out" / "results.zarr").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_map_whose_result_is_damaged_is_put_together_anew(mapped: Path, tmp_path: Path) -> None:
     shutil.copytree(mapped, tmp_path, dirs_exist_ok=True)
     victim = next(p for p in (tmp_path / "out" / "results.zarr" / "test_loss" / "c").rglob("*") if p.is_file())
@@ -131,6 +133,7 @@ def test_show_json_has_the_promised_keys(mapped: Path) -> None:
     assert found["status"] == {"finished": 16, "non-finite": 0, "stopped": 0, "failed": 0, "not trained": 0}
 
 
+@pytest.mark.slow
 def test_the_recorded_command_repeats_the_numbers(mapped: Path) -> None:
     import shlex
 
@@ -165,6 +168,7 @@ def test_export_csv_and_netcdf(mapped: Path) -> None:
         np.testing.assert_array_equal(opened["train_loss"].values, result["train_loss"].values)
 
 
+@pytest.mark.slow
 def test_report_writes_page_and_figures(mapped: Path) -> None:
     done = run("report", "out", "--out", "page.html", "--figures", "figs", "--format", "png,svg", cwd=mapped)
     assert done.returncode == 0, done.stderr
@@ -204,6 +208,7 @@ def test_options_override_the_file_and_steps_replace_epochs(mapped: Path) -> Non
     assert plan["steps_per_run"] == 6 + 8
 
 
+@pytest.mark.slow
 def test_kill_in_the_middle_then_the_same_command_ends_with_the_same_numbers(mapped: Path) -> None:
     words = ["map", "tiny.toml", "--out", "killed", "--epochs", "60"]
     process = subprocess.Popen(
@@ -232,6 +237,7 @@ def test_kill_in_the_middle_then_the_same_command_ends_with_the_same_numbers(map
         assert one[name].values.tobytes() == two[name].values.tobytes(), name
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(mapped: Path) -> None:
     process = subprocess.Popen(
         [*PROGRAM, "map", "tiny.toml", "--out", "stopped", "--epochs", "400"],

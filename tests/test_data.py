@@ -146,6 +146,7 @@ def test_listing_says_what_is_there(name: str, copy_of: Callable[[str], Copy]) -
     assert [line.name for line in describe()] == list(names())
 
 
+@pytest.mark.slow
 def test_import_and_listing_leave_torchvision_and_sklearn_alone() -> None:
     code = (
         "import sys; from lrscope.tasks import data; data.describe(); data.load('ticks', train_size=2); "

@@ -48,6 +48,7 @@ def surroundings() -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.changes_random_state  # examples draw their data as a reader would
 @pytest.mark.parametrize("text", blocks("python"))
 def test_python_examples_run(

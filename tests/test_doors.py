@@ -289,6 +289,7 @@ def lines(draw: st.DrawFn) -> list[str]:
     return words
 
 
+@pytest.mark.slow
 @FEW
 @example(words=["map", "x" * 300])
 @example(words=["show", "x" * 300])

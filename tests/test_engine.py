@@ -88,6 +88,7 @@ def disagreements(task: Task, config: SweepConfig, plan: Plan, folder: Path) -> 
     return wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", [ALL_RUNS, ONE_RUN], ids=lambda p: p.path)
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("name", TASKS)

@@ -86,6 +86,7 @@ def repository(tmp_path: Path) -> Repository:
 # --- what is committed in this repository ---
 
 
+@pytest.mark.slow
 def test_committed_evidence_keeps_to_the_rules():
     for name in registry.names():
         assert audit(registry.study(name), evidence.folder_of(name), History(registry.source(name))) == []

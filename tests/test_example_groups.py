@@ -60,6 +60,7 @@ def split_task(groups: Any, **options: Any) -> Task:
 # -- what is logged ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", [ALL_RUNS, ONE_RUN], ids=lambda p: p.path)
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 def test_metrics_agree_with_the_naive_twin(norm: str, plan: Plan, tmp_path: Path) -> None:
@@ -69,6 +70,7 @@ def test_metrics_agree_with_the_naive_twin(norm: str, plan: Plan, tmp_path: Path
     assert {v for v in computed(grouped_task(norm=norm), config, plan, tmp_path / "b").data_vars if v in OURS} == OURS
 
 
+@pytest.mark.slow
 @compiler_needed
 def test_generated_evaluation_agrees(tmp_path: Path) -> None:
     config = replace(SPHERE, steps=12)
@@ -162,6 +164,7 @@ def test_large_groups_are_sampled_and_filled_up() -> None:
 # -- what does not change --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_partition_changes_nothing_else() -> None:
     """Every array that a task without groups has is the same to the byte."""
     plain, split = train(mlp_task(), BASE), train(split_task(torch.arange(48) % 3), BASE)
@@ -172,6 +175,7 @@ def test_a_partition_changes_nothing_else() -> None:
     assert json.loads(plain.attrs["task"]).keys() == json.loads(split.attrs["task"]).keys() - {"example_groups"}
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_is_the_same_to_the_byte(tmp_path: Path) -> None:
     """A checkpoint after every step, and another process's context after every stop."""
     config, plan = replace(BASE, average=()), Plan("batched", 2, False, "", 0.0)
@@ -190,6 +194,7 @@ def test_stopped_and_resumed_is_the_same_to_the_byte(tmp_path: Path) -> None:
     assert same_bytes(layout.assemble(context, plan), computed(grouped_task(), config, plan, tmp_path / "whole")) == []
 
 
+@pytest.mark.slow
 def test_slabs_of_runs_give_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The group axis is written once, runs one seed after the other."""
     config = replace(BASE, average=(), seeds=3)
@@ -200,6 +205,7 @@ def test_slabs_of_runs_give_the_same_result(tmp_path: Path, monkeypatch: pytest.
     assert parts["example_group"].values.tolist() == ["clean", "corrupted"]
 
 
+@pytest.mark.slow
 def test_an_adaptive_sweep_keeps_them(tmp_path: Path) -> None:
     lrs = tuple(float(f"{10 ** (-4 + i / 2):.3g}") for i in range(8))
     config = SweepConfig(lrs=lrs, seeds=1, epochs=10, batch_size=16, random_points=2, adaptive=True)
@@ -213,6 +219,7 @@ def test_an_adaptive_sweep_keeps_them(tmp_path: Path) -> None:
 # -- results, pages, files -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_pages_and_files_take_them(tmp_path: Path) -> None:
     config = replace(BASE, lrs=tuple(10 ** (-3 + i / 2) for i in range(6)), finetune_lrs=(1e-3,), steps=24)
     result = train(grouped_task(), config, out=tmp_path / "out")
@@ -226,6 +233,7 @@ def test_pages_and_files_take_them(tmp_path: Path) -> None:
         np.testing.assert_array_equal(copy["example_group_loss"], result["example_group_loss"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", sorted(OURS))
 def test_a_result_without_one_of_them_is_refused(lost: str, tmp_path: Path) -> None:
     result = train(grouped_task(), replace(BASE, steps=6))

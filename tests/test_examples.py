@@ -211,6 +211,7 @@ class Tidy(Scaling):
         return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("always", [True, False])
 @pytest.mark.parametrize("path", ["batched", "single"])
 def test_a_forward_that_changes_its_input_trains_as_one_that_does_not(path: str, always: bool) -> None:
@@ -466,6 +467,7 @@ def test_generators_of_the_user_stay_as_they_were() -> None:
 # -- the loader's batch size -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_loaders_batch_size_is_the_sweeps_unless_it_says_otherwise() -> None:
     options: dict[str, Any] = {"lrs": [1e-2, 1e-1], "seeds": 1, "steps": 2, "space": "whole", "jobs": 1}
     options |= {"progress": False, "random_points": 1, "path": "batched", "compile": False}

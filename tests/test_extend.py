@@ -53,6 +53,7 @@ def only_fine_tuning() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("space", "engine"),
     [*((name, BATCHED) for name in SPACES), ("sphere", SINGLE)],
@@ -72,6 +73,7 @@ def test_arrays_are_those_of_longer_fine_tunes_from_the_start(space: str, engine
         assert ours.state(lr=1e-2, seed=1, **at).weights.equal(theirs.state(lr=1e-2, seed=1, **at).weights)
 
 
+@pytest.mark.slow
 @compiler_needed
 def test_generated_code_extends_too(tmp_path: Path) -> None:
     engine = replace(BATCHED, compile=True)
@@ -105,6 +107,7 @@ def test_a_dry_run_predicts_what_is_not_there(tmp_path: Path) -> None:
         predicted()
 
 
+@pytest.mark.slow
 def test_with_all_that_a_task_may_have_and_twice(tmp_path: Path) -> None:
     """Two data seeds, two FLRs, groups, a validation set, snapshots; the second time in epochs."""
 
@@ -172,6 +175,7 @@ def extend_until_done(out: Path, start: int, step: int) -> tuple[xr.Dataset, int
             engine = CHUNKED if lives % 2 else replace(CHUNKED, extend_finetunes=True)  # needed once
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", range(4))
 def test_killed_at_any_moment_nothing_is_trained_again(start: int, from_the_start: xr.Dataset, tmp_path: Path) -> None:
     short = train(mlp_task(), SMALL, CHUNKED, tmp_path / "out")
@@ -187,6 +191,7 @@ def test_killed_at_any_moment_nothing_is_trained_again(start: int, from_the_star
     assert not list((tmp_path / "out" / "chunks").glob("*checkpoint*"))
 
 
+@pytest.mark.slow
 def test_killed_before_the_experiment_is_written_the_folder_is_the_shorter_sweeps(tmp_path: Path) -> None:
     short = train(mlp_task(), SMALL, CHUNKED, tmp_path / "out")
     with killed_at(1), pytest.raises(Killed):
@@ -194,6 +199,7 @@ def test_killed_before_the_experiment_is_written_the_folder_is_the_shorter_sweep
     assert same_bytes(train(mlp_task(), SMALL, CHUNKED, tmp_path / "out"), short) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [4, 6, 9, 12])
 def test_an_unfinished_sweep_is_extended_too(last: int, from_the_start: xr.Dataset, tmp_path: Path) -> None:
     with killed_at(last), pytest.raises(Killed):
@@ -205,6 +211,7 @@ def test_an_unfinished_sweep_is_extended_too(last: int, from_the_start: xr.Datas
 # -- what is asked for -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_without_the_option_the_folder_is_refused_with_a_hint(tmp_path: Path) -> None:
     train(mlp_task(), BASE, out=tmp_path)
     with pytest.raises(
@@ -224,6 +231,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", OTHERS)
 def test_what_is_not_the_same_but_longer_is_refused_and_left_alone(case: str, tmp_path: Path) -> None:
     change, message = OTHERS[case]
@@ -261,6 +269,7 @@ def test_what_can_never_be_extended_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_new_folder_is_trained_from_the_start(tmp_path: Path, from_the_start: xr.Dataset) -> None:
     engine = replace(CHUNKED, extend_finetunes=True)
     assert same_bytes(train(mlp_task(), longer(SMALL), engine, tmp_path / "new"), from_the_start) == []
@@ -274,6 +283,7 @@ def test_the_option_determines_no_number() -> None:
     assert not MapSettings().engine_config().extend_finetunes
 
 
+@pytest.mark.slow
 def test_a_map_is_extended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The command of the shorter map is then one of another sweep."""
     from lrscope.cli import main

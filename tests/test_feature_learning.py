@@ -113,6 +113,7 @@ def test_the_papers_numbers_are_in_the_paper_scale() -> None:
 # -- whose regimes -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_regimes_are_told_by_other_runs(planted: xr.Dataset) -> None:
     parts = states.judged(planted)
     assert [part.result["data_seed"].values.tolist() for part in parts] == [[0], [1], [2]]
@@ -216,6 +217,7 @@ def with_features(planted: xr.Dataset, labels: list[str], used: dict[str, dict[s
     return planted.assign(changed)
 
 
+@pytest.mark.slow
 def test_sparsity_is_read_state_by_state(planted: xr.Dataset, labels: list[str]) -> None:
     count = planted.sizes["feature"]
     few, many = 2, count
@@ -266,6 +268,7 @@ def test_slopes_within_and_across_pre_trainings() -> None:
     assert claims_images._slopes(sharp.swapaxes(0, 1), error.swapaxes(0, 1)) == pytest.approx([-0.2, -0.2])
 
 
+@pytest.mark.slow
 def test_fine_tunes_are_compared_at_a_loss_that_all_reach(planted: xr.Dataset) -> None:
     stuck = xr.full_like(planted["finetune_train_loss"], 50.0)
     with pytest.raises(Unseen, match="some fine-tunes start below"):
@@ -398,6 +401,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
     return laboratory
 
 
+@pytest.mark.slow
 def test_all_is_trained_judged_and_drawn_at_smoke_scale(smoke: Laboratory) -> None:
     found = {claim.id: smoke.check(claim) for claim in STUDY.claims}
     assert [claim for claim, finding in found.items() if not finding.note] == []
@@ -410,6 +414,7 @@ def test_all_is_trained_judged_and_drawn_at_smoke_scale(smoke: Laboratory) -> No
     assert missing == {"11, CIFAR-100", "12, CIFAR-100", "13, CIFAR-100"}
 
 
+@pytest.mark.slow
 def test_geometry_of_many_runs_is_that_of_each_pair(smoke: Laboratory) -> None:
     found, trained = smoke.measured("geometry"), smoke.trained("ticks")
     config = trained.config
@@ -429,6 +434,7 @@ def test_geometry_of_many_runs_is_that_of_each_pair(smoke: Laboratory) -> None:
         geometry.between_runs(trained, low, other, data_seed=data_seed)
 
 
+@pytest.mark.slow
 def test_other_splits_are_measured_as_the_usual_one(smoke: Laboratory) -> None:
     result, splits = smoke.result("vit"), smoke.measured("vit_splits")
     usual = result["finetune_feature_accuracy"].isel(finetune_lr=0)

@@ -327,6 +327,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> lrscope.Trained:
     return lrscope.Trained.open(out, digits(features))
 
 
+@pytest.mark.slow
 def test_results_name_their_features(swept: lrscope.Trained, tmp_path: Path) -> None:
     result = swept.result
     assert result["feature"].values.tolist() == list(PAPER)

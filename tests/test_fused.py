@@ -160,6 +160,7 @@ def trained(trainer: ChunkTrainer, steps: int) -> dict[str, Tensor]:
     return trainer.tensors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_steps_agree_with_pytorch(case: str, tmp_path: Path) -> None:
     task, config = CASES[case][0](), CASES[case][1]
@@ -169,6 +170,7 @@ def test_steps_agree_with_pytorch(case: str, tmp_path: Path) -> None:
         torch.testing.assert_close(fused[name], value, rtol=1e-9, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["batch norm", "ticks"])
 def test_float32_steps_stay_close(case: str, tmp_path: Path) -> None:
     task, config = CASES[case][0](), replace(CASES[case][1], precision="float32")
@@ -177,6 +179,7 @@ def test_float32_steps_stay_close(case: str, tmp_path: Path) -> None:
     torch.testing.assert_close(fused["weights"], eager["weights"], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_calls_and_chunks_change_no_bit(tmp_path: Path) -> None:
     """A run's arithmetic knows neither its chunk nor how many steps a call takes."""
     found = []
@@ -221,6 +224,7 @@ def replace_program(trainer: ChunkTrainer) -> Program:
 # -- sweep by sweep ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_fused_sweeps_agree_and_resume_to_the_byte(tmp_path: Path) -> None:
     context = context_of(small_task(), CONFIG, tmp_path)
     context.store.create()
@@ -239,6 +243,7 @@ def test_fused_sweeps_agree_and_resume_to_the_byte(tmp_path: Path) -> None:
     assert all(torch.equal(resumed[0][name], value) for name, value in straight[0].items())
 
 
+@pytest.mark.slow
 def test_the_engine_fuses_what_it_can_and_says_why_not(tmp_path: Path) -> None:
     asked = replace(BATCHED, compile=True)
     dense = train(mlp_task(), CONFIG, asked, tmp_path / "dense")
@@ -256,6 +261,7 @@ def test_without_a_compiler_other_steps_train(tmp_path: Path, monkeypatch: pytes
     assert "there is no C++ compiler" in plan.chosen
 
 
+@pytest.mark.slow
 def test_continuing_where_nothing_compiles_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(CONFIG, steps=4, average=(), finetune_lrs=(), finetune_steps=None)
     engine = replace(BATCHED, compile=True)

@@ -135,6 +135,7 @@ def test_a_tampered_library_is_compiled_again(how: str, fresh: Path) -> None:
         assert works()
 
 
+@pytest.mark.slow
 def test_swapped_libraries_are_compiled_again(fresh: Path) -> None:
     assert works(doubled)
     assert works(tripled)
@@ -148,6 +149,7 @@ def test_swapped_libraries_are_compiled_again(fresh: Path) -> None:
         assert works(tripled)
 
 
+@pytest.mark.slow
 def test_a_library_that_is_sealed_but_wrong_fails_its_self_test(fresh: Path) -> None:
     """As an older version might have left it, or a compiler that was wrong for once."""
     works(doubled)
@@ -230,6 +232,7 @@ def test_the_planted_library_would_run(planted: None, fresh: Path, tmp_path: Pat
     (tmp_path / "it ran").unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("planted")
 @pytest.mark.parametrize("level", ["steps", "lrscope", "cache"])
 @pytest.mark.parametrize("mode", [0o777, 0o720])
@@ -422,6 +425,7 @@ def alive(number: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", COMPILERS)
 def test_a_compiler_that_misbehaves_is_refused_by_name(
     how: str, tmp_path: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
@@ -453,6 +457,7 @@ def test_torchinductor_is_not_handed_a_compiler_that_makes_nothing(
             compiler.compiler()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["prints garbage", "describes itself and fails", "computes wrongly"])
 def test_another_path_trains_and_the_plan_says_why(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_compiler(how, tmp_path, monkeypatch)
@@ -481,6 +486,7 @@ WORKING = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_compiler_ends_with_the_program(number: int, tmp_path: Path) -> None:
     environment = fake_compiler("hangs when compiling", tmp_path)
@@ -530,6 +536,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     monkeypatch.setattr(Program, "_fused_sums", sums)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiled_once")
 def test_the_plan_names_what_is_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = choose_plan(context_of(mlp_task(), CONFIG, tmp_path, ASKED), 1)
@@ -543,6 +550,7 @@ def test_the_plan_names_what_is_generated(tmp_path: Path, monkeypatch: pytest.Mo
     assert "metrics not generated (as the test has it)" in plan.chosen
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiled_once")
 def test_what_cannot_be_generated_any_more_is_a_recorded_re_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -568,6 +576,7 @@ def test_what_cannot_be_generated_any_more_is_a_recorded_re_plan(
     assert json.loads(third.attrs["plan"])["replans"] == [change]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiled_once")
 def test_a_plan_without_that_record_is_followed_and_completed(tmp_path: Path) -> None:
     whole = train(mlp_task(), CONFIG, ASKED, tmp_path / "whole")
@@ -584,6 +593,7 @@ def test_a_plan_without_that_record_is_followed_and_completed(tmp_path: Path) ->
     assert (store.plan() or {})["replans"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiled_once")
 def test_steps_that_cannot_be_made_any_more_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Interrupted):

@@ -20,6 +20,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_every_row_holds_on_the_cpu(gpu: ModuleType) -> None:
     rows = list(gpu.rows("cpu", 0.01))
     judged = [row for row in rows if row.passed is not None]
@@ -32,6 +33,7 @@ def test_every_row_holds_on_the_cpu(gpu: ModuleType) -> None:
     assert all("times as fast" in row.found for row in rows if row.check.startswith("a run-step"))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_changes_a_bit_fails(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = ChunkTrainer.load
 
@@ -43,6 +45,7 @@ def test_a_checkpoint_that_changes_a_bit_fails(gpu: ModuleType, monkeypatch: pyt
     assert [row.passed for row in gpu.resume("cpu")] == [False, False]
 
 
+@pytest.mark.slow
 def test_another_precision_does_not_agree(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     exact = gpu.context_of
     turns = iter(["float32", "float64"] * 2)

@@ -109,6 +109,7 @@ FUZZ = settings(
 )
 
 
+@pytest.mark.slow
 @FUZZ
 @given(data=st.data())
 def test_a_tampered_result_is_opened_right_or_refused_in_a_sentence(
@@ -125,6 +126,7 @@ def test_a_tampered_result_is_opened_right_or_refused_in_a_sentence(
     assert peak_bytes() - before < ROOM, done
 
 
+@pytest.mark.slow
 @settings(FUZZ, max_examples=25 * MORE)
 @given(data=st.data())
 def test_a_tampered_unfinished_folder_is_continued_right_or_refused_in_a_sentence(

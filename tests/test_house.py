@@ -115,6 +115,7 @@ def test_there_is_source_to_check():
     assert {"pyproject.toml", "Makefile", "README.md", ".ci/run"} <= {name_of(p) for p in tracked_files()}
 
 
+@pytest.mark.slow
 def test_source_never_pickles():
     found = {name_of(p): pickling(ast.parse(p.read_text(encoding="utf-8"))) for p in SOURCES}
     assert {name: what for name, what in found.items() if what} == {}
@@ -240,6 +241,7 @@ def test_constraints_pin_every_requirement():
     assert requirements() - set(pinned) == set()
 
 
+@pytest.mark.slow
 def test_what_the_source_imports_is_required():
     """No module is there only because another package happens to bring it."""
     homes = importlib.metadata.packages_distributions()

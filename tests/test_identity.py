@@ -259,6 +259,7 @@ print(task.fingerprint([0]))
 """
 
 
+@pytest.mark.slow
 def test_processes_with_other_hash_seeds_agree(tmp_path: Path) -> None:
     """The addresses differ, the order of sets does, and one process runs from another file."""
     found = []

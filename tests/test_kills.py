@@ -19,6 +19,8 @@ import kill_points
 from lrscope.results import open_result
 from tiny_tasks import same_bytes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server() -> ForkServerContext:

@@ -105,6 +105,7 @@ def test_probabilities_of_a_class(column: bool) -> None:
     assert task.summary()["constant_loss"] == pytest.approx(float(-(p * p.log() + (1 - p) * (1 - p).log())))
 
 
+@pytest.mark.slow
 @compiler_needed
 @pytest.mark.parametrize("kind", ["cross_entropy", "binary_cross_entropy"])
 def test_generated_code_agrees_on_probabilities(kind: str) -> None:
@@ -569,6 +570,7 @@ def expected(loss: str, form: str, y: Tensor) -> Tensor | None:
     return y if form in ("numbers", "column") else None
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     loss=st.sampled_from(["cross_entropy", "binary_cross_entropy", "mse"]),

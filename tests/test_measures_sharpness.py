@@ -86,6 +86,7 @@ def test_gradient_norms_are_those_of_the_mini_batches(at: Place) -> None:
         assert float(found[k]) == pytest.approx(rho(at) * float(gradient.norm()), rel=1e-10)
 
 
+@pytest.mark.slow
 def test_hessian_eigenvalues_are_those_of_the_dense_matrix(at: Place) -> None:
     dense = torch.linalg.eigvalsh(dense_hessian(at)).numpy()[::-1]
     found = sharpness.hessian_eigenvalues(at.program, at.weights, at.frozen, *at.batches, top=3, tolerance=1e-10)

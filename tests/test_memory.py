@@ -101,6 +101,7 @@ def replans(result: xr.Dataset) -> list[dict[str, Any]]:
 # -- it runs out ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*go on as halves")
 @pytest.mark.parametrize(
     ("fail", "jobs"),
@@ -129,6 +130,7 @@ def test_the_sweep_goes_on_with_smaller_chunks(
         assert [name for name, _ in begun[1:4]] == ["00000", "00000a", "00000aa"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*go on as halves")
 def test_finished_chunks_stay_and_pending_ones_shrink_with_the_failing_one(tmp_path: Path, scarce: Any) -> None:
     engine = replace(OF_FOUR, chunk=2)
@@ -169,6 +171,7 @@ def test_a_single_run_that_is_too_large_ends_with_advice(fail: Callable[[], None
         train(mlp_task(), replace(CONFIG, seeds=1), replace(OF_SIX, jobs=2 if fail is killed else 1))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*go on as halves")
 def test_a_re_plan_is_followed_by_whoever_continues(tmp_path: Path, scarce: Any, monkeypatch: Any) -> None:
     """Stopped after it, killed in the middle of it: the same bytes as without."""
@@ -192,6 +195,7 @@ class StopAtHalf(StopAfter):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_a_kill_between_the_steps_of_a_re_plan_leaves_one_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The halves' checkpoints are there, the plan is not: the old plan goes on from the old checkpoint."""
     from lrscope.engine.store import Store
@@ -229,6 +233,7 @@ class StopAtTick(StopAfter):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_a_smaller_chunk_asked_for_later_is_a_recorded_re_plan(tmp_path: Path, roomy: xr.Dataset) -> None:
     """Whoever was killed for memory as a single process gets on by asking for less."""
     with pytest.raises(Interrupted):
@@ -295,6 +300,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, float], None]:
     return set_up
 
 
+@pytest.mark.slow
 def test_a_plan_that_cannot_fit_is_refused_before_any_work(machine: Any, tmp_path: Path) -> None:
     machine(0.5, 0.5)
     with pytest.raises(
@@ -436,6 +442,7 @@ def test_random_points_are_the_same_in_groups(space: str, path: str, tmp_path: P
             torch.testing.assert_close(some[name], value, rtol=0.0 if path == "single" else 1e-5, atol=0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*random points are evaluated")
 def test_random_points_that_are_too_large_go_on_in_smaller_groups(
     tmp_path: Path, roomy: xr.Dataset, monkeypatch: pytest.MonkeyPatch
@@ -510,6 +517,7 @@ ESTIMATED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ESTIMATED)
 def test_the_prediction_is_near_what_is_used(kind: str, tmp_path: Path) -> None:
     """benchmarks/memory.py measures more kinds."""

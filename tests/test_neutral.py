@@ -65,6 +65,7 @@ def test_trees_and_data_sets_are_read_alike(neutral: ModuleType) -> None:
     assert "loss" in names
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_they_are_told_and_agree(
     neutral: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

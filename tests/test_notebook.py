@@ -97,6 +97,7 @@ def test_a_task_shows_what_it_is_made_of():
     assert "validation size none" in Words(small()._repr_html_()).said
 
 
+@pytest.mark.slow
 def test_no_html_is_made_before_a_notebook_asks():
     code = "import sys, lrscope.mapping.types; print([m for m in sys.modules if m in ('lrscope.notebook', 'lrscope.reporting')])"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)

@@ -56,6 +56,7 @@ def test_asking_for_batches_of_such_models_is_refused(model: Any, chunk: int | N
         train(task_of(model, (5,)), SHORT, replace(BATCHED, chunk=chunk))
 
 
+@pytest.mark.slow
 def test_dropout_repeats_and_leaves_the_global_generator_alone() -> None:
     """The fixture of conftest.py watches the generator; the second call draws from another state of it."""
     task = task_of(Dropping, (5,))

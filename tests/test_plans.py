@@ -66,6 +66,7 @@ def reference(name: str) -> xr.Dataset:
         return computed(MAKERS[name](), CONFIG, ALL_RUNS, Path(folder))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "plan"),
     [
@@ -80,6 +81,7 @@ def test_plans_agree(name: str, plan: str, tmp_path: Path) -> None:
     assert (other["status"] == 0).all()
 
 
+@pytest.mark.slow
 @compiler_needed
 def test_compiled_runs_agree_and_resume_to_the_byte(tmp_path: Path) -> None:
     context = context_of(MAKERS["small"](), CONFIG, tmp_path)

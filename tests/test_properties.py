@@ -107,6 +107,7 @@ def interrupted(task: Task, config: SweepConfig, plan: Plan, stops: list[int], j
     return assemble(context, plan)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(sweep=sweeps(), plan=PLANS, other=PLANS, stops=STOPS, jobs=st.integers(1, 2), several=st.booleans())
 def test_same_bytes_within_a_plan_same_numbers_across_plans(

@@ -37,6 +37,8 @@ from lrscope.tasks.losses import cross_entropy
 from lrscope.tasks.task import Task
 from tiny_tasks import BASE, BATCHED, SHORT, context_of, mlp_task, same_bytes, train
 
+pytestmark = pytest.mark.slow
+
 HERE = replace(BATCHED, chunk=1)
 SWEEP = replace(BASE, steps=60, log_points=12)
 ON_RAY = replace(HERE, on="ray", jobs=2)

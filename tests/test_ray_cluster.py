@@ -20,6 +20,8 @@ from lrscope.tasks.losses import cross_entropy
 from lrscope.tasks.task import Task
 from tiny_tasks import BASE, BATCHED, mlp_task, same_bytes, train
 
+pytestmark = pytest.mark.slow
+
 SWEEP = replace(BASE, steps=60, log_points=12)
 ON_RAY = replace(BATCHED, chunk=1, on="ray", jobs=None, checkpoint_seconds=0.0)
 

@@ -54,6 +54,7 @@ def test_the_best_is_found_and_a_wider_margin_gives_a_wider_range() -> None:
     assert (means[6] - means[wide.low : wide.high + 1] <= 0.03).all()
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.floats(1e-4, 0.02))
 def test_the_range_holds_no_mean_that_is_worse_than_the_margin(key: int, noise: float) -> None:
     values = hill(noise=noise, key=key, seeds=3)
@@ -63,6 +64,7 @@ def test_the_range_holds_no_mean_that_is_worse_than_the_margin(key: int, noise: 
     assert (means[found.best] - means[found.low : found.high + 1] <= 0.005).all()
 
 
+@pytest.mark.slow
 def test_more_noise_makes_the_range_narrower_never_wider() -> None:
     flat = np.full(len(LRS), 0.9)
     widths = []
@@ -77,6 +79,7 @@ def test_more_noise_makes_the_range_narrower_never_wider() -> None:
     assert widths[0] > widths[1] > widths[2]
 
 
+@pytest.mark.slow
 def test_what_is_shown_to_be_equal_is_equal() -> None:
     """A learning rate worse than the margin is let in at most one time in twenty (beside a known best one)."""
     rng = np.random.default_rng(2)
@@ -330,6 +333,7 @@ def test_fake_results_are_valid() -> None:
     validate(fake_result(lrs=16, seeds=5))
 
 
+@pytest.mark.slow
 def test_more_seeds_do_not_make_the_answer_worse() -> None:
     """What is lost by following the best, on hills with noise of a point: less with more seeds."""
     rng = np.random.default_rng(5)

@@ -207,6 +207,7 @@ def test_slow_small_learning_rates_do_not_confuse_the_order() -> None:
     assert borders.split(borders.tally(votes_LU)) == (6, 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [5, 10, 20])
 @pytest.mark.parametrize("spread", [0.2, 1.0, 3.0], ids=lambda s: f"spread of {s} cells")
 def test_coverage_of_the_border_interval(seeds: int, spread: float) -> None:

@@ -59,6 +59,7 @@ def test_urls_and_folders_are_told_apart(text: str, kind: type) -> None:
     assert isinstance(place(place(text)), kind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["memory", "s3"])
 def test_objects_are_whole_and_listed(where: str, request: pytest.FixtureRequest) -> None:
     folder = request.getfixturevalue(where) / "deep" / "er"
@@ -138,6 +139,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> tuple[xr.Dataset, set[str
     return train(mlp_task(), BASE, CHUNKS_OF_1, folder), names(folder / "chunks")
 
 
+@pytest.mark.slow
 def test_a_sweep_on_s3_is_the_local_one(s3: Remote, local: tuple[xr.Dataset, set[str]]) -> None:
     there = train(mlp_task(), BASE, replace(CHUNKS_OF_1, jobs=2), str(s3))
     assert same_bytes(there, local[0]) == []
@@ -146,6 +148,7 @@ def test_a_sweep_on_s3_is_the_local_one(s3: Remote, local: tuple[xr.Dataset, set
     assert same_bytes(open_result(str(s3)), local[0]) == []
 
 
+@pytest.mark.slow
 def test_what_was_damaged_or_lost_is_computed_again(memory: Remote, local: tuple[xr.Dataset, set[str]]) -> None:
     train(mlp_task(), BASE, CHUNKS_OF_1, str(memory))
     (memory / "results.zarr" / "zarr.json").unlink()
@@ -161,6 +164,7 @@ def test_what_was_damaged_or_lost_is_computed_again(memory: Remote, local: tuple
         train(mlp_task(), replace(BASE, steps=4), out=str(memory))
 
 
+@pytest.mark.slow
 def test_a_damaged_result_is_named_and_put_together_anew(memory: Remote, local: tuple[xr.Dataset, set[str]]) -> None:
     train(mlp_task(), BASE, CHUNKS_OF_1, str(memory))
     for name, data in (memory / "results.zarr").files().items():
@@ -173,6 +177,7 @@ def test_a_damaged_result_is_named_and_put_together_anew(memory: Remote, local: 
     assert same_bytes(open_result(memory), local[0]) == []
 
 
+@pytest.mark.slow
 def test_a_damaged_plan_is_made_anew_from_the_chunks(memory: Remote, local: tuple[xr.Dataset, set[str]]) -> None:
     train(mlp_task(), BASE, CHUNKS_OF_1, str(memory))
     (memory / "results.zarr" / "zarr.json").unlink()
@@ -199,6 +204,7 @@ def test_a_stranger_s_result_writes_nowhere_else(memory: Remote) -> None:
         open_result(memory)
 
 
+@pytest.mark.slow
 def test_commands_read_and_write_urls(s3: Remote) -> None:
     out = s3 / "map"
     command = ["map", "--data", "digits", "--train-size", "64", "--lrs", "1e-4:3:6", "--seeds", "1", "--steps", "2"]
@@ -224,6 +230,7 @@ def lease_on(folder: Remote) -> Lease:
     return Lease(folder / "lock", folder)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_a_live_owner_is_named_however_long_it_holds(memory: Remote) -> None:
     held = lease_on(memory).acquire()
@@ -301,6 +308,7 @@ HOLD = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_a_killed_process_s_sweep_on_s3_is_taken_over(s3: Remote) -> None:
     out = s3 / "killed"
@@ -332,6 +340,7 @@ def test_a_sweep_that_lost_its_lease_stops(memory: Remote) -> None:
         sweep(mlp_task(), config=SHORT, engine=CHUNKS_OF_1, out=str(memory), progress=Robbed())
 
 
+@pytest.mark.slow
 def test_chunks_are_opened_once(memory: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     """Among 100,000 chunks, looking at each before and after would be most of the work."""
     reads: list[str] = []

@@ -281,6 +281,7 @@ def test_the_parent_folder_is_made_and_the_path_returned(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
 
 
+@pytest.mark.slow
 def test_without_a_map_the_result_is_mapped(tmp_path, monkeypatch):
     result = fake_result(lrs=4, seeds=1, epochs=3, finetune=False, average=False, features=False)
     seen = []
@@ -340,6 +341,7 @@ def test_a_file_is_no_figure_folder(tmp_path):
 # --- static figures ---
 
 
+@pytest.mark.slow
 def test_every_figure_in_every_format(tmp_path):
     result = fake_result(lrs=6, seeds=2, epochs=6)
     starts = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
@@ -352,6 +354,7 @@ def test_every_figure_in_every_format(tmp_path):
         assert len(content) > 5000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
 def test_the_same_figure_is_the_same_file(ending, tmp_path):
     result = fake_result(lrs=4, seeds=1, epochs=3)
@@ -360,6 +363,7 @@ def test_the_same_figure_is_the_same_file(ending, tmp_path):
     assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "known"),
     [
@@ -379,6 +383,7 @@ def test_static_figures_of_odd_results_draw_without_a_warning(case, known):
         drawing.static().draw_without_rendering()
 
 
+@pytest.mark.slow
 def test_static_figures_take_hostile_names_and_leave_matplotlib_as_it_was(tmp_path):
     import matplotlib as mpl
 

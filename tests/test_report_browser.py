@@ -81,6 +81,7 @@ def complaints(browser: Chrome) -> list[str]:
     return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
 
 
+@pytest.mark.slow
 def test_every_figure_is_drawn_without_a_word_on_the_console_or_the_network(browser, page):
     show(browser, page)
     drawn = browser.execute_script(
@@ -93,6 +94,7 @@ def test_every_figure_is_drawn_without_a_word_on_the_console_or_the_network(brow
     assert browser.execute_script("return document.querySelectorAll('#map .modebar-btn').length") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 700, 1400])
 def test_nothing_sticks_out(browser, page, width):
     show(browser, page, width)
@@ -108,6 +110,7 @@ def test_nothing_sticks_out(browser, page, width):
     assert dragging == (False if width < 640 else "zoom")
 
 
+@pytest.mark.slow
 def test_a_phone_sees_loss_and_accuracy_of_every_learning_rate(browser, page):
     show(browser, page, 390)
     browser.find_element(By.CSS_SELECTOR, "#table summary").click()
@@ -136,6 +139,7 @@ def test_a_phone_sees_loss_and_accuracy_of_every_learning_rate(browser, page):
         assert all(before[2] <= after[1] for before, after in pairwise(cells)), f"cells overlap: {row}"
 
 
+@pytest.mark.slow
 def test_the_long_table_is_folded_and_a_link_to_it_unfolds_it(browser, page):
     show(browser, page)
     table = browser.find_element(By.ID, "table")
@@ -146,6 +150,7 @@ def test_the_long_table_is_folded_and_a_link_to_it_unfolds_it(browser, page):
     assert complaints(browser) == []
 
 
+@pytest.mark.slow
 def test_marks_at_the_edge_of_a_zoomed_axis_are_drawn(browser, tmp_path):
     result = fake_result(epochs=4, seeds=2, average=False, features=False)
     result["finetune_test_accuracy"][:] = 0.94
@@ -161,6 +166,7 @@ def test_marks_at_the_edge_of_a_zoomed_axis_are_drawn(browser, tmp_path):
     assert counts[0] == counts[1] >= 6
 
 
+@pytest.mark.slow
 def test_figures_follow_the_window(browser, page):
     show(browser, page, 1400)
     browser.execute_cdp_cmd(
@@ -171,6 +177,7 @@ def test_figures_follow_the_window(browser, page):
     assert complaints(browser) == []
 
 
+@pytest.mark.slow
 def test_the_slider_brings_one_learning_rate_forward_everywhere(browser, page):
     show(browser, page)
     before = browser.execute_script(STROKES, "curves")
@@ -196,6 +203,7 @@ def test_the_slider_brings_one_learning_rate_forward_everywhere(browser, page):
     assert complaints(browser) == []
 
 
+@pytest.mark.slow
 def test_a_legend_entry_hides_its_line(browser, page):
     show(browser, page)
     lines = "return document.querySelectorAll('#plot-finetune .scatterlayer .trace path.js-line').length"
@@ -210,6 +218,7 @@ def test_a_legend_entry_hides_its_line(browser, page):
     assert complaints(browser) == []
 
 
+@pytest.mark.slow
 def test_details_open_and_hold_the_config(browser, page):
     show(browser, page)
     details = browser.find_element(By.ID, "details-config")
@@ -219,6 +228,7 @@ def test_details_open_and_hold_the_config(browser, page):
     assert "lr.low" in details.text
 
 
+@pytest.mark.slow
 def test_zooming_can_be_undone_with_a_button(browser, page):
     show(browser, page)
     read = "return document.getElementById('plot-curves').layout.yaxis.range"
@@ -230,6 +240,7 @@ def test_zooming_can_be_undone_with_a_button(browser, page):
     assert complaints(browser) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["png", "svg"])
 def test_figures_can_be_saved(browser, page, kind, tmp_path):
     show(browser, page)
@@ -241,6 +252,7 @@ def test_figures_can_be_saved(browser, page, kind, tmp_path):
     assert complaints(browser) == []
 
 
+@pytest.mark.slow
 def test_printing_opens_details_and_fits_the_paper(browser, page):
     show(browser, page)
     told = "return [document.querySelectorAll('details[open]').length, document.getElementById('plot-map')._fullLayout.width]"
@@ -256,6 +268,7 @@ def test_printing_opens_details_and_fits_the_paper(browser, page):
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
+@pytest.mark.slow
 def test_hostile_names_run_nothing(browser, tmp_path):
     result = fake_result(lrs=5, epochs=4, title=ATTACK, command=ATTACK, config={ATTACK: ATTACK}, groups=(ATTACK, "b"))
     found = fake_map(result, notes=(ATTACK,))
@@ -268,6 +281,7 @@ def test_hostile_names_run_nothing(browser, tmp_path):
     assert "script>" in browser.find_element(By.CSS_SELECTOR, "#plot-groups .legend").text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more", [{"regression": True, "features": False}, {"invariant": False, "space": "whole"}, {"nonfinite_lrs": 16}]
 )
@@ -282,6 +296,7 @@ def test_other_kinds_of_results_are_drawn_too(browser, tmp_path, more):
     assert empty == 0
 
 
+@pytest.mark.slow
 def test_a_figure_that_fails_leaves_the_others_alone(browser, page, tmp_path):
     broken = page.read_text(encoding="utf-8").replace('"figures">{"map":{"data":[', '"figures">{"map":{"data":[null,')
     assert broken != page.read_text(encoding="utf-8")

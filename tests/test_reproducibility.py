@@ -96,6 +96,7 @@ STOPS = st.tuples(st.just("stop"), st.integers(0, 29))  # after so many steps
 CRASHES = st.tuples(st.just("crash"), st.integers(0, 4))  # after so many logged windows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 @settings(max_examples=4)
 @given(stops=st.lists(STOPS | CRASHES, min_size=1, max_size=4))

@@ -17,6 +17,7 @@ from tiny_tasks import BASE, BATCHED, context_of, mlp_task, probed_task, same_by
 CONFIG = replace(BASE, seeds=5, data_seeds=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1, 3_000, 6_000])
 @pytest.mark.parametrize("chunk", [3, 64])
 def test_parts_make_the_whole(limit: int, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +55,7 @@ def test_a_part_that_fails_leaves_the_old_result(tmp_path: Path) -> None:
     xr.testing.assert_identical(open_result(tmp_path), result)
 
 
+@pytest.mark.slow
 def test_a_large_result_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lrscope.results.LARGEST_LOADED", 100)
     result = train(mlp_task(), replace(BASE, seeds=1), BATCHED, tmp_path)

@@ -41,6 +41,7 @@ def files(folder: Path) -> list[Path]:
 # -- damage --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["chunk flipped", "chunk torn", "chunk missing", "metadata changed", "array missing"])
 def test_damage_is_named_and_mended_from_the_chunks(kind: str, folder: Path, made: tuple[Path, xr.Dataset]) -> None:
     array = folder / "results.zarr" / "test_loss"
@@ -78,6 +79,7 @@ def test_a_root_that_says_nothing_is_damage(content: bytes, folder: Path) -> Non
         open_result(folder)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_flipped_bit_and_no_cut_in_any_file_goes_unnoticed(
@@ -100,6 +102,7 @@ def test_no_flipped_bit_and_no_cut_in_any_file_goes_unnoticed(
     verify(made[0] / "results.zarr")
 
 
+@pytest.mark.slow
 def test_no_missing_and_no_foreign_file_goes_unnoticed(folder: Path) -> None:
     zarr_folder = folder / "results.zarr"
     for path in files(folder):

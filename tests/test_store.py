@@ -306,6 +306,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
+@pytest.mark.slow
 def test_a_folder_in_use_names_the_process_and_is_free_when_it_dies(
     holder: subprocess.Popen[str], tmp_path: Path
 ) -> None:
@@ -360,6 +361,7 @@ def used_kib(folder: Path) -> int:
     return sum(-(-p.stat().st_size // 4096) * 4 for p in folder.rglob("*") if p.is_file())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_full_disk_costs_nothing_but_the_rest(
     jobs: int, tmp_path: Path, small_disk: Callable[[int | str], Path]

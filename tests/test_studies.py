@@ -232,6 +232,7 @@ def call(*words: str):
     return done.exit_code, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_listing_imports_no_torch():
     code = (
         "import sys, tiny_study; from lrscope.studies import registry; registry.TABLE['tiny'] = 'tiny_study:STUDY';"
@@ -362,6 +363,7 @@ def test_a_figure_of_what_does_not_show_is_left_out(tiny, root, tmp_path, monkey
     assert "fig9.png" not in names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", registry.names())
 def test_every_network_of_the_paper_scale_can_be_planned_without_its_data(name, tmp_path, monkeypatch):
     monkeypatch.setenv("LRSCOPE_DATA", str(tmp_path / "none"))

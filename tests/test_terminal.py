@@ -89,6 +89,7 @@ def test_progress_never_raises(kind: str, reporter: Callable[[], Any]) -> None:
         default_progress()
 
 
+@pytest.mark.slow
 def test_a_sweep_is_trained_whatever_becomes_of_standard_error() -> None:
     whole = train(mlp_task(), SHORT)
     for kind in ("none", "closed", "full", "unread"):
@@ -117,6 +118,7 @@ def test_characters_that_an_encoding_lacks_are_written_in_others() -> None:
     assert beneath.buffer.getvalue() == b"1-2 ... 3 x 4 <= 5 ? ?"  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_printable_text_has_no_control_codes(text: str) -> None:
     for lines in (False, True):
@@ -143,6 +145,7 @@ def test_streams_are_put_back() -> None:
 CITE = [sys.executable, "-c", "import sys; sys.argv[0] = 'lrscope'; from lrscope.cli import main; main()", "studies"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shell", "code", "words"),
     [

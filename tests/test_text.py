@@ -323,6 +323,7 @@ def test_generated_code_leaves_it_to_another_path(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_fortunes_are_learned_above_chance() -> None:
     require_system("/usr/share/games/fortunes/people", "fortunes")
     task = named_task("fortunes", "transformer", train_size=1024, test_size=512)

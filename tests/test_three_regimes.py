@@ -438,6 +438,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
     return laboratory
 
 
+@pytest.mark.slow
 def test_every_claim_gets_a_finding_at_smoke_scale(smoke: Laboratory) -> None:
     found = {claim.id: smoke.check(claim) for claim in STUDY.claims}
     assert [claim for claim, finding in found.items() if not finding.note] == []
@@ -445,6 +446,7 @@ def test_every_claim_gets_a_finding_at_smoke_scale(smoke: Laboratory) -> None:
         assert found[exact].verdict == "supported", exact
 
 
+@pytest.mark.slow
 def test_every_figure_is_drawn_at_smoke_scale(smoke: Laboratory, tmp_path: Path) -> None:
     for figure in STUDY.figures:
         chart = smoke.chart(figure)

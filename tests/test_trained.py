@@ -52,6 +52,7 @@ def logged(result: xr.Dataset, name: str, **where: Any) -> float:
     return float(result[name].sel(**where))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", [{"lr": 1e-3, "seed": 0, "data_seed": 0}, {"lr": 1e-1, "seed": 1, "data_seed": 1}])
 def test_every_moment_gives_its_logged_loss(kept: Trained, run: dict[str, Any]) -> None:
     result, near = kept.result, {"rel": 1e-5}
@@ -92,6 +93,7 @@ def test_double_precision_evaluates_the_same_weights(kept: Trained) -> None:
     assert loss_of(kept, state, 0) == pytest.approx(exact, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
@@ -165,6 +167,7 @@ def test_another_task_is_refused(tmp_path: Path) -> None:
         Trained.open(tmp_path / "nothing", mlp_task(train=64))
 
 
+@pytest.mark.slow
 def test_further_logged_moments_leave_training_as_it_was(tmp_path: Path) -> None:
     plain = {**OPTIONS, "log_epochs": (), "snapshot_epochs": (), "keep_weights": False, "path": "single"}
     more = lrscope.sweep(mlp_task(train=64), LRS, **{**OPTIONS, "path": "single"})

@@ -55,6 +55,7 @@ class StopOnce(Silent):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("years", [-30, 30])
 def test_a_clock_that_was_set_changes_nothing(years: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = replace(BATCHED, chunk=2, checkpoint_seconds=0.0)
@@ -122,6 +123,7 @@ def processes_in(session: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("patience", ["first", "second"])
 def test_ctrl_c_reaches_all_processes_and_leaves_none(jobs: int, patience: str, tmp_path: Path) -> None:

@@ -387,6 +387,7 @@ def test_studies_train_as_the_papers_do(name: str) -> None:
 # -- unseen ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", PLANS, ids=plan_name)
 def test_training_is_that_on_the_remaining_examples(plan: Plan, tmp_path: Path) -> None:
     """To the byte, in every plan: gradients, population statistics, averages, random points."""
@@ -408,6 +409,7 @@ def test_poisoned_validation_labels_change_no_byte_of_training(plan: Plan, tmp_p
     assert set(same_bytes(ours, theirs)) == NAMES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", PLANS, ids=plan_name)
 def test_it_is_evaluated_as_a_test_set_is(plan: Plan, tmp_path: Path) -> None:
     """The metrics are, to the byte, the test metrics of a task whose test set these examples are."""
@@ -426,6 +428,7 @@ def test_it_is_evaluated_as_a_test_set_is(plan: Plan, tmp_path: Path) -> None:
             assert ours[name].dims == VARIABLES[name].dims
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:this model draws noise")
 def test_dropout_draws_as_without_a_validation_set(tmp_path: Path) -> None:
     """Population statistics of a net with noise draw; they come after everything else."""
@@ -475,6 +478,7 @@ def test_stopped_and_resumed_is_the_same_to_the_byte(tmp_path: Path) -> None:
     assert same_bytes(layout.assemble(context, plan), whole) == []
 
 
+@pytest.mark.slow
 def test_slabs_of_runs_give_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(BASE, seeds=3)
     whole = train(task(validation=12), config, out=tmp_path / "whole")
@@ -548,6 +552,7 @@ def test_a_result_without_one_of_them_is_refused(tmp_path: Path) -> None:
     assert same_bytes(open_result(tmp_path), result) == []
 
 
+@pytest.mark.slow
 def test_results_of_earlier_versions_open(tmp_path: Path) -> None:
     old = train(task(validation=0), replace(BASE, steps=6))
     assert not [n for n in old.variables if "validation" in str(n)]

@@ -192,6 +192,7 @@ def test_dropout_trains_one_run_at_a_time(tmp_path: Path) -> None:
     assert "train_loss" in differing(noisy, quiet)
 
 
+@pytest.mark.slow
 def test_it_learns_digits(tmp_path: Path) -> None:
     task = named_task("digits", "vit", width=16, train_size=512, model_options={"depth": 1, "dropout": 0.0})
     assert task.name == "digits / vit k=16 depth=1 dropout=0"

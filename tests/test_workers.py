@@ -31,6 +31,7 @@ from tiny_tasks import BASE, BATCHED, KILLABLE, LONG, SHORT, compiler_needed, ml
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])}
 
 
+@pytest.mark.slow
 def test_one_process_or_two() -> None:
     one, two = (train(mlp_task(), BASE, replace(BATCHED, chunk=1, jobs=jobs)) for jobs in (1, 2))
     assert same_bytes(one, two) == []
@@ -54,6 +55,7 @@ def never_killed() -> xr.Dataset:
     return train(mlp_task(), LONG, replace(KILLABLE, checkpoint_seconds=1e6))
 
 
+@pytest.mark.slow
 def test_killed_and_run_again(tmp_path: Path, never_killed: xr.Dataset) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(out)]
@@ -83,6 +85,7 @@ class Impatient(Silent):
             os.kill(os.getpid(), self.numbers.pop())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_and_run_again(jobs: int, number: int, tmp_path: Path, never_killed: xr.Dataset) -> None:
@@ -116,6 +119,7 @@ def task_with(on_training: Callable[[], None]) -> Task:
 TWO_WORKERS = replace(BATCHED, chunk=1, jobs=2)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_once_is_replaced(tmp_path: Path) -> None:
     def die_once() -> None:
         try:
@@ -172,6 +176,7 @@ def test_where_workers_cannot_train_one_process_does(monkeypatch: pytest.MonkeyP
     assert same_bytes(alone, train(mlp_task(), SHORT, replace(TWO_WORKERS, jobs=1))) == []
 
 
+@pytest.mark.slow
 @compiler_needed
 def test_workers_train_what_their_parent_compiled(tmp_path: Path) -> None:
     """In a fresh interpreter: whether forked workers can train depends on what came first, compiler or autograd."""
