@@ -1,4 +1,4 @@
-"""What the benchmarks share: a trainer that can be advanced by hand, several processes at once, the last line."""
+"""What the benchmarks share: a trainer to be timed, several processes at once, the last line."""
 
 from __future__ import annotations
 
@@ -27,16 +27,6 @@ def trainer_of(context: Context, plan: Plan, index: int = 0) -> ChunkTrainer:
     """A trainer of the plan's chunk `index` (counted around)."""
     chunks = cut(context.config, plan.chunk)
     return context.trainer(plan, chunks[index % len(chunks)])
-
-
-def advance(trainer: ChunkTrainer, steps: int) -> None:
-    """Train the chunk's first phase for some steps, without its logging windows; begin again where it ends."""
-    phase = trainer.phases[0]
-    if trainer.cursor["step"] + steps > phase.steps:
-        trainer.cursor["step"] = 0
-    order, lr_R, scale = trainer._order(phase), trainer._lr(phase), trainer._factors(phase)
-    end = trainer.cursor["step"] + steps
-    trainer._train_steps(phase, order, lr_R, scale, end, lambda now: None, lambda: False)
 
 
 def best_of(call: Callable[[], object], seconds: float) -> float:

@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from common import advance, best_of, context_of, in_processes, last_line, trainer_of
+from common import best_of, context_of, in_processes, last_line, trainer_of
 from torch.nn import functional
 
 import lrscope
@@ -100,7 +100,7 @@ def main() -> None:
 
         def prepare(index: int) -> Callable[[], object]:
             trainer = trainer_of(context, ALONE, index)
-            return lambda: advance(trainer, EPOCH)
+            return lambda: trainer.advance(EPOCH)
 
         return in_processes(prepare, options.jobs, options.seconds) / EPOCH
 

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from common import advance, trainer_of
+from common import trainer_of
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -174,7 +174,7 @@ def naive_seconds(case: Case, device: str, seconds: float) -> float:
 def seconds_of(context: Context, plan: Plan, seconds: float) -> float:
     """Seconds a step of the plan's first batch."""
     trainer = trainer_of(context, plan)
-    return timed(lambda: advance(trainer, 4), str(context.device), seconds) / 4
+    return timed(lambda: trainer.advance(4), str(context.device), seconds) / 4
 
 
 def timed(call: Callable[[], object], device: str, seconds: float) -> float:
@@ -206,7 +206,7 @@ def memory(device: str) -> Row:
         context = context_of(CONVNET, device, runs, steps=100_000)
         trainer = trainer_of(context, batched(runs))
         torch.cuda.reset_peak_memory_stats()
-        advance(trainer, 8)
+        trainer.advance(8)
         peaks[runs] = torch.cuda.max_memory_allocated()
     words = ", ".join(f"{runs} runs {peak / 2**20:.0f} MiB" for runs, peak in peaks.items())
     first, last = SIZES[0], SIZES[-1]
@@ -218,14 +218,11 @@ def waiting(device: str) -> Row:
     if not device.startswith("cuda"):
         return Row("steps do not wait for the GPU", UNASKED)
     trainer = trainer_of(context_of(TICKS, device, 64, steps=100_000), batched(64))
-    advance(trainer, 4)
-    phase = trainer.phases[0]
-    order, lr_R, scale = trainer._order(phase), trainer._lr(phase), trainer._factors(phase)
-    order.at(trainer.cursor["step"])  # an epoch's order is drawn on the CPU and sent once
+    trainer.advance(4)  # an epoch's order is drawn on the CPU and sent once
     torch.cuda.set_sync_debug_mode("warn")
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        trainer._train_steps(phase, order, lr_R, scale, trainer.cursor["step"] + 3, lambda now: None, lambda: False)
+        trainer.advance(3)
     torch.cuda.set_sync_debug_mode("default")
     count = sum("synchroniz" in str(warning.message) for warning in seen)
     return Row("steps do not wait for the GPU", f"{count} waits in 3 steps", count == 0)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from common import advance, best_of, context_of, last_line, trainer_of
+from common import best_of, context_of, last_line, trainer_of
 from torch import Tensor
 
 import lrscope
@@ -105,7 +105,7 @@ def in_turn(full: ChunkTrainer, empty: ChunkTrainer, steps: int, seconds: float)
     while time.perf_counter() - begun < seconds:
         for i, trainer in enumerate((full, empty)):
             started = time.thread_time()
-            advance(trainer, steps)
+            trainer.advance(steps)
             best[i] = min(best[i], time.thread_time() - started)
     return best[0], best[1]
 
@@ -122,8 +122,8 @@ def main() -> None:
         config = lrscope.SweepConfig(lrs=lrscope.log_grid(1e-4, 1e-1, 23), seeds=2, steps=40_000, batch_size=case.batch)
         context = context_of(case.task(), config)
         full, empty = trainer_of(context, case.plan), bare(trainer_of(context, case.plan))
-        advance(full, case.steps)
-        advance(empty, case.steps)
+        full.advance(case.steps)
+        empty.advance(case.steps)
         logged, plain = (t / case.steps for t in in_turn(full, empty, case.steps, options.seconds))
         evaluate = partial(full.material.test_metrics, full.program, full.tensors["weights"], full.frozen)
         evaluation = best_of(evaluate, options.seconds / 4)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from common import advance, context_of, in_processes, last_line, trainer_of
+from common import context_of, in_processes, last_line, trainer_of
 from torch import nn
 from torch.nn import functional
 
@@ -112,7 +112,7 @@ def main() -> None:
 
     def prepare(index: int) -> Callable[[], object]:
         trainer = trainer_of(context, plan, index)
-        return lambda: advance(trainer, STRETCH)
+        return lambda: trainer.advance(STRETCH)
 
     rounds = []
     for _ in range(2):  # interleaved, so that a slow spell of the machine meets all of them

@@ -154,9 +154,7 @@ def trainer_of(task: Task, config: SweepConfig, folder: Path, plan: Plan) -> Chu
 
 
 def trained(trainer: ChunkTrainer, steps: int) -> dict[str, Tensor]:
-    phase = trainer.phases[0]
-    scale = trainer._factors(phase)
-    trainer._train_steps(phase, trainer._order(phase), trainer._lr(phase), scale, steps, lambda _: None, lambda: False)
+    trainer.advance(steps)
     return trainer.tensors
 
 

@@ -185,27 +185,21 @@ def _timed(context: Context, plan: Plan, seconds: float | None = None) -> Plan:
     seconds = PROBE_SECONDS if seconds is None else seconds
     chunk = chunk_at(context.config, plan.chunk, 0)
     with single_threaded(context.device):
-        trainer = context.trainer(plan, chunk)
-        phase = context.phases[0]
-        order, lr_R, scale = trainer._order(phase), trainer._lr(phase), trainer._factors(phase)
+        trainer, limit = context.trainer(plan, chunk), context.phases[0].steps
 
-        def advance(to: int) -> None:
-            trainer._train_steps(phase, order, lr_R, scale, to, lambda now: None, lambda: False)
+        def advance(steps: int) -> float:
+            begun = time.perf_counter()
+            trainer.advance(steps)
             if context.device.type == "cuda":
                 torch.cuda.synchronize()
+            return time.perf_counter() - begun
 
-        limit, begun = phase.steps, time.perf_counter()
-        advance(min(plan.unroll, limit))  # compiles, if the plan says so
-        long = not plan.compiled and time.perf_counter() - begun > PROBE_SECONDS
-        stride = plan.unroll if long else max(plan.unroll, PROBE_STEPS)
+        first = advance(min(plan.unroll, limit))  # compiles, if the plan says so
+        long = not plan.compiled and first > PROBE_SECONDS
+        stride = min(plan.unroll if long else max(plan.unroll, PROBE_STEPS), limit)
         begun, best = time.perf_counter(), math.inf
         while time.perf_counter() - begun < seconds or math.isinf(best):
-            if trainer.cursor["step"] >= limit:
-                trainer.cursor["step"] = 0
-            step = trainer.cursor["step"]
-            started = time.perf_counter()
-            advance(min(step + stride, limit))
-            best = min(best, (time.perf_counter() - started) / (trainer.cursor["step"] - step))
+            best = min(best, advance(stride) / stride)
     return replace(plan, run_step_seconds=best / len(chunk.runs))
 
 

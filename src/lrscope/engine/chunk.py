@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -78,10 +79,8 @@ class ChunkTrainer:
         Raises:
             NotFusible: what the program says is generated cannot be.
         """
-        phase, state = self.phases[0], dict(self.tensors)
-        end = min(self.unroll, phase.windows[0])
-        order, lr_R, scale = self._order(phase), self._lr(phase), self._factors(phase)
-        self._train_steps(phase, order, lr_R, scale, end, lambda now: None, lambda: False)
+        state = dict(self.tensors)
+        self.advance(min(self.unroll, self.phases[0].windows[0]))
         self.tensors, self.cursor = state, {**self.cursor, "step": 0}
         if self.program.fused:
             weights, frozen = state["weights"][:1], {name: f[:1] for name, f in self.frozen.items()}
@@ -89,6 +88,14 @@ class ChunkTrainer:
             self.material.probe_accuracy(self.program, weights, frozen)
             if self.config.average:
                 self.material.train_metrics(self.program, weights, frozen)
+
+    def advance(self, steps: int) -> None:
+        """Train `steps` steps of the first phase without its logging: for timing and compiling. Where the phase would end before
+        that, it begins again."""
+        phase = self.phases[0]
+        if self.cursor["step"] + steps > phase.steps:
+            self.cursor["step"] = 0
+        self._train_steps(phase, *self._first, self.cursor["step"] + steps, lambda now: None, lambda: False)
 
     def start_from(self, weights_RP: Tensor, velocity_RP: Tensor) -> None:
         """Begin with the chunk's first phase, after a pre-training that ended at these weights and this optimizer state."""
@@ -113,6 +120,14 @@ class ChunkTrainer:
     def _key(self, seed: int, lr: float) -> tuple[str | int, ...]:
         """What names a run's streams: its learning rate only if it has an initialisation and batch order of its own."""
         return self.chunk.data_seed, seed, *(() if self.config.same_init else (repr(lr),))
+
+    @cached_property
+    def _first(self) -> tuple[BatchOrder, Tensor, Tensor]:
+        return self._drawn(self.phases[0])
+
+    def _drawn(self, phase: Phase) -> tuple[BatchOrder, Tensor, Tensor]:
+        """A phase's batches, learning rates [R] and their factors at every step."""
+        return self._order(phase), self._lr(phase), self._factors(phase)
 
     def _order(self, phase: Phase) -> BatchOrder:
         stream = "finetune" if phase.kind == "finetune" else "pretrain"  # averaging continues pre-training
@@ -144,7 +159,7 @@ class ChunkTrainer:
         """
         while self.cursor["phase"] < len(self.phases):
             phase = self.phases[self.cursor["phase"]]
-            order, lr_R, scale = self._order(phase), self._lr(phase), self._factors(phase)
+            order, lr_R, scale = self._drawn(phase)
             while self.cursor["window"] < len(phase.windows):
                 begun = self.cursor["step"]
                 end = phase.windows[self.cursor["window"]]
