@@ -296,3 +296,14 @@ def test_the_table_names_the_rate_that_its_results_were_decayed_to() -> None:
     lines = text.splitlines()
     assert len({line.index("%") for line in lines[1:9]}) == 1
     assert len({line.rindex("%") for line in lines[1:9]}) == 1
+
+
+def test_intervals_are_spoken_of_only_where_there_are_some() -> None:
+    told, none = small(), small()
+    none["status"][:] = 1
+    for name in [str(x) for x in none.data_vars if x != "status"]:
+        if np.issubdtype(none[name].dtype, np.floating):
+            none[name][:] = np.nan
+    assert any("intervals are ranges" in note for note in regimes(told).notes)
+    assert regimes(none).notes == ()
+    assert not any("intervals" in note for note in regimes(small(schedule="cosine")).notes)

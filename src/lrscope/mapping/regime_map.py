@@ -5,6 +5,7 @@ Array letters: L learning rates, U units (data seed x seed, C order), W windows,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -62,7 +63,7 @@ def regimes(result: xr.Dataset, *, margin: Annotated[float, POINTS] = MARGIN) ->
         borders=found,
         recommended=advice,
         seeds=seen.units,
-        notes=_notes(seen, found["1|2"], advice),
+        notes=_notes(seen, found, advice),
         measure=f"test {seen.score.name}",
         finetune_lr=seen.finetune_lr,
     )
@@ -80,7 +81,7 @@ def _under_schedule(seen: Evidence, margin: float) -> RegimeMap:
         borders={name: Border(between=name, reason=reason) for name in BORDERS},
         recommended=advice,
         seeds=seen.units,
-        notes=(*_unconverged(seen, advice), *_few_seeds(seen)),
+        notes=_unconverged(seen, advice),
         measure=f"test {seen.score.name}",
         finetune_lr=seen.finetune_lr,
     )
@@ -293,9 +294,9 @@ def _average_falls_short(seen: Evidence, k: int) -> bool:
     return not quality.as_good_as_best(np.stack([seen.quality_LU[best], seen.averaged.chooses[k]]))[1]
 
 
-def _notes(seen: Evidence, border: Border, advice: Recommendation) -> tuple[str, ...]:
+def _notes(seen: Evidence, found: Mapping[str, Border], advice: Recommendation) -> tuple[str, ...]:
     """Remarks on the whole map."""
-    notes: list[str] = []
+    notes, border = list[str](), found["1|2"]
     pretrained = seen.pretrained.test
     if not seen.scale_invariant and np.isfinite(pretrained).any():
         means = np.where(np.isfinite(pretrained).any(1), _nanmean(pretrained), -np.inf)
@@ -311,7 +312,7 @@ def _notes(seen: Evidence, border: Border, advice: Recommendation) -> tuple[str,
             f"adaptive: {seen.share:.0%} of the grid's run-steps were trained, at {trained} of {len(seen.lrs)} learning rates; "
             "labels flagged inferred follow from their neighbours"
         )
-    return (*notes, *_unconverged(seen, advice), *_few_seeds(seen))
+    return (*notes, *_unconverged(seen, advice), *_few_seeds(seen, found))
 
 
 def _unconverged(seen: Evidence, advice: Recommendation) -> tuple[str, ...]:
@@ -341,8 +342,9 @@ def _unconverged(seen: Evidence, advice: Recommendation) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _few_seeds(seen: Evidence) -> tuple[str, ...]:
-    if seen.units >= INTERVAL_SEEDS:
+def _few_seeds(seen: Evidence, found: Mapping[str, Border]) -> tuple[str, ...]:
+    """What the borders' intervals are with few seeds; nothing where no border is told."""
+    if seen.units >= INTERVAL_SEEDS or all(border.lr is None for border in found.values()):
         return ()
     seeds = "1 seed" if seen.units == 1 else f"{seen.units} seeds"
     return (f"{seeds}: intervals are ranges over seeds, 5 or more give 95% intervals",)
