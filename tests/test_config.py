@@ -133,7 +133,11 @@ TUNED: dict[str, Any] = {**LENGTH, "finetune_lrs": (1e-3,)}
         ({**LENGTH, "epochs": 2.0}, r"epochs and steps: give exactly one of them \(now epochs=2.0, steps=10\)"),
         ({**LENGTH, "steps": 0}, "steps: 0 is too small: use 1 or more"),
         ({"lrs": (1.0,), "epochs": -1.0}, "epochs: -1 is outside"),
-        (TUNED, "finetune_epochs and finetune_steps: give exactly one of them"),
+        (TUNED, "finetune_epochs: missing, yet finetune_lrs are given: say how long to fine-tune"),
+        (
+            {**TUNED, "finetune_epochs": 1.0, "finetune_steps": 2},
+            "finetune_epochs and finetune_steps: give exactly one of them",
+        ),
         (
             {**TUNED, "finetune_steps": 1, "finetune_epochs": 1.0},
             "finetune_epochs and finetune_steps: give exactly one",

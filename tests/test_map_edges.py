@@ -259,13 +259,16 @@ def test_what_the_seeds_show_is_said_and_no_more() -> None:
     result = small(lrs=16, finetune=False, average=False)
     peak = (0.9 - 0.02 * np.abs(np.arange(16) - 8))[:, None, None, None]
     result["test_accuracy"][:] = peak
-    assert "3 seeds show no other learning rate to be equal within 0.3 points;" in regimes(result).recommended.reason
+    assert (
+        "with 3 seeds no other learning rate is shown to be equal within 0.3 points;"
+        in regimes(result).recommended.reason
+    )
     wide = regimes(result, margin=3).recommended.reason
     assert "; equal to the best within 3 points over 3 seeds (95%);" in wide
     assert "next to that cliff" not in wide
     one = regimes(result.isel(seed=[0])).recommended.reason
     assert "one seed shows no uncertainty" in one
-    assert "more seeds would be needed" not in one
+    assert "more seeds would tell" not in one
     for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy"):
         result[name][9, 0, 0] = np.nan
     result["status"][9, 0, 0] = 1
@@ -307,3 +310,45 @@ def test_intervals_are_spoken_of_only_where_there_are_some() -> None:
     assert any("intervals are ranges" in note for note in regimes(told).notes)
     assert regimes(none).notes == ()
     assert not any("intervals" in note for note in regimes(small(schedule="cosine")).notes)
+
+
+def test_nothing_worse_than_guessing_is_recommended() -> None:
+    """The two learning rates that learned lie at a cliff; those below it end worse than guessing."""
+    reached = np.full((8, 3), -0.2)
+    reached[4:6] = [[0.12, 0.10, 0.11], [0.13, 0.11, 0.12]]
+    lost = np.zeros((8, 3), bool)
+    lost[6:] = True
+    reached[6:] = np.nan
+    lrs = np.logspace(-4, 0, 8)
+    assert quality.choose(lrs, reached, np.zeros((8, 3), bool) | lost, 0.0, 0.003).best == 4
+    lost[5, 0], reached[5, 0] = True, np.nan
+    assert quality.choose(lrs, reached, lost, 0.0, 0.003) is None
+
+
+def test_a_better_measurement_that_is_not_recommended_is_named() -> None:
+    result = small(lrs=8, finetune=False, average=False)
+    reached = np.array(
+        [
+            *([0.93, 0.935, 0.932], [0.955, 0.958, 0.956], [0.967, 0.973, 0.973], [1.0, 0.93, 1.0]),
+            *([0.8, 0.95, 0.83], [0.7, 0.5, 0.65], [0.5, 0.7, 0.6], [0.6, 0.7, 0.5]),
+        ]
+    )
+    result["test_accuracy"][..., -1] = reached[:, None, :]
+    found, lrs = regimes(result).recommended, result["lr"].values
+    assert found.best == lrs[2]
+    assert f"{lrs[3]:.3g} measured better, but its neighbours do not bear that out" in found.reason
+    assert "measured better" not in regimes(result, margin=2).recommended.reason
+    result["test_accuracy"][3, :, :, -1] = 0.99
+    clear = regimes(result).recommended
+    assert clear.best == lrs[3]
+    assert "measured better" not in clear.reason
+
+
+def test_an_undetermined_border_is_provisional_too() -> None:
+    result = small(lrs=16)
+    result["finetune_test_accuracy"][:] = 0.9
+    falling = np.exp(-0.3 * np.arange(result.sizes["finetune_epoch"]))
+    result["finetune_train_loss"][:] = falling
+    assert regimes(result).borders["2A|2B"].reason == (
+        "no 2B seen: fine-tuning ends as well up to the end of regime 2; provisional, because fine-tunes have not converged"
+    )

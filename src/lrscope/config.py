@@ -81,6 +81,11 @@ class SweepConfig:
         self._check_space()
         self._check_length("epochs", "steps")
         if self.finetune_lrs:
+            if self.finetune_epochs is None and self.finetune_steps is None:
+                raise LrscopeError(
+                    "finetune_epochs: missing, yet finetune_lrs are given: say how long to fine-tune, in finetune_epochs or "
+                    "finetune_steps"
+                )
             self._check_length("finetune_epochs", "finetune_steps")
         elif self.finetune_epochs is not None or self.finetune_steps is not None:
             raise LrscopeError("finetune_lrs: missing, yet a fine-tuning length is given: name the learning rates too")

@@ -83,7 +83,8 @@ def check_lrs(name: str, lrs: Sequence[float], *, at_least: int = 1) -> None:
             )
     if len(lrs) < at_least:
         raise LrscopeError(
-            f"{name}: {len(lrs)} learning rates are too few for a map of regimes: give at least {at_least}, such as 1e-5:1:24"
+            f"{name}: {len(lrs)} learning rate{'s are' if len(lrs) > 1 else ' is'} too few for a map of regimes: give at least "
+            f"{at_least}, such as 1e-5:1:24"
         )
     if len(lrs) > MOST_LRS:
         raise LrscopeError(f"{name}: {len(lrs):,} learning rates are more than {MOST_LRS:,}: thin the grid")

@@ -84,6 +84,11 @@ ABSENT: dict[str, str] = {
         ("name", "title", "run_name", "experiment_name"),
         "it belongs to the task: lrscope.Task(name=...)",
     ),
+    "margin": "it belongs to reading a result: lrscope.regimes(result, margin=...)",
+    **dict.fromkeys(
+        ("train_size", "test_size", "label_noise", "pool", "features", "width", "model_options"),
+        "it belongs to the task: lrscope.named_task(data, model, ...) takes it",
+    ),
     **dict.fromkeys(("callbacks", "logger", "hooks"), "sweeps take none; progress takes an object of your own"),
 }
 

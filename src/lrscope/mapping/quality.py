@@ -100,7 +100,8 @@ def lower_part(quality_LU: Array, start: int, stop: int, known_L: Mask | None = 
 class Choice:
     """What measured quality recommends, as positions of the grid: the best, and ranges [first, last] that are shown to be
     equivalent to it within the margin (`low`, `high`) and that are not shown to be worse (`from_`, `to`). `cliff` is the
-    lowest learning rate above the best measured one at which a seed was lost, `peak` the best measured one itself."""
+    lowest learning rate above the best measured one at which a seed was lost, `peak` the best measured one itself; `alone` is
+    the one whose own mean, unlike its smoothed one, is higher by more than the margin, None if there is none."""
 
     best: int
     low: int
@@ -109,6 +110,7 @@ class Choice:
     to: int
     cliff: int | None
     peak: int
+    alone: int | None
     level: float
 
 
@@ -129,26 +131,38 @@ def choose(lrs: Array, quality_LU: Array, lost_LU: Mask, guess: float, margin: f
     lost_L, complete = np.asarray(lost_LU.any(1)), np.asarray(np.isfinite(quality_LU).all(1), dtype=bool)
     if not complete.any():
         return None
-    weights = smoothing(lrs, quality_LU)
-    smooth = weights @ _means(quality_LU)
+    weights, means = smoothing(lrs, quality_LU), _means(quality_LU)
+    smooth = weights @ means
     peak = int(np.where(complete, smooth, -np.inf).argmax())
-    level = float(smooth[peak])
-    if level < guess + LEAST_LEARNED * (1 - guess):
+    level, learned = float(smooth[peak]), guess + LEAST_LEARNED * (1 - guess)
+    if level < learned:
         return None
     with np.errstate(invalid="ignore"):
         fallen = (quality_LU < guess + (level - guess) / 2).any(1) & (np.arange(len(lrs)) > peak)
     edge = lost_L | fallen
     above = [k for k in np.flatnonzero(edge) if k > peak]
     usable = complete & ~edge & ~_below(edge, complete | edge)
+    usable &= smooth >= learned
     if not usable.any():
         return None
     best = int(np.where(usable, smooth, -np.inf).argmax())
+    alone = int(np.where(usable, means, -np.inf).argmax())
     shown, open_ = _compared(weights, quality_LU, smooth, best, margin)
     known = complete | edge | _falls_short(quality_LU, best, margin)
     low, high = _around(best, shown & usable, known)
     from_, to = _around(best, open_ & usable, known)
     cliff = int(above[0]) if above else None
-    return Choice(best=best, low=low, high=high, from_=from_, to=to, cliff=cliff, peak=peak, level=float(smooth[best]))
+    return Choice(
+        best=best,
+        low=low,
+        high=high,
+        from_=from_,
+        to=to,
+        cliff=cliff,
+        peak=peak,
+        alone=alone if means[alone] > means[best] + margin else None,
+        level=float(smooth[best]),
+    )
 
 
 def kernel(lrs: Array, complete: Mask) -> Array:

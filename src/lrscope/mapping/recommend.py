@@ -83,7 +83,8 @@ def _basis(seen: Evidence, found: Recommendation, choice: quality.Choice, flr: i
     """How sure that is, clause by clause."""
     assert found.low is not None
     assert found.high is not None
-    unit = "points" if seen.score.accurate else "points (hundredths of the loss of guessing)"
+    unit = "point" if found.margin == 1 else "points"
+    unit += "" if seen.score.accurate else " (hundredths of the loss of guessing)"
     seeds = f"{seen.units} seed{'s' if seen.units > 1 else ''}"
     clauses = []
     if found.low < found.high:
@@ -91,9 +92,11 @@ def _basis(seen: Evidence, found: Recommendation, choice: quality.Choice, flr: i
     elif seen.units == 1:
         clauses.append("one seed shows no uncertainty: run 3 or more")
     else:
-        clauses.append(f"{seeds} show no other learning rate to be equal within {found.margin:g} {unit}")
+        clauses.append(f"with {seeds} no other learning rate is shown to be equal within {found.margin:g} {unit}")
     if found.undecided is not None and found.undecided != (found.low, found.high) and seen.units > 1:
-        clauses.append(f"from {found.undecided[0]:.3g} to {found.undecided[1]:.3g} more seeds would be needed to tell")
+        clauses.append(
+            f"any from {found.undecided[0]:.3g} to {found.undecided[1]:.3g} may be as good: more seeds would tell"
+        )
     clauses.append(
         f"chosen by {seen.chosen_by}" + (", which is optimistic" if seen.chosen_by.startswith("test") else "")
     )
@@ -101,6 +104,11 @@ def _basis(seen: Evidence, found: Recommendation, choice: quality.Choice, flr: i
         clauses.append(f"seeds are lost from {found.cliff:.3g} on")
     if choice.peak != choice.best:
         clauses.append(f"{seen.lrs[choice.peak]:.3g} measured better but lies next to that cliff")
+    if choice.alone is not None:
+        clauses.append(
+            f"{seen.lrs[choice.alone]:.3g} measured better, but its neighbours do not bear that out: more seeds, or a finer grid "
+            "around it, would tell"
+        )
     ends = [where for where, k in (("down", 0), ("up", len(seen.lrs) - 1)) if choice.best == k]
     if ends:
         clauses.append(f"the best lies at the end of the grid: extend it {' and '.join(ends)}")

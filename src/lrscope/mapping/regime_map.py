@@ -126,11 +126,15 @@ def _second_split(seen: Evidence, first: int, second: int) -> tuple[int | None, 
     if not seen.tuning_learned:
         return None, f"fine-tuning at {seen.finetune_lr:g} ended nowhere better than guessing: {again}"
     begin, end = _lower_part(seen, first, second)
+    unsure = _provisional(seen, slice(first, second))
     if begin == end:
-        return None, "no 2A seen: fine-tuning from regime 2 ends below the best, up to noise"
+        return (
+            None,
+            f"no 2A seen: fine-tuning from regime 2 ends below the best, up to noise{'; ' * bool(unsure)}{unsure}",
+        )
     if end == second:
-        return None, "no 2B seen: fine-tuning ends as well up to the end of regime 2"
-    return end, _provisional(seen, slice(first, second))
+        return None, f"no 2B seen: fine-tuning ends as well up to the end of regime 2{'; ' * bool(unsure)}{unsure}"
+    return end, unsure
 
 
 def _provisional(seen: Evidence, part: slice) -> str:
