@@ -469,7 +469,9 @@ def test_another_path_trains_and_the_plan_says_why(how: str, tmp_path: Path, mon
 
 
 WORKING = """
+    import signal
     import sys
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     from pathlib import Path
     import torch
     from tiny_tasks import BATCHED, mlp_task
