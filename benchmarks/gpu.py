@@ -2,9 +2,9 @@
 
     python benchmarks/gpu.py [--device cuda] [--seconds 3]
 
-Needs torch, NumPy and this package, and takes less than four minutes. The device is an argument: on `cpu` everything is
-checked but memory and waiting, which only a GPU can tell. Prints one table; the last line is one JSON object.
-The exit code is 1 if a check fails. Speed is reported, not judged.
+Needs torch, NumPy and this package, and is meant to take less than four minutes on a GPU. The device is an argument: on
+`cpu` everything is checked but memory and waiting, which only a GPU can tell. Prints one table; the last line is one JSON
+object. The exit code is 1 if a check fails. Speed is reported, not judged.
 """
 
 from __future__ import annotations

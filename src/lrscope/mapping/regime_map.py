@@ -128,20 +128,17 @@ def _second_split(seen: Evidence, first: int, second: int) -> tuple[int | None, 
     begin, end = _lower_part(seen, first, second)
     unsure = _provisional(seen, slice(first, second))
     if begin == end:
-        return (
-            None,
-            f"no 2A seen: fine-tuning from regime 2 ends below the best, up to noise{'; ' * bool(unsure)}{unsure}",
-        )
+        return None, "; ".join(["no 2A seen: fine-tuning from regime 2 ends below the best, up to noise", *unsure])
     if end == second:
-        return None, f"no 2B seen: fine-tuning ends as well up to the end of regime 2{'; ' * bool(unsure)}{unsure}"
-    return end, unsure
+        return None, "; ".join(["no 2B seen: fine-tuning ends as well up to the end of regime 2", *unsure])
+    return end, "".join(unsure)
 
 
-def _provisional(seen: Evidence, part: slice) -> str:
-    """A clause if most fine-tunes of any learning rate of a stretch have not converged; empty otherwise."""
+def _provisional(seen: Evidence, part: slice) -> list[str]:
+    """A clause if most fine-tunes of any learning rate of a stretch have not converged; none otherwise."""
     if seen.ending is None or not seen.ending.mostly_falls(0)[part].any():
-        return ""
-    return "provisional, because fine-tunes have not converged"
+        return []
+    return ["provisional, because fine-tunes have not converged"]
 
 
 def _resampled(seen: Evidence, which: int) -> NDArray[np.int64]:
