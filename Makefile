@@ -39,6 +39,10 @@ quick: venv ## Run the tests that are not slow: minutes, for whoever is changing
 neutral: venv ## Compare the numbers of this tree with those of a commit to the byte: make neutral BASE=<commit>
 	@$(BIN)/python benchmarks/neutral.py $(or $(BASE),$(error BASE: name the commit to compare with, such as BASE=HEAD~1))
 
+.PHONY: options
+options: venv ## Write the keywords and the tables of docs/usage.md from the configs, after an option was added or changed
+	@$(BIN)/python -m lrscope.config.generate
+
 .PHONY: check
 check: venv ## Check style (ruff) and types (mypy)
 	@$(BIN)/ruff check .

@@ -27,7 +27,7 @@ import lrscope
 from lrscope.mapping.gather import gather
 from lrscope.mapping.replay import replay, run_steps
 from lrscope.results import NOT_TRAINED
-from lrscope.settings import MapSettings, load_settings
+from lrscope.config.settings import MapSettings, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = {

@@ -17,6 +17,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from lrscope.config import SweepConfig
+from lrscope.config.settings import MapSettings, load_settings
 from lrscope.dynamics.update import adam_step, group_squares, optimizer_state
 from lrscope.engine.assemble import assemble
 from lrscope.engine.chunk import Stopped
@@ -25,7 +26,6 @@ from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.plan import Plan, cut
 from lrscope.engine.store import DONE
 from lrscope.grids import log_grid
-from lrscope.settings import MapSettings, load_settings
 from lrscope.tasks.streams import generator
 from test_adaptive import CONFIG as ADAPTIVE
 from test_adaptive import replay

@@ -475,7 +475,7 @@ def test_a_line_that_makes_no_sense_is_one_sentence(
 def test_a_recorded_command_repeats_and_tells_nothing_of_the_machine() -> None:
     import shlex
 
-    from lrscope.settings import load_settings
+    from lrscope.config.settings import load_settings
 
     asked = {"out": "s3://key:secret@bucket/runs?token=1", "weight_decay": "1.23456789e-4", "space": "whole"}
     settings = load_settings(None, asked)

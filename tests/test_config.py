@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrscope.config import EngineConfig, SweepConfig, digest
+from lrscope.config.settings import load_settings
 from lrscope.engine.sweep import sweep
 from lrscope.errors import LrscopeError
 from lrscope.grids import check_lrs, log_grid, parse_lrs
-from lrscope.settings import load_settings
 from tiny_tasks import BASE, BATCHED, SHORT, mlp_task
 
 # -- grids ---------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ Fuzzed by Hypothesis: no traceback, no hang, nothing written on a refusal.
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import io
 import math
@@ -28,13 +27,12 @@ import lrscope
 from fake_results import fake_result
 from lrscope.checked import checked
 from lrscope.config import EngineConfig, SweepConfig
+from lrscope.config.settings import OPTIONS, load_settings
 from lrscope.engine.options import SWEEP_ARGUMENTS, resolve
 from lrscope.errors import LrscopeError, shown
 from lrscope.hints import ABSENT, SYNONYMS, no_such_option
-from lrscope.keywords import SweepOptions
 from lrscope.measures import alignment, equilibrium, features, geometry, sharpness, walks
-from lrscope.options import Whole, readers
-from lrscope.settings import READERS, MapSettings, load_settings
+from lrscope.options import Whole
 from lrscope.studies.band_images import band_chart
 from lrscope.studies.charts import Chart, Image, Line, Panel
 from lrscope.trained import State, stack
@@ -125,17 +123,8 @@ def test_what_means_nothing_is_refused(options: dict[str, Any], message: str) ->
         resolve(given.pop("lrs"), None, None, given)
 
 
-def test_the_options_that_editors_complete_are_those_of_the_configs() -> None:
-    fields = [*SweepConfig.__dataclass_fields__, *EngineConfig.__dataclass_fields__]
-    assert ["lrs", *SweepOptions.__annotations__] == fields
-    shown_ones = [n for n in inspect.signature(lrscope.sweep).parameters if n != "task"]
-    assert sorted(shown_ones) == sorted(SWEEP_ARGUMENTS)
-    for kind in (SweepConfig, EngineConfig):
-        assert set(readers(kind)) == set(kind.__dataclass_fields__), "every option has a reader"
-
-
 def test_hints_name_options_that_exist() -> None:
-    options = {*READERS, *SWEEP_ARGUMENTS}
+    options = {*OPTIONS, *SWEEP_ARGUMENTS}
     assert set(SYNONYMS.values()) <= options
     assert not set(SYNONYMS) & options
     assert not set(ABSENT) & set(SWEEP_ARGUMENTS)  # what a map has beside is told apart by who asks
@@ -143,19 +132,11 @@ def test_hints_name_options_that_exist() -> None:
     assert "heavy ball" in no_such_option("nesterov", SWEEP_ARGUMENTS)
     assert "not clipped" in no_such_option("grad_clip", SWEEP_ARGUMENTS)
     assert "belongs to the task" in no_such_option("val_split", SWEEP_ARGUMENTS)
-    assert no_such_option("val-split", READERS, "--") == "did you mean '--validation'?"
+    assert no_such_option("val-split", OPTIONS, "--") == "did you mean '--validation'?"
     assert "regimes(result, margin=" in no_such_option("margin", SWEEP_ARGUMENTS)
     assert "named_task" in no_such_option("train_size", SWEEP_ARGUMENTS)
-    assert no_such_option("train_size", READERS, "--") == "did you mean '--train-size'?"
+    assert no_such_option("train_size", OPTIONS, "--") == "did you mean '--train-size'?"
     assert no_such_option("zzz", ["a", "b"]) == "choose one of a, b"
-
-
-def test_every_option_of_a_map_is_in_the_documentation() -> None:
-    text = (Path(__file__).parent.parent / "docs" / "usage.md").read_text(encoding="utf-8")
-    table = text[text.index("## What options take") :]
-    for field in dataclasses.fields(MapSettings):
-        default = "" if field.default is None else str(field.default).lower().removesuffix(".0")
-        assert f"| `{field.name}` | {READERS[field.name][0].takes()} | {default} |\n" in table
 
 
 # -- hostile values --------------------------------------------------------------------------------------------------
@@ -282,12 +263,12 @@ def lines(draw: st.DrawFn) -> list[str]:
     if command != "map":
         return [command, *draw(st.lists(text.filter(lambda t: t != "--"), min_size=1, max_size=3))]
     names = draw(
-        st.lists(st.sampled_from([*READERS, "own_init", "nesterov", "no_compile", "dry_run", "json"]), max_size=4)
+        st.lists(st.sampled_from([*OPTIONS, "own_init", "nesterov", "no_compile", "dry_run", "json"]), max_size=4)
     )
     words = ["map", *draw(st.lists(text, max_size=1))]
     for name in names:
         words.append("--" + name.replace("_", "-"))
-        if name in READERS and READERS[name][0].takes() != "true or false":
+        if name in OPTIONS and OPTIONS[name].reader.takes() != "true or false":
             words.append(draw(text))
     return words
 
@@ -361,7 +342,7 @@ RAW += [
 @FEW
 @given(
     st.dictionaries(
-        st.sampled_from([*READERS, "nesterov", '"a b"', "a.b", "[table]"]), st.sampled_from(RAW), max_size=3
+        st.sampled_from([*OPTIONS, "nesterov", '"a b"', "a.b", "[table]"]), st.sampled_from(RAW), max_size=3
     )
 )
 def test_any_config_file(values: dict[str, str]) -> None:

@@ -16,13 +16,13 @@ import pytest
 import xarray as xr
 
 from lrscope.config import EngineConfig, SweepConfig
+from lrscope.config.settings import MapSettings, load_settings
 from lrscope.engine import store as storage
 from lrscope.engine.chunk import ChunkTrainer
 from lrscope.engine.plan import Phase
 from lrscope.engine.sweep import dry_run
 from lrscope.errors import AnotherSweep, LrscopeError
 from lrscope.results import open_result
-from lrscope.settings import MapSettings, load_settings
 from lrscope.tasks.models import MLP
 from lrscope.tasks.task import Task
 from lrscope.trained import Trained

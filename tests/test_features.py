@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 import lrscope
 from fake_results import fake_result
+from lrscope.config.settings import MapSettings, load_settings
 from lrscope.errors import LrscopeError
 from lrscope.mapping import regimes
 from lrscope.reporting import figures, phases
 from lrscope.results import open_result, save_result, validate
-from lrscope.settings import MapSettings, load_settings
 from lrscope.tasks import bands
 from lrscope.tasks.data import load
 from lrscope.tasks.data.dataset import DataSet

@@ -7,9 +7,9 @@ import pytest
 from fake_results import fake_result
 from lrscope.cli import main
 from lrscope.commands import find_map
+from lrscope.config.settings import MapSettings, load_settings, read_margin
 from lrscope.errors import LrscopeError
 from lrscope.results import save_result
-from lrscope.settings import MapSettings, load_settings, read_margin
 
 
 def test_a_margin_is_no_part_of_what_is_trained(tmp_path):

@@ -15,10 +15,10 @@ from torch import Tensor
 
 import data_files
 from lrscope.config import SweepConfig
+from lrscope.config.settings import TEXTS, load_settings
 from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.step import StepInputs, StepState
 from lrscope.errors import LrscopeError
-from lrscope.settings import TEXTS, load_settings
 from lrscope.tasks.data import DataSet, ag_news, describe, fetch, fortunes, load, names, spec
 from lrscope.tasks.data.text import FIRST, PAD, UNKNOWN, encode, vocabulary, words
 from lrscope.tasks.models import build

@@ -20,6 +20,7 @@ from torch.utils.data import TensorDataset
 import lrscope
 from fake_results import fake_result
 from lrscope.config import SweepConfig
+from lrscope.config.settings import MapSettings, load_settings
 from lrscope.engine import assemble as layout
 from lrscope.engine.choose import memory
 from lrscope.engine.chunk import Stopped
@@ -29,7 +30,6 @@ from lrscope.errors import AnotherSweep, LrscopeError
 from lrscope.export import export_result
 from lrscope.mapping import regimes
 from lrscope.results import VARIABLES, open_result, save_result, validate
-from lrscope.settings import MapSettings, load_settings
 from lrscope.studies import registry
 from lrscope.studies.planning import made_up
 from lrscope.tasks.data import load, ticks

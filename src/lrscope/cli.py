@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from lrscope._version import __version__
+from lrscope.config.command_line import as_typer, taking
+from lrscope.config.settings import OPTIONS
 from lrscope.errors import LrscopeError, shown
 from lrscope.hints import no_such_option
 from lrscope.terminal import lead_nowhere, printable, steady_streams
@@ -29,105 +31,32 @@ def _option(help_text: str, *names: str) -> Any:
     return typer.Option(*names, help=help_text, show_default=False)
 
 
-def _number(help_text: str) -> Any:
-    """An option that is read as a number by `lrscope.options`, as config files and Python calls are."""
-    return typer.Option(help=help_text, show_default=False, metavar="NUMBER")
-
-
-Margin = Annotated[
-    str | None, _number("Points (hundredths of accuracy) within which learning rates count as equally good [0.3]")
-]
+Margin = Annotated[str | None, as_typer(OPTIONS["margin"])]
 
 
 @app.command("map")
+@taking(OPTIONS)
 def map_command(
     config: Annotated[str | None, typer.Argument(help="TOML file with any of the options below.")] = None,
-    data: Annotated[
-        str | None, _option("digits, mnist, fashion-mnist, cifar10, cifar100, svhn, ticks, ag-news, fortunes [digits]")
-    ] = None,
-    model: Annotated[str | None, _option("mlp, convnet, resnet18, transformer, vit [by data]")] = None,
-    width: Annotated[str | None, _number("Hidden units (mlp), channels k of the first layer, or model width.")] = None,
-    space: Annotated[str | None, _option("sphere (lr = ELR) or whole (momentum, weight decay) [sphere]")] = None,
-    scale_invariant: Annotated[
-        bool | None,
-        _option("Make the net scale-invariant [yes on the sphere]", "--scale-invariant/--no-scale-invariant"),
-    ] = None,
-    radius: Annotated[str | None, _number("Total weight norm on the sphere [the initial one].")] = None,
-    lrs: Annotated[str | None, _option("LOW:HIGH:COUNT log grid, or a list a,b,c [1e-5:1:24]")] = None,
-    seeds: Annotated[str | None, _number("Training seeds per learning rate [3]")] = None,
-    data_seeds: Annotated[str | None, _number("Draws of the data, each with all seeds [1]")] = None,
-    epochs: Annotated[str | None, _number("Length of pre-training [40; ticks: 40000 steps]")] = None,
-    steps: Annotated[str | None, _number("The same in optimizer steps.")] = None,
-    batch_size: Annotated[str | None, _number("Examples per step [128; digits 64, ticks 16]")] = None,
-    optimizer: Annotated[str | None, _option("sgd, or adam in space whole [sgd]")] = None,
-    momentum: Annotated[str | None, _number("SGD momentum, space whole [0]")] = None,
-    weight_decay: Annotated[str | None, _number("Weight decay (L2), space whole [0]")] = None,
-    schedule: Annotated[str | None, _option("constant, cosine, linear, step:0.2@0.3,0.6 [constant]")] = None,
-    finetune_lrs: Annotated[str | None, _option("Fine-tune every run at these learning rates.")] = None,
-    finetune_epochs: Annotated[str | None, _number("Length of each fine-tuning [20]")] = None,
-    finetune_steps: Annotated[str | None, _number("The same in optimizer steps.")] = None,
-    extend_finetunes: Annotated[
-        bool | None,
-        _option(
-            "The folder holds this map with shorter fine-tunes: keep its pre-training, fine-tune anew and longer.",
-            "--extend-finetunes/--no-extend-finetunes",
-        ),
-    ] = None,
-    average: Annotated[str | None, _option("Average N checkpoints (SWA) for these N, such as 2,5,10.")] = None,
-    average_every: Annotated[str | None, _number("Steps between averaged checkpoints [one epoch]")] = None,
-    train_size: Annotated[str | None, _number("Training examples, drawn at random [all; digits 1024]")] = None,
-    test_size: Annotated[str | None, _number("Test examples, drawn at random [all]")] = None,
-    validation: Annotated[
-        str | None, _option("Examples to choose by: a fraction or number, 0 for none [a tenth, from 500 on]")
-    ] = None,
-    label_noise: Annotated[str | None, _number("Share of training labels drawn anew, in [0, 1) [0]")] = None,
-    pool: Annotated[str | None, _number("Average-pool images by this factor [1]")] = None,
-    features: Annotated[
-        str | None, _option("Which frequencies are used: bands, or bands:low=1-6,mid=7-24 of your own (images).")
-    ] = None,
-    augment: Annotated[bool | None, _option("Random crops and flips.", "--augment/--no-augment")] = None,
-    randaugment: Annotated[
-        str | None, _option("RandAugment: N operations an image of magnitude M, such as 2,14; slow [none]")
-    ] = None,
-    same_init: Annotated[
-        bool | None,
-        _option("Same or own initialisation and batches for each learning rate [same]", "--same-init/--own-init"),
-    ] = None,
-    precision: Annotated[str | None, _option("float32, float64, bf16 [float32]")] = None,
-    log_points: Annotated[str | None, _number("Logged points per phase at most [200]")] = None,
-    adaptive: Annotated[
-        bool | None,
-        _option(
-            "Train only what the borders need, in rounds; the other runs stay untrained.", "--adaptive/--no-adaptive"
-        ),
-    ] = None,
-    margin: Margin = None,
-    device: Annotated[str | None, _option("auto, cpu, cuda, mps [auto]")] = None,
-    jobs: Annotated[str | None, _number("Processes [one per core]")] = None,
-    path: Annotated[str | None, _option("auto, batched or single [auto: timed]")] = None,
-    chunk: Annotated[str | None, _number("Runs trained together [timed]")] = None,
-    compile: Annotated[bool | None, _option("Use torch.compile [where it pays]", "--compile/--no-compile")] = None,
-    on: Annotated[str | None, _option("local processes, or ray: many machines [local]")] = None,
-    out: Annotated[str | None, _option("Folder or URL of the result [runs/DATA-MODEL]")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only plan: predicted time and memory.")] = False,
     as_json: AsJson = False,
+    **options: Any,
 ) -> None:
     """Train a grid of learning rates and seeds, find the regimes, say where to start.
 
     The same command continues a map that was stopped, and shows one that is finished.
     """
-    given = {k: v for k, v in locals().items() if k not in ("config", "dry_run", "as_json")}
     from lrscope.commands import run_map
 
-    run_map(config, given, dry_run=dry_run, as_json=as_json)
+    run_map(config, options, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
 def show(result: Result, margin: Margin = None, as_json: AsJson = False) -> None:
     """Print the regimes, borders and the recommended range of a finished map."""
     from lrscope.commands import print_map
+    from lrscope.config.settings import read_margin
     from lrscope.results import open_result
-    from lrscope.settings import read_margin
 
     points = read_margin(margin)
     print_map(open_result(result), margin=points, as_json=as_json)
@@ -136,7 +65,7 @@ def show(result: Result, margin: Margin = None, as_json: AsJson = False) -> None
 @app.command()
 def report(
     result: Result,
-    out: Annotated[str | None, typer.Option(help="HTML file [RESULT/report.html]", show_default=False)] = None,
+    out: Annotated[str | None, typer.Option(help="HTML file. Default: RESULT/report.html.", show_default=False)] = None,
     figures: Annotated[
         str | None, typer.Option(help="Also save each figure in this folder.", show_default=False)
     ] = None,
@@ -145,11 +74,11 @@ def report(
 ) -> None:
     """Write the report: one self-contained HTML page; figures as files on request."""
     from lrscope.commands import find_map
+    from lrscope.config.settings import read_margin
     from lrscope.reporting import report as write
     from lrscope.reporting import save_figures
     from lrscope.reporting.files import check_formats
     from lrscope.results import open_result, result_folder
-    from lrscope.settings import read_margin
 
     points, formats = read_margin(margin), tuple(format.split(","))
     check_formats(formats)
@@ -165,7 +94,9 @@ def report(
 def export(
     result: Result,
     format: Annotated[str, typer.Option(help="csv (one row a run) or netcdf (everything).")] = "csv",
-    out: Annotated[str | None, typer.Option(help="File [RESULT/result.csv or .nc]", show_default=False)] = None,
+    out: Annotated[
+        str | None, typer.Option(help="File. Default: RESULT/result.csv or .nc.", show_default=False)
+    ] = None,
 ) -> None:
     """Write a result as CSV or NetCDF."""
     from lrscope.export import export_result
@@ -188,9 +119,13 @@ Name = Annotated[
 ]
 ScaleName = Annotated[str, typer.Option(help="smoke (seconds), laptop (minutes), paper (the paper's own).")]
 Root = Annotated[str, typer.Option(help="Folder that keeps sweeps, measurements and figures.")]
-Jobs = Annotated[str | None, _number("Processes [one per core]")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
-On = Annotated[str, typer.Option(help="local processes, or ray: many machines.")]
+Jobs = Annotated[str | None, as_typer(OPTIONS["jobs"])]
+Device = Annotated[str | None, as_typer(OPTIONS["device"])]
+On = Annotated[str | None, as_typer(OPTIONS["on"])]
+
+
+def _given(**options: str | None) -> dict[str, str]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 @app.command()
@@ -200,8 +135,8 @@ def reproduce(
     scale: ScaleName = "laptop",
     root: Root = "runs/studies",
     jobs: Jobs = None,
-    device: Device = "auto",
-    on: On = "local",
+    device: Device = None,
+    on: On = None,
     docs: Annotated[str | None, _option("Also write NAME.md with its pictures into this folder.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only plan: predicted time of every sweep.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
@@ -213,7 +148,7 @@ def reproduce(
     from lrscope.places import local
     from lrscope.studies.commands import reproduce as run
 
-    engine = {"jobs": jobs, "device": device, "on": on}
+    engine = _given(jobs=jobs, device=device, on=on)
     where, pages = local(root, "root"), None if docs is None else local(docs, "docs")
     run(name, figure or [], scale, where, engine=engine, dry_run=dry_run, as_json=as_json, docs=pages)
 
@@ -228,10 +163,10 @@ def verify(
     ] = False,
     save: Annotated[bool, typer.Option("--save", help="The same, and write the evidence.")] = False,
     root: Root = "runs/studies",
-    evidence: Annotated[str | None, _option("Folder of the evidence [the one that came with lrscope]")] = None,
+    evidence: Annotated[str | None, _option("Folder of the evidence. Default: the one that came with lrscope.")] = None,
     jobs: Jobs = None,
-    device: Device = "auto",
-    on: On = "local",
+    device: Device = None,
+    on: On = None,
     as_json: AsJson = False,
 ) -> None:
     """Say which claims of a paper hold: criterion, effect with its 95% interval, seeds, verdict.
@@ -241,7 +176,7 @@ def verify(
     from lrscope.places import local
     from lrscope.studies.commands import verify as run
 
-    engine = {"jobs": jobs, "device": device, "on": on}
+    engine = _given(jobs=jobs, device=device, on=on)
     where, kept = local(root, "root"), None if evidence is None else local(evidence, "evidence")
     run(name, claim or [], scale, where, engine=engine, fresh=fresh, save=save, as_json=as_json, folder=kept)
 

@@ -11,9 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lrscope.config.settings import MapSettings, load_settings
 from lrscope.files import mode_of, read_json
 from lrscope.places import Remote, exists, local, place
-from lrscope.settings import MapSettings, load_settings
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -104,7 +104,7 @@ def _finished(out: Path | Remote, settings: MapSettings) -> xr.Dataset | None:
         known = read_json(out / EXPERIMENT_FILE)
     except (FileNotFoundError, ValueError):
         return None
-    if not isinstance(known, dict) or known.get("request") != settings.request():
+    if not isinstance(known, dict) or not settings.is_asked_by(known.get("request")):
         return None
     try:
         return open_result(out)

@@ -34,7 +34,9 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Flag:
-    """True or False; a word or a number is neither."""
+    """True or False; a word or a number is neither. `off`: the command line's word for False, if it is not `no-NAME`."""
+
+    off: str = ""
 
     def read(self, name: str, value: Any) -> bool:
         """See `Reader`."""

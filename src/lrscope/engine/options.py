@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING
 from typing import Any
 
-from lrscope.config import EngineConfig, SweepConfig
+from lrscope.config import EngineConfig, SweepConfig, option
 from lrscope.engine.progress import Progress
 from lrscope.errors import LrscopeError, shown
 from lrscope.hints import no_such_option
@@ -30,9 +30,9 @@ def resolve(
     Raises:
         LrscopeError: an unknown option, one that is given twice, a value that cannot be used.
     """
-    ours, theirs = ({f.name for f in fields(kind)} for kind in (SweepConfig, EngineConfig))
+    ours, theirs = option.options(SweepConfig), option.options(EngineConfig)
     for name in options:
-        if name not in ours | theirs:
+        if name not in OPTIONS:
             raise LrscopeError(f"{name}: there is no such option of sweep: {no_such_option(name, SWEEP_ARGUMENTS)}")
     _check_kind("config", config, SweepConfig)
     _check_kind("engine", engine, EngineConfig)
@@ -87,14 +87,13 @@ def signature_with_options(function: Callable[..., Any]) -> inspect.Signature:
     """The function's signature with every option of `SweepConfig` and `EngineConfig` instead of `**options`."""
     own = inspect.signature(function)
     named = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    options = [
-        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default)
-        for kind in (SweepConfig, EngineConfig)
-        for f in fields(kind)
-        if f.default is not MISSING
+    made = [
+        inspect.Parameter(o.name, inspect.Parameter.KEYWORD_ONLY, default=o.default, annotation=o.type)
+        for o in OPTIONS.values()
+        if o.default is not MISSING
     ]
-    return own.replace(parameters=named + options)
+    return own.replace(parameters=named + made)
 
 
-_OPTIONS = (f.name for kind in (SweepConfig, EngineConfig) for f in fields(kind) if f.name != "lrs")
-SWEEP_ARGUMENTS = ("lrs", "config", "engine", "out", "progress", "command", *_OPTIONS)
+OPTIONS = {**option.options(SweepConfig), **option.options(EngineConfig)}
+SWEEP_ARGUMENTS = (*dict.fromkeys(("lrs", "config", "engine", "out", "progress", "command", *OPTIONS)),)

@@ -46,7 +46,7 @@ from lrscope.tasks.task import Task
 from lrscope.tasks.validation import NONE
 
 if TYPE_CHECKING:
-    from lrscope.keywords import Reals, SweepOptions
+    from lrscope.config.keywords import Reals, SweepOptions
 
 
 def sweep(

@@ -22,7 +22,7 @@ HUGE = 1e6  # ours: of norms and decays; beyond it float32 overflows or nothing 
 Steps = Annotated[int, Whole(1, MOST_STEPS)]
 Epochs = Annotated[float, Number(0, MOST_STEPS, above=True)]
 Yes = Annotated[bool, Flag()]
-Moments = Annotated[tuple[float, ...], Increasing(Number(0, MOST_STEPS, above=True), "0.1,0.5,1")]
+Times = Annotated[tuple[float, ...], Increasing(Number(0, MOST_STEPS, above=True), "0.1,0.5,1")]
 RANDAUGMENT = Pair(  # Cubuk et al. 2020: magnitudes go up to 30
     Whole(1, 100),
     Whole(0, 30),
@@ -39,35 +39,120 @@ class SweepConfig:
     """
 
     lrs: Annotated[tuple[float, ...], Rates()]
-    seeds: Annotated[int, Whole(1, 10_000)] = 3  # ours: the least that shows a spread
+    """Learning rates. On the sphere they are effective ones (ELR).
+
+    Panel: Learning rates and seeds
+    """
+    seeds: Annotated[int, Whole(1, 10_000)] = 3
+    """Training seeds per learning rate.
+
+    Origin: ours: the least that shows a spread
+    """
     data_seeds: Annotated[int, Whole(1, 1_000)] = 1  # every draw of the data is held in memory
-    space: Annotated[str, Word(("sphere", "whole"))] = "sphere"  # three_regimes, Sec. 4
-    scale_invariant: Yes | None = None  # None: yes on the sphere, no in the whole space
-    radius: Annotated[float | None, Number(1 / HUGE, HUGE)] = None  # total weight norm on the sphere; None: the initial
-    # one (three_regimes, Sec. 4)
+    """Draws of the data, each trained with all seeds."""
+    same_init: Annotated[bool, Flag(off="own-init")] = True
+    """Start every learning rate from the same initialisation with the same batches, or each from its own.
+
+    Origin: three_regimes, Sec. 4
+    """
+    adaptive: Yes = False
+    """Train only the runs that the borders need, in rounds; the others stay untrained."""
+
+    space: Annotated[str, Word(("sphere", "whole"))] = "sphere"
+    """Where weights live. Momentum, weight decay and adam are for the whole space.
+
+    Origin: three_regimes, Sec. 4
+    Panel: Space of the weights
+    """
+    scale_invariant: Yes | None = None
+    """Make the network scale-invariant.
+
+    Default: true on the sphere, false in the whole space
+    """
+    radius: Annotated[float | None, Number(1 / HUGE, HUGE)] = None
+    """Total norm of the weights on the sphere.
+
+    Default: the initial norm
+    Origin: three_regimes, Sec. 4
+    """
     epochs: Epochs | None = None
+    """Length of pre-training in epochs.
+
+    Panel: Training
+    """
     steps: Steps | None = None
-    batch_size: Annotated[int, Whole(1, 10_000_000)] = 128  # three_regimes, Sec. 4
+    """Length of pre-training in optimizer steps, instead of epochs."""
+    batch_size: Annotated[int, Whole(1, 10_000_000)] = 128
+    """Examples per step.
+
+    Origin: three_regimes, Sec. 4
+    """
+    optimizer: Annotated[str, Word(("sgd", "adam"))] = "sgd"
+    """The optimizer. Adam is for the whole space and trains as torch.optim.Adam does.
+
+    Origin: three_regimes, Sec. 4
+    """
     momentum: Annotated[float, Number(0, 1, below=True)] = 0.0
+    """Momentum of SGD in the whole space."""
     weight_decay: Annotated[float, Number(0, HUGE)] = 0.0
+    """Weight decay (L2) in the whole space."""
     schedule: Annotated[str, Word(words=SCHEDULES)] = "constant"
-    finetune_lrs: Annotated[tuple[float, ...], Rates(optional=True)] = ()
-    finetune_epochs: Epochs | None = None
-    finetune_steps: Steps | None = None
-    average: Annotated[tuple[int, ...], Increasing(Whole(2, 10_000), "2,5,10")] = ()
-    average_every: Steps | None = None  # steps between averaged checkpoints; None: one epoch (feature_learning, App. A)
-    same_init: Yes = True  # three_regimes, Sec. 4: same initialisation and batch order for every LR
+    """Course of the learning rate during pre-training."""
     augment: Yes = False
+    """Crop and flip images at random."""
+    randaugment: Annotated[tuple[int, int] | None, RANDAUGMENT] = None
+    """RandAugment of images. It is slow.
+
+    Default: none
+    """
     precision: Annotated[str, Word(("float32", "float64", "bf16"))] = "float32"
-    log_points: Annotated[int, Whole(1, 10_000)] = 200  # ours: a curve as fine as a screen shows
-    adaptive: Yes = False  # train only the runs that the map's answer needs, in rounds (docs/regimes.md)
-    random_points: Annotated[int, Whole(1, 10_000)] = 16  # ours: the mean of 16 is known to a quarter of their spread
-    log_epochs: Moments = ()  # further logged moments of pre-training, parts of epochs too
-    snapshot_epochs: Moments = ()  # moments of pre-training whose weights are kept
-    keep_weights: Yes = False  # of fine-tunes and averages too; those of pre-training always are
-    randaugment: Annotated[tuple[int, int] | None, RANDAUGMENT] = None  # (N, M): operations an image, their magnitude
-    optimizer: Annotated[str, Word(("sgd", "adam"))] = "sgd"  # three_regimes, Sec. 4; adam: Kingma & Ba 2015, as
-    # torch.optim.Adam
+    """Numbers that the network is trained in."""
+
+    finetune_lrs: Annotated[tuple[float, ...], Rates(optional=True)] = ()
+    """Learning rates at which every run is fine-tuned.
+
+    Default: none
+    Panel: Fine-tuning and averaging
+    """
+    finetune_epochs: Epochs | None = None
+    """Length of each fine-tuning in epochs."""
+    finetune_steps: Steps | None = None
+    """Length of each fine-tuning in optimizer steps, instead of epochs."""
+    average: Annotated[tuple[int, ...], Increasing(Whole(2, 10_000), "2,5,10")] = ()
+    """How many checkpoints are averaged (SWA) after pre-training.
+
+    Default: none
+    """
+    average_every: Steps | None = None
+    """Steps between averaged checkpoints.
+
+    Default: one epoch
+    Origin: feature_learning, App. A
+    """
+
+    log_points: Annotated[int, Whole(1, 10_000)] = 200
+    """Logged points of a phase at most.
+
+    Origin: ours: a curve as fine as a screen shows
+    Panel: Logging
+    """
+    log_epochs: Times = ()
+    """Further times of pre-training that are logged, in epochs and parts of them.
+
+    Default: none
+    """
+    snapshot_epochs: Times = ()
+    """Times of pre-training, in epochs, whose weights are kept.
+
+    Default: none
+    """
+    keep_weights: Yes = False
+    """Keep the weights of fine-tunes and averages too; those at the end of pre-training always are."""
+    random_points: Annotated[int, Whole(1, 10_000)] = 16
+    """Random points per seed, whose loss marks where training is no better than chance.
+
+    Origin: ours: the mean of 16 is known to a quarter of their spread
+    """
 
     def __post_init__(self) -> None:
         read_fields(self)
@@ -155,26 +240,6 @@ class SweepConfig:
         """
         known = {f.name for f in fields(cls)}
         return cls(**{"lrs": (), **{k: v for k, v in values.items() if k in known}})
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineConfig:
-    """Where and how a sweep runs: in local processes or on Ray (`on`). `path`, `chunk` and `compile` fix the plan; None and
-    auto let the engine time them."""
-
-    device: Annotated[str, Word(words="auto, cpu, cuda or mps")] = "auto"
-    jobs: Annotated[int | None, Whole(1, 10_000)] = None
-    path: Annotated[str, Word(("auto", "batched", "single"))] = "auto"
-    chunk: Annotated[int | None, Whole(1, MOST_RUNS)] = None
-    compile: Yes | None = None
-    checkpoint_seconds: Annotated[float, Number(0, HUGE)] = 15.0  # ours: what a kill may cost
-    on: Annotated[str, Word(("local", "ray"))] = "local"
-    extend_finetunes: Yes = False  # take the place of a finished or begun sweep with shorter fine-tunes
-
-    def __post_init__(self) -> None:
-        read_fields(self)
-        if self.path == "single" and self.chunk not in (None, 1):
-            raise LrscopeError(f"chunk: {self.chunk} does not go with path single: leave it out, or use path batched")
 
 
 def digest(parts: Iterable[Any]) -> str:

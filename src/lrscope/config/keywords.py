@@ -1,0 +1,110 @@
+"""The options of `sweep` as editors complete them. Written by `make options` from the configs: do not edit.
+
+Types are what may be passed; the configs hold what it is read as. NumPy's, PyTorch's and pandas' numbers and arrays, and
+text as the command line writes it, are read too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    Real = float | np.floating | np.integer
+    Whole = int | np.integer
+    Reals = float | str | Sequence[float] | np.ndarray | Tensor
+    Wholes = int | str | Sequence[int] | np.ndarray | Tensor
+
+
+class SweepOptions(TypedDict, total=False):
+    """Fields of `SweepConfig` but `lrs`, then of `EngineConfig`."""
+
+    seeds: Whole
+    """Training seeds per learning rate. Default: 3."""
+    data_seeds: Whole
+    """Draws of the data, each trained with all seeds. Default: 1."""
+    same_init: bool
+    """Start every learning rate from the same initialisation with the same batches, or each from its own. Default:
+    true.
+    """
+    adaptive: bool
+    """Train only the runs that the borders need, in rounds; the others stay untrained. Default: false."""
+    space: Literal["sphere", "whole"]
+    """Where weights live: sphere or whole. Momentum, weight decay and adam are for the whole space. Default: sphere."""
+    scale_invariant: bool | None
+    """Make the network scale-invariant. Default: true on the sphere, false in the whole space."""
+    radius: Real | None
+    """Total norm of the weights on the sphere. Default: the initial norm."""
+    epochs: Real | None
+    """Length of pre-training in epochs."""
+    steps: Whole | None
+    """Length of pre-training in optimizer steps, instead of epochs."""
+    batch_size: Whole
+    """Examples per step. Default: 128."""
+    optimizer: Literal["sgd", "adam"]
+    """The optimizer: sgd or adam. Adam is for the whole space and trains as torch.optim.Adam does. Default: sgd."""
+    momentum: Real
+    """Momentum of SGD in the whole space. Default: 0."""
+    weight_decay: Real
+    """Weight decay (L2) in the whole space. Default: 0."""
+    schedule: str
+    """Course of the learning rate during pre-training: constant, cosine, linear, or step:FACTOR@FRACTION,FRACTION such
+    as step:0.2@0.3,0.6. Default: constant.
+    """
+    augment: bool
+    """Crop and flip images at random. Default: false."""
+    randaugment: tuple[int, int] | Sequence[int] | str | None
+    """RandAugment of images: N,M with N from 1 to 100 operations an image and a magnitude M from 0 to 30, such as 2,14.
+    It is slow. Default: none.
+    """
+    precision: Literal["float32", "float64", "bf16"]
+    """Numbers that the network is trained in: one of float32, float64, bf16. Default: float32."""
+    finetune_lrs: Reals
+    """Learning rates at which every run is fine-tuned: low:high:count, such as 1e-5:1:24, or a list such as 1e-3,1e-2.
+    Default: none.
+    """
+    finetune_epochs: Real | None
+    """Length of each fine-tuning in epochs."""
+    finetune_steps: Whole | None
+    """Length of each fine-tuning in optimizer steps, instead of epochs."""
+    average: Wholes
+    """How many checkpoints are averaged (SWA) after pre-training: increasing whole numbers from 2 to 10,000, such as
+    2,5,10. Default: none.
+    """
+    average_every: Whole | None
+    """Steps between averaged checkpoints. Default: one epoch."""
+    log_points: Whole
+    """Logged points of a phase at most. Default: 200."""
+    log_epochs: Reals
+    """Further times of pre-training that are logged, in epochs and parts of them: increasing numbers above 0 and up to
+    1e+08, such as 0.1,0.5,1. Default: none.
+    """
+    snapshot_epochs: Reals
+    """Times of pre-training, in epochs, whose weights are kept: increasing numbers above 0 and up to 1e+08, such as
+    0.1,0.5,1. Default: none.
+    """
+    keep_weights: bool
+    """Keep the weights of fine-tunes and averages too; those at the end of pre-training always are. Default: false."""
+    random_points: Whole
+    """Random points per seed, whose loss marks where training is no better than chance. Default: 16."""
+    device: str
+    """Where tensors live: auto, cpu, cuda or mps. Auto prefers a GPU. Default: auto."""
+    jobs: Whole | None
+    """Processes that train at a time. Default: one per core."""
+    path: Literal["auto", "batched", "single"]
+    """How runs are trained: one of auto, batched, single. Auto times both ways. Default: auto."""
+    chunk: Whole | None
+    """Runs that are trained together. Default: timed."""
+    compile: bool | None
+    """Compile the training steps, as C++ or by torch.compile. Default: where it pays."""
+    checkpoint_seconds: Real
+    """Seconds between checkpoints of unfinished runs. Default: 15."""
+    on: Literal["local", "ray"]
+    """Where processes run: local or ray. Ray's may run on many machines. Default: local."""
+    extend_finetunes: bool
+    """The folder holds this sweep with shorter fine-tunes: keep its pre-training and fine-tune anew, longer. Default:
+    false.
+    """
