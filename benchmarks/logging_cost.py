@@ -17,13 +17,14 @@ from functools import partial
 
 import torch
 from common import best_of, context_of, last_line, trainer_of
-from torch import Tensor
 
 import lrscope
-from lrscope.dynamics.update import sphere_step
+from lrscope.dynamics.sphere import sphere_step
+from lrscope.engine.backends import backend
 from lrscope.engine.chunk import ChunkTrainer
 from lrscope.engine.plan import Plan
 from lrscope.engine.program import Program
+from lrscope.engine.step import StepInputs, StepState
 from lrscope.tasks.named import named_task
 
 GOAL = 0.1
@@ -32,24 +33,11 @@ GOAL = 0.1
 class Bare(Program):
     """Steps on the sphere that log nothing."""
 
-    def _step(
-        self,
-        weights_RP: Tensor,
-        velocity_RP: Tensor,
-        squares_RG: Tensor,
-        sums: Tensor,
-        frozen: dict[str, Tensor],
-        x: Tensor,
-        y: Tensor,
-        lr_R: Tensor,
-        rho_R: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        gradient_RP, _, _ = self.gradients(weights_RP, frozen, x, y)
-        weights_RP, squares_RG = sphere_step(weights_RP, gradient_RP, lr_R, rho_R, self.net.segments)
-        return weights_RP, velocity_RP, squares_RG, sums
-
-    def _alone(self) -> Program:
-        return Bare(self.net, self.loss, self.classification, self.spec, path="single")
+    def step(self, state: StepState, inputs: StepInputs) -> StepState:
+        """One step without its sums."""
+        gradient_RP, _, _ = self.gradients(state.weights, inputs.frozen, inputs.x, inputs.y)
+        weights_RP, squares_RG = sphere_step(state.weights, gradient_RP, inputs.lr, inputs.rho, self.net.segments)
+        return state._replace(weights=weights_RP, squares=squares_RG)
 
 
 @dataclass(frozen=True)
@@ -83,19 +71,11 @@ CASES = (
 )
 
 
-def bare(trainer: ChunkTrainer) -> ChunkTrainer:
+def bare(trainer: ChunkTrainer, plan: Plan) -> ChunkTrainer:
     """The same trainer with steps that log nothing."""
-    program = trainer.program
-    compiled = program.fused
-    trainer.program = Bare(
-        program.net,
-        program.loss,
-        program.classification,
-        program.spec,
-        path=program.path,
-        compiled=compiled,
-        fused=compiled,
-    )
+    full = trainer.program
+    way = backend(plan.path, compiled=plan.compiled, fused=plan.fused)
+    trainer.program = Bare(full.net, full.loss, full.classification, way, optimizer=full.optimizer, space=full.space)
     return trainer
 
 
@@ -121,7 +101,7 @@ def main() -> None:
     for case in CASES:
         config = lrscope.SweepConfig(lrs=lrscope.log_grid(1e-4, 1e-1, 23), seeds=2, steps=40_000, batch_size=case.batch)
         context = context_of(case.task(), config)
-        full, empty = trainer_of(context, case.plan), bare(trainer_of(context, case.plan))
+        full, empty = trainer_of(context, case.plan), bare(trainer_of(context, case.plan), case.plan)
         full.advance(case.steps)
         empty.advance(case.steps)
         logged, plain = (t / case.steps for t in in_turn(full, empty, case.steps, options.seconds))

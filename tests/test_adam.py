@@ -18,11 +18,9 @@ from torch.nn import functional
 
 from lrscope.config import SweepConfig
 from lrscope.config.settings import MapSettings, load_settings
-from lrscope.dynamics.update import adam_step, group_squares, optimizer_state
 from lrscope.engine.assemble import assemble
 from lrscope.engine.chunk import Stopped
 from lrscope.engine.context import Context
-from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.plan import Plan, cut
 from lrscope.engine.store import DONE
 from lrscope.grids import log_grid
@@ -54,29 +52,6 @@ CONFIG = replace(
 
 def normal(*shape: int, key: str) -> Tensor:
     return torch.randn(*shape, generator=generator("tests", key), dtype=torch.float64)
-
-
-@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-11), (torch.float32, 1e-4)])
-@pytest.mark.parametrize("weight_decay", [0.0, 1e-2])
-def test_step_is_torch_adam(weight_decay: float, dtype: torch.dtype, rtol: float) -> None:
-    start, pull = normal(R, P, key="weights").to(dtype), normal(P, P, key="curvature").to(dtype)
-    lrs, steps = [1e-4, 1e-3, 3e-3, 1e-2, 2e-2], 60
-    theirs = []
-    for row, lr in zip(start, lrs, strict=True):
-        parameter = row.clone().requires_grad_()
-        optimizer = torch.optim.Adam([parameter], lr, weight_decay=weight_decay)
-        for _ in range(steps):
-            optimizer.zero_grad()
-            (0.5 * (pull @ parameter).square().sum()).backward()
-            optimizer.step()
-        theirs.append(parameter.detach())
-    weights, moments = start.clone(), optimizer_state(start, "adam", 0.0)
-    lr_R = torch.tensor(lrs, dtype=dtype)
-    for _ in range(steps):
-        gradient = weights @ pull.T @ pull
-        weights, moments, squares = adam_step(weights, moments, gradient, lr_R, weight_decay, SEGMENTS)
-    torch.testing.assert_close(weights, torch.stack(theirs), rtol=rtol, atol=1e-2 * rtol)
-    torch.testing.assert_close(squares, group_squares(weights, SEGMENTS), rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("plan", [ALL_RUNS, ONE_RUN], ids=lambda p: p.path)
@@ -167,12 +142,6 @@ def test_inductor_agrees_and_resumes_to_the_byte(tmp_path: Path) -> None:
             found.append(assemble(context, plan))
     assert same_bytes(*found) == []
     assert differing(found[0], reference) == []
-
-
-def test_generated_code_says_that_it_has_no_adam(tmp_path: Path) -> None:
-    context = context_of(small_task(), CONFIG, tmp_path)
-    with pytest.raises(NotFusible, match="the optimizer adam"):
-        context.trainer(replace(ALL_RUNS, compiled=True, fused=True), cut(CONFIG, 64)[0]).warm()
 
 
 def test_left_out_nothing_changes_for_older_sweeps() -> None:

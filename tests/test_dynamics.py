@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from lrscope.config import SweepConfig
+from lrscope.dynamics.layout import Segments, group_squares
 from lrscope.dynamics.schedules import factors
-from lrscope.dynamics.update import Segments, group_squares, sphere_step, whole_step
+from lrscope.dynamics.sphere import sphere_step
 from lrscope.engine.plan import Plan, cut
 from lrscope.engine.step import StepInputs, StepState
 from lrscope.errors import LrscopeError
@@ -51,29 +52,6 @@ def test_sphere_step_is_equation_2() -> None:
         np.testing.assert_allclose(stepped[r], hat * float(rho[r]) / np.linalg.norm(hat), rtol=1e-13)
     torch.testing.assert_close(squares, group_squares(stepped, SEGMENTS), rtol=1e-13, atol=0)
     torch.testing.assert_close(squares.sum(1), rho.square(), rtol=1e-13, atol=0)
-
-
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-@pytest.mark.parametrize("weight_decay", [0.0, 1e-2])
-def test_whole_step_is_torch_sgd(momentum: float, weight_decay: float) -> None:
-    start, pull = normal(R, P, key="weights"), normal(P, P, key="curvature")
-    lrs, steps = [1e-4, 1e-3, 3e-3, 1e-2, 2e-2], 40
-    theirs = []
-    for row, lr in zip(start, lrs, strict=True):
-        parameter = row.clone().requires_grad_()
-        optimizer = torch.optim.SGD([parameter], lr, momentum=momentum, weight_decay=weight_decay)
-        for _ in range(steps):
-            optimizer.zero_grad()
-            (0.5 * (pull @ parameter).square().sum()).backward()
-            optimizer.step()
-        theirs.append(parameter.detach())
-    weights, velocity = start.clone(), torch.zeros_like(start)
-    lr_R = torch.tensor(lrs, dtype=torch.float64)
-    for _ in range(steps):
-        gradient = weights @ pull.T @ pull
-        weights, velocity, squares = whole_step(weights, velocity, gradient, lr_R, momentum, weight_decay, SEGMENTS)
-    torch.testing.assert_close(weights, torch.stack(theirs), rtol=1e-11, atol=1e-13)
-    torch.testing.assert_close(squares, group_squares(weights, SEGMENTS), rtol=1e-13, atol=0)
 
 
 # -- three_regimes, eq. 3 to 5, at every step of real nets ---------------------------------------------------------
@@ -111,7 +89,7 @@ def steps_of(task: Task, folder: Path, count: int) -> Iterator[Step]:
     trainer = context.trainer(plan, cut(config, 6)[0])
     phase = context.phases[0]
     order, eta = trainer._order(phase), trainer._lr(phase)
-    state = StepState(*(trainer.tensors[name] for name in StepState._fields))
+    state = StepState.of(trainer.tensors, ())
     groups = state.squares.shape[1]
     for step in range(count):
         x, y, index = trainer._batches(order, step, 1)

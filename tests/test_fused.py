@@ -15,11 +15,12 @@ from torch.nn import functional
 
 from lrscope.config import SweepConfig
 from lrscope.engine.assemble import assemble
+from lrscope.engine.backends.cpp import compiler as fused_compiler
+from lrscope.engine.backends.cpp.steps import FusedSteps
+from lrscope.engine.backends.cpp.values import NotFusible
+from lrscope.engine.backends.vmap import Vmap
 from lrscope.engine.choose import choose_plan
 from lrscope.engine.chunk import ChunkTrainer, Stopped
-from lrscope.engine.fused import compiler as fused_compiler
-from lrscope.engine.fused.steps import FusedSteps
-from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.plan import Plan, cut
 from lrscope.engine.program import Program
 from lrscope.engine.step import StepInputs, StepState
@@ -58,8 +59,7 @@ def by_generator(function: Callable[[Tensor, Tensor, Tensor], Tensor], w: Tensor
     def step(state: StepState, inputs: StepInputs) -> StepState:
         return state._replace(weights=function(state.weights[0], inputs.x[0], inputs.y[0])[None])
 
-    nothing = w.new_zeros(())
-    state = StepState(w[None], nothing, w.new_zeros(1, 1), w.new_zeros(1, 1))
+    state = StepState(w[None], {}, w.new_zeros(1, 1), w.new_zeros(1, 1))
     one = w.new_zeros(1)
     steps = FusedSteps(step, state, StepInputs({}, x[None], y[None], one, one))
     index = torch.arange(len(x)).view(1, 1, -1)
@@ -209,14 +209,13 @@ def test_evaluation_agrees_with_pytorch(case: str, examples: int, tmp_path: Path
     for program in (trainer.program, replace_program(trainer)):
         populations = program.populations(state, trainer.frozen, material._population_x)
         found.append((populations, *program.metrics(state, trainer.frozen, populations, x, y)))
-    assert trainer.program.refused == {}
+    assert trainer.program.backend.refused == {}
     torch.testing.assert_close(found[0], found[1], rtol=1e-11, atol=1e-13)
 
 
 def replace_program(trainer: ChunkTrainer) -> Program:
     """The same program without generated code."""
-    of = trainer.program
-    return Program(of.net, of.loss, of.classification, of.spec, path="batched")
+    return trainer.program.on(Vmap())
 
 
 # -- sweep by sweep ------------------------------------------------------------------------------------------------

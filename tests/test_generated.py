@@ -22,13 +22,13 @@ import torch
 from torch import Tensor
 
 from lrscope.engine import choose
+from lrscope.engine.backends.cpp import cache, check, compiler, library
+from lrscope.engine.backends.cpp.backend import EVALUATION, Generated
+from lrscope.engine.backends.cpp.library import Library
+from lrscope.engine.backends.cpp.values import Input, NotFusible
 from lrscope.engine.choose import choose_plan
 from lrscope.engine.dispatch import Interrupted
-from lrscope.engine.fused import cache, check, compiler, library
-from lrscope.engine.fused.library import Library
-from lrscope.engine.fused.values import Input, NotFusible
 from lrscope.engine.plan import Plan
-from lrscope.engine.program import EVALUATION, Program
 from lrscope.engine.store import Store
 from lrscope.engine.sweep import sweep
 from lrscope.errors import LrscopeError
@@ -527,15 +527,15 @@ def compiled_once(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refusing(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
     """From now on this function of evaluation cannot be generated."""
-    whole = Program._fused_sums
+    whole = Generated.sums
 
-    def sums(self: Program, name: str, f: object, *args: object, **options: object) -> object:
+    def sums(self: Generated, name: str, f: object, *args: object, **options: object) -> object:
         def strange(given: object, *block: Tensor) -> object:
             raise NotFusible("as the test has it")
 
         return whole(self, name, strange if name == function else f, *args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Program, "_fused_sums", sums)
+    monkeypatch.setattr(Generated, "sums", sums)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from torch import Tensor
 import data_files
 from lrscope.config import SweepConfig
 from lrscope.config.settings import TEXTS, load_settings
-from lrscope.engine.fused.values import NotFusible
+from lrscope.engine.backends.cpp.values import NotFusible
 from lrscope.engine.step import StepInputs, StepState
 from lrscope.errors import LrscopeError
 from lrscope.tasks.data import DataSet, ag_news, describe, fetch, fortunes, load, names, spec

@@ -23,8 +23,8 @@ from torch.nn import functional
 from lrscope.config import EngineConfig, SweepConfig
 from lrscope.engine import choose
 from lrscope.engine.assemble import assemble
+from lrscope.engine.backends.cpp.compiler import COMPILERS
 from lrscope.engine.context import Context
-from lrscope.engine.fused.compiler import COMPILERS
 from lrscope.engine.plan import Plan
 from lrscope.engine.store import Store
 from lrscope.engine.sweep import sweep

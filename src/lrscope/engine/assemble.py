@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 from torch import Tensor
 
-from lrscope.engine.checked import RANDOM, RUNS_SECOND, load_chunk, load_random
-from lrscope.engine.chunk import AVERAGED, SCALARS, SUMMED
+from lrscope.engine.checked import RANDOM, load_chunk, load_random
 from lrscope.engine.context import Context
 from lrscope.engine.plan import Plan
+from lrscope.engine.state import AVERAGED, RUNS_SECOND, SCALARS, SUMMED
 from lrscope.errors import LrscopeError
 from lrscope.results import NOT_TRAINED, RUN, VARIABLES
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lrscope.engine.plan import Chunk, Phase, Plan
+from lrscope.engine.state import AVERAGED, FIXED, PRETRAINED, RUNS_SECOND, SCALARS, SUMMED
 from lrscope.engine.store import CHECKPOINT, DONE, FOREIGN
 from lrscope.terminal import warn
 
@@ -23,17 +24,6 @@ if TYPE_CHECKING:
     from lrscope.engine.context import Context
 
 RANDOM = "random-"  # units that evaluate random points instead of training: RANDOM + data seed
-# State whose first axis is a window or an average's size and whose second is the run; everything else begins with R.
-RUNS_SECOND = (
-    "log_scalars",
-    "log_groups",
-    "log_examples",
-    "average_scalars",
-    "average_features",
-    "average_weights",
-    "average_validation",
-    "snapshots",
-)
 SLACK = 64 << 20  # ours, bytes beyond four times what a unit must hold: its header and what later versions add
 
 Saved = tuple[dict[str, Tensor], dict[str, Any]]
@@ -117,9 +107,11 @@ def _misfit(context: Context, chunk: Chunk | None, tensors: Mapping[str, Tensor]
             return f"{name} is missing"
         if tuple(tensors[name].shape) != shape:
             return f"{name} has the shape {tuple(tensors[name].shape)} instead of {shape}"
+    remembered = context.remembered(1)
     for name, value in tensors.items():
         last = name.rpartition(".")[2]
-        kinds = (context.dtype,) if last.endswith(("weights", "velocity")) else (torch.float32, torch.float64)
+        trained = last.endswith("weights") or last.removeprefix(PRETRAINED) in remembered
+        kinds = (context.dtype,) if trained else (torch.float32, torch.float64)
         if value.dtype not in kinds:
             return f"{name} is of type {value.dtype}"
         if chunk is not None and value.dim():
@@ -138,8 +130,6 @@ def _phases(context: Context, chunk: Chunk) -> tuple[tuple[int, Phase], ...]:
 
 def _results(context: Context, chunk: Chunk, phases: Sequence[tuple[int, Phase]]) -> Shapes:
     """Shapes of what `ChunkTrainer` leaves of finished phases."""
-    from lrscope.engine.chunk import AVERAGED, FIXED, SCALARS
-
     config, data, runs = context.config, context.task.data(0), len(chunk.runs)
     features = () if data.probes_x is None else (len(data.probes_x),)
     found: Shapes = {"pretrain_weights": (runs, context.net.size)} if phases else {}
@@ -180,16 +170,15 @@ def _state(context: Context, chunk: Chunk, cursor: Mapping[str, Any], *, begun: 
         raise ValueError("cursor")
     if not (0, *phase.windows)[window] <= step <= (*phase.windows, phase.steps)[window]:
         raise ValueError("cursor")
-    from lrscope.engine.chunk import AVERAGED, SCALARS, SUMMED
-
     runs, groups = len(chunk.runs), len(context.net.groups)
     if number and not begun and (step, window) == (0, 0):
         return _results(context, chunk, [(i, p) for i, p in _phases(context, chunk) if i < number])
     found: Shapes = {"weights": (runs, context.net.size), "squares": (runs, groups)}
     found["sums"] = (runs, 1 + len(SUMMED) + 2 * groups)
-    found["velocity"] = _velocity(context, runs)
+    optimizer = context.remembered(runs)
+    found |= optimizer
     if number:
-        found |= {"pretrain_weights": (runs, context.net.size), "pretrain_velocity": found["velocity"]}
+        found |= {PRETRAINED + name: shape for name, shape in {"weights": found["weights"], **optimizer}.items()}
     found |= _results(context, chunk, [(i, p) for i, p in _phases(context, chunk) if i < number])
     if window:
         found["finite_steps"] = (runs,)
@@ -201,10 +190,3 @@ def _state(context: Context, chunk: Chunk, cursor: Mapping[str, Any], *, begun: 
             found["log_scalars"] = (window, runs, len(SCALARS))
             found["log_groups"] = (window, runs, groups, 4)
     return found
-
-
-def _velocity(context: Context, runs: int) -> tuple[int, ...]:
-    """Shape of the optimizer's state (`dynamics.update.optimizer_state`)."""
-    if context.config.optimizer == "adam":
-        return (runs, 2 * context.net.size + 1)
-    return (runs, context.net.size) if context.config.momentum else ()

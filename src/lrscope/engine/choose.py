@@ -12,12 +12,12 @@ from dataclasses import replace
 
 import torch
 
-from lrscope.engine.compiled import NotCompiled
+from lrscope.engine.backends.cpp.compiler import makes_libraries
+from lrscope.engine.backends.cpp.values import NotFusible
+from lrscope.engine.backends.inductor import NotCompiled
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import autograd_survives_fork, can_fork, out_of_memory, single_threaded, start_autograd
 from lrscope.engine.footprint import memory, smaller_points
-from lrscope.engine.fused.compiler import makes_libraries
-from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.limits import check_memory, machine_memory
 from lrscope.engine.plan import Plan, chunk_at, count_chunks, steps_per_run, unroll
 from lrscope.engine.rehearsal import rehearse_batched
@@ -243,8 +243,8 @@ def _with_generated_evaluation(context: Context, plan: Plan) -> Plan:
         trainer = context.trainer(plan, chunk_at(context.config, plan.chunk, 0))
         trainer.warm()
     program = trainer.program
-    words = "".join(f"; {name} not generated ({reason})" for name, reason in program.refused.items())
-    return replace(plan, generated=program.made, chosen=plan.chosen + words)
+    words = "".join(f"; {name} not generated ({reason})" for name, reason in program.backend.refused.items())
+    return replace(plan, generated=program.backend.made, chosen=plan.chosen + words)
 
 
 def can_compile(device: torch.device) -> bool:

@@ -16,20 +16,15 @@ from torch import Tensor
 
 from lrscope.config import SweepConfig
 from lrscope.dynamics.schedules import factors
-from lrscope.dynamics.update import optimizer_state
 from lrscope.engine.material import Material
 from lrscope.engine.order import BatchOrder
 from lrscope.engine.plan import Chunk, Phase
 from lrscope.engine.program import Program
-from lrscope.engine.step import StepInputs, StepState
+from lrscope.engine.state import PRETRAINED, SUMMED
+from lrscope.engine.step import Named, StepInputs, StepState
 from lrscope.tasks.augment import DRAWS
 from lrscope.tasks.random_state import seed_all
 from lrscope.tasks.streams import stream_seed
-
-SUMMED = ("train_loss", "train_accuracy", "grad_norm", "effective_grad_norm")
-SCALARS = (*SUMMED, "test_loss", "test_accuracy", "norm")
-FIXED = ("fixed_train_loss", "fixed_train_accuracy", "fixed_grad_norm")
-AVERAGED = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
 class Stopped(Exception):
@@ -69,7 +64,9 @@ class ChunkTrainer:
         self.tensors: dict[str, Tensor] = {}
         weights, self.frozen = material.initial_weights([stream_seed("init", *self._key(*run)) for run in chunk.runs])
         self.rho_R = weights.square().sum(1).sqrt()
-        self._start_phase(weights, optimizer_state(weights, config.optimizer, config.momentum))
+        fresh = program.optimizer.init(weights)
+        self._remembered = tuple(fresh)
+        self._start_phase(weights, fresh)
         self.pretrain_lr = torch.tensor([lr for _, lr in chunk.runs], dtype=torch.float64, device=self.device)
 
     def warm(self) -> None:
@@ -82,7 +79,7 @@ class ChunkTrainer:
         state = dict(self.tensors)
         self.advance(min(self.unroll, self.phases[0].windows[0]))
         self.tensors, self.cursor = state, {**self.cursor, "step": 0}
-        if self.program.fused:
+        if self.program.backend.generates:
             weights, frozen = state["weights"][:1], {name: f[:1] for name, f in self.frozen.items()}
             self.material.window_metrics(self.program, weights, frozen)
             self.material.probe_accuracy(self.program, weights, frozen)
@@ -97,10 +94,11 @@ class ChunkTrainer:
             self.cursor["step"] = 0
         self._train_steps(phase, *self._first, self.cursor["step"] + steps, lambda now: None, lambda: False)
 
-    def start_from(self, weights_RP: Tensor, velocity_RP: Tensor) -> None:
-        """Begin with the chunk's first phase, after a pre-training that ended at these weights and this optimizer state."""
+    def start_from(self, pretrained: Named) -> None:
+        """Begin with the chunk's first phase, after a pre-training that ended at these weights [R, P] and optimizer state,
+        named as in `results`."""
         self.cursor["phase"] = self.chunk.first
-        self.tensors["pretrain_weights"], self.tensors["pretrain_velocity"] = weights_RP, velocity_RP
+        self.tensors.update(pretrained)
         self._start_follower(self.phases[self.chunk.first])
 
     # -- state -------------------------------------------------------------------------------------------------------
@@ -108,13 +106,13 @@ class ChunkTrainer:
     def load(self, tensors: dict[str, Tensor], cursor: dict[str, Any]) -> None:
         """Go on from a checkpoint. Kernels may round differently where memory is aligned differently, so every tensor
         moves to memory of its own, as an unbroken run's has it."""
-        unused = torch.zeros_like(self.tensors["velocity"])
+        unused = {PRETRAINED + name: torch.zeros_like(self.tensors[name]) for name in self._remembered}
         self.tensors = {
             name: torch.empty_like(value, device=self.device).copy_(value) for name, value in tensors.items()
         }
         self.cursor = dict(cursor)
         if "weights" not in self.tensors:  # of a shorter sweep: what came before its fine-tunes
-            self.tensors.setdefault("pretrain_velocity", unused)
+            self.tensors = {**unused, **self.tensors}
             self._start_follower(self.phases[cursor["phase"]])
 
     def _key(self, seed: int, lr: float) -> tuple[str | int, ...]:
@@ -135,10 +133,10 @@ class ChunkTrainer:
         augmented = bool(self.material.augmentation)
         return BatchOrder(keys, self.material.train_size, self.config.batch_size, self.device, augmented=augmented)
 
-    def _start_phase(self, weights_RP: Tensor, velocity: Tensor) -> None:
+    def _start_phase(self, weights_RP: Tensor, optimizer: Named) -> None:
         net = self.program.net
         self.tensors["weights"] = weights_RP
-        self.tensors["velocity"] = velocity
+        self.tensors.update(optimizer)
         self.tensors["squares"] = self.material.squares(weights_RP)
         self.tensors["sums"] = torch.zeros(
             len(weights_RP), 1 + len(SUMMED) + 2 * len(net.groups), dtype=torch.float64, device=self.device
@@ -190,10 +188,10 @@ class ChunkTrainer:
             call = min(self.unroll, end - step)
             x, y, index = self._batches(order, offset + step, call)
             self._seed_noise("noise", phase, offset + step)
-            state = StepState(*(self.tensors[name] for name in StepState._fields))
+            state = StepState.of(self.tensors, self._remembered)
             lr_KR = (scale[step : step + call, None] * lr_R).to(state.weights.dtype)
             inputs = StepInputs(self.frozen, x, y, lr_KR, self.rho_R, index)
-            self.tensors.update(self.program.steps(state, inputs)._asdict())
+            self.tensors.update(self.program.steps(state, inputs).named())
             self.cursor["step"] = step + call
 
     def _batches(self, order: BatchOrder, step: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -215,9 +213,11 @@ class ChunkTrainer:
             seed_all(stream_seed(purpose, phase.kind, *self._key(*self.chunk.runs[0]), step))
 
     def _lr(self, phase: Phase) -> Tensor:
-        """Optimizer's learning rates [R], float64: on the sphere lr = ELR rho^2."""
+        """Optimizer's learning rates [R], float64: on the sphere lr = ELR rho^2 (`Optimizer.radius_power`)."""
         lr_R = self.pretrain_lr if phase.finetune_lr is None else torch.full_like(self.pretrain_lr, phase.finetune_lr)
-        return lr_R * self.rho_R.to(torch.float64).square() if self.config.space == "sphere" else lr_R
+        if self.config.space != "sphere":
+            return lr_R
+        return lr_R * self.rho_R.to(torch.float64) ** self.program.optimizer.radius_power
 
     def _factors(self, phase: Phase) -> Tensor:
         """The schedule shapes pre-training; averaging and fine-tuning keep their learning rate constant."""
@@ -265,7 +265,9 @@ class ChunkTrainer:
     def _log_average(self, window: int) -> None:
         """Add the checkpoint to the running sum; evaluate the average where its size is asked for."""
         state, n = self.tensors, window + 2
-        state["average_sum"] = state.get("average_sum", state["pretrain_weights"].to(torch.float64)) + state["weights"]
+        state["average_sum"] = (
+            state.get("average_sum", state[PRETRAINED + "weights"].to(torch.float64)) + state["weights"]
+        )
         if n in self.config.average:
             weights = (state["average_sum"] / n).to(state["weights"].dtype)
             train = self.material.train_metrics(self.program, weights, self.frozen)
@@ -321,7 +323,7 @@ class ChunkTrainer:
                 validation[steps_R < phase.steps] = torch.nan
                 state[prefix + "validation"] = validation
         if phase.kind == "pretrain":
-            state["pretrain_weights"], state["pretrain_velocity"] = state["weights"], state["velocity"]
+            state.update({PRETRAINED + name: state[name] for name in ("weights", *self._remembered)})
         follows = self.cursor["phase"] + 1
         if follows < len(self.phases):
             self._start_follower(self.phases[follows])
@@ -329,13 +331,15 @@ class ChunkTrainer:
     def _start_follower(self, phase: Phase) -> None:
         """Set the state for a phase after pre-training: averaging goes on with the optimizer's state (momentum,
         Adam's moments), fine-tuning starts afresh."""
-        weights, velocity = self.tensors["pretrain_weights"], self.tensors["pretrain_velocity"]
-        self._start_phase(weights, velocity if phase.kind == "average" else torch.zeros_like(velocity))
+        weights = self.tensors[PRETRAINED + "weights"]
+        if phase.kind == "average":
+            self._start_phase(weights, {name: self.tensors[PRETRAINED + name] for name in self._remembered})
+        else:
+            self._start_phase(weights, self.program.optimizer.init(weights))
 
     def results(self) -> dict[str, Tensor]:
         """What the finished chunk leaves on disk: all phases' logs and the pre-trained weights [R, P]; the optimizer's
         state too where later chunks go on from there."""
         kept = {name: value for name, value in self.tensors.items() if "." in name}
-        if self.chunk.stop is not None:
-            kept["pretrain_velocity"] = self.tensors["pretrain_velocity"]
-        return {**kept, "pretrain_weights": self.tensors["pretrain_weights"]}
+        names = ("weights", *(self._remembered if self.chunk.stop is not None else ()))
+        return {**kept, **{PRETRAINED + name: self.tensors[PRETRAINED + name] for name in names}}

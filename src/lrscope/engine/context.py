@@ -13,16 +13,18 @@ from typing import Any
 import torch
 
 from lrscope.config import EngineConfig, SweepConfig
+from lrscope.dynamics.optimizers import Optimizer, make
+from lrscope.engine.backends import backend
+from lrscope.engine.backends.cpp.values import NotFusible
+from lrscope.engine.backends.inductor import NotCompiled
 from lrscope.engine.checked import RANDOM, load_checkpoint
 from lrscope.engine.chunk import ChunkTrainer, Tick
-from lrscope.engine.compiled import NotCompiled
 from lrscope.engine.footprint import Passes, measured, resident
-from lrscope.engine.fused.values import NotFusible
 from lrscope.engine.material import Material
 from lrscope.engine.net import Net, build_net
 from lrscope.engine.parts import pretrained
 from lrscope.engine.plan import Chunk, Phase, Plan, chunk_at, count_chunks, cut, divided, each_chunk, phases
-from lrscope.engine.program import Program, StepSpec
+from lrscope.engine.program import Program
 from lrscope.engine.store import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
 from lrscope.tasks.augment import Augmentation
@@ -112,25 +114,26 @@ class Context:
         """The training and evaluation functions for a path; made once."""
         key = path, compiled, fused, generated
         if key not in self._programs:
-            spec = StepSpec(
-                space=self.config.space,
-                optimizer=self.config.optimizer,
-                momentum=self.config.momentum,
-                weight_decay=self.config.weight_decay,
-                autocast=self.config.precision == "bf16",
-            )
-            loss = placed_loss(self.task.loss, self.device, self.dtype)
             self._programs[key] = Program(
                 self.net,
-                loss,
+                placed_loss(self.task.loss, self.device, self.dtype),
                 self.task.classification,
-                spec,
-                path=path,
-                compiled=compiled,
-                fused=fused,
-                generated=generated,
+                backend(path, compiled=compiled, fused=fused, wanted=generated),
+                optimizer=self.optimizer,
+                space=self.config.space,
+                autocast=self.config.precision == "bf16",
             )
         return self._programs[key]
+
+    @cached_property
+    def optimizer(self) -> Optimizer:
+        """What moves the weights."""
+        return make(self.config.optimizer, self.config, self.net.slots)
+
+    def remembered(self, runs: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the optimizer's state for that many runs, by name."""
+        state = self.optimizer.init(torch.empty(runs, self.net.size, device="meta"))
+        return {name: tuple(value.shape) for name, value in state.items()}
 
     def trainer(self, plan: Plan, chunk: Chunk) -> ChunkTrainer:
         """A trainer at the chunk's start."""
@@ -138,7 +141,7 @@ class Context:
         phases = self.phases[: chunk.stop]
         trainer = ChunkTrainer(program, self.material(chunk.data_seed), self.config, phases, chunk, plan.unroll)
         if chunk.first:
-            trainer.start_from(*pretrained(self, plan, chunk))
+            trainer.start_from(pretrained(self, plan, chunk))
         return trainer
 
     def chunks(self, plan: Plan) -> tuple[Chunk, ...]:
@@ -185,7 +188,7 @@ class Context:
                 else:
                     break
             if plan.fused and plan.generated is None:
-                plan = replace(plan, generated=trainer.program.made)
+                plan = replace(plan, generated=trainer.program.backend.made)
         return plan.generated, lost
 
     def _not_made_here(self, reason: str) -> LrscopeError:

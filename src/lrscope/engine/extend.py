@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lrscope.config import SweepConfig, digest
 from lrscope.engine.plan import Phase, length, steps_per_run
+from lrscope.engine.state import PRETRAINED
 from lrscope.engine.store import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
 
@@ -139,5 +140,4 @@ def _turn(store: Store, unit: str, now: str, first: int) -> None:
 def before(tensors: Mapping[str, Tensor], first: int) -> dict[str, Tensor]:
     """What a chunk has before phase number `first`: the logs of earlier phases, and where pre-training ended."""
     earlier = {name: value for name, value in tensors.items() if "." in name and int(name.split(".")[1]) < first}
-    ends = ("pretrain_weights", "pretrain_velocity")
-    return {**earlier, **{name: tensors[name] for name in ends if name in tensors}}
+    return {**earlier, **{name: value for name, value in tensors.items() if name.startswith(PRETRAINED)}}

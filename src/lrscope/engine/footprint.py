@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from lrscope.engine.backends import backend
 from lrscope.engine.plan import Plan
-from lrscope.engine.program import SLAB, SLAB_OF_MANY
 from lrscope.tasks.factory import tensors as named_tensors
 from lrscope.tasks.random_state import seeded
 
@@ -98,11 +98,11 @@ def _pass(context: Context, size: int) -> tuple[int, int]:
     x, y = material.train_x[:size].clone(), material.train_y[:size].clone()  # in inference mode they save no gradient
     net.module.train()
     with Live() as step, torch.enable_grad():
-        loss = program._loss_of_run(params, frozen, x, y)
+        loss = program.loss_of_run(params, frozen, x, y)
         saved = step.now
         del loss
     with Live() as forward, torch.no_grad():
-        program._loss_of_run(params, frozen, x, y)
+        program.loss_of_run(params, frozen, x, y)
     return saved + 2 * step.largest, forward.most
 
 
@@ -157,7 +157,7 @@ def _item(context: Context) -> int:
 
 def _chunk(context: Context, plan: Plan) -> int:
     config, size, runs, item = context.config, context.net.size, plan.chunk, _item(context)
-    remembered = 2 if config.optimizer == "adam" else 1 if config.momentum else 0
+    remembered = sum(math.prod(shape) for shape in context.remembered(1).values()) / size
     kept = size * item * _kept_copies(context)
     logs = sum(len(p.windows) for p in context.phases) * (9 + 4 * len(context.net.groups)) * 8
     logs += sum(len(p.windows) for p in context.phases) * 3 * 8 * _example_groups(context)
@@ -167,12 +167,12 @@ def _chunk(context: Context, plan: Plan) -> int:
         state += 8 * size
     passes = context.passes
     step = config.batch_size * passes.step + size * item * (3 + 2 * remembered)
-    slab = SLAB_OF_MANY if plan.path == "batched" and context.device.type == "cpu" else SLAB
+    slab = backend(plan.path).slab(context.device)
     evaluation = min(slab, _largest_set(context)) * passes.evaluation
     if plan.fused:
         step, evaluation = size * item * (2 + remembered), 0
     saving = COPIES_SAVED * state
-    return runs * (state + max(step, evaluation, saving))
+    return int(runs * (state + max(step, evaluation, saving)))
 
 
 def _kept_copies(context: Context) -> int:

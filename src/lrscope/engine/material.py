@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from lrscope.config import SweepConfig
-from lrscope.dynamics.update import group_squares
+from lrscope.dynamics.layout import group_squares
+from lrscope.engine.evaluation import Evaluation
 from lrscope.engine.example_groups import ExampleGroups
 from lrscope.engine.net import Net, draw_weights
-from lrscope.engine.program import Program
 from lrscope.engine.step import Named
 from lrscope.errors import LrscopeError
 from lrscope.tasks.augment import Augmentation
@@ -81,54 +81,54 @@ class Material:
         """Squared norms of the groups [R, G]."""
         return group_squares(weights_RP, self.net.segments)
 
-    def test_metrics(self, program: Program, weights_RP: Tensor, frozen: Named) -> tuple[Tensor, Tensor]:
+    def test_metrics(self, evaluation: Evaluation, weights_RP: Tensor, frozen: Named) -> tuple[Tensor, Tensor]:
         """Test loss and accuracy [R], batch norms with population statistics re-estimated over training batches."""
-        return self._evaluated(program, weights_RP, frozen, self.test_x, self.test_y)
+        return self._evaluated(evaluation, weights_RP, frozen, self.test_x, self.test_y)
 
-    def validation_metrics(self, program: Program, weights_RP: Tensor, frozen: Named) -> Tensor | None:
+    def validation_metrics(self, evaluation: Evaluation, weights_RP: Tensor, frozen: Named) -> Tensor | None:
         """Validation loss and accuracy [R, 2] under the same rule; None without a validation set."""
         if self.validation_x is None or self.validation_y is None:
             return None
-        return torch.stack(self._evaluated(program, weights_RP, frozen, self.validation_x, self.validation_y), 1)
+        return torch.stack(self._evaluated(evaluation, weights_RP, frozen, self.validation_x, self.validation_y), 1)
 
     def window_metrics(
-        self, program: Program, weights_RP: Tensor, frozen: Named
+        self, evaluation: Evaluation, weights_RP: Tensor, frozen: Named
     ) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
         """What is logged at a window's end: `test_metrics`, and of E example groups loss, accuracy and accuracy under the
         true labels [R, E, 3] under the same rule; None without groups."""
-        populations = program.populations(weights_RP, frozen, self._population_x)
-        test = program.metrics(weights_RP, frozen, populations, self.test_x, self.test_y)
+        populations = evaluation.populations(weights_RP, frozen, self._population_x)
+        test = evaluation.metrics(weights_RP, frozen, populations, self.test_x, self.test_y)
         if self.groups is None:
             return test, None
-        return test, program.group_metrics(weights_RP, frozen, populations, self.groups)
+        return test, evaluation.group_metrics(weights_RP, frozen, populations, self.groups)
 
-    def train_metrics(self, program: Program, weights_RP: Tensor, frozen: Named) -> tuple[Tensor, Tensor]:
+    def train_metrics(self, evaluation: Evaluation, weights_RP: Tensor, frozen: Named) -> tuple[Tensor, Tensor]:
         """Training loss and accuracy [R] under the same rule as `test_metrics`."""
-        return self._evaluated(program, weights_RP, frozen, self.train_x, self.train_y)
+        return self._evaluated(evaluation, weights_RP, frozen, self.train_x, self.train_y)
 
-    def probe_accuracy(self, program: Program, weights_RP: Tensor, frozen: Named) -> Tensor | None:
+    def probe_accuracy(self, evaluation: Evaluation, weights_RP: Tensor, frozen: Named) -> Tensor | None:
         """Accuracy on each probe set [R, F], or None without probe sets."""
         if self.probes_x is None or self.probes_y is None:
             return None
         return torch.stack(
             [
-                self._evaluated(program, weights_RP, frozen, x, y)[1]
+                self._evaluated(evaluation, weights_RP, frozen, x, y)[1]
                 for x, y in zip(self.probes_x, self.probes_y, strict=True)
             ],
             1,
         )
 
     def _evaluated(
-        self, program: Program, weights_RP: Tensor, frozen: Named, x: Tensor, y: Tensor
+        self, evaluation: Evaluation, weights_RP: Tensor, frozen: Named, x: Tensor, y: Tensor
     ) -> tuple[Tensor, Tensor]:
-        populations = program.populations(weights_RP, frozen, self._population_x)
-        return program.metrics(weights_RP, frozen, populations, x, y)
+        populations = evaluation.populations(weights_RP, frozen, self._population_x)
+        return evaluation.metrics(weights_RP, frozen, populations, x, y)
 
-    def fixed_pass(self, program: Program, weights_RP: Tensor, frozen: Named) -> Tensor:
+    def fixed_pass(self, evaluation: Evaluation, weights_RP: Tensor, frozen: Named) -> Tensor:
         """Loss, accuracy and mean gradient norm [R, 3] of a pass over the training set at fixed weights, train mode."""
-        return program.fixed_pass(weights_RP, frozen, self._batches_x, self._batches_y)
+        return evaluation.fixed_pass(weights_RP, frozen, self._batches_x, self._batches_y)
 
-    def random_points(self, program: Program, group: int = 0) -> dict[str, Tensor]:
+    def random_points(self, evaluation: Evaluation, group: int = 0) -> dict[str, Tensor]:
         """Training loss and accuracy [seeds, K] at K random points of the space for every training seed.
 
         For an SI net: uniform directions, with the readout that the seed's runs have. Otherwise fresh initialisations.
@@ -150,10 +150,10 @@ class Material:
                     direction = next(directions).to(self.device, self.dtype)
                     weights = direction * (weights.norm(dim=1) / direction.norm(dim=1))[:, None]
                     del direction
-                for start, part in self._parts(program, len(some)):
+                for start, part in self._parts(evaluation, len(some)):
                     if self.net.stochastic:
                         seed_all(stream_seed("random noise", self.data_seed, seed, first + start))
-                    loss, accuracy = program.train_mode_metrics(
+                    loss, accuracy = evaluation.train_mode_metrics(
                         weights[part], {name: f[part] for name, f in frozen.items()}, self._batches_x, self._batches_y
                     )
                     losses.append(loss)
@@ -162,9 +162,9 @@ class Material:
         return {"loss": torch.cat(losses).view(shape), "accuracy": torch.cat(accuracies).view(shape)}
 
     @staticmethod
-    def _parts(program: Program, count: int) -> list[tuple[int, slice]]:
+    def _parts(evaluation: Evaluation, count: int) -> list[tuple[int, slice]]:
         """Which of `count` points the program takes together, and the first one's number."""
-        size = 1 if program.path == "single" else count
+        size = 1 if evaluation.backend.path == "single" else count
         return [(start, slice(start, start + size)) for start in range(0, count, size)]
 
 

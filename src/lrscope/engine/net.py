@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lrscope.dynamics.invariance import conventional_split, make_scale_invariant, prepare, split_groups
-from lrscope.dynamics.update import Segments
+from lrscope.dynamics.layout import Segments, Slot
 from lrscope.engine.trial import (
     compare_norms,
     distinct_examples,
@@ -26,16 +26,6 @@ from lrscope.tasks.factory import copied, same_values, tensors, weights_type
 from lrscope.tasks.norms import population_norms, replace_batch_norms
 from lrscope.tasks.random_state import seeded
 from lrscope.tasks.task import Task
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One trainable tensor inside the flat vector: flat[start:stop] viewed as shape."""
-
-    name: str
-    shape: tuple[int, ...]
-    start: int
-    stop: int
 
 
 @dataclass(frozen=True)
@@ -134,20 +124,6 @@ def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     if tensor.is_complex():
         return tensor.to(torch.complex128 if dtype == torch.float64 else torch.complex64)
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
-
-
-def channels_last(x: Tensor) -> Tensor:
-    """Images [B, C, H, W] with a pixel's channels side by side in memory (other inputs as they are): a CPU convolves and
-    pools them up to 1.7 times as fast (ours).
-
-    Images of one channel are in that order already, and `contiguous` leaves their strides alone; convolutions read the
-    order from the strides, so these are written anew.
-    """
-    if x.dim() != 4:
-        return x
-    if x.shape[1] == 1:
-        return x.reshape(x.shape[0], *x.shape[2:], 1).permute(0, 3, 1, 2)
-    return x.contiguous(memory_format=torch.channels_last)
 
 
 def draw_weights(

@@ -7,10 +7,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from lrscope.engine.checked import load_chunk
 from lrscope.engine.plan import Chunk, Phase, Plan, steps_per_run
+from lrscope.engine.state import PRETRAINED
+from lrscope.engine.step import Named
 from lrscope.errors import LrscopeError
 
 if TYPE_CHECKING:
@@ -56,22 +57,20 @@ def _even(runs: list[tuple[int, float]], size: int) -> Iterable[list[tuple[int, 
     return [runs[start:stop] for start, stop in pairwise(bounds)]
 
 
-def pretrained(context: Context, plan: Plan, chunk: Chunk) -> tuple[Tensor, Tensor]:
-    """Weights [R, P] and the optimizer's state (`optimizer_state`) at which the chunk's runs ended their pre-training."""
-    weights: dict[tuple[int, float], Tensor] = {}
-    velocity: dict[tuple[int, float], Tensor] = {}
+def pretrained(context: Context, plan: Plan, chunk: Chunk) -> Named:
+    """Weights [R, P] and the optimizer's state [R, ...] at which the chunk's runs ended their pre-training, named as in
+    `ChunkTrainer.results`."""
+    rows: dict[tuple[int, float], Named] = {}
     for part in context.chunks(plan):
         if part.first or part.data_seed != chunk.data_seed or not set(part.runs) & set(chunk.runs):
             continue
         saved = load_chunk(context, plan, part)
         if saved is None:
             raise LrscopeError(f"chunk {part.name} vanished from {context.store.chunks}: run the same command again")
-        tensors = saved[0]
+        ends = {name: value for name, value in saved[0].items() if name.startswith(PRETRAINED)}
         for i, run in enumerate(part.runs):
-            weights[run] = tensors["pretrain_weights"][i]
-            velocity[run] = tensors["pretrain_velocity"][i] if tensors["pretrain_velocity"].dim() else torch.zeros(())
-    stacked = torch.stack([velocity[run] for run in chunk.runs])
-    return torch.stack([weights[run] for run in chunk.runs]), stacked if stacked.dim() > 1 else stacked[0]
+            rows[run] = {name: value[i] for name, value in ends.items() if value.dim()}
+    return {name: torch.stack([rows[run][name] for run in chunk.runs]) for name in rows[chunk.runs[0]]}
 
 
 def trained_steps(parts: Iterable[Chunk], phases: Sequence[Phase]) -> int:

@@ -9,7 +9,6 @@ import warnings
 
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import out_of_memory
-from lrscope.engine.program import SLAB, SLAB_OF_MANY
 from lrscope.errors import LrscopeError, first_line
 from lrscope.tasks.random_state import seeded
 from lrscope.tasks.streams import stream_seed
@@ -84,7 +83,7 @@ def _run(context: Context, path: str, runs: int) -> None:
         what = f"a pass in train mode on a batch of {size}"
         program.train_mode_metrics(weights, frozen, x, y)
         populations = program.populations(weights, frozen, x)
-        slab = SLAB_OF_MANY if path == "batched" and context.device.type == "cpu" else SLAB
+        slab = program.backend.slab(context.device)
         given = len(material.test_x)
         for count in {min(slab, given), given % slab or slab}:
             what = f"evaluation of {min(count, given)} test examples together"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
@@ -10,12 +11,22 @@ Named = dict[str, Tensor]
 
 
 class StepState(NamedTuple):
-    """What a step changes; its fields are tensors of a chunk's checkpoint, by the same names."""
+    """What a step changes."""
 
     weights: Tensor  # [R, P]
-    velocity: Tensor  # whatever the optimizer remembers (`dynamics.update.optimizer_state`)
+    optimizer: Named  # [R, ...] each, what the optimizer remembers
     squares: Tensor  # [R, G], squared norms of the groups
     sums: Tensor  # [R, M] float64, of the window so far (`Program.step`)
+
+    def named(self) -> Named:
+        """All tensors by name, the optimizer's under their own: as a chunk's checkpoint has them."""
+        return {"weights": self.weights, **self.optimizer, "squares": self.squares, "sums": self.sums}
+
+    @classmethod
+    def of(cls, tensors: Named, remembered: tuple[str, ...]) -> StepState:
+        """From tensors by name, of which `remembered` are the optimizer's; others are not looked at."""
+        optimizer = {name: tensors[name] for name in remembered}
+        return cls(tensors["weights"], optimizer, tensors["squares"], tensors["sums"])
 
 
 class StepInputs(NamedTuple):
@@ -39,3 +50,13 @@ class StepInputs(NamedTuple):
         x, y = (t.index_select(0, flat) for t in (self.x, self.y))
         x, y = (t.view(*self.order.shape, *t.shape[1:]) for t in (x, y))
         return self._replace(x=x, y=y, order=None)
+
+
+Step = Callable[[StepState, StepInputs], StepState]
+
+
+def unrolled(step: Step, state: StepState, inputs: StepInputs) -> StepState:
+    """K steps one after the other, on inputs that are `gathered`."""
+    for x, y, lr_R in zip(inputs.x, inputs.y, inputs.lr, strict=True):
+        state = step(state, inputs._replace(x=x, y=y, lr=lr_R))
+    return state

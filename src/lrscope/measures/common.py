@@ -11,8 +11,9 @@ from contextlib import contextmanager, nullcontext
 from torch import Tensor
 from torch.func import functional_call
 
+from lrscope.engine.backends.single import channels_last
 from lrscope.engine.material import Material
-from lrscope.engine.net import Net, channels_last
+from lrscope.engine.net import Net
 from lrscope.engine.program import Program
 from lrscope.engine.step import Named
 from lrscope.errors import LrscopeError

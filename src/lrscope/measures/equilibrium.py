@@ -18,7 +18,8 @@ import xarray as xr
 from torch import Tensor
 
 from lrscope.checked import Positive, Seed, Steps, checked
-from lrscope.dynamics.update import group_squares, sphere_step
+from lrscope.dynamics.layout import group_squares
+from lrscope.dynamics.sphere import sphere_step
 from lrscope.engine.material import Material
 from lrscope.engine.program import Program
 from lrscope.engine.step import Named

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from lrscope.checked import Seed, checked
-from lrscope.dynamics.update import Segments
+from lrscope.dynamics.layout import Segments
 from lrscope.engine.material import Material
 from lrscope.engine.program import Program
 from lrscope.engine.step import Named

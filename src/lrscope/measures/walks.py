@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from lrscope.checked import Positive, Seed, Steps, checked
-from lrscope.dynamics.update import sphere_step
+from lrscope.dynamics.sphere import sphere_step
 from lrscope.engine.material import Material
 from lrscope.engine.order import BatchOrder
 from lrscope.engine.program import Program

@@ -14,7 +14,8 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from lrscope.dynamics.update import group_squares, sphere_step
+from lrscope.dynamics.layout import group_squares
+from lrscope.dynamics.sphere import sphere_step
 from lrscope.studies.types import Lab
 from lrscope.tasks.streams import generator
 

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from lrscope.engine.fused import cache, check
-from lrscope.engine.fused.compiler import FLAGS, Compiler, compiler
-from lrscope.engine.fused.lowering import Lowering
-from lrscope.engine.fused.values import PLACES, Input, NotFusible, Placed, contiguous, ctype
+from lrscope.engine.backends.cpp import cache, check
+from lrscope.engine.backends.cpp.compiler import FLAGS, Compiler, compiler
+from lrscope.engine.backends.cpp.lowering import Lowering
+from lrscope.engine.backends.cpp.values import PLACES, Input, NotFusible, Placed, contiguous, ctype
 
 HEADER = Path(__file__).with_name("kernels.h")
 _ready: dict[str, Path] = {}  # by key: libraries that this process has loaded and tested

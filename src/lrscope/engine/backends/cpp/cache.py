@@ -17,7 +17,7 @@ import warnings
 from functools import cache
 from pathlib import Path
 
-from lrscope.engine.fused.values import NotFusible
+from lrscope.engine.backends.cpp.values import NotFusible
 
 MOST_LINKS = 40  # as Linux follows
 _said: set[str] = set()

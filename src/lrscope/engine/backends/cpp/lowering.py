@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
-from lrscope.engine.fused.pointwise import COMPARISONS, POINTWISE, literal
-from lrscope.engine.fused.values import (
+from lrscope.engine.backends.cpp.pointwise import COMPARISONS, POINTWISE, literal
+from lrscope.engine.backends.cpp.values import (
     Formula,
     Index,
     NotFusible,

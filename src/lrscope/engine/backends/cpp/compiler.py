@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lrscope.engine.fused.values import NotFusible
+from lrscope.engine.backends.cpp.values import NotFusible
 
 COMPILERS = ("g++", "clang++", "c++")
 FLAGS = (

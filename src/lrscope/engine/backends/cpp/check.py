@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrscope.engine.fused.values import Input
+from lrscope.engine.backends.cpp.values import Input
 
 RUNS, STEPS = 2, 2
 LIMIT = 60.0  # ours, seconds: the test takes milliseconds

@@ -10,11 +10,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from lrscope.engine.fused.library import Library
-from lrscope.engine.fused.values import Input
-from lrscope.engine.step import Named, StepInputs, StepState
+from lrscope.engine.backends.cpp.library import Library
+from lrscope.engine.backends.cpp.values import Input
+from lrscope.engine.step import Named, Step, StepInputs, StepState
 
-Step = Callable[[StepState, StepInputs], StepState]
 BLOCKS = (16, 64)  # ours, examples evaluated together: their activations fit the L1 cache
 
 
@@ -22,37 +21,38 @@ class FusedSteps:
     """K steps of all runs in one call.
 
     Args:
-        step: one step of a batch of runs [R, ...] (`Program.step`); traced with R = 1.
-        state, inputs: those of a single run's step: velocity [1, P] or ().
+        step: one step of a batch of runs [R, ...] ; traced with R = 1.
+        state, inputs: those of a single run's step.
 
     Raises:
         NotFusible: see `Library`.
     """
 
     def __init__(self, step: Step, state: StepState, inputs: StepInputs) -> None:
-        names, (frozen, x, y, lr, rho, _) = tuple(inputs.frozen), inputs
+        names, remembered, (frozen, x, y, lr, rho, _) = tuple(inputs.frozen), tuple(state.optimizer), inputs
+        named = state.named()
 
         def flat(*given: Tensor) -> tuple[Tensor, ...]:
-            x, y, lr, rho = given[4:8]
-            of_run = dict(zip(names, given[8:], strict=True))
-            return tuple(step(StepState(*given[:4]), StepInputs(of_run, x, y, lr, rho)))
+            state = StepState.of(dict(zip(named, given, strict=False)), remembered)
+            x, y, lr, rho, *others = given[len(named) :]
+            of_run = dict(zip(names, others, strict=True))
+            return tuple(step(state, StepInputs(of_run, x, y, lr, rho)).named().values())
 
-        named = state._asdict().items()
-        found = [Input(n, t, "run" if t.dim() else "all", apart=n == "sums") for n, t in named]
+        found = [Input(n, t, "run", apart=n == "sums") for n, t in named.items()]
         found += [Input(n, t, "run and step", gathered=True) for n, t in (("x", x), ("y", y))]
-        moved = flat(*state, x, y, lr, rho, *frozen.values())[0]
+        moved = flat(*named.values(), x, y, lr, rho, *frozen.values())[0]
         found += [Input("lr", lr, "run and step", trial=_telling(lr, state.weights, moved)), Input("rho", rho, "run")]
         found += _of_runs("frozen", frozen)
-        self._library = Library(flat, found, StepState._fields)
+        self._library = Library(flat, found, tuple(named))
 
     def __call__(self, state: StepState, inputs: StepInputs) -> StepState:
         """The state after the K steps of `inputs`, whose examples their order names."""
         frozen, x, y, lr, rho, order = inputs
         assert order is not None
-        new = StepState(*(t.clone(memory_format=torch.contiguous_format) for t in state))
+        new = {name: t.clone(memory_format=torch.contiguous_format) for name, t in state.named().items()}
         given = [t.contiguous() for t in (x, y, lr, rho, *frozen.values(), order)]
-        self._library(lr.shape[0], lr.shape[1], [*new, *given])
-        return new
+        self._library(lr.shape[0], lr.shape[1], [*new.values(), *given])
+        return StepState.of(new, tuple(state.optimizer))
 
 
 class FusedSums:

@@ -1,0 +1,196 @@
+"""Losses, accuracies and gradients of R runs' weights: all that needs no optimizer.
+
+R runs, B batch, N examples, K batches, P parameters, E example groups. All state goes in and out as tensors; nothing here knows
+about phases, files or processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from lrscope.engine.backends import Backend
+from lrscope.engine.example_groups import ExampleGroups
+from lrscope.engine.net import Net
+from lrscope.engine.step import Named
+from lrscope.tasks.losses import Loss, hits
+from lrscope.tasks.norms import population_norms
+
+WEIGHTS = "flat weights"  # their name among named tensors; attributes of modules have no spaces
+
+
+class Evaluation:
+    """A net under one loss.
+
+    Args:
+        backend: how many runs are computed at once, and by what.
+        autocast: compute the network in bfloat16.
+    """
+
+    def __init__(self, net: Net, loss: Loss, classification: bool, backend: Backend, *, autocast: bool = False) -> None:
+        self.net = net
+        self.loss = loss
+        self.classification = classification
+        self.backend = backend
+        self.autocast = autocast
+        self._norms = population_norms(net.module)
+
+    def output(self, tensors: Named, x: Tensor) -> Tensor:
+        """The network's output for examples x [B, ...], with the tensors of one run by name."""
+        x = self.backend.arranged(x)
+        if self.autocast:
+            with torch.autocast(x.device.type, dtype=torch.bfloat16):
+                output: Tensor = functional_call(self.net.module, tensors, (x,))
+            return output.float()
+        plain: Tensor = functional_call(self.net.module, tensors, (x,))
+        return plain
+
+    def loss_of_run(self, trained: Named, others: Named, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss and accuracy [] of one run on a mini-batch x [B, ...], y [B]."""
+        output = self.output({**trained, **others}, x)
+        accuracy = hits(output, y).mean() if self.classification else output.new_zeros(())
+        return self.loss(output, y).mean(), accuracy
+
+    def gradients(self, weights_RP: Tensor, frozen: Named, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradient [R, P], mean loss [R] and accuracy [R] of mini-batches x [R, B, ...], y [R, B], in train mode."""
+        views = self.net.views(weights_RP)
+        gradient, loss_R, accuracy_R = self.backend.gradients(self.loss_of_run, views, frozen, x, y)
+        return self.net.flatten(gradient), loss_R, accuracy_R
+
+    def populations(self, weights_RP: Tensor, frozen: Named, batches: Tensor) -> Named:
+        """Population statistics of every batch norm, averaged over training batches [K, B, ...]: by buffer name [R, C]."""
+        if not self._norms:
+            return {}
+        self.net.module.train()
+        for norm in self._norms.values():
+            norm.collecting = True
+        try:
+            whole = self._own_sums(
+                "populations", self._collect, {**frozen}, weights_RP, batches.flatten(0, 1), block=batches.shape[1]
+            )
+            if whole is not None:
+                return {name: (value / len(batches)).to(weights_RP.dtype) for name, value in whole.items()}
+            total: Named = {}
+            with torch.no_grad():
+                for x in batches:
+                    found = self._over_runs(self._collect, weights_RP, frozen, x)
+                    total = {k: v + total[k] for k, v in found.items()} if total else found
+        finally:
+            for norm in self._norms.values():
+                norm.collecting = False
+                norm.collected = []
+        return {name: value / len(batches) for name, value in total.items()}
+
+    def _collect(self, tensors: Named, x: Tensor) -> Named:
+        for norm in self._norms.values():
+            norm.collected = []
+        self.output(tensors, x)
+        found: Named = {}
+        for name, norm in self._norms.items():
+            statistics = norm.statistics()
+            if statistics is None:  # a norm that this forward pass did not reach
+                continue
+            prefix = name + "." if name else ""
+            found[prefix + "population_mean"], found[prefix + "population_var"] = statistics
+        return found
+
+    def metrics(
+        self, weights_RP: Tensor, frozen: Named, populations: Named, x: Tensor, y: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Mean loss [R] and accuracy [R] on examples x [N, ...], y [N] in eval mode, float64."""
+
+        def sums(tensors: Named, x: Tensor, y: Tensor) -> Named:
+            output = self.output(tensors, x)
+            right = hits(output, y).sum() if self.classification else output.new_zeros(())
+            return {"loss": self.loss(output, y).sum(), "right": right}
+
+        found = self._eval_sums("metrics", sums, weights_RP, {**frozen, **populations}, x, y)
+        loss = found["loss"]
+        return loss / len(x), torch.where(torch.isnan(loss), loss, found["right"] / len(x))
+
+    def group_metrics(self, weights_RP: Tensor, frozen: Named, populations: Named, groups: ExampleGroups) -> Tensor:
+        """Mean loss, accuracy and accuracy under the true labels of E example groups in eval mode, float64 [R, E, 3]."""
+
+        def sums(tensors: Named, x: Tensor, y: Tensor, true_y: Tensor, member: Tensor) -> Named:
+            output = self.output(tensors, x)
+            rows = [self.loss(output, y)]
+            rows += [hits(output, labels) for labels in (y, true_y)] if self.classification else []
+            return {str(i): torch.where(member > 0, row[:, None], 0.0).sum(0) for i, row in enumerate(rows)}
+
+        given = (groups.x, groups.y, groups.true_y, groups.member)
+        found = self._eval_sums("groups", sums, weights_RP, {**frozen, **populations}, *given)
+        loss = found["0"]
+        right = [torch.where(torch.isnan(loss), loss, found.get(name, loss)) for name in ("1", "2")]
+        return torch.stack([loss, *right], 2) / groups.sizes[:, None]
+
+    def train_mode_metrics(self, weights_RP: Tensor, frozen: Named, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss [R] and accuracy [R] over training batches x [K, B, ...], y [K, B] with batch statistics."""
+        self.net.module.train()
+
+        def means(tensors: Named, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            return self.loss_of_run({}, tensors, x, y)
+
+        loss = torch.zeros(len(weights_RP), dtype=torch.float64, device=weights_RP.device)
+        accuracy = torch.zeros_like(loss)
+        with torch.no_grad():
+            for xb, yb in zip(x, y, strict=True):
+                losses, accuracies = self._over_runs(means, weights_RP, frozen, xb, yb)
+                loss += losses
+                accuracy += accuracies
+        return loss / len(x), accuracy / len(x)
+
+    def fixed_pass(self, weights_RP: Tensor, frozen: Named, x: Tensor, y: Tensor) -> Tensor:
+        """Means over training batches x [K, B, ...], y [K, B] at fixed weights, train mode: [R, 3] loss, accuracy,
+        gradient norm - the papers' separate pass (three_regimes, Sec. 4)."""
+        self.net.module.train()
+        total = torch.zeros(len(weights_RP), 3, dtype=torch.float64, device=weights_RP.device)
+        for xb, yb in zip(x, y, strict=True):
+            shape = (len(weights_RP), *xb.shape)
+            gradient, loss, accuracy = self.gradients(
+                weights_RP, frozen, xb.expand(shape), yb.expand(len(weights_RP), *yb.shape)
+            )
+            norm = gradient.square().sum(1).sqrt()
+            total += torch.stack([loss, torch.where(torch.isnan(loss), loss, accuracy.to(loss.dtype)), norm], 1)
+        return total / len(x)
+
+    def _eval_sums(
+        self, name: str, sums: Callable[..., Named], weights_RP: Tensor, others: Named, *examples: Tensor
+    ) -> Named:
+        """What `sums` of one run returns for a slab of examples [N, ...], over all of them in eval mode: float64 [R, ...]."""
+        self.net.module.eval()
+        whole = self._own_sums(name, sums, others, weights_RP, *examples)
+        if whole is not None:
+            return whole
+        slab = self.backend.slab(weights_RP.device)
+        total: Named = {}
+        with torch.no_grad():
+            for start in range(0, len(examples[0]), slab):
+                part = (t[start : start + slab] for t in examples)
+                found = self._over_runs(sums, weights_RP, others, *part)
+                total = {key: value.to(torch.float64) + total.get(key, 0.0) for key, value in found.items()}
+        return total
+
+    def _own_sums(
+        self,
+        name: str,
+        function: Callable[..., Named],
+        others: Named,
+        weights_RP: Tensor,
+        *examples: Tensor,
+        block: int | None = None,
+    ) -> Named | None:
+        """Sums over examples of function(tensors of one run, *block) in the backend's own way (`Backend.sums`)."""
+
+        def of_flat(given: Named, *block: Tensor) -> Named:
+            views = self.net.views(given[WEIGHTS][None])
+            rest = {key: value for key, value in given.items() if key != WEIGHTS}
+            return function({**rest, **{key: view[0] for key, view in views.items()}}, *block)
+
+        return self.backend.sums(name, of_flat, {WEIGHTS: weights_RP, **others}, *examples, block=block)
+
+    def _over_runs(self, function: Callable[..., object], weights_RP: Tensor, others: Named, *x: Tensor):  # type: ignore[no-untyped-def]
+        """function(tensors of one run, *x) of every run; x is shared by the runs."""
+        return self.backend.over_runs(function, {**self.net.views(weights_RP), **others}, *x)

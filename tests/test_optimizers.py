@@ -1,0 +1,238 @@
+"""Every optimizer of the table: its twin in `torch.optim`, runs that do not touch one another, and its state through a sweep.
+
+R runs, P parameters. Adding an optimizer to the table enrols it here; the twin is one entry more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.optim import Optimizer as TorchOptimizer
+
+from lrscope.config import SweepConfig
+from lrscope.dynamics.layout import Slot
+from lrscope.dynamics.optimizers import OPTIMIZERS, Optimizer, options
+from lrscope.dynamics.optimizers.adam import Adam, AdamW
+from lrscope.dynamics.optimizers.muon import Muon, orthogonal
+from lrscope.dynamics.optimizers.sgd import SGD
+from lrscope.engine.assemble import assemble
+from lrscope.engine.chunk import Stopped
+from lrscope.engine.context import Context
+from lrscope.engine.plan import Plan, cut
+from lrscope.engine.step import StepState
+from lrscope.tasks.norms import is_norm
+from lrscope.tasks.streams import generator
+from test_plans import differing
+from tiny_tasks import ALL_RUNS, BASE, BATCHED, ONE_RUN, compiler_needed, computed, context_of, mlp_task, same_bytes
+
+SHAPES = {"first": (6, 4), "bias": (6,), "second": (3, 6), "gain": (3,)}
+LRS = (1e-4, 1e-3, 3e-3, 1e-2, 2e-2)
+R, STEPS = len(LRS), 50
+
+
+def slots() -> tuple[Slot, ...]:
+    found, start = [], 0
+    for name, shape in SHAPES.items():
+        size = torch.Size(shape).numel()
+        found.append(Slot(name, shape, start, start + size))
+        start += size
+    return tuple(found)
+
+
+P = slots()[-1].stop
+
+
+def of(name: str, **values: Any) -> Optimizer:
+    return OPTIMIZERS[name](**({"slots": slots()} if name == "muon" else {}), **values)
+
+
+EVERY: dict[str, Optimizer] = {
+    "sgd": SGD(),
+    "momentum": SGD(momentum=0.9),
+    "momentum, decay": SGD(momentum=0.9, weight_decay=1e-2),
+    "nesterov, decay": SGD(momentum=0.9, nesterov=True, weight_decay=1e-2),
+    "adam": Adam(),
+    "adam, decay": Adam(weight_decay=1e-2, betas=(0.8, 0.95), epsilon=1e-6),
+    "adam, no momentum": Adam(betas=(0.0, 0.99)),
+    "adamw": AdamW(weight_decay=0.1),
+    "muon": of("muon", weight_decay=0.1),
+    "muon, momentum": of("muon", muon_momentum=0.8),
+}
+TORCH: dict[type, Callable[[Any, list[Tensor], float], list[TorchOptimizer]]] = {
+    SGD: lambda o, p, lr: [
+        torch.optim.SGD(p, lr, momentum=o.momentum, nesterov=o.nesterov, weight_decay=o.weight_decay)
+    ],
+    Adam: lambda o, p, lr: [torch.optim.Adam(p, lr, betas=o.betas, eps=o.epsilon, weight_decay=o.weight_decay)],
+    AdamW: lambda o, p, lr: [torch.optim.AdamW(p, lr, betas=o.betas, eps=o.epsilon, weight_decay=o.weight_decay)],
+    Muon: lambda o, p, lr: [
+        torch.optim.Muon(
+            [t for t in p if t.dim() == 2],
+            lr,
+            weight_decay=o.weight_decay,
+            momentum=o.muon_momentum,
+            adjust_lr_fn="match_rms_adamw",
+        ),
+        torch.optim.AdamW([t for t in p if t.dim() < 2], lr, weight_decay=o.weight_decay),
+    ],
+}
+each = pytest.mark.parametrize("optimizer", EVERY.values(), ids=EVERY.keys())
+
+
+def normal(*shape: int, key: str, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=generator("tests", "optimizers", key)).to(dtype)
+
+
+def trained(optimizer: Optimizer, weights: Tensor, lr: Tensor, steps: int = STEPS) -> Iterator[tuple[Tensor, Any]]:
+    """Descend |A w|^2 / 2; weights [R, P] and state after every step."""
+    pull = normal(P, P, key="curvature", dtype=weights.dtype)
+    state = optimizer.init(weights)
+    for _ in range(steps):
+        weights, state = optimizer.update(weights @ pull.T @ pull, state, weights, lr)
+        yield weights, state
+
+
+def test_every_optimizer_of_the_table_has_a_twin() -> None:
+    made: list[Any] = list(OPTIMIZERS.values())
+    assert set(made) == set(TORCH) == {type(o) for o in EVERY.values()}
+
+
+@each
+def test_agrees_with_torch(optimizer: Optimizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tensor, "bfloat16", lambda self: self.clone())  # torch's Muon rounds; here it must not
+    start, pull = normal(R, P, key="weights"), normal(P, P, key="curvature")
+    (ours, _) = list(trained(optimizer, start, torch.tensor(LRS, dtype=torch.float64)))[-1]
+    for row, found, lr in zip(start, ours, LRS, strict=True):
+        params = [row[s.start : s.stop].clone().view(s.shape).requires_grad_() for s in slots()]
+        theirs = TORCH[type(optimizer)](optimizer, params, lr)
+        for _ in range(STEPS):
+            for o in theirs:
+                o.zero_grad()
+            (0.5 * (pull @ torch.cat([p.flatten() for p in params])).square().sum()).backward()
+            for o in theirs:
+                o.step()
+        expected = torch.cat([p.detach().flatten() for p in params])
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
+@each
+def test_a_run_does_not_depend_on_its_neighbours(optimizer: Optimizer) -> None:
+    """To the bit, also where a neighbour is not finite."""
+    start, lr = normal(R, P, key="weights", dtype=torch.float32), torch.tensor(LRS)
+    together = list(trained(optimizer, start, lr, 8))[-1][0]
+    broken = list(trained(optimizer, start, torch.where(lr == LRS[1], torch.nan, lr), 8))[-1][0]
+    assert broken[1].isnan().any()
+    for r in (0, 2, 3, 4):
+        assert torch.equal(broken[r], together[r])
+
+
+@each
+def test_its_state_is_named_tensors_of_runs_and_nothing_changes_in_place(optimizer: Optimizer) -> None:
+    weights, gradient = normal(R, P, key="weights"), normal(R, P, key="gradient")
+    before = optimizer.init(weights)
+    copies = {name: value.clone() for name, value in before.items()}
+    kept = weights.clone(), gradient.clone()
+    moved, after = optimizer.update(gradient, before, weights, torch.tensor(LRS, dtype=torch.float64))
+    assert torch.equal(weights, kept[0])
+    assert torch.equal(gradient, kept[1])
+    assert moved.shape == weights.shape
+    assert list(after) == list(before)
+    for name, value in before.items():
+        assert torch.equal(value, copies[name])
+        assert (after[name].shape, after[name].dtype) == (value.shape, value.dtype)
+        assert len(value) == R
+        assert name.isidentifier()  # generated code uses it
+        assert name not in {*StepState._fields, "x", "y", "lr", "rho"}
+    meta = optimizer.init(torch.empty(R, P, device="meta"))
+    assert {n: v.shape for n, v in meta.items()} == {n: v.shape for n, v in before.items()}
+
+
+@each
+def test_a_nan_learning_rate_ends_the_run(optimizer: Optimizer) -> None:
+    weights = normal(1, P, key="weights")
+    moved, _ = optimizer.update(weights, optimizer.init(weights), weights, torch.tensor([float("nan")]).double())
+    assert moved.isnan().all()
+
+
+def test_muons_matrices_have_singular_values_near_one() -> None:
+    for shape in ((4, 6), (6, 4), (5, 5)):
+        matrices = normal(3, *shape, key=f"matrix {shape}")
+        found = orthogonal(matrices)
+        u, _, v = torch.linalg.svd(matrices, full_matrices=False)
+        values = torch.linalg.svdvals(found)
+        assert 0.5 < values.min() < values.max() < 1.3
+        inside = u.mT @ found @ v.mT  # the same singular vectors: diagonal
+        torch.testing.assert_close(inside, torch.diag_embed(inside.diagonal(dim1=1, dim2=2)), rtol=0, atol=1e-10)
+
+
+# -- in sweeps ------------------------------------------------------------------------------------------------------
+
+CONFIG = replace(BASE, steps=12, space="whole", precision="float64", lrs=(1e-3, 1e-2))
+IN_SWEEPS = {
+    name: replace(CONFIG, optimizer=name, **({"momentum": 0.9} if name == "sgd" else {})) for name in ("sgd", "adam")
+}
+every_sweep = pytest.mark.parametrize("config", IN_SWEEPS.values(), ids=IN_SWEEPS.keys())
+
+
+@every_sweep
+def test_plans_agree(config: SweepConfig, tmp_path: Path) -> None:
+    one, other = (computed(mlp_task(), config, p, tmp_path / n) for p, n in ((ALL_RUNS, "a"), (ONE_RUN, "b")))
+    assert differing(one, other) == []
+    assert (one["status"] == 0).all()
+
+
+@every_sweep
+def test_stopped_and_resumed_is_the_same_to_the_byte(config: SweepConfig, tmp_path: Path) -> None:
+    config, plan = replace(config, precision="float32"), replace(ALL_RUNS, chunk=3)
+    straight = computed(mlp_task(), config, plan, tmp_path / "straight")
+
+    def context() -> Context:
+        return context_of(mlp_task(), config, tmp_path / "stopped", replace(BATCHED, checkpoint_seconds=0.0))
+
+    context().store.create()
+    for unit in context().units(plan):
+        if not unit.startswith("random"):
+            with pytest.raises(Stopped):
+                context().run_unit(plan, unit, lambda _: None, iter([False] * 7 + [True]).__next__)
+        context().run_unit(plan, unit, lambda _: None, lambda: False)
+    assert same_bytes(assemble(context(), plan), straight) == []
+
+
+@compiler_needed
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_generated_code_agrees(name: str, tmp_path: Path) -> None:
+    generated = Plan("batched", 64, True, "", 0.0, 4, True)
+    config = IN_SWEEPS[name]
+    one, other = (computed(mlp_task(), config, p, tmp_path / n) for p, n in ((ALL_RUNS, "a"), (generated, "b")))
+    assert differing(one, other) == []
+
+
+def test_options_are_fields_of_the_config_or_defaults() -> None:
+    assert options("sgd") == ("momentum", "nesterov", "weight_decay")
+    assert options("muon") == ("muon_momentum", "betas", "epsilon", "weight_decay")
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_on_the_sphere_a_learning_rate_means_the_same_at_every_radius(name: str, tmp_path: Path) -> None:
+    """Scale-invariant networks at twice the radius: the same losses, where Adam's epsilon is out of the way."""
+    found = []
+    for radius in (1.0, 2.0):
+        config = replace(CONFIG, space="sphere", radius=radius, average=(), finetune_lrs=(), finetune_steps=None)
+        context = context_of(mlp_task(), config, tmp_path / str(radius))
+        for module in context.net.module.modules():
+            if is_norm(module):
+                module.eps = 1e-30  # norms are scale-invariant only without it
+        extra = {"slots": context.net.slots} if name == "muon" else {}
+        extra |= {"epsilon": 1e-30} if "epsilon" in options(name) else {}
+        context.__dict__["optimizer"] = OPTIMIZERS[name](**extra)
+        trainer = context.trainer(ALL_RUNS, cut(config, 64)[0])
+        trainer.advance(8)
+        weights = trainer.tensors["weights"]
+        torch.testing.assert_close(weights.norm(dim=1), torch.full((len(weights),), radius).double())
+        found.append(weights / radius)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-7, atol=1e-9)
