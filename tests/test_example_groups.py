@@ -88,7 +88,8 @@ def test_the_generator_takes_groups(tmp_path: Path) -> None:
     program, material = context.program("batched", True, True), context.material(0)
     weights, frozen = material.initial_weights([1, 2])
     material.window_metrics(program, weights, frozen)
-    assert program._sums.keys() == {"metrics", "groups"}
+    assert program.backend.made == ("metrics", "groups")
+    assert program.backend.refused == {}
 
 
 def test_groups_are_means_over_their_examples_alone() -> None:
