@@ -311,7 +311,7 @@ def test_generated_code_leaves_it_to_another_path(tmp_path: Path) -> None:
     program = context.program("batched", True, True)
     state = StepState(
         weights,
-        {},
+        program.optimizer.init(weights),
         material.squares(weights),
         torch.zeros(2, 5 + 2 * len(context.net.groups)),
     )
