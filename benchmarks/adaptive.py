@@ -24,10 +24,10 @@ import numpy as np
 import xarray as xr
 
 import lrscope
+from lrscope.config.settings import MapSettings, load_settings
 from lrscope.mapping.gather import gather
 from lrscope.mapping.replay import replay, run_steps
 from lrscope.results import NOT_TRAINED
-from lrscope.config.settings import MapSettings, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = {
