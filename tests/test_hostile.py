@@ -29,11 +29,11 @@ from numcodecs.zstd import Zstd
 
 from lrscope.engine.chunk import Stopped
 from lrscope.engine.context import Context
+from lrscope.engine.identity import identity_of
 from lrscope.engine.plan import Plan
 from lrscope.engine.records import SUM, json_checksum
 from lrscope.engine.rounds import restore_parts
 from lrscope.engine.store import CHECKPOINT, DONE, Store
-from lrscope.engine.sweep import identity_of
 from lrscope.errors import LrscopeError
 from lrscope.export import export_result
 from lrscope.grids import log_grid

@@ -183,9 +183,3 @@ def test_moments_outside_training_are_refused() -> None:
         SweepConfig(lrs=LRS, epochs=2, snapshot_epochs=(2, 1))
     with pytest.raises(LrscopeError, match="log_epochs: 9 comes after the end of training at epoch 2"):
         phases(SweepConfig(lrs=LRS, epochs=2, log_epochs=(9.0,)), 10)
-
-
-def test_an_unfinished_sweep_of_an_earlier_version_goes_on() -> None:
-    config = SweepConfig(lrs=LRS, epochs=2)
-    assert "keep_weights" not in config.determining()
-    assert SweepConfig(lrs=LRS, epochs=2, keep_weights=True).determining()["keep_weights"] is True

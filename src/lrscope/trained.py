@@ -21,6 +21,7 @@ from lrscope.config import EngineConfig, SweepConfig
 from lrscope.engine.checked import load_chunk
 from lrscope.engine.context import Context
 from lrscope.engine.extend import is_extended
+from lrscope.engine.identity import identity_of
 from lrscope.engine.material import Material
 from lrscope.engine.net import Net
 from lrscope.engine.plan import Chunk, Phase, Plan
@@ -28,7 +29,6 @@ from lrscope.engine.program import Program
 from lrscope.engine.rounds import restore_parts
 from lrscope.engine.step import Named
 from lrscope.engine.store import Store
-from lrscope.engine.sweep import identity_of
 from lrscope.errors import LrscopeError, shown
 from lrscope.places import Remote, place
 from lrscope.results import open_result
@@ -100,7 +100,7 @@ class Trained:
         config = SweepConfig.from_dict(experiment["config"])
         if is_extended(store, result.attrs["config_hash"]):
             raise LrscopeError(f"{folder}: its fine-tunes are being extended: run that command to its end")
-        if identity_of(task, config)["hash"] != result.attrs["config_hash"]:
+        if identity_of(task, config, [result.attrs["config_hash"]])["hash"] != result.attrs["config_hash"]:
             raise LrscopeError(
                 f"{folder} holds the result of another task than {task.name}: pass the task it was trained on"
             )

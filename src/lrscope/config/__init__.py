@@ -6,7 +6,8 @@ docs/usage.md are made from their fields (`options`), so an option is added by a
 """
 
 from lrscope.config.engine import EngineConfig
-from lrscope.config.sweep import MOST_RUNS, MOST_STEPS, SweepConfig, digest
+from lrscope.config.identity import digest
+from lrscope.config.sweep import MOST_RUNS, MOST_STEPS, SweepConfig
 from lrscope.config.task import TaskConfig
 
 __all__ = ["MOST_RUNS", "MOST_STEPS", "EngineConfig", "SweepConfig", "TaskConfig", "digest"]

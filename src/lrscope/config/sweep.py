@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
@@ -14,7 +11,6 @@ from lrscope.errors import LrscopeError
 from lrscope.options import Flag, Increasing, Number, Pair, Rates, Whole, Word, read_fields
 
 LEAST_ADAPTIVE_LRS = 8  # ours: with fewer, scouts and neighbours of the borders are the whole grid
-LATER_FIELDS = ("log_epochs", "snapshot_epochs", "keep_weights", "optimizer", "randaugment")  # of SweepConfig
 MOST_RUNS = 10_000_000  # ours: the largest sweep of docs/scaling.md
 MOST_STEPS = 100_000_000  # ours: a run's schedule is held in memory, 8 bytes a step
 HUGE = 1e6  # ours: of norms and decays; beyond it float32 overflows or nothing is left of the weights
@@ -225,12 +221,6 @@ class SweepConfig:
         """JSON-ready form."""
         return asdict(self)
 
-    def determining(self) -> dict[str, Any]:
-        """What determines the numbers: fields that came later count only where they are used, so that an unfinished sweep
-        of an earlier version goes on."""
-        absent = {f.name: f.default for f in fields(self) if f.name in LATER_FIELDS}
-        return {k: v for k, v in self.to_dict().items() if k not in absent or v != absent[k]}
-
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> SweepConfig:
         """The inverse of `to_dict`.
@@ -240,9 +230,3 @@ class SweepConfig:
         """
         known = {f.name for f in fields(cls)}
         return cls(**{"lrs": (), **{k: v for k, v in values.items() if k in known}})
-
-
-def digest(parts: Iterable[Any]) -> str:
-    """A short hash of JSON-ready values."""
-    text = json.dumps(list(parts), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -16,7 +16,8 @@ from typing import Any
 
 from torch import Tensor
 
-from lrscope.config import SweepConfig, digest
+from lrscope.config import SweepConfig
+from lrscope.config.identity import hashes
 from lrscope.engine.plan import Phase, length, steps_per_run
 from lrscope.engine.state import PRETRAINED
 from lrscope.engine.store import CHECKPOINT, DONE, Store
@@ -89,7 +90,7 @@ def _shorter(
     earlier = SweepConfig.from_dict(there["config"])
     lengths = {name: getattr(earlier, name) for name in LENGTHS}
     as_there = replace(config, **lengths) if earlier.finetune_lrs else config
-    if digest([identity["task"], as_there.determining()]) != there["hash"]:
+    if there["hash"] not in hashes(identity["task"], as_there):
         return None
     ours, theirs = (length(c.finetune_epochs, c.finetune_steps, steps_per_epoch) for c in (config, earlier))
     if ours <= theirs:

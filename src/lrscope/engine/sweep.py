@@ -21,7 +21,7 @@ import torch
 import xarray as xr
 
 from lrscope import __version__
-from lrscope.config import EngineConfig, SweepConfig, digest
+from lrscope.config import EngineConfig, SweepConfig
 from lrscope.engine.assemble import Vanished, assemble, slabs
 from lrscope.engine.checked import RANDOM
 from lrscope.engine.choose import choose_plan, predict
@@ -29,6 +29,7 @@ from lrscope.engine.context import Context
 from lrscope.engine.dispatch import Interrupted
 from lrscope.engine.extend import LENGTHS, check_extension, extend, is_extended, steps_kept, turn_units
 from lrscope.engine.footprint import memory
+from lrscope.engine.identity import hash_there, identity_of, stated
 from lrscope.engine.lease import Lease
 from lrscope.engine.options import check_progress, check_task, resolve, signature_with_options
 from lrscope.engine.plan import Plan, count_chunks, steps_per_run
@@ -104,13 +105,13 @@ def _sweep(
     """`sweep` with its arguments resolved, into a folder."""
     store = Store(place(out))
     config = _as_written_there(store, config)
-    identity = identity_of(task, config)
+    identity = identity_of(task, config, stated(store))
     finished = _finished(store, identity)
     if finished is not None:  # nothing to write, so a folder that cannot be written to will do
         return finished
     with _locked(store) as alive, kept(), gradients():
         context = Context.build(task, config, engine, store)
-        context.identity = identity["hash"]
+        context.identity = identity["hash"] = hash_there(store, identity["task"], config)
         if engine.extend_finetunes:
             extend(store, identity, config, len(task.data(0).train_x) // config.batch_size, command)
         _check_folder(store, identity, task)
@@ -196,7 +197,7 @@ def dry_run(
         there = 0
         if engine.extend_finetunes:
             each = len(task.data(0).train_x) // config.batch_size
-            there = steps_kept(store, identity_of(task, config), config, context.phases, each)
+            there = steps_kept(store, identity_of(task, config, stated(store)), config, context.phases, each)
         if config.adaptive:
             check(context)
         with workers(context) as jobs:
@@ -236,16 +237,6 @@ def gradients() -> Iterator[None]:
     """Training computes gradients, also where the caller has switched them off or is in inference mode."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
-
-
-def identity_of(task: Task, config: SweepConfig) -> dict[str, Any]:
-    """What determines the numbers; equal identities may share a folder."""
-    fingerprint = task.fingerprint(range(config.data_seeds))
-    return {
-        "task": fingerprint,
-        "config": config.to_dict(),
-        "hash": digest([fingerprint, config.determining()]),
-    }
 
 
 def _as_written_there(store: Store, config: SweepConfig) -> SweepConfig:
