@@ -14,7 +14,8 @@ from lrscope.config import EngineConfig, SweepConfig
 from lrscope.engine.context import Context
 from lrscope.engine.material import Material
 from lrscope.engine.net import Net
-from lrscope.engine.program import Named, Program
+from lrscope.engine.program import Program
+from lrscope.engine.step import Named
 from lrscope.engine.store import Store
 from lrscope.tasks.models import MLP, ConvNet
 from lrscope.tasks.task import Task

@@ -10,6 +10,7 @@ import xarray as xr
 from lrscope.errors import LrscopeError
 from lrscope.measures import equilibrium, geometry, walks
 from lrscope.measures.common import outputs
+from lrscope.measures.objectives import shuffled_batches
 from lrscope.tasks.models import MLP
 from measured import OneRun, Place, mlp, place
 from tiny_tasks import task_of
@@ -43,7 +44,7 @@ def test_training_goes_on_as_written_out(at: Place) -> None:
         mean = outputs(at.program, at.weights[0], at.frozen, x).double().mean(0)
         expected.append(float(-torch.log_softmax(mean, 0)[y].mean()))
     assert float(found["constant_loss"][0]) == pytest.approx(np.mean(expected), rel=1e-9)
-    x, y = next(walks._batches(at.material, 0, 1))
+    x, y = shuffled_batches(at.material, 0)(0)
     gradient, batch_loss, _ = at.program.gradients(at.weights, at.frozen, x, y)
     assert float(found["step_loss"][0]) == float(batch_loss)
     assert float(found["step_size"][0]) == pytest.approx(float(0.05 * gradient.norm() * at.weights.norm()))
@@ -51,10 +52,10 @@ def test_training_goes_on_as_written_out(at: Place) -> None:
 
 
 def test_batches_are_an_epoch_and_their_order_comes_from_the_seed(at: Place) -> None:
-    epoch = [x for x, _ in walks._batches(at.material, 0, 4)]
+    epoch = [shuffled_batches(at.material, 0)(step)[0] for step in range(4)]
     seen = torch.cat(epoch, 1)[0]
     assert torch.equal(seen.sort(0).values, at.material.train_x.sort(0).values)
-    assert not torch.equal(epoch[0], next(walks._batches(at.material, 1, 1))[0])
+    assert not torch.equal(epoch[0], shuffled_batches(at.material, 1)(0)[0])
 
 
 def test_a_random_walk_forgets_as_the_theory_says() -> None:

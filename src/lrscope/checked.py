@@ -45,6 +45,8 @@ REMEDIES = {
     "State": "pass what Trained.state returns",
     "Program": "pass what Trained.program returns",
     "Material": "pass what Trained.material returns",
+    "Objective": "pass an object with size and gradient(points, step), such as Differentiated(loss, size)",
+    "Optimizer": "pass one of lrscope.dynamics.optimizers, such as Adam()",
     "Tensor": "pass a torch.Tensor",
     "SweepConfig": "pass lrscope.SweepConfig(lrs=..., ...)",
     "EngineConfig": "pass lrscope.EngineConfig(...)",
@@ -120,7 +122,8 @@ class _Object:
         if not isinstance(value, self.kind):
             word = self.kind.__name__
             remedy = REMEDIES.get(word, f"pass one of type {word}")
-            raise LrscopeError(f"{name}: {shown(value)} is not a {word}: {remedy}")
+            article = "an" if word[0] in "AEIO" else "a"
+            raise LrscopeError(f"{name}: {shown(value)} is not {article} {word}: {remedy}")
         return value
 
 

@@ -18,13 +18,14 @@ import xarray as xr
 from torch import Tensor
 
 from lrscope.checked import Positive, Seed, Steps, checked
-from lrscope.dynamics.layout import group_squares
-from lrscope.dynamics.sphere import sphere_step
+from lrscope.dynamics.descend import PointRecord, Recorded, StepRecord, Update, descend
+from lrscope.dynamics.layout import Segments, group_squares
 from lrscope.engine.material import Material
 from lrscope.engine.program import Program
 from lrscope.engine.step import Named
 from lrscope.errors import LrscopeError
 from lrscope.measures.common import evaluation, one_run, undisturbed
+from lrscope.measures.objectives import TrainingLoss
 from lrscope.options import Number
 from lrscope.tasks.streams import generator
 from lrscope.trained import State, Trained
@@ -86,28 +87,17 @@ def record(
     order = torch.randint(0, len(x), (steps,), generator=generator("identities", material.data_seed, seed)).tolist()
     rho = one_run(weights_1P).norm()[None]
     lr = elr * rho**2
-    norms, totals = [group_squares(weights_1P, segments)[0].sqrt()], [rho[0]]
-    gradient_norms, total_gradients, radial = [], [], []
+    objective = TrainingLoss(program, frozen, lambda step: (x[order[step]][None], y[order[step]][None]))
+    wanted: dict[str, Recorded] = {
+        "norms": PointRecord(lambda weights: group_squares(weights, segments).sqrt()),
+        "total_norms": PointRecord(lambda weights: weights.norm()[None]),
+        "gradient_norms": StepRecord(lambda update: group_squares(update.gradient, segments).sqrt()),
+        "total_gradient_norms": StepRecord(lambda update: update.gradient.norm()[None]),
+        "radial": StepRecord(lambda update: _radial(update, segments)),
+    }
     with undisturbed(program.net, "identities"):
-        program.net.module.train()
-        for k in order:
-            gradient, _, _ = program.gradients(weights_1P, frozen, x[k][None], y[k][None])
-            g = group_squares(gradient, segments)[0].sqrt()
-            inner = _group_sums(gradient * weights_1P, segments)
-            radial.append(inner.abs() / (g * norms[-1]))
-            gradient_norms.append(g)
-            total_gradients.append(gradient.norm())
-            weights_1P, _ = sphere_step(weights_1P, gradient, lr, rho, segments)
-            norms.append(group_squares(weights_1P, segments)[0].sqrt())
-            totals.append(weights_1P.norm())
-    return Record(
-        float(lr),
-        torch.stack(norms),
-        torch.stack(gradient_norms),
-        torch.stack(totals),
-        torch.stack(total_gradients),
-        torch.stack(radial),
-    )
+        found = descend(objective, weights_1P, lr, steps, radius=rho, groups=segments, record=wanted)
+    return Record(float(lr), **{name: value[:, 0] for name, value in found.recorded.items()})
 
 
 @checked
@@ -145,8 +135,10 @@ def ess_spread(group_ess: xr.DataArray, *, final: Final = FINAL) -> xr.DataArray
     return (mean.max("group", skipna=False) / mean.min("group", skipna=False)).rename("ess_spread")
 
 
-def _group_sums(product_1P: Tensor, segments: tuple[tuple[tuple[int, int], ...], ...]) -> Tensor:
-    """Sums of a flat vector's [1, P] entries over each group: [G]."""
-    return torch.stack(
-        [sum((product_1P[0, a:b].sum() for a, b in ranges), product_1P.new_zeros(())) for ranges in segments]
-    )
+def _radial(update: Update, segments: Segments) -> Tensor:
+    """|cosine| [1, G] between the groups' gradients and weights."""
+    product = update.gradient * update.before
+    inner = torch.stack([sum((product[0, a:b].sum() for a, b in ranges), product.new_zeros(())) for ranges in segments])
+    norms = [group_squares(vectors, segments)[0].sqrt() for vectors in (update.gradient, update.before)]
+    found: Tensor = inner.abs() / (norms[0] * norms[1])
+    return found[None]

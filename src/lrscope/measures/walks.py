@@ -14,8 +14,9 @@ P parameters, T steps, M full passes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,37 +25,38 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from lrscope.checked import Positive, Seed, Steps, checked
-from lrscope.dynamics.sphere import sphere_step
+from lrscope.dynamics.descend import PointRecord, Recorded, StepRecord, Update, descend
+from lrscope.dynamics.objective import Objective
 from lrscope.engine.material import Material
-from lrscope.engine.order import BatchOrder
 from lrscope.engine.program import Program
 from lrscope.engine.step import Named
 from lrscope.errors import LrscopeError
 from lrscope.measures.common import evaluation, one_run, outputs, undisturbed
+from lrscope.measures.objectives import TrainingLoss, shuffled_batches
 from lrscope.tasks.streams import generator
 from lrscope.trained import State, Trained
 
 PASSES = ("train_loss", "train_error", "constant_loss")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Track:
-    """What is noted on the way: per step, and per full pass over the training set."""
+    """What is noted on the way: per step [T], and per full pass over the training set [M]; float64."""
 
-    weights: Tensor  # [1, P], where the walk stands
-    step_loss: list[float] = field(default_factory=list)
-    step_size: list[float] = field(default_factory=list)
-    cosine: list[float] = field(default_factory=list)
-    moment: list[int] = field(default_factory=list)
-    train_loss: list[float] = field(default_factory=list)
-    train_error: list[float] = field(default_factory=list)
-    constant_loss: list[float] = field(default_factory=list)
+    weights: Tensor  # [1, P], where the walk ends
+    step_loss: np.ndarray
+    step_size: np.ndarray
+    cosine: np.ndarray
+    moment: np.ndarray
+    train_loss: np.ndarray
+    train_error: np.ndarray
+    constant_loss: np.ndarray
 
     def dataset(self) -> xr.Dataset:
         """The same on the dimensions `step` (0 is the first step taken) and `moment` (steps taken before the pass)."""
-        steps = {name: ("step", np.array(getattr(self, name))) for name in ("step_loss", "step_size", "cosine")}
-        passes = {name: ("moment", np.array(getattr(self, name))) for name in PASSES}
-        return xr.Dataset(steps | passes, {"step": np.arange(len(self.cosine)), "moment": np.array(self.moment)})
+        steps = {name: ("step", getattr(self, name)) for name in ("step_loss", "step_size", "cosine")}
+        passes = {name: ("moment", getattr(self, name)) for name in PASSES}
+        return xr.Dataset(steps | passes, {"step": np.arange(len(self.cosine)), "moment": self.moment})
 
 
 @checked
@@ -125,18 +127,9 @@ def train_on(
 ) -> Track:
     """The kernel of `training`: steps of projected SGD (eq. 2) from weights [1, P]."""
     _check(program, elr=elr, steps=steps, every=every)
-    track = Track(weights_1P.clone())
+    objective = TrainingLoss(program, frozen, shuffled_batches(material, seed))
     rho = one_run(weights_1P).norm()[None]
-    with undisturbed(program.net, "walk"):
-        for t, (x, y) in enumerate(_batches(material, seed, steps)):
-            if t % every == 0:
-                _full_pass(program, material, frozen, track, t)
-            program.net.module.train()
-            gradient, loss, _ = program.gradients(track.weights, frozen, x, y)
-            _move(program, track, gradient, elr * rho**2, rho, float(loss))
-        if steps % every == 0:
-            _full_pass(program, material, frozen, track, steps)
-    return track
+    return _walk(objective, program, material, weights_1P, frozen, lr=elr * rho**2, rho=rho, steps=steps, every=every)
 
 
 @checked
@@ -163,28 +156,40 @@ def walk_from(
     count = steps if sizes is None else len(sizes)
     assert count is not None
     _check(program, elr=1.0 if elr is None else elr, steps=count, every=every)
-    track = Track(weights_1P.clone())
     rho = one_run(weights_1P).norm()[None]
     directions = generator("random walk", material.data_seed, seed)
-    batches = _batches(material, seed, count)
-    with undisturbed(program.net, "walk"):
-        for t in range(count):
-            if t % every == 0:
-                _full_pass(program, material, frozen, track, t)
-            loss = float("nan")
-            if sizes is not None:
-                length = sizes[t] * rho
-                lr = torch.ones_like(rho)
-            else:
-                program.net.module.train()
-                gradient, found, _ = program.gradients(track.weights, frozen, *next(batches))
-                length, loss = gradient.norm()[None], float(found)
-                lr = float(elr or 0.0) * rho**2
-            drawn = torch.randn(track.weights.shape, generator=directions, dtype=torch.float64).to(track.weights)
-            _move(program, track, tangent_step(track.weights, drawn, length), lr, rho, loss)
-        if count % every == 0:
-            _full_pass(program, material, frozen, track, count)
-    return track
+    if sizes is not None:
+        lengths = RandomWalk(program.net.size, directions, lambda _, step: (sizes[step] * rho, None))
+        lr = torch.ones_like(rho)
+    else:
+        training_loss = TrainingLoss(program, frozen, shuffled_batches(material, seed))
+        lengths = RandomWalk(program.net.size, directions, partial(_gradient_length, training_loss))
+        lr = float(elr or 0.0) * rho**2
+    return _walk(lengths, program, material, weights_1P, frozen, lr=lr, rho=rho, steps=count, every=every)
+
+
+class RandomWalk:
+    """Steps of one run in Gaussian directions tangent to the sphere, as an objective.
+
+    Args:
+        length: (weights [1, P], step) to the length [1] of the vector and the loss [1] there, or None.
+    """
+
+    def __init__(
+        self, size: int, directions: torch.Generator, length: Callable[[Tensor, int], tuple[Tensor, Tensor | None]]
+    ) -> None:
+        self.size, self.directions, self.length = size, directions, length
+
+    def gradient(self, points: Tensor, step: int) -> tuple[Tensor, Tensor | None]:
+        """The vector [1, P] and the loss [1]. Each call draws the stream's next direction."""
+        length, loss = self.length(points, step)
+        drawn = torch.randn(points.shape, generator=self.directions, dtype=torch.float64).to(points)
+        return tangent_step(points, drawn, length), loss
+
+
+def _gradient_length(objective: TrainingLoss, weights_1P: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    gradient, loss = objective.gradient(weights_1P, step)
+    return gradient.norm()[None], loss
 
 
 def tangent_step(weights_1P: Tensor, drawn_1P: Tensor, length_1: Tensor) -> Tensor:
@@ -205,22 +210,50 @@ def expected_cosine(step_sizes: ArrayLike, lag: int) -> np.ndarray:
     return found
 
 
-def _move(program: Program, track: Track, gradient: Tensor, lr_1: Tensor, rho_1: Tensor, loss: float) -> None:
-    before = track.weights
-    step = (lr_1 * gradient.norm() / rho_1).double()
-    track.weights, _ = sphere_step(before, gradient, lr_1.to(before), rho_1, program.net.segments)
-    a, b = before[0].double(), track.weights[0].double()
-    track.step_loss.append(loss)
-    track.step_size.append(float(step))
-    track.cosine.append(float(a @ b / (a.norm() * b.norm())))
+def _walk(
+    objective: Objective,
+    program: Program,
+    material: Material,
+    weights_1P: Tensor,
+    frozen: Named,
+    *,
+    lr: Tensor,
+    rho: Tensor,
+    steps: int,
+    every: int,
+) -> Track:
+    """Descend on the sphere of radius `rho` [1], noting steps and, every `every` of them, full passes."""
+    moments = range(0, steps + 1, every)
+    record: dict[str, Recorded] = {
+        "step_loss": StepRecord(_step_loss),
+        "step_size": StepRecord(lambda update: (update.lr * update.gradient.norm() / rho).double()),
+        "cosine": StepRecord(_cosine),
+        "passes": PointRecord(lambda weights: _full_pass(program, material, frozen, weights), moments),
+    }
+    with undisturbed(program.net, "walk"):
+        found = descend(objective, weights_1P, lr, steps, radius=rho, groups=program.net.segments, record=record)
+    noted = {name: value[:, 0].cpu().numpy() for name, value in found.recorded.items()}
+    passes = dict(zip(PASSES, noted.pop("passes").T, strict=True))
+    return Track(found.weights, **noted, moment=np.array(moments), **passes)
 
 
-def _full_pass(program: Program, material: Material, frozen: Named, track: Track, moment: int) -> None:
-    loss, accuracy = program.train_mode_metrics(track.weights, frozen, *material.batches())
-    track.moment.append(moment)
-    track.train_loss.append(float(loss))
-    track.train_error.append(1 - float(accuracy) if program.classification else float("nan"))
-    track.constant_loss.append(_constant_loss(program, material, track.weights[0], frozen))
+def _step_loss(update: Update) -> Tensor:
+    loss = update.lr.new_full((1,), torch.nan) if update.loss is None else update.loss
+    return loss.double()
+
+
+def _cosine(update: Update) -> Tensor:
+    a, b = update.before[0].double(), update.after[0].double()
+    cosine: Tensor = a @ b / (a.norm() * b.norm())
+    return cosine[None]
+
+
+def _full_pass(program: Program, material: Material, frozen: Named, weights_1P: Tensor) -> Tensor:
+    """`PASSES` at the weights: [1, 3] float64."""
+    loss, accuracy = program.train_mode_metrics(weights_1P, frozen, *material.batches())
+    error = 1 - float(accuracy) if program.classification else float("nan")
+    constant = _constant_loss(program, material, weights_1P[0], frozen)
+    return torch.tensor([[float(loss), error, constant]], dtype=torch.float64, device=weights_1P.device)
 
 
 def _constant_loss(program: Program, material: Material, weights_P: Tensor, frozen: Named) -> float:
@@ -231,24 +264,6 @@ def _constant_loss(program: Program, material: Material, weights_P: Tensor, froz
             found = outputs(program, weights_P, frozen, xb)
             total += float(program.loss(found.mean(0, keepdim=True).expand_as(found), yb).mean())
     return total / len(x)
-
-
-def _batches(material: Material, seed: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Mini-batches x [1, B, ...], y [1, B] in an order of their own, augmented if training was."""
-    config = material.config
-    order = BatchOrder(
-        [("walk", material.data_seed, seed)],
-        material.train_size,
-        config.batch_size,
-        material.device,
-        augmented=bool(material.augmentation),
-    )
-    for step in range(steps):
-        index, draws = order.at(step)
-        x = material.train_x[index[0, 0]]
-        if draws is not None:
-            x = material.augmentation(x, draws[0, 0])
-        yield x[None], material.train_y[index[0, 0]][None]
 
 
 def _check(program: Program, *, elr: float, steps: int, every: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     State = dict[str, Tensor]
 
 
+@runtime_checkable
 class Optimizer(Protocol):
     """A frozen dataclass whose fields are the optimizer's options, named as in `SweepConfig`.
 

@@ -14,8 +14,8 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from lrscope.dynamics.layout import group_squares
-from lrscope.dynamics.sphere import sphere_step
+from lrscope.dynamics.descend import PointRecord, descend
+from lrscope.dynamics.layout import Segments, group_squares
 from lrscope.studies.types import Lab
 from lrscope.tasks.streams import generator
 
@@ -45,24 +45,50 @@ def gradient(weights: Tensor, alpha: Tensor) -> Tensor:
     return torch.stack([shared * y, -shared * x], 2).flatten(1)
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """Eq. 6 as an objective over (x_1, y_1, ..., x_n, y_n); `groups` are the pairs."""
+
+    alpha: Tensor
+
+    @property
+    def size(self) -> int:
+        """Two weights for each pair."""
+        return 2 * len(self.alpha)
+
+    @property
+    def groups(self) -> Segments:
+        """The flat range of each pair."""
+        return tuple(((2 * i, 2 * i + 2),) for i in range(len(self.alpha)))
+
+    def gradient(self, points: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Gradient [R, 2n] and value [R]."""
+        return gradient(points, self.alpha), values(points, self.alpha).sum(1)
+
+
 def optimise(
     alpha: Sequence[float], elrs: Sequence[float], steps: int, *, keep: int, starts: int = 4, key: str = "toy"
 ) -> Kept:
     """Projected gradient descent (eq. 2) from the same few random points of the sphere for every ELR; the last `keep`
     steps are kept."""
-    a, n = torch.tensor(alpha, dtype=torch.float64), len(alpha)
+    pairs, n = Pairs(torch.tensor(alpha, dtype=torch.float64)), len(alpha)
     start = torch.randn(starts, 2 * n, generator=generator(key, "start", n), dtype=torch.float64)
-    weights = (start / start.norm(dim=1, keepdim=True)).repeat(len(elrs), 1)
     lr = torch.tensor(elrs, dtype=torch.float64).repeat_interleave(starts)
-    rho, segments = torch.ones(len(weights), dtype=torch.float64), tuple(((2 * i, 2 * i + 2),) for i in range(n))
-    kept, norms = [], []
-    for step in range(steps):
-        if step >= steps - keep:
-            kept.append(values(weights, a))
-            norms.append(group_squares(weights, segments))
-        weights, _ = sphere_step(weights, gradient(weights, a), lr, rho, segments)
+    last = range(steps - keep, steps)
+    found = descend(
+        pairs,
+        (start / start.norm(dim=1, keepdim=True)).repeat(len(elrs), 1),
+        lr,
+        steps,
+        radius=1.0,
+        groups=pairs.groups,
+        record={
+            "values": PointRecord(lambda weights: values(weights, pairs.alpha), last),
+            "squares": PointRecord(lambda weights: group_squares(weights, pairs.groups), last),
+        },
+    ).recorded
     shape = (keep, len(elrs), starts, n)
-    return Kept(torch.stack(kept).view(shape), (lr[:, None] / torch.stack(norms)).view(shape))
+    return Kept(found["values"].view(shape), (lr[:, None] / found["squares"]).view(shape))
 
 
 def equilibrium(elr: float, alpha: Sequence[float] = ALPHA) -> Tensor:
