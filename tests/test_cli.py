@@ -274,8 +274,8 @@ MISUSES: list[tuple[list[str], str]] = [
     (["map", "--device", "cuda"], "no CUDA device"),
     (["map", "--device", "gpu"], "choose auto, cpu, cuda or mps"),
     (["map", "--space", "cube"], "sphere or whole"),
-    (["map", "--momentum", "0.9"], "space whole"),
-    (["map", "--optimizer", "adam"], "space whole"),
+    (["map", "--weight-decay", "0.9"], "space whole"),
+    (["map", "--optimizer", "adam", "--momentum", "0.9"], "an option of sgd"),
     (["map", "--schedule", "cosin"], "cosine"),
     (["map", "--precision", "fp16"], "precision"),
     (["map", "--epochs", "3", "--steps", "4"], "exactly one"),
@@ -432,8 +432,11 @@ def test_the_list_of_data_fits_80_columns(capsys: pytest.CaptureFixture[str], mo
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["map", "--nesterov"], "--nesterov: there is no such option of lrscope map: momentum is plain"),
-        (["map", "--grad-clip", "1"], "--grad-clip: there is no such option of lrscope map: gradients are not clipped"),
+        (["map", "--dampening", "1"], "--dampening: there is no such option of lrscope map: momentum has no dampening"),
+        (
+            ["map", "--grad-clip", "1"],
+            "--grad-clip: there is no such option of lrscope map: did you mean '--clip-norm'",
+        ),
         (["map", "--learning-rate", "1"], "did you mean '--lrs'?"),
         (["map", "--sead", "1"], "did you mean '--seeds'"),
         (["map", "--seeds"], "requires an argument"),

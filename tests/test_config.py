@@ -108,8 +108,7 @@ TUNED: dict[str, Any] = {**LENGTH, "finetune_lrs": (1e-3,)}
         ({**LENGTH, "space": "plane"}, "space: 'plane' is unknown: choose sphere or whole"),
         ({**LENGTH, "precision": "half"}, "precision: 'half' is unknown: choose one of float32, float64, bf16"),
         ({**LENGTH, "scale_invariant": False}, "scale_invariant: false does not go with space sphere: use space whole"),
-        ({**LENGTH, "momentum": 0.9}, "momentum 0.9 and weight_decay 0: training on the sphere has neither"),
-        ({**LENGTH, "weight_decay": 1e-4}, "momentum 0 and weight_decay 0.0001: training on the sphere has neither"),
+        ({**LENGTH, "weight_decay": 1e-4}, "weight_decay: 0.0001 has no meaning on the sphere, .*: leave it out, or"),
         ({**LENGTH, "space": "whole", "radius": 1.0}, "radius: 1 has no meaning in space whole: leave it out"),
         ({**LENGTH, "radius": 0.0}, r"radius: 0 is outside \[1e-06, 1e\+06\]"),
         ({**LENGTH, "radius": math.nan}, "radius: nan is outside .*: use a number from"),
@@ -122,12 +121,24 @@ TUNED: dict[str, Any] = {**LENGTH, "finetune_lrs": (1e-3,)}
             ({**LENGTH, "randaugment": wrong}, r"randaugment: \(.*\) is not N,M with N from 1 .*: write 2,14")
             for wrong in [(0, 14), (2, 31), (2, -1), (2,), (2, 14, 3), (2.5, 14), (True, 14)]
         ],
-        ({**LENGTH, "space": "whole", "optimizer": "adan"}, "optimizer: 'adan' is unknown: choose sgd or adam"),
-        ({**LENGTH, "optimizer": "adam"}, "optimizer: 'adam' does not train on the sphere, .*: use space whole"),
         (
-            {**LENGTH, "space": "whole", "optimizer": "adam", "momentum": 0.9},
-            "momentum: 0.9 is SGD's, .*: leave it out",
+            {**LENGTH, "space": "whole", "optimizer": "adan"},
+            "optimizer: 'adan' is unknown: choose one of sgd, adam, adamw, muon",
         ),
+        (
+            {**LENGTH, "optimizer": "adam", "momentum": 0.9},
+            "momentum: 0.9 is an option of sgd, not of adam: leave it out",
+        ),
+        ({**LENGTH, "optimizer": "adamw", "nesterov": True}, "nesterov: True is an option of sgd, not of adamw"),
+        ({**LENGTH, "epsilon": 1e-6}, "epsilon: 1e-06 is an option of adam, adamw and muon, not of sgd"),
+        ({**LENGTH, "optimizer": "adam", "muon_momentum": 0.5}, "muon_momentum: 0.5 is an option of muon, not of adam"),
+        ({**LENGTH, "nesterov": True}, "nesterov: it needs momentum, which is 0: give momentum too"),
+        (
+            {**LENGTH, "optimizer": "adam", "betas": (0.9, 1.0)},
+            "betas: .* is not two numbers from 0 and below 1: write",
+        ),
+        ({**LENGTH, "clip_norm": 0.0}, "clip_norm: 0 is outside"),
+        ({**LENGTH, "warmup_epochs": 1, "warmup_steps": 3}, "warmup_epochs and warmup_steps: give one of them"),
         ({**LENGTH, "space": "whole", "weight_decay": -1.0}, r"weight_decay: -1 is outside \[0, 1e\+06\]"),
         ({"lrs": (1.0,)}, r"epochs and steps: give exactly one of them \(now epochs=None, steps=None\)"),
         ({**LENGTH, "epochs": 2.0}, r"epochs and steps: give exactly one of them \(now epochs=2.0, steps=10\)"),

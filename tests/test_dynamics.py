@@ -16,7 +16,8 @@ from torch import Tensor
 
 from lrscope.config import SweepConfig
 from lrscope.dynamics.layout import Segments, group_squares
-from lrscope.dynamics.schedules import factors
+from lrscope.dynamics.schedules import HELP, factors
+from lrscope.dynamics.schedules import SCHEDULES as KINDS
 from lrscope.dynamics.sphere import sphere_step
 from lrscope.engine.plan import Plan, cut
 from lrscope.engine.step import StepInputs, StepState
@@ -171,6 +172,15 @@ SCHEDULES = {
     "cosine": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, STEPS),
     "linear": lambda o: torch.optim.lr_scheduler.LinearLR(o, 1.0, 0.0, STEPS),
     "step:0.2@0.25,0.5,0.9": lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [10, 20, 36], 0.2),
+    "exponential:0.01": lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.01 ** (1 / STEPS)),
+    "1-sqrt": lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda t: 1 - (t / STEPS) ** 0.5),
+    "wsd:0.25": lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda t: 1 - max(0, (t - 30) / 10) ** 0.5),
+    "wsd:0.25,linear": lambda o: torch.optim.lr_scheduler.SequentialLR(
+        o, [torch.optim.lr_scheduler.ConstantLR(o, 1.0), torch.optim.lr_scheduler.LinearLR(o, 1.0, 0.0, 10)], [30]
+    ),
+    "wsd:0.5,cosine": lambda o: torch.optim.lr_scheduler.SequentialLR(
+        o, [torch.optim.lr_scheduler.ConstantLR(o, 1.0), torch.optim.lr_scheduler.CosineAnnealingLR(o, 20)], [20]
+    ),
 }
 
 
@@ -181,6 +191,26 @@ def test_schedules_are_torch_schedulers(text: str) -> None:
     np.testing.assert_allclose(found, torch_factors(SCHEDULES[text], STEPS), rtol=1e-12, atol=1e-15)
 
 
+def test_cyclic_is_torch_cyclic() -> None:
+    """Up from the lowest to the run's learning rate and down again, four times."""
+    theirs = torch_factors(
+        lambda o: torch.optim.lr_scheduler.CyclicLR(o, 0.1, 1.0, step_size_up=5, cycle_momentum=False), STEPS
+    )
+    np.testing.assert_allclose(factors("cyclic:0.1@4", STEPS), theirs, rtol=1e-12)
+
+
+@pytest.mark.parametrize("text", [*SCHEDULES, "cyclic:0.1@4"])
+def test_warm_up_rises_to_the_schedule(text: str) -> None:
+    found = factors(text, STEPS + 10, 10)
+    np.testing.assert_allclose(found[:10], np.arange(1, 11) / 10, rtol=1e-15)
+    torch.testing.assert_close(found[10:], factors(text, STEPS), rtol=0, atol=0)
+
+
+def test_every_kind_of_schedule_has_a_twin_and_stands_in_the_help() -> None:
+    assert {text.partition(":")[0] for text in SCHEDULES} | {"cyclic"} == set(KINDS)
+    assert all(name in HELP and schedule.such_as in HELP for name, schedule in KINDS.items())
+
+
 def test_a_schedule_of_one_step_begins_at_the_full_learning_rate() -> None:
     assert all(float(factors(text, 1)) == 1.0 for text in SCHEDULES)
 
@@ -189,8 +219,18 @@ def test_a_schedule_of_one_step_begins_at_the_full_learning_rate() -> None:
     ("text", "message"),
     [
         ("cosin", "schedule: 'cosin' is unknown: did you mean 'cosine'"),
-        ("warmup", "schedule: 'warmup' is unknown: choose one of constant, cosine, linear, step"),
+        ("warmup", "schedule: 'warmup' is unknown: choose one of 1-sqrt, constant, cosine, cyclic"),
         ("cosine:0.5", "schedule: cosine takes no arguments, got 'cosine:0.5'"),
+        ("exponential:0", "schedule: 'exponential:0' needs an end between 0 and 1: write exponential:END"),
+        ("exponential", "schedule: cannot read 'exponential'"),
+        ("exponential:nan", "schedule: cannot read"),
+        ("exponential:inf", "schedule: cannot read"),
+        ("cyclic:0.1", "schedule: cannot read"),
+        ("cyclic:0.1@2.5", "needs a lowest factor in .* and a whole number of cycles"),
+        ("cyclic:1@2", "needs a lowest factor"),
+        ("wsd:0", "schedule: 'wsd:0' needs a fraction of training in"),
+        ("wsd:0.2,square", "schedule: cannot read"),
+        ("wsd", "schedule: cannot read"),
         ("step", "schedule: cannot read 'step'"),
         ("step:0.2", "schedule: cannot read 'step:0.2'"),
         ("step:a@0.5", "schedule: cannot read"),
@@ -206,4 +246,6 @@ def test_a_schedule_of_one_step_begins_at_the_full_learning_rate() -> None:
 def test_schedules_that_cannot_be_read(text: str, message: str) -> None:
     with pytest.raises(LrscopeError, match=message.replace("(", r"\(")) as caught:
         factors(text, 10)
-    assert "step:0.2@0.3,0.6" in str(caught.value), "the remedy shows an example"
+    kind = KINDS.get(text.partition(":")[0])
+    such_as = "step:0.2@0.3,0.6" if kind is None else kind.such_as or text.partition(":")[0]
+    assert f"such as {such_as}" in str(caught.value) or f"write {such_as}" in str(caught.value), "the remedy shows it"

@@ -6,7 +6,7 @@ R runs, P parameters. Adding an optimizer to the table enrols it here; the twin 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from lrscope.engine.chunk import Stopped
 from lrscope.engine.context import Context
 from lrscope.engine.plan import Plan, cut
 from lrscope.engine.step import StepState
+from lrscope.errors import LrscopeError
 from lrscope.tasks.norms import is_norm
 from lrscope.tasks.streams import generator
 from test_plans import differing
@@ -174,7 +175,7 @@ def test_muons_matrices_have_singular_values_near_one() -> None:
 
 CONFIG = replace(BASE, steps=12, space="whole", precision="float64", lrs=(1e-3, 1e-2))
 IN_SWEEPS = {
-    name: replace(CONFIG, optimizer=name, **({"momentum": 0.9} if name == "sgd" else {})) for name in ("sgd", "adam")
+    name: replace(CONFIG, optimizer=name, **({"momentum": 0.9} if name == "sgd" else {})) for name in OPTIMIZERS
 }
 every_sweep = pytest.mark.parametrize("config", IN_SWEEPS.values(), ids=IN_SWEEPS.keys())
 
@@ -204,7 +205,7 @@ def test_stopped_and_resumed_is_the_same_to_the_byte(config: SweepConfig, tmp_pa
 
 
 @compiler_needed
-@pytest.mark.parametrize("name", ["sgd", "adam"])
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
 def test_generated_code_agrees(name: str, tmp_path: Path) -> None:
     generated = Plan("batched", 64, True, "", 0.0, 4, True)
     config = IN_SWEEPS[name]
@@ -212,9 +213,49 @@ def test_generated_code_agrees(name: str, tmp_path: Path) -> None:
     assert differing(one, other) == []
 
 
-def test_options_are_fields_of_the_config_or_defaults() -> None:
-    assert options("sgd") == ("momentum", "nesterov", "weight_decay")
-    assert options("muon") == ("muon_momentum", "betas", "epsilon", "weight_decay")
+def test_options_are_fields_of_the_config_with_the_same_defaults() -> None:
+    defaults = {f.name: f.default for f in fields(SweepConfig)}
+    for name, made in OPTIMIZERS.items():
+        own = {f.name: f.default for f in fields(made) if f.name != "slots"}  # type: ignore[arg-type]
+        assert own == {option: defaults[option] for option in options(name)}
+
+
+@pytest.mark.parametrize("clip_norm", [0.05, 0.5, 1e3])
+def test_clipping_is_torch_clip_grad_norm(clip_norm: float, tmp_path: Path) -> None:
+    """One step of plain SGD at learning rate 1 shows the gradient; what is logged is the whole gradient's norm."""
+    config = replace(CONFIG, lrs=(1.0, 2.0), clip_norm=clip_norm, average=(), finetune_lrs=(), finetune_steps=None)
+    trainers = [
+        context_of(mlp_task(), c, tmp_path / n).trainer(ALL_RUNS, cut(c, 64)[0])
+        for n, c in (("clipped", config), ("whole", replace(config, clip_norm=None)))
+    ]
+    start = trainers[0].tensors["weights"]
+    for trainer in trainers:
+        trainer.advance(1)
+    lr = trainers[0].pretrain_lr[:, None]
+    clipped, whole = ((start - t.tensors["weights"]) / lr for t in trainers)
+    for found, gradient in zip(clipped, whole, strict=True):
+        parameter = torch.nn.Parameter(torch.zeros_like(gradient))
+        parameter.grad = gradient.clone()
+        torch.nn.utils.clip_grad_norm_([parameter], clip_norm)
+        torch.testing.assert_close(found, parameter.grad, rtol=1e-9, atol=1e-12)
+    sums = [t.tensors["sums"] for t in trainers]
+    torch.testing.assert_close(sums[0][:, 3], whole.norm(dim=1), rtol=1e-9, atol=0)
+    shorter = (clipped.norm(dim=1) / whole.norm(dim=1))[:, None]
+    ess = -len(trainers[0].program.net.groups)
+    torch.testing.assert_close(sums[0][:, ess:], sums[1][:, ess:] * shorter, rtol=1e-9, atol=0)
+
+
+def test_a_warm_up_as_long_as_training_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        LrscopeError, match="warmup_steps: the learning rate rises over 12 steps, and pre-training has 12"
+    ):
+        context_of(mlp_task(), replace(CONFIG, warmup_steps=12), tmp_path)
+
+
+def test_warm_up_is_in_the_logged_learning_rate(tmp_path: Path) -> None:
+    config = replace(CONFIG, warmup_steps=9, average=(), finetune_lrs=(), finetune_steps=None)
+    trainer = context_of(mlp_task(), config, tmp_path).trainer(ALL_RUNS, cut(config, 64)[0])
+    torch.testing.assert_close(trainer._factors(trainer.phases[0])[:10], torch.tensor([*range(1, 10), 9]).double() / 9)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

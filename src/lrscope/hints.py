@@ -32,7 +32,14 @@ SYNONYMS: dict[str, str] = {
     **dict.fromkeys(("torch_compile", "jit"), "compile"),
     **dict.fromkeys(("augmentation", "transform", "transforms", "data_augmentation"), "augment"),
     **dict.fromkeys(("rand_augment", "autoaugment", "auto_augment"), "randaugment"),
-    **dict.fromkeys(("opt", "optim", "adam", "adamw", "sgd"), "optimizer"),
+    **dict.fromkeys(("opt", "optim", "adam", "adamw", "sgd", "muon"), "optimizer"),
+    **dict.fromkeys(
+        ("grad_clip", "clip", "clip_grad", "clip_grad_norm", "max_grad_norm", "gradient_clip_val", "gradient_clipping"),
+        "clip_norm",
+    ),
+    **dict.fromkeys(("warmup", "warmup_ratio", "num_warmup_steps"), "warmup_steps"),
+    **dict.fromkeys(("beta1", "beta2", "adam_beta1", "adam_beta2"), "betas"),
+    **dict.fromkeys(("eps", "adam_epsilon"), "epsilon"),
     **dict.fromkeys(("rho", "norm", "weight_norm"), "radius"),
     **dict.fromkeys(("output", "output_dir", "out_dir", "save_dir", "folder", "directory", "log_dir", "root"), "out"),
     **dict.fromkeys(("early_stopping", "patience", "pruning", "pruner"), "adaptive"),
@@ -47,17 +54,7 @@ SYNONYMS: dict[str, str] = {
 
 # What lrscope has not -> what to do instead.
 ABSENT: dict[str, str] = {
-    "nesterov": "momentum is plain (heavy ball) here: leave it out",
     "dampening": "momentum has no dampening here: leave it out",
-    **dict.fromkeys(
-        ("grad_clip", "clip", "clip_grad", "clip_grad_norm", "max_grad_norm", "gradient_clip_val", "gradient_clipping"),
-        "gradients are not clipped, so that the learning rate alone sets the step: leave it out",
-    ),
-    **dict.fromkeys(
-        ("warmup", "warmup_steps", "warmup_epochs", "warmup_ratio"),
-        "there is no warm-up; schedule may be constant, cosine, linear or step:0.2@0.3,0.6",
-    ),
-    **dict.fromkeys(("betas", "beta1", "beta2", "eps"), "adam has betas 0.9 and 0.999 and eps 1e-8: leave it out"),
     **dict.fromkeys(("amsgrad", "fused", "foreach"), "adam is the plain one (Kingma and Ba 2015): leave it out"),
     **dict.fromkeys(("ema", "ema_decay"), "weights are averaged evenly (SWA): use average, such as 2,5,10"),
     **dict.fromkeys(("dropout", "activation", "depth", "hidden", "layers"), "it belongs to the model: set it there"),

@@ -218,14 +218,14 @@ class Increasing:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two whole numbers, each read by its own `Whole`: a list, or its text `N,M`."""
+    """Two numbers, each read by its own reader: a list, or its text `N,M`."""
 
-    first: Whole
-    second: Whole
+    first: Whole | Number
+    second: Whole | Number
     words: str
     such_as: str
 
-    def read(self, name: str, value: Any) -> tuple[int, int]:
+    def read(self, name: str, value: Any) -> tuple[Any, Any]:
         """See `Reader`."""
         wrong = LrscopeError(f"{name}: {shown(plain(value))} is not {self.words}: write {self.such_as}")
         try:
@@ -283,9 +283,11 @@ def split(name: str, value: Any, takes: str) -> list[Any]:
     return found
 
 
-def either(words: Sequence[str]) -> str:
-    """`a or b`; `one of a, b, c`."""
-    return " or ".join(words) if len(words) < 3 else "one of " + ", ".join(words)
+def either(words: Sequence[str], joint: str = " or ") -> str:
+    """`a or b`; `one of a, b, c`; with another joint `a, b and c`."""
+    if joint == " or ":
+        return joint.join(words) if len(words) < 3 else "one of " + ", ".join(words)
+    return joint.join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 @cache

@@ -84,8 +84,10 @@ def _passed(reader: Reader) -> str:
             return "Reals"
         case Increasing():
             return "Wholes"
-        case Pair():
+        case Pair(first=Whole()):
             return "tuple[int, int] | Sequence[int] | str"
+        case Pair():
+            return "tuple[float, float] | Sequence[float] | str"
     raise TypeError(f"{type(reader).__name__}: say in passed_type what a caller may pass to it")
 
 

@@ -33,7 +33,7 @@ class SweepOptions(TypedDict, total=False):
     adaptive: bool
     """Train only the runs that the borders need, in rounds; the others stay untrained. Default: false."""
     space: Literal["sphere", "whole"]
-    """Where weights live: sphere or whole. Momentum, weight decay and adam are for the whole space. Default: sphere."""
+    """Where weights live: sphere or whole. Weight decay is for the whole space. Default: sphere."""
     scale_invariant: bool | None
     """Make the network scale-invariant. Default: true on the sphere, false in the whole space."""
     radius: Real | None
@@ -44,16 +44,39 @@ class SweepOptions(TypedDict, total=False):
     """Length of pre-training in optimizer steps, instead of epochs."""
     batch_size: Whole
     """Examples per step. Default: 128."""
-    optimizer: Literal["sgd", "adam"]
-    """The optimizer: sgd or adam. Adam is for the whole space and trains as torch.optim.Adam does. Default: sgd."""
-    momentum: Real
-    """Momentum of SGD in the whole space. Default: 0."""
-    weight_decay: Real
-    """Weight decay (L2) in the whole space. Default: 0."""
-    schedule: str
-    """Course of the learning rate during pre-training: constant, cosine, linear, or step:FACTOR@FRACTION,FRACTION such
-    as step:0.2@0.3,0.6. Default: constant.
+    optimizer: Literal["sgd", "adam", "adamw", "muon"]
+    """The optimizer, as torch.optim has it: one of sgd, adam, adamw, muon. On the sphere weights are projected back
+    after each update. Default: sgd.
     """
+    momentum: Real
+    """Momentum of sgd. Default: 0."""
+    nesterov: bool
+    """Nesterov's momentum instead of the heavy ball, for sgd. Default: false."""
+    betas: tuple[float, float] | Sequence[float] | str
+    """How long adam, adamw and muon average gradients and their squares: two numbers from 0 and below 1, such as
+    0.9,0.999. Default: 0.9,0.999.
+    """
+    epsilon: Real
+    """Term in the denominator of adam, adamw and muon. Default: 1e-08."""
+    muon_momentum: Real
+    """Momentum of muon. Default: 0.95."""
+    weight_decay: Real
+    """Weight decay in the whole space. An L2 term in the gradient for sgd and adam, decoupled for adamw and muon.
+    Default: 0.
+    """
+    clip_norm: Real | None
+    """Largest norm of a run's gradient; longer ones are shortened to it. Default: none."""
+    schedule: str
+    """Course of the learning rate during pre-training: constant, cosine, linear, 1-sqrt, step:FACTOR@FRACTION,FRACTION
+    such as step:0.2@0.3,0.6, exponential:END such as exponential:0.01, cyclic:LOW@CYCLES such as cyclic:0.1@4 or
+    wsd:FRACTION such as wsd:0.2 or wsd:0.2,linear. Default: constant.
+    """
+    warmup_epochs: Real | None
+    """Length of a linear rise of the learning rate at the beginning of pre-training, in epochs; the schedule follows.
+    Default: none.
+    """
+    warmup_steps: Whole | None
+    """Length of the rise in optimizer steps, instead of epochs."""
     augment: bool
     """Crop and flip images at random. Default: false."""
     randaugment: tuple[int, int] | Sequence[int] | str | None

@@ -84,6 +84,8 @@ class Option:
             return self.default_words
         if isinstance(self.default, bool):
             return str(self.default).lower()
+        if isinstance(self.default, tuple):
+            return ",".join(map(str, self.default))
         return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
 
     @property
@@ -106,7 +108,8 @@ class Option:
         """The same option where lists are kept as text, as the command line writes them; left out, a list is None."""
         if not isinstance(self.reader, LISTS):
             return self
-        return replace(self, reader=Text(self.reader), default=None if self.default == () else self.default)
+        default = ",".join(map(str, self.default)) if isinstance(self.default, tuple) else self.default
+        return replace(self, reader=Text(self.reader), default=default or None)
 
 
 @cache

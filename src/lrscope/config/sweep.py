@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
+from lrscope.dynamics.optimizers import OPTIMIZERS
+from lrscope.dynamics.optimizers import options as options_of
 from lrscope.dynamics.schedules import HELP as SCHEDULES
 from lrscope.dynamics.schedules import parse as parse_schedule
-from lrscope.errors import LrscopeError
-from lrscope.options import Flag, Increasing, Number, Pair, Rates, Whole, Word, read_fields
+from lrscope.errors import LrscopeError, shown
+from lrscope.options import Flag, Increasing, Number, Pair, Rates, Whole, Word, either, read_fields
 
 LEAST_ADAPTIVE_LRS = 8  # ours: with fewer, scouts and neighbours of the borders are the whole grid
 MOST_RUNS = 10_000_000  # ours: the largest sweep of docs/scaling.md
@@ -25,6 +27,7 @@ RANDAUGMENT = Pair(  # Cubuk et al. 2020: magnitudes go up to 30
     "N,M with N from 1 to 100 operations an image and a magnitude M from 0 to 30",
     "2,14",
 )
+BETAS = Pair(Number(0, 1, below=True), Number(0, 1, below=True), "two numbers from 0 and below 1", "0.9,0.999")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,7 @@ class SweepConfig:
     """Train only the runs that the borders need, in rounds; the others stay untrained."""
 
     space: Annotated[str, Word(("sphere", "whole"))] = "sphere"
-    """Where weights live. Momentum, weight decay and adam are for the whole space.
+    """Where weights live. Weight decay is for the whole space.
 
     Origin: three_regimes, Sec. 4
     Panel: Space of the weights
@@ -83,17 +86,46 @@ class SweepConfig:
 
     Origin: three_regimes, Sec. 4
     """
-    optimizer: Annotated[str, Word(("sgd", "adam"))] = "sgd"
-    """The optimizer. Adam is for the whole space and trains as torch.optim.Adam does.
+    optimizer: Annotated[str, Word(tuple(OPTIMIZERS))] = "sgd"
+    """The optimizer, as torch.optim has it. On the sphere weights are projected back after each update.
 
     Origin: three_regimes, Sec. 4
     """
     momentum: Annotated[float, Number(0, 1, below=True)] = 0.0
-    """Momentum of SGD in the whole space."""
+    """Momentum of sgd."""
+    nesterov: Yes = False
+    """Nesterov's momentum instead of the heavy ball, for sgd."""
+    betas: Annotated[tuple[float, float], BETAS] = (0.9, 0.999)
+    """How long adam, adamw and muon average gradients and their squares.
+
+    Origin: Kingma & Ba 2015, Alg. 1
+    """
+    epsilon: Annotated[float, Number(0, 1)] = 1e-8
+    """Term in the denominator of adam, adamw and muon.
+
+    Origin: Kingma & Ba 2015, Alg. 1
+    """
+    muon_momentum: Annotated[float, Number(0, 1, below=True)] = 0.95
+    """Momentum of muon.
+
+    Origin: Jordan et al. 2024
+    """
     weight_decay: Annotated[float, Number(0, HUGE)] = 0.0
-    """Weight decay (L2) in the whole space."""
+    """Weight decay in the whole space. An L2 term in the gradient for sgd and adam, decoupled for adamw and muon."""
+    clip_norm: Annotated[float | None, Number(0, HUGE, above=True)] = None
+    """Largest norm of a run's gradient; longer ones are shortened to it.
+
+    Default: none
+    """
     schedule: Annotated[str, Word(words=SCHEDULES)] = "constant"
     """Course of the learning rate during pre-training."""
+    warmup_epochs: Epochs | None = None
+    """Length of a linear rise of the learning rate at the beginning of pre-training, in epochs; the schedule follows.
+
+    Default: none
+    """
+    warmup_steps: Steps | None = None
+    """Length of the rise in optimizer steps, instead of epochs."""
     augment: Yes = False
     """Crop and flip images at random."""
     randaugment: Annotated[tuple[int, int] | None, RANDAUGMENT] = None
@@ -160,6 +192,8 @@ class SweepConfig:
                 f"runs, more than {MOST_RUNS:,}: use fewer"
             )
         self._check_space()
+        self._check_optimizer()
+        self._check_warmup()
         self._check_length("epochs", "steps")
         if self.finetune_lrs:
             if self.finetune_epochs is None and self.finetune_steps is None:
@@ -182,19 +216,33 @@ class SweepConfig:
         if self.space == "sphere":
             if self.scale_invariant is False:
                 raise LrscopeError("scale_invariant: false does not go with space sphere: use space whole")
-            if self.momentum or self.weight_decay:
+            if self.weight_decay:
                 raise LrscopeError(
-                    f"momentum {self.momentum:g} and weight_decay {self.weight_decay:g}: training on the sphere has "
-                    "neither: set both to 0, or use space whole"
-                )
-            if self.optimizer == "adam":
-                raise LrscopeError(
-                    "optimizer: 'adam' does not train on the sphere, where steps are projected SGD: use space whole"
+                    f"weight_decay: {self.weight_decay:g} has no meaning on the sphere, where the norm of the weights is fixed: "
+                    "leave it out, or use space whole"
                 )
         elif self.radius is not None:
             raise LrscopeError(f"radius: {self.radius:g} has no meaning in space whole: leave it out")
-        if self.optimizer == "adam" and self.momentum:
-            raise LrscopeError(f"momentum: {self.momentum:g} is SGD's, and adam has moments of its own: leave it out")
+
+    def _check_optimizer(self) -> None:
+        """Refuse options of other optimizers."""
+        defaults = {f.name: f.default for f in fields(self)}
+        own = options_of(self.optimizer)
+        for name in dict.fromkeys(option for optimizer in OPTIMIZERS for option in options_of(optimizer)):
+            if name not in own and getattr(self, name) != defaults[name]:
+                owners = either([o for o in OPTIMIZERS if name in options_of(o)], " and ")
+                raise LrscopeError(
+                    f"{name}: {shown(getattr(self, name))} is an option of {owners}, not of {self.optimizer}: leave it out"
+                )
+        if self.nesterov and not self.momentum:
+            raise LrscopeError("nesterov: it needs momentum, which is 0: give momentum too, such as 0.9")
+
+    def _check_warmup(self) -> None:
+        if self.warmup_epochs is not None and self.warmup_steps is not None:
+            raise LrscopeError(
+                f"warmup_epochs and warmup_steps: give one of them (now warmup_epochs={self.warmup_epochs}, "
+                f"warmup_steps={self.warmup_steps})"
+            )
 
     def _check_length(self, epochs: str, steps: str) -> None:
         e, s = getattr(self, epochs), getattr(self, steps)

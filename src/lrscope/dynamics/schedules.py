@@ -1,9 +1,13 @@
-"""Learning-rate schedules as factors per step: lr at step t is the run's lr times factors[t]. Reading one needs no PyTorch."""
+"""Learning-rate schedules as factors per step: lr at step t is the run's lr times factors[t]. Reading one needs no PyTorch.
+
+A schedule is written as its name, a colon and its numbers. Each is one entry of `SCHEDULES`.
+"""
 
 from __future__ import annotations
 
 import math
-import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lrscope.errors import LrscopeError, nearest, shown
@@ -11,53 +15,180 @@ from lrscope.errors import LrscopeError, nearest, shown
 if TYPE_CHECKING:
     from torch import Tensor
 
-KINDS = ("constant", "cosine", "linear", "step")
-HELP = "constant, cosine, linear, or step:FACTOR@FRACTION,FRACTION such as step:0.2@0.3,0.6"
+Numbers = tuple[float, ...]
+SHAPES = ("1-sqrt", "linear", "cosine")  # of a decay to zero
 
 
-def parse(text: str) -> tuple[str, float, tuple[float, ...]]:
-    """Kind, factor and increasing fractions of training (of `step`) of a schedule's text.
+@dataclass(frozen=True)
+class Schedule:
+    """A kind of schedule.
+
+    Attributes:
+        factors: of progress [steps], from 0 to just below 1, and the schedule's numbers.
+        form: how its numbers are written; empty if it has none.
+        such_as: an example.
+        rule: what its numbers must be, said where they are not.
+        read: the numbers from their text. It raises ValueError where the text cannot be read and returns None where it breaks
+            the rule.
+    """
+
+    factors: Callable[[Tensor, Numbers], Tensor]
+    form: str = ""
+    such_as: str = ""
+    rule: str = ""
+    read: Callable[[str], Numbers | None] = lambda text: ()
+
+
+def _fractions(text: str) -> Numbers:
+    return tuple(_number(part) for part in text.split(","))
+
+
+def _number(text: str) -> float:
+    if not text or set(text) - set("0123456789.e+-"):
+        raise ValueError(text)
+    return float(text)
+
+
+def _read_steps(text: str) -> Numbers | None:
+    factor, at, fractions = text.partition("@")
+    numbers = _number(factor), *_fractions(fractions)
+    if not at:
+        raise ValueError(text)
+    increasing = list(numbers[1:]) == sorted(set(numbers[1:])) and all(0 < s < 1 for s in numbers[1:])
+    return numbers if 0 < numbers[0] < math.inf and increasing else None
+
+
+def _read_end(text: str) -> Numbers | None:
+    end = _number(text)
+    return (end,) if 0 < end < 1 else None
+
+
+def _read_cycles(text: str) -> Numbers | None:
+    low, at, cycles = text.partition("@")
+    numbers = _number(low), _number(cycles)
+    if not at:
+        raise ValueError(text)
+    return numbers if 0 <= numbers[0] < 1 and 0 < numbers[1] < math.inf and numbers[1] == int(numbers[1]) else None
+
+
+def _read_decay(text: str) -> Numbers | None:
+    fraction, _, shape = text.partition(",")
+    if shape and shape not in SHAPES:
+        raise ValueError(text)
+    number = _number(fraction)
+    return (number, float(SHAPES.index(shape or SHAPES[0]))) if 0 < number <= 1 else None
+
+
+def _constant(progress: Tensor, _: Numbers) -> Tensor:
+    return progress.new_ones(progress.shape)
+
+
+def _cosine(progress: Tensor, _: Numbers) -> Tensor:
+    return (1 + (math.pi * progress).cos()) / 2
+
+
+def _linear(progress: Tensor, _: Numbers) -> Tensor:
+    return 1 - progress
+
+
+def _square_root(progress: Tensor, _: Numbers) -> Tensor:
+    return 1 - progress.sqrt()
+
+
+def _steps(progress: Tensor, numbers: Numbers) -> Tensor:
+    passed = sum(((progress >= s).to(progress.dtype) for s in numbers[1:]), start=progress.new_zeros(()))
+    return progress.new_tensor(numbers[0]) ** passed
+
+
+def _exponential(progress: Tensor, numbers: Numbers) -> Tensor:
+    return progress.new_tensor(numbers[0]) ** progress
+
+
+def _cyclic(progress: Tensor, numbers: Numbers) -> Tensor:
+    low, cycles = numbers
+    place = (progress * cycles) % 1
+    return low + (1 - low) * (1 - (2 * place - 1).abs())
+
+
+def _stable_decay(progress: Tensor, numbers: Numbers) -> Tensor:
+    fraction, shape = numbers
+    decay = (_square_root, _linear, _cosine)[int(shape)]
+    return decay(((progress - (1 - fraction)) / fraction).clamp(min=0), ())
+
+
+SCHEDULES: dict[str, Schedule] = {
+    "constant": Schedule(_constant),
+    "cosine": Schedule(_cosine),  # half a cosine from 1 to 0 (three_regimes, Sec. 4)
+    "linear": Schedule(_linear),  # from 1 to 0
+    "1-sqrt": Schedule(_square_root),  # from 1 to 0 (Hägele et al. 2024, eq. 1)
+    "step": Schedule(  # times FACTOR after each fraction of the steps
+        _steps,
+        "FACTOR@FRACTION,FRACTION",
+        "step:0.2@0.3,0.6",
+        "a factor above 0 and increasing fractions in (0, 1)",
+        _read_steps,
+    ),
+    "exponential": Schedule(  # from 1 to END
+        _exponential, "END", "exponential:0.01", "an end between 0 and 1", _read_end
+    ),
+    "cyclic": Schedule(  # up from LOW to 1 and down again (Smith 2017, triangular)
+        _cyclic, "LOW@CYCLES", "cyclic:0.1@4", "a lowest factor in [0, 1) and a whole number of cycles", _read_cycles
+    ),
+    "wsd": Schedule(  # constant, then down to 0 over the last fraction of the steps (Hägele et al. 2024)
+        _stable_decay,
+        "FRACTION",
+        "wsd:0.2 or wsd:0.2,linear",
+        "a fraction of training in (0, 1]",
+        _read_decay,
+    ),
+}
+PLAIN = tuple(name for name, schedule in SCHEDULES.items() if not schedule.form)
+HELP = ", ".join(PLAIN) + "".join(
+    f"{' or' if name == list(SCHEDULES)[-1] else ','} {name}:{schedule.form} such as {schedule.such_as}"
+    for name, schedule in SCHEDULES.items()
+    if schedule.form
+)
+
+
+def parse(text: str) -> tuple[str, Numbers]:
+    """Name and numbers of a schedule's text.
 
     Raises:
         LrscopeError: it is none.
     """
     kind, _, rest = text.partition(":")
-    if kind not in KINDS:
-        raise LrscopeError(f"schedule: {shown(text)} is unknown: {nearest(kind, KINDS)} (write {HELP})")
-    if kind != "step":
+    if kind not in SCHEDULES:
+        raise LrscopeError(f"schedule: {shown(text)} is unknown: {nearest(kind, tuple(SCHEDULES))} (write {HELP})")
+    schedule = SCHEDULES[kind]
+    if not schedule.form:
         if text != kind:
-            raise LrscopeError(f"schedule: {kind} takes no arguments, got {shown(text)}: write {HELP}")
-        return kind, 1.0, ()
-    match = re.fullmatch(r"([\d.e+-]+)@([\d.,e+-]+)", rest)
+            raise LrscopeError(f"schedule: {kind} takes no arguments, got {shown(text)}: write {kind}")
+        return kind, ()
+    wanted = f"write {kind}:{schedule.form} such as {schedule.such_as}"
     try:
-        if match is None:
-            raise ValueError
-        factor, fractions = float(match[1]), tuple(float(s) for s in match[2].split(","))
+        numbers = schedule.read(rest)
     except ValueError:
-        raise LrscopeError(f"schedule: cannot read {shown(text)}: write {HELP}") from None
-    increasing = list(fractions) == sorted(set(fractions)) and all(0 < s < 1 for s in fractions)
-    if not 0 < factor < math.inf or not increasing:
-        raise LrscopeError(
-            f"schedule: {shown(text)} needs a factor above 0 and increasing fractions in (0, 1): write {HELP}"
-        )
-    return kind, factor, fractions
+        raise LrscopeError(f"schedule: cannot read {shown(text)}: {wanted}") from None
+    if numbers is None:
+        raise LrscopeError(f"schedule: {shown(text)} needs {schedule.rule}: {wanted}")
+    return kind, numbers
 
 
-def factors(text: str, steps: int) -> Tensor:
+def factors(text: str, steps: int, warmup: int = 0) -> Tensor:
     """Factors [steps] in float64.
 
-    `constant`: 1. `cosine`: half a cosine from 1 to 0 (three_regimes, Sec. 4). `linear`: from 1 to 0.
-    `step:0.2@0.3,0.6`: times 0.2 after 30% and again after 60% of the steps.
+    Args:
+        text: the schedule (`SCHEDULES`).
+        steps: length of training.
+        warmup: steps of a linear rise from 1 / warmup to 1 at the beginning; the schedule follows over the rest.
     """
     import torch
 
-    kind, factor, fractions = parse(text)
-    progress = torch.arange(steps, dtype=torch.float64) / steps
-    if kind == "constant":
-        return torch.ones(steps, dtype=torch.float64)
-    if kind == "cosine":
-        return (1 + torch.cos(torch.pi * progress)) / 2
-    if kind == "linear":
-        return 1 - progress
-    passed = sum((progress >= s).to(torch.float64) for s in fractions)
-    return torch.as_tensor(factor, dtype=torch.float64) ** passed
+    kind, numbers = parse(text)
+    rest = steps - warmup
+    progress = torch.arange(rest, dtype=torch.float64) / rest
+    following = SCHEDULES[kind].factors(progress, numbers)
+    if not warmup:
+        return following
+    rise = torch.arange(1, warmup + 1, dtype=torch.float64) / warmup
+    return torch.cat([rise, following])

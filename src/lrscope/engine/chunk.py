@@ -221,7 +221,8 @@ class ChunkTrainer:
 
     def _factors(self, phase: Phase) -> Tensor:
         """The schedule shapes pre-training; averaging and fine-tuning keep their learning rate constant."""
-        return factors(self.config.schedule if phase.kind == "pretrain" else "constant", phase.steps).to(self.device)
+        schedule = self.config.schedule if phase.kind == "pretrain" else "constant"
+        return factors(schedule, phase.steps, phase.warmup).to(self.device)
 
     # -- logging -----------------------------------------------------------------------------------------------------
 

@@ -121,6 +121,7 @@ class Context:
                 backend(path, compiled=compiled, fused=fused, wanted=generated),
                 optimizer=self.optimizer,
                 space=self.config.space,
+                clip_norm=self.config.clip_norm,
                 autocast=self.config.precision == "bf16",
             )
         return self._programs[key]

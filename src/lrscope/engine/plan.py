@@ -26,6 +26,7 @@ class Phase:
     windows: tuple[int, ...]
     finetune_lr: float | None = None
     snapshots: tuple[int, ...] = ()  # step counts, all of them windows, at which weights are kept
+    warmup: int = 0  # steps of a linear rise of the learning rate
 
     @property
     def steps(self) -> int:
@@ -154,7 +155,7 @@ def phases(config: SweepConfig, steps_per_epoch: int) -> tuple[Phase, ...]:
     kept = moments("snapshot_epochs", config.snapshot_epochs, steps, steps_per_epoch)
     logged = moments("log_epochs", config.log_epochs, steps, steps_per_epoch)
     ends = windows(steps, steps_per_epoch, config.log_points, (*kept, *logged))
-    found = [Phase("pretrain", ends, snapshots=kept)]
+    found = [Phase("pretrain", ends, snapshots=kept, warmup=_warmup(config, steps, steps_per_epoch))]
     if config.average:
         every = config.average_every or steps_per_epoch
         found.append(Phase("average", tuple((n - 1) * every for n in range(2, max(config.average) + 1))))
@@ -163,6 +164,23 @@ def phases(config: SweepConfig, steps_per_epoch: int) -> tuple[Phase, ...]:
         found.append(Phase("finetune", windows(steps, steps_per_epoch, config.log_points), lr))
     _check_length(found, steps_per_epoch)
     return tuple(found)
+
+
+def _warmup(config: SweepConfig, steps: int, steps_per_epoch: int) -> int:
+    """Length of the learning rate's rise in steps.
+
+    Raises:
+        LrscopeError: it is as long as pre-training.
+    """
+    if config.warmup_epochs is None and config.warmup_steps is None:
+        return 0
+    found = length(config.warmup_epochs, config.warmup_steps, steps_per_epoch)
+    if found >= steps:
+        name = "warmup_epochs" if config.warmup_steps is None else "warmup_steps"
+        raise LrscopeError(
+            f"{name}: the learning rate rises over {found:,} steps, and pre-training has {steps:,}: use a shorter warm-up"
+        )
+    return found
 
 
 def _check_length(found: Sequence[Phase], steps_per_epoch: int) -> None:

@@ -15,6 +15,8 @@ from lrscope.engine.net import Net
 from lrscope.engine.step import StepInputs, StepState
 from lrscope.tasks.losses import Loss
 
+CLIP_EPSILON = 1e-6  # as in torch.nn.utils.clip_grad_norm_
+
 
 class Program(Evaluation):
     """Training steps and evaluation of a net under one loss.
@@ -22,6 +24,7 @@ class Program(Evaluation):
     Args:
         optimizer: moves the weights.
         space: on the `sphere` they are projected back after every update.
+        clip_norm: gradients of a run that are longer are shortened to this norm, as `torch.nn.utils.clip_grad_norm_` does.
     """
 
     def __init__(
@@ -33,11 +36,13 @@ class Program(Evaluation):
         *,
         optimizer: Optimizer,
         space: str,
+        clip_norm: float | None = None,
         autocast: bool = False,
     ) -> None:
         super().__init__(net, loss, classification, backend, autocast=autocast)
         self.optimizer = optimizer
         self.space = space
+        self.clip_norm = clip_norm
 
     def on(self, backend: Backend) -> Program:
         """The same program on another backend."""
@@ -48,6 +53,7 @@ class Program(Evaluation):
             backend,
             optimizer=self.optimizer,
             space=self.space,
+            clip_norm=self.clip_norm,
             autocast=self.autocast,
         )
 
@@ -68,7 +74,8 @@ class Program(Evaluation):
         """One step of all runs.
 
         `sums` [R, 5 + 2G] in float64: finite steps, loss, accuracy, gradient norm, effective gradient norm |g| |theta|,
-        then per group |g_i| |theta_i| and the effective step size lr |g_i| / |theta_i| (three_regimes, Sec. 3.1).
+        then per group |g_i| |theta_i| and the effective step size lr |g_i| / |theta_i| (three_regimes, Sec. 3.1), of the
+        clipped gradient if there is a `clip_norm`.
         A run whose loss or gradient is not finite ends there: its weights become NaN.
         """
         squares_RG, segments = state.squares, self.net.segments
@@ -77,11 +84,17 @@ class Program(Evaluation):
         total_R = gradient_squares_RG.sum(1)
         finite_R = torch.isfinite(loss_R) & torch.isfinite(total_R)
         lr_R = torch.where(finite_R, inputs.lr, torch.nan)
+        if self.clip_norm is not None:
+            kept_R = (self.clip_norm / (total_R.sqrt() + CLIP_EPSILON)).clamp(max=1.0)
+            gradient_RP = gradient_RP * kept_R[:, None]
+            moved_squares_RG = gradient_squares_RG * kept_R.square()[:, None]
+        else:
+            moved_squares_RG = gradient_squares_RG
         weights_RP, optimizer = self.optimizer.update(gradient_RP, state.optimizer, state.weights, lr_R)
         weights_RP, new_squares_RG = self._placed(weights_RP, inputs.rho)
         effective_R = (total_R * squares_RG.sum(1)).sqrt()
         effective_RG = (gradient_squares_RG * squares_RG).sqrt()
-        steps_RG = (gradient_squares_RG / squares_RG).sqrt() * lr_R[:, None]
+        steps_RG = (moved_squares_RG / squares_RG).sqrt() * lr_R[:, None]
         row = torch.stack(
             [finite_R.to(loss_R.dtype), loss_R, accuracy_R.to(loss_R.dtype), total_R.sqrt(), effective_R], 1
         )

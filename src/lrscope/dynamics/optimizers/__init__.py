@@ -24,7 +24,7 @@ def options(name: str) -> tuple[str, ...]:
 
 def make(name: str, given: object, slots: Slots) -> Optimizer:
     """The optimizer `name` with the options that are attributes of `given`, for weights that lie in `slots`."""
-    values: dict[str, Any] = {option: getattr(given, option) for option in options(name) if hasattr(given, option)}
+    values: dict[str, Any] = {option: getattr(given, option) for option in options(name)}
     if any(f.name == "slots" for f in fields(OPTIMIZERS[name])):  # type: ignore[arg-type]
         values["slots"] = slots
     return OPTIMIZERS[name](**values)
