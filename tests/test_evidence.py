@@ -18,6 +18,7 @@ from lrscope.studies.audit import audit
 from lrscope.studies.history import History, criteria
 from lrscope.studies.lab import Laboratory
 from lrscope.studies.types import Change, Study
+from test_config_hash import by_the_earlier_rule
 from tiny_study import NOISE, STUDY
 
 T2 = STUDY.claims[1]
@@ -229,3 +230,24 @@ def test_claims_saved_one_at_a_time_come_together(repository, tmp_path):
     other.prepare(["noise"])
     evidence.save(other, [both.claims[0]], repository.evidence, repository.history)
     assert [row["id"] for row in json.loads(path.read_text())["claims"]] == ["T2"]
+
+
+@pytest.mark.slow  # trains three small sweeps
+def test_evidence_of_earlier_versions_stays_beside_claims_checked_anew(repository, tmp_path):
+    """Their sweeps were known by another hash, and so were the measurements that rest on them."""
+    claims = tuple(replace(STUDY.claims[0], id=i, criterion=OLD, exploratory=True, figures=()) for i in ("T1", "T2"))
+    study = replace(STUDY, claims=claims, figures=())
+    repository.declare(OLD, more=f'ONE = Claim(id="T1", criterion="{OLD}")')
+
+    def rows(study: Study, root: str, checked: int) -> list[str]:
+        laboratory = Laboratory(study, "smoke", tmp_path / root, quiet=True)
+        laboratory.prepare(["double"])
+        path = evidence.save(laboratory, study.claims[:checked], repository.evidence, repository.history)
+        return [row["id"] for row in json.loads(path.read_text())["claims"]]
+
+    with by_the_earlier_rule():
+        assert rows(study, "earlier", 2) == ["T1", "T2"]
+    assert rows(study, "fresh", 1) == ["T1", "T2"]
+    smoke = study.scales["smoke"]
+    more = replace(smoke, sweeps=(replace(smoke.sweeps[0], config=replace(smoke.sweeps[0].config, seeds=4)),))
+    assert rows(replace(study, scales={"smoke": more}), "other", 1) == ["T1"]

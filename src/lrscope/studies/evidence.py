@@ -131,7 +131,7 @@ def save(laboratory: Laboratory, claims: Sequence[Claim], folder: Path, history:
         stale = {
             name
             for name, part in {**before["sweeps"], **before["measurements"]}.items()
-            if name in fresh and _key(part) != _key(fresh[name])
+            if name in fresh and _key(part) not in laboratory.known_as(name)
         }
         rows = {name: row for name, row in rows.items() if not stale & set(row["rests_on"])}
         used = {name for row in rows.values() for name in row["rests_on"]}

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from lrscope.checked import checked
-from lrscope.config import EngineConfig
+from lrscope.config import EngineConfig, SweepConfig
+from lrscope.config.identity import hashes
 from lrscope.errors import AnotherSweep, LrscopeError, nearest
 from lrscope.files import read_json, write_whole
 from lrscope.places import local
-from lrscope.results import has_result
+from lrscope.results import EXPERIMENT_FILE, has_result
 from lrscope.studies import kept
 from lrscope.studies.needs import closure
 from lrscope.studies.types import Claim, Finding, Lab, Measurement, PaperFigure, Scale, Study, StudySweep
@@ -166,6 +167,17 @@ class Laboratory:
                 }
         return sweeps, measurements
 
+    def known_as(self, name: str) -> set[str]:
+        """What evidence of the same part may call it: its own `config_hash` or `identity`, and those of both rules by which
+        sweeps are or were known (`lrscope.config.identity`)."""
+        if name in self._sweeps:
+            return {self._results[name].attrs["config_hash"], *self._hashes(name)}
+        return {self._kept[name].identity, *(self._identity(name, rule) for rule in (0, 1))}
+
+    def _hashes(self, name: str) -> tuple[str, str]:
+        there = read_json(self.folder / name / EXPERIMENT_FILE)
+        return hashes(there["task"], SweepConfig.from_dict(there["config"]))
+
     def result(self, name: str) -> xr.Dataset:
         """A sweep's result."""
         return self._results[name]
@@ -234,11 +246,13 @@ class Laboratory:
                 self._kept[name] = there
         return name in self._kept
 
-    def _identity(self, name: str) -> str:
+    def _identity(self, name: str, rule: int | None = None) -> str:
+        """What determines a measurement's arrays, with its sweeps known as they are or (0, 1) by one of the rules."""
         below = closure(self.scale, self._measurements[name].needs)
-        hashes = {part: self._results[part].attrs["config_hash"] for part in below if part in self._sweeps}
+        sweeps = [part for part in below if part in self._sweeps]
+        known = {p: self._results[p].attrs["config_hash"] if rule is None else self._hashes(p)[rule] for p in sweeps}
         needed: list[Measurement] = [self._measurements[part] for part in below if part in self._measurements]
-        return kept.identity(self._measurements[name], needed, hashes)
+        return kept.identity(self._measurements[name], needed, known)
 
     def _place(self, name: str) -> Path:
         return self.folder / "measured" / f"{name}.zarr"
