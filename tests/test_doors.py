@@ -28,10 +28,13 @@ from fake_results import fake_result
 from lrscope.checked import checked
 from lrscope.config import EngineConfig, SweepConfig
 from lrscope.config.settings import OPTIONS, load_settings
+from lrscope.dynamics.descend import PointRecord, descend
+from lrscope.dynamics.objective import Differentiated
 from lrscope.engine.options import SWEEP_ARGUMENTS, resolve
 from lrscope.errors import LrscopeError, shown
 from lrscope.hints import ABSENT, SYNONYMS, no_such_option
-from lrscope.measures import alignment, equilibrium, features, geometry, sharpness, walks
+from lrscope.measures import alignment, equilibrium, features, geometry, landscape, sharpness, walks
+from lrscope.measures.plane import Plane
 from lrscope.options import Whole
 from lrscope.studies.band_images import band_chart
 from lrscope.studies.charts import Chart, Image, Line, Panel
@@ -381,6 +384,8 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Callable[
     one = {"trained": trained, "state": state, "data_seed": 0}
     walk = {**one, "elr": 1e-3, "steps": 2, "every": 1, "seed": 0}
     page = tmp_path_factory.mktemp("pages")
+    objective = Differentiated(lambda points: points.square().sum(1), 4)
+    grid = Plane(state.weights[0], state.weights[0].flip(0), torch.ones(trained.net.size))
     return {
         "log_grid": (lrscope.log_grid, {"low": 1e-3, "high": 1.0, "count": 4}),
         "regimes": (lrscope.regimes, {"result": result}),
@@ -412,6 +417,34 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Callable[
             {"trained": trained, "first": state, "second": state, "points": 2, "test": False},
         ),
         "between_runs": (geometry.between_runs, {"trained": trained, "first": state, "second": state, "points": 2}),
+        "descend": (
+            descend,
+            {
+                "objective": objective,
+                "start": path,
+                "lr": 0.1,
+                "steps": 2,
+                "radius": 1.0,
+                "groups": (((0, 4),),),
+                "noise": [0.0, 0.1, 0.0, 0.0, 0.0],
+                "stream": ("doors", 1),
+                "record": {"norm": PointRecord(lambda weights: weights.norm(dim=1))},
+            },
+        ),
+        "at_points": (landscape.at_points, {"trained": trained, "at": state, "points": state.weights, "memory": 9}),
+        "on_plane": (
+            landscape.on_plane,
+            {"trained": trained, "at": state, "plane": grid, "x": [0.0, 1.0], "y": [0.0], "path": "single"},
+        ),
+        "evaluate": (
+            landscape.evaluate,
+            {"values": landscape.FunctionValues(objective.loss, 4), "points": path, "memory": 100},
+        ),
+        "FunctionValues": (landscape.FunctionValues, {"function": len, "size": 4}),
+        "Plane": (Plane, {"origin": path[0], "first": path[1], "second": path[2]}),
+        "through": (Plane.through, {"first": path[0], "second": path[1], "third": path[2]}),
+        "grid": (Plane(*path[:3]).grid, {"x": [0.0], "y": [0.0, 1.0]}),
+        "coordinates": (Plane(*path[:3]).coordinates, {"points": path}),
         "line": (geometry.line, {"first_P": path[0], "second_P": path[1], "points": 3, "on_sphere": False}),
         "barrier": (geometry.barrier, {"values": [0.0, 1.0, 0.0], "axis": -1}),
         "angles": (geometry.angles, {"first": path, "second": path}),

@@ -16,7 +16,8 @@ import pytest
 import torch
 import xarray as xr
 
-from lrscope.measures import equilibrium, geometry, sharpness, walks
+from lrscope.measures import equilibrium, geometry, landscape, sharpness, walks
+from lrscope.measures.plane import Plane
 from lrscope.trained import Trained
 from measured import OneRun, Place, mlp, place
 from tiny_tasks import BATCHED, SHORT, Dropping, conv_task, task_of, train
@@ -28,6 +29,15 @@ MEASURES: dict[str, Callable[[Any, Place], Any]] = {
     ),
     "line": lambda trained, at: geometry.between(
         trained, at.state, replace(at.state, weights=-at.weights + 1), points=4
+    ),
+    "points": lambda trained, at: landscape.at_points(trained, at.state, [at.weights, 1 - at.weights], path="single"),
+    "plane": lambda trained, at: landscape.on_plane(
+        trained,
+        at.state,
+        Plane.through(at.weights[0], -at.weights[0], 0 * at.weights[0] + 1),
+        [0, 1],
+        [0],
+        path="single",
     ),
     "training": lambda trained, at: walks.training(trained, at.state, elr=0.1, steps=3, every=2),
     "walk": lambda trained, at: walks.random_walk(trained, at.state, elr=0.1, steps=3, every=2),

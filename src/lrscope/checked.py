@@ -47,6 +47,8 @@ REMEDIES = {
     "Material": "pass what Trained.material returns",
     "Objective": "pass an object with size and gradient(points, step), such as Differentiated(loss, size)",
     "Optimizer": "pass one of lrscope.dynamics.optimizers, such as Adam()",
+    "Values": "pass FunctionValues(function, size) or a NetworkValues",
+    "Plane": "pass plane.Plane(origin, first, second) or Plane.through(first, second, third)",
     "Tensor": "pass a torch.Tensor",
     "SweepConfig": "pass lrscope.SweepConfig(lrs=..., ...)",
     "EngineConfig": "pass lrscope.EngineConfig(...)",

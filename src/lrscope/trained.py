@@ -116,6 +116,11 @@ class Trained:
         """The layout of the weights."""
         return self._context.net
 
+    @property
+    def path(self) -> Literal["single", "batched"]:
+        """How the sweep's runs were trained, one at a time or together: what was faster when it was planned."""
+        return "single" if self._plan.path == "single" else "batched"
+
     @checked
     def state(
         self,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Literal
 
 from torch import Tensor
 from torch.func import functional_call
@@ -37,11 +38,13 @@ def undisturbed(net: Net, purpose: str) -> Iterator[None]:
             module.training = training
 
 
-def evaluation(trained: Trained, state: State, data_seed: int) -> tuple[Program, Material]:
+def evaluation(
+    trained: Trained, state: State, data_seed: int, *, path: Literal["single", "batched"] = "single"
+) -> tuple[Program, Material]:
     """The program and the examples of a data seed in the state's precision."""
     check_state(trained, state)
     dtype = state.weights.dtype
-    return trained.program(dtype), trained.material(data_seed, dtype)
+    return trained.program(dtype, path=path), trained.material(data_seed, dtype)
 
 
 def check_state(trained: Trained, state: State) -> None:

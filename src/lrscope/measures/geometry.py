@@ -15,11 +15,10 @@ from torch import Tensor
 
 from lrscope.checked import Seed, checked
 from lrscope.dynamics.layout import Segments
-from lrscope.engine.material import Material
-from lrscope.engine.program import Program
 from lrscope.engine.step import Named
 from lrscope.errors import LrscopeError
-from lrscope.measures.common import check_state, evaluation, one_run, undisturbed
+from lrscope.measures.common import evaluation, one_run
+from lrscope.measures.landscape import MEMORY, Memory, NetworkValues, network_values
 from lrscope.options import Whole
 from lrscope.trained import State, Trained
 
@@ -54,7 +53,8 @@ def between(
     """
     _same_frozen(first, second)
     path = line(one_run(first.weights), one_run(second.weights), points, on_sphere=on_sphere)
-    found = along(*evaluation(trained, first, data_seed), path, first.frozen, test=test)
+    program, material = evaluation(trained, first, data_seed)
+    found = network_values(NetworkValues(program, material, first.frozen, test=test), path)
     data = xr.Dataset(
         {name: ("position", values) for name, values in found.items()}, {"position": np.linspace(0, 1, points)}
     )
@@ -73,10 +73,12 @@ def between_runs(
     data_seed: Seed = 0,
     points: Points = POINTS,
     test: bool = True,
+    memory: Memory = MEMORY,
 ) -> xr.Dataset:
     """`between` of R stacked pairs at once, mapped over runs and points: the same names with a dimension `run` in front.
 
-    For small nets, where pair by pair would take minutes; all R x `points` nets are in memory together.
+    For small nets, where pair by pair would take minutes. Of the R x `points` nets no more than `memory` bytes are enough for
+    are in memory together; it changes no value.
 
     Raises:
         LrscopeError: as `between`, and for nets that cannot be mapped over runs (dropout).
@@ -86,23 +88,16 @@ def between_runs(
             f"states: {len(first.weights)} runs in the first, {len(second.weights)} in the second: stack as many of both"
         )
     _same_frozen(first, second)
-    check_state(trained, first)
     if trained.net.stochastic:
         raise LrscopeError("states: a net with dropout is not mapped over runs: use `between`, pair by pair")
     runs = len(first.weights)
-    path = torch.stack([line(a, b, points) for a, b in zip(first.weights, second.weights, strict=True)])
-    weights, dtype = path.flatten(0, 1), first.weights.dtype
-    frozen = {name: value.repeat_interleave(points, 0) for name, value in first.frozen.items()}
-    program, material = trained.program(dtype, path="batched"), trained.material(data_seed, dtype)
-    values: dict[str, Tensor] = {}
-    with undisturbed(program.net, "line"):
-        values["train_loss"], values["train_error"] = program.train_mode_metrics(weights, frozen, *material.batches())
-        if test:
-            values["test_loss"], values["test_error"] = material.test_metrics(program, weights, frozen)
-    found = {name: value.double().cpu().numpy().reshape(runs, points) for name, value in values.items()}
-    for name in ("train_error", "test_error"):
-        if name in found:
-            found[name] = 1 - found[name] if program.classification else np.full_like(found[name], np.nan)
+    program, material = evaluation(trained, first, data_seed, path="batched")
+    values = NetworkValues(program, material, {}, test=test)
+    lines = (
+        State(line(a, b, points), {name: v.expand(points, *v.shape[1:]) for name, v in _frozen(first, run).items()})
+        for run, (a, b) in enumerate(zip(first.weights, second.weights, strict=True))
+    )
+    found = {name: v.reshape(runs, points) for name, v in network_values(values, lines, memory=memory).items()}
     return xr.Dataset(
         {
             **{name: (("run", "position"), array) for name, array in found.items()},
@@ -122,6 +117,11 @@ def _same_shape(first: Tensor, second: Tensor, dims: int | None = None) -> None:
         raise LrscopeError(
             f"weights: shapes {tuple(first.shape)} and {tuple(second.shape)} do not go together: pass weights of one net"
         )
+
+
+def _frozen(state: State, run: int) -> Named:
+    """The frozen tensors [1, ...] of a run of a stacked state."""
+    return {name: value[run : run + 1] for name, value in state.frozen.items()}
 
 
 def _same_frozen(first: State, second: State) -> None:
@@ -155,25 +155,6 @@ def line(first_P: Tensor, second_P: Tensor, points: Points = POINTS, *, on_spher
             raise LrscopeError("on_sphere: the states lie on opposite sides of the sphere: use the plain line")
         path = path * ((1 - share) * a.norm() + share * b.norm()) / norms
     return path.to(first_P.dtype)
-
-
-def along(
-    program: Program, material: Material, path_KP: Tensor, frozen: Named, *, test: bool = True
-) -> dict[str, np.ndarray]:
-    """`train_loss`, `train_error` (train mode) and, with `test`, `test_loss`, `test_error` (population statistics
-    re-estimated at the point) at each point: float64 arrays [K]."""
-    names = ("train_loss", "train_error", "test_loss", "test_error")[: 4 if test else 2]
-    rows = []
-    with undisturbed(program.net, "line"):
-        for point_P in path_KP:
-            weights = point_P[None]
-            values = list(program.train_mode_metrics(weights, frozen, *material.batches()))
-            if test:
-                values += material.test_metrics(program, weights, frozen)
-            rows.append([float(value) for value in values])
-    table = np.array(rows)
-    table[:, 1::2] = 1 - table[:, 1::2] if program.classification else np.nan
-    return dict(zip(names, table.T, strict=True))
 
 
 @checked
