@@ -466,12 +466,12 @@ FOREIGN: dict[str, Callable[[dict[str, torch.Tensor], dict[str, Any]], object]] 
     "no meta": lambda tensors, meta: meta.clear(),
     "another type": lambda tensors, meta: tensors.update(pretrain_weights=tensors["pretrain_weights"].double()),
     "whole numbers": lambda tensors, meta: tensors.update(
-        {"pretrain.0.log_scalars": tensors["pretrain.0.log_scalars"].nan_to_num().long()}
+        {"pretrain.0.train_loss": tensors["pretrain.0.train_loss"].nan_to_num().long()}
     ),
     "another shape": lambda tensors, meta: tensors.update(
-        {"pretrain.0.log_scalars": tensors["pretrain.0.log_scalars"][:-1]}
+        {"pretrain.0.train_loss": tensors["pretrain.0.train_loss"][:-1]}
     ),
-    "a tensor less": lambda tensors, meta: tensors.pop("pretrain.0.fixed"),
+    "a tensor less": lambda tensors, meta: tensors.pop("pretrain.0.fixed_train_loss"),
     "steps that are none": lambda tensors, meta: tensors.update({"pretrain.0.finite_steps": -torch.ones(1).double()}),
 }
 

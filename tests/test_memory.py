@@ -22,7 +22,7 @@ from torch import nn
 
 from lrscope.engine import choose, footprint, limits
 from lrscope.engine import context as context_module
-from lrscope.engine.assemble import RUNS_SECOND, part_of
+from lrscope.engine.assemble import part_of
 from lrscope.engine.checked import RANDOM
 from lrscope.engine.chunk import Tick
 from lrscope.engine.context import Context
@@ -30,6 +30,7 @@ from lrscope.engine.dispatch import Interrupted, out_of_memory
 from lrscope.engine.material import Material, normal_rows
 from lrscope.engine.plan import Plan, chunks
 from lrscope.engine.program import Program
+from lrscope.engine.state import run_axis
 from lrscope.engine.store import CHECKPOINT
 from lrscope.engine.sweep import dry_run, sweep
 from lrscope.errors import LrscopeError
@@ -267,7 +268,7 @@ def test_a_checkpoint_is_split_by_runs_in_every_phase(phase_windows: int, tmp_pa
     first, second = part_of(saved[0], slice(0, 4)), part_of(saved[0], slice(4, None))
     assert all(value.dim() > 0 for value in saved[0].values())
     for name, value in saved[0].items():
-        axis = 1 if name.rpartition(".")[2] in RUNS_SECOND else 0
+        axis = run_axis(name)
         assert value.shape[axis] == 6, name
         assert torch.equal(torch.cat([first[name], second[name]], axis), value), name
 

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from lrscope.checked import checked
+from lrscope.dynamics.statistics import AVERAGE, END, INTERVAL, STEP
 from lrscope.errors import LrscopeError, shown
 from lrscope.files import disk_error, read_error, read_json
 from lrscope.places import Remote, exists, names, place
@@ -25,6 +26,7 @@ from lrscope.validation import attribute_json, check_attributes, check_coordinat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
 SCHEMA_VERSION = 1
 RESULTS_FOLDER = "results.zarr"
@@ -44,7 +46,7 @@ STATUS_REMEDY = {
 RUN = ("lr", "data_seed", "seed")
 LARGEST_LOADED = 1 << 30  # ours, bytes: a larger result stays on disk until its variables are used
 FINETUNE = ("lr", "finetune_lr", "data_seed", "seed")
-AVERAGE = ("lr", "n_average", "data_seed", "seed")
+AVERAGED = ("lr", "n_average", "data_seed", "seed")
 DIMENSIONS = (
     "lr",
     "data_seed",
@@ -68,57 +70,17 @@ class Variable:
     dims: tuple[str, ...]
     unit: str
     meaning: str
-    when: str = "always"  # always | classification, invariant, probes, example_groups, true_labels, validation
+    when: str = "always"  # always | classification, invariant, features, example_groups, true_labels, validation
 
-    def belongs(self, traits: set[str]) -> bool:
+    def belongs(self, traits: AbstractSet[str]) -> bool:
         """Does a result with these traits (and always) hold it?"""
         return set(self.when.split()) <= traits
 
 
-_TRAJECTORY: dict[str, tuple[str, str, str]] = {
-    "train_loss": ("nat", "mean mini-batch loss over the window, training pass", "always"),
-    "train_accuracy": ("1", "mean mini-batch accuracy over the window, training pass", "classification"),
-    "test_loss": ("nat", "test loss at the window's end", "always"),
-    "test_accuracy": ("1", "test accuracy at the window's end", "classification"),
-    "grad_norm": ("1/weight", "mean norm of the stochastic gradient over the window, training pass", "always"),
-    "effective_grad_norm": ("1", "mean gradient norm times total weight norm (sharpness)", "invariant"),
-}
-_GROUPS: dict[str, tuple[str, str, str]] = {
-    "group_norm": ("weight", "norm of the group's weights at the window's end", "always"),
-    "group_elr": ("1", "lr / (group norm)^2 at the window's end", "invariant"),
-    "group_effective_grad_norm": ("1", "mean gradient norm times weight norm of the group", "invariant"),
-    "group_ess": ("1", "mean effective step size of the group", "invariant"),
-}
-_EXAMPLES: dict[str, tuple[str, str, str]] = {
-    "example_group_loss": ("nat", "training loss of an example group at the window's end", "example_groups"),
-    "example_group_accuracy": (
-        "1",
-        "accuracy of an example group under the labels trained on",
-        "example_groups classification",
-    ),
-    "example_group_true_accuracy": (
-        "1",
-        "accuracy of an example group under the labels before noise",
-        "example_groups true_labels classification",
-    ),
-}
-_FIXED: dict[str, tuple[str, str, str]] = {
-    "fixed_train_loss": ("nat", "training loss of a separate pass at the final weights, train mode", "always"),
-    "fixed_train_accuracy": ("1", "training accuracy of the separate pass", "classification"),
-    "fixed_grad_norm": ("1/weight", "mean stochastic gradient norm of the separate pass", "always"),
-    "fixed_effective_grad_norm": ("1", "the same times the total weight norm", "invariant"),
-}
-_AVERAGE: dict[str, tuple[str, str, str]] = {
-    "train_loss": ("nat", "training loss of the averaged weights", "always"),
-    "train_accuracy": ("1", "training accuracy of the averaged weights", "classification"),
-    "test_loss": ("nat", "test loss of the averaged weights", "always"),
-    "test_accuracy": ("1", "test accuracy of the averaged weights", "classification"),
-}
-
-
-_VALIDATION: dict[str, tuple[str, str, str]] = {
-    "validation_loss": ("nat", "validation loss", "validation"),
-    "validation_accuracy": ("1", "validation accuracy", "validation classification"),
+_SEGMENTS = {  # of each kind: how its variables' names begin, the dimensions of its runs, and what is added to the meaning
+    "pretrain": ("", RUN, ""),
+    "finetune": ("finetune_", FINETUNE, ", fine-tuning"),
+    "average": ("average_", AVERAGED, " of the averaged weights"),
 }
 
 
@@ -128,33 +90,18 @@ def _table() -> dict[str, Variable]:
         "nonfinite_step": Variable(RUN, "step", "first pre-training step that was not finite, -1 if none"),
         "seconds": Variable(RUN, "s", "wall time of the run's chunk divided by the runs in it"),
         "elr": Variable((*RUN, "epoch"), "1", "total effective learning rate at the window's end", "invariant"),
-        "feature_accuracy": Variable((*RUN, "feature"), "1", "accuracy on each probe set", "probes"),
         "finetune_status": Variable(FINETUNE, "-", "status of the fine-tuning run"),
-        "finetune_feature_accuracy": Variable((*FINETUNE, "feature"), "1", "probe accuracy, fine-tuned", "probes"),
-        "average_feature_accuracy": Variable((*AVERAGE, "feature"), "1", "probe accuracy, averaged", "probes"),
         "random_train_loss": Variable(("data_seed", "seed", "random_point"), "nat", "training loss at random points"),
         "random_train_accuracy": Variable(
             ("data_seed", "seed", "random_point"), "1", "training accuracy at random points", "classification"
         ),
     }
-    for name, (unit, meaning, when) in _TRAJECTORY.items():
-        table[name] = Variable((*RUN, "epoch"), unit, meaning, when)
-        table["finetune_" + name] = Variable((*FINETUNE, "finetune_epoch"), unit, meaning + ", fine-tuning", when)
-    for name, (unit, meaning, when) in _GROUPS.items():
-        table[name] = Variable((*RUN, "epoch", "group"), unit, meaning, when)
-    for name, (unit, meaning, when) in _EXAMPLES.items():
-        table[name] = Variable((*RUN, "epoch", "example_group"), unit, meaning, when)
-        dims = (*FINETUNE, "finetune_epoch", "example_group")
-        table["finetune_" + name] = Variable(dims, unit, meaning + ", fine-tuning", when)
-    for name, (unit, meaning, when) in _FIXED.items():
-        table[name] = Variable(RUN, unit, meaning, when)
-        table["finetune_" + name] = Variable(FINETUNE, unit, meaning + ", fine-tuning", when)
-    for name, (unit, meaning, when) in _VALIDATION.items():
-        table[name] = Variable(RUN, unit, meaning + " at the end of pre-training", when)
-        table["finetune_" + name] = Variable(FINETUNE, unit, meaning + " at the end of fine-tuning", when)
-        table["average_" + name] = Variable(AVERAGE, unit, meaning + " of the averaged weights", when)
-    for name, (unit, meaning, when) in _AVERAGE.items():
-        table["average_" + name] = Variable(AVERAGE, unit, meaning, when)
+    for statistic in (*STEP, *INTERVAL, *END, *AVERAGE):
+        time = () if statistic in (*END, *AVERAGE) else ("epoch",)
+        for kind in statistic.segments:
+            prefix, run, words = _SEGMENTS[kind]
+            dims = (*run, *(prefix + t for t in time), *statistic.dims)
+            table[prefix + statistic.name] = Variable(dims, statistic.unit, statistic.meaning + words, statistic.needs)
     return table
 
 
@@ -197,7 +144,7 @@ def expected_variables(result: xr.Dataset) -> set[str]:
     if int(result.attrs["scale_invariant"]):
         traits.add("invariant")
     if "feature" in result.dims:
-        traits.add("probes")
+        traits.add("features")
     return {
         name
         for name, variable in VARIABLES.items()

@@ -155,7 +155,7 @@ class Trained:
                 raise LrscopeError(
                     f"n_average: {n_average} was not averaged: choose one of {list(self.config.average)}"
                 )
-            weights = self._kept(data_seed, seed, lr, "average.1.average_weights", later=True, second=True)
+            weights = self._kept(data_seed, seed, lr, "average.1.weights", later=True, second=True)
             return State(weights[self.config.average.index(n_average)], frozen)
         if epoch is not None:
             pretrain = self._context.phases[0]

@@ -11,17 +11,14 @@ import numpy as np
 import xarray as xr
 from torch import Tensor
 
+from lrscope.dynamics.statistics import AVERAGE, END, Statistic
 from lrscope.engine.checked import RANDOM, load_chunk, load_random
 from lrscope.engine.context import Context
-from lrscope.engine.plan import Plan
-from lrscope.engine.state import AVERAGED, RUNS_SECOND, SCALARS, SUMMED
+from lrscope.engine.plan import Phase, Plan
+from lrscope.engine.state import LOGGED, run_axis
 from lrscope.errors import LrscopeError
 from lrscope.results import NOT_TRAINED, RUN, VARIABLES
 
-LOGGED = (*SUMMED, "test_loss", "test_accuracy")
-GROUPED = ("group_norm", "group_elr", "group_effective_grad_norm", "group_ess")
-VALIDATION = ("validation_loss", "validation_accuracy")
-OF_EXAMPLES = ("example_group_loss", "example_group_accuracy", "example_group_true_accuracy")
 SLAB_BYTES = 64 << 20  # ours: of results in memory at once
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -51,7 +48,7 @@ def part_of(tensors: Mapping[str, Tensor], rows: slice | Sequence[int]) -> dict[
         if value.dim() == 0:
             found[name] = value
         else:
-            found[name] = value[:, rows] if name.rpartition(".")[2] in RUNS_SECOND else value[rows]
+            found[name] = value[:, rows] if run_axis(name) else value[rows]
     return found
 
 
@@ -164,70 +161,59 @@ def _place(context: Context, tensors: Arrays, at: tuple[Any, ...], slot: Any) ->
     lr, data_seed, seed = at
     for index, phase in enumerate(context.phases):
         key = f"{phase.kind}.{index}."
-        if key + "finite_steps" not in tensors:  # not a phase of this chunk
+        if key + "finite_steps" not in tensors:  # not a segment of this chunk
             continue
         finite = tensors[key + "finite_steps"]
         if phase.kind == "pretrain":
-            where: tuple[Any, ...] = at
-            prefix = ""
             died = finite < phase.steps
-            slot("status")[where] = died.astype(np.int64)
-            slot("nonfinite_step")[where] = np.where(died, finite, -1)
-            groups = tensors[key + "log_groups"]
-            for j, name in enumerate(GROUPED):
-                slot(name)[where] = groups[..., j].swapaxes(0, 1)
+            slot("status")[at] = died.astype(np.int64)
+            slot("nonfinite_step")[at] = np.where(died, finite, -1)
+            slot("elr")[at] = _total_elr(tensors, key)
+            _put(context, (*LOGGED, *END), tensors, key, phase, "", at, slot)
         elif phase.kind == "finetune":
             flr = context.config.finetune_lrs.index(phase.finetune_lr or 0.0)
             where = (lr, np.full_like(lr, flr), data_seed, seed)
-            prefix = "finetune_"
             unborn = slot("status")[at] != 0
             slot("finetune_status")[where] = np.where(unborn, 2, (finite < phase.steps).astype(np.int64))
+            _put(context, (*LOGGED, *END), tensors, key, phase, "finetune_", where, slot)
         else:
             for j, _ in enumerate(context.config.average):
                 where = (lr, np.full_like(lr, j), data_seed, seed)
-                for k, name in enumerate(AVERAGED):
-                    slot("average_" + name)[where] = tensors[key + "average_scalars"][j, :, k]
-                if key + "average_features" in tensors:
-                    slot("average_feature_accuracy")[where] = tensors[key + "average_features"][j]
-                if key + "average_validation" in tensors:
-                    for k, name in enumerate(VALIDATION):
-                        slot("average_" + name)[where] = tensors[key + "average_validation"][j, :, k]
-            continue
-        logs = tensors[key + "log_scalars"]
-        for name in LOGGED:
-            slot(prefix + name)[where] = logs[..., SCALARS.index(name)].T
-        norm = logs[..., SCALARS.index("norm")].T
-        fixed = tensors[key + "fixed"]
-        for k, name in enumerate(("fixed_train_loss", "fixed_train_accuracy", "fixed_grad_norm")):
-            slot(prefix + name)[where] = fixed[:, k]
-        slot(prefix + "fixed_effective_grad_norm")[where] = fixed[:, 2] * norm[:, -1]
-        if phase.kind == "pretrain":
-            total = np.square(groups[..., 0]).sum(-1).T  # rho^2 at the windows' ends
-            elr_of_group = groups[..., 0, 1] * np.square(groups[..., 0, 0])  # the optimizer's lr at the windows' ends
-            slot("elr")[where] = elr_of_group.T / total
-        if key + "log_examples" in tensors:
-            for j, name in enumerate(OF_EXAMPLES):
-                slot(prefix + name)[where] = tensors[key + "log_examples"][..., j].swapaxes(0, 1)
-        if key + "features" in tensors:
-            slot(prefix + "feature_accuracy")[where] = tensors[key + "features"]
-        if key + "validation" in tensors:
-            for k, name in enumerate(VALIDATION):
-                slot(prefix + name)[where] = tensors[key + "validation"][:, k]
+                taken = {name: value[j] for name, value in tensors.items() if name.startswith(key) and value.ndim > 1}
+                _put(context, AVERAGE, taken, key, phase, "average_", where, slot)
+
+
+def _put(
+    context: Context,
+    table: Sequence[Statistic],
+    tensors: Arrays,
+    key: str,
+    phase: Phase,
+    prefix: str,
+    where: tuple[Any, ...],
+    slot: Any,
+) -> None:
+    """Put the statistics of a segment in their slots; those of logging intervals [W, R, ...] with the runs first."""
+    for statistic in table:
+        if statistic.is_computed(phase.kind, context.traits):
+            values = tensors[key + statistic.name]
+            slot(prefix + statistic.name)[where] = values.swapaxes(0, 1) if statistic in LOGGED else values
+
+
+def _total_elr(tensors: Arrays, key: str) -> np.ndarray[Any, Any]:
+    """Total ELR [R, W] at the ends of logging intervals: the optimizer's learning rate over the squared norm of all weights."""
+    norms, elrs = tensors[key + "group_norm"], tensors[key + "group_elr"]
+    total: np.ndarray[Any, Any] = np.square(norms).sum(-1).T
+    found: np.ndarray[Any, Any] = (elrs[..., 0] * np.square(norms[..., 0])).T / total
+    return found
 
 
 def _dataset(context: Context, arrays: Arrays, coords: dict[str, Any]) -> xr.Dataset:
     """Name, describe and filter the variables by what the task has."""
-    keep = {"always"}
-    keep |= {"classification"} if context.task.classification else set()
-    keep |= {"invariant"} if context.net.scale_invariant else set()
-    keep |= {"probes"} if "feature" in coords else set()
-    keep |= {"validation"} if context.task.data(0).validation_x is not None else set()
-    keep |= {"example_groups"} if "example_group" in coords else set()
-    keep |= {"true_labels"} if context.task.data(0).clean_train_y is not None else set()
     data = {
         name: (VARIABLES[name].dims, values, {"units": VARIABLES[name].unit, "long_name": VARIABLES[name].meaning})
         for name, values in arrays.items()
-        if VARIABLES[name].belongs(keep)
+        if VARIABLES[name].belongs(context.traits)
     }
     result = xr.Dataset(data, coords)
     assert set(RUN) <= set(map(str, result.dims))

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from lrscope.dynamics.statistics import AVERAGE, END, Statistic, packed_size, shapes
+from lrscope.engine.older import with_statistics
 from lrscope.engine.plan import Chunk, Phase, Plan
-from lrscope.engine.state import AVERAGED, FIXED, PRETRAINED, RUNS_SECOND, SCALARS, SUMMED
+from lrscope.engine.state import AVERAGED, LOG, LOGGED, PRETRAINED, run_axis
 from lrscope.engine.store import CHECKPOINT, DONE, FOREIGN
 from lrscope.terminal import warn
 
@@ -64,6 +66,7 @@ def _load(context: Context, plan: Plan, chunk: Chunk | None, name: str, wanted: 
     saved = context.store.load(name, most=SLACK + 4 * _most(context, chunk))
     if saved is None:
         return None
+    saved = with_statistics(saved[0]), saved[1]
     try:
         reason = _another(context, plan, chunk, saved[1]) or _misfit(context, chunk, saved[0], wanted(*saved))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):  # what it says of itself makes no sense
@@ -115,7 +118,7 @@ def _misfit(context: Context, chunk: Chunk | None, tensors: Mapping[str, Tensor]
         if value.dtype not in kinds:
             return f"{name} is of type {value.dtype}"
         if chunk is not None and value.dim():
-            axis = 1 if last in RUNS_SECOND else 0
+            axis = run_axis(name)
             if value.dim() <= axis or value.shape[axis] != len(chunk.runs):
                 return f"{name} has the shape {tuple(value.shape)} for {len(chunk.runs)} runs"
         if last == "finite_steps" and not bool(((value >= 0) & (value == value.floor())).all()):
@@ -129,30 +132,24 @@ def _phases(context: Context, chunk: Chunk) -> tuple[tuple[int, Phase], ...]:
 
 
 def _results(context: Context, chunk: Chunk, phases: Sequence[tuple[int, Phase]]) -> Shapes:
-    """Shapes of what `ChunkTrainer` leaves of finished phases."""
-    config, data, runs = context.config, context.task.data(0), len(chunk.runs)
-    features = () if data.probes_x is None else (len(data.probes_x),)
-    found: Shapes = {"pretrain_weights": (runs, context.net.size)} if phases else {}
+    """Shapes of what `ChunkTrainer` leaves of finished segments."""
+    runs = len(chunk.runs)
+    found: Shapes = {PRETRAINED + "weights": (runs, context.net.size)} if phases else {}
     for number, phase in phases:
         key = f"{phase.kind}.{number}."
         found[key + "finite_steps"] = (runs,)
         if phase.kind == "average":
-            found[key + "average_scalars"] = (len(config.average), runs, len(AVERAGED))
-            if features:
-                found[key + "average_features"] = (len(config.average), runs, *features)
-            if data.validation_x is not None:
-                found[key + "average_validation"] = (len(config.average), runs, 2)
-            continue
-        found[key + "log_scalars"] = (len(phase.windows), runs, len(SCALARS))
-        found[key + "log_groups"] = (len(phase.windows), runs, len(context.net.groups), 4)
-        found[key + "fixed"] = (runs, len(FIXED))
-        if data.train_group_names:
-            found[key + "log_examples"] = (len(phase.windows), runs, len(data.train_group_names), 3)
-        if features:
-            found[key + "features"] = (runs, *features)
-        if data.validation_x is not None:
-            found[key + "validation"] = (runs, 2)
+            found |= _shapes(context, AVERAGE, phase, key, (len(context.config.average), runs))
+        else:
+            found |= _shapes(context, LOGGED, phase, key, (len(phase.windows), runs))
+            found |= _shapes(context, END, phase, key, (runs,))
     return found
+
+
+def _shapes(context: Context, table: Sequence[Statistic], phase: Phase, prefix: str, first: tuple[int, ...]) -> Shapes:
+    """Shapes of a table's statistics, whose axes begin with `first`."""
+    found = shapes(table, phase.kind, context.traits, context.sizes)
+    return {prefix + name: (*first, *shape) for name, shape in found.items()}
 
 
 def _state(context: Context, chunk: Chunk, cursor: Mapping[str, Any], *, begun: bool) -> Shapes:
@@ -174,7 +171,7 @@ def _state(context: Context, chunk: Chunk, cursor: Mapping[str, Any], *, begun: 
     if number and not begun and (step, window) == (0, 0):
         return _results(context, chunk, [(i, p) for i, p in _phases(context, chunk) if i < number])
     found: Shapes = {"weights": (runs, context.net.size), "squares": (runs, groups)}
-    found["sums"] = (runs, 1 + len(SUMMED) + 2 * groups)
+    found["sums"] = (runs, packed_size(groups))
     optimizer = context.remembered(runs)
     found |= optimizer
     if number:
@@ -183,10 +180,9 @@ def _state(context: Context, chunk: Chunk, cursor: Mapping[str, Any], *, begun: 
     if window:
         found["finite_steps"] = (runs,)
         if phase.kind == "average":
-            found["average_sum"] = (runs, context.net.size)
+            found[AVERAGED + "sum"] = (runs, context.net.size)
             if taken := sum(n <= window + 1 for n in context.config.average):
-                found["average_scalars"] = (taken, runs, len(AVERAGED))
+                found |= _shapes(context, AVERAGE, phase, AVERAGED, (taken, runs))
         else:
-            found["log_scalars"] = (window, runs, len(SCALARS))
-            found["log_groups"] = (window, runs, groups, 4)
+            found |= _shapes(context, LOGGED, phase, LOG, (window, runs))
     return found

@@ -16,11 +16,24 @@ from torch import Tensor
 
 from lrscope.config import SweepConfig
 from lrscope.dynamics.schedules import factors
+from lrscope.dynamics.statistics import (
+    AVERAGE,
+    END,
+    INTERVAL,
+    STEP,
+    AverageFacts,
+    EndFacts,
+    IntervalFacts,
+    computed,
+    in_own_memory,
+    packed_size,
+    unpacked,
+)
 from lrscope.engine.material import Material
 from lrscope.engine.order import BatchOrder
 from lrscope.engine.plan import Chunk, Phase
 from lrscope.engine.program import Program
-from lrscope.engine.state import PRETRAINED, SUMMED
+from lrscope.engine.state import AVERAGED, LOG, PRETRAINED
 from lrscope.engine.step import Named, StepInputs, StepState
 from lrscope.tasks.augment import DRAWS
 from lrscope.tasks.random_state import seed_all
@@ -82,7 +95,7 @@ class ChunkTrainer:
         if self.program.backend.generates:
             weights, frozen = state["weights"][:1], {name: f[:1] for name, f in self.frozen.items()}
             self.material.window_metrics(self.program, weights, frozen)
-            self.material.probe_accuracy(self.program, weights, frozen)
+            self.material.feature_accuracy(self.program, weights, frozen)
             if self.config.average:
                 self.material.train_metrics(self.program, weights, frozen)
 
@@ -139,7 +152,7 @@ class ChunkTrainer:
         self.tensors.update(optimizer)
         self.tensors["squares"] = self.material.squares(weights_RP)
         self.tensors["sums"] = torch.zeros(
-            len(weights_RP), 1 + len(SUMMED) + 2 * len(net.groups), dtype=torch.float64, device=self.device
+            len(weights_RP), packed_size(len(net.groups)), dtype=torch.float64, device=self.device
         )
 
     # -- training ----------------------------------------------------------------------------------------------------
@@ -162,7 +175,7 @@ class ChunkTrainer:
                 begun = self.cursor["step"]
                 end = phase.windows[self.cursor["window"]]
                 self._train_steps(phase, order, lr_R, scale, end, checkpoint, stopping)
-                self._log_window(phase, lr_R * scale[end - 1])
+                self._log_interval(phase, lr_R * scale[end - 1])
                 self.cursor["window"] += 1
                 tick(self._tick(phase, end - begun))
                 checkpoint(False)
@@ -226,32 +239,29 @@ class ChunkTrainer:
 
     # -- logging -----------------------------------------------------------------------------------------------------
 
-    def _log_window(self, phase: Phase, lr_R: Tensor) -> None:
-        """Append this window's metrics to the phase's logs; reset the sums."""
+    def _log_interval(self, phase: Phase, lr_R: Tensor) -> None:
+        """Append this logging interval's statistics to the segment's; reset the sums."""
         state = self.tensors
-        window, before = self.cursor["window"], (0, *phase.windows)[self.cursor["window"]]
+        number, before = self.cursor["window"], (0, *phase.windows)[self.cursor["window"]]
         steps = self.cursor["step"] - before
-        groups = len(self.program.net.groups)
-        _, summed, effective_RG, ess_RG = (state["sums"] / steps).split([1, len(SUMMED), groups, groups], 1)
-        dead_R = state["sums"][:, 0] < steps
         if phase.kind == "average":
-            self._log_average(window)
+            self._log_average(number)
         else:
-            test, examples_REM = self.material.window_metrics(self.program, state["weights"], self.frozen)
-            squares = state["squares"].to(torch.float64)
-            scalars = torch.stack([*summed.unbind(1), *test, squares.sum(1).sqrt()], 1)
-            elr_RG = lr_R[:, None] / squares
-            per_group = torch.stack([squares.sqrt(), elr_RG, effective_RG, ess_RG], 2)
-            scalars[dead_R], per_group[dead_R] = torch.nan, torch.nan
-            self._append("log_scalars", scalars)
-            self._append("log_groups", per_group)
-            if examples_REM is not None:
-                examples_REM[dead_R] = torch.nan
-                self._append("log_examples", examples_REM)
+            dead_R = state["sums"][:, 0] < steps
+            for name, value in self._interval_statistics(phase, steps, lr_R).items():
+                value[dead_R] = torch.nan
+                self._append(LOG + name, value)
         if self.cursor["step"] in phase.snapshots:
             self._append("snapshots", state["weights"])
         self._count_finite(steps)
         state["sums"] = torch.zeros_like(state["sums"])
+
+    def _interval_statistics(self, phase: Phase, steps: int, lr_R: Tensor) -> Named:
+        means = unpacked(self.tensors["sums"] / steps, len(self.program.net.groups))
+        test, examples_REM = self.material.window_metrics(self.program, self.tensors["weights"], self.frozen)
+        facts = IntervalFacts(test, self.tensors["squares"].to(torch.float64), lr_R, examples_REM)
+        of_steps = {s.name: in_own_memory(means[s.name]) for s in STEP if phase.kind in s.segments}
+        return {**of_steps, **computed(facts, INTERVAL, phase.kind)}
 
     def _count_finite(self, steps: int) -> None:
         state = self.tensors
@@ -266,28 +276,26 @@ class ChunkTrainer:
     def _log_average(self, window: int) -> None:
         """Add the checkpoint to the running sum; evaluate the average where its size is asked for."""
         state, n = self.tensors, window + 2
-        state["average_sum"] = (
-            state.get("average_sum", state[PRETRAINED + "weights"].to(torch.float64)) + state["weights"]
-        )
+        start = state[PRETRAINED + "weights"].to(torch.float64)
+        state[AVERAGED + "sum"] = state.get(AVERAGED + "sum", start) + state["weights"]
         if n in self.config.average:
-            weights = (state["average_sum"] / n).to(state["weights"].dtype)
-            train = self.material.train_metrics(self.program, weights, self.frozen)
-            test = self.material.test_metrics(self.program, weights, self.frozen)
-            self._append("average_scalars", torch.stack([*train, *test], 1))
+            weights = (state[AVERAGED + "sum"] / n).to(state["weights"].dtype)
             if self.config.keep_weights:
-                self._append("average_weights", weights)
-            probes = self.material.probe_accuracy(self.program, weights, self.frozen)
-            if probes is not None:
-                self._append("average_features", probes)
-            validation = self.material.validation_metrics(self.program, weights, self.frozen)
-            if validation is not None:
-                self._append("average_validation", validation)
+                self._append(AVERAGED + "weights", weights)
+            facts = AverageFacts(
+                self.material.train_metrics(self.program, weights, self.frozen),
+                self.material.test_metrics(self.program, weights, self.frozen),
+                self.material.feature_accuracy(self.program, weights, self.frozen),
+                self.material.validation_metrics(self.program, weights, self.frozen),
+            )
+            for name, value in computed(facts, AVERAGE, "average").items():
+                self._append(AVERAGED + name, value)
 
     def _tick(self, phase: Phase, steps: int) -> Tick:
-        name = "log_scalars" if phase.kind != "average" else None
-        if name is None or name not in self.tensors:
+        name = LOG + "train_loss"
+        if name not in self.tensors:
             return Tick(steps * len(self.chunk.runs))
-        losses = self.tensors[name][-1, :, 0]
+        losses = self.tensors[name][-1]
         losses = losses[torch.isfinite(losses)]
         if not len(losses):
             return Tick(steps * len(self.chunk.runs))
@@ -301,33 +309,36 @@ class ChunkTrainer:
         steps_R = state.pop("finite_steps")
         state[prefix + "finite_steps"] = steps_R
         if phase.kind == "average":
-            state.pop("average_sum")
-            for name in ("average_scalars", "average_features", "average_weights", "average_validation"):
-                if name in state:
-                    state[prefix + name] = state.pop(name)
-        else:
-            for name in ("log_scalars", "log_groups", "log_examples", "snapshots"):
-                if name in state:
-                    state[prefix + name] = state.pop(name)
-            if self.config.keep_weights and phase.kind == "finetune":
-                state[prefix + "weights"] = state["weights"]
-            fixed = self.material.fixed_pass(self.program, state["weights"], self.frozen)
-            state[prefix + "fixed"] = fixed
-            # An overflow in the very last update shows in no training step any more.
-            lost_R = ~(torch.isfinite(fixed[:, [0, 2]]).all(1) & torch.isfinite(state["weights"]).all(1))
-            state[prefix + "finite_steps"] = torch.where(lost_R, steps_R.clamp(max=phase.steps - 1), steps_R)
-            probes = self.material.probe_accuracy(self.program, state["weights"], self.frozen)
-            if probes is not None:
-                state[prefix + "features"] = probes
-            validation = self.material.validation_metrics(self.program, state["weights"], self.frozen)
-            if validation is not None:  # last: its population statistics may draw noise
-                validation[steps_R < phase.steps] = torch.nan
-                state[prefix + "validation"] = validation
+            state.pop(AVERAGED + "sum")
+        growing = AVERAGED if phase.kind == "average" else LOG
+        for name in [name for name in state if name.startswith(growing)]:
+            state[prefix + name.removeprefix(growing)] = state.pop(name)
+        if "snapshots" in state:
+            state[prefix + "snapshots"] = state.pop("snapshots")
+        if phase.kind != "average":
+            self._finish_trained(phase, prefix, steps_R)
         if phase.kind == "pretrain":
             state.update({PRETRAINED + name: state[name] for name in ("weights", *self._remembered)})
         follows = self.cursor["phase"] + 1
         if follows < len(self.phases):
             self._start_follower(self.phases[follows])
+
+    def _finish_trained(self, phase: Phase, prefix: str, steps_R: Tensor) -> None:
+        """The statistics of a segment's end, and which runs came there."""
+        state = self.tensors
+        if self.config.keep_weights and phase.kind == "finetune":
+            state[prefix + "weights"] = state["weights"]
+        fixed = self.material.fixed_pass(self.program, state["weights"], self.frozen)
+        # An overflow in the very last update shows in no training step any more.
+        lost_R = ~(torch.isfinite(fixed[:, [0, 2]]).all(1) & torch.isfinite(state["weights"]).all(1))
+        state[prefix + "finite_steps"] = torch.where(lost_R, steps_R.clamp(max=phase.steps - 1), steps_R)
+        features = self.material.feature_accuracy(self.program, state["weights"], self.frozen)
+        validation = self.material.validation_metrics(self.program, state["weights"], self.frozen)
+        if validation is not None:  # last: its population statistics may draw noise
+            validation[steps_R < phase.steps] = torch.nan
+        norm_R = state["squares"].to(torch.float64).sum(1).sqrt()
+        found = computed(EndFacts(fixed, norm_R, features, validation), END, phase.kind)
+        state.update({prefix + name: value for name, value in found.items()})
 
     def _start_follower(self, phase: Phase) -> None:
         """Set the state for a phase after pre-training: averaging goes on with the optimizer's state (momentum,

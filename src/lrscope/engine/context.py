@@ -136,6 +136,30 @@ class Context:
         state = self.optimizer.init(torch.empty(runs, self.net.size, device="meta"))
         return {name: tuple(value.shape) for name, value in state.items()}
 
+    @cached_property
+    def traits(self) -> frozenset[str]:
+        """What task and network have that not all have, as statistics name it (`Statistic.needs`)."""
+        data = self.task.data(0)
+        held = {
+            "classification": self.task.classification,
+            "invariant": self.net.scale_invariant,
+            "features": data.probes_x is not None,
+            "validation": data.validation_x is not None,
+            "example_groups": bool(data.train_group_names),
+            "true_labels": data.clean_train_y is not None,
+        }
+        return frozenset({"always", *(trait for trait, holds in held.items() if holds)})
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Sizes of the dimensions that statistics have beside runs and times."""
+        data = self.task.data(0)
+        return {
+            "group": len(self.net.groups),
+            "example_group": len(data.train_group_names),
+            "feature": 0 if data.probes_x is None else len(data.probes_x),
+        }
+
     def trainer(self, plan: Plan, chunk: Chunk) -> ChunkTrainer:
         """A trainer at the chunk's start."""
         program = self.program(plan.path, plan.compiled, plan.fused, plan.generated)

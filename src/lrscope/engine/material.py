@@ -1,6 +1,6 @@
 """What the runs of one data seed share: the examples on the device and the ways to evaluate weights on them.
 
-R runs, P parameters, K batches, B batch, F probe sets.
+R runs, P parameters, K batches, B batch, F feature sets.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ class Material:
         """Training loss and accuracy [R] under the same rule as `test_metrics`."""
         return self._evaluated(evaluation, weights_RP, frozen, self.train_x, self.train_y)
 
-    def probe_accuracy(self, evaluation: Evaluation, weights_RP: Tensor, frozen: Named) -> Tensor | None:
-        """Accuracy on each probe set [R, F], or None without probe sets."""
+    def feature_accuracy(self, evaluation: Evaluation, weights_RP: Tensor, frozen: Named) -> Tensor | None:
+        """Accuracy on each feature set [R, F], or None without feature sets."""
         if self.probes_x is None or self.probes_y is None:
             return None
         return torch.stack(

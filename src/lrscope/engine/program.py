@@ -8,6 +8,7 @@ from torch import Tensor
 from lrscope.dynamics.layout import group_squares
 from lrscope.dynamics.optimizers import Optimizer
 from lrscope.dynamics.sphere import project
+from lrscope.dynamics.statistics import StepFacts, packed
 from lrscope.engine.backends import Backend
 from lrscope.engine.backends.single import Single
 from lrscope.engine.evaluation import Evaluation
@@ -73,12 +74,11 @@ class Program(Evaluation):
     def step(self, state: StepState, inputs: StepInputs) -> StepState:
         """One step of all runs.
 
-        `sums` [R, 5 + 2G] in float64: finite steps, loss, accuracy, gradient norm, effective gradient norm |g| |theta|,
-        then per group |g_i| |theta_i| and the effective step size lr |g_i| / |theta_i| (three_regimes, Sec. 3.1), of the
-        clipped gradient if there is a `clip_norm`.
+        `sums` [R, M] get the statistics of a step (`dynamics.statistics.STEP`), the gradient norm that of the whole gradient
+        and the effective step size that of the clipped one if there is a `clip_norm`.
         A run whose loss or gradient is not finite ends there: its weights become NaN.
         """
-        squares_RG, segments = state.squares, self.net.segments
+        segments = self.net.segments
         gradient_RP, loss_R, accuracy_R = self.gradients(state.weights, inputs.frozen, inputs.x, inputs.y)
         gradient_squares_RG = group_squares(gradient_RP, segments)
         total_R = gradient_squares_RG.sum(1)
@@ -91,15 +91,9 @@ class Program(Evaluation):
         else:
             moved_squares_RG = gradient_squares_RG
         weights_RP, optimizer = self.optimizer.update(gradient_RP, state.optimizer, state.weights, lr_R)
-        weights_RP, new_squares_RG = self._placed(weights_RP, inputs.rho)
-        effective_R = (total_R * squares_RG.sum(1)).sqrt()
-        effective_RG = (gradient_squares_RG * squares_RG).sqrt()
-        steps_RG = (moved_squares_RG / squares_RG).sqrt() * lr_R[:, None]
-        row = torch.stack(
-            [finite_R.to(loss_R.dtype), loss_R, accuracy_R.to(loss_R.dtype), total_R.sqrt(), effective_R], 1
-        )
-        sums = state.sums + torch.cat([row, effective_RG, steps_RG], 1).to(torch.float64)
-        return StepState(weights_RP, optimizer, new_squares_RG, sums)
+        weights_RP, squares_RG = self._placed(weights_RP, inputs.rho)
+        facts = StepFacts(loss_R, accuracy_R, gradient_squares_RG, total_R, moved_squares_RG, state.squares, lr_R)
+        return StepState(weights_RP, optimizer, squares_RG, state.sums + packed(finite_R, facts))
 
     def _placed(self, weights_RP: Tensor, rho_R: Tensor) -> tuple[Tensor, Tensor]:
         """The weights in their space, and their groups' squared norms [R, G]."""

@@ -1,20 +1,24 @@
-"""Names of the tensors that make up a chunk's state and its results, and what their columns are."""
+"""Names of the tensors that make up a chunk's state and its results.
+
+What is trained has its own names (`StepState.named`). Beside it `pretrain_NAME` is a tensor as pre-training left it.
+`log_NAME` is a statistic of the segment that is being trained and `average_NAME` one of averaged weights, each with a first
+axis that grows. `KIND.NUMBER.NAME` is a statistic of a finished segment.
+"""
 
 from __future__ import annotations
 
-SUMMED = ("train_loss", "train_accuracy", "grad_norm", "effective_grad_norm")
-SCALARS = (*SUMMED, "test_loss", "test_accuracy", "norm")
-FIXED = ("fixed_train_loss", "fixed_train_accuracy", "fixed_grad_norm")
-AVERAGED = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
-PRETRAINED = "pretrain_"  # begins the names of tensors as pre-training left them
-# Tensors whose first axis is a logging interval or an average's size and whose second is the run; others begin with the run.
-RUNS_SECOND = (
-    "log_scalars",
-    "log_groups",
-    "log_examples",
-    "average_scalars",
-    "average_features",
-    "average_weights",
-    "average_validation",
-    "snapshots",
-)
+from lrscope.dynamics.statistics import INTERVAL, STEP
+
+PRETRAINED = "pretrain_"
+LOG = "log_"
+AVERAGED = "average_"
+LOGGED = (*STEP, *INTERVAL)  # statistics with a value for every logging interval
+_GROWING = {statistic.name for statistic in LOGGED} | {"snapshots"}
+
+
+def run_axis(name: str) -> int:
+    """Which axis of a tensor of this name are the runs: 1 behind logging intervals, snapshots or an average's sizes, else 0."""
+    segment, _, last = name.rpartition(".")
+    if segment.startswith("average") or last.startswith(AVERAGED):
+        return 0 if last in ("finite_steps", AVERAGED + "sum") else 1
+    return 1 if last.removeprefix(LOG) in _GROWING else 0

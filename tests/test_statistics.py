@@ -1,0 +1,204 @@
+"""The table of statistics: what is logged is what it says, older chunks are read, and a new statistic is one entry."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from lrscope.dynamics.statistics import (
+    AVERAGE,
+    END,
+    INTERVAL,
+    STEP,
+    StepFacts,
+    packed,
+    packed_size,
+    unpacked,
+)
+from lrscope.engine import older
+from lrscope.engine.assemble import assemble
+from lrscope.engine.chunk import Stopped
+from lrscope.engine.state import LOG, run_axis
+from lrscope.engine.store import CHECKPOINT, DONE
+from lrscope.results import DIMENSIONS, VARIABLES
+from lrscope.tasks.streams import generator
+from tiny_tasks import ALL_RUNS, BASE, computed, context_of, grouped_task, mlp_task, same_bytes
+
+R, G = 4, 3
+EVERY = (*STEP, *INTERVAL, *END, *AVERAGE)
+
+
+def drawn(*shape: int, key: str) -> Tensor:
+    return torch.rand(*shape, dtype=torch.float64, generator=generator("tests", "statistics", key))
+
+
+def facts() -> StepFacts:
+    squares = drawn(R, G, key="gradient")
+    return StepFacts(
+        drawn(R, key="loss"),
+        drawn(R, key="accuracy"),
+        squares,
+        squares.sum(1),
+        squares / 4,
+        drawn(R, G, key="weights"),
+        drawn(R, key="lr"),
+    )
+
+
+def test_statistics_of_a_step_come_back_by_name() -> None:
+    given = facts()
+    sums = packed(torch.ones(R, dtype=torch.bool), given)
+    assert sums.shape == (R, packed_size(G))
+    assert torch.equal(sums[:, 0], torch.ones(R).double())
+    found = unpacked(sums, G)
+    assert set(found) == {s.name for s in STEP}
+    for statistic in STEP:
+        assert torch.equal(found[statistic.name], statistic.of(given)), statistic.name
+
+
+def test_the_effective_step_size_is_that_of_the_step_taken() -> None:
+    """three_regimes, Sec. 3.1, with the clipped gradient."""
+    given = facts()
+    found = unpacked(packed(torch.ones(R, dtype=torch.bool), given), G)["group_ess"]
+    for r in range(R):
+        for g in range(G):
+            expected = float(given.lr[r]) * float(given.moved_squares[r, g]) ** 0.5 / float(given.squares[r, g]) ** 0.5
+            assert float(found[r, g]) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("statistic", EVERY, ids=lambda s: f"{s.name}, {s.segments[0]}")
+def test_every_statistic_is_described(statistic: object) -> None:
+    assert statistic.meaning  # type: ignore[attr-defined]
+    assert statistic.unit in ("nat", "1", "1/weight", "weight")  # type: ignore[attr-defined]
+    assert set(statistic.dims) <= set(DIMENSIONS)  # type: ignore[attr-defined]
+    prefixes = {"pretrain": "", "finetune": "finetune_", "average": "average_"}
+    for kind in statistic.segments:  # type: ignore[attr-defined]
+        assert prefixes[kind] + statistic.name in VARIABLES  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("task", [mlp_task, grouped_task], ids=lambda t: t.__name__)
+def test_results_hold_every_statistic_that_the_task_has(task: object, tmp_path: Path) -> None:
+    context = context_of(task(), BASE, tmp_path)  # type: ignore[operator]
+    result = computed(task(), BASE, ALL_RUNS, tmp_path / "out")  # type: ignore[operator]
+    for table, kinds in (((*STEP, *INTERVAL, *END), ("pretrain", "finetune")), (AVERAGE, ("average",))):
+        for statistic in table:
+            for kind in kinds:
+                name = ("" if kind == "pretrain" else kind + "_") + statistic.name
+                has = kind in statistic.segments and set(statistic.needs.split()) <= context.traits
+                assert (name in result) == has, name
+
+
+# -- older chunks ---------------------------------------------------------------------------------------------------
+
+
+def as_earlier(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Packed as earlier versions did it."""
+    found = dict(tensors)
+    starts = {name.rpartition(".")[0] + "." for name in tensors if "." in name} | {LOG}
+    for start in starts:
+        kind = start.partition(".")[0]
+        for array, words in older.PACKED.items():
+            if array.startswith("average_") != (kind == "average"):
+                continue
+            names = [start + word for word in words if word != "norm"]
+            if not all(name in found for name in names) or (start == LOG and not array.startswith("log_")):
+                continue
+            columns = [found.pop(name) for name in names]
+            if array == "log_scalars":
+                norm = found.get(start + "group_norm", torch.ones(()))
+                total = norm.square().sum(-1).sqrt() if norm.dim() else None
+                effective = found.pop(start + "fixed_effective_grad_norm", None)
+                if total is None:  # a fine-tune: what its last norm was follows from the two gradient norms
+                    total = torch.ones_like(columns[0])
+                    if effective is not None:
+                        total[-1] = effective / found[start + "fixed_grad_norm"]
+                columns.append(total)
+            found[array if start == LOG else start + array] = torch.stack(columns, -1)
+        for now, earlier in (("feature_accuracy", "features"), ("weights", "weights")):
+            if kind == "average" and start + now in found:
+                found[start + "average_" + earlier] = found.pop(start + now)
+            elif kind != "average" and now == "feature_accuracy" and start + now in found and start != LOG:
+                found[start + earlier] = found.pop(start + now)
+    return found
+
+
+def test_chunks_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    """Finished chunks and a checkpoint, packed as they were, give the same result without training anything again."""
+    config = replace(BASE, keep_weights=True)
+    context = context_of(mlp_task(), config, tmp_path)
+    context.store.create()
+    for unit in context.units(ALL_RUNS):
+        context.run_unit(ALL_RUNS, unit, lambda _: None, lambda: False)
+    now = assemble(context, ALL_RUNS)
+    for chunk in context.chunks(ALL_RUNS):
+        saved = context.store.load(chunk.name + DONE)
+        assert saved is not None
+        packed_up = as_earlier(saved[0])
+        assert any(name.endswith("log_scalars") for name in packed_up)
+        assert any(name.endswith("average_scalars") for name in packed_up)
+        context.store.save(chunk.name + DONE, packed_up, saved[1])
+    again = context_of(mlp_task(), config, tmp_path)
+    found = assemble(again, ALL_RUNS)
+    rounded = [n for n in same_bytes(found, now) if not n.endswith("fixed_effective_grad_norm")]
+    assert rounded == []
+    assert not list(tmp_path.rglob("*foreign*"))
+
+
+def test_a_checkpoint_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    context = context_of(mlp_task(), BASE, tmp_path)
+    context.store.create()
+    unit = "00000"
+    ticks = iter([False] * 9 + [True])
+    with pytest.raises(Stopped):
+        context.run_unit(ALL_RUNS, unit, lambda _: None, ticks.__next__)
+    saved = context.store.load(unit + CHECKPOINT)
+    assert saved is not None
+    tensors = as_earlier(saved[0])
+    assert LOG + "scalars" in tensors
+    back = older.with_statistics(tensors)
+    for name, value in saved[0].items():
+        assert torch.equal(back[name], value), name
+        assert back[name].shape[run_axis(name)] == len(context.chunks(ALL_RUNS)[0].runs)
+
+
+# -- a new one ------------------------------------------------------------------------------------------------------
+
+ADDED = """
+    import lrscope.dynamics.statistics as statistics
+    from lrscope.dynamics.statistics import Statistic
+    largest = Statistic("largest_group", "weight", "norm of the largest group", lambda f: f.squares.sqrt().max(1).values)
+    share = Statistic("loss_per_lr", "nat", "mean of the loss over the learning rate", lambda f: f.loss / f.lr)
+    statistics.STEP, statistics.INTERVAL = (*statistics.STEP, share), (*statistics.INTERVAL, largest)
+    import numpy as np
+    from lrscope.results import open_result
+    from tiny_tasks import BASE, SINGLE, mlp_task, train
+    from pathlib import Path
+    import sys
+    out = Path(sys.argv[1])
+    train(mlp_task(), BASE, SINGLE, out)
+    result = open_result(out)
+    assert result["finetune_largest_group"].dims == ("lr", "finetune_lr", "data_seed", "seed", "finetune_epoch")
+    np.testing.assert_allclose(result["largest_group"], result["group_norm"].max("group"), rtol=1e-12)
+    assert (result["loss_per_lr"] > result["train_loss"]).all()
+    assert result["loss_per_lr"].attrs["units"] == "nat"
+"""
+
+
+def test_a_statistic_is_one_entry(tmp_path: Path) -> None:
+    """Two entries more are computed, stored, validated and opened, without a change anywhere else."""
+    script = textwrap.dedent(ADDED)
+    found = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "out")],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr[-2000:]
