@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lrscope.charts import to_matplotlib
 from lrscope.errors import LrscopeError
-from lrscope.reporting.charts_static import chart_figure
 from lrscope.studies.band_images import band_chart
 from lrscope.tasks import bands
 from lrscope.tasks.streams import generator
@@ -130,7 +130,7 @@ def test_the_picture_shows_parts_scaled_and_spectra_masked() -> None:
                 assert np.isfinite(kept[i, j]) == inside
                 if inside:
                     assert kept[i, j] == whole[i, j]
-    assert len([ax for ax in chart_figure(chart).axes if ax.get_images()]) == 20
+    assert len([ax for ax in to_matplotlib(chart).axes if ax.get_images()]) == 20
 
 
 def test_the_picture_takes_grey_images_own_bands_and_blank_ones() -> None:
@@ -146,7 +146,7 @@ def test_the_picture_takes_grey_images_own_bands_and_blank_ones() -> None:
     ]
     blank = band_chart(torch.zeros(1, 1, 8, 8), (0.0,), (1.0,))
     assert all(np.isfinite(p.image.values).any() for p in blank.panels if p.image is not None)
-    chart_figure(blank)
+    to_matplotlib(blank)
     for bad in (torch.zeros(1, 2, 8, 8), torch.zeros(8, 8), torch.zeros(0, 1, 8, 8)):
         with pytest.raises(LrscopeError, match=r"pass .images, 1 or 3 channels, height, width"):
             band_chart(bad, (0.0,), (1.0,))

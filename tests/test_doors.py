@@ -23,8 +23,10 @@ import xarray as xr
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+import chart_examples
 import lrscope
 from fake_results import fake_result
+from lrscope import charts
 from lrscope.checked import checked
 from lrscope.config import EngineConfig, SweepConfig
 from lrscope.config.settings import OPTIONS, load_settings
@@ -37,7 +39,6 @@ from lrscope.measures import alignment, equilibrium, features, geometry, landsca
 from lrscope.measures.plane import Plane
 from lrscope.options import Whole
 from lrscope.studies.band_images import band_chart
-from lrscope.studies.charts import Chart, Image, Line, Panel
 from lrscope.trained import State, stack
 from tiny_tasks import mlp_task
 
@@ -466,13 +467,13 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Callable[
         "sparsity": (features.sparsity, {"accuracy": accuracy, "chance": 0.5, "noise": 0.01}),
         "sparsity_over_runs": (features.sparsity_over_runs, {"accuracy": accuracy, "chance": 0.5, "noise": 0.01}),
         "band_chart": (band_chart, {"images": torch.rand(1, 1, 8, 8), "mean": [0.5], "std": [1.0]}),
-        "Line": (
-            Line,
-            {"x": np.arange(3.0), "y": np.arange(3.0), "name": "", "value": None, "low": None, "mark": "line"},
+        **{kind.__name__: (kind, example) for kind, example in chart_examples.LAYERS.items()},
+        "Axis": (
+            charts.Axis,
+            {"title": "t", "log": False, "limits": (0.5, 2.0), "ticks": [(1.0, "one")], "bare": True},
         ),
-        "Image": (Image, {"values": np.ones((2, 2)), "low": None, "viridis": False}),
-        "Panel": (Panel, {"title": "t", "lines": (), "log_x": False, "spans": (), "borders": ()}),
-        "Chart": (Chart, {"panels": [Panel(title="t")], "columns": 3}),
+        "Panel": (charts.Panel, {"title": "t", "x": charts.Axis(), "layers": (), "height": None}),
+        "Chart": (charts.Chart, {"panels": [charts.Panel(title="t")], "columns": 3, "share_x": True}),
     }
 
 
@@ -510,7 +511,7 @@ def test_the_arguments_of_the_doors_are_fine(doors: dict[str, Any]) -> None:
         ("sharpness", {"measures": "hessian"}, "measures: 'hessian' is not a list"),
         ("sharpness", {"state": State(torch.ones(1, 3), {})}, r"state: its weights have shape \(1, 3\), .*the net"),
         ("program", {"path": "fast"}, "path: 'fast' is unknown: choose single or batched"),
-        ("Line", {"y": np.arange(4.0)}, "line: the shapes of x, y are"),
+        ("Line", {"y": np.arange(4.0)}, "line: the shapes of x, y, low, high are"),
     ],
     ids=named,
 )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from chart_examples import check_drawn
 from fake_results import fake_map, fake_result, regime_of
 from lrscope.config import EngineConfig
 from lrscope.errors import LrscopeError
@@ -407,9 +408,8 @@ def test_all_is_trained_judged_and_drawn_at_smoke_scale(smoke: Laboratory) -> No
     assert [claim for claim, finding in found.items() if not finding.note] == []
     for figure in figures_at(STUDY, "smoke"):
         chart = smoke.chart(figure)
-        assert chart.panels, figure.number
-        for panel in chart.panels:
-            assert panel.lines or panel.image is not None, (figure.number, panel.title)
+        assert all(panel.layers for panel in chart.panels), figure.number
+        check_drawn(chart)
     missing = {figure.number for figure in STUDY.figures} - {figure.number for figure in figures_at(STUDY, "smoke")}
     assert missing == {"11, CIFAR-100", "12, CIFAR-100", "13, CIFAR-100"}
 

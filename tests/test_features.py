@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import lrscope
 from fake_results import fake_result
+from lrscope.charts import to_matplotlib, to_plotly
 from lrscope.config.settings import MapSettings, load_settings
 from lrscope.errors import LrscopeError
 from lrscope.mapping import regimes
@@ -419,21 +420,21 @@ def drawing(result: xr.Dataset) -> figures.Drawing:
 def test_the_report_shows_the_names_of_features(tmp_path: Path) -> None:
     result = named_result(4)
     found = drawing(result)
-    made = found.interactive()
+    made = to_plotly(found.chart)
     json.dumps(made, allow_nan=False)
     listed = [t["name"] for t in made["data"] if t.get("showlegend")]
     assert listed == ["part 0", "part 1", "part 2", "part 3", "usual test accuracy"]
     assert "coloraxis" not in made["wide"]
     line = next(t for t in made["data"] if t["name"] == "part 2")
     np.testing.assert_allclose(line["y"], result["feature_accuracy"][..., 2].mean(("data_seed", "seed")), rtol=1e-4)
-    figure = found.static()
+    figure = to_matplotlib(found.chart)
     assert [t.get_text() for legend in figure.legends for t in legend.get_texts()] == listed
     drawn = figure.legends[0].get_lines()
     shown = [ln.get_color() for ln in figure.axes[0].get_lines()[-5:]]
     assert [ln.get_color() for ln in drawn] == shown
     assert "a line for each of part 0, part 1" in found.alt
     ranks = drawing(named_result(9))
-    assert "coloraxis" in ranks.interactive()["wide"]
+    assert "coloraxis" in to_plotly(ranks.chart)["wide"]
     assert "sorted within each run" in ranks.alt
     page = lrscope.report(result, tmp_path / "report.html")
     assert "part 3" in Path(page).read_text()

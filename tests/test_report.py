@@ -16,7 +16,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from chart_examples import check_legend
 from fake_results import fake_map, fake_result
+from lrscope.charts import to_matplotlib, to_plotly
+from lrscope.charts.draw_plotly import numbers
+from lrscope.charts.text import number
 from lrscope.errors import LrscopeError
 from lrscope.mapping.types import Label
 from lrscope.reporting import frames, phases, report, save_figures, text
@@ -359,7 +363,7 @@ def test_every_figure_in_every_format(tmp_path):
 def test_the_same_figure_is_the_same_file(ending, tmp_path):
     result = fake_result(lrs=4, seeds=1, epochs=3)
     drawing = drawings(result, fake_map(result))[0]
-    first, second = (write_one(drawing.static(), tmp_path / f"{i}.{ending}") for i in (1, 2))
+    first, second = (write_one(to_matplotlib(drawing.chart), tmp_path / f"{i}.{ending}") for i in (1, 2))
     assert first.read_bytes() == second.read_bytes()
 
 
@@ -380,7 +384,7 @@ def test_the_same_figure_is_the_same_file(ending, tmp_path):
 def test_static_figures_of_odd_results_draw_without_a_warning(case, known):
     result = fake_result(**{"lrs": 5, "seeds": 2, "epochs": 4} | CASES[case] | {"average": False})
     for drawing in drawings(result, fake_map(result, known=known)):
-        drawing.static().draw_without_rendering()
+        to_matplotlib(drawing.chart).draw_without_rendering()
 
 
 @pytest.mark.slow
@@ -390,14 +394,36 @@ def test_static_figures_take_hostile_names_and_leave_matplotlib_as_it_was(tmp_pa
     before = dict(mpl.rcParams)
     result = fake_result(lrs=5, seeds=1, epochs=4, groups=(HOSTILE, "$x"), finetune=False, average=False)
     groups = next(d for d in drawings(result, fake_map(result)) if d.name == "groups")
-    assert "<script" not in write_one(groups.static(), tmp_path / "groups.svg").read_text()
+    assert "<script" not in write_one(to_matplotlib(groups.chart), tmp_path / "groups.svg").read_text()
     assert dict(mpl.rcParams) == before
 
 
-def test_both_twins_draw_the_same_figures():
-    from lrscope.reporting import interactive, static
+MIXED = ("everything", "one learning rate", "many seeds", "regression, not scale-invariant", "many groups")
 
-    assert set(interactive.DRAW) == set(static.DRAW) == set(ALL)
+
+@pytest.mark.parametrize("case", MIXED)
+def test_every_line_is_named_or_on_the_colour_scale_and_no_two_entries_look_alike(case):
+    result = result_for(case)
+    for drawing in drawings(result, fake_map(result)):
+        check_legend(drawing.chart)
+
+
+@pytest.mark.parametrize("case", MIXED)
+def test_the_numbers_of_the_result_are_in_the_traces(case):
+    """The means of the figures are in the traces, to the digits that a screen shows."""
+    result = result_for(case)
+    made = {d.name: to_plotly(d.chart)["data"] for d in drawings(result, fake_map(result))}
+    lines = {name: [t["y"] for t in traces if "lines" in t.get("mode", "")] for name, traces in made.items()}
+    expected = {"map": [q.spread.mean for q in frames.quantities(result)]}
+    expected["curves"] = [row for panel in phases.curves(result) for row in panel.spread.mean]
+    expected["trajectories"] = [row for panel in phases.trajectories(result) for row in panel.spread.mean]
+    if (series := phases.finetuned(result)) is not None:
+        expected["finetune"] = [spread.mean for spread in (*series.lines, series.before)]
+    if (groups := phases.group_steps(result)) is not None:
+        expected["groups"] = [*(row for q in groups.panels for row in q.spread.mean), groups.ratio.spread.mean]
+    for name, rows in expected.items():
+        for row in rows:
+            assert numbers(row) in lines[name], name
 
 
 def test_importing_the_room_loads_no_drawing_library():
@@ -460,27 +486,18 @@ def test_spans_tile_the_axis_and_borders_lie_on_it():
     result = fake_result(lrs=12)
     axis = frames.grid(result)
     back = frames.backdrop(axis, fake_map(result))
-    assert [s.regime for s in back.spans] == ["1", "2A", "2B", "3"]
-    ends = [back.spans[0].low, *(s.high for s in back.spans)]
-    assert ends == [s.low for s in back.spans] + [ends[-1]]
+    assert [s.regime for s in back.stretches] == ["1", "2A", "2B", "3"]
+    ends = [back.stretches[0].low, *(s.high for s in back.stretches)]
+    assert ends == [s.low for s in back.stretches] + [ends[-1]]
     np.testing.assert_allclose([ends[0], ends[-1]], axis.edges[[0, -1]])
-    for border, span in zip(back.borders, back.spans, strict=False):
-        assert border.lr == pytest.approx(span.high)
+    for border, stretch in zip(back.borders, back.stretches, strict=False):
+        assert border.lr == pytest.approx(stretch.high)
 
 
 def test_a_log_axis_needs_positive_values():
     assert frames.suits_log(np.array([1e-5, 1.0, np.nan]))
     assert not frames.suits_log(np.array([0.0, 0.0, 1.0]))
     assert not frames.suits_log(np.array([np.nan]))
-
-
-@pytest.mark.parametrize(("low", "high"), [(-0.3, 0.0), (-1.0, 0.2), (0.01, 0.05), (-6.4, -6.1), (2.999, 3.001)])
-def test_short_log_axes_get_at_least_two_round_marks(low, high):
-    marks = frames.log_marks(low, high)
-    assert marks is not None
-    assert len(marks) >= 2
-    assert all(low - 1e-9 <= np.log10(m) <= high + 1e-9 for m in marks)
-    assert frames.log_marks(-4, 0) is None
 
 
 @pytest.mark.parametrize(
@@ -496,11 +513,11 @@ def test_short_log_axes_get_at_least_two_round_marks(low, high):
     ],
 )
 def test_numbers_are_written_short(value, words):
-    assert text.number(value) == words
+    assert number(value) == words
 
 
 def test_not_a_number_is_a_dash():
-    assert text.number(float("nan")) == text.duration(float("nan")) == "–"
+    assert number(float("nan")) == text.duration(float("nan")) == "–"
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(7, "7 s"), (600, "10 min"), (11100, "3 h 05 min")])

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from fake_results import fake_map, fake_result
+from lrscope.charts import style, to_matplotlib, to_plotly
+from lrscope.charts.draw_matplotlib import HATCH
 from lrscope.mapping.types import REGIMES, Border, Label, Recommendation, RegimeMap
-from lrscope.reporting import frames, phases, style
+from lrscope.reporting import frames, phases
 from lrscope.reporting.banner import banner, who_chose
 from lrscope.reporting.figures import drawings
 from lrscope.reporting.start import start
-from lrscope.reporting.static_map import HATCH
 from lrscope.reporting.zoom import zoom
 from test_report import write
 
@@ -141,19 +142,19 @@ def test_peaks_of_a_schedule_have_no_map_of_nothing(tmp_path):
     for words in ("Border 1|2", "regime 1 from", "regime ?", "? ×"):
         assert words not in page.said
     chart = page.embedded("figures")["map"]
-    assert chart["wide"]["yaxis2"]["ticktext"] == ["start"]
+    assert chart["wide"]["yaxis"]["ticktext"] == ["start"]
     assert not [t for t in chart["data"] if "fillpattern" in t]
     assert not [a for a in chart["wide"]["annotations"] if "?" in a["text"]]
-    assert chart["wide"]["xaxis"]["title"]["text"] == "peak effective learning rate (ELR)"
-    static = drawings(fake_result(schedule="cosine"), peaks())[0].static()
+    assert chart["wide"]["xaxis4"]["title"]["text"] == "peak effective learning rate (ELR)"
+    static = to_matplotlib(drawings(fake_result(schedule="cosine"), peaks())[0].chart)
     assert [label.get_text() for label in static.axes[0].get_yticklabels()] == ["start"]
 
 
 def test_without_regimes_and_without_a_start_only_panels_remain(tmp_path):
     result = fake_result(lrs=6, epochs=3)
     found = drawings(result, fake_map(result, known=False))[0]
-    assert len(found.static().axes) == 3
-    assert found.interactive()["wide"]["yaxis2"]["ticktext"] == []
+    assert len(to_matplotlib(found.chart).axes) == 3
+    assert "yaxis4" not in to_plotly(found.chart)["wide"]
     assert "No regimes are shown: too few seeds" in found.caption
 
 
@@ -167,12 +168,12 @@ def test_both_twins_draw_the_start():
     assert row is not None
     assert row.open_low < row.low < row.best <= row.high < (row.cliff or 0)
     chart = drawings(result, found)[0]
-    traces = [t for t in chart.interactive()["data"] if t.get("yaxis") == "y2" and t["y"][0] == len(found.borders)]
+    traces = [t for t in to_plotly(chart.chart)["data"] if t.get("yaxis") == "y2" and t["y"][0] == len(found.borders)]
     assert [t["x"] for t in traces] == [
         pytest.approx(x, rel=1e-4)
         for x in ([row.open_low, row.open_high], [row.low, row.high], [row.best], [row.cliff])
     ]
-    lines = chart.static().axes[1].get_lines()
+    lines = to_matplotlib(chart.chart).axes[1].get_lines()
     drawn = [tuple(line.get_xdata()) for line in lines]
     for x in ((row.open_low, row.open_high), (row.low, row.high), (row.best,), (row.cliff,)):
         assert x in drawn
@@ -282,7 +283,7 @@ def test_points_beyond_the_axis_are_marked_and_said_in_both_twins():
     assert beyond == 6 + int(series.zoom.outside(series.before.mean).sum())
     chart = next(d for d in drawings(result, found) if d.name == "finetune")
     assert f"{beyond} points lie below it, marked ▼ at its edge" in chart.caption
-    page = chart.interactive()
+    page = to_plotly(chart.chart)
     marks = [t for t in page["data"] if t.get("name") == "beyond this range"]
     assert sum(len(t["x"]) for t in marks) == beyond
     assert [t["showlegend"] for t in marks] == [True] + [False] * (len(marks) - 1)
@@ -291,10 +292,11 @@ def test_points_beyond_the_axis_are_marked_and_said_in_both_twins():
         low, high = page[layout]["yaxis"]["range"]
         assert (low, high) == (series.zoom.low, series.zoom.high)
         assert all(low < y < high for t in marks for y in t["y"])
-    figure = chart.static()
+    figure = to_matplotlib(chart.chart)
     ax = figure.axes[0]
     assert ax.get_ylim() == (series.zoom.low, series.zoom.high)
-    assert sum(len(x.get_xdata()) for x in ax.get_lines() if x.get_marker() == "v") == beyond
+    heights = [y for drawn in ax.collections for y in np.asarray(drawn.get_offsets())[:, 1]]
+    assert heights.count(series.zoom.edge) == beyond
     assert [t.get_text() for t in figure.legends[0].get_texts()].count("beyond this range") == 1
 
 
@@ -304,9 +306,9 @@ def test_losses_on_a_log_axis_are_zoomed_in_both_twins():
     result["finetune_test_loss"][-2:] = 30.0
     chart = next(d for d in drawings(result, fake_map(result)) if d.name == "finetune")
     assert "above it, marked ▲ at its edge" in chart.caption
-    low, high = chart.interactive()["wide"]["yaxis"]["range"]
-    assert chart.static().axes[0].get_ylim() == pytest.approx((10**low, 10**high))
-    chart.static().draw_without_rendering()
+    low, high = to_plotly(chart.chart)["wide"]["yaxis"]["range"]
+    assert to_matplotlib(chart.chart).axes[0].get_ylim() == pytest.approx((10**low, 10**high))
+    to_matplotlib(chart.chart).draw_without_rendering()
 
 
 def test_labels_without_results_leave_a_dash(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 import fake_results
+from chart_examples import check_drawn
 from fake_results import fake_result
 from lrscope.config import EngineConfig
 from lrscope.mapping import regimes
@@ -450,7 +451,5 @@ def test_every_claim_gets_a_finding_at_smoke_scale(smoke: Laboratory) -> None:
 def test_every_figure_is_drawn_at_smoke_scale(smoke: Laboratory, tmp_path: Path) -> None:
     for figure in STUDY.figures:
         chart = smoke.chart(figure)
-        assert chart.panels, figure.number
-        for panel in chart.panels:
-            for line in panel.lines:
-                assert len(line.x) == len(line.y), (figure.number, panel.title)
+        assert all(panel.layers for panel in chart.panels), figure.number
+        check_drawn(chart)

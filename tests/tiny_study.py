@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from lrscope.charts import Axis, Chart, Line, Panel
 from lrscope.config import SweepConfig
 from lrscope.studies import registry
-from lrscope.studies.charts import Chart, Line, Panel
 from lrscope.studies.stats import finding
 from lrscope.studies.types import (
     Claim,
@@ -60,7 +60,7 @@ def more_than_there_is(lab: Lab) -> Finding:
 def losses_chart(lab: Lab) -> Chart:
     loss = lab.measured("losses")["loss"]
     line = Line(x=loss["lr"].values, y=loss.mean("seed").values, name="loss", mark="both")
-    return Chart(panels=[Panel(title="loss", x_title="ELR", y_title="loss", lines=[line], log_x=True)])
+    return Chart(panels=[Panel(title="loss", x=Axis(title="ELR", log=True), y=Axis(title="loss"), layers=[line])])
 
 
 LOSSES = Measurement(name="losses", about="Final losses.", needs=("sphere",), run=final_losses)

@@ -69,7 +69,7 @@ def _rate_rows(regime_map: RegimeMap) -> list[list[str]]:
 
 
 def _chip(label: Label) -> str:
-    from lrscope.reporting.style import REGIME_COLOR
+    from lrscope.charts.style import REGIME_COLOR
 
     color = REGIME_COLOR.get(label.regime, REGIME_COLOR["?"])
     return f"<span style='border-left:.7em solid {color};padding-left:.4em'>{escape(label.regime)}</span>"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from lrscope.charts.text import plural
 from lrscope.mapping.types import RegimeMap
-from lrscope.reporting.text import plural, rate, sentence
+from lrscope.reporting.text import rate, sentence
 
 
 @dataclass(frozen=True, kw_only=True)

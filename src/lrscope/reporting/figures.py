@@ -6,42 +6,32 @@ Page, static files and tests take their figures from `drawings`, in this order.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from lrscope.charts import Chart, Line
 from lrscope.mapping.types import RegimeMap
-from lrscope.reporting import frames, phases
+from lrscope.reporting import frames, phase_charts, phases
+from lrscope.reporting.map_chart import map_chart
 from lrscope.reporting.start import wider
 from lrscope.reporting.text import interval
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """One figure: `arguments` are the frames that both its interactive and its static twin take."""
+    """One figure with what is said about it."""
 
     name: str
     title: str
     short: str
     caption: str
     alt: str
-    arguments: tuple[Any, ...]
-    selectable: bool = False  # the page offers to bring one learning rate forward
+    chart: Chart
 
-    def interactive(self) -> dict[str, Any]:
-        """Traces and layouts for Plotly.js."""
-        from lrscope.reporting.interactive import DRAW
-
-        return DRAW[self.name](*self.arguments)
-
-    def static(self) -> Figure:
-        """A matplotlib figure, not yet attached to any window."""
-        from lrscope.reporting.static import DRAW
-
-        return DRAW[self.name](*self.arguments)
+    @property
+    def selectable(self) -> bool:
+        """Can one learning rate be brought forward?"""
+        return any(isinstance(layer, Line) and layer.key is not None for layer in self.chart.layers)
 
 
 def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
@@ -58,7 +48,7 @@ def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
             short="Map",
             caption=_map_caption(rate, regime_map),
             alt=f"Training loss, {test} and {steep} against the {grid.name}. {_regimes_in_words(grid, back, regime_map)}",
-            arguments=(grid, back, regime_map, frames.map_panels(result), frames.nonfinite_counts(result)),
+            chart=map_chart(grid, back, regime_map, frames.quantities(result), frames.nonfinite_counts(result)),
         )
     ]
     if (series := phases.finetuned(result)) is not None:
@@ -73,7 +63,7 @@ def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
                 ),
                 alt=f"{series.title} against the pre-training {grid.name}, one line per fine-tuning rate, "
                 "with pre-training alone in black; mean and one standard deviation over runs.",
-                arguments=(grid, back, series),
+                chart=phase_charts.series_chart(grid, back, series),
             )
         )
     if (series := phases.averaged(result)) is not None:
@@ -88,7 +78,7 @@ def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
                 ),
                 alt=f"{series.title} against the {grid.name}, one line per number of averaged checkpoints, "
                 "with pre-training alone in black; mean and one standard deviation over runs.",
-                arguments=(grid, back, series),
+                chart=phase_charts.series_chart(grid, back, series),
             )
         )
     if (panels := phases.features(result)) is not None:
@@ -104,7 +94,7 @@ def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
                     if panels[0].names
                     else "sorted within each run from the best to the worst feature and averaged over runs."
                 ),
-                arguments=(grid, back, panels),
+                chart=phase_charts.features_chart(grid, back, panels),
             )
         )
     found += _along_training(result, grid, test, steep)
@@ -121,7 +111,7 @@ def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
                 ),
                 alt=f"ELR and effective step size of each weight tensor against the {grid.name}, and the ratio of the largest "
                 "to the smallest effective step size; means over the last fifth of training.",
-                arguments=(grid, back, groups),
+                chart=phase_charts.groups_chart(grid, back, groups),
             )
         )
     return found
@@ -193,8 +183,7 @@ def _along_training(result: xr.Dataset, grid: frames.Grid, test: str, steep: str
                 "the top diverge. Bring one forward to see its range over runs."
             ),
             alt=f"Training loss and {test} by epoch, one line per learning rate, mean over runs.",
-            arguments=(grid, phases.curves(result)),
-            selectable=True,
+            chart=phase_charts.curves_chart(grid, phases.curves(result), along_loss=False),
         ),
         Drawing(
             name="trajectories",
@@ -205,20 +194,19 @@ def _along_training(result: xr.Dataset, grid: frames.Grid, test: str, steep: str
                 "tends to pass through flatter regions with less test error; lines that stop half-way are in equilibrium."
             ),
             alt=f"{steep} and {error} against training loss while training goes on, one line per learning rate.",
-            arguments=(grid, phases.trajectories(result)),
-            selectable=True,
+            chart=phase_charts.curves_chart(grid, phases.trajectories(result), along_loss=True),
         ),
     ]
 
 
 def _regimes_in_words(grid: frames.Grid, back: frames.Backdrop, regime_map: RegimeMap) -> str:
     """The map for those who cannot see it: spans and borders."""
-    if not back.spans:
+    if not back.stretches:
         return "No regimes are known."
     rates = grid.lr
     parts = []
-    for span in back.spans:
-        inside = rates[(rates >= span.low) & (rates <= span.high)]
-        parts.append(f"regime {span.regime} from {grid.text(inside[0])} to {grid.text(inside[-1])}")
+    for stretch in back.stretches:
+        inside = rates[(rates >= stretch.low) & (rates <= stretch.high)]
+        parts.append(f"regime {stretch.regime} from {grid.text(inside[0])} to {grid.text(inside[-1])}")
     borders = [f"{b.between} {interval(b, grid.text)}" for b in regime_map.borders.values()]
     return "Regimes: " + ", ".join(parts) + ". Borders: " + ", ".join(borders) + "."

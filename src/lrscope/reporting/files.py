@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from lrscope.charts import to_matplotlib
 from lrscope.errors import LrscopeError, nearest
 from lrscope.files import kind, mode_of, staged
 from lrscope.mapping.types import RegimeMap
@@ -39,7 +40,7 @@ def write_figures(result: xr.Dataset, folder: Path, formats: Sequence[str], regi
     check_folder(folder)
     written = []
     for drawing in drawings(result, regime_map):
-        figure = drawing.static()
+        figure = to_matplotlib(drawing.chart)
         written += [write_one(figure, folder / f"{drawing.name}.{name}") for name in formats]
     return written
 

@@ -6,14 +6,15 @@ Values that are not finite are left out of every mean; where none is left, the m
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from lrscope.mapping.types import Border, RegimeMap
+from lrscope.charts import Axis, Border, Layer, Span, style
+from lrscope.mapping import types
+from lrscope.mapping.types import RegimeMap
 from lrscope.reporting.text import parse, rate
 
 Array = NDArray[np.float64]
@@ -36,6 +37,12 @@ class Grid:
         """A learning rate as the command line prints it."""
         return rate(float(lr))
 
+    @property
+    def axis(self) -> Axis:
+        """The axis of every panel over learning rates."""
+        low, high = (float(edge) for edge in self.edges[[0, -1]])
+        return Axis(title=self.name, short=self.short, log=True, limits=(low, high))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
@@ -49,8 +56,8 @@ class Spread:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Span:
-    """A stretch of neighbouring learning rates with one regime, from cell edge to cell edge."""
+class Stretch:
+    """Neighbouring learning rates with one regime, from cell edge to cell edge."""
 
     regime: str
     low: float
@@ -61,12 +68,12 @@ class Span:
 class Backdrop:
     """What lies behind every figure over learning rates: shaded regimes and their borders. Nothing where none is known."""
 
-    spans: tuple[Span, ...]
-    borders: tuple[Border, ...]
+    stretches: tuple[Stretch, ...]
+    borders: tuple[types.Border, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Panel:
+class Quantity:
     """One quantity over the grid. `spread` is (L, ...); `reference` a level to compare with."""
 
     title: str
@@ -102,17 +109,34 @@ def has_regimes(regime_map: RegimeMap) -> bool:
 def backdrop(axis: Grid, regime_map: RegimeMap) -> Backdrop:
     """Neighbouring learning rates of one regime merged into spans; the borders that have a place."""
     if not has_regimes(regime_map):
-        return Backdrop(spans=(), borders=())
+        return Backdrop(stretches=(), borders=())
     named = {round(float(np.log(x.lr)), 9): x.regime for x in regime_map.labels}
-    spans: list[Span] = []
+    found: list[Stretch] = []
     for i, lr in enumerate(axis.lr):
         regime = named.get(round(float(np.log(lr)), 9), "?")
         low, high = float(axis.edges[i]), float(axis.edges[i + 1])
-        if spans and spans[-1].regime == regime:
-            spans[-1] = Span(regime=regime, low=spans[-1].low, high=high)
-        else:
-            spans.append(Span(regime=regime, low=low, high=high))
-    return Backdrop(spans=tuple(spans), borders=tuple(b for b in regime_map.borders.values() if b.lr is not None))
+        if found and found[-1].regime == regime:
+            low = found.pop().low
+        found.append(Stretch(regime=regime, low=low, high=high))
+    return Backdrop(stretches=tuple(found), borders=tuple(b for b in regime_map.borders.values() if b.lr is not None))
+
+
+def shading(back: Backdrop, *, letters: bool = True) -> list[Layer]:
+    """Regimes as tinted stretches with their letters above them, borders (dotted inside regime 2) with their intervals."""
+    layers: list[Layer] = [
+        Span(
+            low=s.low,
+            high=s.high,
+            label=s.regime,
+            color=style.REGIME_COLOR[s.regime],
+            place="above" if letters else "none",
+        )
+        for s in back.stretches
+    ]
+    for b in back.borders:
+        if b.lr is not None:
+            layers.append(Border(x=b.lr, low=b.low, high=b.high, dotted=b.between == "2A|2B"))
+    return layers
 
 
 def spread(values: Array) -> Spread:
@@ -159,33 +183,16 @@ def quality(result: xr.Dataset) -> tuple[str, str]:
 
 def regime_at(back: Backdrop, lr: float) -> str:
     """The regime of the span that holds this learning rate."""
-    return next((s.regime for s in back.spans if s.low <= lr <= s.high), "?")
+    return next((s.regime for s in back.stretches if s.low <= lr <= s.high), "?")
 
 
-def with_level(panel: Panel) -> Array:
+def with_level(panel: Quantity) -> Array:
     """All values of a panel and its reference, flat: what its axis must hold."""
     level = [] if panel.reference is None else [panel.reference]
     return np.concatenate([panel.spread.values.ravel(), level])
 
 
-MOST_MARKS = 8  # ours: more labels run into each other on a panel's axis
-
-
-def log_marks(low: float, high: float) -> list[float] | None:
-    """Round numbers to label a log axis between two exponents; None where powers of ten serve better."""
-    if high - low > 1.3:
-        return None
-    decades = range(math.floor(low), math.ceil(high) + 1)
-    marks: list[float] = []
-    for steps in ((1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0), tuple(s / 10 for s in range(10, 100, 2))):
-        marks = [s * 10.0**d for d in decades for s in steps if low <= math.log10(s) + d <= high]
-        if len(marks) >= 3:
-            break
-    marks = marks[:: -(-len(marks) // MOST_MARKS)] if len(marks) > MOST_MARKS else marks
-    return marks if len(marks) >= 2 else [10.0**low, 10.0**high]
-
-
-def map_panels(result: xr.Dataset) -> tuple[Panel, ...]:
+def quantities(result: xr.Dataset) -> tuple[Quantity, ...]:
     """Training loss, test quality and sharpness at the end of pre-training, each (L, S)."""
     random = np.asarray(result["random_train_loss"].values, dtype=float)
     test, words = quality(result)
@@ -196,7 +203,7 @@ def map_panels(result: xr.Dataset) -> tuple[Panel, ...]:
         (steep_words, pooled(result[steep], "lr"), True, None),
     ]
     return tuple(
-        Panel(title=title, log=log and suits_log(values), spread=spread(values), reference=level)
+        Quantity(title=title, log=log and suits_log(values), spread=spread(values), reference=level)
         for title, values, log, level in rows
     )
 

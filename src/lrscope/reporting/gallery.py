@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lrscope.reporting.charts_interactive import chart_json
+from lrscope.charts import Chart, to_plotly
 from lrscope.reporting.page import fill
-from lrscope.studies.charts import Chart
 
 VERDICT_COLOR = {
     "supported": "#009E73",
@@ -46,14 +45,14 @@ class Picture:
     def alt(self) -> str:
         """The figure for those who cannot see it: what is drawn against what."""
         panels = [
-            f"{panel.title}: {panel.y_title} against {panel.x_title}"
+            f"{panel.title}: {panel.y.title} against {panel.x.title}"
             for panel in self.chart.panels
             if panel.image is None
         ]
         pictures = dict.fromkeys(panel.title for panel in self.chart.panels if panel.image is not None)
         if pictures:
             panels.append(f"pictures: {' | '.join(pictures)}")
-        scaled = any(line.value is not None for panel in self.chart.panels for line in panel.lines)
+        scaled = any(getattr(layer, "value", None) is not None for layer in self.chart.layers)
         colored = f" Colour: {self.chart.color_title}." if scaled and self.chart.color_title else ""
         return f"{self.title}. {'; '.join(panels)}.{colored}"
 
@@ -62,7 +61,7 @@ def render(pictures: Sequence[Picture], others: Sequence[Told], words: Mapping[s
     """The page as text. `words`: title, study, scale, paper, about, summary, command, and `facts` as pairs."""
     return fill(
         "gallery.html",
-        {picture.name: chart_json(picture.chart) | {"selectable": False} for picture in pictures},
+        {picture.name: to_plotly(picture.chart) | {"selectable": False} for picture in pictures},
         pictures=pictures,
         others=others,
         colors=VERDICT_COLOR,

@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from lrscope.charts import style, to_plotly
+from lrscope.charts.text import NOTHING, number, plural
 from lrscope.errors import LrscopeError
 from lrscope.files import check_target, mode_of, write_whole
 from lrscope.mapping.types import REGIMES, RegimeMap
-from lrscope.reporting import frames, style, text
+from lrscope.reporting import frames, text
 from lrscope.reporting.banner import banner
 from lrscope.reporting.figures import drawings
 from lrscope.results import STATUS, STATUS_REMEDY
@@ -50,7 +52,7 @@ def render(result: xr.Dataset, regime_map: RegimeMap) -> str:
     words = context(result, regime_map)
     return fill(
         "report.html",
-        {d.name: d.interactive() | {"selectable": d.selectable} for d in found},
+        {d.name: to_plotly(d.chart) | {"selectable": d.selectable} for d in found},
         rates=[_sentence(row, words) for row in words["rows"]],
         drawings=found,
         colors=style.REGIME_COLOR,
@@ -63,7 +65,7 @@ def fill(template_name: str, figures: dict[str, Any], *, rates: Sequence[str] = 
 
     Args:
         template_name: a file of `template/`.
-        figures: by name, as `interactive_canvas.figure` makes them, with `selectable`.
+        figures: by name, as `to_plotly` makes them, with `selectable`.
         rates: one sentence per learning rate, for pages that bring one forward.
         words: what else the template names.
     """
@@ -107,13 +109,13 @@ def context(result: xr.Dataset, regime_map: RegimeMap) -> dict[str, Any]:
     grid = frames.grid(result)
     attrs = result.attrs
     runs = result.sizes["data_seed"] * result.sizes["seed"]
-    data_seeds, seeds = (text.plural(result.sizes[d], d.replace("_", " ")) for d in frames.SEEDS)
+    data_seeds, seeds = (plural(result.sizes[d], d.replace("_", " ")) for d in frames.SEEDS)
     facts = [
         ("task", _task(attrs["task"])),
         ("space", f"{attrs['space']}, {'' if int(attrs['scale_invariant']) else 'not '}scale-invariant"),
         ("learning rates", f"{result.sizes['lr']}, from {grid.text(grid.lr[0])} to {grid.text(grid.lr[-1])}"),
         ("runs per learning rate", f"{runs} ({data_seeds} × {seeds})"),
-        ("epochs", text.number(float(result["epoch"].values[-1]))),
+        ("epochs", number(float(result["epoch"].values[-1]))),
         ("schedule", frames.schedule(result)),
         ("date", text.moment(str(attrs["created"]))),
         ("training time", text.duration(float(attrs["seconds"]))),
@@ -155,7 +157,7 @@ def borders(regime_map: RegimeMap) -> list[tuple[str, str, str, bool]]:
 def regime_rows(result: xr.Dataset, regime_map: RegimeMap) -> list[dict[str, Any]]:
     """One row per learning rate: regime, votes, flags, what was reached, and whether it is recommended."""
     grid = frames.grid(result)
-    loss, _, sharpness = (panel.spread.mean for panel in frames.map_panels(result))
+    loss, _, sharpness = (panel.spread.mean for panel in frames.quantities(result))
     advice = regime_map.recommended
     rows = []
     for label in regime_map.labels:
@@ -167,10 +169,10 @@ def regime_rows(result: xr.Dataset, regime_map: RegimeMap) -> list[dict[str, Any
                 "name": style.REGIME_NAME.get(label.regime, ""),
                 "votes": text.votes(label),
                 "flags": ", ".join(label.flags),
-                "loss": text.number(float(loss[at])),
-                "before": regime_map.show(label.before) or text.NOTHING,
-                "after": "" if regime_map.finetune_lr is None else regime_map.show(label.after) or text.NOTHING,
-                "sharpness": text.number(float(sharpness[at])),
+                "loss": number(float(loss[at])),
+                "before": regime_map.show(label.before) or NOTHING,
+                "after": "" if regime_map.finetune_lr is None else regime_map.show(label.after) or NOTHING,
+                "sharpness": number(float(sharpness[at])),
                 "start": advice.low is not None and advice.high is not None and advice.low <= label.lr <= advice.high,
             }
         )

@@ -12,7 +12,7 @@ import xarray as xr
 
 from lrscope.reporting.frames import (
     Array,
-    Panel,
+    Quantity,
     Spread,
     final_epochs,
     grid,
@@ -77,8 +77,8 @@ class Groups:
     """Per weight tensor over the grid: `panels` hold (G, L); `ratio` the largest over the smallest ESS, (L,)."""
 
     names: tuple[str, ...]
-    panels: tuple[Panel, ...]
-    ratio: Panel
+    panels: tuple[Quantity, ...]
+    ratio: Quantity
 
 
 def finetuned(result: xr.Dataset) -> Series | None:
@@ -203,7 +203,7 @@ def group_steps(result: xr.Dataset) -> Groups | None:
     for name, title in (("group_elr", "ELR of a tensor"), ("group_ess", "ESS of a tensor")):
         windows = pooled(final_epochs(result[name]), "group", "lr", "epoch")
         values = spread(np.moveaxis(windows, 2, -1)).mean  # (G, L, S): mean over the final windows of each run
-        panels.append(Panel(title=title, log=suits_log(values), spread=spread(values)))
+        panels.append(Quantity(title=title, log=suits_log(values), spread=spread(values)))
     ess = panels[-1].spread.values
     low, high = spread(np.moveaxis(ess, 0, -1)).low, spread(np.moveaxis(ess, 0, -1)).high
     ratio = high / np.where(low > 0, low, np.nan)
@@ -212,5 +212,5 @@ def group_steps(result: xr.Dataset) -> Groups | None:
     return Groups(
         names=names,
         panels=tuple(panels),
-        ratio=Panel(title=title, log=suits_log(ratio), spread=spread(ratio), reference=1.0),
+        ratio=Quantity(title=title, log=suits_log(ratio), spread=spread(ratio), reference=1.0),
     )

@@ -8,27 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from lrscope.charts.text import NOTHING, number
 from lrscope.mapping.types import Border, Label
 from lrscope.terminal import printable
-
-NOTHING = "–"  # where there is no value
-
-
-def number(value: float, digits: int = 3) -> str:
-    """Significant digits without padding: 0.018, 12.5, 7.5e-3; a dash where there is no value."""
-    if not math.isfinite(value):
-        return NOTHING
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return scientific(value, digits)
-
-
-def scientific(value: float, digits: int = 3) -> str:
-    """7.5e-3 rather than 7.50e-03."""
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    if "." in mantissa:
-        mantissa = mantissa.rstrip("0").rstrip(".")
-    return f"{mantissa}e{int(exponent)}" if int(exponent) else mantissa
 
 
 def rate(lr: float) -> str:
@@ -53,19 +35,6 @@ def moment(stamp: str) -> str:
     except ValueError:
         return stamp
     return f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if when.tzinfo else f"{when:%Y-%m-%d %H:%M}"
-
-
-def plural(count: int, noun: str) -> str:
-    """1 seed, 5 seeds."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def shorten(name: str, length: int = 28) -> str:
-    """A long name with its middle left out: both ends of a parameter's path tell layers apart."""
-    if len(name) <= length:
-        return name
-    head = (length - 1) // 2
-    return name[:head] + "…" + name[-(length - 1 - head) :]
 
 
 def sentence(words: str, *, capital: bool = True) -> str:

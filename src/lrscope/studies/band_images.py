@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lrscope.charts import Chart, Image, Panel
 from lrscope.checked import checked
 from lrscope.errors import LrscopeError
-from lrscope.studies.charts import Chart, Image, Panel
 from lrscope.tasks.bands import Bands, decompose, mask, paper_bands, per_channel
 
 DRAWN_CHANNELS = (1, 3)  # grey, or red, green and blue
@@ -56,13 +56,16 @@ def band_chart(images: Tensor, mean: Sequence[float], std: Sequence[float], band
             name: (parts[name][i], mask(height, width, first, last), first > 0)
             for name, (first, last) in chosen.items()
         }
-        panels += [Panel(title=_named(name, chosen), image=_picture(p, scale)) for name, (p, _, scale) in rows.items()]
+        panels += [
+            Panel(title=_named(name, chosen), layers=[_picture(p, scale)]) for name, (p, _, scale) in rows.items()
+        ]
         whole = spectrum(image)
         ends = float(whole.min()), float(whole.max())
         for name, (_, kept, _) in rows.items():
             shown = np.where(np.fft.fftshift(kept.numpy()), whole, np.nan)
             title = f"spectrum, {name}" if name in chosen else "spectrum"
-            panels.append(Panel(title=title, image=Image(values=shown, low=ends[0], high=ends[1], viridis=True)))
+            picture = Image(values=shown, low=ends[0], high=ends[1], viridis=True)
+            panels.append(Panel(title=title, layers=[picture]))
     return Chart(panels=panels, columns=1 + len(chosen))
 
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lrscope.charts import Chart, to_matplotlib
+from lrscope.charts.text import plural
 from lrscope.reporting import text
-from lrscope.reporting.charts_static import chart_figure
 from lrscope.reporting.files import write_one
 from lrscope.reporting.gallery import Picture, Told, render
 from lrscope.reporting.page import write_text
 from lrscope.studies import cite, evidence, words
-from lrscope.studies.charts import Chart
 from lrscope.studies.lab import Laboratory
 from lrscope.studies.needs import claims_at, figures_at
 from lrscope.studies.registry import slug
@@ -41,7 +41,7 @@ def publish(
     written = []
     folder = laboratory.folder / "figures"
     for picture in (p for p, figure in zip(pictures, shown, strict=True) if figure in figures):
-        static = chart_figure(picture.chart)
+        static = to_matplotlib(picture.chart)
         written += [write_one(static, folder / f"{picture.name}.{name}") for name in FORMATS]
     placed = {row.id for picture in pictures for row in picture.claims}
     others = [row for row in told.values() if row.id not in placed]
@@ -91,7 +91,7 @@ def _words(laboratory: Laboratory, told: Mapping[str, Told]) -> dict[str, Any]:
     sweeps, measurements = laboratory.records(laboratory.names)
     facts = [("scale", f"{laboratory.scale_name}: {laboratory.scale.about}")]
     for name, part in sweeps.items():
-        runs, took = text.plural(part["runs"], "run"), text.duration(part["seconds"])
+        runs, took = plural(part["runs"], "run"), text.duration(part["seconds"])
         facts.append((f"sweep {name}", f"{part['title']}; {runs}, {took}; {text.moment(part['created'])}"))
     for name, part in measurements.items():
         facts.append((f"measurement {name}", f"{text.duration(part['seconds'])}; {text.moment(part['created'])}"))
@@ -115,7 +115,7 @@ def _summary(verdicts: Sequence[str]) -> str:
     """`Of 5 claims 3 are supported, 1 is contradicted, 1 is not checked.`"""
     counts = [(v, verdicts.count(v)) for v in dict.fromkeys(verdicts)]
     parts = [f"{count} {'is' if count == 1 else 'are'} {verdict}" for verdict, count in counts]
-    return f"Of {text.plural(len(verdicts), 'claim')} {', '.join(parts)}." if parts else "No claims at this scale."
+    return f"Of {plural(len(verdicts), 'claim')} {', '.join(parts)}." if parts else "No claims at this scale."
 
 
 def _write_docs(
@@ -129,7 +129,7 @@ def _write_docs(
     lines += [f"Scale `{laboratory.scale_name}`: {about}. Made by `{laboratory.command}`.", ""]
     written = []
     for picture in pictures:
-        written.append(write_one(chart_figure(picture.chart), images / f"{picture.name}.png"))
+        written.append(write_one(to_matplotlib(picture.chart), images / f"{picture.name}.png"))
         lines += [f"## Figure {_md(picture.number)}: {_md(picture.title)}", ""]
         lines += [f"![{_md(picture.alt)}]({study.name}/{picture.name}.png)", ""]
         lines += [f"In the paper: {_md(picture.look_for)}", "", f"Different here: {_md(picture.differs)}", ""]

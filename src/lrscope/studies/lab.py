@@ -32,7 +32,7 @@ from lrscope.studies.words import plan
 from lrscope.terminal import say
 
 if TYPE_CHECKING:
-    from lrscope.studies.charts import Chart
+    from lrscope.charts import Chart
     from lrscope.trained import Trained
 
 DEFAULT_ROOT = Path("runs/studies")

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from lrscope.charts import Axis, Layer, Line, Panel, Points, style
 from lrscope.mapping import regimes
+from lrscope.reporting import frames
 from lrscope.studies import reading
-from lrscope.studies.charts import Line, Panel
 from lrscope.studies.reading import Array
 
 ELR, LR = "effective learning rate (ELR)", "learning rate"
@@ -58,7 +59,7 @@ def curves(
         )
         for k in (range(len(values)) if lrs is None else lrs)
     ]
-    return Panel(title=title, x_title="epoch", y_title=title, lines=lines, log_y=positive, log_x=log_x)
+    return Panel(title=title, x=Axis(title="epoch", log=log_x), y=Axis(title=title, log=positive), layers=lines)
 
 
 def trajectories(
@@ -78,11 +79,9 @@ def trajectories(
     ]
     return Panel(
         title=panel_title or f"{title} against loss",
-        x_title=LOSS,
-        y_title=title,
-        lines=lines,
-        log_x=True,
-        log_y=name != "test_error",
+        x=Axis(title=LOSS, log=True),
+        y=Axis(title=title, log=name != "test_error"),
+        layers=lines,
     )
 
 
@@ -91,35 +90,20 @@ def ends(result: xr.Dataset, name: str, title: str) -> Panel:
     values = reading.error_curve(result) if name == "test_error" else reading.units(result[name])
     settled, positive = reading.settled(values), name != "test_error"
     lr = result["lr"].values.astype(np.float64)
-    lines = [Line(x=lr, y=settled[:, u], color="#8a8f98", mark="points") for u in range(settled.shape[1])]
-    middle = log_mean(settled, 1) if positive else mean(settled, 1)
-    lines.append(Line(x=lr, y=middle, color="#1b1f24", mark="line"))
-    spans, borders = shading(result)
+    count = settled.shape[1]
+    runs = Points(x=np.repeat(lr, count), y=settled.ravel(), color=style.GREY, name="single seeds")
+    mean_line = Line(x=lr, y=log_mean(settled, 1) if positive else mean(settled, 1), name="mean over seeds")
     return Panel(
         title=f"{title} at the end",
-        x_title=rate(result),
-        y_title=title,
-        lines=lines,
-        log_x=True,
-        log_y=positive,
-        spans=spans,
-        borders=borders,
+        x=Axis(title=rate(result), log=True),
+        y=Axis(title=title, log=positive),
+        layers=[*shading(result), runs, mean_line],
     )
 
 
-def shading(result: xr.Dataset) -> tuple[list[tuple[float, float, str]], list[float]]:
-    """Stretches of the learning-rate axis by regime (low, high, name), and the borders between them."""
-    found = regimes(result)
-    lr = result["lr"].values.astype(np.float64)
-    edges = np.sqrt(lr[:-1] * lr[1:])
-    edges = np.concatenate([[lr[0] ** 1.5 / lr[1] ** 0.5], edges, [lr[-1] ** 1.5 / lr[-2] ** 0.5]])
-    spans: list[tuple[float, float, str]] = []
-    for k, label in enumerate(found.labels):
-        if spans and spans[-1][2] == label.regime:
-            spans[-1] = (spans[-1][0], float(edges[k + 1]), label.regime)
-        else:
-            spans.append((float(edges[k]), float(edges[k + 1]), label.regime))
-    return spans, [float(b.lr) for b in found.borders.values() if b.lr is not None]
+def shading(result: xr.Dataset) -> list[Layer]:
+    """Regimes as stretches of the learning-rate axis, and the borders between them."""
+    return frames.shading(frames.backdrop(frames.grid(result), regimes(result)))
 
 
 def overview(result: xr.Dataset) -> list[Panel]:

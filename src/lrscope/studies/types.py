@@ -16,7 +16,7 @@ from lrscope.options import Real
 if TYPE_CHECKING:
     import xarray as xr
 
-    from lrscope.studies.charts import Chart
+    from lrscope.charts import Chart
     from lrscope.trained import Trained
 
 SCALES = ("smoke", "laptop", "paper")

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lrscope.reporting.text import number, plural
+from lrscope.charts.text import number, plural
 
 
 def effect(row: Mapping[str, Any]) -> str:

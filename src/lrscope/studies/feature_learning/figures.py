@@ -11,15 +11,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
-from lrscope.reporting import frames, style
+from lrscope.charts import Axis, Chart, Line, Panel, Points
+from lrscope.charts.style import COLORS, GREY, INK
+from lrscope.reporting import frames
 from lrscope.studies import panels, reading
-from lrscope.studies.charts import Chart, Line, Panel
 from lrscope.studies.feature_learning.claims_images import at_equal_loss
 from lrscope.studies.feature_learning.states import accuracies, nearest_average
 from lrscope.studies.types import Lab
 
-INK, GREY = style.INK, "#9aa1ab"
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8a6d3b", "#9aa1ab")
 FLR = "fine-tuning learning rate (FLR)"
 ACCURACY = "test accuracy"
 STATES = {
@@ -37,15 +36,11 @@ def spread(x: reading.Array, values: reading.Array, **options: object) -> Line:
 
 
 def _panel(result: xr.Dataset, title: str, y_title: str, lines: Sequence[Line]) -> Panel:
-    spans, borders = panels.shading(result)
     return Panel(
         title=title,
-        x_title=f"pre-training {panels.rate(result)}",
-        y_title=y_title,
-        lines=lines,
-        log_x=True,
-        spans=spans,
-        borders=borders,
+        x=Axis(title=f"pre-training {panels.rate(result)}", log=True),
+        y=Axis(title=y_title),
+        layers=[*panels.shading(result), *lines],
     )
 
 
@@ -133,13 +128,21 @@ def tick(lab: Lab) -> Chart:
     """Figure 2: one feature of the ticks, with the lines between the classes."""
     found = lab.measured("tick")
     x, label = found["x"].values, found["label"].values
-    lines = [
-        Line(x=x[label == c, 0], y=x[label == c, 1], mark="points", color=COLORS[c], name=f"class {c}") for c in (0, 1)
-    ]
+    classes = [Points(x=x[label == c, 0], y=x[label == c, 1], color=COLORS[c], name=f"class {c}") for c in (0, 1)]
     across = np.linspace(-2, 2, 81)
-    lines += [Line(x=across, y=np.abs(across) - shift, color=GREY, dashed=True) for shift in (0.0, 2.0)]
+    between = [
+        Line(x=across, y=np.abs(across) - shift, color=GREY, dashed=True, name="between the classes")
+        for shift in (0.0, 2.0)
+    ]
     return Chart(
-        panels=[Panel(title="one tick", x_title="first coordinate", y_title="second coordinate", lines=lines)],
+        panels=[
+            Panel(
+                title="one tick",
+                x=Axis(title="first coordinate"),
+                y=Axis(title="second coordinate"),
+                layers=[*classes, *between],
+            )
+        ],
         columns=1,
     )
 
@@ -179,7 +182,7 @@ def geometry(lab: Lab) -> Chart:
                 lines.append(spread(_rates(result), values, color=COLORS[i], name=words))
             else:
                 low, middle, high = np.nanquantile(values, (0.25, 0.5, 0.75), axis=1)
-                lines.append(Line(x=_rates(result), y=middle, low=low, high=high, color=COLORS[i]))
+                lines.append(Line(x=_rates(result), y=middle, low=low, high=high, color=COLORS[i], name=words))
         made.append(_panel(result, title, title, lines))
     return Chart(panels=made)
 
@@ -211,20 +214,16 @@ def sharpness(lab: Lab) -> Chart:
         )
         for p, plr in enumerate(found["plr"])
     ]
-    lines.append(
-        Line(
-            x=panels.mean(10 ** found["one_sharpness"], 1),
-            y=panels.mean(found["one_error"], 1),
-            mark="points",
-            color=INK,
-            name="regime 1, pre-training",
-        )
+    alone = Points(
+        x=panels.mean(10 ** found["one_sharpness"], 1),
+        y=panels.mean(found["one_error"], 1),
+        color=INK,
+        name="regime 1, pre-training",
     )
     panel = Panel(
         title=f"at training loss {found['level'][0]:.2g}",
-        x_title=panels.sharpness(lab.sweep("resnet"))[1],
-        y_title=panels.ERROR,
-        lines=lines,
-        log_x=True,
+        x=Axis(title=panels.sharpness(lab.sweep("resnet"))[1], log=True),
+        y=Axis(title=panels.ERROR),
+        layers=[*lines, alone],
     )
     return Chart(panels=[panel], columns=1, color_title="pre-training learning rate (PLR)")

@@ -7,13 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from lrscope.charts import Axis, Chart, Line, Panel, Points, style
 from lrscope.mapping import regimes
 from lrscope.studies import panels, reading
-from lrscope.studies.charts import Chart, Line, Panel
 from lrscope.studies.panels import ELR, ERROR, LOSS, SHARPNESS
 from lrscope.studies.types import Lab
-
-GREY = "#9aa1ab"
 
 
 def chart(found: Sequence[Panel], *, columns: int = 3, color: str = ELR) -> Chart:
@@ -73,22 +71,12 @@ def equilibration(lab: Lab, count: int) -> Chart:
         made.append(
             Panel(
                 title=f"ELR {result['lr'].values[k]:.2g}, regime {found.labels[k].regime}",
-                x_title="ELR of the tensor",
-                y_title="effective gradient norm of the tensor",
-                lines=[
-                    Line(
-                        x=elr[k],
-                        y=steep[k],
-                        mark="points",
-                        color="#0072B2",
-                        name="weight tensors" if k == chosen[0] else "",
-                    ),
-                    Line(
-                        x=ends, y=ess / ends, dashed=True, color="#1b1f24", name="equal ESS" if k == chosen[0] else ""
-                    ),
+                x=Axis(title="ELR of the tensor", log=True),
+                y=Axis(title="effective gradient norm of the tensor", log=True),
+                layers=[
+                    Points(x=elr[k], y=steep[k], color=style.COLORS[0], name="weight tensors"),
+                    Line(x=ends, y=ess / ends, dashed=True, name="equal ESS"),
                 ],
-                log_x=True,
-                log_y=True,
             )
         )
     return chart(made, color="")
@@ -106,17 +94,11 @@ def stabilisation(lab: Lab) -> Chart:
         ("group_ess", "effective step size (ESS)"),
     ):
         values = panels.log_mean(reading.units(result[variable])[k], 0)  # [W, G]
-        colors = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#1b1f24", GREY)
         lines = [
-            Line(
-                x=result["epoch"].values,
-                y=values[:, g],
-                color=colors[g % len(colors)],
-                name=name if variable == "group_ess" else "",
-            )
-            for g, name in enumerate(names)
+            Line(x=result["epoch"].values, y=values[:, g], color=color, name=name)
+            for g, (name, color) in enumerate(zip(names, style.ramp(len(names)), strict=True))
         ]
-        made.append(Panel(title=title, x_title="epoch", y_title=title, lines=lines, log_y=True))
+        made.append(Panel(title=title, x=Axis(title="epoch"), y=Axis(title=title, log=True), layers=lines))
     return chart(made, color="")
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import xarray as xr
 
+from lrscope.charts import Axis, Chart, Level, Line, Panel, style
 from lrscope.studies import panels
-from lrscope.studies.charts import Chart, Line, Panel
 from lrscope.studies.panels import LOSS
 from lrscope.studies.three_regimes.figures import chart
 from lrscope.studies.types import Lab
@@ -26,7 +26,9 @@ def toy_values(lab: Lab) -> Chart:
         )
         for elr in found["drawn"].values
     ]
-    panel = Panel(title="value of the toy function", x_title="step", y_title="F(x, y)", lines=lines, log_y=True)
+    panel = Panel(
+        title="value of the toy function", x=Axis(title="step"), y=Axis(title="F(x, y)", log=True), layers=lines
+    )
     return chart([panel], columns=1)
 
 
@@ -41,11 +43,12 @@ def toy_groups(lab: Lab) -> Chart:
             made.append(
                 Panel(
                     title=f"ELR {elr:g}, pair {g + 1}",
-                    x_title="step",
-                    y_title="individual ELR",
-                    lines=[Line(x=found["step"].values, y=values.values, value=float(elr))],
-                    log_y=True,
-                    levels=[(level, "eq. 9")],
+                    x=Axis(title="step"),
+                    y=Axis(title="individual ELR", log=True),
+                    layers=[
+                        Line(x=found["step"].values, y=values.values, value=float(elr)),
+                        Level(y=level, label="eq. 9"),
+                    ],
                 )
             )
     return chart(made)
@@ -69,7 +72,7 @@ def _measured(found: xr.Dataset, x: str, y: str, x_title: str, y_title: str) -> 
         )
         for lr in found["lr"].values
     ]
-    return Panel(title=y_title, x_title=x_title, y_title=y_title, lines=lines, log_x=True, log_y=True)
+    return Panel(title=y_title, x=Axis(title=x_title, log=True), y=Axis(title=y_title, log=True), layers=lines)
 
 
 def other_measures(lab: Lab) -> Chart:
@@ -99,7 +102,8 @@ def between_checkpoints(lab: Lab) -> Chart:
             )
             for delta in found["delta"].values
         ]
-        made.append(Panel(title=f"ELR {lr:.2g}", x_title="position on the line", y_title=LOSS, lines=lines))
+        along = Axis(title="position on the line")
+        made.append(Panel(title=f"ELR {lr:.2g}", x=along, y=Axis(title=LOSS), layers=lines))
     return chart(made, color="epochs between the checkpoints")
 
 
@@ -107,22 +111,24 @@ def walks(lab: Lab) -> Chart:
     """Figure 24: training loss and step-to-step cosine in regimes 2 and 3 and of a random walk."""
     found = lab.measured("walks")
     steps, moments, lines, cosines = found["step"].values, found["moment"].values, [], []
-    for regime, color in (("2", "#CC79A7"), ("3", "#D55E00")):
+    for regime in ("2", "3"):
+        color = style.REGIME_COLOR[regime]
         part = found.sel(regime=regime).transpose("seed", ...)
         name = f"regime {regime}"
         lines.append(Line(x=moments, y=panels.mean(part["loss"].values, 0), color=color, name=name))
         cosines.append(Line(x=steps, y=panels.mean(part["cosine"].values, 0), color=color, name=name))
     walk = found.sel(regime="3").transpose("seed", ...)
-    lines.append(
-        Line(x=moments, y=panels.mean(walk["walk_loss"].values, 0), color="#1b1f24", dashed=True, name="random walk")
-    )
-    cosines.append(
-        Line(x=steps, y=panels.mean(walk["walk_cosine"].values, 0), color="#1b1f24", dashed=True, name="random walk")
-    )
+    lines.append(Line(x=moments, y=panels.mean(walk["walk_loss"].values, 0), dashed=True, name="random walk"))
+    cosines.append(Line(x=steps, y=panels.mean(walk["walk_cosine"].values, 0), dashed=True, name="random walk"))
     return chart(
         [
-            Panel(title="training loss", x_title="step", y_title=LOSS, lines=lines),
-            Panel(title="cosine between successive weights", x_title="step", y_title="cosine", lines=cosines),
+            Panel(title="training loss", x=Axis(title="step"), y=Axis(title=LOSS), layers=lines),
+            Panel(
+                title="cosine between successive weights",
+                x=Axis(title="step"),
+                y=Axis(title="cosine"),
+                layers=cosines,
+            ),
         ],
         color="",
     )

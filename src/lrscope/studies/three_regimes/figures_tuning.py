@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from lrscope.charts import Axis, Chart, Level, Line, Panel
+from lrscope.charts.style import GREY
 from lrscope.mapping import regimes
 from lrscope.studies import panels, reading
-from lrscope.studies.charts import Chart, Line, Panel
 from lrscope.studies.panels import ERROR, LOSS, SHARPNESS
 from lrscope.studies.three_regimes.claims_tuning import Roles, roles, roles_of
-from lrscope.studies.three_regimes.figures import GREY, chart
+from lrscope.studies.three_regimes.figures import chart
 from lrscope.studies.types import Lab
 
 
@@ -62,7 +63,8 @@ def _tuned(
             k = int(np.abs(np.log(base["lr"].values / known.flr[f])).argmin())
             x, y = panels.log_mean(base_loss[k], 0), _middle(base_values[k], name)
             lines.append(Line(x=x, y=y, value=float(base["lr"].values[k]), dashed=True))
-    return Panel(title=panel_title, x_title=LOSS, y_title=title, lines=lines, log_x=True, log_y=name != "test_error")
+    upright = Axis(title=title, log=name != "test_error")
+    return Panel(title=panel_title, x=Axis(title=LOSS, log=True), y=upright, layers=lines)
 
 
 def _quantity(result: xr.Dataset, name: str, prefix: str) -> reading.Array:
@@ -85,12 +87,15 @@ def within_and_down(lab: Lab) -> Chart:
         lines.append(Line(x=tune["epoch"].values, y=before, color=GREY))
         lines.append(Line(x=end + tune["finetune_epoch"].values, y=after, value=float(known.flr[f])))
     levels = [
-        (float(own[p]), f"ELR {known.plr[p]:.2g}")
+        Level(y=float(own[p]), label=f"ELR {known.plr[p]:.2g}")
         for p in range(len(known.plr))
         if known.first < known.plr[p] < known.second
     ]
     left = Panel(
-        title="changing the ELR inside regime 2", x_title="epoch", y_title=LOSS, lines=lines, log_y=True, levels=levels
+        title="changing the ELR inside regime 2",
+        x=Axis(title="epoch"),
+        y=Axis(title=LOSS, log=True),
+        layers=[*levels, *lines],
     )
     right = [
         _tuned(lab, known, known.pairs(kind), "effective_grad_norm", SHARPNESS, f"to regime 1 from {kind} regime 2")
@@ -149,10 +154,9 @@ def connectivity(lab: Lab) -> Chart:
     ]
     left = Panel(
         title="between neighbouring ELRs of regime 1",
-        x_title="position on the line",
-        y_title=LOSS,
-        lines=lines,
-        log_y=True,
+        x=Axis(title="position on the line"),
+        y=Axis(title=LOSS, log=True),
+        layers=lines,
     )
     tuned, known = lab.measured("tuned_paths"), roles_of(lab.sweep("convnet"), lab.sweep("tune_first"))
     made = [left]
@@ -173,10 +177,9 @@ def connectivity(lab: Lab) -> Chart:
         made.append(
             Panel(
                 title=f"to fine-tuned, {words}",
-                x_title="position on the line",
-                y_title=LOSS,
-                lines=lines,
-                log_y=True,
+                x=Axis(title="position on the line"),
+                y=Axis(title=LOSS, log=True),
+                layers=lines,
             )
         )
     return chart(made, columns=2)

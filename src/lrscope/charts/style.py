@@ -1,4 +1,4 @@
-"""Colours, hatches and marks shared by the page and the static figures.
+"""Colours, patterns and marks of every figure, for both renderers and for what is written beside figures.
 
 Regimes take the Okabe-Ito palette (Okabe & Ito, "Color Universal Design", 2008), which stays apart under the common
 colour deficiencies, and each regime has its own hatch and its letter; `dead` takes a grey, because the means are drawn
@@ -8,12 +8,10 @@ is hard to see on white.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 INK = "#1b1f24"
 MUTED = "#5b6470"
 GRID = "#e3e6ea"
+GREY = "#9aa1ab"  # single runs, lines to compare with
 START = "#00588a"  # where to start
 LOST = "#b3261e"  # runs that overflowed, seeds that were lost
 
@@ -27,7 +25,8 @@ REGIME_COLOR = {
     "?": "#8A8F98",
 }
 # Plotly's and matplotlib's names agree. 3 and dead never occur in one map.
-REGIME_PATTERN = {"1": "/", "2": "x", "2A": "", "2B": "\\", "3": "x", "dead": "+", "?": "."}
+PATTERNS = ("none", "plain", "/", "\\", "x", "+", ".")  # "none": tinted, "plain": a block without hatches
+REGIME_PATTERN = {"1": "/", "2": "x", "2A": "plain", "2B": "\\", "3": "x", "dead": "+", "?": "."}
 REGIME_NAME = {
     "1": "convergence",
     "2": "chaotic equilibrium",
@@ -44,17 +43,26 @@ _VIRIDIS = (
     "#218e8d", "#20a386", "#35b779", "#5ec962", "#8fd744", "#bddf26",
 )  # fmt: skip
 
-# (Plotly symbol, matplotlib marker), so that lines differ by more than their colour.
-MARKERS = (
-    ("circle", "o"),
-    ("square", "s"),
-    ("diamond", "D"),
-    ("triangle-up", "^"),
-    ("cross", "P"),
-    ("triangle-down", "v"),
-    ("star", "*"),
-    ("hexagon", "h"),
-)
+# Colours without an order, for lines that a legend tells apart.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8a6d3b", "#9aa1ab")
+
+# The name of a mark is Plotly's; beside it matplotlib's. The first eight tell lines apart by more than their colour.
+SYMBOLS = {
+    "circle": "o",
+    "square": "s",
+    "diamond": "D",
+    "triangle-up": "^",
+    "cross": "P",
+    "triangle-down": "v",
+    "star": "*",
+    "hexagon": "h",
+    "x": "x",
+}
+
+
+def symbol(place: int) -> str:
+    """The mark of line number `place`."""
+    return list(SYMBOLS)[place % 8]
 
 
 def channels(color: str) -> tuple[int, int, int]:
@@ -79,13 +87,6 @@ def viridis(place: float) -> str:
 def ramp(count: int) -> list[str]:
     """`count` colours spread evenly over the scale."""
     return [viridis(i / max(count - 1, 1)) for i in range(count)]
-
-
-def log_ramp(values: Sequence[float]) -> list[str]:
-    """Colours for positive values by their place on a log axis from the smallest to the largest."""
-    low, high = math.log(min(values)), math.log(max(values))
-    width = (high - low) or 1.0
-    return [viridis((math.log(v) - low) / width) for v in values]
 
 
 def colorscale() -> list[tuple[float, str]]:
