@@ -1,7 +1,8 @@
 """What a panel shows, layer by layer. A layer holds arrays and looks; no drawing library knows it, and it knows none.
 
 N points, W x H cells of a heat map or pixels of a picture. NaN is nowhere drawn. A `name` is an entry in the legend, one
-for all layers that share it; a `value` is a colour on the chart's colour scale. `told` is what a pointer reads at a point.
+for all layers that share it; a `value` (such as the ELR) is a colour on the chart's colour scale. `told` is what a pointer
+reads at a point.
 """
 
 from __future__ import annotations
@@ -34,15 +35,22 @@ def _same_length(layer: object, *names: str) -> None:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """What a legend or the colour scale explains; `color`: instead of the colour of its value, or of ink."""
+
+    name: str = ""
+    value: Value = None
+    color: str | None = None
+
+
 @checked_fields
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class Line(Named):
     """A line, with a band around it and marks on it if wanted.
 
     Args:
         x, y: [N]; NaN breaks the line.
-        name: for the legend; empty: none (lines with a `value` are told apart by the colour bar).
-        value: what its colour means on the chart's colour scale (such as the ELR); None: `color` or ink.
         low, high: [N], the edges of the band.
         mark: `line`; `both`: marks at all points; `end`: a mark at the last one.
         width, size: of the line and of a mark, in pixels.
@@ -52,9 +60,6 @@ class Line:
 
     x: ArrayLike
     y: ArrayLike
-    name: str = ""
-    value: Value = None
-    color: str | None = None
     low: ArrayLike | None = None
     high: ArrayLike | None = None
     mark: Literal["line", "both", "end"] = "line"
@@ -72,15 +77,12 @@ class Line:
 
 @checked_fields
 @dataclass(frozen=True, kw_only=True)
-class Points:
+class Points(Named):
     """A cloud of points, such as single runs behind their mean. `colors`: [N], one each, instead of `color`; `rim`: white
     around a mark, so that it stands out on others; `opacity` 0: only what is told there."""
 
     x: ArrayLike
     y: ArrayLike
-    name: str = ""
-    value: Value = None
-    color: str | None = None
     colors: Sequence[str] | None = None
     symbol: Symbol = "circle"
     hollow: bool = False
@@ -95,15 +97,12 @@ class Points:
 
 @checked_fields
 @dataclass(frozen=True, kw_only=True)
-class Band:
+class Band(Named):
     """A range [N] without a line, such as that of runs too many to draw."""
 
     x: ArrayLike
     low: ArrayLike
     high: ArrayLike
-    name: str = ""
-    value: Value = None
-    color: str | None = None
     opacity: Opacity = 0.2
 
     def __post_init__(self) -> None:
@@ -112,7 +111,7 @@ class Band:
 
 @checked_fields
 @dataclass(frozen=True, kw_only=True)
-class ErrorBars:
+class ErrorBars(Named):
     """Marks with whiskers from `low` to `high` [N], up and down (`along` y) or sideways."""
 
     x: ArrayLike
@@ -120,9 +119,6 @@ class ErrorBars:
     low: ArrayLike
     high: ArrayLike
     along: Literal["x", "y"] = "y"
-    name: str = ""
-    value: Value = None
-    color: str | None = None
     symbol: Symbol = "circle"
     size: Positive = 6.0
     told: Sequence[str] | None = None

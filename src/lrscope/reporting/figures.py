@@ -11,10 +11,14 @@ import xarray as xr
 
 from lrscope.charts import Chart, Line
 from lrscope.mapping.types import RegimeMap
-from lrscope.reporting import frames, phase_charts, phases
+from lrscope.reporting import frames, phases
+from lrscope.reporting import phase_charts as charts
 from lrscope.reporting.map_chart import map_chart
 from lrscope.reporting.start import wider
 from lrscope.reporting.text import interval
+
+MEANS = "with pre-training alone in black; mean and one standard deviation over runs."
+RANKED = "sorted within each run from the best to the worst feature and averaged over runs."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,82 +42,59 @@ def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
     """Every figure that the result has data for, in the page's order."""
     grid = frames.grid(result)
     back = frames.backdrop(grid, regime_map)
-    test = frames.quality(result)[1]
-    rate = grid.short
-    steep = frames.sharpness(result)[1]
-    found = [
-        Drawing(
-            name="map",
-            title="The map",
-            short="Map",
-            caption=_map_caption(rate, regime_map),
-            alt=f"Training loss, {test} and {steep} against the {grid.name}. {_regimes_in_words(grid, back, regime_map)}",
-            chart=map_chart(grid, back, regime_map, frames.quantities(result), frames.nonfinite_counts(result)),
-        )
-    ]
+    found: list[Drawing] = []
+
+    def add(name: str, title: str, short: str, chart: Chart, caption: str, alt: str) -> None:
+        found.append(Drawing(name=name, title=title, short=short, chart=chart, caption=caption, alt=alt))
+
+    test, steep = frames.quality(result)[1], frames.sharpness(result)[1]
+    chart = map_chart(grid, back, regime_map, frames.quantities(result), frames.nonfinite_counts(result))
+    alt = f"Training loss, {test} and {steep} against the {grid.name}. {_regimes_in_words(grid, back, regime_map)}"
+    add("map", "The map", "Map", chart, _map_caption(grid.short, regime_map), alt)
     if (series := phases.finetuned(result)) is not None:
-        found.append(
-            Drawing(
-                name="finetune",
-                title="After fine-tuning",
-                short="Fine-tuning",
-                caption=(
-                    f"{_what_finetuning_shows(series)} The black line is the same network before the decay: the gap to it is "
-                    f"what the decay gains.{_zoomed(series)}"
-                ),
-                alt=f"{series.title} against the pre-training {grid.name}, one line per fine-tuning rate, "
-                "with pre-training alone in black; mean and one standard deviation over runs.",
-                chart=phase_charts.series_chart(grid, back, series),
-            )
+        caption = (
+            f"{_what_finetuning_shows(series)} The black line is the same network before the decay: the gap to it is "
+            f"what the decay gains.{_zoomed(series)}"
         )
+        alt = f"{series.title} against the pre-training {grid.name}, one line per fine-tuning rate, {MEANS}"
+        add("finetune", "After fine-tuning", "Fine-tuning", charts.series_chart(grid, back, series), caption, alt)
     if (series := phases.averaged(result)) is not None:
-        found.append(
-            Drawing(
-                name="average",
-                title="After averaging weights",
-                short="Averaging",
-                caption=(
-                    "Averaging checkpoints pays where training hops about inside one basin: lines above the black one and "
-                    f"close together. Where more checkpoints make it worse, they come from different basins.{_zoomed(series)}"
-                ),
-                alt=f"{series.title} against the {grid.name}, one line per number of averaged checkpoints, "
-                "with pre-training alone in black; mean and one standard deviation over runs.",
-                chart=phase_charts.series_chart(grid, back, series),
-            )
+        caption = (
+            "Averaging checkpoints pays where training hops about inside one basin: lines above the black one and "
+            f"close together. Where more checkpoints make it worse, they come from different basins.{_zoomed(series)}"
         )
+        alt = f"{series.title} against the {grid.name}, one line per number of averaged checkpoints, {MEANS}"
+        add("average", "After averaging weights", "Averaging", charts.series_chart(grid, back, series), caption, alt)
     if (panels := phases.features(result)) is not None:
-        found.append(
-            Drawing(
-                name="features",
-                title="Which features were learned",
-                short="Features",
-                caption=_features_caption(panels[0].names),
-                alt=f"Accuracy on single-feature test sets against the {grid.name}, "
-                + (
-                    f"a line for each of {', '.join(panels[0].names)}, averaged over runs."
-                    if panels[0].names
-                    else "sorted within each run from the best to the worst feature and averaged over runs."
-                ),
-                chart=phase_charts.features_chart(grid, back, panels),
-            )
-        )
-    found += _along_training(result, grid, test, steep)
+        names, chart = panels[0].names, charts.features_chart(grid, back, panels)
+        shown = f"a line for each of {', '.join(names)}, averaged over runs." if names else RANKED
+        alt = f"Accuracy on single-feature test sets against the {grid.name}, {shown}"
+        add("features", "Which features were learned", "Features", chart, _features_caption(names), alt)
+    caption = (
+        "Lines that keep falling converge, lines that turn flat have reached an equilibrium, lines that never leave "
+        "the top diverge. Bring one forward to see its range over runs."
+    )
+    alt = f"Training loss and {test} by epoch, one line per learning rate, mean over runs."
+    chart = charts.curves_chart(grid, phases.curves(result), along_loss=False)
+    add("curves", "Along training", "Curves", chart, caption, alt)
+    caption = (
+        f"Read from right to left, dots mark the end. At equal training loss a higher {grid.short} "
+        "tends to pass through flatter regions with less test error; lines that stop half-way are in equilibrium."
+    )
+    error = "test error" if test == "test accuracy" else test
+    alt = f"{steep} and {error} against training loss while training goes on, one line per learning rate."
+    chart = charts.curves_chart(grid, phases.trajectories(result), along_loss=True)
+    add("trajectories", "Through the loss landscape", "Landscape", chart, caption, alt)
     if (groups := phases.group_steps(result)) is not None:
-        found.append(
-            Drawing(
-                name="groups",
-                title="Steps of the weight tensors",
-                short="Groups",
-                caption=(
-                    "In regime 2 the tensors' effective step sizes (ESS) drift together: "
-                    "lines merge and their ratio comes down to 1. "
-                    "A ratio well above 1 means that training is still on its way (regime 1) or astray (far into regime 3)."
-                ),
-                alt=f"ELR and effective step size of each weight tensor against the {grid.name}, and the ratio of the largest "
-                "to the smallest effective step size; means over the last fifth of training.",
-                chart=phase_charts.groups_chart(grid, back, groups),
-            )
+        caption = (
+            "In regime 2 the tensors' effective step sizes (ESS) drift together: lines merge and their ratio comes down to 1. "
+            "A ratio well above 1 means that training is still on its way (regime 1) or astray (far into regime 3)."
         )
+        alt = (
+            f"ELR and effective step size of each weight tensor against the {grid.name}, and the ratio of the largest "
+            "to the smallest effective step size; means over the last fifth of training."
+        )
+        add("groups", "Steps of the weight tensors", "Groups", charts.groups_chart(grid, back, groups), caption, alt)
     return found
 
 
@@ -169,34 +150,6 @@ def _features_caption(names: tuple[str, ...]) -> str:
         "where all ranks lie together, none stands out. "
         "Ranks are taken within each run, because runs favour different features."
     )
-
-
-def _along_training(result: xr.Dataset, grid: frames.Grid, test: str, steep: str) -> list[Drawing]:
-    error = "test error" if test == "test accuracy" else test
-    return [
-        Drawing(
-            name="curves",
-            title="Along training",
-            short="Curves",
-            caption=(
-                "Lines that keep falling converge, lines that turn flat have reached an equilibrium, lines that never leave "
-                "the top diverge. Bring one forward to see its range over runs."
-            ),
-            alt=f"Training loss and {test} by epoch, one line per learning rate, mean over runs.",
-            chart=phase_charts.curves_chart(grid, phases.curves(result), along_loss=False),
-        ),
-        Drawing(
-            name="trajectories",
-            title="Through the loss landscape",
-            short="Landscape",
-            caption=(
-                f"Read from right to left, dots mark the end. At equal training loss a higher {grid.short} "
-                "tends to pass through flatter regions with less test error; lines that stop half-way are in equilibrium."
-            ),
-            alt=f"{steep} and {error} against training loss while training goes on, one line per learning rate.",
-            chart=phase_charts.curves_chart(grid, phases.trajectories(result), along_loss=True),
-        ),
-    ]
 
 
 def _regimes_in_words(grid: frames.Grid, back: frames.Backdrop, regime_map: RegimeMap) -> str:

@@ -25,6 +25,7 @@ from lrscope.reporting.frames import (
 )
 from lrscope.reporting.zoom import Zoom, zoom
 
+LOSS = ("train_loss", "training loss")
 MOST_NAMED = 8  # ours: as many lines as there are markers in `style`
 
 
@@ -149,50 +150,34 @@ def feature_names(probes: xr.DataArray) -> tuple[str, ...]:
 def curves(result: xr.Dataset) -> tuple[CurvePanel, ...]:
     """Training loss and test quality by epoch."""
     keep = thinned(result.sizes["epoch"])
-    epoch = np.asarray(result["epoch"].values, dtype=float)[keep]
     test, words = quality(result)
-    rows = (("train_loss", "training loss", True), (test, words, test == "test_loss"))
-    panels = []
-    for name, title, log in rows:
-        values = pooled(result[name].isel(epoch=keep), "lr", "epoch")
-        panels.append(
-            CurvePanel(
-                title=title,
-                x_title="epoch",
-                x=epoch,
-                log_x=False,
-                log=log and suits_log(values),
-                spread=spread(values),
-            )
+    rows = [(words, pooled(result[name].isel(epoch=keep), "lr", "epoch")) for name, words in (LOSS, (test, words))]
+    epoch = np.asarray(result["epoch"].values, dtype=float)[keep]
+    linear = ("test accuracy",)
+    return tuple(
+        CurvePanel(
+            title=title,
+            x_title="epoch",
+            x=epoch,
+            log_x=False,
+            log=title not in linear and suits_log(values),
+            spread=spread(values),
         )
-    return tuple(panels)
+        for title, values in rows
+    )
 
 
 def trajectories(result: xr.Dataset) -> tuple[CurvePanel, ...]:
     """Sharpness and test error against training loss while training goes on (three_regimes, Fig. 1)."""
     keep = thinned(result.sizes["epoch"])
-    loss = pooled(result["train_loss"].isel(epoch=keep), "lr", "epoch")
-    test, words = quality(result)
-    steep, steep_words = sharpness(result)
-    quality_values = pooled(result[test].isel(epoch=keep), "lr", "epoch")
-    if test == "test_accuracy":
-        quality_values, words = 1 - quality_values, "test error"
-    panels = []
-    for title, values in (
-        (steep_words, pooled(result[steep].isel(epoch=keep), "lr", "epoch")),
-        (words, quality_values),
-    ):
-        panels.append(
-            CurvePanel(
-                title=title,
-                x_title="training loss",
-                x=spread(loss).mean,
-                log_x=suits_log(loss),
-                log=suits_log(values),
-                spread=spread(values),
-            )
-        )
-    return tuple(panels)
+    (test, words), (steep, steep_words) = quality(result), sharpness(result)
+    loss, steepness, found = (pooled(result[n].isel(epoch=keep), "lr", "epoch") for n in (LOSS[0], steep, test))
+    rows = [(steep_words, steepness), ("test error", 1 - found) if test == "test_accuracy" else (words, found)]
+    x, log_x = spread(loss).mean, suits_log(loss)
+    return tuple(
+        CurvePanel(title=title, x_title="training loss", x=x, log_x=log_x, log=suits_log(values), spread=spread(values))
+        for title, values in rows
+    )
 
 
 def group_steps(result: xr.Dataset) -> Groups | None:

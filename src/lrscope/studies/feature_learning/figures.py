@@ -45,7 +45,7 @@ def _panel(result: xr.Dataset, title: str, y_title: str, lines: Sequence[Line]) 
 
 
 def _trained(result: xr.Dataset) -> Line:
-    return spread(_rates(result), reading.units(result["test_accuracy"])[..., -1], color=INK, name="pre-training")
+    return spread(_rates(result), reading.units(result["test_accuracy"])[..., -1], name="pre-training", dashed=True)
 
 
 def _rates(result: xr.Dataset) -> reading.Array:
