@@ -71,6 +71,10 @@ def test_python_examples_run(
     if "descend(" in text:
         assert re.search(r"steps taken: \[300, 300, 300, \d\]", said), "the last run overflows, the others do not"
         return
+    if "to_plotly(" in text:
+        assert (tmp_path / "losses.pdf").stat().st_size > 5000
+        assert "heatmap" in (tmp_path / "losses.json").read_text()
+        return
     if "Trained" in text:
         assert "hessian_1" in said
         return

@@ -193,12 +193,12 @@ def splits(lab: Lab) -> Chart:
     last = int(found.attrs["last"])
     made = []
     for i, end in enumerate(np.atleast_1d(found.attrs["ends"])):
-        words = {f"low {i}": f"low (1-{end})", f"mid {i}": f"mid ({end + 1}-{last})"}
+        words = {f"low {i}": "low bands", f"mid {i}": "mid bands"}
         lines = [
             spread(_rates(result), reading.units(found["accuracy"].sel(band=band)), color=COLORS[j], name=name)
             for j, (band, name) in enumerate(words.items())
         ]
-        made.append(_panel(result, f"low up to band {end}", "accuracy", lines))
+        made.append(_panel(result, f"low bands 1-{end}, mid bands {end + 1}-{last}", "accuracy", lines))
     return Chart(panels=made, columns=len(made))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from lrscope.charts import Axis, Chart, Level, Line, Panel
+from lrscope.charts import Axis, Chart, Level, Line, Panel, style
 from lrscope.charts.style import GREY
 from lrscope.mapping import regimes
 from lrscope.studies import panels, reading
@@ -45,7 +45,7 @@ def _tuned(
     panel_title: str,
     baselines: bool = True,
 ) -> Panel:
-    """Fine-tuning trajectories over training loss, coloured by the FLR; pre-trainings in grey, fixed FLRs dashed."""
+    """Fine-tuning trajectories over training loss, coloured by the FLR, marked by the PLR; pre-trainings in grey, fixed FLRs dashed."""
     tune, base = lab.sweep("tune"), lab.sweep("convnet")
     loss, lines = reading.units(tune["finetune_train_loss"]), []
     values = _quantity(tune, name, "finetune_")
@@ -55,7 +55,7 @@ def _tuned(
     for p, f in pairs:
         x, y = panels.log_mean(loss[p, f], 0), _middle(values[p, f], name)
         lines.append(
-            Line(x=x, y=y, value=float(known.flr[f]), mark="end", name=f"{known.plr[p]:.2g} → {known.flr[f]:.2g}")
+            Line(x=x, y=y, value=float(known.flr[f]), mark="end", symbol=style.symbol(p), name=_named(known, p, f))
         )
     if baselines:
         base_loss, base_values = reading.units(base["train_loss"]), _quantity(base, name, "")
@@ -65,6 +65,10 @@ def _tuned(
             lines.append(Line(x=x, y=y, value=float(base["lr"].values[k]), dashed=True))
     upright = Axis(title=title, log=name != "test_error")
     return Panel(title=panel_title, x=Axis(title=LOSS, log=True), y=upright, layers=lines)
+
+
+def _named(known: Roles, p: int, f: int) -> str:
+    return f"{known.plr[p]:.2g} → {known.flr[f]:.2g}"
 
 
 def _quantity(result: xr.Dataset, name: str, prefix: str) -> reading.Array:
@@ -167,7 +171,8 @@ def connectivity(lab: Lab) -> Chart:
                 y=panels.log_mean(tuned["train_loss"].isel(lr=p, finetune_lr=f).transpose("seed", "alpha").values, 0),
                 value=float(known.flr[f]),
                 mark="both",
-                name=f"{known.plr[p]:.2g} → {known.flr[f]:.2g}",
+                symbol=style.symbol(p),
+                name=_named(known, p, f),
             )
             for p, f in known.pairs(kind)
         ]
