@@ -37,7 +37,7 @@ from lrscope.charts import (
 )
 from lrscope.charts.layout import arrange
 from lrscope.charts.scales import cell_edges, extent, log_marks, palette
-from lrscope.charts.scene import scenes
+from lrscope.charts.scene import EMPTY, scenes
 from lrscope.errors import LrscopeError
 
 each_layer = pytest.mark.parametrize("kind", LAYERS, ids=lambda kind: kind.__name__)
@@ -60,7 +60,8 @@ def checked_json(drawn: Chart) -> dict[str, Any]:
 
 def marks(made: dict[str, Any]) -> int:
     """How many things a layout and its traces hold."""
-    return len(made["data"]) + len(made["wide"]["shapes"]) + len(made["wide"]["annotations"])
+    texts = [note for note in made["wide"]["annotations"] if note["text"] != EMPTY]
+    return len(made["data"]) + len(made["wide"]["shapes"]) + len(texts)
 
 
 # --- every layer ---
@@ -75,7 +76,7 @@ def test_every_layer_has_both_renderers_and_an_example():
 def test_every_layer_is_seen_in_both(kind):
     empty, drawn = chart(), chart(example(kind))
     assert marks(checked_json(drawn)) > marks(checked_json(empty))
-    blank = replace(drawn.panels[0], layers=())
+    blank = replace(drawn.panels[0], layers=(Span(low=-2, high=-1),))
     ends = scenes(drawn)[0]
     same_axes = replace(blank, x=replace(blank.x, limits=ends.x), y=replace(blank.y, limits=ends.y))
     assert png(to_matplotlib(drawn)) != png(to_matplotlib(replace(drawn, panels=[same_axes])))
@@ -121,6 +122,12 @@ def test_a_log_axis_leaves_out_what_is_not_positive_and_says_so():
     assert "2 values not positive, left out" in texts
     assert "2 values not positive, left out" in {t.get_text() for t in to_matplotlib(drawn).axes[0].texts}
     assert scenes(chart(Line(x=X, y=np.array([1.0, 0.0, 0.1]))))[0].notes() == [], "a linear axis shows all"
+
+
+@pytest.mark.parametrize("layers", [[], [Line(x=X, y=np.full(3, np.nan)), Level(y=1.0, label="chance")]])
+def test_a_panel_with_nothing_to_see_says_so(layers):
+    assert EMPTY in [note["text"] for note in to_plotly(chart(*layers))["wide"]["annotations"]]
+    assert EMPTY in {text.get_text() for text in to_matplotlib(chart(*layers)).axes[0].texts}
 
 
 def test_a_band_that_reaches_below_zero_ends_at_a_log_axis():

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis as Ruler
 from matplotlib.cm import ScalarMappable
@@ -17,33 +18,12 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.ticker import (
-    FixedLocator,
-    FuncFormatter,
-    LogFormatterSciNotation,
-    LogLocator,
-    NullFormatter,
-    NullLocator,
-)
 
 from lrscope.charts import style
 from lrscope.charts.chart import Axis, Chart
-from lrscope.charts.layers import (
-    Band,
-    Border,
-    ErrorBars,
-    HeatMap,
-    Image,
-    Layer,
-    Level,
-    Line,
-    Note,
-    Points,
-    Span,
-    values_of,
-)
+from lrscope.charts.layers import Band, Border, ErrorBars, HeatMap, Image, Layer, Level, Line, Note, Points, Span
 from lrscope.charts.layout import Cell, Layout, arrange, legend_rows, lettered
-from lrscope.charts.scales import Ends, Palette, cell_edges, log_marks, pixels
+from lrscope.charts.scales import Ends, Palette, cell_edges, log_marks, pixels, values_of
 from lrscope.charts.scene import Scene, scenes
 from lrscope.charts.text import number, shorten
 from lrscope.checked import checked
@@ -137,7 +117,7 @@ def _ruler(ruler: Ruler, axis: Axis, ends: Ends | None, numbers: bool) -> None:
         ruler.set_ticks([t for t, _ in axis.ticks], [words(text) for _, text in axis.ticks], fontsize=9)
     elif axis.bare or ends is None:
         ruler.set_ticks([])
-        ruler.set_minor_locator(NullLocator())
+        ruler.set_minor_locator(ticker.NullLocator())
     elif axis.log:
         _log_ticks(ruler, ends)
     ruler.set_tick_params(labelsize=9)
@@ -151,12 +131,12 @@ def _log_ticks(ruler: Ruler, ends: Ends) -> None:
     """Powers of ten over many decades, round numbers over hardly one."""
     marks = log_marks(*sorted(math.log10(end) for end in ends))
     if marks:
-        ruler.set_major_locator(FixedLocator(marks))
-        ruler.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+        ruler.set_major_locator(ticker.FixedLocator(marks))
+        ruler.set_major_formatter(ticker.FuncFormatter(lambda value, _: number(value)))
     else:
-        ruler.set_major_locator(LogLocator(numticks=8))
-        ruler.set_major_formatter(LogFormatterSciNotation())
-    ruler.set_minor_formatter(NullFormatter())
+        ruler.set_major_locator(ticker.LogLocator(numticks=8))
+        ruler.set_major_formatter(ticker.LogFormatterSciNotation())
+    ruler.set_minor_formatter(ticker.NullFormatter())
 
 
 def _color_bar(figure: Figure, axes: Sequence[Axes] | np.ndarray, shades: Palette, title: str) -> None:
@@ -167,7 +147,7 @@ def _color_bar(figure: Figure, axes: Sequence[Axes] | np.ndarray, shades: Palett
     bar.outline.set_visible(False)
     places, texts = zip(*shades.marks(), strict=True)
     bar.set_ticks(list(places), labels=list(texts), fontsize=8)
-    bar.ax.xaxis.set_minor_formatter(NullFormatter())
+    bar.ax.xaxis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _norm(shades: Palette) -> Normalize:

@@ -7,7 +7,6 @@ forward, and draws its lines thicker.
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,24 +16,11 @@ import numpy as np
 
 from lrscope.charts import style
 from lrscope.charts.chart import Chart
-from lrscope.charts.layers import (
-    Band,
-    Border,
-    ErrorBars,
-    HeatMap,
-    Image,
-    Layer,
-    Level,
-    Line,
-    Note,
-    Points,
-    Span,
-    values_of,
-)
+from lrscope.charts.layers import Band, Border, ErrorBars, HeatMap, Image, Layer, Level, Line, Note, Points, Span
 from lrscope.charts.plotly_layout import Json, lay_out
-from lrscope.charts.scales import Floats, cell_edges, pixels
+from lrscope.charts.scales import Floats, cell_edges, pixels, values_of
 from lrscope.charts.scene import Scene, scenes
-from lrscope.charts.text import number, shorten
+from lrscope.charts.text import number, plain
 from lrscope.checked import checked
 
 LEVEL_POINTS = 30  # of a level's line, so that a pointer finds it anywhere
@@ -87,11 +73,6 @@ def to_plotly(chart: Chart) -> Json:
     if scene.palette.values.size:
         traces.insert(0, _carrier())
     return {"data": traces, **{name: lay_out(chart, canvases, narrow=name == "narrow") for name in ("wide", "narrow")}}
-
-
-def plain(words: str, length: int = 60) -> str:
-    """Text that is safe inside Plotly's labels: its pseudo-HTML is escaped, its length bounded."""
-    return html.escape(shorten(words, length), quote=False)
 
 
 def numbers(values: Floats | Iterable[float], digits: int = 5) -> list[float | None]:

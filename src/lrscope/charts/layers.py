@@ -8,11 +8,11 @@ reads at a point.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from lrscope.charts.style import INK, MUTED, PATTERNS, SYMBOLS
 from lrscope.checked import Positive, checked_fields
@@ -237,10 +237,3 @@ class Image:
 
 Layer: TypeAlias = Line | Points | Band | ErrorBars | Span | Border | Level | Note | HeatMap | Image
 LAYERS: tuple[type, ...] = get_args(Layer)
-
-
-def values_of(layer: Layer, name: str) -> NDArray[np.float64]:
-    """A field of a layer as a flat array of floats, empty where the layer has none."""
-    known = name in {field.name for field in fields(layer)}
-    value = getattr(layer, name) if known else None
-    return np.array([]) if value is None else np.asarray(value, dtype=np.float64).ravel()

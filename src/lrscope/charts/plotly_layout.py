@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from lrscope.charts.chart import Axis, Chart
 from lrscope.charts.layers import Image
 from lrscope.charts.layout import NARROW, WIDE, Cell, arrange, legend_rows
 from lrscope.charts.scales import Ends, Palette, log_marks
-from lrscope.charts.text import number, shorten
+from lrscope.charts.text import number, plain
 
 if TYPE_CHECKING:
     from lrscope.charts.draw_plotly import Canvas
@@ -46,20 +45,14 @@ def lay_out(chart: Chart, canvases: Sequence[Canvas], *, narrow: bool) -> Json:
 def _frame(height: int, margin: Json, *, narrow: bool) -> Json:
     """What all layouts share. `height` is the plotting area's."""
     legend = {"orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yref": "container", "yanchor": "bottom"}
-    return {
-        "height": height + margin["t"] + margin["b"],
-        "margin": margin,
-        "paper_bgcolor": "#ffffff",
-        "plot_bgcolor": "#ffffff",
-        "font": {"family": FONT, "size": 12, "color": style.INK},
-        "hovermode": "closest",
-        "hoverlabel": {"align": "left", "namelength": -1, "font": {"family": FONT, "size": 12}},
-        "dragmode": False if narrow else "zoom",
-        "showlegend": True,
-        "legend": legend | {"font": {"size": 12}, "bgcolor": "rgba(255,255,255,0)"},
-        "shapes": [],
-        "annotations": [],
-    }
+    legend |= {"font": {"size": 12}, "bgcolor": "rgba(255,255,255,0)"}
+    ground = {"paper_bgcolor": "#ffffff", "plot_bgcolor": "#ffffff"}
+    pointer: Json = {"hovermode": "closest", "dragmode": False if narrow else "zoom"}
+    pointer["hoverlabel"] = {"align": "left", "namelength": -1, "font": {"family": FONT, "size": 12}}
+    font = {"family": FONT, "size": 12, "color": style.INK}
+    size = {"height": height + margin["t"] + margin["b"], "margin": margin}
+    parts: Json = {"showlegend": True, "legend": legend, "shapes": [], "annotations": []}
+    return {"font": font, **size, **ground, **pointer, **parts}
 
 
 def _add_panel(layout: Json, canvas: Canvas, cell: Cell, *, narrow: bool) -> None:
@@ -83,7 +76,7 @@ def _add_panel(layout: Json, canvas: Canvas, cell: Cell, *, narrow: bool) -> Non
     for i, note in enumerate(canvas.notes):
         layout["annotations"].append(note | ({"text": canvas.shorts[i]} if narrow and i in canvas.shorts else {}))
     if panel.title:
-        words = html.escape(shorten(panel.title, 24 if panel.image is not None else 48), quote=False)
+        words = plain(panel.title, 24 if panel.image is not None else 48)
         place = {"xanchor": "left", "yshift": cell.title_shift + 2, "font": {"size": 13, "color": style.INK}}
         layout["annotations"].append(_on_paper(words, cell.x[0], cell.y[1], yanchor="bottom", **place))
 
@@ -100,7 +93,7 @@ def _axis(axis: Axis, ends: Ends | None, *, numbers: bool, standoff: int) -> Jso
         made["range"] = [math.log10(v) for v in ends] if log else list(ends)
         made |= _log_ticks(*sorted(made["range"])) if log else {"nticks": 6}
     if axis.ticks is not None:
-        texts = [html.escape(shorten(text, 40), quote=False) for _, text in axis.ticks]
+        texts = [plain(text, 40) for _, text in axis.ticks]
         made |= {"tickvals": [place for place, _ in axis.ticks], "ticktext": texts}
     if axis.bare:
         made |= {"showgrid": False, "showline": False, "ticks": "", "fixedrange": True}
@@ -108,7 +101,7 @@ def _axis(axis: Axis, ends: Ends | None, *, numbers: bool, standoff: int) -> Jso
     if not numbers:
         made |= {"showticklabels": False}
     elif axis.title:
-        words = html.escape(shorten(axis.title, 48), quote=False)
+        words = plain(axis.title, 48)
         made["title"] = {"text": words, "standoff": standoff, "font": {"size": 12}}
     return made
 
@@ -138,27 +131,12 @@ def _add_bar(layout: Json, shades: Palette, title: str, below: float, plotting: 
     places = [place for place, _ in marks]
     if shades.log:
         ends, places = (math.log10(ends[0]), math.log10(ends[1])), [math.log10(place) for place in places]
-    layout["coloraxis"] = {
-        "cmin": ends[0],
-        "cmax": ends[1],
-        "colorscale": style.colorscale(),
-        "colorbar": {
-            "orientation": "h",
-            "thickness": 10,
-            "len": 1,
-            "x": 0.5,
-            "xanchor": "center",
-            "xpad": 0,
-            "y": -below - 22 / plotting,
-            "yanchor": "top",
-            "ypad": 0,
-            "outlinewidth": 0,
-            "tickvals": places,
-            "ticktext": [text for _, text in marks],
-            "tickfont": {"size": 11},
-        },
-    }
-    words = html.escape(shorten(title, 90), quote=False)
+    bar: Json = {"orientation": "h", "thickness": 10, "len": 1, "x": 0.5, "xanchor": "center", "xpad": 0}
+    bar |= {"y": -below - 22 / plotting, "yanchor": "top", "ypad": 0, "outlinewidth": 0}
+    bar |= {"tickvals": places, "ticktext": [text for _, text in marks], "tickfont": {"size": 11}}
+    scale = {"cmin": ends[0], "cmax": ends[1], "colorscale": style.colorscale()}
+    layout["coloraxis"] = {**scale, "colorbar": bar}
+    words = plain(title, 90)
     place = {"xanchor": "center", "yanchor": "bottom", "font": {"size": 12}}
     layout["annotations"].append(_on_paper(words, 0.5, -below - 20 / plotting, **place))
 

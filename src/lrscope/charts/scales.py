@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lrscope.charts import style
 from lrscope.charts.chart import Chart
-from lrscope.charts.layers import HeatMap, Image, values_of
+from lrscope.charts.layers import HeatMap, Image, Layer
 from lrscope.charts.text import number
 
 Floats = NDArray[np.float64]
@@ -19,6 +19,12 @@ Ends = tuple[float, float]
 LEAST_CONTRAST = 1e-12  # of a scale's ends, relative: below it a picture is of one value
 MOST_MARKS = 8  # ours: more labels run into each other on a panel's axis
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def values_of(layer: Layer, name: str) -> Floats:
+    """A field of a layer as a flat array of floats, empty where the layer has none."""
+    value = getattr(layer, name, None)
+    return np.array([]) if value is None else np.asarray(value, dtype=np.float64).ravel()
 
 
 def drawable(values: Floats, log: bool) -> NDArray[np.bool_]:

@@ -9,8 +9,8 @@ import numpy as np
 
 from lrscope.charts import style
 from lrscope.charts.chart import Axis, Chart, Panel
-from lrscope.charts.layers import Band, Border, ErrorBars, HeatMap, Image, Layer, Level, Line, Points, Span, values_of
-from lrscope.charts.scales import Ends, Floats, Palette, cell_edges, drawable, extent, palette
+from lrscope.charts.layers import Band, Border, ErrorBars, HeatMap, Image, Layer, Level, Line, Points, Span
+from lrscope.charts.scales import Ends, Floats, Palette, cell_edges, drawable, extent, palette, values_of
 from lrscope.charts.text import number, plural
 
 EMPTY = "no finite values"
@@ -94,7 +94,7 @@ class Scene:
     def notes(self) -> list[str]:
         """What the panel says about itself: that it is empty, or what a log axis leaves out."""
         data = [layer for layer in self.panel.layers if isinstance(layer, Line | Points | Band | ErrorBars | HeatMap)]
-        if data and not any(self._seen(layer) for layer in data):
+        if not self.panel.layers or (data and not any(self._seen(layer) for layer in data)):
             return [EMPTY]
         left_out = sum(self._left_out(layer) for layer in self.panel.layers)
         return [f"{plural(left_out, 'value')} not positive, left out"] if left_out else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 
 NOTHING = "–"  # where there is no value
@@ -35,3 +36,8 @@ def shorten(name: str, length: int = 28) -> str:
         return name
     head = (length - 1) // 2
     return name[:head] + "…" + name[-(length - 1 - head) :]
+
+
+def plain(words: str, length: int = 60) -> str:
+    """Text that is safe inside Plotly's labels: its pseudo-HTML is escaped, its length bounded."""
+    return html.escape(shorten(words, length), quote=False)

@@ -63,45 +63,36 @@ def features_chart(grid: Grid, back: Backdrop, panels: Sequence[FeaturePanel]) -
     made = []
     for panel in panels:
         usual = _over_rates(grid, panel.regular.mean, panel.regular.sd, USUAL, color=style.INK, width=2.4)
-        layers = [*shading(back), *_features(grid, panel), usual]
+        names = panel.names or [f"rank {k + 1}" for k in range(len(panel.ranks.mean))]
+        layers = [*shading(back), *_family(grid, names, panel.ranks, listed=bool(panel.names)), usual]
         made.append(Panel(title=panel.title, x=grid.axis, layers=layers))
     title = "rank of the feature in its run (black: usual test accuracy)"
     return Chart(panels=made, columns=2, share_y=True, color_title=title, color_log=False)
 
 
-def _features(grid: Grid, panel: FeaturePanel) -> list[Line]:
-    ranks, count = panel.ranks, len(panel.ranks.mean)
-    if panel.names:
-        looks = zip(panel.names, style.ramp(count), strict=True)
-        return [
-            _over_rates(grid, ranks.mean[k], ranks.sd[k], name, color=color, mark="both", symbol=style.symbol(k))
-            for k, (name, color) in enumerate(looks)
-        ]
-    return [_over_rates(grid, ranks.mean[k], ranks.sd[k], f"rank {k + 1}", name="", value=k + 1) for k in range(count)]
-
-
 def groups_chart(grid: Grid, back: Backdrop, groups: Groups) -> Chart:
     """ELR and ESS of each weight tensor over the final windows, and the largest ESS of a run over its smallest."""
     listed = len(groups.names) <= MOST_LEGEND_ENTRIES
-    colors = style.ramp(len(groups.names))
     panels = []
     for quantity in groups.panels:
-        lines: list[Layer] = []
-        for g, name in enumerate(groups.names):
-            named: dict[str, Any] = {"color": colors[g], "mark": "both", "symbol": style.symbol(g)}
-            look = named if listed else {"name": "", "value": g + 1}
-            lines.append(_over_rates(grid, quantity.spread.mean[g], quantity.spread.sd[g], name, **look))
-        layers = [*shading(back), *lines]
+        layers = [*shading(back), *_family(grid, groups.names, quantity.spread, listed=listed)]
         panels.append(Panel(title=quantity.title, x=grid.axis, y=Axis(log=quantity.log), layers=layers))
-    ratio = groups.ratio.spread
-    layers = [
-        *shading(back),
-        Band(x=grid.lr, low=ratio.low, high=ratio.high, color=style.MUTED, name="range over runs"),
-    ]
-    layers.append(_over_rates(grid, ratio.mean, ratio.sd, "mean over runs", color=style.INK))
-    layers.append(Level(y=1.0, label="all tensors take equal steps"))
-    panels.append(Panel(title=groups.ratio.title, x=grid.axis, y=Axis(log=groups.ratio.log), layers=layers))
+    ratio, title = groups.ratio.spread, groups.ratio.title
+    band = Band(x=grid.lr, low=ratio.low, high=ratio.high, color=style.MUTED, name="range over runs")
+    mean = _over_rates(grid, ratio.mean, ratio.sd, "mean over runs", color=style.INK)
+    layers = [*shading(back), band, mean, Level(y=1.0, label="all tensors take equal steps")]
+    panels.append(Panel(title=title, x=grid.axis, y=Axis(log=groups.ratio.log), layers=layers))
     return Chart(panels=panels, columns=3, color_title="weight tensors, first to last", color_log=False)
+
+
+def _family(grid: Grid, names: Sequence[str], spread: Spread, *, listed: bool) -> list[Layer]:
+    """A line for each of (K, L) means: in the legend with a mark of its own, or told apart by the colour scale alone."""
+    lines: list[Layer] = []
+    for k, (name, color) in enumerate(zip(names, style.ramp(len(names)), strict=True)):
+        named: dict[str, Any] = {"color": color, "mark": "both", "symbol": style.symbol(k)}
+        look = named if listed else {"name": "", "value": k + 1}
+        lines.append(_over_rates(grid, spread.mean[k], spread.sd[k], name, **look))
+    return lines
 
 
 def curves_chart(grid: Grid, panels: Sequence[CurvePanel], *, along_loss: bool) -> Chart:
