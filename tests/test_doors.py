@@ -134,7 +134,7 @@ def test_hints_name_options_that_exist() -> None:
     assert not set(ABSENT) & set(SWEEP_ARGUMENTS)  # what a map has beside is told apart by who asks
     assert "did you mean 'seeds'" in no_such_option("random_state", SWEEP_ARGUMENTS)
     assert "no dampening" in no_such_option("dampening", SWEEP_ARGUMENTS)
-    assert "not clipped" in no_such_option("grad_clip", SWEEP_ARGUMENTS)
+    assert "clip_norm" in no_such_option("grad_clip", SWEEP_ARGUMENTS)
     assert "belongs to the task" in no_such_option("val_split", SWEEP_ARGUMENTS)
     assert no_such_option("val-split", OPTIONS, "--") == "did you mean '--validation'?"
     assert "regimes(result, margin=" in no_such_option("margin", SWEEP_ARGUMENTS)

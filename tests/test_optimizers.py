@@ -5,21 +5,25 @@ R runs, P parameters. Adding an optimizer to the table enrols it here; the twin 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.optim import Optimizer as TorchOptimizer
 
+import lrscope
 from lrscope.config import SweepConfig
 from lrscope.dynamics.layout import Slot
 from lrscope.dynamics.optimizers import OPTIMIZERS, Optimizer, options
 from lrscope.dynamics.optimizers.adam import Adam, AdamW
 from lrscope.dynamics.optimizers.muon import Muon, orthogonal
+from lrscope.dynamics.optimizers.own import OwnOptimizer
 from lrscope.dynamics.optimizers.sgd import SGD
 from lrscope.engine.assemble import assemble
 from lrscope.engine.chunk import Stopped
@@ -29,6 +33,8 @@ from lrscope.engine.step import StepState
 from lrscope.errors import LrscopeError
 from lrscope.tasks.norms import is_norm
 from lrscope.tasks.streams import generator
+from lrscope.tasks.task import Task
+from lrscope.trained import Trained
 from test_plans import differing
 from tiny_tasks import ALL_RUNS, BASE, BATCHED, ONE_RUN, compiler_needed, computed, context_of, mlp_task, same_bytes
 
@@ -277,3 +283,114 @@ def test_on_the_sphere_a_learning_rate_means_the_same_at_every_radius(name: str,
         torch.testing.assert_close(weights.norm(dim=1), torch.full((len(weights),), radius).double())
         found.append(weights / radius)
     torch.testing.assert_close(found[0], found[1], rtol=1e-7, atol=1e-9)
+
+
+# -- the task's own -------------------------------------------------------------------------------------------------
+
+OWN_OPTIMIZERS: dict[str, Any] = {
+    "rmsprop": lambda params, lr: torch.optim.RMSprop(params, lr, momentum=0.5, centered=True),
+    "nadam": lambda params, lr: torch.optim.NAdam(params, lr),
+    "adagrad": lambda params, lr: torch.optim.Adagrad(params, lr, initial_accumulator_value=0.1),
+    "two groups": lambda params, lr: torch.optim.SGD(
+        [{"params": params[:1]}, {"params": params[1:], "lr": lr / 10}], lr, momentum=0.9
+    ),
+    "counts in its group": lambda params, lr: Growing(params, lr),
+}
+
+
+class Growing(torch.optim.Optimizer):
+    """Keeps a number in its group and one beside each parameter's tensors: both change at every step."""
+
+    def __init__(self, params: list[Tensor], lr: float) -> None:
+        super().__init__(params, {"lr": lr, "k": 1})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                count = self.state[p].get("count", 0) + 1
+                self.state[p]["count"] = count
+                p.sub_(group["lr"] * p.grad / (group["k"] + count))
+            group["k"] += 1
+
+
+@pytest.mark.parametrize("factory", OWN_OPTIMIZERS.values(), ids=OWN_OPTIMIZERS.keys())
+def test_the_tasks_own_steps_as_it_does_in_a_loop(factory: Any) -> None:
+    start, pull = normal(1, P, key="weights"), normal(P, P, key="curvature")
+    params = [start[0, s.start : s.stop].clone().view(s.shape).requires_grad_() for s in slots()]
+    theirs = factory(params, 1e-3)
+    for _ in range(STEPS):
+        theirs.zero_grad()
+        (0.5 * (pull @ torch.cat([p.flatten() for p in params])).square().sum()).backward()
+        theirs.step()
+    expected = torch.cat([p.detach().flatten() for p in params])
+    ours = OwnOptimizer(slots=slots(), factory=factory)
+    found, state = list(trained(ours, start, torch.tensor([1e-3], dtype=torch.float64)))[-1]
+    torch.testing.assert_close(found[0], expected, rtol=1e-10, atol=1e-12)
+    assert {n: v.shape for n, v in state.items()} == {n: v.shape for n, v in ours.init(start).items()}
+    assert ours.update(start, state, start, torch.tensor([float("nan")]))[0].isnan().all()
+
+
+def own_task(optimizer: Any = OWN_OPTIMIZERS["rmsprop"]) -> Task:
+    x = torch.randn(48, 5, generator=generator("tests", "own x"))
+    y = (x.sum(1) > 0).long()
+    return Task(lambda: torch.nn.Linear(5, 2), (x, y), (x, y), validation=0, optimizer=optimizer)
+
+
+OWN_SWEEP: dict[str, Any] = {"lrs": (1e-3, 1e-2), "steps": 12, "batch_size": 12, "seeds": 2, "space": "whole"}
+
+
+def test_a_sweep_trains_with_the_tasks_own_and_goes_on_to_the_byte(tmp_path: Path) -> None:
+    options = {**OWN_SWEEP, "average": (2,), "finetune_lrs": (1e-3,), "finetune_steps": 6, "precision": "float32"}
+    config = SweepConfig(**options, optimizer="task")
+    straight = computed(own_task(), config, ONE_RUN, tmp_path / "straight")
+    assert np.isfinite(straight["train_loss"]).all()
+
+    def context() -> Context:
+        return context_of(own_task(), config, tmp_path / "stopped", replace(BATCHED, checkpoint_seconds=0.0))
+
+    context().store.create()
+    for unit in context().units(ONE_RUN):
+        if not unit.startswith("random"):
+            with pytest.raises(Stopped):
+                context().run_unit(ONE_RUN, unit, lambda _: None, iter([False] * 7 + [True]).__next__)
+        context().run_unit(ONE_RUN, unit, lambda _: None, lambda: False)
+    assert same_bytes(assemble(context(), ONE_RUN), straight) == []
+
+
+def test_the_tasks_own_is_used_unless_something_else_is_asked_for(tmp_path: Path) -> None:
+    result = lrscope.sweep(own_task(), **OWN_SWEEP, out=tmp_path / "a", progress=False)
+    assert json.loads(result.attrs["config"])["optimizer"] == "task"
+    assert json.loads(result.attrs["plan"])["path"] == "single"
+    plain = lrscope.sweep(own_task(None), **OWN_SWEEP, progress=False)
+    assert not np.array_equal(plain["train_loss"], result["train_loss"])
+    with pytest.raises(LrscopeError, match="another task"):
+        Trained.open(tmp_path / "a", own_task(OWN_OPTIMIZERS["nadam"]))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options", "message"),
+    [
+        (
+            OWN_OPTIMIZERS["rmsprop"],
+            {"optimizer": "sgd"},
+            "optimizer: the task has one of its own, and sgd is asked for",
+        ),
+        (None, {"optimizer": "task"}, "optimizer: 'task' is asked for, but the task has none of its own: pass"),
+        (OWN_OPTIMIZERS["rmsprop"], {"space": "sphere"}, "optimizer: the task's own does not train on the sphere"),
+        (OWN_OPTIMIZERS["rmsprop"], {"momentum": 0.9}, "momentum: 0.9 is an option of sgd, not of the task's own"),
+        (OWN_OPTIMIZERS["rmsprop"], {"path": "batched"}, "path: batched runs are trained together, but the task's own"),
+        (lambda params, lr: None, {}, "returns None, which is no torch.optim.Optimizer: return one"),
+        (lambda params: None, {}, "optimizer: the task's function fails .TypeError: .*: it is called with a list"),
+        (lambda params, lr: torch.optim.SGD(params[:1], lr), {}, "does not hold each once and no others: pass on all"),
+        (lambda params, lr: torch.optim.LBFGS(params, lr), {}, "optimizer: a step of the task's own fails .TypeError"),
+    ],
+)
+def test_what_cannot_be_used_as_the_tasks_own(optimizer: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(LrscopeError, match=message):
+        lrscope.sweep(own_task(optimizer), **{**OWN_SWEEP, **options}, progress=False)
+
+
+def test_an_optimizer_of_a_task_is_a_function() -> None:
+    with pytest.raises(LrscopeError, match=r"optimizer: 'rmsprop' is not a function of \(parameters, learning rate\)"):
+        own_task("rmsprop")

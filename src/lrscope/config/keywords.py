@@ -44,9 +44,9 @@ class SweepOptions(TypedDict, total=False):
     """Length of pre-training in optimizer steps, instead of epochs."""
     batch_size: Whole
     """Examples per step. Default: 128."""
-    optimizer: Literal["sgd", "adam", "adamw", "muon"]
-    """The optimizer, as torch.optim has it: one of sgd, adam, adamw, muon. On the sphere weights are projected back
-    after each update. Default: sgd.
+    optimizer: Literal["sgd", "adam", "adamw", "muon", "task"]
+    """The optimizer, as torch.optim has it; task is the task's own: one of sgd, adam, adamw, muon, task. On the sphere
+    weights are projected back after each update. Default: sgd.
     """
     momentum: Real
     """Momentum of sgd. Default: 0."""

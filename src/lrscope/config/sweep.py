@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
-from lrscope.dynamics.optimizers import OPTIMIZERS
+from lrscope.dynamics.optimizers import OPTIMIZERS, OWN
 from lrscope.dynamics.optimizers import options as options_of
 from lrscope.dynamics.schedules import HELP as SCHEDULES
 from lrscope.dynamics.schedules import parse as parse_schedule
@@ -86,8 +86,8 @@ class SweepConfig:
 
     Origin: three_regimes, Sec. 4
     """
-    optimizer: Annotated[str, Word(tuple(OPTIMIZERS))] = "sgd"
-    """The optimizer, as torch.optim has it. On the sphere weights are projected back after each update.
+    optimizer: Annotated[str, Word((*OPTIMIZERS, OWN))] = "sgd"
+    """The optimizer, as torch.optim has it; task is the task's own. On the sphere weights are projected back after each update.
 
     Origin: three_regimes, Sec. 4
     """
@@ -227,12 +227,18 @@ class SweepConfig:
     def _check_optimizer(self) -> None:
         """Refuse options of other optimizers."""
         defaults = {f.name: f.default for f in fields(self)}
+        if self.optimizer == OWN and self.space == "sphere":
+            raise LrscopeError(
+                "optimizer: the task's own does not train on the sphere, because nothing says how its steps depend on the "
+                "radius: use space whole"
+            )
         own = options_of(self.optimizer)
         for name in dict.fromkeys(option for optimizer in OPTIMIZERS for option in options_of(optimizer)):
             if name not in own and getattr(self, name) != defaults[name]:
                 owners = either([o for o in OPTIMIZERS if name in options_of(o)], " and ")
                 raise LrscopeError(
-                    f"{name}: {shown(getattr(self, name))} is an option of {owners}, not of {self.optimizer}: leave it out"
+                    f"{name}: {shown(getattr(self, name))} is an option of {owners}, not of {_named(self.optimizer)}: leave it "
+                    "out"
                 )
         if self.nesterov and not self.momentum:
             raise LrscopeError("nesterov: it needs momentum, which is 0: give momentum too, such as 0.9")
@@ -278,3 +284,7 @@ class SweepConfig:
         """
         known = {f.name for f in fields(cls)}
         return cls(**{"lrs": (), **{k: v for k, v in values.items() if k in known}})
+
+
+def _named(optimizer: str) -> str:
+    return "the task's own optimizer" if optimizer == OWN else optimizer

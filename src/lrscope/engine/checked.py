@@ -113,8 +113,11 @@ def _misfit(context: Context, chunk: Chunk | None, tensors: Mapping[str, Tensor]
     remembered = context.remembered(1)
     for name, value in tensors.items():
         last = name.rpartition(".")[2]
-        trained = last.endswith("weights") or last.removeprefix(PRETRAINED) in remembered
-        kinds = (context.dtype,) if trained else (torch.float32, torch.float64)
+        kinds: tuple[torch.dtype, ...] = (
+            (context.dtype,) if last.endswith("weights") else (torch.float32, torch.float64)
+        )
+        if last.removeprefix(PRETRAINED) in remembered:
+            kinds = (remembered[last.removeprefix(PRETRAINED)].dtype,)
         if value.dtype not in kinds:
             return f"{name} is of type {value.dtype}"
         if chunk is not None and value.dim():
@@ -172,7 +175,7 @@ def _state(context: Context, chunk: Chunk, cursor: Mapping[str, Any], *, begun: 
         return _results(context, chunk, [(i, p) for i, p in _phases(context, chunk) if i < number])
     found: Shapes = {"weights": (runs, context.net.size), "squares": (runs, groups)}
     found["sums"] = (runs, packed_size(groups))
-    optimizer = context.remembered(runs)
+    optimizer = {name: tuple(value.shape) for name, value in context.remembered(runs).items()}
     found |= optimizer
     if number:
         found |= {PRETRAINED + name: shape for name, shape in {"weights": found["weights"], **optimizer}.items()}

@@ -75,11 +75,12 @@ def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Pla
     """The fastest plan by measurement, within what the engine config fixes. A plan that is fixed altogether is
     tried, and timed only for a prediction."""
     engine, config = context.engine, context.config
-    if context.net.stochastic:
+    if alone := context.one_at_a_time:
         if engine.path == "batched":
-            raise LrscopeError("path: batched does not go with dropout, whose noise comes run by run: use path single")
-        warnings.warn("this model draws noise in training (dropout); it trains one run at a time", stacklevel=2)
-        return _timed(context, Plan("single", 1, False, "dropout draws run by run", 0.0))
+            raise LrscopeError(f"path: batched runs are trained together, but {alone}: use path single")
+        if context.net.stochastic:
+            warnings.warn("this model draws noise in training (dropout); it trains one run at a time", stacklevel=2)
+        return _timed(context, Plan("single", 1, False, alone, 0.0))
     runs = config.seeds * len(config.lrs)
     if engine.path == "single":
         plan = _timed(context, Plan("single", 1, False, "asked for", 0.0))

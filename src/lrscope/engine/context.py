@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from lrscope.config import EngineConfig, SweepConfig
-from lrscope.dynamics.optimizers import Optimizer, make
+from lrscope.dynamics.optimizers import OWN, Optimizer, OwnOptimizer, make
 from lrscope.engine.backends import backend
 from lrscope.engine.backends.cpp.values import NotFusible
 from lrscope.engine.backends.inductor import NotCompiled
@@ -25,6 +25,7 @@ from lrscope.engine.net import Net, build_net
 from lrscope.engine.parts import pretrained
 from lrscope.engine.plan import Chunk, Phase, Plan, chunk_at, count_chunks, cut, divided, each_chunk, phases
 from lrscope.engine.program import Program
+from lrscope.engine.step import Named
 from lrscope.engine.store import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
 from lrscope.tasks.augment import Augmentation
@@ -129,12 +130,21 @@ class Context:
     @cached_property
     def optimizer(self) -> Optimizer:
         """What moves the weights."""
+        if self.config.optimizer == OWN:
+            assert self.task.optimizer is not None
+            return OwnOptimizer(slots=self.net.slots, factory=self.task.optimizer)
         return make(self.config.optimizer, self.config, self.net.slots)
 
-    def remembered(self, runs: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of the optimizer's state for that many runs, by name."""
-        state = self.optimizer.init(torch.empty(runs, self.net.size, device="meta"))
-        return {name: tuple(value.shape) for name, value in state.items()}
+    @property
+    def one_at_a_time(self) -> str:
+        """Why runs must be trained one at a time; empty if they need not."""
+        if self.net.stochastic:
+            return "dropout draws run by run"
+        return "the task's own optimizer steps run by run" if self.config.optimizer == OWN else ""
+
+    def remembered(self, runs: int) -> Named:
+        """The optimizer's state for that many runs, by name: tensors without values, for their shapes and types."""
+        return self.optimizer.init(torch.empty(runs, self.net.size, dtype=self.dtype, device="meta"))
 
     @cached_property
     def traits(self) -> frozenset[str]:

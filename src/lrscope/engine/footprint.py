@@ -157,7 +157,7 @@ def _item(context: Context) -> int:
 
 def _chunk(context: Context, plan: Plan) -> int:
     config, size, runs, item = context.config, context.net.size, plan.chunk, _item(context)
-    remembered = sum(math.prod(shape) for shape in context.remembered(1).values()) / size
+    remembered = sum(value.numel() for value in context.remembered(1).values()) / size
     kept = size * item * _kept_copies(context)
     logs = sum(len(p.windows) for p in context.phases) * (9 + 4 * len(context.net.groups)) * 8
     logs += sum(len(p.windows) for p in context.phases) * 3 * 8 * _example_groups(context)

@@ -9,9 +9,11 @@ from dataclasses import MISSING
 from typing import Any
 
 from lrscope.config import EngineConfig, SweepConfig, option
+from lrscope.dynamics.optimizers import OPTIMIZERS, OWN
 from lrscope.engine.progress import Progress
 from lrscope.errors import LrscopeError, shown
 from lrscope.hints import no_such_option
+from lrscope.options import either
 from lrscope.tasks.task import Task
 
 
@@ -21,11 +23,13 @@ def resolve(
     engine: EngineConfig | None,
     options: Mapping[str, Any],
     batch_size: int | None = None,
+    own_optimizer: bool = False,
 ) -> tuple[SweepConfig, EngineConfig]:
     """The configs that the arguments of `sweep` make.
 
     batch_size: the task's own (`Task.batch_size`), which stands where the options name none. A whole config that
         differs from it counts, with a warning.
+    own_optimizer: has the task an optimizer of its own (`Task.optimizer`)? It stands where the options name none.
 
     Raises:
         LrscopeError: an unknown option, one that is given twice, a value that cannot be used.
@@ -46,7 +50,8 @@ def resolve(
             raise LrscopeError(
                 "lrs: no learning rates given: pass log_grid(1e-4, 1, 24), its text 1e-4:1:24, or a list"
             )
-        own = {} if batch_size is None else {"batch_size": batch_size}
+        own: dict[str, Any] = {} if batch_size is None else {"batch_size": batch_size}
+        own |= {"optimizer": OWN} if own_optimizer else {}
         config = SweepConfig(**{**own, **{name: value for name, value in given.items() if name in ours}})
     elif batch_size is not None and config.batch_size != batch_size:
         warnings.warn(
@@ -54,9 +59,24 @@ def resolve(
             "same, or pass options instead of a config",
             stacklevel=3,
         )
+    _check_own_optimizer(config, own_optimizer)
     if engine is None:
         engine = EngineConfig(**{name: value for name, value in given.items() if name in theirs})
     return config, engine
+
+
+def _check_own_optimizer(config: SweepConfig, given: bool) -> None:
+    if given and config.optimizer != OWN:
+        raise LrscopeError(
+            f"optimizer: the task has one of its own, and {config.optimizer} is asked for: say optimizer='task' to train with "
+            "the task's, or use a Task without one"
+        )
+    if not given and config.optimizer == OWN:
+        raise LrscopeError(
+            "optimizer: 'task' is asked for, but the task has none of its own: pass "
+            "lrscope.Task(..., optimizer=lambda params, lr: torch.optim.RMSprop(params, lr)), or choose "
+            f"{either(tuple(OPTIMIZERS))}"
+        )
 
 
 def _check_kind(name: str, value: Any, kind: type) -> None:

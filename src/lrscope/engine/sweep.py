@@ -81,7 +81,7 @@ def sweep(
         Interrupted: stopped by SIGINT or SIGTERM; the same call goes on.
     """
     check_task(task)
-    config, engine = resolve(lrs, config, engine, options, task.batch_size)
+    config, engine = resolve(lrs, config, engine, options, task.batch_size, task.optimizer is not None)
     check_progress(progress)
     if engine.extend_finetunes:
         check_extension(config, kept=out is not None)

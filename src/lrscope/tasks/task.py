@@ -49,12 +49,16 @@ class Task:
         validation: examples to choose by, so that the test set only reports. A fraction of the training examples or a whole
             number of them, which are then held out of training (drawn anew for each data seed); examples of your own in any
             form that `train` takes; 0 for none. None holds out a tenth if that gives at least 500 examples.
+        optimizer: a function of (parameters, learning rate) that returns a `torch.optim` optimizer, such as `lambda params, lr:
+            torch.optim.RMSprop(params, lr)`; sweeps then train with it, one run at a time. It is called before every step, with
+            that step's learning rate. Left out, sweeps choose by their option `optimizer`.
 
     Raises:
         LrscopeError: data with NaN, sizes that do not match, outputs that do not fit the labels, dropout and the like.
     """
 
     loader_batch_size: int | None = None  # what a DataLoader of training examples states
+    optimizer: Callable[[list[Tensor], float], torch.optim.Optimizer] | None = None
     copies_input = False  # the forward pass changes its input in place, so it gets a copy
     _unusual: Mapping[str, object] = MappingProxyType({})  # what numbers depend on beside data, loss and model
 
@@ -72,11 +76,18 @@ class Task:
         features: Features | None = None,
         normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
         validation: Size | Examples = None,
+        optimizer: Callable[[list[Tensor], float], torch.optim.Optimizer] | None = None,
     ) -> None:
         if classification not in (None, True, False):
             raise LrscopeError(
                 f"classification: {shown(classification)} is neither True nor False: pass one, or leave it out"
             )
+        if optimizer is not None and not callable(optimizer):
+            raise LrscopeError(
+                f"optimizer: {shown(optimizer)} is not a function of (parameters, learning rate): pass one, such as "
+                "lambda params, lr: torch.optim.RMSprop(params, lr)"
+            )
+        self.optimizer = optimizer
         if isinstance(loss, str):
             self.loss: Loss = named_loss(loss)
             self.loss_name = loss
@@ -123,6 +134,7 @@ class Task:
                 else {"classification": self.classification}
             ),
             **({} if fixed.normalisation is None else {"normalisation": fixed.normalisation}),
+            **({} if optimizer is None else {"optimizer": digest(optimizer)}),
         }
         check_data(fixed)
         if features is not None:

@@ -9,16 +9,20 @@ from typing import Any
 from lrscope.dynamics.layout import Slots
 from lrscope.dynamics.optimizers.adam import Adam, AdamW
 from lrscope.dynamics.optimizers.muon import Muon
+from lrscope.dynamics.optimizers.own import OwnOptimizer
 from lrscope.dynamics.optimizers.protocol import Optimizer
 from lrscope.dynamics.optimizers.sgd import SGD
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "muon": Muon}
+OWN = "task"  # instead of one of the table: the task's own (`OwnOptimizer`)
 
-__all__ = ["OPTIMIZERS", "Optimizer", "make", "options"]
+__all__ = ["OPTIMIZERS", "OWN", "Optimizer", "OwnOptimizer", "make", "options"]
 
 
 def options(name: str) -> tuple[str, ...]:
     """The fields of `SweepConfig` that the optimizer `name` reads."""
+    if name == OWN:
+        return ()
     return tuple(f.name for f in fields(OPTIMIZERS[name]) if f.name != "slots")  # type: ignore[arg-type]
 
 
