@@ -158,6 +158,17 @@ def test_importing_the_package_loads_nothing_heavy():
     assert HEAVY_MODULES & set(loaded.split()) == set()
 
 
+@pytest.mark.slow  # loads PyTorch and the reports' libraries
+def test_every_public_name_loads():
+    """`__init__.pyi` names them and where they come from."""
+    import lrscope
+
+    assert sorted(lrscope.__all__) == sorted(set(dir(lrscope)))
+    assert {name for name in lrscope.__all__ if getattr(lrscope, name).__module__.split(".")[0] != "lrscope"} == set()
+    with pytest.raises(AttributeError, match="sweeep"):
+        _ = lrscope.sweeep
+
+
 def test_links_lead_somewhere():
     broken = {name_of(page): broken_links(page) for page in documents()}
     assert {name: links for name, links in broken.items() if links} == {}

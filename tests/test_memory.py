@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 import xarray as xr
@@ -408,14 +409,30 @@ def test_limits_of_the_process_count(kind: str, monkeypatch: pytest.MonkeyPatch)
     pages = [int(n) for n in Path("/proc/self/statm").read_text().split()]
     used = pages[0 if kind == "RLIMIT_AS" else 5] * resource.getpagesize()
 
-    def getrlimit(which: int) -> tuple[int, int]:
+    def rlimit(process: psutil.Process, which: int) -> tuple[int, int]:
+        assert process.pid == os.getpid()
         return (used + 50 * M, -1) if which == getattr(resource, kind) else (resource.RLIM_INFINITY, -1)
 
-    monkeypatch.setattr(resource, "getrlimit", getrlimit)
+    monkeypatch.setattr(psutil.Process, "rlimit", rlimit)
     known = limits.machine_memory(CPU)
     assert known is not None
     assert 0 < known[1] <= 60 * M
     assert known[0] < 60 * M + footprint.resident(CPU)
+
+
+def test_what_this_process_has_is_what_the_system_says() -> None:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    assert abs(footprint.resident(CPU) - pages * os.sysconf("SC_PAGE_SIZE")) < 64 * M
+    assert footprint.resident(torch.device("cuda")) == footprint.PROGRAM
+
+
+def test_nobody_says_how_much_memory_there_is(groups: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> None:
+        raise FileNotFoundError("/proc/meminfo")
+
+    groups("", {})
+    monkeypatch.setattr(psutil, "virtual_memory", unknown)
+    assert limits.machine_memory(CPU) is None
 
 
 # -- random points -------------------------------------------------------------------------------------------------

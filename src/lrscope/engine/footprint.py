@@ -6,12 +6,11 @@ R runs, P parameters, G groups, B batch. Checked against measured peaks by bench
 from __future__ import annotations
 
 import math
-import os
 import weakref
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from lrscope.engine.context import Context
 
 MEASURED = (4, 8)  # ours, examples of the two measured steps: activations grow with the batch, the rest does not
-PROGRAM = 300_000_000  # ours, bytes: Python and PyTorch where nobody says how much this process has
+PROGRAM = 300_000_000  # ours, bytes: Python and PyTorch on a GPU, whose memory the system does not count
 WORKER = 30_000_000  # ours, bytes: pages that a worker writes to though it was forked with them
 # Ours, bytes: what PyTorch loads when it is first needed, by a module that is there afterwards.
 LOADED = {"torch._dynamo": 165_000_000, "torch._inductor.decomposition": 60_000_000}
@@ -108,13 +107,7 @@ def _pass(context: Context, size: int) -> tuple[int, int]:
 
 def resident(device: torch.device) -> int:
     """Bytes that this process has in memory: the program, its libraries, the task's data."""
-    if device.type == "cpu":
-        try:
-            pages = int(Path("/proc/self/statm").read_text().split()[1])
-            return pages * os.sysconf("SC_PAGE_SIZE")
-        except (OSError, ValueError, IndexError):
-            pass
-    return PROGRAM
+    return psutil.Process().memory_info().rss if device.type == "cpu" else PROGRAM
 
 
 def memory(context: Context, plan: Plan, jobs: int) -> int:

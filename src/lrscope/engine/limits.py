@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import torch
 
 from lrscope.errors import LrscopeError
@@ -37,16 +37,10 @@ def machine_memory(device: torch.device) -> tuple[int, int] | None:
 
 def _physical() -> tuple[int, int] | None:
     try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        total, free = (int(lines[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
-        return total, free
-    except (OSError, KeyError, ValueError):
-        pass
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (OSError, ValueError, AttributeError):
+        machine = psutil.virtual_memory()
+    except (OSError, RuntimeError):  # such as no /proc
         return None
-    return total, total
+    return machine.total, machine.available
 
 
 def _cgroups() -> Iterator[tuple[int, int] | None]:
@@ -86,20 +80,18 @@ def _cgroup(limit: Path, usage: Path) -> tuple[int, int] | None:
 def _own_limits() -> Iterator[tuple[int, int]]:
     """Limits on data (ulimit -d) and address space (ulimit -v). Reserved addresses, of which PyTorch has many more than it
     uses, count for the second: what is left of it is what memory can still grow by."""
-    try:
-        import resource
-    except ImportError:  # no such limits on Windows
+    process = psutil.Process()
+    if not hasattr(process, "rlimit"):  # other systems have no such limits, or do not say what counts
         return
     try:
-        pages = [int(n) for n in Path("/proc/self/statm").read_text().split()]
-    except (OSError, ValueError):
+        size = process.memory_info()
+    except psutil.Error:
         return
-    size, resident, data = (pages[i] * resource.getpagesize() for i in (0, 1, 5))
-    for kind, used in ((resource.RLIMIT_AS, size), (resource.RLIMIT_DATA, data)):
-        limit, _ = resource.getrlimit(kind)
-        if limit != resource.RLIM_INFINITY:
+    for kind, used in ((psutil.RLIMIT_AS, size.vms), (psutil.RLIMIT_DATA, size.data)):
+        limit, _ = process.rlimit(kind)
+        if limit != psutil.RLIM_INFINITY:
             left = max(0, limit - used)
-            yield resident + left, left
+            yield size.rss + left, left
 
 
 def check_memory(need: int, present: int, device: torch.device, *, chunk: int, jobs: int) -> None:

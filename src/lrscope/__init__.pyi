@@ -1,0 +1,17 @@
+# The names of the package and where they come from: read by `lazy_loader`, type checkers and editors.
+
+from .config import EngineConfig as EngineConfig
+from .config import SweepConfig as SweepConfig
+from .engine.sweep import sweep as sweep
+from .errors import LrscopeError as LrscopeError
+from .grids import log_grid as log_grid
+from .mapping import RegimeMap as RegimeMap
+from .mapping import regimes as regimes
+from .reporting import report as report
+from .reporting import save_figures as save_figures
+from .results import open_result as open_result
+from .tasks.named import named_task as named_task
+from .tasks.task import Task as Task
+from .trained import Trained as Trained
+
+__version__: str
