@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from lrscope import results
 from lrscope.cli import app
 from lrscope.config.settings import load_settings
+from lrscope.dynamics import schedules
 from lrscope.studies import commands as study_commands
 from lrscope.studies import registry
 
@@ -55,6 +56,7 @@ def test_python_examples_run(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(schedules, "SCHEDULES", dict(schedules.SCHEDULES))  # an example adds one
     exec(compile(text, "example", "exec"), surroundings())
     said = capsys.readouterr().out
     if "Laboratory(" in text:
@@ -67,6 +69,16 @@ def test_python_examples_run(
         return
     if "SubsetRandomSampler" in text:
         assert said.split() == ["192", "None", "192", "None", "192", "32"]
+        return
+    if "class Lion" in text:
+        small, large = (float(x) for x in re.findall(r"[\d.e-]+", said.partition("[")[2]))
+        assert 0 <= small < large < 0.5
+        return
+    if "SCHEDULES[" in text:
+        assert said.split() == ["[1.0,", "0.5625,", "0.25,", "0.0625]"]
+        return
+    if "Statistic(" in text:
+        assert re.findall(r"0\.\d", said) == ["0.1"] * 3 + ["0.2"] * 3
         return
     if "descend(" in text:
         assert re.search(r"steps taken: \[300, 300, 300, \d\]", said), "the last run overflows, the others do not"
