@@ -218,6 +218,18 @@ def test_the_paths_agree_and_are_what_the_program_measures() -> None:
     assert set(train_only) == {"train_loss", "train_error"}
 
 
+def test_points_may_bring_frozen_tensors_of_their_own() -> None:
+    one, other = place(mlp(), path="batched"), place(mlp(), path="batched", seed=4)
+    values = NetworkValues(one.program, one.material, one.frozen)
+    found = evaluate(values, [one.state, other.state])["train_loss"]
+    for at, loss in zip((one, other), found, strict=True):
+        alone = evaluate(NetworkValues(at.program, at.material, at.frozen), at.weights)["train_loss"]
+        assert float(loss) == pytest.approx(float(alone[0]), rel=1e-12)
+    assert evaluate(values, other.weights)["train_loss"][0] != pytest.approx(found[1], rel=1e-3)
+    with pytest.raises(LrscopeError, match="points: some slabs bring other frozen tensors"):
+        evaluate(values, [one.state, other.weights])
+
+
 def test_chunks_keep_within_the_memory() -> None:
     at = place(NETS["wider"](), path="batched", precision="float32")
     values = NetworkValues(at.program, at.material, at.frozen)

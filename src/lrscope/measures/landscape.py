@@ -281,6 +281,10 @@ def _rows(state: State, rows: slice) -> State:
 def _joined(parts: list[State]) -> State:
     if len(parts) == 1:
         return parts[0]
+    if any(set(part.frozen) != set(parts[0].frozen) for part in parts):
+        raise LrscopeError(
+            "points: some slabs bring other frozen tensors than others do: pass states of one net, or tensors"
+        )
     frozen = {name: torch.cat([part.frozen[name] for part in parts]) for name in parts[0].frozen}
     return State(torch.cat([part.weights for part in parts]), frozen)
 
