@@ -97,7 +97,7 @@ def _line(canvas: Canvas, line: Line) -> None:
     canvas.trace(x=numbers(x), y=numbers(y), **look, **_hover(scene, line, line.told))
     if ended:
         last = there[-1:]
-        marker = marker | {"size": line.size + 2, "line": {"width": 1, "color": "#ffffff"}}
+        marker = marker | {"size": line.size + 2, "line": {"width": 1, "color": style.WHITE}}
         look = named | _meta(line, "line") | {"mode": "markers", "marker": marker}
         told = None if line.told is None else [line.told[int(last[0])]]
         canvas.trace(x=numbers(x[last]), y=numbers(y[last]), **look, **_hover(scene, line, told))
@@ -106,8 +106,8 @@ def _line(canvas: Canvas, line: Line) -> None:
 def _points(canvas: Canvas, points: Points) -> None:
     color = canvas.scene.color(points)
     x, y = canvas.scene.points(points)
-    outline = {"line": {"width": 1, "color": color if points.hollow else "#ffffff"}}
-    fill = "#ffffff" if points.hollow else color if points.colors is None else list(points.colors)
+    outline = {"line": {"width": 1, "color": color if points.hollow else style.WHITE}}
+    fill = style.WHITE if points.hollow else color if points.colors is None else list(points.colors)
     marker = {"color": fill, "size": points.size, "symbol": points.symbol, "opacity": points.opacity}
     more = _named(canvas.scene, points) | _hover(canvas.scene, points, points.told)
     canvas.trace(
@@ -150,7 +150,7 @@ def _span(canvas: Canvas, span: Span) -> None:
         pattern = {"shape": shape, "fgcolor": span.color, "bgcolor": style.rgba(span.color, 0.45), "size": 7}
         outline = {"x": numbers([*ends, *ends[::-1], ends[0]]), "y": [low, low, high, high, low], "mode": "lines"}
         look: Json = {
-            "line": {"width": 0.5, "color": "#ffffff"},
+            "line": {"width": 0.5, "color": style.WHITE},
             "fill": "toself",
             "fillcolor": style.rgba(span.color, 0.55),
         }

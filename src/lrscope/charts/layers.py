@@ -7,6 +7,7 @@ reads at a point.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias, get_args
@@ -16,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from lrscope.charts.style import INK, MUTED, PATTERNS, SYMBOLS
 from lrscope.checked import Positive, checked_fields
-from lrscope.errors import LrscopeError
+from lrscope.errors import LrscopeError, shown
 from lrscope.options import Number, Real, Whole, Word
 
 Place = Annotated[float, Real()]
@@ -25,14 +26,19 @@ Opacity = Annotated[float, Number(0, 1)]
 Symbol = Annotated[str, Word(tuple(SYMBOLS))]
 
 
-def _same_length(layer: object, *names: str) -> None:
-    """Refuse arrays of a layer that do not hold one number per point."""
+def _check(layer: object, *names: str) -> None:
+    """Refuse arrays of a layer that do not hold one number per point, half a range, and colours that are none."""
+    kind = type(layer).__name__.lower()
     sizes = {n: np.shape(v) for n in names if (v := getattr(layer, n)) is not None}
-    if len(set(sizes.values())) > 1 or len(next(iter(sizes.values()))) != 1:
-        kind = type(layer).__name__.lower()
+    if len(set(sizes.values())) > 1 or any(len(size) != 1 for size in sizes.values()):
         raise LrscopeError(
             f"{kind}: the shapes of {', '.join(sizes)} are {list(sizes.values())}: pass as many points of each"
         )
+    if (getattr(layer, "low", None) is None) != (getattr(layer, "high", None) is None):
+        raise LrscopeError(f"{kind}: low and high are the ends of one range: pass both, or neither")
+    for color in (getattr(layer, "color", None), *(getattr(layer, "colors", None) or ())):
+        if color is not None and not re.fullmatch("#[0-9a-fA-F]{6}", color):
+            raise LrscopeError(f"color: {shown(color)} is not red, green and blue as #rrggbb: pass one such as {INK!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +78,7 @@ class Line(Named):
     key: Annotated[int | None, Whole(0, 1_000_000)] = None
 
     def __post_init__(self) -> None:
-        _same_length(self, "x", "y", "low", "high", "told")
+        _check(self, "x", "y", "low", "high", "told")
 
 
 @checked_fields
@@ -92,7 +98,7 @@ class Points(Named):
     told: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        _same_length(self, "x", "y", "colors", "told")
+        _check(self, "x", "y", "colors", "told")
 
 
 @checked_fields
@@ -106,7 +112,7 @@ class Band(Named):
     opacity: Opacity = 0.2
 
     def __post_init__(self) -> None:
-        _same_length(self, "x", "low", "high")
+        _check(self, "x", "low", "high")
 
 
 @checked_fields
@@ -124,7 +130,7 @@ class ErrorBars(Named):
     told: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        _same_length(self, "x", "y", "low", "high", "told")
+        _check(self, "x", "y", "low", "high", "told")
 
 
 @checked_fields
@@ -140,6 +146,9 @@ class Span:
     place: Literal["above", "inside", "none"] = "above"
     pattern: Annotated[str, Word(PATTERNS)] = "none"
 
+    def __post_init__(self) -> None:
+        _check(self)
+
 
 @checked_fields
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +159,9 @@ class Border:
     low: Value = None
     high: Value = None
     dotted: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self)
 
 
 @checked_fields
@@ -173,6 +185,9 @@ class Note:
     side: Annotated[str, Word(("left", "right", "center"))] = "right"
     bold: bool = False
     color: str = INK
+
+    def __post_init__(self) -> None:
+        _check(self)
 
 
 @checked_fields

@@ -23,7 +23,6 @@ Json = dict[str, Any]
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 LEFT, RIGHT, EXTRA_LEFT = 58, 14, 16  # px; the last for titles of vertical axes
 BAR_ROOM, LEGEND_ROW = 54, 22  # px for a colour bar with its title, and for each row of a legend
-AXIS = "#aab0b8"
 
 
 def lay_out(chart: Chart, canvases: Sequence[Canvas], *, narrow: bool) -> Json:
@@ -46,7 +45,7 @@ def _frame(height: int, margin: Json, *, narrow: bool) -> Json:
     """What all layouts share. `height` is the plotting area's."""
     legend = {"orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yref": "container", "yanchor": "bottom"}
     legend |= {"font": {"size": 12}, "bgcolor": "rgba(255,255,255,0)"}
-    ground = {"paper_bgcolor": "#ffffff", "plot_bgcolor": "#ffffff"}
+    ground = {"paper_bgcolor": style.WHITE, "plot_bgcolor": style.WHITE}
     pointer: Json = {"hovermode": "closest", "dragmode": False if narrow else "zoom"}
     pointer["hoverlabel"] = {"align": "left", "namelength": -1, "font": {"family": FONT, "size": 12}}
     font = {"family": FONT, "size": 12, "color": style.INK}
@@ -84,8 +83,8 @@ def _add_panel(layout: Json, canvas: Canvas, cell: Cell, *, narrow: bool) -> Non
 def _axis(axis: Axis, ends: Ends | None, *, numbers: bool, standoff: int) -> Json:
     """One axis with light grid lines; long logarithmic ones are labelled in powers of ten."""
     log = axis.log and ends is not None
-    line = {"gridcolor": style.GRID, "zeroline": False, "linecolor": AXIS, "showline": True, "automargin": False}
-    marks = {"ticks": "outside", "ticklen": 4, "tickcolor": AXIS, "tickfont": {"size": 11}}
+    line = {"gridcolor": style.GRID, "zeroline": False, "linecolor": style.AXIS, "showline": True, "automargin": False}
+    marks = {"ticks": "outside", "ticklen": 4, "tickcolor": style.AXIS, "tickfont": {"size": 11}}
     made: Json = {"type": "log" if log else "linear", **line, **marks}
     if ends is None:
         made |= {"range": [0, 1], "showticklabels": False}
@@ -113,7 +112,7 @@ def _log_ticks(low: float, high: float) -> Json:
         return {"tickvals": marks, "ticktext": [number(m) for m in marks]}
     powers = {"dtick": math.ceil((high - low) / 6), "exponentformat": "power", "tickfont": {"size": 9}}
     return powers | {
-        "minor": {"ticks": "outside", "ticklen": 2, "tickcolor": AXIS}
+        "minor": {"ticks": "outside", "ticklen": 2, "tickcolor": style.AXIS}
     }  # powers are drawn a quarter larger
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 INK = "#1b1f24"
 MUTED = "#5b6470"
 GRID = "#e3e6ea"
+AXIS = "#aab0b8"
+WHITE = "#ffffff"  # the ground, rims of marks
 GREY = "#9aa1ab"  # single runs, lines to compare with
 START = "#00588a"  # where to start
 LOST = "#b3261e"  # runs that overflowed, seeds that were lost
@@ -36,6 +38,8 @@ REGIME_NAME = {
     "dead": "at chance, without overflow",
     "?": "undetermined",
 }
+
+VERDICT_COLOR = {"supported": "#009E73", "contradicted": "#D55E00", "inconclusive": "#E69F00", "reported": "#0072B2"}
 
 # Twelve samples of viridis (matplotlib, CC0) from 0 to 0.92.
 _VIRIDIS = (

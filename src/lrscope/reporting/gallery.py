@@ -6,15 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lrscope.charts import Chart, to_plotly
+from lrscope.charts import Chart, style, to_plotly
 from lrscope.reporting.page import fill
-
-VERDICT_COLOR = {
-    "supported": "#009E73",
-    "contradicted": "#D55E00",
-    "inconclusive": "#E69F00",
-    "reported": "#0072B2",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +57,6 @@ def render(pictures: Sequence[Picture], others: Sequence[Told], words: Mapping[s
         {picture.name: to_plotly(picture.chart) | {"selectable": False} for picture in pictures},
         pictures=pictures,
         others=others,
-        colors=VERDICT_COLOR,
+        colors=style.VERDICT_COLOR,
         **words,
     )

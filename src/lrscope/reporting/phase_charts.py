@@ -66,7 +66,7 @@ def features_chart(grid: Grid, back: Backdrop, panels: Sequence[FeaturePanel]) -
         names = panel.names or [f"rank {k + 1}" for k in range(len(panel.ranks.mean))]
         layers = [*shading(back), *_family(grid, names, panel.ranks, listed=bool(panel.names)), usual]
         made.append(Panel(title=panel.title, x=grid.axis, layers=layers))
-    title = "rank of the feature in its run (black: usual test accuracy)"
+    title = "rank of the feature in its run"
     return Chart(panels=made, columns=2, share_y=True, color_title=title, color_log=False)
 
 
