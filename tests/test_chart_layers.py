@@ -274,6 +274,24 @@ def test_a_flat_landscape_has_no_contours():
     png(to_matplotlib(chart(heat)))
 
 
+def test_a_heat_map_leaves_out_what_a_log_axis_cannot_show():
+    heat = HeatMap(x=np.array([-1.0, 1.0, 10.0]), y=np.array([0.0, 1.0]), values=np.arange(1.0, 7.0).reshape(2, 3))
+    across = Chart(panels=[Panel(x=Axis(log=True), layers=[heat])])
+    made = next(t for t in checked_json(across)["data"] if t["type"] == "heatmap")
+    np.testing.assert_allclose(made["z"], np.log10([[2, 3], [5, 6]]), rtol=1e-4)
+    assert scenes(across)[0].notes() == ["2 values not positive, left out"]
+    to_matplotlib(across).draw_without_rendering()
+    both = Chart(panels=[Panel(x=Axis(log=True), y=Axis(log=True), layers=[heat])])
+    assert scenes(both)[0].notes() == [EMPTY], "one row is no plane"
+    assert not [t for t in checked_json(both)["data"] if t["type"] == "heatmap"]
+
+
+def test_a_borders_interval_ends_at_the_axis():
+    limited = Panel(x=Axis(log=True, limits=(1e-2, 1.0)), layers=[Border(x=0.1, low=-1.0, high=0.2), Border(x=5.0)])
+    shapes = checked_json(Chart(panels=[limited]))["wide"]["shapes"]
+    assert [(s["x0"], s["x1"]) for s in shapes] == [(0.01, 0.2), (0.1, 0.1)]
+
+
 def test_cells_meet_half_way_between_coordinates():
     np.testing.assert_allclose(cell_edges(np.array([1.0, 2.0, 4.0]), log=False), [0.5, 1.5, 3.0, 5.0])
     np.testing.assert_allclose(cell_edges(np.array([1.0, 100.0]), log=True), [0.1, 10.0, 1000.0])

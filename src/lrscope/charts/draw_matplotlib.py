@@ -23,7 +23,7 @@ from lrscope.charts import style
 from lrscope.charts.chart import Axis, Chart
 from lrscope.charts.layers import Band, Border, ErrorBars, HeatMap, Image, Layer, Level, Line, Note, Points, Span
 from lrscope.charts.layout import Cell, Layout, arrange, legend_rows, lettered
-from lrscope.charts.scales import Ends, Palette, cell_edges, log_marks, pixels, values_of
+from lrscope.charts.scales import Ends, Palette, cell_edges, log_marks, pixels
 from lrscope.charts.scene import Scene, scenes
 from lrscope.charts.text import number, shorten
 from lrscope.checked import checked
@@ -225,8 +225,8 @@ def _span(ax: Axes, scene: Scene, span: Span, order: float) -> None:
 def _border(ax: Axes, scene: Scene, border: Border, order: float) -> None:
     if scene.x is None or not min(scene.x) <= border.x <= max(scene.x):
         return
-    if border.low is not None and border.high is not None:
-        ax.axvspan(border.low, border.high, color=style.INK, alpha=0.07, lw=0, zorder=order)
+    if (ends := scene.clipped(border)) is not None:
+        ax.axvspan(*ends, color=style.INK, alpha=0.07, lw=0, zorder=order)
     ax.axvline(border.x, color=style.INK, lw=1.0, ls=":" if border.dotted else "--", zorder=order)
 
 
@@ -264,11 +264,9 @@ def _write(ax: Axes, text: str, at: tuple[float, float], of: str, *, box: Look |
 
 
 def _heat_map(ax: Axes, scene: Scene, heat: HeatMap, order: float) -> None:
-    x, y, values = (
-        values_of(heat, "x"),
-        values_of(heat, "y"),
-        np.ma.masked_invalid(np.asarray(heat.values, dtype=float)),
-    )
+    if (plane := scene.plane(heat)) is None:
+        return
+    x, y, values = plane[0], plane[1], np.ma.masked_invalid(plane[2])
     if heat.filled and scene.palette.values.size:
         edges = (cell_edges(x, scene.panel.x.log), cell_edges(y, scene.panel.y.log))
         ax.pcolormesh(*edges, values, norm=_norm(scene.palette), cmap=_colors(), zorder=order, rasterized=True)

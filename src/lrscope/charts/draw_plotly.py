@@ -18,7 +18,7 @@ from lrscope.charts import style
 from lrscope.charts.chart import Chart
 from lrscope.charts.layers import Band, Border, ErrorBars, HeatMap, Image, Layer, Level, Line, Note, Points, Span
 from lrscope.charts.plotly_layout import Json, lay_out
-from lrscope.charts.scales import Floats, cell_edges, pixels, values_of
+from lrscope.charts.scales import Floats, cell_edges, pixels
 from lrscope.charts.scene import Scene, scenes
 from lrscope.charts.text import number, plain
 from lrscope.checked import checked
@@ -167,9 +167,9 @@ def _span(canvas: Canvas, span: Span) -> None:
 def _border(canvas: Canvas, border: Border) -> None:
     if canvas.scene.x is None or not min(canvas.scene.x) <= border.x <= max(canvas.scene.x):
         return
-    if border.low is not None and border.high is not None:
+    if (ends := canvas.scene.clipped(border)) is not None:
         fill = {"line": {"width": 0}, "fillcolor": style.rgba(style.INK, 0.07)}
-        canvas.upright(type="rect", x0=border.low, x1=border.high, **fill)
+        canvas.upright(type="rect", x0=ends[0], x1=ends[1], **fill)
     line = {"color": style.INK, "width": 1.3, "dash": "dot" if border.dotted else "dash"}
     canvas.upright(type="line", x0=border.x, x1=border.x, line=line)
 
@@ -199,8 +199,10 @@ def _note(canvas: Canvas, note: Note) -> None:
 
 
 def _heat_map(canvas: Canvas, heat: HeatMap) -> None:
-    panel, shades = canvas.scene.panel, canvas.scene.palette
-    x, y, values = values_of(heat, "x"), values_of(heat, "y"), np.asarray(heat.values, dtype=np.float64)
+    panel, shades, plane = canvas.scene.panel, canvas.scene.palette, canvas.scene.plane(heat)
+    if plane is None:
+        return
+    x, y, values = plane
     levels = shades.levels(heat.contours, values)
     with np.errstate(invalid="ignore", divide="ignore"):
         at, levels = (np.log10(v) if shades.log else v for v in (values, levels))

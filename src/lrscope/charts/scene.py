@@ -68,15 +68,23 @@ class Scene:
             edges = [np.where(edge <= 0, min(ends), edge) for edge in edges]
         return edges[0], edges[1]
 
+    def plane(self, heat: HeatMap) -> tuple[Floats, Floats, Floats] | None:
+        """x [W], y [H] and values [H, W] of a heat map as far as the axes can show them; None for less than 2 x 2."""
+        x, y = values_of(heat, "x"), values_of(heat, "y")
+        across, upright = drawable(x, self.panel.x.log), drawable(y, self.panel.y.log)
+        if min(across.sum(), upright.sum()) < 2:
+            return None
+        return x[across], y[upright], np.asarray(heat.values, dtype=np.float64)[np.ix_(upright, across)]
+
     def shows(self, x: float, y: float) -> bool:
         """Can the axes show a place?"""
         return bool(drawable(np.array(x), self.panel.x.log) & drawable(np.array(y), self.panel.y.log))
 
-    def clipped(self, span: Span) -> Ends | None:
-        """The part of a span that the axis reaches."""
-        if self.x is None:
+    def clipped(self, layer: Span | Border) -> Ends | None:
+        """The part of a span, or of a border's interval, that the axis reaches."""
+        if self.x is None or layer.low is None or layer.high is None:
             return None
-        low, high = max(span.low, min(self.x)), min(span.high, max(self.x))
+        low, high = max(layer.low, min(self.x)), min(layer.high, max(self.x))
         return (low, high) if high > low else None
 
     def label_left(self, level: Level) -> bool:
@@ -101,7 +109,8 @@ class Scene:
 
     def _seen(self, layer: Layer) -> bool:
         if isinstance(layer, HeatMap):
-            return bool(np.isfinite(values_of(layer, "values")).any())
+            plane = self.plane(layer)
+            return plane is not None and bool(np.isfinite(plane[2]).any())
         x, y = self.points(layer)  # type: ignore[arg-type]
         return bool((np.isfinite(x) & np.isfinite(y)).any())
 
@@ -109,6 +118,9 @@ class Scene:
         """How many points of a layer a logarithmic axis cannot show."""
         if isinstance(layer, Level):
             return int(self.panel.y.log and layer.y <= 0)
+        if isinstance(layer, HeatMap):
+            plane = self.plane(layer)
+            return int(np.size(layer.values)) - (0 if plane is None else plane[2].size)
         if not isinstance(layer, Line | Points | ErrorBars):
             return 0
         x, y = values_of(layer, "x"), values_of(layer, "y")
@@ -152,7 +164,8 @@ def _held(panel: Panel, along: str, log: bool) -> Floats:
     parts = [np.array([])]
     for layer in panel.layers:
         places = values_of(layer, along)
-        parts.append(cell_edges(places, log) if isinstance(layer, HeatMap) else places)
+        places = places[drawable(places, log)]
+        parts.append(cell_edges(places, log) if isinstance(layer, HeatMap) and places.size > 1 else places)
         if getattr(layer, "along", "x" if isinstance(layer, Span | Border) else "y") == along:
             parts += [] if isinstance(layer, Image) else [values_of(layer, "low"), values_of(layer, "high")]
     return np.concatenate(parts)
