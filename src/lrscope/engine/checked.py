@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lrscope.dynamics.statistics import AVERAGE, END, Statistic, packed_size, shapes
-from lrscope.engine.older import with_statistics
+from lrscope.engine.older import by_name
 from lrscope.engine.plan import Chunk, Phase, Plan
 from lrscope.engine.state import AVERAGED, LOG, LOGGED, PRETRAINED, run_axis
 from lrscope.engine.store import CHECKPOINT, DONE, FOREIGN
@@ -66,7 +66,7 @@ def _load(context: Context, plan: Plan, chunk: Chunk | None, name: str, wanted: 
     saved = context.store.load(name, most=SLACK + 4 * _most(context, chunk))
     if saved is None:
         return None
-    saved = with_statistics(saved[0]), saved[1]
+    saved = by_name(saved[0]), saved[1]
     try:
         reason = _another(context, plan, chunk, saved[1]) or _misfit(context, chunk, saved[0], wanted(*saved))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):  # what it says of itself makes no sense

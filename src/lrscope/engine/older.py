@@ -1,4 +1,7 @@
-"""Chunks of earlier versions, which packed statistics into a few arrays: read as if they were written today."""
+"""Chunks of earlier versions, which packed statistics and the optimizer's state into a few arrays: read as if written today.
+
+R runs, P parameters.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from lrscope.engine.state import AVERAGED, LOG
+from lrscope.engine.state import AVERAGED, LOG, PRETRAINED
 
 SCALARS = ("train_loss", "train_accuracy", "grad_norm", "effective_grad_norm", "test_loss", "test_accuracy", "norm")
 GROUPS = ("group_norm", "group_elr", "group_effective_grad_norm", "group_ess")
@@ -26,8 +29,8 @@ PACKED = {  # an array of earlier versions -> what its last axis held
 RENAMED = {"features": "feature_accuracy", "average_features": "feature_accuracy", "average_weights": "weights"}
 
 
-def with_statistics(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A chunk's tensors with every statistic by itself."""
+def by_name(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A chunk's tensors with every statistic and each part of the optimizer's state by itself."""
     found: dict[str, Tensor] = {}
     for name, value in tensors.items():
         segment, dot, last = name.rpartition(".")
@@ -40,7 +43,24 @@ def with_statistics(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             found[name] = value
     _join_norm(found)
+    for start in ("", PRETRAINED):
+        _split_moments(found, start)
     return found
+
+
+def _split_moments(found: dict[str, Tensor], start: str) -> None:
+    """The optimizer's state, which was one tensor: Adam's [R, 2 P + 1] both moments and the steps; without momentum a zero."""
+    weights, velocity = found.get(start + "weights"), found.get(start + "velocity")
+    if weights is None or velocity is None or velocity.shape == weights.shape:
+        return
+    if not velocity.dim():
+        del found[start + "velocity"]
+    elif velocity.dim() == 2 and velocity.shape[1] == 2 * weights.shape[1] + 1:
+        size = weights.shape[1]
+        del found[start + "velocity"]
+        found[start + "first_moment"] = velocity[:, :size].contiguous()
+        found[start + "second_moment"] = velocity[:, size:-1].contiguous()
+        found[start + "steps"] = velocity[:, -1].contiguous()
 
 
 def _join_norm(found: dict[str, Tensor]) -> None:
