@@ -193,7 +193,7 @@ def test_whole_numbers_decades_and_others_are_labelled_on_the_colour_bar():
 
     assert labels(1e-4, 1e-2) == ["10⁻⁴", "10⁻³", "10⁻²"]
     assert labels(0.02, 0.05) == ["0.02", "0.05"]
-    assert labels(0.0, 8.0) == ["0", "2", "4", "6", "8"]
+    assert labels(-1.0, 16.0) == ["-1", "3", "8", "12", "16"], "whole numbers from end to end"
     assert labels(-0.31, 0.72) == ["0", "0.5"]
 
 
@@ -220,6 +220,10 @@ def test_a_level_is_labelled_where_there_is_room():
         next(n for n in to_plotly(c)["wide"]["annotations"] if n["text"] == "chance")["x"] for c in (falling, rising)
     ]
     assert ends == [1, 0]
+    drawn = [line.get_ydata() for line in to_matplotlib(falling).axes[0].get_lines()]
+    assert [list(y) for y in drawn if len(y) == 2] == [[2.5, 2.5]]
+    level = checked_json(falling)["data"][-1]
+    assert (set(level["y"]), level["x"][0] < 1e-3, level["x"][-1] > 1e-1) == ({2.5}, True, True)
 
 
 def test_short_notes_are_for_narrow_screens():
