@@ -19,7 +19,7 @@ import torch
 from common import best_of, context_of, last_line, trainer_of
 
 import lrscope
-from lrscope.dynamics.sphere import sphere_step
+from lrscope.dynamics.sphere import project
 from lrscope.engine.backends import backend
 from lrscope.engine.chunk import ChunkTrainer
 from lrscope.engine.plan import Plan
@@ -36,7 +36,8 @@ class Bare(Program):
     def step(self, state: StepState, inputs: StepInputs) -> StepState:
         """One step without its sums."""
         gradient_RP, _, _ = self.gradients(state.weights, inputs.frozen, inputs.x, inputs.y)
-        weights_RP, squares_RG = sphere_step(state.weights, gradient_RP, inputs.lr, inputs.rho, self.net.segments)
+        moved_RP = state.weights - inputs.lr[:, None] * gradient_RP
+        weights_RP, squares_RG = project(moved_RP, inputs.rho, self.net.segments)
         return state._replace(weights=weights_RP, squares=squares_RG)
 
 

@@ -18,7 +18,7 @@ from lrscope.config import SweepConfig
 from lrscope.dynamics.layout import Segments, group_squares
 from lrscope.dynamics.schedules import HELP, factors
 from lrscope.dynamics.schedules import SCHEDULES as KINDS
-from lrscope.dynamics.sphere import sphere_step
+from lrscope.dynamics.sphere import project
 from lrscope.engine.plan import Plan, cut
 from lrscope.engine.step import StepInputs, StepState
 from lrscope.errors import LrscopeError
@@ -47,7 +47,7 @@ def test_group_squares_sum_over_every_piece() -> None:
 def test_sphere_step_is_equation_2() -> None:
     weights, gradient = normal(R, P, key="weights"), normal(R, P, key="gradient")
     lr, rho = torch.logspace(-3, 1, R, dtype=torch.float64), torch.linspace(0.5, 3, R, dtype=torch.float64)
-    stepped, squares = sphere_step(weights, gradient, lr, rho, SEGMENTS)
+    stepped, squares = project(weights - lr[:, None] * gradient, rho, SEGMENTS)
     for r in range(R):
         hat = weights[r].numpy() - float(lr[r]) * gradient[r].numpy()
         np.testing.assert_allclose(stepped[r], hat * float(rho[r]) / np.linalg.norm(hat), rtol=1e-13)

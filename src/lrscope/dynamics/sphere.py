@@ -8,17 +8,10 @@ from lrscope.dynamics.layout import Segments, group_squares
 
 
 def project(weights_RP: Tensor, rho_R: Tensor, segments: Segments) -> tuple[Tensor, Tensor]:
-    """Rescale all weights of each run together to norm rho.
+    """Rescale all weights of each run together to norm rho: after an update, the second half of three_regimes, eq. 2.
 
     Returns: weights [R, P] and their groups' squared norms [R, G].
     """
     squares = group_squares(weights_RP, segments)
     scale_R = rho_R / squares.sum(1).sqrt()
     return weights_RP * scale_R[:, None], squares * scale_R[:, None].square()
-
-
-def sphere_step(
-    weights_RP: Tensor, gradient_RP: Tensor, lr_R: Tensor, rho_R: Tensor, segments: Segments
-) -> tuple[Tensor, Tensor]:
-    """Projected gradient step (three_regimes, eq. 2): step with lr, then `project`."""
-    return project(weights_RP - lr_R[:, None] * gradient_RP, rho_R, segments)
