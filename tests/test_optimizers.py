@@ -29,6 +29,7 @@ from lrscope.engine.assemble import assemble
 from lrscope.engine.chunk import Stopped
 from lrscope.engine.context import Context
 from lrscope.engine.plan import Plan, cut
+from lrscope.engine.state import AVERAGED, LOG, PRETRAINED
 from lrscope.engine.step import StepState
 from lrscope.errors import LrscopeError
 from lrscope.tasks.norms import is_norm
@@ -155,6 +156,7 @@ def test_its_state_is_named_tensors_of_runs_and_nothing_changes_in_place(optimiz
         assert len(value) == R
         assert name.isidentifier()  # generated code uses it
         assert name not in {*StepState._fields, "x", "y", "lr", "rho"}
+        assert not name.startswith((AVERAGED, LOG, PRETRAINED))  # a chunk's own names
     meta = optimizer.init(torch.empty(R, P, device="meta"))
     assert {n: v.shape for n, v in meta.items()} == {n: v.shape for n, v in before.items()}
 
@@ -175,6 +177,23 @@ def test_muons_matrices_have_singular_values_near_one() -> None:
         assert 0.5 < values.min() < values.max() < 1.3
         inside = u.mT @ found @ v.mT  # the same singular vectors: diagonal
         torch.testing.assert_close(inside, torch.diag_embed(inside.diagonal(dim1=1, dim2=2)), rtol=0, atol=1e-10)
+
+
+def test_muons_matrices_do_not_depend_on_the_size_of_the_gradient() -> None:
+    matrices = normal(3, 4, 6, key="matrix")
+    torch.testing.assert_close(orthogonal(1e-6 * matrices), orthogonal(matrices), rtol=1e-9, atol=1e-12)
+    assert not orthogonal(torch.zeros(1, 4, 6)).any()  # a layer that gets no gradient stands still
+
+
+def test_muon_takes_a_convolution_as_the_matrix_of_its_outputs() -> None:
+    """[out, in, height, width] moves as [out, in x height x width] does."""
+    weights, gradient = normal(R, 24, key="kernel"), normal(R, 24, key="gradient of the kernel")
+    lr = torch.tensor(LRS, dtype=torch.float64)
+    moved = []
+    for shape in ((3, 2, 2, 2), (3, 8)):
+        optimizer = Muon(slots=(Slot("kernel", shape, 0, 24),), weight_decay=0.1)
+        moved.append(optimizer.update(gradient, optimizer.init(weights), weights, lr)[0])
+    assert torch.equal(*moved)
 
 
 # -- in sweeps ------------------------------------------------------------------------------------------------------

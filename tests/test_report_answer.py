@@ -133,6 +133,34 @@ def peaks() -> RegimeMap:
     return replace(found, labels=labels, borders={n: Border(between=n, reason=reason) for n in found.borders})
 
 
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({}, ("optimizer sgd schedule constant",)),
+        (
+            {"momentum": 0.9, "nesterov": True, "clip_norm": 0.5},
+            ("sgd, momentum 0.9, nesterov, gradients clipped to norm 0.5",),
+        ),
+        (
+            {"optimizer": "muon", "betas": [0.8, 0.9], "muon_momentum": 0.95, "momentum": 0.7, "warmup_steps": 7},
+            (
+                "optimizer muon, muon momentum 0.95, betas 0.8 and 0.9 schedule",
+                "schedule constant after a warm-up of 7 steps",
+            ),
+        ),
+        (
+            {"optimizer": "task", "warmup_epochs": 0.5, "schedule": "wsd:0.2"},
+            ("optimizer the task's own", "wsd:0.2 after a warm-up of 0.5 epochs"),
+        ),
+        ({"optimizer": ["<b>"]}, ("optimizer ['<b>'] schedule",)),
+    ],
+)
+def test_the_page_says_how_was_trained(config, words, tmp_path):
+    said = " ".join(write(fake_result(config={"task": "ticks", **config}), tmp_path).said.split())
+    for expected in words:
+        assert expected in said
+
+
 def test_peaks_of_a_schedule_have_no_map_of_nothing(tmp_path):
     page = write(fake_result(schedule="cosine"), tmp_path, regime_map=peaks())
     assert "Start at peak ELR" in page.said

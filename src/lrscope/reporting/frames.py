@@ -7,12 +7,14 @@ Values that are not finite are left out of every mean; where none is left, the m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from lrscope.charts import Axis, Border, Layer, Span, style
+from lrscope.dynamics.optimizers import OPTIMIZERS, OWN, options
 from lrscope.mapping import types
 from lrscope.mapping.types import RegimeMap
 from lrscope.reporting.text import parse, rate
@@ -99,6 +101,34 @@ def schedule(result: xr.Dataset) -> str:
     """The schedule that the learning rates of the grid are the peaks of; `constant` if they have none."""
     config = parse(result.attrs["config"])
     return str(config.get("schedule", "constant")) if isinstance(config, dict) else "constant"
+
+
+def training(result: xr.Dataset) -> list[tuple[str, str]]:
+    """The optimizer with its options and the schedule with its warm-up, as names and words."""
+    read = parse(result.attrs["config"])
+    config = read if isinstance(read, dict) else {}
+    return [("optimizer", _optimizer(config)), ("schedule", schedule(result) + _warmup(config))]
+
+
+def _optimizer(config: dict[str, Any]) -> str:
+    """Options that are zero or off are left out."""
+    name = str(config.get("optimizer", "sgd"))
+    clauses = ["the task's own" if name == OWN else name]
+    for option in options(name) if name in OPTIMIZERS else ():
+        value = config.get(option)
+        if value:
+            numbers = value if isinstance(value, list) else [] if value is True else [value]
+            clauses.append(" ".join((option.replace("_", " "), " and ".join(map(str, numbers)))).strip())
+    if config.get("clip_norm"):
+        clauses.append(f"gradients clipped to norm {config['clip_norm']}")
+    return ", ".join(clauses)
+
+
+def _warmup(config: dict[str, Any]) -> str:
+    for unit in ("epochs", "steps"):
+        if config.get("warmup_" + unit):
+            return f" after a warm-up of {config['warmup_' + unit]} {unit}"
+    return ""
 
 
 def has_regimes(regime_map: RegimeMap) -> bool:

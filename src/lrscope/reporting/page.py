@@ -116,7 +116,7 @@ def context(result: xr.Dataset, regime_map: RegimeMap) -> dict[str, Any]:
         ("learning rates", f"{result.sizes['lr']}, from {grid.text(grid.lr[0])} to {grid.text(grid.lr[-1])}"),
         ("runs per learning rate", f"{runs} ({data_seeds} × {seeds})"),
         ("epochs", number(float(result["epoch"].values[-1]))),
-        ("schedule", frames.schedule(result)),
+        *frames.training(result),
         ("date", text.moment(str(attrs["created"]))),
         ("training time", text.duration(float(attrs["seconds"]))),
         ("device", str(attrs["device"])),
