@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lrscope.engine.net import channels_last
+from lrscope.engine.backends.single import channels_last
 from lrscope.errors import LrscopeError
 from lrscope.tasks.models import MLP
 from tiny_tasks import BASE, BATCHED, CLASSES, SHORT, SINGLE, Dropping, drawn, examples, same_bytes, task_of, train

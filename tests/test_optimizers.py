@@ -26,6 +26,7 @@ from lrscope.dynamics.optimizers.muon import Muon, orthogonal
 from lrscope.dynamics.optimizers.own import OwnOptimizer
 from lrscope.dynamics.optimizers.sgd import SGD
 from lrscope.engine.assemble import assemble
+from lrscope.engine.backends.single import Single
 from lrscope.engine.chunk import Stopped
 from lrscope.engine.context import Context
 from lrscope.engine.plan import Plan, cut
@@ -71,6 +72,7 @@ EVERY: dict[str, Optimizer] = {
     "adamw": AdamW(weight_decay=0.1),
     "muon": of("muon", weight_decay=0.1),
     "muon, momentum": of("muon", muon_momentum=0.8),
+    "muon, betas": of("muon", betas=(0.8, 0.95), epsilon=1e-2),
 }
 TORCH: dict[type, Callable[[Any, list[Tensor], float], list[TorchOptimizer]]] = {
     SGD: lambda o, p, lr: [
@@ -86,7 +88,7 @@ TORCH: dict[type, Callable[[Any, list[Tensor], float], list[TorchOptimizer]]] = 
             momentum=o.muon_momentum,
             adjust_lr_fn="match_rms_adamw",
         ),
-        torch.optim.AdamW([t for t in p if t.dim() < 2], lr, weight_decay=o.weight_decay),
+        torch.optim.AdamW([t for t in p if t.dim() < 2], lr, betas=o.betas, eps=o.epsilon, weight_decay=o.weight_decay),
     ],
 }
 each = pytest.mark.parametrize("optimizer", EVERY.values(), ids=EVERY.keys())
@@ -270,6 +272,17 @@ def test_clipping_is_torch_clip_grad_norm(clip_norm: float, tmp_path: Path) -> N
     torch.testing.assert_close(sums[0][:, ess:], sums[1][:, ess:] * shorter, rtol=1e-9, atol=0)
 
 
+def test_a_program_on_another_backend_differs_in_nothing_else(tmp_path: Path) -> None:
+    """Generated code is traced from such a one."""
+    config = replace(CONFIG, clip_norm=0.5, optimizer="adam", precision="bf16")
+    program = context_of(mlp_task(), config, tmp_path).program("batched", False)
+    one = program.one_run()
+    assert isinstance(one.backend, Single)
+    assert (program.clip_norm, program.space, program.autocast) == (0.5, "whole", True)
+    for name in ("net", "loss", "classification", "optimizer", "space", "clip_norm", "autocast"):
+        assert getattr(one, name) == getattr(program, name), name
+
+
 def test_a_warm_up_as_long_as_training_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         LrscopeError, match="warmup_steps: the learning rate rises over 12 steps, and pre-training has 12"
@@ -313,6 +326,13 @@ OWN_OPTIMIZERS: dict[str, Any] = {
     "two groups": lambda params, lr: torch.optim.SGD(
         [{"params": params[:1]}, {"params": params[1:], "lr": lr / 10}], lr, momentum=0.9
     ),
+    "adafactor": lambda params, lr: torch.optim.Adafactor(params, lr),
+    "asgd": lambda params, lr: torch.optim.ASGD(params, lr, t0=10),
+    "rprop": lambda params, lr: torch.optim.Rprop(params, lr),
+    "radam": lambda params, lr: torch.optim.RAdam(params, lr, decoupled_weight_decay=True, weight_decay=0.1),
+    "amsgrad": lambda params, lr: torch.optim.Adam(params, lr, amsgrad=True, foreach=True),
+    "adamax": lambda params, lr: torch.optim.Adamax(params, lr),
+    "adadelta": lambda params, lr: torch.optim.Adadelta(params, lr),
     "counts in its group": lambda params, lr: Growing(params, lr),
 }
 
@@ -328,9 +348,51 @@ class Growing(torch.optim.Optimizer):
         for group in self.param_groups:
             for p in group["params"]:
                 count = self.state[p].get("count", 0) + 1
-                self.state[p]["count"] = count
+                self.state[p] |= {"count": count, "nothing": None}
                 p.sub_(group["lr"] * p.grad / (group["k"] + count))
             group["k"] += 1
+
+
+class Forgetful(torch.optim.SGD):
+    """Counts in an attribute, or keeps more from its second step on: neither lasts from step to step."""
+
+    def __init__(self, params: list[Tensor], lr: float, *, late: bool) -> None:
+        super().__init__(params, lr)
+        self.late, self.count = late, 0
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        super().step()
+        self.count += not self.late
+        for p in self.param_groups[0]["params"] if self.late else ():
+            self.state[p]["late" if "first" in self.state[p] else "first"] = torch.zeros(2)
+
+
+class Whole(torch.optim.SGD):
+    """Keeps whole numbers as a tensor."""
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        super().step()
+        self.state[self.param_groups[0]["params"][0]]["seen"] = torch.zeros(2, dtype=torch.int64)
+
+
+def scheduled(params: list[Tensor], lr: float) -> TorchOptimizer:
+    optimizer = torch.optim.SGD(params, lr)
+    torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    return optimizer
+
+
+def test_what_the_tasks_own_would_forget_is_refused() -> None:
+    start = normal(1, P, key="weights")
+    with pytest.raises(LrscopeError, match="attaches a learning-rate scheduler, which would begin anew at every step"):
+        OwnOptimizer(slots=slots(), factory=scheduled).init(start)
+    counting = OwnOptimizer(slots=slots(), factory=lambda params, lr: Forgetful(params, lr, late=False))
+    with pytest.raises(LrscopeError, match="optimizer: the task's own changes its attribute count when it steps"):
+        counting.init(start)
+    with pytest.raises(LrscopeError, match="the task's own keeps 'seen' as Tensor, which no checkpoint holds: use"):
+        OwnOptimizer(slots=slots(), factory=Whole).init(start)
+    late = OwnOptimizer(slots=slots(), factory=lambda params, lr: Forgetful(params, lr, late=True))
+    with pytest.raises(LrscopeError, match="keeps other tensors or numbers later than after its first step"):
+        list(trained(late, start, torch.tensor([1e-3], dtype=torch.float64), 3))
 
 
 @pytest.mark.parametrize("factory", OWN_OPTIMIZERS.values(), ids=OWN_OPTIMIZERS.keys())
@@ -347,7 +409,8 @@ def test_the_tasks_own_steps_as_it_does_in_a_loop(factory: Any) -> None:
     found, state = list(trained(ours, start, torch.tensor([1e-3], dtype=torch.float64)))[-1]
     torch.testing.assert_close(found[0], expected, rtol=1e-10, atol=1e-12)
     assert {n: v.shape for n, v in state.items()} == {n: v.shape for n, v in ours.init(start).items()}
-    assert ours.update(start, state, start, torch.tensor([float("nan")]))[0].isnan().all()
+    for lost in ("nan", "inf"):
+        assert ours.update(start, state, start, torch.tensor([float(lost)]))[0].isnan().all()
 
 
 def own_task(optimizer: Any = OWN_OPTIMIZERS["rmsprop"]) -> Task:
@@ -399,6 +462,11 @@ def test_the_tasks_own_is_used_unless_something_else_is_asked_for(tmp_path: Path
         (OWN_OPTIMIZERS["rmsprop"], {"space": "sphere"}, "optimizer: the task's own does not train on the sphere"),
         (OWN_OPTIMIZERS["rmsprop"], {"momentum": 0.9}, "momentum: 0.9 is an option of sgd, not of the task's own"),
         (OWN_OPTIMIZERS["rmsprop"], {"path": "batched"}, "path: batched runs are trained together, but the task's own"),
+        (
+            OWN_OPTIMIZERS["rmsprop"],
+            {"compile": True},
+            "compile: training steps cannot be compiled here, because the task",
+        ),
         (lambda params, lr: None, {}, "returns None, which is no torch.optim.Optimizer: return one"),
         (lambda params: None, {}, "optimizer: the task's function fails .TypeError: .*: it is called with a list"),
         (lambda params, lr: torch.optim.SGD(params[:1], lr), {}, "does not hold each once and no others: pass on all"),

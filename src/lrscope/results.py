@@ -89,7 +89,9 @@ def _table() -> dict[str, Variable]:
         "status": Variable(RUN, "-", "what the program did with the run: " + str(STATUS)),
         "nonfinite_step": Variable(RUN, "step", "first pre-training step that was not finite, -1 if none"),
         "seconds": Variable(RUN, "s", "wall time of the run's chunk divided by the runs in it"),
-        "elr": Variable((*RUN, "epoch"), "1", "total effective learning rate at the window's end", "invariant"),
+        "elr": Variable(
+            (*RUN, "epoch"), "1", "total effective learning rate at the end of the logging interval", "invariant"
+        ),
         "finetune_status": Variable(FINETUNE, "-", "status of the fine-tuning run"),
         "random_train_loss": Variable(("data_seed", "seed", "random_point"), "nat", "training loss at random points"),
         "random_train_accuracy": Variable(

@@ -14,11 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BOTH = ("pretrain", "finetune")
-STRUCTURAL = {
-    "example_groups",
-    "features",
-    "validation",
-}  # traits of a task without which there is nothing to compute from
+# Traits of a task without which there is nothing to compute from.
+STRUCTURAL = {"example_groups", "features", "validation"}
 
 
 class StepFacts(NamedTuple):
@@ -95,18 +92,18 @@ def _validation(column: int) -> Callable[[EndFacts | AverageFacts], Tensor | Non
 
 
 STEP = (  # means over the steps of a logging interval
-    Statistic("train_loss", "nat", "mean mini-batch loss over the window, training pass", lambda f: f.loss),
+    Statistic("train_loss", "nat", "mean mini-batch loss over the logging interval, training pass", lambda f: f.loss),
     Statistic(
         "train_accuracy",
         "1",
-        "mean mini-batch accuracy over the window, training pass",
+        "mean mini-batch accuracy over the logging interval, training pass",
         lambda f: f.accuracy,
         needs="classification",
     ),
     Statistic(
         "grad_norm",
         "1/weight",
-        "mean norm of the stochastic gradient over the window, training pass",
+        "mean norm of the stochastic gradient over the logging interval, training pass",
         lambda f: f.gradient_total.sqrt(),
     ),
     Statistic(
@@ -137,12 +134,18 @@ STEP = (  # means over the steps of a logging interval
 )
 
 INTERVAL = (  # at the end of a logging interval
-    Statistic("test_loss", "nat", "test loss at the window's end", lambda f: f.test[0]),
-    Statistic("test_accuracy", "1", "test accuracy at the window's end", lambda f: f.test[1], needs="classification"),
+    Statistic("test_loss", "nat", "test loss at the end of the logging interval", lambda f: f.test[0]),
+    Statistic(
+        "test_accuracy",
+        "1",
+        "test accuracy at the end of the logging interval",
+        lambda f: f.test[1],
+        needs="classification",
+    ),
     Statistic(
         "group_norm",
         "weight",
-        "norm of the group's weights at the window's end",
+        "norm of the group's weights at the end of the logging interval",
         lambda f: f.squares.sqrt(),
         dims=("group",),
         segments=("pretrain",),
@@ -150,7 +153,7 @@ INTERVAL = (  # at the end of a logging interval
     Statistic(
         "group_elr",
         "1",
-        "lr / (group norm)^2 at the window's end",
+        "lr / (group norm)^2 at the end of the logging interval",
         lambda f: f.lr[:, None] / f.squares,
         dims=("group",),
         needs="invariant",
@@ -159,7 +162,7 @@ INTERVAL = (  # at the end of a logging interval
     Statistic(
         "example_group_loss",
         "nat",
-        "training loss of an example group at the window's end",
+        "training loss of an example group at the end of the logging interval",
         _example_group(0),
         dims=("example_group",),
         needs="example_groups",

@@ -78,6 +78,10 @@ def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Pla
     if alone := context.one_at_a_time:
         if engine.path == "batched":
             raise LrscopeError(f"path: batched runs are trained together, but {alone}: use path single")
+        if engine.chunk not in (None, 1):
+            raise LrscopeError(f"chunk: {engine.chunk} runs are trained together, but {alone}: leave it out")
+        if engine.compile:
+            raise LrscopeError(f"compile: training steps cannot be compiled here, because {alone}: leave it out")
         if context.net.stochastic:
             warnings.warn("this model draws noise in training (dropout); it trains one run at a time", stacklevel=2)
         return _timed(context, Plan("single", 1, False, alone, 0.0))

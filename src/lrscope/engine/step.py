@@ -16,7 +16,7 @@ class StepState(NamedTuple):
     weights: Tensor  # [R, P]
     optimizer: Named  # [R, ...] each, what the optimizer remembers
     squares: Tensor  # [R, G], squared norms of the groups
-    sums: Tensor  # [R, M] float64, of the window so far (`Program.step`)
+    sums: Tensor  # [R, M] float64, of the logging interval so far (`Program.step`)
 
     def named(self) -> Named:
         """All tensors by name, the optimizer's under their own: as a chunk's checkpoint has them."""

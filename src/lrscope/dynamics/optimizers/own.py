@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BEGUN = "begun"  # [1]: 1 after the first update; before it the optimizer sets up its state by itself
 NUMBERS: dict[str, type] = {"bool": bool, "int": int, "float": float}  # kept beside tensors, by the name of their type
+SCHEDULED = "_opt_called"  # the attribute that torch.optim.lr_scheduler sets when its optimizer steps
 SMALL = 1e-3  # ours: a learning rate to try the optimizer with
 
 
@@ -43,7 +44,9 @@ class OwnOptimizer:
 
         zeros = torch.zeros(weights_RP.shape[1], dtype=weights_RP.dtype)
         trial = _Stepper(self.factory, self.slots, zeros, SMALL)
+        before = trial.attributes()
         trial.take(zeros)
+        _check_attributes(before, trial.attributes())
         found = {BEGUN: torch.zeros(1, dtype=torch.float64), **trial.state()}
         return {
             name: torch.zeros(len(weights_RP), *value.shape[1:], dtype=value.dtype, device=weights_RP.device)
@@ -61,7 +64,36 @@ class OwnOptimizer:
         if bool(state[BEGUN][0]):
             stepper.restore(state)
         stepper.take(gradient_RP[0])
-        return stepper.weights()[None], {BEGUN: torch.ones_like(state[BEGUN]), **stepper.state()}
+        found = {BEGUN: torch.ones_like(state[BEGUN]), **stepper.state()}
+        _check_kept(state, found)
+        return stepper.weights()[None], found
+
+
+def _check_attributes(before: dict[str, float], after: dict[str, float]) -> None:
+    """Refuse an optimizer that counts in attributes of its own, which are lost because it is made anew for every step."""
+    if SCHEDULED in after:
+        raise LrscopeError(
+            "optimizer: the task's function attaches a learning-rate scheduler, which would begin anew at every step: leave it "
+            "out and use the option schedule"
+        )
+    for name, value in after.items():
+        if before.get(name) != value:
+            raise LrscopeError(
+                f"optimizer: the task's own changes its attribute {name} when it steps, which no checkpoint holds: let it keep "
+                "that in its state or in its parameter groups"
+            )
+
+
+def _check_kept(before: State, after: State) -> None:
+    """Refuse an optimizer whose state begins or grows after the first step: the rest would be lost."""
+    for name in dict.fromkeys((*after, *before)):
+        shapes = [None if name not in state else tuple(state[name].shape) for state in (before, after)]
+        if shapes[0] != shapes[1]:
+            key = name.partition("_")[2]
+            raise LrscopeError(
+                f"optimizer: the task's own keeps other tensors or numbers later than after its first step ({shown(key)}): use "
+                "one whose state stays the same in names and shapes"
+            )
 
 
 class _Stepper:
@@ -103,6 +135,10 @@ class _Stepper:
                 "without a closure, on gradients that are there"
             ) from error
 
+    def attributes(self) -> dict[str, float]:
+        """The numbers among the optimizer's attributes."""
+        return {name: value for name, value in vars(self.optimizer).items() if type(value) in NUMBERS.values()}
+
     def weights(self) -> Tensor:
         """The weights [P]."""
         import torch
@@ -134,7 +170,7 @@ class _Stepper:
                 if kind not in ("state", *NUMBERS) or not (isinstance(key, str) and key.isidentifier()):
                     raise LrscopeError(
                         f"optimizer: the task's own keeps {shown(key)} as {type(value).__name__}, which no checkpoint holds: use "
-                        "one whose state are floating-point tensors and numbers"
+                        "one whose state consists of floating-point tensors and numbers"
                     )
                 yield f"{kind}{i}_{key}", value
         for j, group in enumerate(self.optimizer.param_groups):
@@ -143,13 +179,17 @@ class _Stepper:
 
     def restore(self, state: State) -> None:
         """Put back what `state` took out of the optimizer of the step before."""
+        # As `load_state_dict`: PyTorch's optimizers count their steps on the CPU, but for these two flags.
+        on_device = any(group.get(flag) for group in self.optimizer.param_groups for flag in ("capturable", "fused"))
         for i, p in enumerate(self.params):
             for kind in ("state", *NUMBERS):
                 start = f"{kind}{i}_"
                 for name in [name for name in state if name.startswith(start)]:
-                    value = state[name][0]
+                    value, key = state[name][0], name.removeprefix(start)
+                    if key == "step" and not on_device:
+                        value = value.cpu()
                     kept: Any = value.clone() if kind == "state" else NUMBERS[kind](float(value))
-                    self.optimizer.state[p][name.removeprefix(start)] = kept
+                    self.optimizer.state[p][key] = kept
         for j, group in enumerate(self.optimizer.param_groups):
             for key in _numbers_of(group):
                 if f"group{j}_{key}" in state:
