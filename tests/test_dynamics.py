@@ -178,6 +178,7 @@ SCHEDULES = {
     "wsd:0.25,linear": lambda o: torch.optim.lr_scheduler.SequentialLR(
         o, [torch.optim.lr_scheduler.ConstantLR(o, 1.0), torch.optim.lr_scheduler.LinearLR(o, 1.0, 0.0, 10)], [30]
     ),
+    "wsd:1,linear": lambda o: torch.optim.lr_scheduler.LinearLR(o, 1.0, 0.0, STEPS),  # no stable part
     "wsd:0.5,cosine": lambda o: torch.optim.lr_scheduler.SequentialLR(
         o, [torch.optim.lr_scheduler.ConstantLR(o, 1.0), torch.optim.lr_scheduler.CosineAnnealingLR(o, 20)], [20]
     ),

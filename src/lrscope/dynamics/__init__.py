@@ -1,1 +1,1 @@
-"""Dynamics: scale invariance, the sphere, schedules, the optimizer's arithmetic."""
+"""Dynamics: scale invariance, the sphere, schedules, optimizers, statistics."""

@@ -94,8 +94,8 @@ class Material:
     def window_metrics(
         self, evaluation: Evaluation, weights_RP: Tensor, frozen: Named
     ) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
-        """What is logged at a window's end: `test_metrics`, and of E example groups loss, accuracy and accuracy under the
-        true labels [R, E, 3] under the same rule; None without groups."""
+        """What is logged at the end of a logging interval: `test_metrics`, and of E example groups loss, accuracy
+        and accuracy under the true labels [R, E, 3] under the same rule; None without groups."""
         populations = evaluation.populations(weights_RP, frozen, self._population_x)
         test = evaluation.metrics(weights_RP, frozen, populations, self.test_x, self.test_y)
         if self.groups is None:
