@@ -22,6 +22,7 @@ PICKLING_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "jobl
 PICKLING_CALLS = {"torch.load", "torch.save", "pandas.read_pickle"}
 HEAVY_MODULES = {"torch", "torchvision", "sklearn", "scipy", "matplotlib", "plotly", "xarray", "zarr"}
 MAX_LINES = 400
+MAX_WORDS = 40  # of a sentence in the documents
 # Put together from pieces, so that this file passes its own test.
 MACHINE_PATHS = ["/" + "work/", "../" + "shared", "shared/" + "papers", "/" + "root/", "/" + "tmp/w/", "/" + "opt/pypi"]
 
@@ -110,6 +111,30 @@ def broken_links(page: Path, root: Path = ROOT) -> list[str]:
     return broken
 
 
+def prose(text: str) -> list[str]:
+    """A document's paragraphs and list items, each on one line; code is one word, of a link only its text is left.
+
+    Left out are code blocks, comments, tables, headings and where links lead.
+    """
+    text = re.sub(r"<!--.*?-->", "", without_code_blocks(text), flags=re.DOTALL)
+    text = re.sub(r"`[^`]+`", "code", text)
+    text = re.sub(r"^\[[^\]]+\]: .*$", "", re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text), flags=re.MULTILINE)
+    text = re.sub(r"^\s*(\||#+ ).*$", "", text, flags=re.MULTILINE)
+    parts = re.split(r"\n\s*\n|\n(?=\s*(?:[-*+]|\d+\.) )", text)
+    return [" ".join(re.sub(r"^(?:[-*+]|\d+\.) ", "", part.strip()).split()) for part in parts if part.strip()]
+
+
+def sentences(paragraph: str) -> list[str]:
+    """A paragraph's sentences. Full stops of "Sec. 3.1", "Fig. 9" and the like end none."""
+    return re.split(r"(?<!\bet al\.)(?<!\b(?:Sec|Fig|App)\.)(?<!\beq\.)(?<=[.!?])[\"*)]*\s+(?=\S)", paragraph)
+
+
+def long_sentences(text: str) -> list[str]:
+    found = [sentence for paragraph in prose(text) for sentence in sentences(paragraph)]
+    counted = [(len(re.findall(r"\S*\w\S*", sentence)), sentence) for sentence in found]
+    return [f"{words} words: {sentence}" for words, sentence in counted if words > MAX_WORDS]
+
+
 def test_there_is_source_to_check():
     assert SOURCES
     assert {"pyproject.toml", "Makefile", "README.md", ".ci/run"} <= {name_of(p) for p in tracked_files()}
@@ -180,6 +205,34 @@ def test_broken_links_are_found(tmp_path: Path):
     assert broken_links(page, tmp_path) == []
     page.write_text("# A title\n[a](#another)\n[b](nowhere.md)\n![c](nowhere.png 'title')\n\n[d]: nowhere.md\n[e](..)")
     assert len(broken_links(page, tmp_path)) == 5
+
+
+def test_sentences_are_short():
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+    found = {name_of(page): long_sentences(page.read_text(encoding="utf-8")) for page in pages}
+    assert {name: long for name, long in found.items() if long} == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("word " * 40, 0),
+        ("word " * 41, 1),
+        ("- " + "word " * 40, 0),  # the mark of an item, and a dash, are no words
+        ("word - " * 40, 0),
+        ("1. A start.\n2. " + "word\n" * 41, 1),
+        ("word " * 30 + "end. Word " + "word " * 30, 0),
+        ("word " * 30 + "(Sec. 3.1) " + "word " * 30, 1),
+        ("word " * 30 + "in [a link](somewhere.md) " + "word " * 30, 1),
+        ("`one two three` " * 40, 0),
+        ("![a b c](d.png 'e f g') " + "word " * 37, 0),
+        ("word " * 30 + "\n\n" + "word " * 30, 0),
+        ("word " * 30 + "\n- " + "word " * 30, 0),
+        ("```\n" + "word " * 50 + "\n```\n# " + "word " * 50 + "\n| " + "word " * 50 + "|\n<!-- " + "a " * 50 + "-->", 0),
+    ],
+)
+def test_long_sentences_are_found(text: str, count: int):
+    assert len(long_sentences(text)) == count
 
 
 def test_tracked_files_name_no_machine():
