@@ -228,7 +228,18 @@ def test_sentences_are_short():
         ("![a b c](d.png 'e f g') " + "word " * 37, 0),
         ("word " * 30 + "\n\n" + "word " * 30, 0),
         ("word " * 30 + "\n- " + "word " * 30, 0),
-        ("```\n" + "word " * 50 + "\n```\n# " + "word " * 50 + "\n| " + "word " * 50 + "|\n<!-- " + "a " * 50 + "-->", 0),
+        (
+            "```\n"
+            + "word " * 50
+            + "\n```\n# "
+            + "word " * 50
+            + "\n| "
+            + "word " * 50
+            + "|\n<!-- "
+            + "a " * 50
+            + "-->",
+            0,
+        ),
     ],
 )
 def test_long_sentences_are_found(text: str, count: int):
