@@ -75,6 +75,17 @@ def test_the_effective_step_size_is_that_of_the_step_taken() -> None:
             assert float(found[r, g]) == pytest.approx(expected, rel=1e-12)
 
 
+def test_gradient_norms_are_those_of_the_whole_gradient() -> None:
+    """Clipped or not; docs/schema.md."""
+    given = facts()
+    found = unpacked(packed(torch.ones(R, dtype=torch.bool), given), G)
+    total, rho = given.gradient_squares.sum(1).sqrt(), given.squares.sum(1).sqrt()
+    torch.testing.assert_close(found["grad_norm"], total, rtol=1e-12, atol=0)
+    torch.testing.assert_close(found["effective_grad_norm"], total * rho, rtol=1e-12, atol=0)
+    of_groups = given.gradient_squares.sqrt() * given.squares.sqrt()
+    torch.testing.assert_close(found["group_effective_grad_norm"], of_groups, rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("statistic", EVERY, ids=lambda s: f"{s.name}, {s.segments[0]}")
 def test_every_statistic_is_described(statistic: object) -> None:
     assert statistic.meaning  # type: ignore[attr-defined]
