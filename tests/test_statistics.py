@@ -89,7 +89,7 @@ def test_gradient_norms_are_those_of_the_whole_gradient() -> None:
 @pytest.mark.parametrize("statistic", EVERY, ids=lambda s: f"{s.name}, {s.segments[0]}")
 def test_every_statistic_is_described(statistic: object) -> None:
     assert statistic.meaning  # type: ignore[attr-defined]
-    assert statistic.unit in ("nat", "1", "1/weight", "weight")  # type: ignore[attr-defined]
+    assert statistic.unit in ("nat", "1", "1/weight", "weight", "task's own")  # type: ignore[attr-defined]
     assert set(statistic.dims) <= set(DIMENSIONS)  # type: ignore[attr-defined]
     prefixes = {"pretrain": "", "finetune": "finetune_", "average": "average_"}
     for kind in statistic.segments:  # type: ignore[attr-defined]

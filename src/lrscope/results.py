@@ -59,6 +59,7 @@ DIMENSIONS = (
     "random_point",
     "feature",
     "example_group",
+    "metric",
 )
 INCREASING = ("lr", "epoch", "finetune_lr", "finetune_epoch", "n_average")
 
@@ -70,7 +71,9 @@ class Variable:
     dims: tuple[str, ...]
     unit: str
     meaning: str
-    when: str = "always"  # always | classification, invariant, features, example_groups, true_labels, validation
+    when: str = (
+        "always"  # always | classification, invariant, features, example_groups, true_labels, validation, metrics
+    )
 
     def belongs(self, traits: AbstractSet[str]) -> bool:
         """Does a result with these traits (and always) hold it?"""
@@ -147,6 +150,8 @@ def expected_variables(result: xr.Dataset) -> set[str]:
         traits.add("invariant")
     if "feature" in result.dims:
         traits.add("features")
+    if "metric" in result.dims:
+        traits.add("metrics")
     return {
         name
         for name, variable in VARIABLES.items()
@@ -175,8 +180,9 @@ def validate(result: xr.Dataset) -> None:
     for dim in INCREASING:
         if dim in result.coords and not bool(np.all(np.diff(result[dim].values) > 0)):
             raise LrscopeError(f"coordinate {dim!r} is not increasing: sort it")
-    if "feature" in result.coords and len(set(result["feature"].values.tolist())) < result.sizes["feature"]:
-        raise LrscopeError("coordinate 'feature' holds a name twice: give every feature set one of its own")
+    for dim in ("feature", "metric"):
+        if dim in result.coords and len(set(result[dim].values.tolist())) < result.sizes[dim]:
+            raise LrscopeError(f"coordinate {dim!r} holds a name twice: give each one of its own")
     expected = expected_variables(result)
     for name in sorted(expected - set(map(str, result.data_vars))):
         raise LrscopeError(f"variable {name!r} is missing from the result: run the sweep again")
@@ -282,7 +288,7 @@ def open_result(path: str | os.PathLike[str] | Remote) -> xr.Dataset:
     else:
         result = _read(zarr, zarr)
     result.attrs.pop(CHECKSUMS, None)
-    words = {d: result[d].astype(object) for d in ("group", "example_group") if d in result.coords}
+    words = {d: result[d].astype(object) for d in ("group", "example_group", "metric") if d in result.coords}
     if "feature" in result.coords and result["feature"].dtype.kind not in "iu":  # names, not numbers
         words["feature"] = result["feature"].astype(object)
     result = result.assign_coords(words)  # Zarr's variable-length strings come back in a type that NetCDF cannot write

@@ -1,7 +1,7 @@
 """What is logged: one table of statistics, which the engine computes, the schema describes and reports read.
 
 A statistic is one entry. It has a value per run, or one for each group of weights, group of examples or feature set.
-Importing the table needs no PyTorch. R runs, G groups of weights, E groups of examples, F feature sets.
+Importing the table needs no PyTorch. R runs, G groups of weights, E groups of examples, F feature sets, M metrics.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 BOTH = ("pretrain", "finetune")
 # Traits of a task without which there is nothing to compute from.
-STRUCTURAL = {"example_groups", "features", "validation"}
+STRUCTURAL = {"example_groups", "features", "validation", "metrics"}
 
 
 class StepFacts(NamedTuple):
@@ -37,6 +37,7 @@ class IntervalFacts(NamedTuple):
     squares: Tensor  # [R, G] float64, of the weights
     lr: Tensor  # [R] float64, the optimizer's
     examples: Tensor | None  # [R, E, 3]: loss, accuracy, accuracy under the true labels
+    own: Tensor | None  # [R, M], the task's own metrics on the test set
 
 
 class EndFacts(NamedTuple):
@@ -46,6 +47,7 @@ class EndFacts(NamedTuple):
     norm: Tensor  # [R], of all weights
     features: Tensor | None  # [R, F]
     validation: Tensor | None  # [R, 2]: loss, accuracy
+    own_validation: Tensor | None  # [R, M], the task's own metrics
 
 
 class AverageFacts(NamedTuple):
@@ -55,6 +57,8 @@ class AverageFacts(NamedTuple):
     test: tuple[Tensor, Tensor]
     features: Tensor | None  # [R, F]
     validation: Tensor | None  # [R, 2]
+    own: Tensor | None  # [R, M], the task's own metrics on the test set
+    own_validation: Tensor | None  # [R, M]
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,14 @@ INTERVAL = (  # at the end of a logging interval
         dims=("example_group",),
         needs="example_groups true_labels classification",
     ),
+    Statistic(
+        "test_metric",
+        "task's own",
+        "the task's own metrics on the test set at the end of the interval",
+        lambda f: f.own,
+        dims=("metric",),
+        needs="metrics",
+    ),
 )
 
 END = (  # once, at the end of a segment
@@ -225,6 +237,14 @@ END = (  # once, at the end of a segment
         _validation(1),
         needs="validation classification",
     ),
+    Statistic(
+        "validation_metric",
+        "task's own",
+        "the task's own metrics on the validation set at the segment's end",
+        lambda f: f.own_validation,
+        dims=("metric",),
+        needs="validation metrics",
+    ),
 )
 
 AVERAGE = (  # of averaged weights
@@ -257,6 +277,24 @@ AVERAGE = (  # of averaged weights
         "validation accuracy",
         _validation(1),
         needs="validation classification",
+        segments=("average",),
+    ),
+    Statistic(
+        "test_metric",
+        "task's own",
+        "the task's own metrics on the test set",
+        lambda f: f.own,
+        dims=("metric",),
+        needs="metrics",
+        segments=("average",),
+    ),
+    Statistic(
+        "validation_metric",
+        "task's own",
+        "the task's own metrics on the validation set",
+        lambda f: f.own_validation,
+        dims=("metric",),
+        needs="validation metrics",
         segments=("average",),
     ),
 )

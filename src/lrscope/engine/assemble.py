@@ -151,6 +151,8 @@ def _coords(context: Context, slab: Slab) -> dict[str, Any]:
     if data.probes_x is not None:
         names = np.array(data.probe_names, dtype=object) if data.probe_names else list(range(len(data.probes_x)))
         coords["feature"] = ("feature", names)
+    if context.task.metrics:
+        coords["metric"] = ("metric", np.array(list(context.task.metrics), dtype=object))
     if data.train_group_names:
         coords["example_group"] = ("example_group", np.array(data.train_group_names, dtype=object))
     return coords

@@ -259,7 +259,8 @@ class ChunkTrainer:
     def _interval_statistics(self, phase: Phase, steps: int, lr_R: Tensor) -> Named:
         means = unpacked(self.tensors["sums"] / steps, len(self.program.net.groups))
         test, examples_REM = self.material.window_metrics(self.program, self.tensors["weights"], self.frozen)
-        facts = IntervalFacts(test, self.tensors["squares"].to(torch.float64), lr_R, examples_REM)
+        own_RM = self.material.own_metrics(self.program, self.tensors["weights"], self.frozen)
+        facts = IntervalFacts(test, self.tensors["squares"].to(torch.float64), lr_R, examples_REM, own_RM)
         of_steps = {s.name: in_own_memory(means[s.name]) for s in STEP if phase.kind in s.segments}
         return {**of_steps, **computed(facts, INTERVAL, phase.kind)}
 
@@ -287,6 +288,8 @@ class ChunkTrainer:
                 self.material.test_metrics(self.program, weights, self.frozen),
                 self.material.feature_accuracy(self.program, weights, self.frozen),
                 self.material.validation_metrics(self.program, weights, self.frozen),
+                self.material.own_metrics(self.program, weights, self.frozen),
+                self.material.own_metrics(self.program, weights, self.frozen, validation=True),
             )
             for name, value in computed(facts, AVERAGE, "average").items():
                 self._append(AVERAGED + name, value)
@@ -336,8 +339,11 @@ class ChunkTrainer:
         validation = self.material.validation_metrics(self.program, state["weights"], self.frozen)
         if validation is not None:  # last: its population statistics may draw noise
             validation[steps_R < phase.steps] = torch.nan
+        own_RM = self.material.own_metrics(self.program, state["weights"], self.frozen, validation=True)
+        if own_RM is not None:
+            own_RM[steps_R < phase.steps] = torch.nan
         norm_R = state["squares"].to(torch.float64).sum(1).sqrt()
-        found = computed(EndFacts(fixed, norm_R, features, validation), END, phase.kind)
+        found = computed(EndFacts(fixed, norm_R, features, validation, own_RM), END, phase.kind)
         state.update({prefix + name: value for name, value in found.items()})
 
     def _start_follower(self, phase: Phase) -> None:

@@ -123,6 +123,7 @@ class Context:
                 optimizer=self.optimizer,
                 space=self.config.space,
                 clip_norm=self.config.clip_norm,
+                metrics=self.task.metrics,
                 autocast=self.config.precision == "bf16",
             )
         return self._programs[key]
@@ -157,6 +158,7 @@ class Context:
             "validation": data.validation_x is not None,
             "example_groups": bool(data.train_group_names),
             "true_labels": data.clean_train_y is not None,
+            "metrics": bool(self.task.metrics),
         }
         return frozenset({"always", *(trait for trait, holds in held.items() if holds)})
 
@@ -168,6 +170,7 @@ class Context:
             "group": len(self.net.groups),
             "example_group": len(data.train_group_names),
             "feature": 0 if data.probes_x is None else len(data.probes_x),
+            "metric": len(self.task.metrics),
         }
 
     def trainer(self, plan: Plan, chunk: Chunk) -> ChunkTrainer:

@@ -6,7 +6,8 @@ about phases, files or processes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -17,8 +18,10 @@ from lrscope.engine.example_groups import ExampleGroups
 from lrscope.engine.net import Net
 from lrscope.engine.step import Named
 from lrscope.tasks.losses import Loss, hits
+from lrscope.tasks.metrics import Metric, values
 from lrscope.tasks.norms import population_norms
 
+NO_METRICS: Mapping[str, Metric] = MappingProxyType({})
 WEIGHTS = "flat weights"  # their name among named tensors; attributes of modules have no spaces
 
 
@@ -27,14 +30,25 @@ class Evaluation:
 
     Args:
         backend: how many runs are computed at once, and by what.
+        metrics: the task's own, by name.
         autocast: compute the network in bfloat16.
     """
 
-    def __init__(self, net: Net, loss: Loss, classification: bool, backend: Backend, *, autocast: bool = False) -> None:
+    def __init__(
+        self,
+        net: Net,
+        loss: Loss,
+        classification: bool,
+        backend: Backend,
+        *,
+        metrics: Mapping[str, Metric] = NO_METRICS,
+        autocast: bool = False,
+    ) -> None:
         self.net = net
         self.loss = loss
         self.classification = classification
         self.backend = backend
+        self.own = metrics
         self.autocast = autocast
         self._norms = population_norms(net.module)
 
@@ -110,6 +124,17 @@ class Evaluation:
         found = self._eval_sums("metrics", sums, weights_RP, {**frozen, **populations}, x, y)
         loss = found["loss"]
         return loss / len(x), torch.where(torch.isnan(loss), loss, found["right"] / len(x))
+
+    def own_metrics(self, weights_RP: Tensor, frozen: Named, populations: Named, x: Tensor, y: Tensor) -> Tensor:
+        """Means of the task's M own metrics on examples x [N, ...], y [N] in eval mode, float64 [R, M]; NaN where the loss is."""
+
+        def sums(tensors: Named, x: Tensor, y: Tensor) -> Named:
+            output = self.output(tensors, x)
+            return {"own": values(self.own, output, y).sum(0), "loss": self.loss(output, y).sum()}
+
+        found = self._eval_sums("own metrics", sums, weights_RP, {**frozen, **populations}, x, y)
+        loss_R1 = found["loss"][:, None]
+        return torch.where(torch.isnan(loss_R1), loss_R1, found["own"] / len(x))
 
     def group_metrics(self, weights_RP: Tensor, frozen: Named, populations: Named, groups: ExampleGroups) -> Tensor:
         """Mean loss, accuracy and accuracy under the true labels of E example groups in eval mode, float64 [R, E, 3]."""

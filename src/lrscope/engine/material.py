@@ -102,6 +102,16 @@ class Material:
             return test, None
         return test, evaluation.group_metrics(weights_RP, frozen, populations, self.groups)
 
+    def own_metrics(
+        self, evaluation: Evaluation, weights_RP: Tensor, frozen: Named, *, validation: bool = False
+    ) -> Tensor | None:
+        """The task's own metrics on test or validation examples [R, M] under the same rule; None where there are none."""
+        x, y = (self.validation_x, self.validation_y) if validation else (self.test_x, self.test_y)
+        if not evaluation.own or x is None or y is None:
+            return None
+        populations = evaluation.populations(weights_RP, frozen, self._population_x)
+        return evaluation.own_metrics(weights_RP, frozen, populations, x, y)
+
     def train_metrics(self, evaluation: Evaluation, weights_RP: Tensor, frozen: Named) -> tuple[Tensor, Tensor]:
         """Training loss and accuracy [R] under the same rule as `test_metrics`."""
         return self._evaluated(evaluation, weights_RP, frozen, self.train_x, self.train_y)

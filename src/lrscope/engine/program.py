@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -11,10 +13,11 @@ from lrscope.dynamics.sphere import project
 from lrscope.dynamics.statistics import StepFacts, packed
 from lrscope.engine.backends import Backend
 from lrscope.engine.backends.single import Single
-from lrscope.engine.evaluation import Evaluation
+from lrscope.engine.evaluation import NO_METRICS, Evaluation
 from lrscope.engine.net import Net
 from lrscope.engine.step import StepInputs, StepState
 from lrscope.tasks.losses import Loss
+from lrscope.tasks.metrics import Metric
 
 CLIP_EPSILON = 1e-6  # as in torch.nn.utils.clip_grad_norm_
 
@@ -38,9 +41,10 @@ class Program(Evaluation):
         optimizer: Optimizer,
         space: str,
         clip_norm: float | None = None,
+        metrics: Mapping[str, Metric] = NO_METRICS,
         autocast: bool = False,
     ) -> None:
-        super().__init__(net, loss, classification, backend, autocast=autocast)
+        super().__init__(net, loss, classification, backend, metrics=metrics, autocast=autocast)
         self.optimizer = optimizer
         self.space = space
         self.clip_norm = clip_norm
@@ -55,6 +59,7 @@ class Program(Evaluation):
             optimizer=self.optimizer,
             space=self.space,
             clip_norm=self.clip_norm,
+            metrics=self.own,
             autocast=self.autocast,
         )
 

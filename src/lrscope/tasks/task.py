@@ -22,6 +22,7 @@ from lrscope.tasks.groups import as_groups
 from lrscope.tasks.identity import attributes, digest
 from lrscope.tasks.labels import as_labels, constant_loss
 from lrscope.tasks.losses import CLASSIFICATION, LOSSES, Loss, check_loss, name_of, named_loss
+from lrscope.tasks.metrics import Metric, checked_metrics, try_metrics
 from lrscope.tasks.outputs import changes_its_input, check_outputs, give_copies
 from lrscope.tasks.validation import Size, checked_size, is_size
 
@@ -52,6 +53,8 @@ class Task:
         optimizer: a function of (parameters, learning rate) that returns a `torch.optim` optimizer, such as `lambda params, lr:
             torch.optim.RMSprop(params, lr)`; sweeps then train with it, one run at a time. It is called before every step, with
             that step's learning rate. Left out, sweeps choose by their option `optimizer`.
+        metrics: functions of (outputs [B, ...], labels [B, ...]) by name that return one number per example [B]. Their means over
+            the test set are logged beside loss and accuracy, those over the validation set and of averaged weights too.
 
     Raises:
         LrscopeError: data with NaN, sizes that do not match, outputs that do not fit the labels, dropout and the like.
@@ -59,6 +62,7 @@ class Task:
 
     loader_batch_size: int | None = None  # what a DataLoader of training examples states
     optimizer: Callable[[list[Tensor], float], torch.optim.Optimizer] | None = None
+    metrics: Mapping[str, Metric] = MappingProxyType({})
     copies_input = False  # the forward pass changes its input in place, so it gets a copy
     _unusual: Mapping[str, object] = MappingProxyType({})  # what numbers depend on beside data, loss and model
 
@@ -77,6 +81,7 @@ class Task:
         normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
         validation: Size | Examples = None,
         optimizer: Callable[[list[Tensor], float], torch.optim.Optimizer] | None = None,
+        metrics: Mapping[str, Metric] | None = None,
     ) -> None:
         if classification not in (None, True, False):
             raise LrscopeError(
@@ -88,6 +93,7 @@ class Task:
                 "lambda params, lr: torch.optim.RMSprop(params, lr)"
             )
         self.optimizer = optimizer
+        self.metrics = checked_metrics(metrics)
         if isinstance(loss, str):
             self.loss: Loss = named_loss(loss)
             self.loss_name = loss
@@ -135,6 +141,7 @@ class Task:
             ),
             **({} if fixed.normalisation is None else {"normalisation": fixed.normalisation}),
             **({} if optimizer is None else {"optimizer": digest(optimizer)}),
+            **({"metrics": [(n, digest(m)) for n, m in self.metrics.items()]} if self.metrics else {}),
         }
         check_data(fixed)
         if features is not None:
@@ -204,6 +211,8 @@ class Task:
         if not self.copies_input:
             self.copies_input = changes_its_input(self.new_model(0), data)
         check_outputs(self.new_model(0), self.loss, self.classification, data)
+        if self.metrics:
+            try_metrics(self.metrics, self.new_model(0), data)
 
     def fingerprint(self, data_seeds: Iterable[int]) -> str:
         """A hash of the data, the loss and the model - values and code (`tasks/identity`), the weights of seed 0 - and of
@@ -263,6 +272,7 @@ class Task:
             "test_size": len(data.test_x),
             "validation": held_out.summary(data),
             "probes": 0 if data.probes_x is None else len(data.probes_x),
+            **({"metrics": list(self.metrics)} if self.metrics else {}),
             **self._example_groups(data),
             **self._constant_prediction(data),
         }

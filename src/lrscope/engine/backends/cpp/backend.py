@@ -50,7 +50,7 @@ class Generated(Vmap):
         Raises:
             NotFusible: the plan says that it is generated, and it cannot be.
         """
-        if name in self.refused or not (self._wanted is None or name in self._wanted):
+        if name not in EVALUATION or name in self.refused or not (self._wanted is None or name in self._wanted):
             return None
         try:
             sums = self._sums.setdefault(name, FusedSums(function))
