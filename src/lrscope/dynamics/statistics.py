@@ -190,7 +190,7 @@ INTERVAL = (  # at the end of a logging interval
     Statistic(
         "test_metric",
         "task's own",
-        "the task's own metrics on the test set at the end of the interval",
+        "the task's own metrics on the test set at the end of the logging interval",
         lambda f: f.own,
         dims=("metric",),
         needs="metrics",
