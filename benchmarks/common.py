@@ -14,7 +14,7 @@ import lrscope
 from lrscope.engine.chunk import ChunkTrainer
 from lrscope.engine.context import Context
 from lrscope.engine.plan import Plan, cut
-from lrscope.engine.store import Store
+from lrscope.engine.sweep_folder import Store
 
 
 def context_of(task: lrscope.Task, config: lrscope.SweepConfig, jobs: int = 1) -> Context:

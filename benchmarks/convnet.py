@@ -23,8 +23,8 @@ from torch.nn import functional
 
 import lrscope
 from lrscope.engine.plan import Plan
+from lrscope.tasks.builtin import named_task
 from lrscope.tasks.models import ConvNet
-from lrscope.tasks.named import named_task
 
 BATCH, EPOCH = 128, 5  # steps an epoch: enough that the pass at its end is as long as training
 ALONE = Plan("single", 1, False, "", 0.0)

@@ -29,7 +29,7 @@ import lrscope
 from lrscope.engine.chunk import ChunkTrainer, Stopped
 from lrscope.engine.context import Context
 from lrscope.engine.plan import Plan
-from lrscope.engine.store import Store
+from lrscope.engine.sweep_folder import Store
 from lrscope.tasks.models import MLP, ConvNet
 
 AGREE = 1e-9  # relative, of float64 after 50 steps where training is not chaotic (docs/architecture.md)

@@ -25,7 +25,7 @@ import json, resource, sys, time
 from pathlib import Path
 import torch
 import lrscope
-from lrscope.tasks.named import named_task
+from lrscope.tasks.builtin import named_task
 
 given = json.loads(sys.argv[1])
 config = lrscope.SweepConfig(

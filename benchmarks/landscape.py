@@ -20,7 +20,7 @@ import torch
 import lrscope
 from lrscope.measures import landscape
 from lrscope.measures.plane import Plane
-from lrscope.tasks.named import named_task
+from lrscope.tasks.builtin import named_task
 
 NETS: dict[str, Callable[[], lrscope.Task]] = {
     "ticks-mlp": partial(named_task, "ticks", "mlp", width=32),

@@ -25,7 +25,7 @@ from lrscope.engine.chunk import ChunkTrainer
 from lrscope.engine.plan import Plan
 from lrscope.engine.program import Program
 from lrscope.engine.step import StepInputs, StepState
-from lrscope.tasks.named import named_task
+from lrscope.tasks.builtin import named_task
 
 GOAL = 0.1
 

@@ -22,7 +22,7 @@ import torch
 
 import lrscope
 from lrscope.measures import equilibrium, geometry, sharpness, walks
-from lrscope.tasks.named import named_task
+from lrscope.tasks.builtin import named_task
 from lrscope.trained import Trained
 
 

@@ -29,7 +29,7 @@ import torch
 from lrscope.engine.chunk import Tick
 from lrscope.engine.dispatch import Work
 from lrscope.engine.on_ray import cluster, run_on_ray
-from lrscope.engine.store import DONE, Store
+from lrscope.engine.sweep_folder import DONE, Store
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 import lrscope
 from lrscope.engine.choose import choose_plan
-from lrscope.tasks.named import named_task
+from lrscope.tasks.builtin import named_task
 
 BATCH, HIDDEN = 16, 32
 STRETCH = 128  # steps that are timed together

@@ -16,7 +16,7 @@ from lrscope.engine.material import Material
 from lrscope.engine.net import Net
 from lrscope.engine.program import Program
 from lrscope.engine.step import Named
-from lrscope.engine.store import Store
+from lrscope.engine.sweep_folder import Store
 from lrscope.tasks.models import MLP, ConvNet
 from lrscope.tasks.task import Task
 from lrscope.trained import State, Trained

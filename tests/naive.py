@@ -86,7 +86,7 @@ class Naive:
         data = task.data(data_seed)
         self.x, self.y = data.train_x.double(), data.train_y
         self.test_x, self.test_y = data.test_x.double(), data.test_y
-        self.probes = [] if data.probes_x is None else [*zip(data.probes_x.double(), data.probes_y, strict=True)]
+        self.probes = [] if data.feature_x is None else [*zip(data.feature_x.double(), data.feature_y, strict=True)]
         self.groups = (
             [] if data.train_groups is None else [data.train_groups == e for e in range(len(data.train_group_names))]
         )

@@ -11,7 +11,7 @@ from uuid import uuid4
 import fsspec
 import pytest
 
-from lrscope.places import Remote
+from lrscope.storage.paths import Remote
 
 SERVER = """
 import logging, time

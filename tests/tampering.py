@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 
-from lrscope.engine.records import json_checksum
-from lrscope.engine.store import Store
-from lrscope.seal import seal
+from lrscope.engine.sweep_folder import Store
+from lrscope.storage.checksums import seal
+from lrscope.storage.records import json_checksum
 
 VALUES: tuple[Any, ...] = (
     *(None, True, -1, 0, 1, 3, 0.5, 10**9, 10**30, float("nan"), float("inf"), -0.1, 1e300),

@@ -21,7 +21,7 @@ from lrscope.engine.assemble import assemble
 from lrscope.engine.chunk import Stopped
 from lrscope.engine.context import Context
 from lrscope.engine.plan import Plan, cut
-from lrscope.engine.store import DONE
+from lrscope.engine.sweep_folder import DONE
 from lrscope.grids import log_grid
 from lrscope.tasks.streams import generator
 from test_adaptive import CONFIG as ADAPTIVE

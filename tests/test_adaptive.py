@@ -20,9 +20,9 @@ import fake_results
 from fake_results import fake_result
 from lrscope.cli import app
 from lrscope.config import SweepConfig
-from lrscope.engine import rounds as engine_rounds
+from lrscope.engine import adaptive_rounds as engine_rounds
+from lrscope.engine.adaptive_chunks import cut_round, trained_steps
 from lrscope.engine.chunk import Tick
-from lrscope.engine.parts import cut_round, trained_steps
 from lrscope.engine.plan import Plan, phases
 from lrscope.engine.sweep import dry_run
 from lrscope.errors import LrscopeError

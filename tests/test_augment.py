@@ -16,8 +16,8 @@ from torchvision.transforms import v2
 from lrscope.config import SweepConfig
 from lrscope.config.settings import load_settings
 from lrscope.engine.assemble import assemble
+from lrscope.engine.batch_order import BatchOrder
 from lrscope.engine.chunk import Stopped
-from lrscope.engine.order import BatchOrder
 from lrscope.engine.plan import Plan, cut
 from lrscope.errors import LrscopeError
 from lrscope.tasks.augment import Augmentation, RandAugment, crop_flip, draw

@@ -18,7 +18,7 @@ from lrscope.config.identity import ALWAYS_STATED, differing, hash_of, hashes
 from lrscope.engine import identity
 from lrscope.engine.chunk import ChunkTrainer
 from lrscope.errors import LrscopeError
-from lrscope.options import Whole
+from lrscope.readers import Whole
 from lrscope.results import RESULTS_FOLDER, open_result
 from lrscope.trained import Trained
 from tiny_tasks import BASE, BATCHED, mlp_task, same_bytes, train

@@ -21,7 +21,7 @@ from lrscope.errors import LrscopeError
 from lrscope.tasks import streams
 from lrscope.tasks.data import DataSet, describe, digits, fetch, idx, load, names, spec
 from lrscope.tasks.data.cifar import Cifar
-from lrscope.tasks.data.draw import redraw_labels
+from lrscope.tasks.data.subsets import redraw_labels
 from system_deps import require_system
 
 FILE_SETS = ("mnist", "fashion-mnist", "cifar10", "cifar100", "svhn")  # those that `fetch` downloads
@@ -85,7 +85,7 @@ def normalised(pixels: data_files.Bytes, name: str) -> Tensor:
 
 
 def arrays(data: DataSet) -> list[Tensor]:
-    found = (data.train_x, data.train_y, data.test_x, data.test_y, data.probes_x, data.probes_y, data.clean_train_y)
+    found = (data.train_x, data.train_y, data.test_x, data.test_y, data.feature_x, data.feature_y, data.clean_train_y)
     return [array for array in found if array is not None]
 
 
@@ -337,11 +337,11 @@ def ticks() -> DataSet:
 def test_ticks_have_the_papers_sizes(ticks: DataSet) -> None:
     assert ticks.train_x.shape == (512, 32)
     assert ticks.test_x.shape == (2000, 32)
-    assert ticks.probes_x is not None
-    assert ticks.probes_y is not None
-    assert ticks.probes_x.shape == (16, 1000, 32)
-    assert ticks.probes_y.shape == (16, 1000)
-    assert (ticks.probes_x.dtype, ticks.probes_y.dtype) == (torch.float32, torch.int64)
+    assert ticks.feature_x is not None
+    assert ticks.feature_y is not None
+    assert ticks.feature_x.shape == (16, 1000, 32)
+    assert ticks.feature_y.shape == (16, 1000)
+    assert (ticks.feature_x.dtype, ticks.feature_y.dtype) == (torch.float32, torch.int64)
     assert (ticks.classes, ticks.loss) == (2, "binary_cross_entropy")
 
 
@@ -394,21 +394,21 @@ def uniformity(values: Tensor, low: float, high: float) -> float:
 
 
 def test_probe_sets_have_one_feature_and_the_others_on_the_ticks(ticks: DataSet) -> None:
-    assert ticks.probes_x is not None
-    assert ticks.probes_y is not None
-    upper, lower = split_ticks(ticks.probes_x)
-    x = ticks.probes_x.double()[..., ::2]
+    assert ticks.feature_x is not None
+    assert ticks.feature_y is not None
+    upper, lower = split_ticks(ticks.feature_x)
+    x = ticks.feature_x.double()[..., ::2]
     margin = 0.1 * math.sqrt(2)
     for feature in range(16):
         others = [k for k in range(16) if k != feature]
-        assert torch.equal(labelled(ticks.probes_x[feature])[:, feature], ticks.probes_y[feature].bool())
+        assert torch.equal(labelled(ticks.feature_x[feature])[:, feature], ticks.feature_y[feature].bool())
         assert torch.minimum(upper[feature, :, feature].abs(), lower[feature, :, feature].abs()).min() > margin
         on_upper, on_lower = upper[feature][:, others] == 0, lower[feature][:, others] == 0
         assert torch.all(on_upper ^ on_lower)
         assert abs(int(on_upper.sum()) - 7500) < 5 * math.sqrt(15_000 / 4)
         assert uniformity(x[feature][:, others].flatten(), -2, 2) < 1.95
-        assert abs(int(ticks.probes_y[feature].sum()) - 500) < 5 * math.sqrt(1000 / 4)
-    assert ticks.probes_x.abs().max() <= 2
+        assert abs(int(ticks.feature_y[feature].sum()) - 500) < 5 * math.sqrt(1000 / 4)
+    assert ticks.feature_x.abs().max() <= 2
 
 
 def test_tick_labels_are_balanced_and_seeds_differ() -> None:
@@ -416,7 +416,7 @@ def test_tick_labels_are_balanced_and_seeds_differ() -> None:
     ones = sum(int(d.train_y.sum() + d.test_y.sum()) for d in data)
     total = 5 * 2512
     assert abs(ones - total / 2) < 5 * math.sqrt(total / 4)
-    assert len({x.numpy().tobytes() for d in data for x in (d.train_x, d.test_x, d.probes_x) if x is not None}) == 15
+    assert len({x.numpy().tobytes() for d in data for x in (d.train_x, d.test_x, d.feature_x) if x is not None}) == 15
     assert rows(data[0].train_x).isdisjoint(rows(data[0].test_x))
     smaller = load("ticks", data_seed=0, train_size=7)
     assert torch.equal(smaller.test_x, data[0].test_x)  # a stream for each part

@@ -32,12 +32,12 @@ from lrscope.config import EngineConfig, SweepConfig
 from lrscope.config.settings import OPTIONS, load_settings
 from lrscope.dynamics.descend import PointRecord, descend
 from lrscope.dynamics.objective import Differentiated
-from lrscope.engine.options import SWEEP_ARGUMENTS, resolve
+from lrscope.engine.arguments import SWEEP_ARGUMENTS, resolve
 from lrscope.errors import LrscopeError, shown
 from lrscope.hints import ABSENT, SYNONYMS, no_such_option
 from lrscope.measures import alignment, equilibrium, features, geometry, landscape, sharpness, walks
 from lrscope.measures.plane import Plane
-from lrscope.options import Whole
+from lrscope.readers import Whole
 from lrscope.studies.band_images import band_chart
 from lrscope.trained import State, stack
 from tiny_tasks import mlp_task

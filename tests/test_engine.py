@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lrscope.config import SweepConfig
 from lrscope.engine.plan import Plan, cut
-from lrscope.engine.store import DONE, Store
+from lrscope.engine.sweep_folder import DONE, Store
 from lrscope.results import FINETUNE, RUN
 from lrscope.tasks.task import Task
 from naive import Naive, random_points

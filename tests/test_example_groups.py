@@ -24,9 +24,9 @@ from lrscope.export import export_result
 from lrscope.mapping import regimes
 from lrscope.reporting import report
 from lrscope.results import VARIABLES, open_result, save_result
+from lrscope.tasks.builtin import named_task
 from lrscope.tasks.data import load
 from lrscope.tasks.models import MLP
-from lrscope.tasks.named import named_task
 from lrscope.tasks.task import Task
 from test_engine import PHASES, SPHERE, disagreements
 from tiny_tasks import (

@@ -17,7 +17,7 @@ import xarray as xr
 
 from lrscope.config import EngineConfig, SweepConfig
 from lrscope.config.settings import MapSettings, load_settings
-from lrscope.engine import store as storage
+from lrscope.engine import sweep_folder as storage
 from lrscope.engine.chunk import ChunkTrainer
 from lrscope.engine.plan import Phase
 from lrscope.engine.sweep import dry_run

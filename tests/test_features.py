@@ -79,14 +79,14 @@ def banded(pixels: np.ndarray, first: int, last: int) -> np.ndarray:
 def test_bands_are_the_papers_and_sum_to_the_pixels(height: int, width: int, channels: int) -> None:
     data = images(height, width, channels)
     found = with_features(data, "bands")
-    assert found.probe_names == PAPER
-    assert found.probes_x is not None
-    assert found.probes_y is not None
-    assert all(torch.equal(y, data.test_y) for y in found.probes_y)
+    assert found.feature_names == PAPER
+    assert found.feature_x is not None
+    assert found.feature_y is not None
+    assert all(torch.equal(y, data.test_y) for y in found.feature_y)
     assert data.normalisation is not None
     m, s = (np.array(v)[:, None, None] for v in data.normalisation)
     pixels = data.test_x.double().numpy() * s + m
-    sets = found.probes_x.double().numpy()
+    sets = found.feature_x.double().numpy()
     for name, (first, last), x in zip(PAPER, bands.paper_bands(height, width).values(), sets, strict=True):
         expected = banded(pixels, first, last)
         np.testing.assert_allclose(x, (expected - m) / s if name == "background" else expected, atol=2e-6)
@@ -99,17 +99,17 @@ def test_data_sets_tell_their_normalisation(options: dict[str, Any]) -> None:
     assert data.normalisation == ((0.3053,), (0.376,))
     pixels = data.test_x * 0.376 + 0.3053
     assert (pixels.min(), pixels.max()) == (pytest.approx(0, abs=1e-6), pytest.approx(1, abs=1e-6))
-    found = with_features(data, "bands").probes_x
+    found = with_features(data, "bands").feature_x
     assert found is not None
     torch.testing.assert_close(found[0] * 0.376 + 0.3053 + found[1:].sum(0), pixels, atol=1e-5, rtol=0)
 
 
 def test_fashion_mnist_pooled_has_bands() -> None:
     data = with_features(load("fashion-mnist", train_size=10, test_size=20, pool=2), "bands")
-    assert data.probes_x is not None
-    assert data.probes_x.shape == (4, 20, 1, 14, 14)
+    assert data.feature_x is not None
+    assert data.feature_x.shape == (4, 20, 1, 14, 14)
     pixels = data.test_x * 0.3530 + 0.2860
-    whole = data.probes_x[0] * 0.3530 + 0.2860 + data.probes_x[1:].sum(0)
+    whole = data.feature_x[0] * 0.3530 + 0.2860 + data.feature_x[1:].sum(0)
     torch.testing.assert_close(whole, pixels, atol=1e-5, rtol=0)
 
 
@@ -119,8 +119,8 @@ def test_own_ranges_masks_and_functions_side_by_side() -> None:
     faint = torch.full((8, 8), 0.5)
     given = {"low": (1, 2), "edges": edge, "faint": faint, "flipped": lambda x: x.flip(-1)}
     made = with_features(data, given)
-    assert made.probe_names == tuple(given)
-    low, edges, half, flipped = made.probes_x
+    assert made.feature_names == tuple(given)
+    low, edges, half, flipped = made.feature_x
     pixels = data.test_x * 0.2 + 0.3
     torch.testing.assert_close(low, torch.from_numpy(banded(pixels.double().numpy(), 1, 2)).float(), atol=2e-6, rtol=0)
     torch.testing.assert_close(
@@ -137,7 +137,7 @@ def test_functions_can_neither_change_the_test_set_nor_the_random_state() -> Non
     def noisy(x: Tensor) -> Tensor:
         return x.add_(torch.randn_like(x))
 
-    first, again = (with_features(data, {"noisy": noisy}).probes_x for _ in range(2))
+    first, again = (with_features(data, {"noisy": noisy}).feature_x for _ in range(2))
     assert torch.equal(data.test_x, before)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(first, again)
@@ -150,8 +150,8 @@ def test_ranges_of_the_command_line() -> None:
     assert parse_features("bands: low=1-6 , top = 8") == {"low": (1, 6), "top": (8, 8)}
     data = images(8, 8)
     by_text, by_dict = with_features(data, "bands:low=0-3"), with_features(data, {"low": (0, 3)})
-    assert by_text.probe_names == by_dict.probe_names == ("low",)
-    assert torch.equal(by_text.probes_x, by_dict.probes_x)
+    assert by_text.feature_names == by_dict.feature_names == ("low",)
+    assert torch.equal(by_text.feature_x, by_dict.feature_x)
 
 
 # --- what is refused ---
@@ -214,14 +214,14 @@ def test_bands_need_images(features: Any) -> None:
         with_features(texts, features)
     with pytest.raises(LrscopeError, match="returns -1: words are numbered from 0"):
         with_features(texts, {"gone": lambda x: x - x.max() - 1 + x.max()})
-    assert torch.equal(with_features(texts, {"first": lambda x: x * 0}).probes_x[0], x * 0)
+    assert torch.equal(with_features(texts, {"first": lambda x: x * 0}).feature_x[0], x * 0)
 
 
 def test_a_mask_of_ones_at_frequency_0_alone_is_the_background() -> None:
     data = images(8, 8)
     one = torch.zeros(8, 8)
     one[0, 0] = 1
-    found = with_features(data, {"one": one, "background": (0, 0)}).probes_x
+    found = with_features(data, {"one": one, "background": (0, 0)}).feature_x
     assert torch.equal(found[0], found[1])
 
 
@@ -259,12 +259,12 @@ def test_feature_sets_need_accuracy_and_the_same_names_for_all_data_seeds() -> N
         return with_features(images(8, 8), {"ab"[seed]: torch.neg})
 
     task = lrscope.Task.from_data("odd", lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), data)
-    with pytest.raises(LrscopeError, match=r"data seed 1: probe_names: \['b'\], but \['a'\] for data seed 0"):
+    with pytest.raises(LrscopeError, match=r"data seed 1: feature_names: \['b'\], but \['a'\] for data seed 0"):
         task.data(1)
     named = images(8, 8)
     for names in (("a",), ("a", "a"), ("a", "")):
         sets = torch.stack([named.test_x] * 2)
-        bad = replace(named, probes_x=sets, probes_y=torch.stack([named.test_y] * 2), probe_names=names)
+        bad = replace(named, feature_x=sets, feature_y=torch.stack([named.test_y] * 2), feature_names=names)
         with pytest.raises(LrscopeError, match="for 2 feature sets: give each one word of its own"):
             lrscope.Task.from_data("bad", lambda: nn.Linear(8, 3), lambda seed, bad=bad: bad)
 
@@ -275,11 +275,11 @@ def test_own_images_may_tell_their_normalisation() -> None:
 
     def task(**options: Any) -> Tensor:
         make = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3))  # noqa: E731
-        found = lrscope.Task(make, pair, pair, features="bands", **options).data(0).probes_x
+        found = lrscope.Task(make, pair, pair, features="bands", **options).data(0).feature_x
         assert found is not None
         return found
 
-    torch.testing.assert_close(task(normalisation=data.normalisation), with_features(data, "bands").probes_x)
+    torch.testing.assert_close(task(normalisation=data.normalisation), with_features(data, "bands").feature_x)
     torch.testing.assert_close(task().sum(0), data.test_x, atol=1e-5, rtol=0)  # taken as they are
 
 
@@ -302,11 +302,11 @@ def test_a_normalisation_that_makes_no_sense_is_refused(given: Any, words: str) 
 def test_arrays_are_masks_and_results_too() -> None:
     data = images(8, 8)
     mask = torch.rand(8, 8, generator=generator("tests", "mask")).round()
-    found = with_features(data, {"tensor": mask, "array": mask.numpy(), "lists": mask.tolist()}).probes_x
+    found = with_features(data, {"tensor": mask, "array": mask.numpy(), "lists": mask.tolist()}).feature_x
     assert found is not None
     assert all(torch.equal(part, found[0]) for part in found[1:])
     given = {"array": lambda x: x.numpy() * 2, "numbers": (np.int64(1), np.int64(3)), "drawn": noisy}
-    first, again = with_features(data, given).probes_x, with_features(data, given).probes_x
+    first, again = with_features(data, given).feature_x, with_features(data, given).feature_x
     assert first is not None
     assert again is not None
     assert torch.equal(first, again)

@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from fake_results import fake_result
 from lrscope.errors import LrscopeError
 from lrscope.export import export_result
-from lrscope.files import MOST_JSON, parse_json, read_json, read_whole, staged, write_whole
 from lrscope.reporting import report
 from lrscope.reporting.files import write_one
 from lrscope.reporting.page import write_text
+from lrscope.storage.files import MOST_JSON, parse_json, read_json, read_whole, staged, write_whole
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "lrscope"
 
@@ -181,7 +181,7 @@ def test_absent_files_are_file_not_found(tmp_path: Path) -> None:
 
 # These write by themselves, and why: the helper; a socket's and an object store's methods of the same name; a copy into a
 # temporary folder; a library's own folder, which is private; data sets' downloads are torchvision's.
-EXEMPT = {"files.py", "places.py", "results.py", "export.py", "terminal.py"}
+EXEMPT = {"files.py", "paths.py", "results.py", "export.py", "terminal.py"}
 
 
 def writing_calls(tree: ast.AST) -> list[str]:

@@ -24,10 +24,10 @@ from lrscope.engine.chunk import ChunkTrainer, Stopped
 from lrscope.engine.plan import Plan, cut
 from lrscope.engine.program import Program
 from lrscope.engine.step import StepInputs, StepState
-from lrscope.engine.store import CHECKPOINT, DONE, Store
+from lrscope.engine.sweep_folder import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
+from lrscope.tasks.builtin import named_task
 from lrscope.tasks.models import MLP
-from lrscope.tasks.named import named_task
 from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task
 from test_plans import CONFIG, differing, reference

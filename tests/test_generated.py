@@ -29,8 +29,8 @@ from lrscope.engine.backends.cpp.values import Input, NotFusible
 from lrscope.engine.choose import choose_plan
 from lrscope.engine.dispatch import Interrupted
 from lrscope.engine.plan import Plan
-from lrscope.engine.store import Store
 from lrscope.engine.sweep import sweep
+from lrscope.engine.sweep_folder import Store
 from lrscope.errors import LrscopeError
 from test_memory import StopAtTick, close
 from test_workers import ENVIRONMENT

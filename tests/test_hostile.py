@@ -27,21 +27,21 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from numcodecs.zstd import Zstd
 
+from lrscope.engine.adaptive_rounds import restore_parts
 from lrscope.engine.chunk import Stopped
 from lrscope.engine.context import Context
 from lrscope.engine.identity import identity_of
 from lrscope.engine.plan import Plan
-from lrscope.engine.records import SUM, json_checksum
-from lrscope.engine.rounds import restore_parts
-from lrscope.engine.store import CHECKPOINT, DONE, Store
+from lrscope.engine.sweep_folder import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
 from lrscope.export import export_result
 from lrscope.grids import log_grid
 from lrscope.mapping import regimes
-from lrscope.plain_zarr import unpacked_size
 from lrscope.reporting import report
 from lrscope.results import open_result, save_result, validate
-from lrscope.seal import seal
+from lrscope.storage.checksums import seal
+from lrscope.storage.plain_zarr import unpacked_size
+from lrscope.storage.records import SUM, json_checksum
 from tampering import files, peak_bytes, spoil, within
 from tiny_tasks import BATCHED, SHORT, mlp_task, same_bytes, train
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import importlib.metadata
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -347,3 +349,35 @@ def test_system_packages_of_the_tests_are_installed_by_make():
 
 def test_scripts_are_executable():
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+# -- which package imports which ------------------------------------------------------------------------------------
+
+
+def loaded_at_once(body: list[ast.stmt]) -> Iterator[str]:
+    """The modules of lrscope that a module's import imports: not those for type checkers, nor those inside functions."""
+    for node in body:
+        if isinstance(node, ast.If) and dotted(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("lrscope."):
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("lrscope."))
+        elif isinstance(node, (ast.If, ast.Try, ast.With)):
+            yield from loaded_at_once(node.body)
+
+
+def test_no_two_packages_import_each_other() -> None:
+    """Packages and single modules below `lrscope` stand in an order in which each imports only what comes before it."""
+    package = ROOT / "src" / "lrscope"
+    imports: dict[str, set[str]] = {}
+    for path in sorted(package.rglob("*.py")):
+        own = path.relative_to(package).with_suffix("").parts[0]
+        found = {name.split(".")[1] for name in loaded_at_once(ast.parse(path.read_text(encoding="utf-8")).body)}
+        imports.setdefault(own, set()).update(found - {own})
+    order = list(graphlib.TopologicalSorter(imports).static_order())  # raises CycleError, which names the circle
+    place = {name: i for i, name in enumerate(order)}
+    for below, above in (("tasks", "engine"), ("dynamics", "engine"), ("engine", "measures"), ("measures", "studies")):
+        assert place[below] < place[above]
+    assert not imports["engine"] & {"reporting", "studies", "cli", "commands", "charts"}
+    assert not imports["charts"] & {"reporting", "studies", "mapping", "engine"}

@@ -23,7 +23,7 @@ import lrscope
 from lrscope.engine.net import build_net
 from lrscope.errors import LrscopeError
 from lrscope.tasks.labels import as_labels, constant_loss
-from lrscope.tasks.losses import hits
+from lrscope.tasks.losses import correct
 from lrscope.tasks.streams import stream_seed
 from lrscope.tasks.task import Task
 from tiny_tasks import CLASSES, compiler_needed, examples, same_bytes
@@ -121,12 +121,12 @@ def test_generated_code_agrees_on_probabilities(kind: str) -> None:
 
 def test_accuracy_counts_from_one_half_where_labels_are_probabilities() -> None:
     logit = torch.tensor([-1.0, 1.0, -1.0, 1.0])
-    assert hits(logit, torch.tensor([0.05, 0.95, 0.6, 0.4])).tolist() == [1, 1, 0, 0]
-    assert hits(logit, torch.tensor([0, 1, 1, 0])).tolist() == [1, 1, 0, 0]
-    assert hits(logit[:, None], torch.tensor([-1, 1, 1, -1])[:, None]).tolist() == [1, 1, 0, 0]
+    assert correct(logit, torch.tensor([0.05, 0.95, 0.6, 0.4])).tolist() == [1, 1, 0, 0]
+    assert correct(logit, torch.tensor([0, 1, 1, 0])).tolist() == [1, 1, 0, 0]
+    assert correct(logit[:, None], torch.tensor([-1, 1, 1, -1])[:, None]).tolist() == [1, 1, 0, 0]
     two = torch.stack([-logit, logit], 1)
-    assert hits(two, torch.tensor([0, 1, 1, 0])[:, None]).tolist() == [1, 1, 0, 0]
-    assert hits(two, torch.tensor([[0.9, 0.1], [0.3, 0.7], [0.0, 1.0], [1.0, 0.0]])).tolist() == [1, 1, 0, 0]
+    assert correct(two, torch.tensor([0, 1, 1, 0])[:, None]).tolist() == [1, 1, 0, 0]
+    assert correct(two, torch.tensor([[0.9, 0.1], [0.3, 0.7], [0.0, 1.0], [1.0, 0.0]])).tolist() == [1, 1, 0, 0]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -13,13 +13,13 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from lrscope.engine.footprint import Live
+from lrscope.engine.memory_need import Live
 from lrscope.errors import LrscopeError
 from lrscope.measures import geometry, landscape
 from lrscope.measures.landscape import FunctionValues, NetworkValues, evaluate
 from lrscope.measures.plane import Plane
+from lrscope.tasks.builtin import named_task
 from lrscope.tasks.models import MLP
-from lrscope.tasks.named import named_task
 from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task
 from lrscope.trained import State, Trained, stack

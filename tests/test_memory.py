@@ -21,7 +21,7 @@ import torch
 import xarray as xr
 from torch import nn
 
-from lrscope.engine import choose, footprint, limits
+from lrscope.engine import choose, memory_limits, memory_need
 from lrscope.engine import context as context_module
 from lrscope.engine.assemble import part_of
 from lrscope.engine.checked import RANDOM
@@ -32,8 +32,8 @@ from lrscope.engine.material import Material, normal_rows
 from lrscope.engine.plan import Plan, chunks
 from lrscope.engine.program import Program
 from lrscope.engine.state import run_axis
-from lrscope.engine.store import CHECKPOINT
 from lrscope.engine.sweep import dry_run, sweep
+from lrscope.engine.sweep_folder import CHECKPOINT
 from lrscope.errors import LrscopeError
 from lrscope.tasks.streams import generator
 from test_workers import ENVIRONMENT
@@ -200,7 +200,7 @@ class StopAtHalf(StopAfter):
 @pytest.mark.slow
 def test_a_kill_between_the_steps_of_a_re_plan_leaves_one_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The halves' checkpoints are there, the plan is not: the old plan goes on from the old checkpoint."""
-    from lrscope.engine.store import Store
+    from lrscope.engine.sweep_folder import Store
 
     class Killed(BaseException):
         pass
@@ -292,12 +292,12 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, float], None]:
     """A machine with so many GiB, of which so many are free."""
 
     def set_up(total: float, free: float) -> None:
-        for module in (limits, choose):
+        for module in (memory_limits, choose):
             monkeypatch.setattr(module, "machine_memory", lambda _: (int(total * 2**30), int(free * 2**30)))
         # Of this process only the workers count, so that a test does not depend on those before it.
         monkeypatch.setattr(context_module, "resident", lambda _: 0)
-        monkeypatch.setattr(footprint, "LOADED", dict.fromkeys(footprint.LOADED, 0))
-        monkeypatch.setattr(footprint, "WORKER", 300_000_000)
+        monkeypatch.setattr(memory_need, "LOADED", dict.fromkeys(memory_need.LOADED, 0))
+        monkeypatch.setattr(memory_need, "WORKER", 300_000_000)
 
     return set_up
 
@@ -355,9 +355,9 @@ def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
             (tmp_path / "fs" / folder).mkdir(parents=True, exist_ok=True)
             for name, text in zip(names, (limit, usage), strict=True):
                 (tmp_path / "fs" / folder / name).write_text(text + "\n")
-        monkeypatch.setattr(limits, "CGROUPS", tmp_path / "fs")
-        monkeypatch.setattr(limits, "MEMBERSHIP", tmp_path / "membership")
-        monkeypatch.setattr(limits, "_own_limits", lambda: iter(()))
+        monkeypatch.setattr(memory_limits, "CGROUPS", tmp_path / "fs")
+        monkeypatch.setattr(memory_limits, "MEMBERSHIP", tmp_path / "membership")
+        monkeypatch.setattr(memory_limits, "_own_limits", lambda: iter(()))
 
     return set_up
 
@@ -385,19 +385,19 @@ M = 10**6
 )
 def test_the_tightest_control_group_counts(membership: str, files: Any, expected: int, groups: Any) -> None:
     groups(membership, files)
-    known = limits.machine_memory(CPU)
+    known = memory_limits.machine_memory(CPU)
     assert known is not None
     assert known[0] == expected
 
 
 def test_what_is_free_is_counted_in_every_group(groups: Any) -> None:
     groups("0::/a/b\n", {"a/b": (V2, str(5 * M), str(M)), "a": (V2, str(6 * M), str(4 * M))})
-    assert limits.machine_memory(CPU) == (5 * M, 2 * M)
+    assert memory_limits.machine_memory(CPU) == (5 * M, 2 * M)
 
 
 def test_without_limits_the_machine_counts(groups: Any) -> None:
     groups("0::/a\n", {"a": (V2, "max", "1000")})
-    known = limits.machine_memory(CPU)
+    known = memory_limits.machine_memory(CPU)
     assert known is not None
     assert known[0] >= known[1] > 2**20
 
@@ -414,16 +414,16 @@ def test_limits_of_the_process_count(kind: str, monkeypatch: pytest.MonkeyPatch)
         return (used + 50 * M, -1) if which == getattr(resource, kind) else (resource.RLIM_INFINITY, -1)
 
     monkeypatch.setattr(psutil.Process, "rlimit", rlimit)
-    known = limits.machine_memory(CPU)
+    known = memory_limits.machine_memory(CPU)
     assert known is not None
     assert 0 < known[1] <= 60 * M
-    assert known[0] < 60 * M + footprint.resident(CPU)
+    assert known[0] < 60 * M + memory_need.resident(CPU)
 
 
 def test_what_this_process_has_is_what_the_system_says() -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    assert abs(footprint.resident(CPU) - pages * os.sysconf("SC_PAGE_SIZE")) < 64 * M
-    assert footprint.resident(torch.device("cuda")) == footprint.PROGRAM
+    assert abs(memory_need.resident(CPU) - pages * os.sysconf("SC_PAGE_SIZE")) < 64 * M
+    assert memory_need.resident(torch.device("cuda")) == memory_need.PROGRAM
 
 
 def test_nobody_says_how_much_memory_there_is(groups: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -432,7 +432,7 @@ def test_nobody_says_how_much_memory_there_is(groups: Any, monkeypatch: pytest.M
 
     groups("", {})
     monkeypatch.setattr(psutil, "virtual_memory", unknown)
-    assert limits.machine_memory(CPU) is None
+    assert memory_limits.machine_memory(CPU) is None
 
 
 # -- random points -------------------------------------------------------------------------------------------------
@@ -497,14 +497,14 @@ def test_fewer_random_points_at_a_time_where_memory_is_short(machine: Any, tmp_p
     config = replace(CONFIG, random_points=64, seeds=1)
     context = context_of(mlp_task(), config, tmp_path, OF_SIX)
     plan = Plan("batched", 2, False, "", 0.0)
-    whole, least = (footprint.memory(context, replace(plan, points=p), 1) for p in (0, 1))
+    whole, least = (memory_need.memory(context, replace(plan, points=p), 1) for p in (0, 1))
     assert whole > least
-    assert footprint.smaller_points(context, plan, 1, whole) == 0
-    points = footprint.smaller_points(context, plan, 1, (whole + least) // 2)
+    assert memory_need.smaller_points(context, plan, 1, whole) == 0
+    points = memory_need.smaller_points(context, plan, 1, (whole + least) // 2)
     assert 1 <= points <= 32
-    assert footprint.memory(context, replace(plan, points=points), 1) <= (whole + least) // 2
+    assert memory_need.memory(context, replace(plan, points=points), 1) <= (whole + least) // 2
     machine(((whole + least) / 2 - context.resident) / 2**30 + 1, 0)
-    assert footprint.smaller_points(context, plan, 1, 0) >= 1, "halved as long as that helps, not for ever"
+    assert memory_need.smaller_points(context, plan, 1, 0) >= 1, "halved as long as that helps, not for ever"
 
 
 # -- the prediction against what is used ---------------------------------------------------------------------------

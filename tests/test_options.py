@@ -21,11 +21,11 @@ from lrscope.config.command_line import taking
 from lrscope.config.generate import keywords, passed_type, tables, with_tables
 from lrscope.config.option import field_texts, options, sections
 from lrscope.config.settings import KINDS, OPTIONS, MapConfig, MapSettings, load_settings, map_options
-from lrscope.engine.options import SWEEP_ARGUMENTS
+from lrscope.engine.arguments import SWEEP_ARGUMENTS
 from lrscope.errors import LrscopeError
-from lrscope.options import Flag, Increasing, Pair, Rates, Real, Text, Whole, Word, readers
+from lrscope.readers import Flag, Increasing, Pair, Rates, Real, Text, Whole, Word, readers
+from lrscope.tasks.builtin import named_task
 from lrscope.tasks.data import names
-from lrscope.tasks.named import named_task
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -21,8 +21,8 @@ from lrscope.engine.choose import choose_plan, predict
 from lrscope.engine.chunk import Stopped
 from lrscope.engine.context import Context
 from lrscope.engine.plan import Plan, cut, phases, steps_per_run, unroll, windows
-from lrscope.engine.store import DONE
 from lrscope.engine.sweep import dry_run
+from lrscope.engine.sweep_folder import DONE
 from lrscope.tasks.task import Task
 from tiny_tasks import (
     ALL_RUNS,

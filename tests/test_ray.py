@@ -32,7 +32,7 @@ from lrscope.engine.ray_job import SweepJob
 from lrscope.engine.sweep import sweep
 from lrscope.errors import LrscopeError
 from lrscope.grids import log_grid
-from lrscope.places import Remote, names
+from lrscope.storage.paths import Remote, names
 from lrscope.tasks.losses import cross_entropy
 from lrscope.tasks.task import Task
 from tiny_tasks import BASE, BATCHED, SHORT, context_of, mlp_task, same_bytes, train

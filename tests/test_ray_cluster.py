@@ -15,7 +15,7 @@ import torch
 from ray.cluster_utils import Cluster
 
 from lrscope.engine import on_ray
-from lrscope.places import names
+from lrscope.storage.paths import names
 from lrscope.tasks.losses import cross_entropy
 from lrscope.tasks.task import Task
 from tiny_tasks import BASE, BATCHED, mlp_task, same_bytes, train

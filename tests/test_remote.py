@@ -21,14 +21,14 @@ import xarray as xr
 from typer.testing import CliRunner
 
 from lrscope.cli import app
-from lrscope.engine import lease
-from lrscope.engine.lease import Lease
-from lrscope.engine.store import CHECKPOINT, DONE, Store
 from lrscope.engine.sweep import sweep
+from lrscope.engine.sweep_folder import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
-from lrscope.places import Remote, names, place
 from lrscope.results import open_result, save_result
-from lrscope.seal import Damaged
+from lrscope.storage import locks
+from lrscope.storage.checksums import Damaged
+from lrscope.storage.locks import Lease
+from lrscope.storage.paths import Remote, names, place
 from tiny_tasks import BASE, BATCHED, SHORT, mlp_task, same_bytes, train
 
 CHUNKS_OF_1 = replace(BATCHED, chunk=1)
@@ -43,8 +43,8 @@ def memory() -> Remote:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leases that beat and give up in tenths of a second."""
-    monkeypatch.setattr(lease, "HEARTBEAT", 0.1)
-    monkeypatch.setattr(lease, "PATIENCE", 1.0)
+    monkeypatch.setattr(locks, "HEARTBEAT", 0.1)
+    monkeypatch.setattr(locks, "PATIENCE", 1.0)
 
 
 # -- places --------------------------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def test_a_live_owner_is_named_however_long_it_holds(memory: Remote) -> None:
     held = lease_on(memory).acquire()
     try:
         begun = time.monotonic()
-        while time.monotonic() - begun < 2.5 * lease.PATIENCE:
+        while time.monotonic() - begun < 2.5 * locks.PATIENCE:
             with pytest.raises(LrscopeError, match=r"is in use by process \d+ on \S+: wait for it to end, stop it, or"):
                 lease_on(memory).acquire()
         held.check()
@@ -270,12 +270,12 @@ def test_a_dead_owner_s_lease_is_taken_over_by_one_only(memory: Remote, monkeypa
 @pytest.mark.usefixtures("quick")
 def test_an_owner_that_slept_finds_out_and_stops(memory: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     sleeper = lease_on(memory).acquire()
-    lease._talking.acquire()  # the thread cannot beat: the process is swapped out, or its network is gone
+    locks._talking.acquire()  # the thread cannot beat: the process is swapped out, or its network is gone
     try:
-        monkeypatch.setattr(lease, "PATIENCE", 0.3)
+        monkeypatch.setattr(locks, "PATIENCE", 0.3)
         other = lease_on(memory).acquire()
     finally:
-        lease._talking.release()
+        locks._talking.release()
     deadline = time.monotonic() + 20
     while sleeper._lost is None and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -298,10 +298,10 @@ def test_the_clock_on_the_wall_plays_no_part(memory: Remote, quick: None, monkey
 
 HOLD = """
     import sys, time
-    from lrscope.engine import lease
-    from lrscope.engine.store import Store
-    from lrscope.places import place
-    lease.HEARTBEAT = 0.1
+    from lrscope.storage import locks
+    from lrscope.engine.sweep_folder import Store
+    from lrscope.storage.paths import place
+    locks.HEARTBEAT = 0.1
     lock = Store(place(sys.argv[1])).lock()
     print("held", flush=True)
     time.sleep(120)
@@ -332,7 +332,7 @@ def test_a_sweep_that_lost_its_lease_stops(memory: Remote) -> None:
 
         def tick(self, tick: object) -> None:
             (memory / "lock" / "000099.json").write_bytes(b'{"pid": 7, "host": "elsewhere"}')
-            time.sleep(3 * lease.HEARTBEAT)
+            time.sleep(3 * locks.HEARTBEAT)
 
         def end(self) -> None: ...
 

@@ -21,7 +21,7 @@ from lrscope.engine.assemble import assemble
 from lrscope.engine.chunk import Stopped, Tick
 from lrscope.engine.context import RANDOM
 from lrscope.engine.plan import Plan, cut
-from lrscope.engine.store import CHECKPOINT, DONE
+from lrscope.engine.sweep_folder import CHECKPOINT, DONE
 from lrscope.tasks.random_state import kept
 from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task

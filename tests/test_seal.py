@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from lrscope.errors import LrscopeError
 from lrscope.results import open_result
-from lrscope.seal import Damaged, verify
+from lrscope.storage.checksums import Damaged, verify
 from tiny_tasks import BASE, BATCHED, mlp_task, same_bytes, train
 
 
@@ -204,7 +204,7 @@ def test_links_out_of_the_result_are_refused(folder: Path, tmp_path: Path) -> No
 
 def test_a_result_uses_only_codecs_that_are_known(made: tuple[Path, xr.Dataset]) -> None:
     """Else the next release of Zarr could make results that lrscope refuses: this names it."""
-    from lrscope.plain_zarr import CODECS, codec_names
+    from lrscope.storage.plain_zarr import CODECS, codec_names
 
     used = {c for p in files(made[0]) if p.name == "zarr.json" for c in codec_names(json.loads(p.read_text()))}
     assert used

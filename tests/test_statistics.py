@@ -28,7 +28,7 @@ from lrscope.engine.assemble import assemble
 from lrscope.engine.checked import load_checkpoint
 from lrscope.engine.chunk import Stopped
 from lrscope.engine.state import LOG, PRETRAINED, run_axis
-from lrscope.engine.store import CHECKPOINT, DONE
+from lrscope.engine.sweep_folder import CHECKPOINT, DONE
 from lrscope.results import DIMENSIONS, VARIABLES
 from lrscope.tasks.streams import generator
 from tiny_tasks import ALL_RUNS, BASE, computed, context_of, grouped_task, mlp_task, same_bytes

@@ -22,7 +22,7 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lrscope.engine.store import CHECKPOINT, DONE, Store
+from lrscope.engine.sweep_folder import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
 from lrscope.results import open_result
 from tiny_tasks import BASE, BATCHED, SHORT, conv_task, mlp_task, same_bytes, train
@@ -288,7 +288,7 @@ def test_nothing_written_is_pickled(tmp_path: Path) -> None:
 HOLD = """
     import sys, time
     from pathlib import Path
-    from lrscope.engine.store import Store
+    from lrscope.engine.sweep_folder import Store
     lock = Store(Path(sys.argv[1])).lock()
     print("held", flush=True)
     time.sleep(120)

@@ -29,10 +29,10 @@ from lrscope.studies.stats import Unseen
 from lrscope.studies.types import Change, Study
 from lrscope.studies.words import plan
 from lrscope.tasks.augment import Augmentation
+from lrscope.tasks.builtin import named_task
+from lrscope.tasks.builtin_sizes import TRAIN_TEST
 from lrscope.tasks.data import names as data_names
 from lrscope.tasks.data import spec
-from lrscope.tasks.named import named_task
-from lrscope.tasks.sizes import TRAIN_TEST
 from tiny_study import CALLS, DOUBLE, LOSSES, NOISE, STUDY, SWEEP, tiny  # noqa: F401 - a fixture
 
 ENGINE = EngineConfig(device="cpu", jobs=1, path="batched", chunk=8, compile=False)

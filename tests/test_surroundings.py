@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import torch
 
-from lrscope.engine import store as store_module
+from lrscope.engine import sweep_folder as store_module
 from lrscope.engine.choose import default_jobs
-from lrscope.engine.store import DONE, FILES, FOLDERS
+from lrscope.engine.sweep_folder import DONE, FILES, FOLDERS
 from lrscope.errors import LrscopeError
-from lrscope.places import is_of_this_process, is_stray, place
 from lrscope.results import open_result
+from lrscope.storage.paths import is_of_this_process, is_stray, place
 from tiny_tasks import BATCHED, SHORT, context_of, mlp_task, same_bytes, train
 
 CHUNKS_OF_2 = replace(BATCHED, chunk=2)

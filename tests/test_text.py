@@ -19,10 +19,10 @@ from lrscope.config.settings import TEXTS, load_settings
 from lrscope.engine.backends.cpp.values import NotFusible
 from lrscope.engine.step import StepInputs, StepState
 from lrscope.errors import LrscopeError
+from lrscope.tasks.builtin import named_task
 from lrscope.tasks.data import DataSet, ag_news, describe, fetch, fortunes, load, names, spec
 from lrscope.tasks.data.text import FIRST, PAD, UNKNOWN, encode, vocabulary, words
 from lrscope.tasks.models import build
-from lrscope.tasks.named import named_task
 from lrscope.tasks.task import Task
 from lrscope.tasks.transformer import Transformer
 from system_deps import require_system

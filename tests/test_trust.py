@@ -20,8 +20,8 @@ from lrscope.engine.chunk import Stopped
 from lrscope.engine.dispatch import Interrupted
 from lrscope.engine.plan import cut
 from lrscope.engine.progress import Silent
-from lrscope.engine.store import CHECKPOINT
 from lrscope.engine.sweep import sweep
+from lrscope.engine.sweep_folder import CHECKPOINT
 from lrscope.errors import LrscopeError
 from lrscope.results import STATUS, STATUS_REMEDY
 from lrscope.tasks.data.dataset import DataSet

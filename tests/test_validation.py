@@ -32,14 +32,14 @@ from lrscope.mapping import regimes
 from lrscope.results import VARIABLES, open_result, save_result, validate
 from lrscope.studies import registry
 from lrscope.studies.planning import made_up
+from lrscope.tasks.builtin import named_task
 from lrscope.tasks.data import load, ticks
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.data.family import Request, Spec
+from lrscope.tasks.data.formats import Request, Spec
 from lrscope.tasks.data.held_out import draw, hold_out
 from lrscope.tasks.data.images import draw_split
 from lrscope.tasks.data.text import text_data
 from lrscope.tasks.models import MLP
-from lrscope.tasks.named import named_task
 from lrscope.tasks.task import Task
 from lrscope.tasks.validation import HELD_OUT, NONE, UNUSED, checked_size, count, parse_size
 from tiny_tasks import (

@@ -20,9 +20,9 @@ from lrscope.config import SweepConfig
 from lrscope.engine import choose
 from lrscope.engine.trial import try_modes
 from lrscope.errors import LrscopeError
+from lrscope.tasks.builtin import named_task
 from lrscope.tasks.losses import cross_entropy
 from lrscope.tasks.models import build
-from lrscope.tasks.named import named_task
 from lrscope.tasks.random_state import kept
 from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task

@@ -26,10 +26,10 @@ from lrscope.engine.assemble import assemble
 from lrscope.engine.backends.cpp.compiler import COMPILERS
 from lrscope.engine.context import Context
 from lrscope.engine.plan import Plan
-from lrscope.engine.store import Store
 from lrscope.engine.sweep import sweep
+from lrscope.engine.sweep_folder import Store
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.data.draw import redraw_labels
+from lrscope.tasks.data.subsets import redraw_labels
 from lrscope.tasks.groups import NOISE_GROUPS, noise_groups
 from lrscope.tasks.models import MLP, ConvNet
 from lrscope.tasks.streams import generator
@@ -55,7 +55,7 @@ def probed_task() -> Task:
         probes = [examples(10, (5,), key=f"probe {f}") for f in range(2)]
         found = mlp_task().data(data_seed)
         x, y = (torch.stack(part) for part in zip(*probes, strict=True))
-        return replace(found, probes_x=x, probes_y=y)
+        return replace(found, feature_x=x, feature_y=y)
 
     return Task.from_data("probed", partial(MLP, (5, 8, 6, CLASSES)), data)
 

@@ -10,7 +10,7 @@ from .mapping import regimes as regimes
 from .reporting import report as report
 from .reporting import save_figures as save_figures
 from .results import open_result as open_result
-from .tasks.named import named_task as named_task
+from .tasks.builtin import named_task as named_task
 from .tasks.task import Task as Task
 from .trained import Trained as Trained
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 from lrscope.errors import LrscopeError, shown
-from lrscope.options import Flag, Number, Reader, Whole, Word
+from lrscope.readers import Flag, Number, Reader, Whole, Word
 from lrscope.values import as_list, plain
 
 P = ParamSpec("P")
@@ -134,7 +134,7 @@ class _Path:
     """A path or URL."""
 
     def read(self, name: str, value: Any) -> Any:
-        from lrscope.places import place
+        from lrscope.storage.paths import place
 
         return place(value, name)
 
@@ -254,7 +254,7 @@ def _check(hint: Any) -> Check | None:
 
 
 def _union(inside: tuple[Any, ...]) -> Check | None:
-    from lrscope.places import Remote
+    from lrscope.storage.paths import Remote
 
     optional = type(None) in inside
     given = [hint for hint in inside if hint is not type(None)]

@@ -100,8 +100,8 @@ def export(
 ) -> None:
     """Write a result as CSV or NetCDF."""
     from lrscope.export import export_result
-    from lrscope.places import place
     from lrscope.results import open_result, result_folder
+    from lrscope.storage.paths import place
 
     print(export_result(open_result(result), format, place(out) if out else None, result_folder(result)))
 
@@ -145,7 +145,7 @@ def reproduce(
 
     The same command continues what was stopped.
     """
-    from lrscope.places import local
+    from lrscope.storage.paths import local
     from lrscope.studies.commands import reproduce as run
 
     engine = _given(jobs=jobs, device=device, on=on)
@@ -173,7 +173,7 @@ def verify(
 
     Reads the evidence that comes with lrscope; exit code 3 says that some is missing, whatever the verdicts are.
     """
-    from lrscope.places import local
+    from lrscope.storage.paths import local
     from lrscope.studies.commands import verify as run
 
     engine = _given(jobs=jobs, device=device, on=on)

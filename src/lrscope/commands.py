@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrscope.config.settings import MapSettings, load_settings
-from lrscope.files import mode_of, read_json
-from lrscope.places import Remote, exists, local, place
+from lrscope.storage.files import mode_of, read_json
+from lrscope.storage.paths import Remote, exists, local, place
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -53,8 +53,8 @@ def _plan(
     from lrscope.engine.context import choose_device
     from lrscope.engine.sweep import dry_run
     from lrscope.studies.planning import available, made_up
+    from lrscope.tasks.builtin import named_task
     from lrscope.tasks.data import load
-    from lrscope.tasks.named import named_task
 
     choose_device(engine_config.device)
     here = available(settings.data)
@@ -69,8 +69,8 @@ def _train(
     from lrscope.engine import sweep as engine
     from lrscope.engine.context import choose_device
     from lrscope.engine.dispatch import Interrupted
-    from lrscope.engine.store import Store
-    from lrscope.tasks.named import named_task
+    from lrscope.engine.sweep_folder import Store
+    from lrscope.tasks.builtin import named_task
 
     choose_device(engine_config.device)
     task = named_task(**settings.task_options())
@@ -95,8 +95,9 @@ def _forget_report(page: Path | Remote) -> None:
 
 def _finished(out: Path | Remote, settings: MapSettings) -> xr.Dataset | None:
     """The finished result of the same request, if the folder holds it whole. Opened without loading data or PyTorch."""
-    from lrscope.results import EXPERIMENT_FILE, has_result, open_result
-    from lrscope.seal import Damaged
+    from lrscope.results import has_result, open_result
+    from lrscope.storage.checksums import Damaged
+    from lrscope.storage.records import EXPERIMENT_FILE
 
     if not has_result(out):
         return None

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from lrscope.checked import checked
 from lrscope.errors import LrscopeError, nearest
-from lrscope.files import disk_error, mode_of, staged
-from lrscope.places import Remote
 from lrscope.results import STATUS
+from lrscope.storage.files import disk_error, mode_of, staged
+from lrscope.storage.paths import Remote
 
 if TYPE_CHECKING:
     import xarray as xr

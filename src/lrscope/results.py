@@ -15,13 +15,14 @@ import xarray as xr
 from lrscope.checked import checked
 from lrscope.dynamics.statistics import AVERAGE, END, INTERVAL, STEP
 from lrscope.errors import LrscopeError, shown
-from lrscope.files import disk_error, read_error, read_json
-from lrscope.places import Remote, exists, names, place
-from lrscope.plain_zarr import ROOT as ROOT_FILE
-from lrscope.plain_zarr import check_sizes, refuse_foreign
-from lrscope.saving import write_parts
-from lrscope.seal import KEY as CHECKSUMS
-from lrscope.seal import seal, verify
+from lrscope.storage.checksums import KEY as CHECKSUMS
+from lrscope.storage.checksums import seal, verify
+from lrscope.storage.files import disk_error, read_error, read_json
+from lrscope.storage.paths import Remote, exists, names, place
+from lrscope.storage.plain_zarr import ROOT as ROOT_FILE
+from lrscope.storage.plain_zarr import check_sizes, refuse_foreign
+from lrscope.storage.records import EXPERIMENT_FILE, PLAN_FILE
+from lrscope.storage.zarr_parts import write_parts
 from lrscope.validation import attribute_json, check_attributes, check_coordinates, check_variables, cleaned
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 RESULTS_FOLDER = "results.zarr"
-PLAN_FILE = "plan.json"
-EXPERIMENT_FILE = "experiment.json"
 
 STATUS = {0: "finished", 1: "non-finite", 2: "stopped", 3: "failed", 4: "not trained"}
 NOT_TRAINED = 4

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lrscope.checked import Seed, checked, checked_fields
 from lrscope.config import EngineConfig, SweepConfig
+from lrscope.engine.adaptive_rounds import restore_parts
 from lrscope.engine.checked import load_chunk
 from lrscope.engine.context import Context
 from lrscope.engine.extend import is_extended
@@ -26,12 +27,11 @@ from lrscope.engine.material import Material
 from lrscope.engine.net import Net
 from lrscope.engine.plan import Chunk, Phase, Plan
 from lrscope.engine.program import Program
-from lrscope.engine.rounds import restore_parts
 from lrscope.engine.step import Named
-from lrscope.engine.store import Store
+from lrscope.engine.sweep_folder import Store
 from lrscope.errors import LrscopeError, shown
-from lrscope.places import Remote, place
 from lrscope.results import open_result
+from lrscope.storage.paths import Remote, place
 from lrscope.tasks.streams import stream_seed
 from lrscope.tasks.task import Task
 from lrscope.values import as_number

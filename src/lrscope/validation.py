@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from lrscope.errors import LrscopeError, shown
-from lrscope.files import parse_json
+from lrscope.storage.files import parse_json
 from lrscope.terminal import printable
 
 POSITIVE = ("lr", "finetune_lr")

@@ -9,7 +9,7 @@ from typing import Annotated
 from lrscope.charts.layers import Image, Layer
 from lrscope.checked import Count, checked_fields
 from lrscope.errors import LrscopeError
-from lrscope.options import Whole
+from lrscope.readers import Whole
 
 
 @checked_fields

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from lrscope.charts.style import INK, MUTED, PATTERNS, SYMBOLS
 from lrscope.checked import Positive, checked_fields
 from lrscope.errors import LrscopeError, shown
-from lrscope.options import Number, Real, Whole, Word
+from lrscope.readers import Number, Real, Whole, Word
 
 Place = Annotated[float, Real()]
 Value = Annotated[float | None, Real()]

@@ -14,7 +14,7 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 
 def as_typer(option: Option, *, panel: bool = False) -> Any:
-    """The option for a parameter of a Typer command; `lrscope.options` reads what the command line gives, a text or a switch.
+    """The option for a parameter of a Typer command; `lrscope.readers` reads what the command line gives, a text or a switch.
 
     Args:
         panel: show it under its heading.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from lrscope.config.sweep import HUGE, MOST_RUNS, Yes
 from lrscope.errors import LrscopeError
-from lrscope.options import Number, Whole, Word, read_fields
+from lrscope.readers import Number, Whole, Word, read_fields
 
 
 @dataclass(frozen=True, kw_only=True)

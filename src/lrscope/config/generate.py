@@ -14,7 +14,7 @@ from lrscope.config.engine import EngineConfig
 from lrscope.config.option import Option, options
 from lrscope.config.settings import OPTIONS
 from lrscope.config.sweep import SweepConfig
-from lrscope.options import Flag, Increasing, Number, Pair, Rates, Reader, Real, Whole, Word
+from lrscope.readers import Flag, Increasing, Number, Pair, Rates, Reader, Real, Whole, Word
 
 WIDTH = 120
 BEGIN, END = "<!-- options: written by `make options` -->", "<!-- options end -->"

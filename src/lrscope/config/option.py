@@ -21,7 +21,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, get_type_hints
 
-from lrscope.options import Flag, Increasing, Number, Pair, Rates, Reader, Real, Text, Whole, readers
+from lrscope.readers import Flag, Increasing, Number, Pair, Rates, Reader, Real, Text, Whole, readers
 
 KEYS = ("Default", "Origin", "Panel")
 _KEY = re.compile(rf"^({'|'.join(KEYS)}): *", re.MULTILINE)

@@ -16,7 +16,7 @@ from lrscope.config.task import TaskConfig
 from lrscope.errors import LrscopeError, shown
 from lrscope.grids import check_lrs, parse_lrs
 from lrscope.hints import no_such_option
-from lrscope.options import POINTS, Word, read_fields
+from lrscope.readers import POINTS, Word, read_fields
 from lrscope.tasks.validation import parse_size
 
 TEXTS = ("ag-news", "fortunes")  # the table of data sets needs PyTorch; a test compares
@@ -135,7 +135,7 @@ class MapSettings:
         holds no credentials of a URL."""
         import shlex
 
-        from lrscope.places import for_sharing
+        from lrscope.storage.paths import for_sharing
 
         words = ["lrscope", "map"]
         for name, option in OPTIONS.items():

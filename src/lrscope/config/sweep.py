@@ -10,7 +10,7 @@ from lrscope.dynamics.optimizers import options as options_of
 from lrscope.dynamics.schedules import HELP as SCHEDULES
 from lrscope.dynamics.schedules import parse as parse_schedule
 from lrscope.errors import LrscopeError, shown
-from lrscope.options import Flag, Increasing, Number, Pair, Rates, Whole, Word, either, read_fields
+from lrscope.readers import Flag, Increasing, Number, Pair, Rates, Whole, Word, either, read_fields
 
 LEAST_ADAPTIVE_LRS = 8  # ours: with fewer, scouts and neighbours of the borders are the whole grid
 MOST_RUNS = 10_000_000  # ours: the largest sweep of docs/scaling.md

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
-from lrscope.options import Number, Text, Whole, Word, read_fields
+from lrscope.readers import Number, Text, Whole, Word, read_fields
 from lrscope.tasks.validation import ADVICE, parse_size
 
 DATA = "digits, mnist, fashion-mnist, cifar10, cifar100, svhn, ticks, ag-news or fortunes"  # a test compares

@@ -148,8 +148,8 @@ def _coords(context: Context, slab: Slab) -> dict[str, Any]:
     if config.average:
         coords["n_average"] = ("n_average", list(config.average))
     data = context.task.data(0)
-    if data.probes_x is not None:
-        names = np.array(data.probe_names, dtype=object) if data.probe_names else list(range(len(data.probes_x)))
+    if data.feature_x is not None:
+        names = np.array(data.feature_names, dtype=object) if data.feature_names else list(range(len(data.feature_x)))
         coords["feature"] = ("feature", names)
     if context.task.metrics:
         coords["metric"] = ("metric", np.array(list(context.task.metrics), dtype=object))

@@ -19,7 +19,7 @@ from lrscope.dynamics.statistics import AVERAGE, END, Statistic, packed_size, sh
 from lrscope.engine.older import by_name
 from lrscope.engine.plan import Chunk, Phase, Plan
 from lrscope.engine.state import AVERAGED, LOG, LOGGED, PRETRAINED, run_axis
-from lrscope.engine.store import CHECKPOINT, DONE, FOREIGN
+from lrscope.engine.sweep_folder import CHECKPOINT, DONE, FOREIGN
 from lrscope.terminal import warn
 
 if TYPE_CHECKING:

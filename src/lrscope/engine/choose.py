@@ -17,12 +17,12 @@ from lrscope.engine.backends.cpp.values import NotFusible
 from lrscope.engine.backends.inductor import NotCompiled
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import autograd_survives_fork, can_fork, out_of_memory, single_threaded, start_autograd
-from lrscope.engine.footprint import memory, smaller_points
-from lrscope.engine.limits import check_memory, machine_memory
+from lrscope.engine.memory_limits import check_memory, machine_memory
+from lrscope.engine.memory_need import memory, smaller_points
 from lrscope.engine.plan import Plan, chunk_at, count_chunks, steps_per_run, unroll
 from lrscope.engine.rehearsal import rehearse_batched
 from lrscope.errors import LrscopeError, first_line
-from lrscope.places import is_of_this_process
+from lrscope.storage.paths import is_of_this_process
 from lrscope.terminal import warn
 
 SIZES = (8, 24, 64, 128, 256)  # ours: powers apart; chunks beyond the L2 cache gain nothing

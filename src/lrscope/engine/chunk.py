@@ -29,8 +29,8 @@ from lrscope.dynamics.statistics import (
     packed_size,
     unpacked,
 )
+from lrscope.engine.batch_order import BatchOrder
 from lrscope.engine.material import Material
-from lrscope.engine.order import BatchOrder
 from lrscope.engine.plan import Chunk, Phase
 from lrscope.engine.program import Program
 from lrscope.engine.state import AVERAGED, LOG, PRETRAINED

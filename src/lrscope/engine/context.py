@@ -14,19 +14,19 @@ import torch
 
 from lrscope.config import EngineConfig, SweepConfig
 from lrscope.dynamics.optimizers import OWN, Optimizer, OwnOptimizer, make
+from lrscope.engine.adaptive_chunks import pretrained
 from lrscope.engine.backends import backend
 from lrscope.engine.backends.cpp.values import NotFusible
 from lrscope.engine.backends.inductor import NotCompiled
 from lrscope.engine.checked import RANDOM, load_checkpoint
 from lrscope.engine.chunk import ChunkTrainer, Tick
-from lrscope.engine.footprint import Passes, measured, resident
 from lrscope.engine.material import Material
+from lrscope.engine.memory_need import Passes, measured, resident
 from lrscope.engine.net import Net, build_net
-from lrscope.engine.parts import pretrained
 from lrscope.engine.plan import Chunk, Phase, Plan, chunk_at, count_chunks, cut, divided, each_chunk, phases
 from lrscope.engine.program import Program
 from lrscope.engine.step import Named
-from lrscope.engine.store import CHECKPOINT, DONE, Store
+from lrscope.engine.sweep_folder import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
 from lrscope.tasks.augment import Augmentation
 from lrscope.tasks.data.held_out import left_to_train
@@ -154,7 +154,7 @@ class Context:
         held = {
             "classification": self.task.classification,
             "invariant": self.net.scale_invariant,
-            "features": data.probes_x is not None,
+            "features": data.feature_x is not None,
             "validation": data.validation_x is not None,
             "example_groups": bool(data.train_group_names),
             "true_labels": data.clean_train_y is not None,
@@ -169,7 +169,7 @@ class Context:
         return {
             "group": len(self.net.groups),
             "example_group": len(data.train_group_names),
-            "feature": 0 if data.probes_x is None else len(data.probes_x),
+            "feature": 0 if data.feature_x is None else len(data.feature_x),
             "metric": len(self.task.metrics),
         }
 

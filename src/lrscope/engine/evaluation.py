@@ -17,7 +17,7 @@ from lrscope.engine.backends import Backend
 from lrscope.engine.example_groups import ExampleGroups
 from lrscope.engine.net import Net
 from lrscope.engine.step import Named
-from lrscope.tasks.losses import Loss, hits
+from lrscope.tasks.losses import Loss, correct
 from lrscope.tasks.metrics import Metric, values
 from lrscope.tasks.norms import population_norms
 
@@ -65,7 +65,7 @@ class Evaluation:
     def loss_of_run(self, trained: Named, others: Named, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Mean loss and accuracy [] of one run on a mini-batch x [B, ...], y [B]."""
         output = self.output({**trained, **others}, x)
-        accuracy = hits(output, y).mean() if self.classification else output.new_zeros(())
+        accuracy = correct(output, y).mean() if self.classification else output.new_zeros(())
         return self.loss(output, y).mean(), accuracy
 
     def gradients(self, weights_RP: Tensor, frozen: Named, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -118,7 +118,7 @@ class Evaluation:
 
         def sums(tensors: Named, x: Tensor, y: Tensor) -> Named:
             output = self.output(tensors, x)
-            right = hits(output, y).sum() if self.classification else output.new_zeros(())
+            right = correct(output, y).sum() if self.classification else output.new_zeros(())
             return {"loss": self.loss(output, y).sum(), "right": right}
 
         found = self._eval_sums("metrics", sums, weights_RP, {**frozen, **populations}, x, y)
@@ -142,7 +142,7 @@ class Evaluation:
         def sums(tensors: Named, x: Tensor, y: Tensor, true_y: Tensor, member: Tensor) -> Named:
             output = self.output(tensors, x)
             rows = [self.loss(output, y)]
-            rows += [hits(output, labels) for labels in (y, true_y)] if self.classification else []
+            rows += [correct(output, labels) for labels in (y, true_y)] if self.classification else []
             return {str(i): torch.where(member > 0, row[:, None], 0.0).sum(0) for i, row in enumerate(rows)}
 
         given = (groups.x, groups.y, groups.true_y, groups.member)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.data.draw import subset
+from lrscope.tasks.data.subsets import subset
 from lrscope.tasks.streams import generator
 
 EXAMPLES = 1024  # ours, of a group: accuracies to 1.6%, at the price of a test set of that size

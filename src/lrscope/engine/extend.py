@@ -20,7 +20,7 @@ from lrscope.config import SweepConfig
 from lrscope.config.identity import hashes
 from lrscope.engine.plan import Phase, length, steps_per_run
 from lrscope.engine.state import PRETRAINED
-from lrscope.engine.store import CHECKPOINT, DONE, Store
+from lrscope.engine.sweep_folder import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
 
 LENGTHS = ("finetune_epochs", "finetune_steps")

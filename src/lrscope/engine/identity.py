@@ -9,9 +9,9 @@ from typing import Any
 
 from lrscope.config import SweepConfig
 from lrscope.config.identity import hash_of
-from lrscope.engine.store import Store
+from lrscope.engine.sweep_folder import Store
 from lrscope.results import open_result
-from lrscope.seal import Damaged
+from lrscope.storage.checksums import Damaged
 from lrscope.tasks.task import Task
 
 

@@ -41,8 +41,8 @@ class Material:
         self.test_x, self.test_y = self._place(data.test_x), self._place(data.test_y)
         self.validation_x = None if data.validation_x is None else self._place(data.validation_x)
         self.validation_y = None if data.validation_y is None else self._place(data.validation_y)
-        self.probes_x = None if data.probes_x is None else self._place(data.probes_x)
-        self.probes_y = None if data.probes_y is None else self._place(data.probes_y)
+        self.feature_x = None if data.feature_x is None else self._place(data.feature_x)
+        self.feature_y = None if data.feature_y is None else self._place(data.feature_y)
         self.groups = ExampleGroups.of(data, data_seed, self._place, dtype)
         self.augmentation = Augmentation(data, crops=config.augment, randaugment=config.randaugment)
         self.train_size = len(self.train_x)
@@ -118,12 +118,12 @@ class Material:
 
     def feature_accuracy(self, evaluation: Evaluation, weights_RP: Tensor, frozen: Named) -> Tensor | None:
         """Accuracy on each feature set [R, F], or None without feature sets."""
-        if self.probes_x is None or self.probes_y is None:
+        if self.feature_x is None or self.feature_y is None:
             return None
         return torch.stack(
             [
                 self._evaluated(evaluation, weights_RP, frozen, x, y)[1]
-                for x, y in zip(self.probes_x, self.probes_y, strict=True)
+                for x, y in zip(self.feature_x, self.feature_y, strict=True)
             ],
             1,
         )

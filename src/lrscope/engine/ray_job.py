@@ -14,10 +14,10 @@ from lrscope.engine.chunk import Tick
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import Work
 from lrscope.engine.plan import Chunk, Plan
-from lrscope.engine.store import Store
 from lrscope.engine.sweep import code_hash
+from lrscope.engine.sweep_folder import Store
 from lrscope.errors import LrscopeError
-from lrscope.places import Remote
+from lrscope.storage.paths import Remote
 from lrscope.tasks.task import Task
 
 

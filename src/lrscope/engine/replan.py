@@ -16,7 +16,7 @@ from lrscope.engine.assemble import part_of
 from lrscope.engine.checked import RANDOM, load_checkpoint
 from lrscope.engine.context import Context
 from lrscope.engine.plan import Chunk, Plan, Replan, halves
-from lrscope.engine.store import CHECKPOINT
+from lrscope.engine.sweep_folder import CHECKPOINT
 from lrscope.terminal import warn
 
 

@@ -22,26 +22,26 @@ import xarray as xr
 
 from lrscope import __version__
 from lrscope.config import EngineConfig, SweepConfig
+from lrscope.engine.adaptive_rounds import check, forecast, share, train_rounds
+from lrscope.engine.arguments import check_progress, check_task, resolve, signature_with_options
 from lrscope.engine.assemble import Vanished, assemble, slabs
 from lrscope.engine.checked import RANDOM
 from lrscope.engine.choose import choose_plan, predict
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import Interrupted
 from lrscope.engine.extend import LENGTHS, check_extension, extend, is_extended, steps_kept, turn_units
-from lrscope.engine.footprint import memory
 from lrscope.engine.identity import hash_there, identity_of, stated
-from lrscope.engine.lease import Lease
-from lrscope.engine.options import check_progress, check_task, resolve, signature_with_options
+from lrscope.engine.memory_need import memory
 from lrscope.engine.plan import Plan, count_chunks, steps_per_run
 from lrscope.engine.progress import Progress, Silent, default_progress
 from lrscope.engine.rehearsal import rehearse
-from lrscope.engine.rounds import check, forecast, share, train_rounds
-from lrscope.engine.store import Store
-from lrscope.engine.units import train_units, workers
+from lrscope.engine.sweep_folder import Store
+from lrscope.engine.train_units import train_units, workers
 from lrscope.errors import AnotherSweep, LrscopeError
-from lrscope.places import Remote, place
 from lrscope.results import SCHEMA_VERSION, open_result, save_result
-from lrscope.seal import Damaged
+from lrscope.storage.checksums import Damaged
+from lrscope.storage.locks import Lease
+from lrscope.storage.paths import Remote, place
 from lrscope.tasks.random_state import kept
 from lrscope.tasks.task import Task
 from lrscope.tasks.validation import NONE

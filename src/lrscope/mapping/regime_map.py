@@ -19,7 +19,7 @@ from lrscope.mapping.gather import Evidence, gather
 from lrscope.mapping.recommend import MARGIN, recommend
 from lrscope.mapping.search import INTERVAL_SEEDS, any_unit
 from lrscope.mapping.types import BORDERS, INFERRED, LEFT_OUT, Border, Label, Recommendation, RegimeMap
-from lrscope.options import POINTS
+from lrscope.readers import POINTS
 from lrscope.results import validate
 
 

@@ -26,7 +26,7 @@ from lrscope.engine.step import Named
 from lrscope.errors import LrscopeError
 from lrscope.measures.common import evaluation, one_run, undisturbed
 from lrscope.measures.objectives import TrainingLoss
-from lrscope.options import Number
+from lrscope.readers import Number
 from lrscope.tasks.streams import generator
 from lrscope.trained import State, Trained
 

@@ -12,7 +12,7 @@ import xarray as xr
 
 from lrscope.checked import checked
 from lrscope.errors import LrscopeError
-from lrscope.options import Number
+from lrscope.readers import Number
 
 NOISE = 0.01  # ours: 2.5 standard errors of the mean accuracy over ticks' 16 probe sets of 1,000 examples
 LEVEL = 0.95

@@ -19,7 +19,7 @@ from lrscope.engine.step import Named
 from lrscope.errors import LrscopeError
 from lrscope.measures.common import evaluation, one_run
 from lrscope.measures.landscape import MEMORY, Memory, NetworkValues, network_values
-from lrscope.options import Whole
+from lrscope.readers import Whole
 from lrscope.trained import State, Trained
 
 POINTS = 11  # feature_learning, Fig. 9: ends included

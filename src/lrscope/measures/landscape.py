@@ -17,14 +17,14 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from lrscope.checked import Count, Seed, checked
-from lrscope.engine.footprint import Live
 from lrscope.engine.material import Material
+from lrscope.engine.memory_need import Live
 from lrscope.engine.program import Program
 from lrscope.engine.step import Named
 from lrscope.errors import LrscopeError, shown
 from lrscope.measures.common import evaluation, one_run, undisturbed
 from lrscope.measures.plane import Plane
-from lrscope.options import Whole
+from lrscope.readers import Whole
 from lrscope.trained import State, Trained
 
 MEMORY = 64 << 20  # ours, bytes: more networks at a time are not faster on a CPU (docs/performance.md)

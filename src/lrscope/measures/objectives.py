@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lrscope.engine.batch_order import BatchOrder
 from lrscope.engine.material import Material
-from lrscope.engine.order import BatchOrder
 from lrscope.engine.program import Program
 from lrscope.engine.step import Named
 

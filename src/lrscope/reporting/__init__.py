@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from lrscope.mapping.types import RegimeMap
-    from lrscope.places import Remote
+    from lrscope.storage.paths import Remote
 
 __all__ = ["report", "save_figures"]
 
@@ -24,8 +24,8 @@ def report(
 ) -> Path | Remote:
     """Write one self-contained HTML page about the result, to a file or an fsspec URL, and return its path. Without a
     map, `regimes` makes one."""
-    from lrscope.places import Remote, place
     from lrscope.reporting.page import render, write_page
+    from lrscope.storage.paths import Remote, place
     from lrscope.validation import cleaned
 
     target, checked, result = place(path), _checked(result, regime_map), cleaned(result)
@@ -44,8 +44,8 @@ def save_figures(
     regime_map: RegimeMap | None = None,
 ) -> list[Path]:
     """Write every figure of the page with matplotlib, one file per figure and format (png, pdf or svg)."""
-    from lrscope.places import local
     from lrscope.reporting.files import check_formats, write_figures
+    from lrscope.storage.paths import local
     from lrscope.validation import cleaned
 
     check_formats(formats)

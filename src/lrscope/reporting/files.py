@@ -11,9 +11,9 @@ import xarray as xr
 
 from lrscope.charts import to_matplotlib
 from lrscope.errors import LrscopeError, nearest
-from lrscope.files import kind, mode_of, staged
 from lrscope.mapping.types import RegimeMap
 from lrscope.reporting.figures import drawings
+from lrscope.storage.files import kind, mode_of, staged
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,12 +21,12 @@ import xarray as xr
 from lrscope.charts import style, to_plotly
 from lrscope.charts.text import NOTHING, number, plural
 from lrscope.errors import LrscopeError
-from lrscope.files import check_target, mode_of, write_whole
 from lrscope.mapping.types import REGIMES, RegimeMap
 from lrscope.reporting import frames, text
 from lrscope.reporting.banner import banner
 from lrscope.reporting.figures import drawings
 from lrscope.results import STATUS, STATUS_REMEDY
+from lrscope.storage.files import check_target, mode_of, write_whole
 
 MOST_ROWS = 12  # a longer table is folded
 

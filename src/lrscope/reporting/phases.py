@@ -122,29 +122,29 @@ def features(result: xr.Dataset) -> tuple[FeaturePanel, ...] | None:
         test = result["finetune_test_accuracy"].isel(finetune_epoch=-1)
         for at in sorted({0, result.sizes["finetune_lr"] - 1}):
             title = f"after fine-tuning at {axis.short} {axis.text(float(result['finetune_lr'].values[at]))}"
-            probes = result["finetune_feature_accuracy"].isel(finetune_lr=at)
-            panels.append(_feature_panel(title, probes, test.isel(finetune_lr=at)))
+            accuracies = result["finetune_feature_accuracy"].isel(finetune_lr=at)
+            panels.append(_feature_panel(title, accuracies, test.isel(finetune_lr=at)))
     if "average_feature_accuracy" in result:
         title = f"average of {int(result['n_average'].values[-1])} checkpoints"
-        probes, test = result["average_feature_accuracy"], result["average_test_accuracy"]
-        panels.append(_feature_panel(title, probes.isel(n_average=-1), test.isel(n_average=-1)))
+        accuracies, test = result["average_feature_accuracy"], result["average_test_accuracy"]
+        panels.append(_feature_panel(title, accuracies.isel(n_average=-1), test.isel(n_average=-1)))
     return tuple(panels)
 
 
-def _feature_panel(title: str, probes: xr.DataArray, test: xr.DataArray) -> FeaturePanel:
+def _feature_panel(title: str, accuracies: xr.DataArray, test: xr.DataArray) -> FeaturePanel:
     """A few named features as they are (feature_learning, Fig. 5). Others are sorted within each run, then averaged over runs
     by rank (Sec. 3, Fig. 3)."""
-    runs = pooled(probes, "feature", "lr")
-    if names := feature_names(probes):
+    runs = pooled(accuracies, "feature", "lr")
+    if names := feature_names(accuracies):
         return FeaturePanel(title=title, ranks=spread(runs), regular=spread(pooled(test, "lr")), names=names)
-    ranks = -np.sort(-runs, axis=0)  # NaN (a run that overflowed has no probes at all) sorts last and stays NaN
+    ranks = -np.sort(-runs, axis=0)  # NaN (a run that overflowed has none at all) sorts last and stays NaN
     return FeaturePanel(title=title, ranks=spread(ranks), regular=spread(pooled(test, "lr")))
 
 
-def feature_names(probes: xr.DataArray) -> tuple[str, ...]:
+def feature_names(accuracies: xr.DataArray) -> tuple[str, ...]:
     """Names of the feature sets if they have any and there are few enough to tell lines apart; else none."""
-    named = probes["feature"].dtype.kind not in "iu" and probes.sizes["feature"] <= MOST_NAMED
-    return tuple(str(name) for name in probes["feature"].values) if named else ()
+    named = accuracies["feature"].dtype.kind not in "iu" and accuracies.sizes["feature"] <= MOST_NAMED
+    return tuple(str(name) for name in accuracies["feature"].values) if named else ()
 
 
 def curves(result: xr.Dataset) -> tuple[CurvePanel, ...]:

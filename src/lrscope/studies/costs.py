@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lrscope.engine.plan import phases, steps_per_run
 from lrscope.errors import LrscopeError, nearest
 from lrscope.studies.types import Scale, StudySweep
-from lrscope.tasks.sizes import TRAIN_TEST
+from lrscope.tasks.builtin_sizes import TRAIN_TEST
 
 
 @dataclass(frozen=True)

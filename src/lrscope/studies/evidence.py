@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrscope._version import __version__
 from lrscope.errors import LrscopeError
-from lrscope.files import write_whole
+from lrscope.storage.files import write_whole
 from lrscope.studies import registry
 from lrscope.studies.history import Commit, History
 from lrscope.studies.types import Claim, Study

@@ -16,10 +16,10 @@ import xarray as xr
 
 from lrscope.config import digest
 from lrscope.errors import LrscopeError
-from lrscope.files import disk_error
-from lrscope.plain_zarr import check_sizes, refuse_foreign
-from lrscope.seal import KEY as CHECKSUMS
-from lrscope.seal import seal, verify
+from lrscope.storage.checksums import KEY as CHECKSUMS
+from lrscope.storage.checksums import seal, verify
+from lrscope.storage.files import disk_error
+from lrscope.storage.plain_zarr import check_sizes, refuse_foreign
 from lrscope.studies.types import Measurement
 
 RECORD = "lrscope_measurement"

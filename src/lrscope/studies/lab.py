@@ -22,9 +22,10 @@ from lrscope.checked import checked
 from lrscope.config import EngineConfig, SweepConfig
 from lrscope.config.identity import hashes
 from lrscope.errors import AnotherSweep, LrscopeError, nearest
-from lrscope.files import read_json, write_whole
-from lrscope.places import local
-from lrscope.results import EXPERIMENT_FILE, has_result
+from lrscope.results import has_result
+from lrscope.storage.files import read_json, write_whole
+from lrscope.storage.paths import local
+from lrscope.storage.records import EXPERIMENT_FILE
 from lrscope.studies import kept
 from lrscope.studies.needs import closure
 from lrscope.studies.types import Claim, Finding, Lab, Measurement, PaperFigure, Scale, Study, StudySweep
@@ -184,7 +185,7 @@ class Laboratory:
 
     def trained(self, name: str) -> Trained:
         """A sweep's stored weights."""
-        from lrscope.tasks.named import named_task
+        from lrscope.tasks.builtin import named_task
         from lrscope.trained import Trained
 
         return Trained.open(self.folder / name, named_task(**self._sweeps[name].arguments))
@@ -198,7 +199,7 @@ class Laboratory:
         if name in self._results:
             return False
         from lrscope.engine.sweep import sweep
-        from lrscope.tasks.named import named_task
+        from lrscope.tasks.builtin import named_task
 
         declared: StudySweep = self._sweeps[name]
         folder = self.folder / name

@@ -13,11 +13,11 @@ from lrscope.config import EngineConfig, SweepConfig
 from lrscope.engine.sweep import dry_run
 from lrscope.studies.costs import cost
 from lrscope.studies.types import StudySweep
+from lrscope.tasks.builtin import named_task
 from lrscope.tasks.data import DataSet, load, spec
-from lrscope.tasks.data.draw import checked_size
 from lrscope.tasks.data.images import check_pool
 from lrscope.tasks.data.loading import checked_label_noise, folder
-from lrscope.tasks.named import named_task
+from lrscope.tasks.data.subsets import checked_size
 from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task
 from lrscope.tasks.validation import HELD_OUT, NONE, UNUSED, Size, count

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from lrscope.checked import checked_fields
 from lrscope.config import SweepConfig
-from lrscope.options import Real
+from lrscope.readers import Real
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -9,7 +9,7 @@ from torch import Tensor
 from lrscope.errors import LrscopeError
 from lrscope.tasks.data import held_out
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.features import check_probes
+from lrscope.tasks.features import check_features
 from lrscope.tasks.groups import check_groups
 from lrscope.tasks.labels import as_labels, check_finite
 from lrscope.tasks.losses import LOSSES
@@ -27,7 +27,7 @@ def check_data(data: DataSet) -> None:
     if data.loss in LOSSES:
         _check_labels(data, labels)
     check_groups(data)
-    check_probes(data)
+    check_features(data)
 
 
 def _check_inputs(split: str, x: Tensor, train_x: Tensor) -> None:
@@ -69,9 +69,9 @@ def _check_labels(data: DataSet, labels: Mapping[str, Tensor]) -> None:
 def check_alike(first: DataSet, later: DataSet) -> None:
     """Refuse data seeds that name their example groups or feature sets differently: they share an axis."""
     held_out.check_alike(first, later)
-    if later.probe_names != first.probe_names:
+    if later.feature_names != first.feature_names:
         raise LrscopeError(
-            f"probe_names: {list(later.probe_names)}, but {list(first.probe_names)} for data seed 0: use the same feature "
+            f"feature_names: {list(later.feature_names)}, but {list(first.feature_names)} for data seed 0: use the same feature "
             "sets for all data seeds"
         )
     if later.train_group_names != first.train_group_names or (later.train_groups is None) != (

@@ -96,18 +96,20 @@ def with_features(data: DataSet, features: Features) -> DataSet:
         for name, value in chosen.items()
     ]
     labels = data.test_y.expand(len(sets), *data.test_y.shape)
-    return replace(data, probes_x=torch.stack(sets), probes_y=labels.contiguous(), probe_names=tuple(map(str, chosen)))
+    return replace(
+        data, feature_x=torch.stack(sets), feature_y=labels.contiguous(), feature_names=tuple(map(str, chosen))
+    )
 
 
-def check_probes(data: DataSet) -> None:
+def check_features(data: DataSet) -> None:
     """Refuse feature sets whose names do not fit them."""
-    names = data.probe_names
+    names = data.feature_names
     if not names:
         return
-    count = 0 if data.probes_x is None else len(data.probes_x)
+    count = 0 if data.feature_x is None else len(data.feature_x)
     if len(names) != count or len(set(names)) < count or not all(isinstance(n, str) and n for n in names):
         raise LrscopeError(
-            f"probe_names: {list(names)} for {count} feature sets: give each one word of its own, or none a name"
+            f"feature_names: {list(names)} for {count} feature sets: give each one word of its own, or none a name"
         )
 
 

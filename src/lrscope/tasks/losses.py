@@ -95,7 +95,7 @@ def named_loss(name: str) -> Loss:
     return LOSSES[name]
 
 
-def hits(output: Tensor, target: Tensor) -> Tensor:
+def correct(output: Tensor, target: Tensor) -> Tensor:
     """1.0 where the prediction is right. Shape [B].
 
     K logits: their argmax is the class number, or the argmax of K probabilities [B, K]. One logit: it is positive where

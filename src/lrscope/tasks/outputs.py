@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lrscope.errors import LrscopeError, first_line
 from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.factory import weights_type
-from lrscope.tasks.losses import Loss, hits, placed_loss
+from lrscope.tasks.losses import Loss, correct, placed_loss
 from lrscope.tasks.random_state import seeded
 
 FEW = 4  # ours: examples tried
@@ -193,7 +193,7 @@ def _check_accuracy(data: DataSet, output: Tensor, y: Tensor) -> None:
             f"classification: accuracy is not defined here, as {wrong}: change the outputs or the labels, or pass "
             "classification=False"
         )
-    if hits(output, y).shape != (len(y),):
+    if correct(output, y).shape != (len(y),):
         raise LrscopeError(
             f"classification: outputs {tuple(output.shape)} and labels {tuple(y.shape)} do not give one prediction an example: "
             "pass classification=False"

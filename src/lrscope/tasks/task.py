@@ -220,15 +220,15 @@ class Task:
         sha = hashlib.sha256(self.loss_name.encode())
         for data_seed in data_seeds:
             data = self.data(data_seed)
-            for tensor in (data.train_x, data.train_y, data.test_x, data.test_y, data.probes_x):
+            for tensor in (data.train_x, data.train_y, data.test_x, data.test_y, data.feature_x):
                 if tensor is not None:
                     sha.update(str(tuple(tensor.shape)).encode())
                     sha.update(tensor.contiguous().numpy().tobytes())
             for field, tensor in held_out.fields(data):
                 sha.update(repr((field, tuple(tensor.shape))).encode())
                 sha.update(tensor.contiguous().numpy().tobytes())
-            if data.probe_names:
-                sha.update(repr(("features", data.probe_names)).encode())
+            if data.feature_names:
+                sha.update(repr(("features", data.feature_names)).encode())
             if data.train_groups is not None:
                 sha.update(repr(data.train_group_names).encode())
                 for tensor in (data.train_groups, data.clean_train_y):
@@ -271,7 +271,7 @@ class Task:
             "train_size": len(data.train_x),
             "test_size": len(data.test_x),
             "validation": held_out.summary(data),
-            "probes": 0 if data.probes_x is None else len(data.probes_x),
+            "probes": 0 if data.feature_x is None else len(data.feature_x),
             **({"metrics": list(self.metrics)} if self.metrics else {}),
             **self._example_groups(data),
             **self._constant_prediction(data),

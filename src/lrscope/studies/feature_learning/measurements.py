@@ -13,8 +13,8 @@ from lrscope.measures import geometry
 from lrscope.studies.feature_learning.states import nearest_average
 from lrscope.studies.types import Lab
 from lrscope.tasks import bands
+from lrscope.tasks.builtin import named_task
 from lrscope.tasks.data import load
-from lrscope.tasks.named import named_task
 from lrscope.trained import Trained, stack
 
 PAIRS = ("low-high", "low-swa", "high-swa")

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.data.draw import checked_size, subset
-from lrscope.tasks.data.family import Request, Spec
 from lrscope.tasks.data.files import damaged, download, missing, refetch
+from lrscope.tasks.data.formats import Request, Spec
 from lrscope.tasks.data.held_out import draw
+from lrscope.tasks.data.subsets import checked_size, subset
 from lrscope.tasks.data.text import labelled, text_data, unescaped
 from lrscope.tasks.streams import generator
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from lrscope.errors import LrscopeError
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.data.family import Request, Spec
 from lrscope.tasks.data.files import damaged, download, missing, refetch
+from lrscope.tasks.data.formats import Request, Spec
 from lrscope.tasks.data.images import draw_split
 
 

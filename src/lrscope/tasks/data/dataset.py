@@ -23,9 +23,9 @@ class DataSet:
     test_y: Tensor  # [N] int64
     classes: int  # 2 for ticks
     loss: str  # "cross_entropy", or "binary_cross_entropy" (ticks: one logit)
-    probes_x: Tensor | None = None  # [F, M, ...]: feature sets, such as ticks' single-feature test sets [F, M, 2 F]
-    probes_y: Tensor | None = None  # [F, M] int64
-    probe_names: tuple[str, ...] = ()  # of the F feature sets; () leaves them their numbers
+    feature_x: Tensor | None = None  # [F, M, ...]: feature sets, such as ticks' single-feature test sets [F, M, 2 F]
+    feature_y: Tensor | None = None  # [F, M] int64
+    feature_names: tuple[str, ...] = ()  # of the F feature sets; () leaves them their numbers
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = (
         None  # images': (mean, std) per channel of pixels
     )

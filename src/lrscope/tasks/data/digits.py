@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.data.draw import checked_size
-from lrscope.tasks.data.family import Request, Spec
+from lrscope.tasks.data.formats import Request, Spec
 from lrscope.tasks.data.held_out import arrays, draw
 from lrscope.tasks.data.images import normalised
+from lrscope.tasks.data.subsets import checked_size
 from lrscope.tasks.streams import generator
 
 WHITE = 16.0  # a pixel counts the inked ones of a 4 x 4 block (sklearn.datasets.load_digits)

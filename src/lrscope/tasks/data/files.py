@@ -11,7 +11,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from lrscope.errors import LrscopeError
-from lrscope.places import place
+from lrscope.storage.paths import place
 
 
 def default_root() -> Path:

@@ -14,10 +14,10 @@ import torch
 
 from lrscope.errors import LrscopeError
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.data.draw import checked_size
-from lrscope.tasks.data.family import Request, Spec
 from lrscope.tasks.data.files import damaged
+from lrscope.tasks.data.formats import Request, Spec
 from lrscope.tasks.data.held_out import draw
+from lrscope.tasks.data.subsets import checked_size
 from lrscope.tasks.data.text import labelled, text_data
 from lrscope.tasks.streams import generator
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lrscope.errors import LrscopeError
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.data.draw import subset
+from lrscope.tasks.data.subsets import subset
 from lrscope.tasks.streams import generator
 from lrscope.tasks.validation import GIVEN, HELD_OUT, NONE, UNUSED, Size, count
 

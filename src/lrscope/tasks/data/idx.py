@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.data.family import Request, Spec
 from lrscope.tasks.data.files import damaged, download, missing, refetch
+from lrscope.tasks.data.formats import Request, Spec
 from lrscope.tasks.data.images import draw_split
 
 SYSTEM = Path("/usr/share/datasets")  # where Debian's packages dataset-NAME put their files

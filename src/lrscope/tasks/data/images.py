@@ -8,9 +8,9 @@ from torch.nn.functional import avg_pool2d
 
 from lrscope.errors import LrscopeError
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.data.draw import checked_size, subset
-from lrscope.tasks.data.family import Request, Spec
+from lrscope.tasks.data.formats import Request, Spec
 from lrscope.tasks.data.held_out import arrays, draw
+from lrscope.tasks.data.subsets import checked_size, subset
 from lrscope.tasks.streams import generator
 
 

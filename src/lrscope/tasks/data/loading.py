@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lrscope.checked import Seed, checked
-from lrscope.options import Number
-from lrscope.places import local
+from lrscope.readers import Number
+from lrscope.storage.paths import local
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.data.draw import redraw_labels
-from lrscope.tasks.data.family import Request
 from lrscope.tasks.data.files import default_root
+from lrscope.tasks.data.formats import Request
 from lrscope.tasks.data.images import check_pool, pooled
+from lrscope.tasks.data.subsets import redraw_labels
 from lrscope.tasks.data.table import ROWS, spec
 from lrscope.tasks.groups import NOISE_GROUPS, noise_groups
 from lrscope.tasks.streams import generator

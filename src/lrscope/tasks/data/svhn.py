@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.data.family import Request, Spec
 from lrscope.tasks.data.files import damaged, download, missing, refetch
+from lrscope.tasks.data.formats import Request, Spec
 from lrscope.tasks.data.images import draw_split
 
 FILES = {"train": "train_32x32.mat", "test": "test_32x32.mat"}  # the 'extra' split is left out

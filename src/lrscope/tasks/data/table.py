@@ -11,15 +11,15 @@ Where normalisation constants come from:
 from __future__ import annotations
 
 from lrscope.errors import LrscopeError, nearest
+from lrscope.tasks.builtin_sizes import TRAIN_TEST
 from lrscope.tasks.data import ticks
 from lrscope.tasks.data.ag_news import AgNews
 from lrscope.tasks.data.cifar import Cifar
 from lrscope.tasks.data.digits import Digits
-from lrscope.tasks.data.family import Spec
+from lrscope.tasks.data.formats import Spec
 from lrscope.tasks.data.fortunes import Fortunes
 from lrscope.tasks.data.idx import Idx
 from lrscope.tasks.data.svhn import Svhn
-from lrscope.tasks.sizes import TRAIN_TEST
 
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.data.family import Spec
+from lrscope.tasks.data.formats import Spec
 from lrscope.tasks.data.held_out import Drawn, arrays
 
 PAD, UNKNOWN = 0, 1  # numbers of what is no word and of words outside the vocabulary

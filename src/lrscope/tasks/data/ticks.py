@@ -22,10 +22,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lrscope.tasks.builtin_sizes import TRAIN_TEST
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.data.draw import checked_size
-from lrscope.tasks.data.family import Request, Spec
-from lrscope.tasks.sizes import TRAIN_TEST
+from lrscope.tasks.data.formats import Request, Spec
+from lrscope.tasks.data.subsets import checked_size
 from lrscope.tasks.streams import generator
 from lrscope.tasks.validation import NONE, UNUSED, Size, count
 
@@ -98,7 +98,7 @@ class Ticks:
         test = checked_size("test_size", request.test_size, spec.test, None, spec.name)
         train_x, train_y = examples(train, generator("ticks training", request.data_seed))
         test_x, test_y = examples(test, generator("ticks test", request.data_seed))
-        probes_x, probes_y = probes(generator("ticks probes", request.data_seed))
+        feature_x, feature_y = probes(generator("ticks probes", request.data_seed))
         validation_x, validation_y = validation_examples(request.validation, train, request.data_seed)
         return DataSet(
             name=spec.name,
@@ -108,8 +108,8 @@ class Ticks:
             test_y=test_y,
             classes=spec.classes,
             loss="binary_cross_entropy",
-            probes_x=probes_x,
-            probes_y=probes_y,
+            feature_x=feature_x,
+            feature_y=feature_y,
             validation_x=validation_x,
             validation_y=validation_y,
             validation_source=NONE if validation_x is None else UNUSED,

@@ -15,7 +15,7 @@ from lrscope.engine.plan import Plan, steps_per_run
 from lrscope.engine.progress import Progress
 from lrscope.engine.replan import Replanner
 from lrscope.errors import LrscopeError
-from lrscope.places import is_of_this_process
+from lrscope.storage.paths import is_of_this_process
 
 
 @contextmanager

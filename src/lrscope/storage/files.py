@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from lrscope.errors import LrscopeError
 
 if TYPE_CHECKING:
-    from lrscope.places import Remote
+    from lrscope.storage.paths import Remote
 
 WRITING = ".writing"  # ending of what is not whole yet
 NAME_KEPT = 40  # characters of a file's name in that of its staging file: with four bytes each well below 255 bytes

@@ -10,11 +10,11 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lrscope.engine.adaptive_chunks import cut_round, trained_steps, tuned_stop
 from lrscope.engine.assemble import assemble
 from lrscope.engine.context import Context
-from lrscope.engine.parts import cut_round, trained_steps, tuned_stop
 from lrscope.engine.plan import Chunk, Phase, Plan, steps_per_run
-from lrscope.engine.store import ROUNDS_FILE
+from lrscope.engine.sweep_folder import ROUNDS_FILE
 from lrscope.errors import LrscopeError
 from lrscope.mapping.replay import wanted_next
 from lrscope.mapping.search import Wanted, simulate, start

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from lrscope.errors import LrscopeError
-from lrscope.files import read_json, write_whole
-from lrscope.places import Remote, is_stray
-from lrscope.plain_zarr import ROOT, below
+from lrscope.storage.files import read_json, write_whole
+from lrscope.storage.paths import Remote, is_stray
+from lrscope.storage.plain_zarr import ROOT, below
 
 KEY = "checksums"
 ITSELF = "metadata"

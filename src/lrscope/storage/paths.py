@@ -16,7 +16,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from lrscope.errors import LrscopeError, first_line, shown
-from lrscope.files import mode_of, read_error
+from lrscope.storage.files import mode_of, read_error
 
 # By pattern, in small letters: Finder, Explorer, sync clients, file systems, NFS, editors.
 STRAY = (

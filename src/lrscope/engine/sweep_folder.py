@@ -30,11 +30,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 from torch import Tensor
 
-from lrscope.engine.lease import Lease, owner_words
 from lrscope.engine.plan import Plan
-from lrscope.engine.records import content, sealed
 from lrscope.errors import LrscopeError
-from lrscope.files import (
+from lrscope.results import RESULTS_FOLDER, has_result
+from lrscope.storage.files import (
     MOST_JSON,
     WRITING,
     check_readable,
@@ -47,8 +46,9 @@ from lrscope.files import (
     read_whole,
     write_whole,
 )
-from lrscope.places import Remote, names, rename
-from lrscope.results import EXPERIMENT_FILE, PLAN_FILE, RESULTS_FOLDER, has_result
+from lrscope.storage.locks import Lease, owner_words
+from lrscope.storage.paths import Remote, names, rename
+from lrscope.storage.records import EXPERIMENT_FILE, PLAN_FILE, content, sealed
 from lrscope.terminal import warn
 
 DONE = ".done.safetensors"

@@ -8,9 +8,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from lrscope.files import parse_json
-from lrscope.results import EXPERIMENT_FILE
+from lrscope.storage.files import parse_json
 
+EXPERIMENT_FILE = "experiment.json"
+PLAN_FILE = "plan.json"
 SUM = "sha256"
 
 

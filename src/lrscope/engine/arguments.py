@@ -13,7 +13,7 @@ from lrscope.dynamics.optimizers import OPTIMIZERS, OWN
 from lrscope.engine.progress import Progress
 from lrscope.errors import LrscopeError, shown
 from lrscope.hints import no_such_option
-from lrscope.options import either
+from lrscope.readers import either
 from lrscope.tasks.task import Task
 
 

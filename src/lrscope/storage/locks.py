@@ -20,7 +20,7 @@ from functools import cache
 from typing import Any
 
 from lrscope.errors import LrscopeError
-from lrscope.places import Remote
+from lrscope.storage.paths import Remote
 
 HEARTBEAT = 5.0  # ours, seconds: 17,000 small writes a day, and a live owner is recognised within it
 PATIENCE = 30.0  # ours, seconds: six heartbeats may fail before an owner counts as dead

@@ -17,8 +17,8 @@ from typing import Any
 from numcodecs.zstd import Zstd
 
 from lrscope.errors import LrscopeError
-from lrscope.files import kind, mode_of, read_json, read_whole
-from lrscope.places import Remote, is_stray
+from lrscope.storage.files import kind, mode_of, read_json, read_whole
+from lrscope.storage.paths import Remote, is_stray
 
 ROOT = "zarr.json"
 # What lrscope's results use; Zarr would look others up by name among whatever is installed.

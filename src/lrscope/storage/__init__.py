@@ -1,0 +1,1 @@
+"""Files and folders: where results lie, how they are written, locked and checked."""
