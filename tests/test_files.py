@@ -202,7 +202,7 @@ def writing_calls(tree: ast.AST) -> list[str]:
 def test_all_files_are_written_by_one_helper() -> None:
     found = {}
     for path in SOURCE.rglob("*.py"):
-        if path.name not in EXEMPT and "fused" not in path.parts:
+        if path.name not in EXEMPT and "cpp" not in path.parts:
             calls = writing_calls(ast.parse(path.read_text(encoding="utf-8")))
             own = (
                 [c for c in calls if not c.endswith("write_text")] if path.name in ("page.py", "gallery.py") else calls

@@ -15,6 +15,7 @@ from lrscope.config.option import Option, options
 from lrscope.config.settings import OPTIONS
 from lrscope.config.sweep import SweepConfig
 from lrscope.readers import Flag, Increasing, Number, Pair, Rates, Reader, Real, Whole, Word
+from lrscope.storage.files import write_whole
 
 WIDTH = 120
 BEGIN, END = "<!-- options: written by `make options` -->", "<!-- options end -->"
@@ -120,9 +121,9 @@ def main() -> None:
     """Write the keywords and the tables into the checkout whose root is the first argument, or the current folder."""
     root = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
     usage = root / "docs" / "usage.md"
-    usage.write_text(with_tables(usage.read_text(encoding="utf-8"), OPTIONS), encoding="utf-8")
+    write_whole(usage, with_tables(usage.read_text(encoding="utf-8"), OPTIONS).encode())
     source = root / "src" / "lrscope" / "config" / "keywords.py"
-    source.write_text(keywords(SweepConfig, EngineConfig), encoding="utf-8")
+    write_whole(source, keywords(SweepConfig, EngineConfig).encode())
 
 
 if __name__ == "__main__":
