@@ -1,4 +1,4 @@
-"""How many features does a network rely on? Sparsity of its accuracies on single-feature probe sets.
+"""How many features does a network rely on? Sparsity of its accuracies on single-feature test sets.
 
 feature_learning, Sec. 3: near subregime 2A a few features stand out; the papers show it as curves, here it is a number.
 """
@@ -14,7 +14,7 @@ from lrscope.checked import checked
 from lrscope.errors import LrscopeError
 from lrscope.readers import Number
 
-NOISE = 0.01  # ours: 2.5 standard errors of the mean accuracy over ticks' 16 probe sets of 1,000 examples
+NOISE = 0.01  # ours: 2.5 standard errors of the mean accuracy over ticks' 16 feature sets of 1,000 examples
 LEVEL = 0.95
 RUNS = ("data_seed", "seed")
 Chance = Annotated[float, Number(0, 1, below=True)]

@@ -125,12 +125,12 @@ def nearest_average(result: xr.Dataset, wanted: int = SWA_FEATURES) -> int:
 
 
 def probes(part: Part, state: str) -> Array:
-    """Accuracies on the probe sets [L, U, features] in a state."""
+    """Accuracies on the feature sets [L, U, features] in a state."""
     return reading.units(accuracies(part.result, state))
 
 
 def accuracies(result: xr.Dataset, state: str) -> xr.DataArray:
-    """Accuracies on the probe sets after pre-training (`pre`), after fine-tuning with the lowest or highest FLR (`low`,
+    """Accuracies on the feature sets after pre-training (`pre`), after fine-tuning with the lowest or highest FLR (`low`,
     `high`), or of an average over five checkpoints (`swa`)."""
     if state == "pre":
         return result["feature_accuracy"]

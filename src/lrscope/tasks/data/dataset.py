@@ -1,6 +1,6 @@
 """What a data set is once loaded: arrays in memory.
 
-Shapes: N examples, V validation examples, C channels, H x W pixels, T words, F features, M examples of a probe set.
+Shapes: N examples, V validation examples, C channels, H x W pixels, T words, F features, M examples of a feature set.
 """
 
 from __future__ import annotations

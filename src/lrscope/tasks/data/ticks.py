@@ -10,7 +10,7 @@ square there. Labels are fair coins, one a point.
 Coordinates are multiples of 2^-22 (torch.rand gives multiples of 2^-24), so float32 computes y - |x| without rounding:
 the geometry holds exactly for the stored numbers.
 
-Shapes: N points, F = 16 features, M = 1000 points of a probe set.
+Shapes: N points, F = 16 features, M = 1000 points of a feature set.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def probes(rng: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 class Ticks:
-    """Generated; `data_seed` draws training, validation, test and probe sets, each from a stream of its own."""
+    """Generated; `data_seed` draws training, validation, test and feature sets, each from a stream of its own."""
 
     def available(self, root: Path) -> bool:
         return True
