@@ -30,7 +30,6 @@ from test_plans import differing
 from tiny_tasks import (
     ALL_RUNS,
     BASE,
-    BATCHED,
     ONE_RUN,
     SINGLE,
     compiler_needed,
@@ -39,6 +38,7 @@ from tiny_tasks import (
     mlp_task,
     same_bytes,
     small_task,
+    stopped_and_resumed,
     train,
 )
 
@@ -100,17 +100,8 @@ def test_plans_agree(plan: Plan, tmp_path: Path) -> None:
 def test_stopped_and_resumed_is_the_same_to_the_byte(plan: Plan, stop: int, tmp_path: Path) -> None:
     config = replace(CONFIG, precision="float32")
     straight = computed(mlp_task(), config, plan, tmp_path / "straight")
-
-    def context() -> Context:
-        return context_of(mlp_task(), config, tmp_path / "stopped", replace(BATCHED, checkpoint_seconds=0.0))
-
-    context().store.create()
-    for unit in context().units(plan):
-        if not unit.startswith("random"):
-            with pytest.raises(Stopped):
-                context().run_unit(plan, unit, lambda _: None, iter([False] * stop + [True]).__next__)
-        context().run_unit(plan, unit, lambda _: None, lambda: False)
-    assert same_bytes(assemble(context(), plan), straight) == []
+    resumed = stopped_and_resumed(mlp_task, config, plan, tmp_path / "stopped", stop)
+    assert same_bytes(resumed, straight) == []
 
 
 @pytest.mark.slow

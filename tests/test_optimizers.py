@@ -25,10 +25,7 @@ from lrscope.dynamics.optimizers.adam import Adam, AdamW
 from lrscope.dynamics.optimizers.muon import Muon, orthogonal
 from lrscope.dynamics.optimizers.own import OwnOptimizer
 from lrscope.dynamics.optimizers.sgd import SGD
-from lrscope.engine.assemble import assemble
 from lrscope.engine.backends.single import Single
-from lrscope.engine.chunk import Stopped
-from lrscope.engine.context import Context
 from lrscope.engine.plan import Plan, cut
 from lrscope.engine.state import AVERAGED, LOG, PRETRAINED
 from lrscope.engine.step import StepState
@@ -38,7 +35,17 @@ from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task
 from lrscope.trained import Trained
 from test_plans import differing
-from tiny_tasks import ALL_RUNS, BASE, BATCHED, ONE_RUN, compiler_needed, computed, context_of, mlp_task, same_bytes
+from tiny_tasks import (
+    ALL_RUNS,
+    BASE,
+    ONE_RUN,
+    compiler_needed,
+    computed,
+    context_of,
+    mlp_task,
+    same_bytes,
+    stopped_and_resumed,
+)
 
 SHAPES = {"first": (6, 4), "bias": (6,), "second": (3, 6), "gain": (3,)}
 LRS = (1e-4, 1e-3, 3e-3, 1e-2, 2e-2)
@@ -218,17 +225,8 @@ def test_plans_agree(config: SweepConfig, tmp_path: Path) -> None:
 def test_stopped_and_resumed_is_the_same_to_the_byte(config: SweepConfig, tmp_path: Path) -> None:
     config, plan = replace(config, precision="float32"), replace(ALL_RUNS, chunk=3)
     straight = computed(mlp_task(), config, plan, tmp_path / "straight")
-
-    def context() -> Context:
-        return context_of(mlp_task(), config, tmp_path / "stopped", replace(BATCHED, checkpoint_seconds=0.0))
-
-    context().store.create()
-    for unit in context().units(plan):
-        if not unit.startswith("random"):
-            with pytest.raises(Stopped):
-                context().run_unit(plan, unit, lambda _: None, iter([False] * 7 + [True]).__next__)
-        context().run_unit(plan, unit, lambda _: None, lambda: False)
-    assert same_bytes(assemble(context(), plan), straight) == []
+    resumed = stopped_and_resumed(mlp_task, config, plan, tmp_path / "stopped", 7)
+    assert same_bytes(resumed, straight) == []
 
 
 @compiler_needed
@@ -427,17 +425,8 @@ def test_a_sweep_trains_with_the_tasks_own_and_goes_on_to_the_byte(tmp_path: Pat
     config = SweepConfig(**options, optimizer="task")
     straight = computed(own_task(), config, ONE_RUN, tmp_path / "straight")
     assert np.isfinite(straight["train_loss"]).all()
-
-    def context() -> Context:
-        return context_of(own_task(), config, tmp_path / "stopped", replace(BATCHED, checkpoint_seconds=0.0))
-
-    context().store.create()
-    for unit in context().units(ONE_RUN):
-        if not unit.startswith("random"):
-            with pytest.raises(Stopped):
-                context().run_unit(ONE_RUN, unit, lambda _: None, iter([False] * 7 + [True]).__next__)
-        context().run_unit(ONE_RUN, unit, lambda _: None, lambda: False)
-    assert same_bytes(assemble(context(), ONE_RUN), straight) == []
+    resumed = stopped_and_resumed(own_task, config, ONE_RUN, tmp_path / "stopped", 7)
+    assert same_bytes(resumed, straight) == []
 
 
 def test_the_tasks_own_is_used_unless_something_else_is_asked_for(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from lrscope.config import EngineConfig, SweepConfig
 from lrscope.engine import choose
 from lrscope.engine.assemble import assemble
 from lrscope.engine.backends.cpp.compiler import COMPILERS
+from lrscope.engine.chunk import Stopped
 from lrscope.engine.context import Context
 from lrscope.engine.plan import Plan
 from lrscope.engine.sweep import sweep
@@ -174,6 +175,24 @@ def computed(task: Task, config: SweepConfig, plan: Plan, folder: Path) -> xr.Da
     for unit in context.units(plan):
         context.run_unit(plan, unit, lambda _: None, lambda: False)
     return assemble(context, plan)
+
+
+def stopped_and_resumed(
+    task: Callable[[], Task], config: SweepConfig, plan: Plan, folder: Path, stop: int
+) -> xr.Dataset:
+    """What `computed` gives where every chunk is stopped after `stop` calls and continued from its checkpoint, each in a context
+    of its own as a new process would have it."""
+
+    def context() -> Context:
+        return context_of(task(), config, folder, replace(BATCHED, checkpoint_seconds=0.0))
+
+    context().store.create()
+    for unit in context().units(plan):
+        if not unit.startswith("random"):
+            with pytest.raises(Stopped):
+                context().run_unit(plan, unit, lambda _: None, iter([False] * stop + [True]).__next__)
+        context().run_unit(plan, unit, lambda _: None, lambda: False)
+    return assemble(context(), plan)
 
 
 def same_bytes(a: xr.Dataset, b: xr.Dataset) -> list[str]:
