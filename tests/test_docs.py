@@ -59,7 +59,7 @@ def test_python_examples_run(
     monkeypatch.setattr(schedules, "SCHEDULES", dict(schedules.SCHEDULES))  # an example adds one
     exec(compile(text, "example", "exec"), surroundings())
     said = capsys.readouterr().out
-    if "Laboratory(" in text:
+    if "Reproduction(" in text:
         assert "verdict='supported'" in said
         assert list(tmp_path.rglob("losses.zarr"))
         return

@@ -16,7 +16,7 @@ from lrscope.errors import LrscopeError
 from lrscope.studies import evidence, registry
 from lrscope.studies.audit import audit
 from lrscope.studies.history import History, criteria
-from lrscope.studies.lab import Laboratory
+from lrscope.studies.reproduction import Reproduction
 from lrscope.studies.types import Change, Study
 from test_config_hash import by_the_earlier_rule
 from tiny_study import NOISE, STUDY
@@ -70,9 +70,9 @@ class Repository:
         return History(self.source)
 
     def save(self, study: Study, root: Path) -> Path:
-        laboratory = Laboratory(study, "smoke", root, quiet=True)
-        laboratory.prepare(["noise"])
-        return evidence.save(laboratory, study.claims, self.evidence, self.history)
+        reproduction = Reproduction(study, "smoke", root, quiet=True)
+        reproduction.prepare(["noise"])
+        return evidence.save(reproduction, study.claims, self.evidence, self.history)
 
     def audit(self, study: Study) -> list[str]:
         return audit(study, self.evidence, self.history)
@@ -219,14 +219,14 @@ def test_claims_saved_one_at_a_time_come_together(repository, tmp_path):
     study = study_with(OLD)
     both = replace(study, claims=(study.claims[0], replace(T2, id="T3", criterion=NEW, exploratory=True)))
     repository.declare(OLD, more=f'THREE = Claim(id="T3", criterion="{NEW}")')
-    laboratory = Laboratory(both, "smoke", tmp_path / "runs", quiet=True)
-    laboratory.prepare(["noise"])
+    reproduction = Reproduction(both, "smoke", tmp_path / "runs", quiet=True)
+    reproduction.prepare(["noise"])
     for claim in reversed(both.claims):
-        path = evidence.save(laboratory, [claim], repository.evidence, repository.history)
+        path = evidence.save(reproduction, [claim], repository.evidence, repository.history)
     assert [row["id"] for row in json.loads(path.read_text())["claims"]] == ["T2", "T3"]
     # A measurement of another version: the claim that was not checked again is dropped.
     smoke = replace(both.scales["smoke"], measurements=(replace(NOISE, version=2),))
-    other = Laboratory(replace(both, scales={"smoke": smoke}), "smoke", tmp_path / "runs", quiet=True)
+    other = Reproduction(replace(both, scales={"smoke": smoke}), "smoke", tmp_path / "runs", quiet=True)
     other.prepare(["noise"])
     evidence.save(other, [both.claims[0]], repository.evidence, repository.history)
     assert [row["id"] for row in json.loads(path.read_text())["claims"]] == ["T2"]
@@ -240,9 +240,9 @@ def test_evidence_of_earlier_versions_stays_beside_claims_checked_anew(repositor
     repository.declare(OLD, more=f'ONE = Claim(id="T1", criterion="{OLD}")')
 
     def rows(study: Study, root: str, checked: int) -> list[str]:
-        laboratory = Laboratory(study, "smoke", tmp_path / root, quiet=True)
-        laboratory.prepare(["double"])
-        path = evidence.save(laboratory, study.claims[:checked], repository.evidence, repository.history)
+        reproduction = Reproduction(study, "smoke", tmp_path / root, quiet=True)
+        reproduction.prepare(["double"])
+        path = evidence.save(reproduction, study.claims[:checked], repository.evidence, repository.history)
         return [row["id"] for row in json.loads(path.read_text())["claims"]]
 
     with by_the_earlier_rule():

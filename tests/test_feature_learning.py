@@ -16,18 +16,18 @@ from lrscope.config import EngineConfig
 from lrscope.errors import LrscopeError
 from lrscope.mapping import regimes
 from lrscope.measures import geometry
-from lrscope.studies import reading, registry
-from lrscope.studies.feature_learning import STUDY, claims_images, states
-from lrscope.studies.lab import Laboratory
-from lrscope.studies.needs import figures_at
-from lrscope.studies.stats import Unseen
+from lrscope.studies import arrays, registry
+from lrscope.studies.dependencies import figures_at
+from lrscope.studies.feature_learning import STUDY, effects, folds
+from lrscope.studies.reproduction import Reproduction
 from lrscope.studies.types import Finding
+from lrscope.studies.verdicts import Undetermined
 
 REPOSITORY = Path(__file__).parents[1]
 
 
-class PlantedLab:
-    """A lab whose sweeps and measurements are given."""
+class PlantedResults:
+    """A study whose sweeps and measurements are given."""
 
     scale = "smoke"
 
@@ -37,7 +37,7 @@ class PlantedLab:
     def sweep(self, name: str) -> xr.Dataset:
         return self.sweeps[name]
 
-    def measured(self, name: str) -> xr.Dataset:
+    def measurement(self, name: str) -> xr.Dataset:
         return self.measurements[name]
 
     def trained(self, name: str) -> Any:
@@ -45,7 +45,7 @@ class PlantedLab:
 
 
 def checked(claim: str, sweeps: dict[str, xr.Dataset], measured: dict[str, xr.Dataset] | None = None) -> Finding:
-    return next(c for c in STUDY.claims if c.id == claim).check(PlantedLab(sweeps, measured))
+    return next(c for c in STUDY.claims if c.id == claim).check(PlantedResults(sweeps, measured))
 
 
 def verdicts(found: Finding) -> list[str]:
@@ -60,7 +60,7 @@ def planted() -> xr.Dataset:
 @pytest.fixture
 def labels(planted: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The planted regimes, whatever the curves say."""
-    monkeypatch.setattr(states, "regimes", fake_map)
+    monkeypatch.setattr(folds, "regimes", fake_map)
     found = [regime_of(float(lr)) for lr in planted["lr"].values]
     assert set(found) == {"1", "2A", "2B", "3"}
     return found
@@ -116,45 +116,45 @@ def test_the_papers_numbers_are_in_the_paper_scale() -> None:
 
 @pytest.mark.slow
 def test_regimes_are_told_by_other_runs(planted: xr.Dataset) -> None:
-    parts = states.judged(planted)
+    parts = folds.folds_of(planted)
     assert [part.result["data_seed"].values.tolist() for part in parts] == [[0], [1], [2]]
     without = regimes(planted.isel(data_seed=[1, 2]))
     assert parts[0].others.labels == without.labels
     one = planted.isel(data_seed=[0])
-    assert [part.result["seed"].values.tolist() for part in states.judged(one)] == [[0], [1]]
+    assert [part.result["seed"].values.tolist() for part in folds.folds_of(one)] == [[0], [1]]
     single = one.isel(seed=[0])
-    assert states.judged(single)[0].others.labels == regimes(single).labels
+    assert folds.folds_of(single)[0].others.labels == regimes(single).labels
 
 
 def test_a_subregime_that_no_run_shows_is_said(planted: xr.Dataset) -> None:
-    with pytest.raises(Unseen, match="no learning rate lies in 2A"):
-        states.judged(planted.isel(lr=slice(0, 8)))[0].inside("2A")
+    with pytest.raises(Undetermined, match="no learning rate lies in 2A"):
+        folds.folds_of(planted.isel(lr=slice(0, 8)))[0].inside("2A")
 
 
 def test_parts_whose_map_lacks_a_regime_are_left_out(planted: xr.Dataset) -> None:
-    parts = states.judged(planted)
+    parts = folds.folds_of(planted)
 
-    def effect(part: states.Part) -> np.ndarray:
+    def effect(part: folds.Fold) -> np.ndarray:
         return np.array([1.0, 3.0]) if part is not parts[1] else nothing_lies_there("2A")
 
-    found = states.each(parts, effect)
+    found = folds.per_fold(parts, effect)
     assert np.array_equal(found, [2.0, np.nan, 2.0], equal_nan=True)
-    assert states.mean_of_parts(found) == 2.0
-    with pytest.raises(Unseen, match="lies in 3"):
-        states.each(parts, lambda part: nothing_lies_there("3"))
-    unreadable = states.each(parts, lambda part: np.array([np.nan]))
+    assert folds.mean_over_folds(found) == 2.0
+    with pytest.raises(Undetermined, match="lies in 3"):
+        folds.per_fold(parts, lambda part: nothing_lies_there("3"))
+    unreadable = folds.per_fold(parts, lambda part: np.array([np.nan]))
     assert np.isnan(unreadable).all(), "a number that no run has is not a regime that no map shows"
 
 
 def nothing_lies_there(label: str) -> np.ndarray:
-    raise Unseen(f"no learning rate lies in {label}")
+    raise Undetermined(f"no learning rate lies in {label}")
 
 
 def test_parts_are_counted_in_which_all_could_be_read() -> None:
     first, second = np.array([1.0, np.nan, 1.0]), np.array([np.nan, 1.0, 1.0])
-    assert states.read_in(np.ones(3), np.ones(3)) == ""
-    assert states.read_in(first, second) == " All of this could be read in 1 of 3 parts."
-    assert states.read_in(np.ones(3), first, of="resnet").endswith("in 2 of 3 parts of the sweep resnet.")
+    assert folds.readable_folds(np.ones(3), np.ones(3)) == ""
+    assert folds.readable_folds(first, second) == " All of this could be read in 1 of 3 folds."
+    assert folds.readable_folds(np.ones(3), first, of="resnet").endswith("in 2 of 3 folds of the sweep resnet.")
 
 
 # -- readings of planted results ---------------------------------------------------------------------------------------
@@ -227,13 +227,13 @@ def test_sparsity_is_read_state_by_state(planted: xr.Dataset, labels: list[str])
     found = checked("FL3", {"ticks": made})
     assert verdicts(found) == ["supported"] * 6
     lowest = [ends[0] for ends in found.numbers["after_highest"].values()]
-    assert len(lowest) == len(states.judged(made)[0].lowest())
+    assert len(lowest) == len(folds.folds_of(made)[0].lowest())
     assert lowest == pytest.approx([few] * len(lowest))
     even = with_features(planted, labels, {"pre": {**pre, "2A": many}, "swa": pre, "tuned": dict.fromkeys(pre, many)})
     assert verdicts(checked("FL3", {"ticks": even})).count("contradicted") == 4
     nothing = with_features(planted, labels, {"pre": pre, "swa": pre, "tuned": {**pre, "1": 0}})
     found = checked("FL3", {"ticks": nothing})
-    assert "read in 0 of 3 parts" in found.note, "after the highest FLR from the lowest PLRs runs know nothing"
+    assert "read in 0 of 3 folds" in found.note, "after the highest FLR from the lowest PLRs runs know nothing"
     assert verdicts(found)[0] == "supported", "what can be read is"
     learned = with_features(planted, labels, {"pre": {**pre, "3": few}, "swa": pre, "tuned": dict.fromkeys(pre, few)})
     assert verdicts(checked("FL3", {"ticks": learned}))[-1] == "contradicted", "regime 3 learned something"
@@ -265,19 +265,19 @@ def test_slopes_within_and_across_pre_trainings() -> None:
     error = (
         0.1 * np.linspace(0, 1, 3)[None, :, None] - 0.2 * np.linspace(0, 0.5, 4)[:, None, None] + np.zeros((4, 3, 2))
     )
-    assert claims_images._slopes(sharp, error) == pytest.approx([0.1, 0.1])
-    assert claims_images._slopes(sharp.swapaxes(0, 1), error.swapaxes(0, 1)) == pytest.approx([-0.2, -0.2])
+    assert effects.mean_slopes(sharp, error) == pytest.approx([0.1, 0.1])
+    assert effects.mean_slopes(sharp.swapaxes(0, 1), error.swapaxes(0, 1)) == pytest.approx([-0.2, -0.2])
 
 
 @pytest.mark.slow
 def test_fine_tunes_are_compared_at_a_loss_that_all_reach(planted: xr.Dataset) -> None:
     stuck = xr.full_like(planted["finetune_train_loss"], 50.0)
-    with pytest.raises(Unseen, match="some fine-tunes start below"):
+    with pytest.raises(Undetermined, match="some fine-tunes start below"):
         checked("FL8", {"resnet": planted.assign(finetune_train_loss=stuck)})
-    with pytest.raises(Unseen, match="a training loss of 0"):
+    with pytest.raises(Undetermined, match="a training loss of 0"):
         checked("FL8", {"resnet": planted.assign(finetune_train_loss=0 * stuck)})
     made = with_sharpness(planted, within=0.1, across=0.0)
-    found = claims_images.at_equal_loss(made)
+    found = effects.at_equal_loss(made)
     two = [k for k, label in enumerate(regimes(made).labels) if label.regime.startswith("2")]
     lowest = made["finetune_train_loss"].isel(lr=two).min("finetune_epoch").max()
     assert found["level"][0] == pytest.approx(1.05 * float(lowest))
@@ -285,16 +285,16 @@ def test_fine_tunes_are_compared_at_a_loss_that_all_reach(planted: xr.Dataset) -
     # Where the first moment of fine-tuning is below the level already, the run passed it since the end of pre-training.
     fast = made["finetune_train_loss"].copy(deep=True)
     fast[{"lr": two[0], "finetune_lr": 0}] = float(found["level"][0]) / 2
-    early = claims_images.at_equal_loss(made.assign(finetune_train_loss=fast))
+    early = effects.at_equal_loss(made.assign(finetune_train_loss=fast))
     assert early["early"][0, 0].all()
     assert early["early"].sum() == early["early"][0, 0].size
     between = early["sharpness"][0, 0]
-    before = np.log10(reading.units(made["effective_grad_norm"])[two[0], :, -1])
-    after = np.log10(reading.units(made["finetune_effective_grad_norm"])[two[0], 0, :, 0])
+    before = np.log10(arrays.per_seed(made["effective_grad_norm"])[two[0], :, -1])
+    after = np.log10(arrays.per_seed(made["finetune_effective_grad_norm"])[two[0], 0, :, 0])
     assert ((between > np.minimum(before, after)) & (between < np.maximum(before, after))).all()
-    with pytest.raises(Unseen, match="2 fine-tuning learning rates, 3 are needed"):
+    with pytest.raises(Undetermined, match="2 fine-tuning learning rates, 3 are needed"):
         checked("FL8", {"resnet": made.isel(finetune_lr=[0, 1])})
-    with pytest.raises(Unseen, match="2 learning rates lie in regime 2, 3 are needed"):
+    with pytest.raises(Undetermined, match="2 learning rates lie in regime 2, 3 are needed"):
         checked("FL8", {"resnet": made.isel(lr=[0, 1, 2, 3, *two[:2]])})
 
 
@@ -395,15 +395,15 @@ def test_a_transformer_is_judged_by_flrs_and_splits(planted: xr.Dataset, labels:
 
 
 @pytest.fixture(scope="module")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Reproduction:
     engine = EngineConfig(jobs=1, path="batched", chunk=33, compile=False)  # no plan to choose
-    laboratory = Laboratory(STUDY, "smoke", tmp_path_factory.mktemp("studies"), engine=engine, quiet=True)
-    laboratory.prepare(part.name for part in laboratory.scale.parts)
-    return laboratory
+    reproduction = Reproduction(STUDY, "smoke", tmp_path_factory.mktemp("studies"), engine=engine, quiet=True)
+    reproduction.prepare(part.name for part in reproduction.scale.parts)
+    return reproduction
 
 
 @pytest.mark.slow
-def test_all_is_trained_judged_and_drawn_at_smoke_scale(smoke: Laboratory) -> None:
+def test_all_is_trained_judged_and_drawn_at_smoke_scale(smoke: Reproduction) -> None:
     found = {claim.id: smoke.check(claim) for claim in STUDY.claims}
     assert [claim for claim, finding in found.items() if not finding.note] == []
     for figure in figures_at(STUDY, "smoke"):
@@ -415,8 +415,8 @@ def test_all_is_trained_judged_and_drawn_at_smoke_scale(smoke: Laboratory) -> No
 
 
 @pytest.mark.slow
-def test_geometry_of_many_runs_is_that_of_each_pair(smoke: Laboratory) -> None:
-    found, trained = smoke.measured("geometry"), smoke.trained("ticks")
+def test_geometry_of_many_runs_is_that_of_each_pair(smoke: Reproduction) -> None:
+    found, trained = smoke.measurement("geometry"), smoke.trained("ticks")
     config = trained.config
     lr, seed, data_seed = config.lrs[-1], 1, 1
     low, high = (
@@ -435,8 +435,8 @@ def test_geometry_of_many_runs_is_that_of_each_pair(smoke: Laboratory) -> None:
 
 
 @pytest.mark.slow
-def test_other_splits_are_measured_as_the_usual_one(smoke: Laboratory) -> None:
-    result, splits = smoke.result("vit"), smoke.measured("vit_splits")
+def test_other_splits_are_measured_as_the_usual_one(smoke: Reproduction) -> None:
+    result, splits = smoke.result("vit"), smoke.measurement("vit_splits")
     usual = result["finetune_feature_accuracy"].isel(finetune_lr=0)
     for band in ("low", "mid"):
         here, there = splits["accuracy"].sel(band=f"{band} 0"), usual.sel(feature=band)

@@ -1,4 +1,4 @@
-"""Studies: the table, what is needed, the laboratory, and the commands, on a study that trains in seconds."""
+"""Studies: the table, what is needed, the reproduction, and the commands, on a study that trains in seconds."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from lrscope import cli
 from lrscope.config import EngineConfig
 from lrscope.engine.plan import Plan
 from lrscope.errors import LrscopeError
-from lrscope.studies import evidence, kept, registry
+from lrscope.studies import evidence, measurement_store, registry
 from lrscope.studies.cite import cite
 from lrscope.studies.costs import cost
-from lrscope.studies.lab import Laboratory
-from lrscope.studies.needs import claims_at, closure
+from lrscope.studies.dependencies import claims_at, closure
+from lrscope.studies.phrases import plan
 from lrscope.studies.planning import GPU_FLOPS, made_up
-from lrscope.studies.stats import Unseen
+from lrscope.studies.reproduction import Reproduction
 from lrscope.studies.types import Change, Study
-from lrscope.studies.words import plan
+from lrscope.studies.verdicts import Undetermined
 from lrscope.tasks.augment import Augmentation
 from lrscope.tasks.builtin import named_task
 from lrscope.tasks.builtin_sizes import TRAIN_TEST
@@ -43,15 +43,15 @@ def smoke(**changes) -> Study:
     return replace(STUDY, scales={"smoke": replace(SMOKE, **changes)})
 
 
-def laboratory(root: Path, study: Study = STUDY, **options) -> Laboratory:
-    return Laboratory(study, "smoke", root, engine=ENGINE, quiet=True, **options)
+def reproduction(root: Path, study: Study = STUDY, **options) -> Reproduction:
+    return Reproduction(study, "smoke", root, engine=ENGINE, quiet=True, **options)
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which everything of the smoke scale is there."""
     folder = tmp_path_factory.mktemp("studies")
-    laboratory(folder).prepare(["double", "noise"])
+    reproduction(folder).prepare(["double", "noise"])
     return folder
 
 
@@ -132,18 +132,18 @@ def test_costs_are_counted_without_training():
     assert {name: (spec(name).train, spec(name).test) for name in data_names()} == TRAIN_TEST
 
 
-# --- the laboratory ---
+# --- the reproduction ---
 
 
 def test_what_is_missing_is_computed_once_and_kept(root):
     CALLS.clear()
-    again = laboratory(root)
+    again = reproduction(root)
     assert again.ready(["double"])
     again.prepare(["double", "noise"])
     assert CALLS == []
-    assert again.measured("noise")["i"].values.tolist() == list("abcde")
-    assert again.measured("losses").attrs == {"unit": "nat"}
-    xr.testing.assert_allclose(again.measured("double"), 2 * again.measured("losses"))
+    assert again.measurement("noise")["i"].values.tolist() == list("abcde")
+    assert again.measurement("losses").attrs == {"unit": "nat"}
+    xr.testing.assert_allclose(again.measurement("double"), 2 * again.measurement("losses"))
     sweeps, measurements = again.records(["double"])
     assert sweeps["sphere"]["plan"] == "batched 6"
     assert set(sweeps) == {"sphere"}
@@ -157,15 +157,15 @@ def test_a_new_version_is_computed_anew_with_all_that_rests_on_it(root, tmp_path
     shutil.copytree(root / "tiny", tmp_path / "tiny")
     study = smoke(measurements=(replace(LOSSES, version=2), DOUBLE, NOISE))
     CALLS.clear()
-    there = laboratory(tmp_path, study)
+    there = reproduction(tmp_path, study)
     assert not there.ready(["double"])
     assert there.ready(["noise"])
     there.prepare(["double", "noise"])
     assert CALLS == ["losses", "double"]
     other = smoke(sweeps=(replace(SWEEP, config=replace(SWEEP.config, steps=5)),))
     with pytest.raises(LrscopeError, match=r"sweep sphere.*differs in steps.*left as they are.*another --root"):
-        laboratory(tmp_path, other).prepare(["sphere"])
-    assert laboratory(tmp_path, study).ready(["double"])  # nothing was touched
+        reproduction(tmp_path, other).prepare(["sphere"])
+    assert reproduction(tmp_path, study).ready(["double"])  # nothing was touched
 
 
 def test_the_time_of_a_sweep_that_was_moved_away_is_not_counted(root, tmp_path):
@@ -174,11 +174,11 @@ def test_the_time_of_a_sweep_that_was_moved_away_is_not_counted(root, tmp_path):
     shutil.copytree(root / "tiny", tmp_path / "tiny")
     timings = tmp_path / "tiny/smoke/timings.json"
     timings.write_text('{"sphere": 5000.0, "other": 7.0}')
-    there = laboratory(tmp_path)
+    there = reproduction(tmp_path)
     there.prepare(["sphere"])
     assert json.loads(timings.read_text())["sphere"] == 5000.0, "nothing was trained"
     (tmp_path / "tiny/smoke/sphere").rename(tmp_path / "sphere")
-    there = laboratory(tmp_path)
+    there = reproduction(tmp_path)
     there.prepare(["sphere"])
     found = json.loads(timings.read_text())
     assert 0 < found["sphere"] < 1000
@@ -193,13 +193,13 @@ def test_damage_is_noticed_and_mended(root, tmp_path):
     file.write_bytes(b"\0" + file.read_bytes()[1:])
     CALLS.clear()
     with pytest.warns(UserWarning, match=r"noise\.zarr is damaged; it is computed again"):
-        laboratory(tmp_path).prepare(["noise"])
+        reproduction(tmp_path).prepare(["noise"])
     assert CALLS == ["noise"]
 
 
 def test_bound_arguments_are_part_of_the_identity():
     def identity(**words) -> str:
-        return kept.identity(replace(NOISE, run=partial(tiny_study.noise, **words)), [], {})
+        return measurement_store.identity(replace(NOISE, run=partial(tiny_study.noise, **words)), [], {})
 
     assert identity(count=3) == identity(count=3)
     assert identity(count=3) != identity(count=4)
@@ -207,17 +207,17 @@ def test_bound_arguments_are_part_of_the_identity():
 
 
 def test_only_what_is_declared_can_be_read(root):
-    there = laboratory(root)
+    there = reproduction(root)
     there.prepare(["double", "noise"])
     with pytest.raises(LrscopeError, match="'noise' is read but not declared"):
-        there.view(["double"]).measured("noise")
-    assert there.view(["double"]).measured("losses") is not None
+        there.view(["double"]).measurement("noise")
+    assert there.view(["double"]).measurement("losses") is not None
 
 
 def test_a_measurement_returns_a_dataset(tmp_path):
-    study = smoke(measurements=(LOSSES, DOUBLE, replace(NOISE, run=lambda lab: 3)))
+    study = smoke(measurements=(LOSSES, DOUBLE, replace(NOISE, run=lambda results: 3)))
     with pytest.raises(LrscopeError, match="noise: it returned int: return an xarray Dataset"):
-        laboratory(tmp_path, study).prepare(["noise"])
+        reproduction(tmp_path, study).prepare(["noise"])
 
 
 # --- commands ---
@@ -349,8 +349,8 @@ def test_a_dry_run_needs_no_data_and_writes_nothing(tiny, tmp_path, monkeypatch)
 
 
 def test_a_figure_of_what_does_not_show_is_left_out(tiny, root, tmp_path, monkeypatch):  # noqa: F811
-    def draw(lab):
-        raise Unseen("0 learning rates lie in regime 2")
+    def draw(results):
+        raise Undetermined("0 learning rates lie in regime 2")
 
     unseen = replace(STUDY.figures[0], number="9", draw=draw)
     study = replace(STUDY, figures=(*STUDY.figures, unseen))

@@ -17,46 +17,47 @@ from fake_results import fake_result
 from lrscope.config import EngineConfig
 from lrscope.mapping import regimes
 from lrscope.measures import geometry
-from lrscope.studies import reading, registry
-from lrscope.studies.lab import Laboratory
-from lrscope.studies.stats import Unseen
+from lrscope.studies import arrays, registry
+from lrscope.studies.reproduction import Reproduction
 from lrscope.studies.three_regimes import (
     STUDY,
     claims_equilibrium,
-    claims_settings,
     claims_sphere,
-    claims_tuning,
+    effects,
+    effects_settings,
+    effects_tuning,
     sweeps,
 )
-from lrscope.studies.three_regimes.by_size import elsewhere
-from lrscope.studies.three_regimes.measurements import data_sizes, neighbour_paths
+from lrscope.studies.three_regimes.data_sizes import elsewhere
+from lrscope.studies.three_regimes.measurement_functions import data_sizes, neighbour_paths
 from lrscope.studies.types import Finding
+from lrscope.studies.verdicts import Undetermined
 
 ENGINE = EngineConfig(jobs=1, path="batched", chunk=33, compile=False)  # no plan to choose: as quick as eager steps are
 
 
-class PlantedLab:
-    """A lab whose sweeps and measurements are given."""
+class PlantedResults:
+    """A study whose sweeps and measurements are given."""
 
     scale = "smoke"
 
     def __init__(
-        self, sweeps: dict[str, xr.Dataset] | None = None, measured: dict[str, xr.Dataset] | None = None
+        self, sweeps: dict[str, xr.Dataset] | None = None, measurements: dict[str, xr.Dataset] | None = None
     ) -> None:
-        self.sweeps, self.measurements = sweeps or {}, measured or {}
+        self.sweeps, self.measurements = sweeps or {}, measurements or {}
 
     def sweep(self, name: str) -> xr.Dataset:
         return self.sweeps[name]
 
-    def measured(self, name: str) -> xr.Dataset:
+    def measurement(self, name: str) -> xr.Dataset:
         return self.measurements[name]
 
     def trained(self, name: str) -> Any:
         raise AssertionError("claims read no weights")
 
 
-def checked(claim: str, lab: PlantedLab) -> Finding:
-    return next(c for c in STUDY.claims if c.id == claim).check(lab)
+def checked(claim: str, results: PlantedResults) -> Finding:
+    return next(c for c in STUDY.claims if c.id == claim).check(results)
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +89,10 @@ def test_scales_differ_in_size_only() -> None:
     tune = laptop["tune"].config
     assert set(tune.lrs) < set(laptop["convnet"].config.lrs)
     inside = laptop["tune_first"].config
-    known = claims_tuning.Roles(np.array(inside.lrs), np.array(inside.finetune_lrs or ()), first=3.5e-3, second=1.3e-2)
+    known = effects_tuning.Roles(np.array(inside.lrs), np.array(inside.finetune_lrs or ()), first=3.5e-3, second=1.3e-2)
     assert [kind for kind in ("lower", "much") if not known.pairs(kind)] == [], "what TR7's criterion speaks of"
     for first in (3.4e-3, 3.6e-3):  # around the border that a run before gave
-        planned = claims_tuning.Roles(
+        planned = effects_tuning.Roles(
             np.array(tune.lrs), np.array(tune.finetune_lrs or ()), first=first, second=1.01 * 1.3e-2
         )
         kinds = ("lower", "much", "within", "low", "high")
@@ -116,43 +117,45 @@ def test_the_papers_numbers_are_in_the_paper_scale() -> None:
 
 def test_widths_are_decades_between_borders(planted: xr.Dataset) -> None:
     true = np.log10(fake_results.BORDERS["2|3"] / fake_results.BORDERS["1|2"])
-    assert reading.widths(planted) == pytest.approx(np.full(5, true), abs=0.35)
+    assert arrays.widths(planted) == pytest.approx(np.full(5, true), abs=0.35)
     low = planted.isel(lr=slice(0, 10))
-    assert (reading.widths(low) == 0).all(), "a seed without all three regimes counts as 0"
+    assert (arrays.widths(low) == 0).all(), "a seed without all three regimes counts as 0"
 
 
 def test_three_regimes_are_found_in_planted_ones(planted: xr.Dataset) -> None:
-    lab = PlantedLab(dict.fromkeys(claims_sphere.NETS, planted))
-    assert checked("TR5", lab).verdict == "supported"
-    lab.sweeps["mlp"] = planted.isel(lr=slice(0, 10))
-    assert checked("TR5", lab).verdict == "contradicted"
+    results = PlantedResults(dict.fromkeys(claims_sphere.NETS, planted))
+    assert checked("TR5", results).verdict == "supported"
+    results.sweeps["mlp"] = planted.isel(lr=slice(0, 10))
+    assert checked("TR5", results).verdict == "contradicted"
 
 
 def test_regime_one_slopes_are_the_planted_ones(planted: xr.Dataset) -> None:
-    found = claims_sphere.faster_flatter_better(planted)
+    found = effects.faster_flatter_better(planted)
     assert found["flatter"] == pytest.approx(np.full(5, 0.3), abs=0.12)  # sharpness ~ lr^-0.3 at equal loss
     assert found["faster"] == pytest.approx(np.full(5, 1.0), abs=0.15)  # steps ~ 1 / lr
     reversed_lr = planted.assign(effective_grad_norm=planted["effective_grad_norm"] * planted["lr"] ** 0.6)
-    assert claims_sphere.faster_flatter_better(reversed_lr)["flatter"].max() < 0
-    sizes = data_sizes(PlantedLab({"convnet": reversed_lr, "tune": planted_tune(planted, 1.0)}), (("convnet", "tune"),))
-    assert checked("TR6", PlantedLab({"convnet": reversed_lr}, {"data_sizes": sizes})).verdict == "contradicted"
+    assert effects.faster_flatter_better(reversed_lr)["flatter"].max() < 0
+    sizes = data_sizes(
+        PlantedResults({"convnet": reversed_lr, "tune": planted_tune(planted, 1.0)}), (("convnet", "tune"),)
+    )
+    assert checked("TR6", PlantedResults({"convnet": reversed_lr}, {"data_sizes": sizes})).verdict == "contradicted"
 
 
 def test_bursts_of_single_moments_do_not_reach_the_running_median(planted: xr.Dataset) -> None:
     """Test error falls by two points per decade; where a run passes the level one moment is ten points worse."""
     accuracy, lr = planted["test_accuracy"], np.log10(planted["lr"])
     calm = planted.assign(test_accuracy=(xr.zeros_like(accuracy) + 0.8 + 0.02 * lr).transpose(*accuracy.dims))
-    found = claims_sphere.faster_flatter_better(calm)
+    found = effects.faster_flatter_better(calm)
     assert found["better"] == pytest.approx(np.full(5, 0.02), abs=1e-6)
     level = found["level"][0]
-    loss = reading.units(planted["train_loss"])
+    loss = arrays.per_seed(planted["train_loss"])
     burst = calm["test_accuracy"].copy(deep=True)
-    one = reading.inside(regimes(planted), "1")
+    one = arrays.inside(regimes(planted), "1")
     top, slowest = one[-1], one[len(one) // 2]
     for s in range(5):
         burst[{"lr": top, "seed": s, "epoch": int((loss[top, s] <= level).argmax())}] -= 0.1
     burst[{"lr": slowest, "epoch": -1}] -= 0.1  # it comes down to the level in its last moments
-    found = claims_sphere.faster_flatter_better(calm.assign(test_accuracy=burst))
+    found = effects.faster_flatter_better(calm.assign(test_accuracy=burst))
     assert (np.abs(found["better"] - 0.02) > 0.005).all()
     assert found["better_without_bursts"] == pytest.approx(np.full(5, 0.02), abs=1e-6)
 
@@ -162,7 +165,7 @@ def test_slopes_are_given_by_the_size_of_the_training_set(planted: xr.Dataset) -
     larger = planted.isel(seed=slice(0, 3)).assign_attrs(task=json.dumps(task))
     low = planted.isel(lr=slice(0, 10))
     sizes = data_sizes(
-        PlantedLab({"convnet": low, "larger": larger, "tune": planted_tune(planted, 1.0)}),
+        PlantedResults({"convnet": low, "larger": larger, "tune": planted_tune(planted, 1.0)}),
         (("convnet", "tune"), ("larger", "tune")),
     )
     assert sizes["train_size"].values.tolist() == [json.loads(planted.attrs["task"])["train_size"], 4096]
@@ -170,28 +173,28 @@ def test_slopes_are_given_by_the_size_of_the_training_set(planted: xr.Dataset) -
     assert sizes["higher"].isel(train_size=0).isnull().all(), "the smaller grid shows no regime 2"
     seen = sizes.isel(train_size=1)
     assert seen["higher"].notnull().sum() == 3, "seeds that one size lacks are NaN there"
-    lab = PlantedLab({"convnet": planted}, {"data_sizes": sizes})
-    assert "with 4096 images" in checked("TR9", lab).note
-    by_size = checked("TR9", lab).numbers["data_sizes"]["4096"]
+    results = PlantedResults({"convnet": planted}, {"data_sizes": sizes})
+    assert "with 4096 images" in checked("TR9", results).note
+    by_size = checked("TR9", results).numbers["data_sizes"]["4096"]
     assert {"higher", "flatter_within_2", "flatter_where_calm", "together_highest", "lowest_loss"} <= set(by_size)
 
 
 def test_sharpness_where_regime_two_is_calm(planted: xr.Dataset) -> None:
     """Sharpness falls with the ELR up to a loss of ln C / 4 and rises beyond, where it goes up and down with the loss."""
     found, rng = regimes(planted), np.random.default_rng(0)
-    two = reading.learning(planted, found)
+    two = arrays.learning(planted, found)
     loss, steep = planted["train_loss"].copy(deep=True), planted["effective_grad_norm"].copy(deep=True)
     assert len(two) >= 4, "two calm ELRs and two others"
     lr, shares = planted["lr"].values, (0.1, 0.2, *(0.6,) * (len(two) - 2))
     for k, share in zip(two, shares, strict=True):
         noise = rng.normal(0, 0.1, loss.isel(lr=k).shape)
-        burst = share > claims_equilibrium.CALM
-        loss[{"lr": k}] = share * reading.guessing(planted) * np.exp(noise)
+        burst = share > effects.CALM
+        loss[{"lr": k}] = share * arrays.guessing(planted) * np.exp(noise)
         slope = 0.5 if burst else -0.5
         steep[{"lr": k}] = (
             10 * (lr[k] / lr[two[1]]) ** slope * np.exp(noise if burst else rng.normal(0, 0.1, noise.shape))
         )
-    seen = claims_equilibrium.equalised(planted.assign(train_loss=loss, effective_grad_norm=steep))
+    seen = effects.equalised(planted.assign(train_loss=loss, effective_grad_norm=steep))
     assert seen["flatter_where_calm"] == pytest.approx(np.full(5, 0.5), abs=0.3)
     assert seen["flatter"].mean() < 0
     assert np.abs(seen["together"][0]).mean() < 0.6
@@ -204,7 +207,7 @@ def test_sharpness_where_regime_two_is_calm(planted: xr.Dataset) -> None:
     trends["loss"][{"lr": two[-1], "epoch": -1}] = np.nan
     trends["steep"][{"lr": two[1], "epoch": slice(None, -3)}] = np.nan
     changed = planted.assign(train_loss=trends["loss"], effective_grad_norm=trends["steep"])
-    found = claims_equilibrium.within_runs(changed, two)
+    found = effects.within_runs(changed, two)
     assert found["together"][0] == pytest.approx(seen["together"][0], abs=1e-6)
     assert found["together"][-1] == pytest.approx(np.ones(5))
     assert np.isnan(found["together"][1]).all()
@@ -213,7 +216,7 @@ def test_sharpness_where_regime_two_is_calm(planted: xr.Dataset) -> None:
 
 def test_running_medians_pass_over_what_is_missing() -> None:
     values = np.array([[0.2, 0.9, 0.2, 0.3, 0.3, 0.8], [0.1, np.nan, np.nan, np.nan, 0.4, 0.6]])
-    found = reading.running_median(values, 3)
+    found = arrays.running_median(values, 3)
     assert found[0] == pytest.approx([0.9, 0.2, 0.3, 0.3, 0.3, 0.3])
     assert found[1] == pytest.approx([0.1, 0.1, np.nan, 0.4, 0.5, 0.4], nan_ok=True)
 
@@ -224,7 +227,7 @@ def test_a_size_that_one_seed_or_none_shows_is_said() -> None:
         {"train_size": [10, 20, 30], "seed": [0, 1]},
     )
     words = elsewhere(sizes, ("flatter", "slope", 2.0))
-    assert "slope 2.00 (one seed) with 10 images, cannot be told with 20 images, 3.00 [" in words
+    assert "slope 2.00 (one seed) with 10 images, undetermined with 20 images, 3.00 [" in words
     assert elsewhere(sizes.isel(train_size=[0]), ("flatter", "slope", 1.0)) == ""
 
 
@@ -247,12 +250,12 @@ def test_losses_are_split_for_the_networks_in_regime_three() -> None:
 
 def test_differences_are_taken_over_shared_seeds(planted: xr.Dataset) -> None:
     few = planted.isel(seed=[3, 1])
-    a, b = reading.shared_seeds(planted, few)
+    a, b = arrays.shared_seeds(planted, few)
     assert a["seed"].values.tolist() == b["seed"].values.tolist() == [1, 3]
 
 
 def test_equilibration_is_seen_where_it_was_planted(planted: xr.Dataset) -> None:
-    found = claims_equilibrium.equalised(planted)
+    found = effects.equalised(planted)
     assert (found["1"] > 0.3).all()
     assert (found["learning"] < 0.15).all()
     assert (found["higher"] > 0).all()
@@ -260,27 +263,27 @@ def test_equilibration_is_seen_where_it_was_planted(planted: xr.Dataset) -> None
 
 def test_a_regime_that_does_not_show_is_said(planted: xr.Dataset) -> None:
     low = planted.isel(lr=slice(0, 10))
-    with pytest.raises(Unseen, match="0 learning rates lie in regime 2"):
-        claims_equilibrium.equalised(low)
+    with pytest.raises(Undetermined, match="0 learning rates lie in regime 2"):
+        effects.equalised(low)
 
 
 def test_neighbours_that_did_not_converge_tell_nothing() -> None:
     alpha = np.linspace(0, 1, 11)
     paths = xr.Dataset({"train_loss": (("pair", "seed", "alpha"), np.tile(2 * alpha * (1 - alpha), (2, 3, 1)))})
-    assert checked("TR8", PlantedLab({}, {"neighbour_paths": paths})).verdict == "supported"
+    assert checked("TR8", PlantedResults({}, {"neighbour_paths": paths})).verdict == "supported"
     late = paths.copy(deep=True)  # a seed had converged at one pair only, another at none
     late["train_loss"][0, 1] = late["train_loss"][:, 2] = np.nan
-    found = checked("TR8", PlantedLab({}, {"neighbour_paths": late}))
+    found = checked("TR8", PlantedResults({}, {"neighbour_paths": late}))
     assert (found.seeds, found.verdict) == (2, "inconclusive")
     assert found.numbers["per_seed"][:2] == pytest.approx([0.5, 0.5])
     assert "3 of 6" in found.note
-    with pytest.raises(Unseen, match="no two neighbouring ELRs"):
-        checked("TR8", PlantedLab({}, {"neighbour_paths": paths.isel(pair=[])}))
+    with pytest.raises(Undetermined, match="no two neighbouring ELRs"):
+        checked("TR8", PlantedResults({}, {"neighbour_paths": paths.isel(pair=[])}))
 
 
 def test_lines_are_drawn_between_the_runs_that_converged(planted: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """One run that ended on a jump takes its own lines away, not those of the other seeds."""
-    one = reading.shown(regimes(planted), "1", least=2)
+    one = arrays.shown(regimes(planted), "1", least=2)
     result = planted.copy(deep=True)
     result["fixed_train_loss"][:] = 1.0
     result["fixed_train_loss"][{"lr": one[:3]}] = 0.01
@@ -292,9 +295,9 @@ def test_lines_are_drawn_between_the_runs_that_converged(planted: xr.Dataset, mo
         return {"train_loss": np.zeros(geometry.POINTS), "train_error": np.zeros(geometry.POINTS)}
 
     monkeypatch.setattr(geometry, "between", between)
-    lab = PlantedLab({"convnet": result})
-    monkeypatch.setattr(lab, "trained", lambda name: SimpleNamespace(state=lambda *, lr, seed: (lr, seed)))
-    found = neighbour_paths(lab)
+    results = PlantedResults({"convnet": result})
+    monkeypatch.setattr(results, "trained", lambda name: SimpleNamespace(state=lambda *, lr, seed: (lr, seed)))
+    found = neighbour_paths(results)
     lrs = planted["lr"].values
     assert found["low_lr"].values.tolist() == lrs[one[:2]].tolist()
     assert drawn == [((lrs[one[i]], u), (lrs[one[i + 1]], u)) for i in (0, 1) for u in (0, 1, 3, 4)]
@@ -304,9 +307,9 @@ def test_lines_are_drawn_between_the_runs_that_converged(planted: xr.Dataset, mo
 def test_barrier_is_the_rise_above_the_line() -> None:
     alpha = np.linspace(0, 1, 11)
     hill = 2 + alpha + 3 * alpha * (1 - alpha)
-    assert claims_sphere.barrier(hill) == pytest.approx(0.75)
-    assert claims_sphere.barrier(2 - alpha) == pytest.approx(0, abs=1e-12)
-    assert claims_sphere.barrier(2 + alpha - alpha * (1 - alpha)) == pytest.approx(0, abs=1e-12)
+    assert effects.barrier(hill) == pytest.approx(0.75)
+    assert effects.barrier(2 - alpha) == pytest.approx(0, abs=1e-12)
+    assert effects.barrier(2 + alpha - alpha * (1 - alpha)) == pytest.approx(0, abs=1e-12)
 
 
 def test_second_descent_is_what_falls_after_a_rise(planted: xr.Dataset) -> None:
@@ -314,13 +317,13 @@ def test_second_descent_is_what_falls_after_a_rise(planted: xr.Dataset) -> None:
     t = np.linspace(0, 1, shape[-1])
     error = np.interp(t, [0, 0.2, 0.5, 0.7, 1], [0.9, 0.3, 0.45, 0.2, 0.2])
     double = planted.assign(test_accuracy=(planted["test_accuracy"].dims, np.broadcast_to(1 - error, shape)))
-    assert claims_settings.second_descent(double) == pytest.approx(0.25, abs=0.02)
+    assert effects_settings.second_descent(double) == pytest.approx(0.25, abs=0.02)
     falling = planted.assign(test_accuracy=(planted["test_accuracy"].dims, np.broadcast_to(0.2 + 0.7 * t, shape)))
-    assert (claims_settings.second_descent(falling) == 0).all()
+    assert (effects_settings.second_descent(falling) == 0).all()
 
 
 def test_roles_of_rates_follow_the_map() -> None:
-    known = claims_tuning.Roles(
+    known = effects_tuning.Roles(
         plr=np.array([1e-4, 1e-3, 4e-3, 3e-2]), flr=np.array([5e-5, 2e-4, 1e-3, 4e-3, 3e-2]), first=2e-3, second=6e-2
     )
     assert known.pairs("lower") == [(0, 0), (1, 0), (1, 1)]
@@ -329,8 +332,8 @@ def test_roles_of_rates_follow_the_map() -> None:
     assert known.pairs("within") == [(2, 4), (3, 3)]
     assert known.pairs("low") == [(2, 0), (2, 1), (2, 2)]
     assert known.pairs("high") == [(3, 0), (3, 1), (3, 2)]
-    with pytest.raises(Unseen, match="'much'"):
-        claims_tuning.Roles(plr=np.array([1e-3]), flr=np.array([1e-3]), first=2e-3, second=6e-2).some("much")
+    with pytest.raises(Undetermined, match="'much'"):
+        effects_tuning.Roles(plr=np.array([1e-3]), flr=np.array([1e-3]), first=2e-3, second=6e-2).some("much")
 
 
 @pytest.mark.parametrize(
@@ -344,9 +347,9 @@ def test_roles_of_rates_follow_the_map() -> None:
 def test_basins_are_told_by_barriers(planted: xr.Dataset, below: float, above: float, verdicts: list[str]) -> None:
     """Fine-tuning with half and with more than eight times the ELR; the latter on the larger ELR's own trajectory."""
     lr = planted["lr"].values
-    low = reading.inside(regimes(planted), "1")[0]
+    low = arrays.inside(regimes(planted), "1")[0]
     high = next(k for k, value in enumerate(lr) if value > 8.5 * lr[low])
-    assert high in reading.inside(regimes(planted), "1")
+    assert high in arrays.inside(regimes(planted), "1")
     names = ("train_loss", "effective_grad_norm")
     curves = planted[list(names)].reset_coords(drop=True).isel(lr=[low, high])
     curves = curves.rename({name: "finetune_" + name for name in names})
@@ -358,12 +361,12 @@ def test_basins_are_told_by_barriers(planted: xr.Dataset, below: float, above: f
     paths = (1 + hill[:, None] * noise[:, None])[None]  # [P, F, U, K]
     coords = {"lr": [lr[low]], "finetune_lr": curves["finetune_lr"].values}
     measured = xr.Dataset({"train_loss": (("lr", "finetune_lr", "seed", "alpha"), paths)}, coords)
-    found = checked("TR7", PlantedLab({"convnet": planted, "tune_first": tune}, {"tuned_paths": measured}))
+    found = checked("TR7", PlantedResults({"convnet": planted, "tune_first": tune}, {"tuned_paths": measured}))
     assert [found.numbers[f"part_{i}"]["verdict"] for i in (1, 2, 3)] == verdicts
     assert "nan" not in found.note, "no slightly increased ELR: nothing is said of it"
     assert "seeds" not in found.note
     tune["finetune_train_loss"][:, 1, ..., 0, -1] = 1e3  # a run that ends on a jump never comes down
-    found = checked("TR7", PlantedLab({"convnet": planted, "tune_first": tune}, {"tuned_paths": measured}))
+    found = checked("TR7", PlantedResults({"convnet": planted, "tune_first": tune}, {"tuned_paths": measured}))
     assert np.isnan(found.numbers["part_3"]["per_seed"]).sum() == 1
     assert "decades flatter at equal training loss (4 of 5 seeds come down to one)" in found.note
     assert "nan" not in found.note
@@ -371,21 +374,21 @@ def test_basins_are_told_by_barriers(planted: xr.Dataset, below: float, above: f
 
 @pytest.mark.parametrize(("share", "verdict"), [(1.0, "supported"), (0.3, "contradicted")])
 def test_levels_inside_regime_two(planted: xr.Dataset, share: float, verdict: str) -> None:
-    lab = PlantedLab({"convnet": planted, "tune_within": planted_tune(planted, share)})
-    lab.measurements["data_sizes"] = data_sizes(lab, (("convnet", "tune_within"),))
-    assert lab.measurements["data_sizes"]["up"].values == pytest.approx(np.full((1, 5), share), abs=0.1)
-    assert checked("TR10", lab).verdict == verdict
+    results = PlantedResults({"convnet": planted, "tune_within": planted_tune(planted, share)})
+    results.measurements["data_sizes"] = data_sizes(results, (("convnet", "tune_within"),))
+    assert results.measurements["data_sizes"]["up"].values == pytest.approx(np.full((1, 5), share), abs=0.1)
+    assert checked("TR10", results).verdict == verdict
 
 
 def test_levels_that_go_on_falling_are_held_against_later_ones(planted: xr.Dataset) -> None:
     """Going down ends at the new ELR's level, which has come down by a fifth of the way meanwhile."""
     tune = planted_tune(planted, 1.0)
-    own = reading.settled(reading.units(tune["train_loss"]))
+    own = arrays.settled(arrays.per_seed(tune["train_loss"]))
     later = own[0] * (own[0] / own[1]) ** 0.2
     ends = tune["finetune_train_loss"].copy(deep=True)
     for p in (0, 1):
         ends[{"lr": p, "finetune_lr": 0}] = np.broadcast_to(later[:, None], ends.shape[2:])
-    found = claims_tuning.levels(planted, tune.assign(finetune_train_loss=ends))
+    found = effects_tuning.levels(planted, tune.assign(finetune_train_loss=ends))
     assert found["down"] == pytest.approx(np.full(5, 1.2))
     assert found["down_later"] == pytest.approx(np.ones(5))
     assert found["up"] == pytest.approx(np.ones(5), abs=0.1)
@@ -393,11 +396,11 @@ def test_levels_that_go_on_falling_are_held_against_later_ones(planted: xr.Datas
 
 def planted_tune(planted: xr.Dataset, share: float) -> xr.Dataset:
     """Fine-tuning inside regime 2 that goes `share` of the way from the old level to the new one, on a log scale."""
-    two = reading.learning(planted, regimes(planted))
+    two = arrays.learning(planted, regimes(planted))
     at = [two[0], two[-1]]
     lrs = planted["lr"].values[at]
     tune = planted.isel(lr=at)
-    own = np.log(reading.settled(reading.units(tune["train_loss"])))
+    own = np.log(arrays.settled(arrays.per_seed(tune["train_loss"])))
     level = np.exp(own[:, None] + share * (own[None] - own[:, None]))
     rng = np.random.default_rng(0)
     values = level[..., None] * np.exp(0.02 * rng.standard_normal((2, 2, 5, 10)))
@@ -422,25 +425,25 @@ def test_the_same_story_is_told_by_measures_that_agree() -> None:
         coords = {"lr": lr, "seed": range(4), "epoch": range(5), "regime": ("lr", ["1", "1", "1"])}
         return xr.Dataset({n: (("lr", "seed", "epoch"), v) for n, v in values.items()}, coords)
 
-    slopes = claims_sphere.slopes_at_equal_loss(PlantedLab(measured={"steepness": table(-1)}))
+    slopes = effects.slopes_at_equal_loss(table(-1))
     assert slopes["gradient_norm"] == pytest.approx(np.full(4, -0.2), abs=0.02)
     assert slopes["fisher_trace"] == pytest.approx(np.full(4, -0.3), abs=1e-6)
-    assert checked("TR19", PlantedLab(measured={"steepness": table(-1)})).verdict == "supported"
-    assert checked("TR19", PlantedLab(measured={"steepness": table(1)})).verdict == "contradicted"
+    assert checked("TR19", PlantedResults(measurements={"steepness": table(-1)})).verdict == "supported"
+    assert checked("TR19", PlantedResults(measurements={"steepness": table(1)})).verdict == "contradicted"
 
 
 # -- all of it, in small ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
-    laboratory = Laboratory(STUDY, "smoke", tmp_path_factory.mktemp("studies"), engine=ENGINE, quiet=True)
-    laboratory.prepare(part.name for part in laboratory.scale.parts)
-    return laboratory
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Reproduction:
+    reproduction = Reproduction(STUDY, "smoke", tmp_path_factory.mktemp("studies"), engine=ENGINE, quiet=True)
+    reproduction.prepare(part.name for part in reproduction.scale.parts)
+    return reproduction
 
 
 @pytest.mark.slow
-def test_every_claim_gets_a_finding_at_smoke_scale(smoke: Laboratory) -> None:
+def test_every_claim_gets_a_finding_at_smoke_scale(smoke: Reproduction) -> None:
     found = {claim.id: smoke.check(claim) for claim in STUDY.claims}
     assert [claim for claim, finding in found.items() if not finding.note] == []
     for exact in ("TR1", "TR2", "TR3", "TR4"):
@@ -448,7 +451,7 @@ def test_every_claim_gets_a_finding_at_smoke_scale(smoke: Laboratory) -> None:
 
 
 @pytest.mark.slow
-def test_every_figure_is_drawn_at_smoke_scale(smoke: Laboratory, tmp_path: Path) -> None:
+def test_every_figure_is_drawn_at_smoke_scale(smoke: Reproduction, tmp_path: Path) -> None:
     for figure in STUDY.figures:
         chart = smoke.chart(figure)
         assert chart.panels, figure.number

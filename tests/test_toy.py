@@ -13,15 +13,15 @@ import pytest
 import torch
 
 from lrscope.studies.three_regimes import toy
-from lrscope.studies.three_regimes.toy import ALPHA, THRESHOLD, Kept, gradient, values
+from lrscope.studies.three_regimes.toy import ALPHA, THRESHOLD, Recorded, gradient, values
 from lrscope.tasks.streams import generator
 
 STARTS = 4
 
 
 @cache
-def optimise(alpha: tuple[float, ...], elrs: tuple[float, ...], steps: int, keep: int) -> Kept:
-    """Kept for the tests that share it."""
+def optimise(alpha: tuple[float, ...], elrs: tuple[float, ...], steps: int, keep: int) -> Recorded:
+    """Recorded for the tests that share it."""
     return toy.optimise(alpha, elrs, steps, keep=keep, starts=STARTS)
 
 
@@ -64,7 +64,7 @@ REGIME_1, JUST_BELOW, JUST_ABOVE, REGIME_2, REGIME_3 = range(5)
 
 
 @pytest.fixture(scope="module")
-def three_pairs() -> Kept:
+def three_pairs() -> Recorded:
     return optimise(ALPHA, ELRS, 6000, 3000)
 
 
@@ -72,7 +72,7 @@ def equilibrium(elr: float) -> np.ndarray:
     return toy.equilibrium(elr).numpy()
 
 
-def test_threshold_lies_at_one_over_the_sum_of_alphas(three_pairs: Kept) -> None:
+def test_threshold_lies_at_one_over_the_sum_of_alphas(three_pairs: Recorded) -> None:
     total = three_pairs.values.sum(-1)
     for below in (REGIME_1, JUST_BELOW):
         assert (total[:, below] < 1e-12).all()
@@ -82,20 +82,20 @@ def test_threshold_lies_at_one_over_the_sum_of_alphas(three_pairs: Kept) -> None
         assert bound > 0.01
 
 
-def test_in_regime_2_the_function_stabilises_at_the_bound(three_pairs: Kept) -> None:
+def test_in_regime_2_the_function_stabilises_at_the_bound(three_pairs: Recorded) -> None:
     """All ESS equal: every subfunction is above its threshold, and eq. 25 is an equality."""
     for elr in (JUST_ABOVE, REGIME_2):
         level = (sum(ALPHA) - 1 / ELRS[elr]) / 2
         np.testing.assert_allclose(three_pairs.values[:, elr].sum(-1).mean(0), [level] * STARTS, rtol=2e-3)
 
 
-def test_in_regime_2_mean_group_elrs_sit_at_equation_9(three_pairs: Kept) -> None:
+def test_in_regime_2_mean_group_elrs_sit_at_equation_9(three_pairs: Recorded) -> None:
     for elr in (JUST_ABOVE, REGIME_2):
         means = three_pairs.elr_i[:, elr].mean(0)
         np.testing.assert_allclose(means, np.tile(equilibrium(ELRS[elr]), (STARTS, 1)), rtol=5e-3)
 
 
-def test_in_regime_1_group_elrs_stop_early(three_pairs: Kept) -> None:
+def test_in_regime_1_group_elrs_stop_early(three_pairs: Recorded) -> None:
     elr_i = three_pairs.elr_i[:, REGIME_1]
     assert ((elr_i.amax(0) - elr_i.amin(0)) < 1e-9).all(), "they stand still"
     assert (elr_i[-1] < 1 / torch.tensor(ALPHA)).all(), "each below its own threshold"
@@ -104,7 +104,7 @@ def test_in_regime_1_group_elrs_stop_early(three_pairs: Kept) -> None:
     assert elr_i[-1].std(0).max() > 0.05, "where they stop depends on the start"
 
 
-def test_in_regime_3_there_is_no_equilibrium(three_pairs: Kept) -> None:
+def test_in_regime_3_there_is_no_equilibrium(three_pairs: Recorded) -> None:
     elr_i = three_pairs.elr_i
     spread = elr_i.std(0) / elr_i.mean(0)
     assert (spread[REGIME_2] < 0.1).all()

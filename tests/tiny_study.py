@@ -11,18 +11,18 @@ import xarray as xr
 from lrscope.charts import Axis, Chart, Line, Panel
 from lrscope.config import SweepConfig
 from lrscope.studies import registry
-from lrscope.studies.stats import finding
 from lrscope.studies.types import (
     Claim,
     Finding,
-    Lab,
     Measurement,
     Paper,
     PaperFigure,
     Scale,
     Study,
+    StudyResults,
     StudySweep,
 )
+from lrscope.studies.verdicts import finding
 
 CALLS: list[str] = []
 CONFIG = SweepConfig(lrs=(1e-2, 1e-1), seeds=3, steps=4, batch_size=32, random_points=2)
@@ -34,31 +34,31 @@ SWEEP = StudySweep(
 )
 
 
-def final_losses(lab: Lab) -> xr.Dataset:
+def final_losses(results: StudyResults) -> xr.Dataset:
     CALLS.append("losses")
-    return xr.Dataset({"loss": lab.sweep("sphere")["fixed_train_loss"].mean("data_seed")}, attrs={"unit": "nat"})
+    return xr.Dataset({"loss": results.sweep("sphere")["fixed_train_loss"].mean("data_seed")}, attrs={"unit": "nat"})
 
 
-def double(lab: Lab) -> xr.Dataset:
+def double(results: StudyResults) -> xr.Dataset:
     CALLS.append("double")
-    return lab.measured("losses") * 2
+    return results.measurement("losses") * 2
 
 
-def noise(lab: Lab) -> xr.Dataset:
+def noise(results: StudyResults) -> xr.Dataset:
     CALLS.append("noise")
     return xr.Dataset({"x": ("i", np.arange(5.0))}, coords={"i": list("abcde")})
 
 
-def losses_are_positive(lab: Lab) -> Finding:
-    return finding(lab.measured("double")["loss"].mean("lr"), 0.0, "Losses are what they are.", parts=2)
+def losses_are_positive(results: StudyResults) -> Finding:
+    return finding(results.measurement("double")["loss"].mean("lr"), 0.0, "Losses are what they are.", parts=2)
 
 
-def more_than_there_is(lab: Lab) -> Finding:
+def more_than_there_is(results: StudyResults) -> Finding:
     return finding([np.nan, 1.0], 0.0, "Only one seed was there.")
 
 
-def losses_chart(lab: Lab) -> Chart:
-    loss = lab.measured("losses")["loss"]
+def losses_chart(results: StudyResults) -> Chart:
+    loss = results.measurement("losses")["loss"]
     line = Line(x=loss["lr"].values, y=loss.mean("seed").values, name="loss", mark="both")
     return Chart(panels=[Panel(title="loss", x=Axis(title="ELR", log=True), y=Axis(title="loss"), layers=[line])])
 

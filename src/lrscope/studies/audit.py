@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lrscope.studies import evidence
+from lrscope.studies.dependencies import claims_at
 from lrscope.studies.history import History
-from lrscope.studies.needs import claims_at
 from lrscope.studies.types import SCALES, Claim, Study
 
 

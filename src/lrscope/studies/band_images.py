@@ -18,7 +18,7 @@ from lrscope.errors import LrscopeError
 from lrscope.tasks.bands import Bands, decompose, mask, paper_bands, per_channel
 
 DRAWN_CHANNELS = (1, 3)  # grey, or red, green and blue
-FAINTEST = 1e-6  # ours: amplitudes below this share of the largest are rounding and drawn alike
+FAINTEST = 1e-6  # ours: amplitudes below this fraction of the largest are rounding and drawn alike
 
 Floats = NDArray[np.float64]
 
@@ -61,8 +61,8 @@ def band_chart(images: Tensor, mean: Sequence[float], std: Sequence[float], band
         ]
         whole = spectrum(image)
         ends = float(whole.min()), float(whole.max())
-        for name, (_, kept, _) in rows.items():
-            shown = np.where(np.fft.fftshift(kept.numpy()), whole, np.nan)
+        for name, (_, shown_bands, _) in rows.items():
+            shown = np.where(np.fft.fftshift(shown_bands.numpy()), whole, np.nan)
             title = f"spectrum, {name}" if name in chosen else "spectrum"
             picture = Image(values=shown, low=ends[0], high=ends[1], viridis=True)
             panels.append(Panel(title=title, layers=[picture]))

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from lrscope.errors import LrscopeError, nearest
 from lrscope.studies import evidence, registry
 from lrscope.studies.costs import total
-from lrscope.studies.needs import claims_at, figures_at, lacking
+from lrscope.studies.dependencies import claims_at, figures_at, lacking
 from lrscope.studies.types import SCALES, Claim, PaperFigure, Study
 
 if TYPE_CHECKING:
-    from lrscope.studies.lab import Laboratory
+    from lrscope.studies.reproduction import Reproduction
 
 MISSING = 3  # exit code: evidence is missing
 STOPPED = 130
@@ -85,7 +85,7 @@ def reproduce(
 ) -> None:
     """The `reproduce` command: run what is missing, draw figures and gallery."""
     from lrscope.config import EngineConfig
-    from lrscope.studies.lab import scale_of
+    from lrscope.studies.reproduction import scale_of
 
     study = registry.study(name)
     scale_of(study, scale)
@@ -96,10 +96,10 @@ def reproduce(
     if dry_run:
         _print_plans(study, scale, needs, config, as_json=as_json)
         return
-    laboratory = _laboratory(name, scale, root, config, needs)
+    reproduction = _reproduction(name, scale, root, config, needs)
     from lrscope.studies.gallery import publish
 
-    for path in publish(laboratory, chosen, evidence.folder_of(name), docs):
+    for path in publish(reproduction, chosen, evidence.folder_of(name), docs):
         print(path)
 
 
@@ -116,7 +116,7 @@ def verify(
     folder: Path | None,
 ) -> None:
     """The `verify` command: print what the claims' checks found. Exits with 3 where evidence is missing."""
-    from lrscope.studies.lab import scale_of
+    from lrscope.studies.reproduction import scale_of
 
     study = registry.study(name)
     scale_of(study, scale)
@@ -159,14 +159,14 @@ def _fresh(
 
     history = History(registry.source(name))
     if folder is not None:  # before hours of training rather than after
-        from lrscope.studies.lab import now
+        from lrscope.studies.reproduction import now
 
         for claim in claims:
             evidence.fixed_before(claim, history, now())
-    laboratory = _laboratory(name, scale, root, EngineConfig(**engine), [n for c in claims for n in c.needs])
+    reproduction = _reproduction(name, scale, root, EngineConfig(**engine), [n for c in claims for n in c.needs])
     if folder is None:
-        return {claim.id: evidence.record(laboratory, claim) for claim in claims}
-    path = evidence.save(laboratory, claims, folder, history)
+        return {claim.id: evidence.record(reproduction, claim) for claim in claims}
+    path = evidence.save(reproduction, claims, folder, history)
     print(f"lrscope: wrote {path}", file=sys.stderr)
     return evidence.by_claim(evidence.load(folder, study, scale), study)
 
@@ -226,24 +226,25 @@ def _scales(study: Study) -> list[str]:
     return [scale for scale in SCALES if scale in study.scales]
 
 
-def _laboratory(name: str, scale: str, root: Path, engine: Any, needs: Sequence[str]) -> Laboratory:
-    """A laboratory in which everything needed is there."""
+def _reproduction(name: str, scale: str, root: Path, engine: Any, needs: Sequence[str]) -> Reproduction:
+    """A reproduction in which everything needed is there."""
     from lrscope.engine.dispatch import Interrupted
-    from lrscope.studies.lab import Laboratory
+    from lrscope.studies.reproduction import Reproduction
 
-    laboratory = Laboratory(registry.study(name), scale, root, engine=engine, name=name)
+    reproduction = Reproduction(registry.study(name), scale, root, engine=engine, name=name)
     try:
-        laboratory.prepare(needs)
+        reproduction.prepare(needs)
     except Interrupted:
         print(
-            f"lrscope: stopped; everything so far is in {laboratory.folder}. The same command goes on", file=sys.stderr
+            f"lrscope: stopped; everything so far is in {reproduction.folder}. The same command goes on",
+            file=sys.stderr,
         )
         sys.exit(STOPPED)
-    return laboratory
+    return reproduction
 
 
 def _told(row: dict[str, Any]) -> str:
-    from lrscope.studies.words import effect
+    from lrscope.studies.phrases import effect
 
     return (
         f"{row['id']}: {row['verdict']}, {effect(row)}\n  {row['sentence']}\n  criterion: {row['criterion']}\n"
@@ -254,7 +255,7 @@ def _told(row: dict[str, Any]) -> str:
 def _print_plans(study: Study, scale: str, needs: Sequence[str], engine: Any, *, as_json: bool) -> None:
     """Each sweep's plan as soon as it is timed, then the sum."""
     from lrscope.engine.progress import span
-    from lrscope.studies.needs import closure
+    from lrscope.studies.dependencies import closure
     from lrscope.studies.planning import ASSUMPTION, plan
 
     names = closure(study.scales[scale], needs)

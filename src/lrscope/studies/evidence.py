@@ -22,7 +22,7 @@ from lrscope.studies.history import Commit, History
 from lrscope.studies.types import Claim, Study
 
 if TYPE_CHECKING:
-    from lrscope.studies.lab import Laboratory
+    from lrscope.studies.reproduction import Reproduction
 
 FOLDER = "evidence"
 NUMBERS = ("effect", "low", "high")
@@ -68,9 +68,9 @@ def by_claim(found: Mapping[str, Any] | None, study: Study) -> dict[str, dict[st
     return {r["id"]: r for r in records if criteria.get(r["id"]) == r["criterion"]}
 
 
-def record(laboratory: Laboratory, claim: Claim) -> dict[str, Any]:
+def record(reproduction: Reproduction, claim: Claim) -> dict[str, Any]:
     """Check a claim in what is there; NaN is written as None."""
-    finding = asdict(laboratory.check(claim))
+    finding = asdict(reproduction.check(claim))
     words = {"id": claim.id, "sentence": claim.sentence, "criterion": claim.criterion}
     made: dict[str, Any] = plain({**words, **finding, "exploratory": claim.exploratory})
     return made
@@ -101,24 +101,24 @@ def fixed_before(claim: Claim, history: History, started: str) -> Commit:
     return commit
 
 
-def save(laboratory: Laboratory, claims: Sequence[Claim], folder: Path, history: History) -> Path:
+def save(reproduction: Reproduction, claims: Sequence[Claim], folder: Path, history: History) -> Path:
     """Check claims and write them into the evidence file; other claims in it stay if what they rest on is the same.
 
     Raises:
         LrscopeError: a criterion that was not committed before its runs.
     """
     from lrscope.engine.sweep import code_hash
-    from lrscope.studies.lab import now
+    from lrscope.studies.reproduction import now
 
-    study, scale = laboratory.study, laboratory.scale_name
-    sweeps, measurements = laboratory.records({need for claim in claims for need in claim.needs})
+    study, scale = reproduction.study, reproduction.scale_name
+    sweeps, measurements = reproduction.records({need for claim in claims for need in claim.needs})
     made = {}
     for claim in claims:
-        own_sweeps, own_measurements = laboratory.records(claim.needs)
+        own_sweeps, own_measurements = reproduction.records(claim.needs)
         parts = {**own_sweeps, **own_measurements}
         started = min((part["created"] for part in parts.values()), key=moment, default=now())
         commit = fixed_before(claim, history, started)
-        made[claim.id] = record(laboratory, claim) | {
+        made[claim.id] = record(reproduction, claim) | {
             "rests_on": sorted(parts),
             "started": started,
             "criterion_commit": commit.hash,
@@ -131,7 +131,7 @@ def save(laboratory: Laboratory, claims: Sequence[Claim], folder: Path, history:
         stale = {
             name
             for name, part in {**before["sweeps"], **before["measurements"]}.items()
-            if name in fresh and _key(part) not in laboratory.known_as(name)
+            if name in fresh and _key(part) not in reproduction.known_as(name)
         }
         rows = {name: row for name, row in rows.items() if not stale & set(row["rests_on"])}
         used = {name for row in rows.values() for name in row["rests_on"]}

@@ -13,12 +13,12 @@ from lrscope.reporting import text
 from lrscope.reporting.files import write_one
 from lrscope.reporting.gallery import Picture, Told, render
 from lrscope.reporting.page import write_text
-from lrscope.studies import cite, evidence, words
-from lrscope.studies.lab import Laboratory
-from lrscope.studies.needs import claims_at, figures_at
+from lrscope.studies import cite, evidence, phrases
+from lrscope.studies.dependencies import claims_at, figures_at
 from lrscope.studies.registry import slug
-from lrscope.studies.stats import Unseen
+from lrscope.studies.reproduction import Reproduction
 from lrscope.studies.types import Claim, PaperFigure
+from lrscope.studies.verdicts import Undetermined
 
 FORMATS = ("png", "pdf")
 PAGE = "gallery.html"
@@ -26,49 +26,49 @@ UNCHECKED = "not checked"
 
 
 def publish(
-    laboratory: Laboratory, figures: Sequence[PaperFigure], evidence_folder: Path, docs: Path | None
+    reproduction: Reproduction, figures: Sequence[PaperFigure], evidence_folder: Path, docs: Path | None
 ) -> list[Path]:
     """Draw the figures, write the page about all that can be drawn from what is there, and, into `docs`, a page of text
     with its pictures. Returns what was written. A figure about something that the results do not show is left out with a
     warning."""
-    study, scale = laboratory.study, laboratory.scale_name
-    wanted = [f for f in figures_at(study, scale) if f in figures or laboratory.ready(f.needs)]
-    drawn = {figure.number: _chart(laboratory, figure) for figure in wanted}
+    study, scale = reproduction.study, reproduction.scale_name
+    wanted = [f for f in figures_at(study, scale) if f in figures or reproduction.ready(f.needs)]
+    drawn = {figure.number: _chart(reproduction, figure) for figure in wanted}
     shown = [figure for figure in wanted if drawn[figure.number] is not None]
     known = evidence.by_claim(evidence.load(evidence_folder, study, scale), study)
-    told = {claim.id: _told(laboratory, claim, known) for claim in claims_at(study, scale)}
+    told = {claim.id: _told(reproduction, claim, known) for claim in claims_at(study, scale)}
     pictures = [_picture(f, chart, told, study.claims) for f in shown if (chart := drawn[f.number]) is not None]
     written = []
-    folder = laboratory.folder / "figures"
+    folder = reproduction.folder / "figures"
     for picture in (p for p, figure in zip(pictures, shown, strict=True) if figure in figures):
         static = to_matplotlib(picture.chart)
         written += [write_one(static, folder / f"{picture.name}.{name}") for name in FORMATS]
     placed = {row.id for picture in pictures for row in picture.claims}
     others = [row for row in told.values() if row.id not in placed]
-    page = render(pictures, others, _words(laboratory, told))
-    written.append(write_text(page, laboratory.folder / PAGE))
+    page = render(pictures, others, _words(reproduction, told))
+    written.append(write_text(page, reproduction.folder / PAGE))
     if docs is not None:
-        written += _write_docs(laboratory, pictures, others, docs)
+        written += _write_docs(reproduction, pictures, others, docs)
     return written
 
 
-def _chart(laboratory: Laboratory, figure: PaperFigure) -> Chart | None:
+def _chart(reproduction: Reproduction, figure: PaperFigure) -> Chart | None:
     try:
-        return laboratory.chart(figure)
-    except Unseen as reason:
+        return reproduction.chart(figure)
+    except Undetermined as reason:
         warnings.warn(f"figure {figure.number} is not drawn: {reason}", stacklevel=3)
         return None
 
 
-def _told(laboratory: Laboratory, claim: Claim, known: Mapping[str, Mapping[str, Any]]) -> Told:
+def _told(reproduction: Reproduction, claim: Claim, known: Mapping[str, Mapping[str, Any]]) -> Told:
     """A claim, checked in what is there, or else as the evidence has it."""
-    row = evidence.record(laboratory, claim) if laboratory.ready(claim.needs) else known.get(claim.id)
+    row = evidence.record(reproduction, claim) if reproduction.ready(claim.needs) else known.get(claim.id)
     return Told(
         id=claim.id,
         sentence=claim.sentence,
         criterion=claim.criterion,
         verdict=row["verdict"] if row else UNCHECKED,
-        effect=words.effect(row) if row else "",
+        effect=phrases.effect(row) if row else "",
         note=row["note"] if row else "",
     )
 
@@ -85,11 +85,11 @@ def _picture(figure: PaperFigure, chart: Chart, told: Mapping[str, Told], claims
     )
 
 
-def _words(laboratory: Laboratory, told: Mapping[str, Told]) -> dict[str, Any]:
+def _words(reproduction: Reproduction, told: Mapping[str, Told]) -> dict[str, Any]:
     """What the page says beyond figures and claims."""
-    study = laboratory.study
-    sweeps, measurements = laboratory.records(laboratory.names)
-    facts = [("scale", f"{laboratory.scale_name}: {laboratory.scale.about}")]
+    study = reproduction.study
+    sweeps, measurements = reproduction.records(reproduction.names)
+    facts = [("scale", f"{reproduction.scale_name}: {reproduction.scale.about}")]
     for name, part in sweeps.items():
         runs, took = plural(part["runs"], "run"), text.duration(part["seconds"])
         facts.append((f"sweep {name}", f"{part['title']}; {runs}, {took}; {text.moment(part['created'])}"))
@@ -102,11 +102,11 @@ def _words(laboratory: Laboratory, told: Mapping[str, Told]) -> dict[str, Any]:
     return {
         "title": study.paper.title,
         "study": study.name,
-        "scale": laboratory.scale_name,
+        "scale": reproduction.scale_name,
         "paper": cite.text(study.paper).strip(),
         "about": study.about,
         "summary": _summary([row.verdict for row in told.values()]),
-        "command": laboratory.command,
+        "command": reproduction.command,
         "facts": facts,
     }
 
@@ -119,14 +119,14 @@ def _summary(verdicts: Sequence[str]) -> str:
 
 
 def _write_docs(
-    laboratory: Laboratory, pictures: Sequence[Picture], others: Sequence[Told], folder: Path
+    reproduction: Reproduction, pictures: Sequence[Picture], others: Sequence[Told], folder: Path
 ) -> list[Path]:
     """`folder/<study>.md` and a PNG per figure in `folder/<study>/`."""
-    study = laboratory.study
+    study = reproduction.study
     images = folder / study.name
     lines = [f"# {_md(study.paper.title)}", "", _md(cite.text(study.paper).strip()), "", _md(study.about), ""]
-    about = _md(laboratory.scale.about.rstrip("."))
-    lines += [f"Scale `{laboratory.scale_name}`: {about}. Made by `{laboratory.command}`.", ""]
+    about = _md(reproduction.scale.about.rstrip("."))
+    lines += [f"Scale `{reproduction.scale_name}`: {about}. Made by `{reproduction.command}`.", ""]
     written = []
     for picture in pictures:
         written.append(write_one(to_matplotlib(picture.chart), images / f"{picture.name}.png"))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lrscope.checked import checked
 from lrscope.errors import LrscopeError, nearest
-from lrscope.studies.needs import closure, lacking
+from lrscope.studies.dependencies import closure, lacking
 from lrscope.studies.types import SCALES, Study
 
 TABLE: dict[str, str] = {

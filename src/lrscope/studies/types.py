@@ -23,7 +23,7 @@ SCALES = ("smoke", "laptop", "paper")
 VERDICTS = ("supported", "contradicted", "inconclusive", "reported")  # the last: exploratory claims have no verdict
 
 
-class Lab(Protocol):
+class StudyResults(Protocol):
     """What measurements, claims and figures read. Names are those of the study's sweeps and measurements."""
 
     @property
@@ -39,7 +39,7 @@ class Lab(Protocol):
         """The stored weights of a sweep, with its task: for measurements."""
         ...
 
-    def measured(self, name: str) -> xr.Dataset:
+    def measurement(self, name: str) -> xr.Dataset:
         """What a measurement returned."""
         ...
 
@@ -63,16 +63,16 @@ class StudySweep:
 @checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """Arrays computed from trained weights, or by a simulation of its own; kept beside the sweeps.
+    """Arrays computed from trained weights, or by a simulation of its own; stored beside the sweeps.
 
-    `needs` names sweeps and other measurements; `version` is raised when the function changes, so that kept arrays
+    `needs` names sweeps and other measurements; `version` is raised when the function changes, so that stored arrays
     are not taken for the new ones.
     """
 
     name: str
     about: str
     needs: tuple[str, ...]
-    run: Callable[[Lab], xr.Dataset]
+    run: Callable[[StudyResults], xr.Dataset]
     version: int = 1
 
 
@@ -110,7 +110,7 @@ class Claim:
     sentence: str
     criterion: str
     needs: tuple[str, ...]
-    check: Callable[[Lab], Finding]
+    check: Callable[[StudyResults], Finding]
     figures: tuple[str, ...] = ()
     exploratory: bool = False
 
@@ -140,7 +140,7 @@ class PaperFigure:
     look_for: str
     differs: str
     needs: tuple[str, ...]
-    draw: Callable[[Lab], Chart]
+    draw: Callable[[StudyResults], Chart]
 
 
 @checked_fields

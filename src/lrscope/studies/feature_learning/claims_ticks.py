@@ -1,64 +1,54 @@
 """FL1 to FL4: what pre-training with one learning rate leaves behind, on the synthetic ticks.
 
 L pre-training rates, F fine-tuning rates, U units (data seed x seed). Regimes are told from other runs than those
-that are measured (states.py).
+that are measured (folds.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
 
-from lrscope.measures.features import sparsity
-from lrscope.studies import panels, reading
-from lrscope.studies.feature_learning.states import (
-    Part,
+from lrscope.studies import arrays, common_panels
+from lrscope.studies.arrays import Array
+from lrscope.studies.feature_learning.effects import (
+    CHANCE,
+    at_plrs,
     averaged,
-    each,
-    judged,
-    mean_of_parts,
+    by_plr,
+    effective_number,
+    feature_accuracies,
     over,
-    probes,
-    read_in,
     trained,
     tuned,
 )
-from lrscope.studies.reading import Array
-from lrscope.studies.stats import all_of, finding, interval
-from lrscope.studies.types import Claim, Finding, Lab
+from lrscope.studies.feature_learning.folds import Fold, folds_of, mean_over_folds, per_fold, readable_folds
+from lrscope.studies.types import Claim, Finding, StudyResults
+from lrscope.studies.verdicts import all_of, finding, interval
 
-CHANCE = 0.5
 SPARSER = float(np.log(1.5))  # ours: a third fewer features
 
 
-def effective_number(part: Part, state: str) -> Array:
-    """Features that a run relies on [L, U]: NaN where it learned nothing."""
-    return np.asarray(
-        sparsity(xr.DataArray(probes(part, state), dims=("lr", "unit", "feature")), chance=CHANCE)["effective_number"],
-        dtype=np.float64,
-    )
+def _best_in_2a(results: StudyResults) -> Finding:
+    folds = folds_of(results.sweep("ticks"))
 
+    def mean(fold: Fold, label: str) -> Array:
+        return over(tuned(fold)[:, :-1].mean(1), fold.inside(label))
 
-def _best_in_2a(lab: Lab) -> Finding:
-    parts = judged(lab.sweep("ticks"))
+    def spread(fold: Fold, label: str) -> Array:
+        return over(tuned(fold)[:, :-1].std(1), fold.inside(label))
 
-    def mean(part: Part, label: str) -> Array:
-        return over(tuned(part)[:, :-1].mean(1), part.inside(label))
-
-    def spread(part: Part, label: str) -> Array:
-        return over(tuned(part)[:, :-1].std(1), part.inside(label))
-
-    def moved(part: Part) -> Array:
-        found, before = tuned(part), trained(part)
-        pairs = [(p, f) for p in part.inside("1") for f, flr in enumerate(part.flr[:-1]) if flr <= 1.001 * part.plr[p]]
+    def moved(fold: Fold) -> Array:
+        found, before = tuned(fold), trained(fold)
+        pairs = [(p, f) for p in fold.inside("1") for f, flr in enumerate(fold.flr[:-1]) if flr <= 1.001 * fold.plr[p]]
         return np.asarray(np.abs(np.mean([found[p, f] - before[p] for p, f in pairs], axis=0)), dtype=np.float64)
 
-    over_one = each(parts, lambda part: mean(part, "2A") - over(trained(part), part.upper_one()))
-    over_2b = each(parts, lambda part: mean(part, "2A") - mean(part, "2B"))
-    wider = each(parts, lambda part: spread(part, "2B") - spread(part, "2A"))
-    nothing = each(parts, moved)
+    over_one = per_fold(folds, lambda fold: mean(fold, "2A") - over(trained(fold), fold.upper_one()))
+    over_2b = per_fold(folds, lambda fold: mean(fold, "2A") - mean(fold, "2B"))
+    wider = per_fold(folds, lambda fold: spread(fold, "2B") - spread(fold, "2A"))
+    nothing = per_fold(folds, moved)
     return all_of(
         [
             finding(over_one, 0.0, "better than regime 1"),
@@ -66,114 +56,99 @@ def _best_in_2a(lab: Lab) -> Finding:
             finding(wider, 0.0, "FLRs agree more than in 2B"),
             finding(0.01 - nothing, 0.0, "nothing changes in regime 1"),
         ],
-        f"Fine-tuning from 2A ends {100 * mean_of_parts(over_one):.1f} points above pre-training in upper regime 1 and {100 * mean_of_parts(over_2b):.1f} above "
-        f"fine-tuning from 2B; the spread over FLRs is {100 * mean_of_parts(wider):.1f} points wider in 2B; in regime 1 smaller and equal FLRs move "
-        f"accuracy by {100 * mean_of_parts(nothing):.2f} points. Regimes from the other data seeds."
-        + read_in(over_one, over_2b, wider, nothing),
+        f"Fine-tuning from 2A ends {100 * mean_over_folds(over_one):.1f} points above pre-training in upper regime 1 and {100 * mean_over_folds(over_2b):.1f} above "
+        f"fine-tuning from 2B; the spread over FLRs is {100 * mean_over_folds(wider):.1f} points wider in 2B; in regime 1 smaller and equal FLRs move "
+        f"accuracy by {100 * mean_over_folds(nothing):.2f} points. Regimes from the other data seeds."
+        + readable_folds(over_one, over_2b, wider, nothing),
     )
 
 
-def _averages(lab: Lab) -> Finding:
-    parts = judged(lab.sweep("ticks"))
-    most = int(lab.sweep("ticks")["n_average"].values[-1])
+def _averages(results: StudyResults) -> Finding:
+    folds = folds_of(results.sweep("ticks"))
+    most = int(results.sweep("ticks")["n_average"].values[-1])
 
     def behind(label: str, n: int) -> Array:
-        return each(parts, lambda part: over(averaged(part, n) - tuned(part)[:, 0], part.inside(label)))
+        return per_fold(folds, lambda fold: over(averaged(fold, n) - tuned(fold)[:, 0], fold.inside(label)))
 
     good, bad = behind("2A", most), behind("2B", most)
-    numbers: dict[float, Array] = {int(n): behind("2A", int(n)) for n in lab.sweep("ticks")["n_average"].values}
-    gaps = by_plr(parts, "2A", lambda part: averaged(part, most) - tuned(part)[:, 0])
+    numbers: dict[float, Array] = {int(n): behind("2A", int(n)) for n in results.sweep("ticks")["n_average"].values}
+    gaps = by_plr(folds, "2A", lambda fold: averaged(fold, most) - tuned(fold)[:, 0])
     return all_of(
         [finding(good + 0.02, 0.0, "matches in 2A"), finding(-0.05 - bad, 0.0, "fails in 2B")],
-        f"An average of {most} checkpoints against the lowest FLR: {100 * mean_of_parts(good):+.1f} points in 2A, {100 * mean_of_parts(bad):+.1f} in 2B. In 2A by "
+        f"An average of {most} checkpoints against the lowest FLR: {100 * mean_over_folds(good):+.1f} points in 2A, {100 * mean_over_folds(bad):+.1f} in 2B. In 2A by "
         f"PLR: {_list(gaps, '{:+.1f}', 100)}; by number of checkpoints: {_list(numbers, '{:+.1f}', 100)}. Regimes from the other data seeds; a PLR counts as 2A "
-        f"where most of them say so.{read_in(good, bad)}",
+        f"where most of them say so.{readable_folds(good, bad)}",
         by_number={str(n): interval(values)[:3] for n, values in numbers.items()},
         by_plr={f"{plr:.4g}": interval(values)[:3] for plr, values in gaps.items()},
     )
 
 
-def by_plr(parts: list[Part], label: str, effect: Callable[[Part], Array]) -> dict[float, Array]:
-    """An effect [L, U] of every part, mean over its units, at each PLR that the maps of most parts give a label."""
-    kept = [
-        k
-        for k in range(len(parts[0].plr))
-        if sum(part.others.labels[k].regime == label for part in parts) > len(parts) / 2
-    ]
-    return at_plrs(parts, kept, effect)
-
-
-def at_plrs(parts: list[Part], positions: Sequence[int], effect: Callable[[Part], Array]) -> dict[float, Array]:
-    """An effect [L, U] of every part, mean over its units, at some PLRs."""
-
-    def at(k: int) -> Array:
-        return each(parts, lambda part: effect(part)[k])
-
-    return {float(parts[0].plr[k]): at(k) for k in positions}
-
-
 def _list(values: Mapping[float, Array], style: str, factor: float = 1.0) -> str:
-    return ", ".join(f"{key:.3g} {style.format(factor * mean_of_parts(value))}" for key, value in values.items())
+    return ", ".join(f"{key:.3g} {style.format(factor * mean_over_folds(value))}" for key, value in values.items())
 
 
-def _sparse(lab: Lab) -> Finding:
-    parts = judged(lab.sweep("ticks"))
+def _sparse(results: StudyResults) -> Finding:
+    folds = folds_of(results.sweep("ticks"))
 
-    def sparser(part: Part, state: str, where: list[int]) -> Array:
+    def sparser(fold: Fold, state: str, where: list[int]) -> Array:
         """Log ratio of the features relied on at the lowest PLRs and in another state elsewhere."""
-        before = panels.mean(effective_number(part, "pre")[part.lowest()], 0)
-        return np.asarray(np.log(before / panels.mean(effective_number(part, state)[where], 0)), dtype=np.float64)
+        before = common_panels.mean(effective_number(fold, "pre")[fold.lowest()], 0)
+        return np.asarray(
+            np.log(before / common_panels.mean(effective_number(fold, state)[where], 0)), dtype=np.float64
+        )
 
     effects = {
-        "sparse in 2A": each(parts, lambda part: sparser(part, "pre", part.inside("2A"))),
-        "kept by the lowest FLR": each(parts, lambda part: sparser(part, "low", part.inside("2A"))),
-        "kept by SWA": each(parts, lambda part: sparser(part, "swa", part.inside("2A"))),
-        "restored by the highest FLR from the lowest PLRs": each(
-            parts, lambda part: sparser(part, "high", part.lowest())
+        "sparse in 2A": per_fold(folds, lambda fold: sparser(fold, "pre", fold.inside("2A"))),
+        "kept by the lowest FLR": per_fold(folds, lambda fold: sparser(fold, "low", fold.inside("2A"))),
+        "kept by SWA": per_fold(folds, lambda fold: sparser(fold, "swa", fold.inside("2A"))),
+        "restored by the highest FLR from the lowest PLRs": per_fold(
+            folds, lambda fold: sparser(fold, "high", fold.lowest())
         ),
-        "restored by the highest FLR from regime 3": each(parts, lambda part: sparser(part, "high", part.inside("3"))),
+        "restored by the highest FLR from regime 3": per_fold(
+            folds, lambda fold: sparser(fold, "high", fold.inside("3"))
+        ),
     }
-    gone = each(parts, lambda part: over(probes(part, "pre").mean(2), part.inside("3")) - CHANCE)
-    even = each(parts, lambda part: panels.mean(effective_number(part, "pre")[part.lowest()], 0))
-    ratios = ", ".join(f"{name} {np.exp(mean_of_parts(values)):.2f}" for name, values in effects.items())
-    after = at_plrs(parts, parts[0].lowest(), lambda part: effective_number(part, "high"))
-    top = parts[0].flr[-1]
+    gone = per_fold(folds, lambda fold: over(feature_accuracies(fold, "pre").mean(2), fold.inside("3")) - CHANCE)
+    even = per_fold(folds, lambda fold: common_panels.mean(effective_number(fold, "pre")[fold.lowest()], 0))
+    ratios = ", ".join(f"{name} {np.exp(mean_over_folds(values)):.2f}" for name, values in effects.items())
+    after = at_plrs(folds, folds[0].lowest(), lambda fold: effective_number(fold, "high"))
+    top = folds[0].flr[-1]
     return all_of(
         [
             *(finding(values, SPARSER, name) for name, values in effects.items()),
             finding(0.02 - gone, 0.0, "gone in regime 3"),
         ],
-        f"At the lowest PLRs runs rely on {mean_of_parts(even):.1f} of 16 features; how many times fewer elsewhere: {ratios}. In regime 3 "
-        f"single-feature accuracy lies {100 * mean_of_parts(gone):.1f} points above chance. After FLR {top:.3g} from the lowest PLRs they rely on, by FLR / "
-        f"PLR: {_list({top / plr: values for plr, values in after.items()}, '{:.1f}')}.{read_in(*effects.values(), gone)}",
+        f"At the lowest PLRs runs rely on {mean_over_folds(even):.1f} of 16 features; how many times fewer elsewhere: {ratios}. In regime 3 "
+        f"single-feature accuracy lies {100 * mean_over_folds(gone):.1f} points above chance. After FLR {top:.3g} from the lowest PLRs they rely on, by FLR / "
+        f"PLR: {_list({top / plr: values for plr, values in after.items()}, '{:.1f}')}.{readable_folds(*effects.values(), gone)}",
         after_highest={f"{plr:.4g}": interval(values)[:3] for plr, values in after.items()},
     )
 
 
-def _geometry(lab: Lab) -> Finding:
-    parts = judged(lab.sweep("ticks"))
-    found = lab.measured("geometry")
+def _geometry(results: StudyResults) -> Finding:
+    folds = folds_of(results.sweep("ticks"))
+    found = results.measurement("geometry")
 
-    def of(part: Part, name: str, pair: str) -> Array:
-        here = {axis: part.result[axis].values for axis in ("data_seed", "seed")}
-        return reading.units(found[name].sel(pair=pair).sel(here))
+    def of(fold: Fold, name: str, pair: str) -> Array:
+        here = {axis: fold.result[axis].values for axis in ("data_seed", "seed")}
+        return arrays.per_seed(found[name].sel(pair=pair).sel(here))
 
-    def two(part: Part) -> list[int]:
-        return [*part.inside("2A"), *part.inside("2B")]
+    def two(fold: Fold) -> list[int]:
+        return [*fold.inside("2A"), *fold.inside("2B")]
 
     def gap(name: str) -> Array:
-        return each(parts, lambda part: over(of(part, name, "high-swa") - of(part, name, "low-swa"), two(part)))
+        return per_fold(folds, lambda fold: over(of(fold, name, "high-swa") - of(fold, name, "low-swa"), two(fold)))
 
-    def rise(part: Part, positions: list[int]) -> Array:
-        return over(of(part, "barrier_test_error", "low-high"), positions)
+    def rise(fold: Fold, positions: list[int]) -> Array:
+        return over(of(fold, "barrier_test_error", "low-high"), positions)
 
-    def turned(part: Part, positions: list[int]) -> Array:
-        return over(of(part, "angle", "low-high"), positions)
+    def turned(fold: Fold, positions: list[int]) -> Array:
+        return over(of(fold, "angle", "low-high"), positions)
 
-    appears = each(parts, lambda part: rise(part, part.inside("2A")) - rise(part, part.upper_one()))
-    higher = each(parts, lambda part: rise(part, part.inside("2B")) - rise(part, part.inside("2A")))
+    appears = per_fold(folds, lambda fold: rise(fold, fold.inside("2A")) - rise(fold, fold.upper_one()))
+    higher = per_fold(folds, lambda fold: rise(fold, fold.inside("2B")) - rise(fold, fold.inside("2A")))
     angle, barrier = gap("angle"), gap("barrier_test_error")
-    thrown = each(parts, lambda part: turned(part, part.lowest()) - turned(part, part.upper_one()))
+    thrown = per_fold(folds, lambda fold: turned(fold, fold.lowest()) - turned(fold, fold.upper_one()))
     return all_of(
         [
             finding(appears, 0.0, "barriers in 2A"),
@@ -182,10 +157,10 @@ def _geometry(lab: Lab) -> Finding:
             finding(barrier, 0.0, "SWA closer to low by barrier"),
             finding(thrown, 0.0, "catapult"),
         ],
-        f"Barriers in test error between lowest- and highest-FLR solutions: {100 * mean_of_parts(appears):.1f} points more in 2A than in upper regime 1, "
-        f"{100 * mean_of_parts(higher):.1f} more in 2B than in 2A. From the high-FLR solution SWA lies {mean_of_parts(angle):.2f} rad and {100 * mean_of_parts(barrier):.1f} points "
-        f"farther than from the low one. At the lowest PLRs the two solutions lie {mean_of_parts(thrown):.2f} rad farther apart than in upper regime 1."
-        + read_in(appears, higher, angle, barrier, thrown),
+        f"Barriers in test error between lowest- and highest-FLR solutions: {100 * mean_over_folds(appears):.1f} points more in 2A than in upper regime 1, "
+        f"{100 * mean_over_folds(higher):.1f} more in 2B than in 2A. From the high-FLR solution SWA lies {mean_over_folds(angle):.2f} rad and {100 * mean_over_folds(barrier):.1f} points "
+        f"farther than from the low one. At the lowest PLRs the two solutions lie {mean_over_folds(thrown):.2f} rad farther apart than in upper regime 1."
+        + readable_folds(appears, higher, angle, barrier, thrown),
         curves=_curves(found),
     )
 

@@ -14,10 +14,9 @@ import xarray as xr
 from lrscope.charts import Axis, Chart, Line, Panel, Points
 from lrscope.charts.style import COLORS, GREY, INK
 from lrscope.reporting import frames
-from lrscope.studies import panels, reading
-from lrscope.studies.feature_learning.claims_images import at_equal_loss
-from lrscope.studies.feature_learning.states import accuracies, nearest_average
-from lrscope.studies.types import Lab
+from lrscope.studies import arrays, common_panels
+from lrscope.studies.feature_learning.effects import accuracies, at_equal_loss, nearest_average
+from lrscope.studies.types import StudyResults
 
 FLR = "fine-tuning learning rate (FLR)"
 ACCURACY = "test accuracy"
@@ -29,7 +28,7 @@ STATES = {
 }
 
 
-def spread(x: reading.Array, values: reading.Array, **options: object) -> Line:
+def spread(x: arrays.Array, values: arrays.Array, **options: object) -> Line:
     """Mean over units of [L, U] with one standard deviation to both sides."""
     found = frames.spread(values)
     return Line(x=x, y=found.mean, low=found.mean - found.sd, high=found.mean + found.sd, **options)  # type: ignore[arg-type]
@@ -38,23 +37,23 @@ def spread(x: reading.Array, values: reading.Array, **options: object) -> Line:
 def _panel(result: xr.Dataset, title: str, y_title: str, lines: Sequence[Line]) -> Panel:
     return Panel(
         title=title,
-        x=Axis(title=f"pre-training {panels.rate(result)}", log=True),
+        x=Axis(title=f"pre-training {common_panels.rate(result)}", log=True),
         y=Axis(title=y_title),
-        layers=[*panels.shading(result), *lines],
+        layers=[*common_panels.shading(result), *lines],
     )
 
 
 def _trained(result: xr.Dataset) -> Line:
-    return spread(_rates(result), reading.units(result["test_accuracy"])[..., -1], name="pre-training", dashed=True)
+    return spread(_rates(result), arrays.per_seed(result["test_accuracy"])[..., -1], name="pre-training", dashed=True)
 
 
-def _rates(result: xr.Dataset) -> reading.Array:
+def _rates(result: xr.Dataset) -> arrays.Array:
     return np.asarray(result["lr"].values, dtype=np.float64)
 
 
 def tuned_panel(result: xr.Dataset, title: str) -> Panel:
     """Test accuracy after fine-tuning, a line per FLR, and before."""
-    values = reading.units(result["finetune_test_accuracy"])[..., -1]
+    values = arrays.per_seed(result["finetune_test_accuracy"])[..., -1]
     lines = [
         spread(_rates(result), values[:, f], value=float(flr)) for f, flr in enumerate(result["finetune_lr"].values)
     ]
@@ -63,7 +62,7 @@ def tuned_panel(result: xr.Dataset, title: str) -> Panel:
 
 def averaged_panel(result: xr.Dataset, title: str) -> Panel:
     """Test accuracy of averages, a line per number of checkpoints, and of the last one."""
-    values = reading.units(result["average_test_accuracy"])
+    values = arrays.per_seed(result["average_test_accuracy"])
     lines = [
         spread(_rates(result), values[:, i], color=COLORS[i % len(COLORS)], name=f"{int(n)} checkpoints")
         for i, n in enumerate(result["n_average"].values)
@@ -71,18 +70,18 @@ def averaged_panel(result: xr.Dataset, title: str) -> Panel:
     return _panel(result, title, ACCURACY, [*lines, _trained(result)])
 
 
-def accuracy(lab: Lab, name: str, averages: bool = True) -> Chart:
+def accuracy(results: StudyResults, name: str, averages: bool = True) -> Chart:
     """Figures 1, 6 left, 8, 12 and 14: fine-tuned and averaged test accuracy over PLRs."""
-    result = lab.sweep(name)
+    result = results.sweep(name)
     made = [tuned_panel(result, "fine-tuning"), *([averaged_panel(result, "averaging")] if averages else [])]
     return Chart(panels=made, columns=len(made), color_title=FLR)
 
 
-def probes_panel(result: xr.Dataset, state: str, title: str = "") -> Panel:
-    """Accuracy on every probe set over PLRs. Features without names differ from run to run: they are sorted in each run, so
+def feature_panel(result: xr.Dataset, state: str, title: str = "") -> Panel:
+    """Accuracy on every feature set over PLRs. Features without names differ from run to run: they are sorted in each run, so
     that the first line is the feature that a run relies on most."""
     found = accuracies(result, state)
-    values = reading.units(found)  # [L, U, features]
+    values = arrays.per_seed(found)  # [L, U, features]
     named = found["feature"].dtype.kind not in "iu"
     if not named:
         values = -np.sort(-values, axis=-1)
@@ -96,37 +95,39 @@ def probes_panel(result: xr.Dataset, state: str, title: str = "") -> Panel:
                 )
             )
         else:
-            lines.append(Line(x=_rates(result), y=panels.mean(values[..., f], 1), value=float(f + 1)))
+            lines.append(Line(x=_rates(result), y=common_panels.mean(values[..., f], 1), value=float(f + 1)))
     whole = {
         "pre": lambda: result["test_accuracy"].isel(epoch=-1),
         "swa": lambda: result["average_test_accuracy"].isel(n_average=nearest_average(result)),
         "low": lambda: result["finetune_test_accuracy"].isel(finetune_lr=0, finetune_epoch=-1),
         "high": lambda: result["finetune_test_accuracy"].isel(finetune_lr=-1, finetune_epoch=-1),
     }[state]()
-    lines.append(spread(_rates(result), reading.units(whole), color=INK, name="all features"))
+    lines.append(spread(_rates(result), arrays.per_seed(whole), color=INK, name="all features"))
     return _panel(result, title or STATES[state], "accuracy", lines)
 
 
-def probes(lab: Lab, names: Mapping[str, str], states: Sequence[str]) -> Chart:
+def features(results: StudyResults, names: Mapping[str, str], states: Sequence[str]) -> Chart:
     """Figures 3, 5, 6 right, 10, 11, 13 and 15: accuracies on single features or frequency bands over PLRs. `names` are those
     of sweeps, with what their panels' titles begin with."""
     made = [
-        probes_panel(lab.sweep(name), state, words + STATES[state]) for name, words in names.items() for state in states
+        feature_panel(results.sweep(name), state, words + STATES[state])
+        for name, words in names.items()
+        for state in states
     ]
     return Chart(
         panels=made, columns=min(len(states), 4), color_title="rank of the feature in its run", color_log=False
     )
 
 
-def practice(lab: Lab) -> Chart:
+def practice(results: StudyResults) -> Chart:
     """Figure 6: accuracy of conventional training, and of its bands after fine-tuning."""
-    result = lab.sweep("practical")
-    return Chart(panels=[tuned_panel(result, "fine-tuning"), probes_panel(result, "low")], columns=2, color_title=FLR)
+    result = results.sweep("practical")
+    return Chart(panels=[tuned_panel(result, "fine-tuning"), feature_panel(result, "low")], columns=2, color_title=FLR)
 
 
-def tick(lab: Lab) -> Chart:
+def tick(results: StudyResults) -> Chart:
     """Figure 2: one feature of the ticks, with the lines between the classes."""
-    found = lab.measured("tick")
+    found = results.measurement("tick")
     x, label = found["x"].values, found["label"].values
     classes = [Points(x=x[label == c, 0], y=x[label == c, 1], color=COLORS[c], name=f"class {c}") for c in (0, 1)]
     across = np.linspace(-2, 2, 81)
@@ -147,13 +148,13 @@ def tick(lab: Lab) -> Chart:
     )
 
 
-def bands(lab: Lab) -> Chart:
+def bands(results: StudyResults) -> Chart:
     """Figures 4 and 7: test images, what their groups of bands leave of them, and their masked spectra."""
     import torch
 
     from lrscope.studies.band_images import band_chart
 
-    found = lab.measured("band_examples")
+    found = results.measurement("band_examples")
     return band_chart(
         torch.from_numpy(found["picture"].values), found["mean"].values.tolist(), found["std"].values.tolist()
     )
@@ -166,9 +167,9 @@ PAIRS = {
 }
 
 
-def geometry(lab: Lab) -> Chart:
+def geometry(results: StudyResults) -> Chart:
     """Figure 9: angles (mean, deviation) and error barriers (median, quartiles) between solutions."""
-    result, found = lab.sweep("ticks"), lab.measured("geometry")
+    result, found = results.sweep("ticks"), results.measurement("geometry")
     made = []
     for name, title in (
         ("angle", "angle (rad)"),
@@ -177,7 +178,7 @@ def geometry(lab: Lab) -> Chart:
     ):
         lines = []
         for i, (pair, words) in enumerate(PAIRS.items()):
-            values = reading.units(found[name].sel(pair=pair))
+            values = arrays.per_seed(found[name].sel(pair=pair))
             if name == "angle":
                 lines.append(spread(_rates(result), values, color=COLORS[i], name=words))
             else:
@@ -187,43 +188,43 @@ def geometry(lab: Lab) -> Chart:
     return Chart(panels=made)
 
 
-def splits(lab: Lab) -> Chart:
+def splits(results: StudyResults) -> Chart:
     """Figure 16: accuracy on low and mid bands of other splits, after the lowest FLR."""
-    result, found = lab.sweep("vit"), lab.measured("vit_splits")
+    result, found = results.sweep("vit"), results.measurement("vit_splits")
     last = int(found.attrs["last"])
     made = []
     for i, end in enumerate(np.atleast_1d(found.attrs["ends"])):
         words = {f"low {i}": "low bands", f"mid {i}": "mid bands"}
         lines = [
-            spread(_rates(result), reading.units(found["accuracy"].sel(band=band)), color=COLORS[j], name=name)
+            spread(_rates(result), arrays.per_seed(found["accuracy"].sel(band=band)), color=COLORS[j], name=name)
             for j, (band, name) in enumerate(words.items())
         ]
         made.append(_panel(result, f"low bands 1-{end}, mid bands {end + 1}-{last}", "accuracy", lines))
     return Chart(panels=made, columns=len(made))
 
 
-def sharpness(lab: Lab) -> Chart:
+def sharpness(results: StudyResults) -> Chart:
     """Figure 17: sharpness against test error of all fine-tunes at one training loss; a line joins one pre-training's."""
-    found = at_equal_loss(lab.sweep("resnet"))
+    found = at_equal_loss(results.sweep("resnet"))
     lines = [
         Line(
-            x=panels.mean(10 ** found["sharpness"][p], 1),
-            y=panels.mean(found["error"][p], 1),
+            x=common_panels.mean(10 ** found["sharpness"][p], 1),
+            y=common_panels.mean(found["error"][p], 1),
             value=float(plr),
             mark="both",
         )
         for p, plr in enumerate(found["plr"])
     ]
     alone = Points(
-        x=panels.mean(10 ** found["one_sharpness"], 1),
-        y=panels.mean(found["one_error"], 1),
+        x=common_panels.mean(10 ** found["one_sharpness"], 1),
+        y=common_panels.mean(found["one_error"], 1),
         color=INK,
         name="regime 1, pre-training",
     )
     panel = Panel(
         title=f"at training loss {found['level'][0]:.2g}",
-        x=Axis(title=panels.sharpness(lab.sweep("resnet"))[1], log=True),
-        y=Axis(title=panels.ERROR),
+        x=Axis(title=common_panels.sharpness(results.sweep("resnet"))[1], log=True),
+        y=Axis(title=common_panels.ERROR),
         layers=[*lines, alone],
     )
     return Chart(panels=[panel], columns=1, color_title="pre-training learning rate (PLR)")

@@ -1,117 +1,41 @@
-"""What the study measures beyond the logs: a tick, geometry between solutions, images of frequency bands, other splits."""
+"""The list of the study's measurements. What computes them is loaded when it runs, because it imports PyTorch."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import xarray as xr
+from lrscope.studies.types import Measurement, StudyResults
 
-from lrscope.measures import geometry
-from lrscope.studies.feature_learning.states import nearest_average
-from lrscope.studies.types import Lab
-from lrscope.tasks import bands
-from lrscope.tasks.builtin import named_task
-from lrscope.tasks.data import load
-from lrscope.trained import Trained, stack
-
-PAIRS = ("low-high", "low-swa", "high-swa")
-SHOWN = 2  # test images drawn
-# feature_learning, Fig. 16: the last band of low; the first is the usual split of 32 x 32 images (PROTOCOLS)
-SPLITS = (8, 6, 4, 2)
-MID_ENDS = 24
+if TYPE_CHECKING:
+    import xarray as xr
 
 
-def tick(lab: Lab) -> xr.Dataset:
-    """The first feature of ticks' training examples [N, 2] and their labels."""
-    data = load("ticks", data_seed=0)
-    return xr.Dataset(
-        {"x": (("example", "axis"), data.train_x[:, :2].numpy()), "label": ("example", data.train_y.numpy())}
-    )
+def _run(results: StudyResults, *, name: str, **options: Any) -> xr.Dataset:
+    from lrscope.studies.feature_learning import measurement_functions
+
+    found: xr.Dataset = getattr(measurement_functions, name)(results, **options)
+    return found
 
 
-def geometry_of(trained: Trained) -> xr.Dataset:
-    """Angles (radians) and barriers between the solutions of the lowest FLR, the highest and an average over five
-    checkpoints [pair, lr, data_seed, seed]; barriers of loss and error on train and test."""
-    config = trained.config
-    low, high = config.finetune_lrs[0], config.finetune_lrs[-1]
-    n = config.average[nearest_average(trained.result)]
-    ends: dict[str, dict[str, Any]] = {
-        "low": {"finetune_lr": low},
-        "high": {"finetune_lr": high},
-        "swa": {"n_average": n},
-    }
-    seeds = range(config.seeds)
-    rows: list[xr.Dataset] = []
-    for data_seed, lr in itertools.product(range(config.data_seeds), config.lrs):
-        states = {
-            name: stack([trained.state(lr=lr, seed=s, data_seed=data_seed, **end) for s in seeds])
-            for name, end in ends.items()
-        }
-        for pair in PAIRS:
-            first, second = pair.split("-")
-            found = geometry.between_runs(trained, states[first], states[second], data_seed=data_seed)
-            rows.append(
-                found[[name for name in found if "position" not in found[name].dims]]
-                .rename(run="seed")
-                .assign_coords(seed=list(seeds))
-                .expand_dims(pair=[pair], lr=[lr], data_seed=[data_seed])
-            )
-    return xr.combine_by_coords(rows)  # type: ignore[return-value]  # of data sets it makes a data set
+def _measurement(name: str, about: str, *needs: str, by: str = "", **options: Any) -> Measurement:
+    return Measurement(name=name, about=about, needs=needs, run=partial(_run, name=by or name, **options))
 
 
-def ticks_geometry(lab: Lab) -> xr.Dataset:
-    """`geometry_of` the sweep `ticks`."""
-    return geometry_of(lab.trained("ticks"))
+TICK = _measurement("tick", "Points of one tick feature and its decision boundary.")
+GEOMETRY = _measurement(
+    "geometry",
+    "Angles and barriers between low-FLR, high-FLR and averaged solutions of the ticks.",
+    "ticks",
+    by="ticks_geometry",
+)
+SPLITS = _measurement(
+    "vit_splits", "Accuracies of the fine-tuned transformer on other splits between low and mid bands.", "vit"
+)
 
 
-def band_examples(lab: Lab, task: Mapping[str, Any]) -> xr.Dataset:
-    """The first test images [image, channel, row, column] of a task, normalised, with their normalisation [channel]."""
-    data = named_task(**{"validation": 0, **task, "features": None}).data(0)
-    mean, std = data.normalisation or ((0.0,), (1.0,))
-    return xr.Dataset(
-        {
-            "picture": (("image", "channel", "row", "column"), data.test_x[:SHOWN].numpy()),
-            "mean": ("channel", list(mean)),
-            "std": ("channel", list(std)),
-        }
-    )
-
-
-def vit_splits(lab: Lab) -> xr.Dataset:
-    """Accuracy of the lowest FLR's solutions on low and mid bands of several splits [band, lr, data_seed, seed]; `low 0` and
-    `mid 0` are the usual split."""
-    trained = lab.trained("vit")
-    config, data = trained.config, trained.task.data(0)
-    height, width = data.test_x.shape[-2:]
-    top = bands.highest_band(height, width)
-    ends = [max(1, round(end / bands.PAPER_SIZE * top)) for end in SPLITS]
-    last = round(MID_ENDS / bands.PAPER_SIZE * top)
-    ranges = {f"low {i}": (1, end) for i, end in enumerate(ends)} | {
-        f"mid {i}": (end + 1, last) for i, end in enumerate(ends)
-    }
-    mean, std = data.normalisation or ((0.0,), (1.0,))
-    found = np.full((len(ranges), len(config.lrs), config.data_seeds, config.seeds), np.nan)
-    for d in range(config.data_seeds):
-        examples = trained.task.data(d)
-        kept = [bands.mask(height, width, *both) for both in ranges.values()]
-        sets = [bands.masked_set(examples.test_x, mean, std, mask) for mask in kept]
-        program, material = trained.program(), trained.material(d)
-        for (i, lr), s in itertools.product(enumerate(config.lrs), range(config.seeds)):
-            state = trained.state(lr=lr, seed=s, data_seed=d, finetune_lr=config.finetune_lrs[0])
-            populations = program.populations(state.weights, state.frozen, material.batches()[0])
-            for b, x in enumerate(sets):
-                accuracy = program.metrics(state.weights, state.frozen, populations, x, examples.test_y)[1]
-                found[b, i, d, s] = float(accuracy[0])
-    return xr.Dataset(
-        {"accuracy": (("band", "lr", "data_seed", "seed"), found)},
-        {
-            "band": np.array(list(ranges), dtype=object),
-            "lr": list(config.lrs),
-            "data_seed": range(config.data_seeds),
-            "seed": range(config.seeds),
-        },
-        {"ends": ends, "last": last},
-    )
+def everywhere(task: Mapping[str, Any]) -> tuple[Measurement, ...]:
+    """The measurements of all scales; `task` names the images whose bands are shown."""
+    about = "Test images with their normalisation, for their frequency bands."
+    return (TICK, GEOMETRY, _measurement("band_examples", about, task=dict(task)))

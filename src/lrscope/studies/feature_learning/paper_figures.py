@@ -13,7 +13,7 @@ SMALL = (
     "Fashion-MNIST pooled to 14 x 14 and smaller networks instead of CIFAR, one to two thousand steps instead of 200 epochs, three to five "
     "seeds instead of one; regimes by this map, not by hand. " + SEEDS
 )
-CUT = " The bands are cut at the same shares of the highest one as the paper's at 32 x 32."
+CUT = " The bands are cut at the same fractions of the highest one as the paper's at 32 x 32."
 ALL_STATES = ("pre", "swa", "low", "high")
 
 FIGURES = (
@@ -39,7 +39,7 @@ FIGURES = (
         look_for="At small PLRs all features matter a little; towards 2A one stands out, and fine-tuning makes it plainer.",
         differs=TICKS + " Features are sorted in each run, because every run picks its own.",
         needs=("ticks",),
-        draw=partial(figures.probes, names={"ticks": ""}, states=("pre", "low")),
+        draw=partial(figures.features, names={"ticks": ""}, states=("pre", "low")),
     ),
     PaperFigure(
         number="4",
@@ -55,7 +55,7 @@ FIGURES = (
         look_for="Mid frequencies rise towards 2A and more so after fine-tuning; background and low ones stay behind.",
         differs=SMALL + CUT,
         needs=("resnet",),
-        draw=partial(figures.probes, names={"resnet": ""}, states=("pre", "low")),
+        draw=partial(figures.features, names={"resnet": ""}, states=("pre", "low")),
     ),
     PaperFigure(
         number="6",
@@ -98,7 +98,7 @@ FIGURES = (
         look_for="Averages and the low FLR keep what 2A has picked; the high FLR picks features from anywhere.",
         differs=TICKS + " The paper's caption gives the high FLR as 7.5e-5; its axis and code have 7.5e-3, as here.",
         needs=("ticks",),
-        draw=partial(figures.probes, names={"ticks": ""}, states=ALL_STATES),
+        draw=partial(figures.features, names={"ticks": ""}, states=ALL_STATES),
     ),
     PaperFigure(
         number="11",
@@ -106,7 +106,7 @@ FIGURES = (
         look_for="Mid frequencies peak in 2A, clearly for the ResNet, weakly for the ConvNet.",
         differs=SMALL + CUT,
         needs=("resnet", "convnet"),
-        draw=partial(figures.probes, names={"resnet": "ResNet-18: ", "convnet": "ConvNet: "}, states=ALL_STATES),
+        draw=partial(figures.features, names={"resnet": "ResNet-18: ", "convnet": "ConvNet: "}, states=ALL_STATES),
     ),
     PaperFigure(
         number="12",
@@ -122,7 +122,7 @@ FIGURES = (
         look_for="The mid-frequency bias in 2A, strongest after fine-tuning or averaging.",
         differs=SMALL + CUT,
         needs=("practical",),
-        draw=partial(figures.probes, names={"practical": ""}, states=ALL_STATES),
+        draw=partial(figures.features, names={"practical": ""}, states=ALL_STATES),
     ),
     PaperFigure(
         number="14",
@@ -138,7 +138,7 @@ FIGURES = (
         look_for="Low frequencies matter more than for convolutional networks.",
         differs="As Figure 14.",
         needs=("vit",),
-        draw=partial(figures.probes, names={"vit": ""}, states=ALL_STATES),
+        draw=partial(figures.features, names={"vit": ""}, states=ALL_STATES),
     ),
     PaperFigure(
         number="16",
@@ -171,7 +171,7 @@ FIGURES = (
                 "Frequency bands in four states, SI networks",
                 ("resnet100", "convnet100"),
                 partial(
-                    figures.probes, names={"resnet100": "ResNet-18: ", "convnet100": "ConvNet: "}, states=ALL_STATES
+                    figures.features, names={"resnet100": "ResNet-18: ", "convnet100": "ConvNet: "}, states=ALL_STATES
                 ),
             ),
             (
@@ -184,7 +184,7 @@ FIGURES = (
                 "13",
                 "Conventional training: frequency bands in four states",
                 ("practical100",),
-                partial(figures.probes, names={"practical100": ""}, states=ALL_STATES),
+                partial(figures.features, names={"practical100": ""}, states=ALL_STATES),
             ),
         )
     ),

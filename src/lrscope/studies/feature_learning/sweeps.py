@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from lrscope.config import SweepConfig
-from lrscope.studies.feature_learning.measured import SPLITS, everywhere
+from lrscope.studies.feature_learning.measurements import SPLITS, everywhere
 from lrscope.studies.types import Scale, StudySweep
 
 ABOUT = {

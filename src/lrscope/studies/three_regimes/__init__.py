@@ -10,7 +10,7 @@ from lrscope.studies.three_regimes import (
     claims_tuning,
     sweeps,
 )
-from lrscope.studies.three_regimes.measured import measured
+from lrscope.studies.three_regimes.measurements import measurements
 from lrscope.studies.three_regimes.paper_figures import FIGURES
 from lrscope.studies.types import Change, Paper, Study
 
@@ -67,8 +67,8 @@ STUDY = Study(
     figures=FIGURES,
     changes=CHANGES,
     scales={
-        "smoke": sweeps.smoke(measured(_SIZES, ("convnet", "wide"))),
-        "laptop": sweeps.laptop(measured(_SIZES, ("convnet", "wide"))),
-        "paper": sweeps.paper(measured(_SIZES[:1], ("convnet",))),
+        "smoke": sweeps.smoke(measurements(_SIZES, ("convnet", "wide"))),
+        "laptop": sweeps.laptop(measurements(_SIZES, ("convnet", "wide"))),
+        "paper": sweeps.paper(measurements(_SIZES[:1], ("convnet",))),
     },
 )

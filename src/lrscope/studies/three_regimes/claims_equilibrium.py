@@ -2,70 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import xarray as xr
-from scipy.signal import detrend
 
-from lrscope.mapping import regimes
-from lrscope.studies import reading
-from lrscope.studies.reading import Array
-from lrscope.studies.stats import all_of, finding, interval
-from lrscope.studies.three_regimes.by_size import REGIME_TWO, by_size, elsewhere
-from lrscope.studies.three_regimes.claims_sphere import barrier
-from lrscope.studies.types import Claim, Finding, Lab
-
-CALM = 0.25  # ours, after seeing runs, for TR9's note only: the share of ln C above which runs of regime 2 have bursts
+from lrscope.studies.three_regimes.data_sizes import REGIME_TWO, by_size, elsewhere
+from lrscope.studies.three_regimes.effects import CALM, barrier, equalised
+from lrscope.studies.types import Claim, Finding, StudyResults
+from lrscope.studies.verdicts import all_of, finding, interval
 
 
-def equalised(result: xr.Dataset) -> dict[str, Array]:
-    """Per seed: log10 of the largest over the smallest group ESS, mean over each regime; and the trends inside regime 2, that
-    of sharpness also where runs are calm; and `within_runs` at the ELRs of regime 2.
-
-    Raises:
-        Unseen: no regime 1, no 3, or no 2 with a loss below ln C.
-    """
-    found = regimes(result)
-    ess = reading.units(result["group_ess"])  # [L, U, W, G]
-    settled = reading.settled(np.moveaxis(ess, -1, 2))
-    ratio = np.log10(settled.max(-1) / settled.min(-1))
-    loss = reading.settled(reading.units(result["train_loss"]))
-    steep = reading.settled(reading.units(result["effective_grad_norm"]))
-    learning = reading.learning(result, found)
-    lr = np.log10(result["lr"].values)
-    calm = [k for k in learning if np.nanmean(loss[k]) < CALM * reading.guessing(result)]
-    return {
-        **{regime: np.nanmean(ratio[reading.shown(found, regime)], axis=0) for regime in ("1", "2", "3")},
-        "learning": np.nanmean(ratio[learning], axis=0),
-        "higher": reading.slope(lr[learning], np.log10(loss[learning])),
-        "flatter": -reading.slope(lr[learning], np.log10(steep[learning])),
-        "flatter_where_calm": -reading.slope(lr[calm], np.log10(steep[calm])),
-        **within_runs(result, learning),
-        "ratio": 10**ratio,
-    }
-
-
-def within_runs(result: xr.Dataset, positions: Sequence[int]) -> dict[str, Array]:
-    """How runs go up and down over the moments of their second half, without linear trends in time [L', U]: `scatter`, the
-    standard deviation of log10 loss, and `together`, its correlation with log sharpness. NaN with fewer than four moments."""
-    loss, steep = (reading.units(result[name])[list(positions)] for name in ("train_loss", "effective_grad_norm"))
-    late = slice(loss.shape[-1] // 2, None)
-    x, y = np.log10(reading.positive(loss))[..., late], np.log10(reading.positive(steep))[..., late]
-    found = {name: np.full(x.shape[:-1], np.nan) for name in ("scatter", "together")}
-    for place in np.ndindex(x.shape[:-1]):
-        known = np.isfinite(x[place]) & np.isfinite(y[place])
-        if known.sum() >= 4:
-            a, b = (detrend(values[place][known]) for values in (x, y))
-            found["scatter"][place] = np.sqrt((a**2).sum() / (len(a) - 2))
-            scale = np.sqrt((a**2).sum() * (b**2).sum())
-            found["together"][place] = (a * b).sum() / scale if scale > 0 else np.nan
-    return found
-
-
-def _equilibrium(lab: Lab) -> Finding:
-    found = equalised(lab.sweep("convnet"))
-    sizes = lab.measured("data_sizes")
+def _equilibrium(results: StudyResults) -> Finding:
+    found = equalised(results.sweep("convnet"))
+    sizes = results.measurement("data_sizes")
     parts = [
         finding(found["1"] - found["learning"], 0.0, "regime 1 less equal"),
         finding(found["3"] - found["learning"], 0.0, "regime 3 less equal"),
@@ -90,8 +38,8 @@ def _equilibrium(lab: Lab) -> Finding:
     )
 
 
-def _valley(lab: Lab) -> Finding:
-    paths = lab.measured("checkpoint_paths")["train_loss"].transpose("seed", "lr", "delta", "alpha").values
+def _valley(results: StudyResults) -> Finding:
+    paths = results.measurement("checkpoint_paths")["train_loss"].transpose("seed", "lr", "delta", "alpha").values
     ends = (paths[..., 0] + paths[..., -1]) / 2
     middle = paths[..., paths.shape[-1] // 2]
     low = np.median(1 - (middle / ends)[:, 0], axis=-1)
@@ -107,8 +55,8 @@ def _valley(lab: Lab) -> Finding:
     )
 
 
-def _random_walk(lab: Lab) -> Finding:
-    found, offsets = lab.measured("walks").transpose("regime", "seed", ...), lab.measured("walk_offsets")
+def _random_walk(results: StudyResults) -> Finding:
+    found, offsets = results.measurement("walks").transpose("regime", "seed", ...), results.measurement("walk_offsets")
     cosine, walk = found["cosine"].mean("step"), found["walk_cosine"].mean("step")
     two, three = cosine.sel(regime="2").values, cosine.sel(regime="3").values
     above = (found["loss"] - found["walk_loss"]).sel(regime="3").mean("moment").values
@@ -137,10 +85,10 @@ def _offsets(found: xr.Dataset) -> str:
         net = found.sel(net=name).dropna("seed")
         if net.sizes["seed"] == 0:
             continue
-        share = [float((net[p + "constant"] / net[p + "loss"]).mean()) for p in ("", "walk_")]
+        fraction = [float((net[p + "constant"] / net[p + "loss"]).mean()) for p in ("", "walk_")]
         parts.append(
             f"{int(net['parameters'])} weights, {net.sizes['seed']} seeds: regime 3 {_range(net['loss'])} nats, the mean output alone "
-            f"costs {share[0]:.2f} of it; the walk {_range(net['walk_loss'])}, {share[1]:.2f} of it"
+            f"costs {fraction[0]:.2f} of it; the walk {_range(net['walk_loss'])}, {fraction[1]:.2f} of it"
         )
     return f" At the highest ELR, range over seeds: {'; '.join(parts)}." if parts else ""
 

@@ -3,49 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-import xarray as xr
 
 from lrscope.mapping import regimes
-from lrscope.studies import reading
-from lrscope.studies.reading import Array
-from lrscope.studies.stats import all_of, finding
-from lrscope.studies.types import Claim, Finding, Lab
+from lrscope.studies import arrays
+from lrscope.studies.three_regimes.effects_settings import best_rates, lowest_loss, peaks, steepest_rise
+from lrscope.studies.types import Claim, Finding, StudyResults
+from lrscope.studies.verdicts import all_of, finding
 
 
-def peaks(result: xr.Dataset) -> dict[str, Array]:
-    """Per seed: distance in decades of the sharpest ELR (below ln C) from the border 1|2, and how far it stands out in log10
-    over the lowest ELR; second descents of the test error in regimes 1 and 2 (shares of runs)."""
-    found = regimes(result)
-    lr = np.log10(result["lr"].values)
-    steep = reading.settled(reading.units(result["effective_grad_norm"]))
-    loss = reading.settled(reading.units(result["train_loss"]))
-    ok = (loss < reading.guessing(result)) & np.isfinite(steep)
-    shown = np.where(ok, np.log10(steep), -np.inf)
-    at = shown.argmax(0)
-    two = [k for k in reading.inside(found, "2") if ok[k].all()]
-    one = reading.inside(found, "1")
-    again = second_descent(result)
-    flat = shown[one[len(one) // 2 :]].min(0)
-    return {
-        "away": np.abs(lr[at] - np.log10(reading.border(found, "1|2"))),
-        "height": shown.max(0) - flat,
-        "one": again[one[len(one) // 2 :]].mean(0),
-        "two": again[two].mean(0) if two else np.full(steep.shape[1], np.nan),
-    }
-
-
-def second_descent(result: xr.Dataset, least: float = 0.01) -> Array:
-    """By how much [L, U] the test error falls again after a rise of at least `least`; 0 where it does not rise or fall."""
-    error = reading.error_curve(result)
-    lowest = np.minimum.accumulate(error, axis=-1)
-    rise = error - lowest
-    top = rise.argmax(-1)
-    later = np.take_along_axis(error, top[..., None], -1)[..., 0] - reading.settled(error)
-    return np.where(rise.max(-1) >= least, np.maximum(later, 0.0), 0.0)
-
-
-def _transition(lab: Lab) -> Finding:
-    clean, noisy = peaks(lab.sweep("noise0")), peaks(lab.sweep("noise20"))
+def _transition(results: StudyResults) -> Finding:
+    clean, noisy = peaks(results.sweep("noise0")), peaks(results.sweep("noise20"))
     parts = [
         finding(0.4 - clean["away"], 0.0, "peak at the border, clean"),
         finding(0.4 - noisy["away"], 0.0, "peak at the border, noisy"),
@@ -60,13 +27,13 @@ def _transition(lab: Lab) -> Finding:
     )
 
 
-def _widths(lab: Lab) -> Finding:
-    small, large = lab.sweep("width_small"), lab.sweep("width_large")
-    borders = {name: np.log10(reading.seed_borders(r, "2|3")) for name, r in (("small", small), ("large", large))}
-    blur = {name: _blur(r) for name, r in (("small", small), ("large", large))}
-    plain, augmented = reading.shared_seeds(lab.sweep("convnet"), lab.sweep("augmented"))
+def _widths(results: StudyResults) -> Finding:
+    small, large = results.sweep("width_small"), results.sweep("width_large")
+    borders = {name: np.log10(arrays.seed_borders(r, "2|3")) for name, r in (("small", small), ("large", large))}
+    blur = {name: steepest_rise(r) for name, r in (("small", small), ("large", large))}
+    plain, augmented = arrays.shared_seeds(results.sweep("convnet"), results.sweep("augmented"))
     shared = [float(v) for v in augmented["lr"].values if np.isclose(plain["lr"].values, v, rtol=1e-3).any()]
-    low = [np.log10(_lowest(r.sel(lr=shared, method="nearest"))) for r in (plain, augmented)]
+    low = [np.log10(lowest_loss(r.sel(lr=shared, method="nearest"))) for r in (plain, augmented)]
     parts = [
         finding(borders["small"] - borders["large"], 0.0, "2|3 lower when wide"),
         finding(blur["large"] - blur["small"], 0.0, "clearer when wide"),
@@ -80,22 +47,9 @@ def _widths(lab: Lab) -> Finding:
     )
 
 
-def _blur(result: xr.Dataset) -> Array:
-    """Largest rise of log10 training loss from one ELR to the next within three cells of the border 1|2 [U]."""
-    loss = np.log10(reading.settled(reading.units(result["train_loss"])))
-    at = int(np.searchsorted(result["lr"].values, reading.border(regimes(result), "1|2")))
-    around = slice(max(0, at - 3), at + 4)
-    return np.asarray(np.diff(loss[around], axis=0).max(0), dtype=np.float64)
-
-
-def _lowest(result: xr.Dataset) -> Array:
-    """Lowest settled training loss over the grid [U]."""
-    return np.asarray(np.nanmin(reading.settled(reading.units(result["train_loss"])), axis=0), dtype=np.float64)
-
-
-def _whole(lab: Lab) -> Finding:
-    result = lab.sweep("whole")
-    width = reading.widths(result)
+def _whole(results: StudyResults) -> Finding:
+    result = results.sweep("whole")
+    width = arrays.widths(result)
     found = regimes(result)
     jumping = [label.lr for label in found.labels if "periodic jumps" in label.flags]
     words = (
@@ -111,23 +65,9 @@ def _whole(lab: Lab) -> Finding:
     )
 
 
-def best_rates(lab: Lab) -> dict[str, Array]:
-    """Per seed: log10 of the LR with the best final test accuracy, constant and cosine, and of the border 1|2 of constant LRs."""
-    constant, cosine = lab.sweep("constant"), lab.sweep("cosine")
-    found: dict[str, Array] = {}
-    for name, result in (("constant", constant), ("cosine", cosine)):
-        accuracy = reading.units(result["test_accuracy"])
-        end = reading.settled(accuracy) if name == "constant" else accuracy[..., -1]
-        end = np.where(np.isfinite(end), end, -1.0)
-        found[name] = np.log10(result["lr"].values)[end.argmax(0)]
-        found[name + "_accuracy"] = end.max(0)
-    found["border"] = np.full(len(found["constant"]), np.log10(reading.border(regimes(constant), "1|2")))
-    return found
-
-
-def _conventional(lab: Lab) -> Finding:
-    found = best_rates(lab)
-    no_third = "3" not in reading.labels(regimes(lab.sweep("constant")))
+def _conventional(results: StudyResults) -> Finding:
+    found = best_rates(results.sweep("constant"), results.sweep("cosine"))
+    no_third = "3" not in arrays.labels(regimes(results.sweep("constant")))
     parts = [
         finding(0.5 - np.abs(found["constant"] - found["border"]), 0.0, "best constant at the top of 1"),
         finding(found["cosine"] - found["border"], 0.0, "best cosine starts in 2"),
@@ -140,16 +80,16 @@ def _conventional(lab: Lab) -> Finding:
     )
 
 
-def _transformer(lab: Lab) -> Finding:
-    result = lab.sweep("transformer")
+def _transformer(results: StudyResults) -> Finding:
+    result = results.sweep("transformer")
     found = regimes(result)
-    seen = reading.labels(found)
+    seen = arrays.labels(found)
     overflow = np.asarray(result["status"].values == 1)
     spans = []
-    for one in reading.single_seeds(result):
+    for one in arrays.single_seeds(result):
         lrs = one["lr"].values
-        inside = reading.inside(regimes(one), "2")
-        both = {"1", "2"} <= set(reading.labels(regimes(one)))
+        inside = arrays.inside(regimes(one), "2")
+        both = {"1", "2"} <= set(arrays.labels(regimes(one)))
         spans.append(float(np.log10(lrs[inside[-1]] / lrs[inside[0]])) if both and inside else 0.0)
     return finding(
         np.array(spans),

@@ -3,68 +3,35 @@
 from __future__ import annotations
 
 import numpy as np
-import xarray as xr
 from scipy import stats
 
-from lrscope.mapping import regimes
-from lrscope.studies import reading
-from lrscope.studies.reading import Array
-from lrscope.studies.stats import Unseen, all_of, finding
-from lrscope.studies.three_regimes.by_size import REGIME_ONE, by_size, elsewhere
-from lrscope.studies.types import Claim, Finding, Lab
+from lrscope.studies import arrays
+from lrscope.studies.three_regimes.data_sizes import REGIME_ONE, by_size, elsewhere
+from lrscope.studies.three_regimes.effects import (
+    MEASURES,
+    MOMENTS,
+    barrier,
+    faster_flatter_better,
+    slopes_at_equal_loss,
+)
+from lrscope.studies.types import Claim, Finding, StudyResults
+from lrscope.studies.verdicts import Undetermined, all_of, finding
 
 NETS = ("convnet", "resnet", "mlp")
-MOMENTS = 3  # ours, after seeing runs, for TR6's note only
 
 
-def _three_exist(lab: Lab) -> Finding:
+def _three_exist(results: StudyResults) -> Finding:
     parts, words = [], []
     for name in NETS:
-        width = reading.widths(lab.sweep(name))
+        width = arrays.widths(results.sweep(name))
         parts.append(finding(width, 0.2, name))
         words.append(f"{name} {np.mean(width):.2f} ({int((width > 0).sum())} of {len(width)} seeds with all three)")
     return all_of(parts, "Decades of ELR that regime 2 spans: " + ", ".join(words) + ".")
 
 
-def faster_flatter_better(result: xr.Dataset) -> dict[str, Array]:
-    """Per seed: how log steps to a loss, log sharpness and test error at equal loss change per decade of ELR in regime 1; the
-    last also with the error's running median, because near the border it has bursts of single moments.
-
-    Raises:
-        Unseen: regime 1 has fewer than four ELRs.
-    """
-    inside = reading.shown(regimes(result), "1", least=4)
-    upper = inside[len(inside) // 2 :]
-    level = reading.reached_by(result, upper) * 1.05
-    lr = np.log10(result["lr"].values)
-    first = np.log10(_moment(result, level))
-    sharp = np.log10(reading.at_level(result, "effective_grad_norm", level))
-    error = reading.at_level(result, "test_error", level)
-    smooth = reading.running_median(reading.error_curve(result), MOMENTS)
-    without_bursts = reading.read_off(reading.units(result["train_loss"]), smooth, level)
-    low = inside[:3]
-    shared = reading.reached_by(result, low) * 1.05
-    slow = np.log10(reading.at_level(result, "effective_grad_norm", shared))[low]
-    return {
-        "faster": -reading.slope(lr[upper], first[upper]),
-        "flatter": -reading.slope(lr[upper], sharp[upper]),
-        "better": -reading.slope(lr[upper], error[upper]),
-        "better_without_bursts": -reading.slope(lr[upper], without_bursts[upper]),
-        "apart": slow.max(0) - slow.min(0),
-        "level": np.array([level, shared]),
-    }
-
-
-def _moment(result: xr.Dataset, level: float) -> Array:
-    """Epochs until the training loss first comes down to a level [L, U]."""
-    loss = reading.units(result["train_loss"])
-    epochs = np.broadcast_to(result["epoch"].values, loss.shape)
-    return reading.read_off(loss, epochs, level)
-
-
-def _regime_one(lab: Lab) -> Finding:
-    found = faster_flatter_better(lab.sweep("convnet"))
-    sizes = lab.measured("data_sizes")
+def _regime_one(results: StudyResults) -> Finding:
+    found = faster_flatter_better(results.sweep("convnet"))
+    sizes = results.measurement("data_sizes")
     parts = [finding(found[name], 0.0, name) for name in ("faster", "flatter", "better")]
     parts.append(finding(0.1 - found["apart"], 0.0, "coincide"))
     means = {name: float(np.nanmean(found[name])) for name in ("faster", "flatter", "better", "apart")}
@@ -82,19 +49,12 @@ def _regime_one(lab: Lab) -> Finding:
     )
 
 
-def barrier(path: Array) -> Array:
-    """Largest rise [...] of losses [..., K] above the straight line between their ends."""
-    alpha = np.linspace(0, 1, path.shape[-1])
-    line = path[..., :1] * (1 - alpha) + path[..., -1:] * alpha
-    return np.asarray((path - line).max(-1), dtype=np.float64)
-
-
-def _not_connected(lab: Lab) -> Finding:
-    path = lab.measured("neighbour_paths")["train_loss"].transpose("seed", "pair", "alpha").values
+def _not_connected(results: StudyResults) -> Finding:
+    path = results.measurement("neighbour_paths")["train_loss"].transpose("seed", "pair", "alpha").values
     rise = barrier(path)
     there = np.isfinite(rise)
     if not there.any():
-        raise Unseen("no two neighbouring ELRs of regime 1 converged")
+        raise Undetermined("no two neighbouring ELRs of regime 1 converged")
     medians = [
         float(np.median(of_seed[here])) if here.any() else np.nan for of_seed, here in zip(rise, there, strict=True)
     ]
@@ -106,12 +66,12 @@ def _not_connected(lab: Lab) -> Finding:
     )
 
 
-def _seeds_agree(lab: Lab) -> Finding:
-    result = lab.sweep("mlp_own")
+def _seeds_agree(results: StudyResults) -> Finding:
+    result = results.sweep("mlp_own")
     cell = float(np.mean(np.diff(np.log10(result["lr"].values))))
     parts, words = [], []
     for between in ("1|2", "2|3"):
-        places = np.log10(reading.seed_borders(result, between)) / cell
+        places = np.log10(arrays.seed_borders(result, between)) / cell
         away = np.abs(places - np.nanmedian(places))
         parts.append(finding(1.5 - away, 0.0, between))
         words.append(f"{between}: at most {np.nanmax(away):.1f} grid cells from the median")
@@ -123,35 +83,13 @@ def _seeds_agree(lab: Lab) -> Finding:
     )
 
 
-MEASURES = ("gradient_norm", "covariance_trace", "fisher_trace", "hessian_top")
-
-
-def slopes_at_equal_loss(lab: Lab) -> dict[str, Array]:
-    """Per measure and seed: decades per decade of ELR at equal training loss in regime 1, by least squares of log measure
-    on log loss and log ELR over ELRs and moments."""
-    found = lab.measured("steepness").transpose("seed", "lr", "epoch")
-    one = np.flatnonzero(found["regime"].values == "1")
-    if len(one) < 2:
-        raise Unseen(f"{len(one)} of the measured ELRs lie in regime 1, 2 are needed")
-    part = found.isel(lr=one)
-    lr = np.broadcast_to(np.log10(part["lr"].values)[:, None], part["train_loss"].shape[1:]).ravel()
-    slopes: dict[str, Array] = {name: np.full(found.sizes["seed"], np.nan) for name in MEASURES}
-    for name in MEASURES:
-        for s in range(found.sizes["seed"]):
-            y, x = part[name].values[s].ravel(), part["train_loss"].values[s].ravel()
-            known = (y > 0) & (x > 0)
-            design = np.stack([np.ones(known.sum()), np.log10(x[known]), lr[known]], 1)
-            slopes[name][s] = np.linalg.lstsq(design, np.log10(y[known]), rcond=None)[0][2]
-    return slopes
-
-
-def _same_story(lab: Lab) -> Finding:
-    found = lab.measured("steepness").transpose("seed", "lr", "epoch")
+def _same_story(results: StudyResults) -> Finding:
+    found = results.measurement("steepness").transpose("seed", "lr", "epoch")
     same = [
         stats.spearmanr(found["gradient_norm"].values[s].ravel(), found["covariance_trace"].values[s].ravel()).statistic
         for s in range(found.sizes["seed"])
     ]
-    slopes = slopes_at_equal_loss(lab)
+    slopes = slopes_at_equal_loss(results.measurement("steepness"))
     parts = [finding(-slopes[name], 0.0, name) for name in MEASURES]
     parts.append(finding(np.array(same), 0.95, "the two gradient measures agree"))
     words = ", ".join(f"{name.replace('_', ' ')} {slopes[name].mean():.2f}" for name in MEASURES)

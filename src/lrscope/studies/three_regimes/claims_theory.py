@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrscope.studies.types import Claim, Finding, Lab
+from lrscope.studies.types import Claim, Finding, StudyResults
 
 
 def _exact(worst: float, limit: float, seeds: int, note: str) -> Finding:
@@ -19,8 +19,8 @@ def _exact(worst: float, limit: float, seeds: int, note: str) -> Finding:
     )
 
 
-def _total_elr(lab: Lab) -> Finding:
-    found = lab.measured("identities")
+def _total_elr(results: StudyResults) -> Finding:
+    found = results.measurement("identities")
     return _exact(
         float(found["eq3"].max()),
         1e-9,
@@ -29,8 +29,8 @@ def _total_elr(lab: Lab) -> Finding:
     )
 
 
-def _group_rules(lab: Lab) -> Finding:
-    found = lab.measured("identities")
+def _group_rules(results: StudyResults) -> Finding:
+    found = results.measurement("identities")
     return _exact(
         float(max(found["eq4"].max(), found["eq5"].max())),
         1e-9,
@@ -40,13 +40,13 @@ def _group_rules(lab: Lab) -> Finding:
     )
 
 
-def _one_pair(lab: Lab) -> Finding:
-    found = lab.measured("toy_pair")
-    share = found["share"].values  # ELR times alpha
-    below, above = share < 1, share > 1
+def _one_pair(results: StudyResults) -> Finding:
+    found = results.measurement("toy_pair")
+    multiple = found["multiple"].values  # ELR times alpha
+    below, above = multiple < 1, multiple > 1
     fallen = float(found["value"].values[below].max())
-    rate = float(np.abs(found["rate"].values[below] / np.abs(1 - 2 * share[below, None]) - 1).max())
-    level = found["value"].values[above] / ((1 - 1 / share[above]) / 2)[:, None]
+    rate = float(np.abs(found["rate"].values[below] / np.abs(1 - 2 * multiple[below, None]) - 1).max())
+    level = found["value"].values[above] / ((1 - 1 / multiple[above]) / 2)[:, None]
     worst = max(float(np.abs(level - 1).max()), rate, fallen)
     return _exact(
         worst,
@@ -57,10 +57,10 @@ def _one_pair(lab: Lab) -> Finding:
     )
 
 
-def _three_pairs(lab: Lab) -> Finding:
+def _three_pairs(results: StudyResults) -> Finding:
     from lrscope.studies.three_regimes import toy
 
-    found = lab.measured("toy")
+    found = results.measurement("toy")
     elr = found["elr"].values
     total, final, predicted = found["value"].values, found["final"].values, found["equilibrium"].values[:, None]
     astray = np.abs(found["mean_group_elr"].values / predicted - 1).max(-1)  # [ELR, start]

@@ -9,59 +9,61 @@ import numpy as np
 
 from lrscope.charts import Axis, Chart, Line, Panel, Points, style
 from lrscope.mapping import regimes
-from lrscope.studies import panels, reading
-from lrscope.studies.panels import ELR, ERROR, LOSS, SHARPNESS
-from lrscope.studies.types import Lab
+from lrscope.studies import arrays, common_panels
+from lrscope.studies.common_panels import ELR, ERROR, LOSS, SHARPNESS
+from lrscope.studies.types import StudyResults
 
 
 def chart(found: Sequence[Panel], *, columns: int = 3, color: str = ELR) -> Chart:
     return Chart(panels=list(found), columns=min(columns, len(found)), color_title=color)
 
 
-def overview(lab: Lab, name: str) -> Chart:
+def overview(results: StudyResults, name: str) -> Chart:
     """The six panels of Figure 1 for a sweep."""
-    return overviews(lab, {name: ""})
+    return overviews(results, {name: ""})
 
 
-def overviews(lab: Lab, names: Mapping[str, str]) -> Chart:
+def overviews(results: StudyResults, names: Mapping[str, str]) -> Chart:
     """The same for several, with what their panels' titles begin with."""
-    results = [lab.sweep(name) for name in names]
+    sweeps = [results.sweep(name) for name in names]
     found = [
         titled(panel, words + panel.title)
-        for result, words in zip(results, names.values(), strict=True)
-        for panel in panels.overview(result)
+        for result, words in zip(sweeps, names.values(), strict=True)
+        for panel in common_panels.overview(result)
     ]
-    return chart(found, color=panels.rate(results[0]))
+    return chart(found, color=common_panels.rate(sweeps[0]))
 
 
 def titled(panel: Panel, title: str) -> Panel:
     return replace(panel, title=title)
 
 
-def landscapes(lab: Lab, names: Mapping[str, str]) -> Chart:
+def landscapes(results: StudyResults, names: Mapping[str, str]) -> Chart:
     """Sharpness against training loss, and its end over learning rates, one row of panels per quantity. `names` are those of
     sweeps, with what their panels' titles begin with."""
-    results = {words: lab.sweep(name) for name, words in names.items()}
+    sweeps = {words: results.sweep(name) for name, words in names.items()}
     found = [
-        panels.trajectories(r, *panels.sharpness(r), panel_title=f"{words}sharpness against loss")
-        for words, r in results.items()
+        common_panels.trajectories(r, *common_panels.sharpness(r), panel_title=f"{words}sharpness against loss")
+        for words, r in sweeps.items()
     ]
     for variable, title in (("train_loss", LOSS), ("test_error", ERROR)):
-        found += [titled(panels.ends(r, variable, title), f"{words}{title} at the end") for words, r in results.items()]
-    return chart(found, columns=len(names), color=panels.rate(next(iter(results.values()))))
+        found += [
+            titled(common_panels.ends(r, variable, title), f"{words}{title} at the end") for words, r in sweeps.items()
+        ]
+    return chart(found, columns=len(names), color=common_panels.rate(next(iter(sweeps.values()))))
 
 
-def equilibration(lab: Lab, count: int) -> Chart:
+def equilibration(results: StudyResults, count: int) -> Chart:
     """Figures 4 and 21: ELR against effective gradient norm of every weight tensor, at `count` ELRs; the line is equal ESS."""
-    result = lab.sweep("convnet")
+    result = results.sweep("convnet")
     found = regimes(result)
     if count == 1:
-        two = reading.inside(found, "2")
+        two = arrays.inside(found, "2")
         chosen = [two[0]]
     else:
         chosen = [int(k) for k in np.linspace(len(result["lr"]) // 3, len(result["lr"]) - 1, count).round()]
     elr, steep = (
-        panels.log_mean(reading.settled(np.moveaxis(reading.units(result[n]), -1, 2)), 1)
+        common_panels.log_mean(arrays.settled(np.moveaxis(arrays.per_seed(result[n]), -1, 2)), 1)
         for n in ("group_elr", "group_effective_grad_norm")
     )  # [L, G]
     made = []
@@ -82,10 +84,10 @@ def equilibration(lab: Lab, count: int) -> Chart:
     return chart(made, color="")
 
 
-def stabilisation(lab: Lab) -> Chart:
+def stabilisation(results: StudyResults) -> Chart:
     """Figure 20: the tensors' effective gradient norms, ELRs and ESS along training at one ELR of regime 2."""
-    result = lab.sweep("convnet")
-    k = reading.inside(regimes(result), "2")[0]
+    result = results.sweep("convnet")
+    k = arrays.inside(regimes(result), "2")[0]
     names = [str(n) for n in result["group"].values]
     made = []
     for variable, title in (
@@ -93,7 +95,7 @@ def stabilisation(lab: Lab) -> Chart:
         ("group_elr", "ELR of the tensor"),
         ("group_ess", "effective step size (ESS)"),
     ):
-        values = panels.log_mean(reading.units(result[variable])[k], 0)  # [W, G]
+        values = common_panels.log_mean(arrays.per_seed(result[variable])[k], 0)  # [W, G]
         lines = [
             Line(x=result["epoch"].values, y=values[:, g], color=color, name=name)
             for g, (name, color) in enumerate(zip(names, style.ramp(len(names)), strict=True))
@@ -102,31 +104,33 @@ def stabilisation(lab: Lab) -> Chart:
     return chart(made, color="")
 
 
-def transitions(lab: Lab) -> Chart:
+def transitions(results: StudyResults) -> Chart:
     """Figure 6: training loss in the regimes and at the transitions between them."""
-    result = lab.sweep("convnet")
+    result = results.sweep("convnet")
     found = regimes(result)
-    first, second = (int(np.searchsorted(result["lr"].values, reading.border(found, b))) for b in ("1|2", "2|3"))
+    first, second = (int(np.searchsorted(result["lr"].values, arrays.border(found, b))) for b in ("1|2", "2|3"))
     chosen = sorted(
         {max(0, first - 4), first - 1, first, (first + second) // 2, second - 1, second, len(result["lr"]) - 1}
     )
-    return chart([panels.curves(result, "train_loss", LOSS, lrs=chosen)], columns=1)
+    return chart([common_panels.curves(result, "train_loss", LOSS, lrs=chosen)], columns=1)
 
 
-def standard(lab: Lab) -> Chart:
+def standard(results: StudyResults) -> Chart:
     """Figure 7: whole-space training of an SI net, conventional training with constant and with cosine schedules."""
     return landscapes(
-        lab, {"whole": "SI net, whole space: ", "constant": "constant LR: ", "cosine": "cosine schedule: "}
+        results, {"whole": "SI net, whole space: ", "constant": "constant LR: ", "cosine": "cosine schedule: "}
     )
 
 
-def first_epochs(lab: Lab) -> Chart:
+def first_epochs(results: StudyResults) -> Chart:
     """Figure 16: test error and sharpness in the first epochs, without and with label noise."""
     made = []
     for name, words in (("noise0", "clean labels"), ("noise20", "20% label noise")):
-        result = lab.sweep(name)
-        top = int(np.searchsorted(result["lr"].values, reading.border(regimes(result), "2|3")))
+        result = results.sweep(name)
+        top = int(np.searchsorted(result["lr"].values, arrays.border(regimes(result), "2|3")))
         chosen = list(range(0, top, max(1, top // 8)))
         for variable, title in (("test_error", ERROR), ("effective_grad_norm", SHARPNESS)):
-            made.append(titled(panels.curves(result, variable, title, lrs=chosen, log_x=True), f"{words}: {title}"))
+            made.append(
+                titled(common_panels.curves(result, variable, title, lrs=chosen, log_x=True), f"{words}: {title}")
+            )
     return chart(made, columns=2)

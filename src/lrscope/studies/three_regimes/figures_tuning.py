@@ -10,34 +10,34 @@ import xarray as xr
 from lrscope.charts import Axis, Chart, Level, Line, Panel, style
 from lrscope.charts.style import GREY
 from lrscope.mapping import regimes
-from lrscope.studies import panels, reading
-from lrscope.studies.panels import ERROR, LOSS, SHARPNESS
-from lrscope.studies.three_regimes.claims_tuning import Roles, roles, roles_of
+from lrscope.studies import arrays, common_panels
+from lrscope.studies.common_panels import ERROR, LOSS, SHARPNESS
+from lrscope.studies.three_regimes.effects_tuning import Roles, roles
 from lrscope.studies.three_regimes.figures import chart
-from lrscope.studies.types import Lab
+from lrscope.studies.types import StudyResults
 
 
-def regime_one(lab: Lab) -> Chart:
+def regime_one(results: StudyResults) -> Chart:
     """Figure 3: trajectories of regime 1, and fine-tuning with smaller and larger ELRs."""
-    result = lab.sweep("convnet")
-    inside = reading.inside(regimes(result), "1")
-    known = roles(lab)
+    result = results.sweep("convnet")
+    inside = arrays.inside(regimes(result), "1")
+    known = roles(results.sweep("convnet"), results.sweep("tune"))
     pairs = [*known.pairs("lower"), *known.pairs("much")]
     return chart(
         [
-            panels.trajectories(
+            common_panels.trajectories(
                 result, "effective_grad_norm", SHARPNESS, lrs=inside, panel_title="training with fixed ELRs"
             ),
-            _tuned(lab, known, pairs, "effective_grad_norm", SHARPNESS, "fine-tuning"),
-            panels.trajectories(result, "test_error", ERROR, lrs=inside, panel_title="training with fixed ELRs"),
-            _tuned(lab, known, pairs, "test_error", ERROR, "fine-tuning"),
+            _tuned(results, known, pairs, "effective_grad_norm", SHARPNESS, "fine-tuning"),
+            common_panels.trajectories(result, "test_error", ERROR, lrs=inside, panel_title="training with fixed ELRs"),
+            _tuned(results, known, pairs, "test_error", ERROR, "fine-tuning"),
         ],
         columns=2,
     )
 
 
 def _tuned(
-    lab: Lab,
+    results: StudyResults,
     known: Roles,
     pairs: Sequence[tuple[int, int]],
     name: str,
@@ -46,22 +46,24 @@ def _tuned(
     baselines: bool = True,
 ) -> Panel:
     """Fine-tuning trajectories over training loss, coloured by the FLR, marked by the PLR; pre-trainings in grey, fixed FLRs dashed."""
-    tune, base = lab.sweep("tune"), lab.sweep("convnet")
-    loss, lines = reading.units(tune["finetune_train_loss"]), []
+    tune, base = results.sweep("tune"), results.sweep("convnet")
+    loss, lines = arrays.per_seed(tune["finetune_train_loss"]), []
     values = _quantity(tune, name, "finetune_")
-    before_loss, before = reading.units(tune["train_loss"]), _quantity(tune, name, "")
+    before_loss, before = arrays.per_seed(tune["train_loss"]), _quantity(tune, name, "")
     for p in sorted({p for p, _ in pairs}):
-        lines.append(Line(x=panels.log_mean(before_loss[p], 0), y=_middle(before[p], name), color=GREY, mark="end"))
+        lines.append(
+            Line(x=common_panels.log_mean(before_loss[p], 0), y=_middle(before[p], name), color=GREY, mark="end")
+        )
     for p, f in pairs:
-        x, y = panels.log_mean(loss[p, f], 0), _middle(values[p, f], name)
+        x, y = common_panels.log_mean(loss[p, f], 0), _middle(values[p, f], name)
         lines.append(
             Line(x=x, y=y, value=float(known.flr[f]), mark="end", symbol=style.symbol(p), name=_named(known, p, f))
         )
     if baselines:
-        base_loss, base_values = reading.units(base["train_loss"]), _quantity(base, name, "")
+        base_loss, base_values = arrays.per_seed(base["train_loss"]), _quantity(base, name, "")
         for f in sorted({f for _, f in pairs}):
             k = int(np.abs(np.log(base["lr"].values / known.flr[f])).argmin())
-            x, y = panels.log_mean(base_loss[k], 0), _middle(base_values[k], name)
+            x, y = common_panels.log_mean(base_loss[k], 0), _middle(base_values[k], name)
             lines.append(Line(x=x, y=y, value=float(base["lr"].values[k]), dashed=True))
     upright = Axis(title=title, log=name != "test_error")
     return Panel(title=panel_title, x=Axis(title=LOSS, log=True), y=upright, layers=lines)
@@ -71,23 +73,23 @@ def _named(known: Roles, p: int, f: int) -> str:
     return f"{known.plr[p]:.2g} → {known.flr[f]:.2g}"
 
 
-def _quantity(result: xr.Dataset, name: str, prefix: str) -> reading.Array:
-    return reading.error_curve(result, prefix) if name == "test_error" else reading.units(result[prefix + name])
+def _quantity(result: xr.Dataset, name: str, prefix: str) -> arrays.Array:
+    return arrays.error_curve(result, prefix) if name == "test_error" else arrays.per_seed(result[prefix + name])
 
 
-def _middle(values: reading.Array, name: str) -> reading.Array:
-    return panels.mean(values, 0) if name == "test_error" else panels.log_mean(values, 0)
+def _middle(values: arrays.Array, name: str) -> arrays.Array:
+    return common_panels.mean(values, 0) if name == "test_error" else common_panels.log_mean(values, 0)
 
 
-def within_and_down(lab: Lab) -> Chart:
+def within_and_down(results: StudyResults) -> Chart:
     """Figure 5: left, changing the ELR inside regime 2; right, fine-tuning from regime 2 with ELRs of regime 1."""
-    known, tune = roles(lab), lab.sweep("tune")
-    own = panels.log_mean(reading.settled(reading.units(tune["train_loss"])), 1)
+    known, tune = roles(results.sweep("convnet"), results.sweep("tune")), results.sweep("tune")
+    own = common_panels.log_mean(arrays.settled(arrays.per_seed(tune["train_loss"])), 1)
     lines = []
     end = float(tune["epoch"].values[-1])
     for p, f in known.pairs("within"):
-        before = panels.log_mean(reading.units(tune["train_loss"])[p], 0)
-        after = panels.log_mean(reading.units(tune["finetune_train_loss"])[p, f], 0)
+        before = common_panels.log_mean(arrays.per_seed(tune["train_loss"])[p], 0)
+        after = common_panels.log_mean(arrays.per_seed(tune["finetune_train_loss"])[p, f], 0)
         lines.append(Line(x=tune["epoch"].values, y=before, color=GREY))
         lines.append(Line(x=end + tune["finetune_epoch"].values, y=after, value=float(known.flr[f])))
     levels = [
@@ -102,55 +104,55 @@ def within_and_down(lab: Lab) -> Chart:
         layers=[*levels, *lines],
     )
     right = [
-        _tuned(lab, known, known.pairs(kind), "effective_grad_norm", SHARPNESS, f"to regime 1 from {kind} regime 2")
+        _tuned(results, known, known.pairs(kind), "effective_grad_norm", SHARPNESS, f"to regime 1 from {kind} regime 2")
         for kind in ("low", "high")
     ]
     return chart([left, *right])
 
 
-def lower(lab: Lab) -> Chart:
+def lower(results: StudyResults) -> Chart:
     """Figure 17: fine-tuning with a decreased ELR."""
-    return _two_quantities(lab, "lower")
+    return _two_quantities(results, "lower")
 
 
-def higher(lab: Lab) -> Chart:
+def higher(results: StudyResults) -> Chart:
     """Figure 18: fine-tuning with a slightly and with a much increased ELR."""
-    known = roles(lab)
+    known = roles(results.sweep("convnet"), results.sweep("tune"))
     kinds = [kind for kind in ("slightly", "much") if known.pairs(kind)] or ["much"]
     made = [
-        _tuned(lab, known, known.pairs(kind), name, title, f"{kind} increased ELR")
+        _tuned(results, known, known.pairs(kind), name, title, f"{kind} increased ELR")
         for name, title in (("effective_grad_norm", SHARPNESS), ("test_error", ERROR))
         for kind in kinds
     ]
     return chart(made, columns=2)
 
 
-def down(lab: Lab) -> Chart:
+def down(results: StudyResults) -> Chart:
     """Figure 23: from low and high regime 2 with ELRs of regime 1, sharpness and test error."""
-    known = roles(lab)
+    known = roles(results.sweep("convnet"), results.sweep("tune"))
     made = []
     for name, title in (("effective_grad_norm", SHARPNESS), ("test_error", ERROR)):
         for kind in ("low", "high"):
-            made.append(_tuned(lab, known, known.pairs(kind), name, title, f"from {kind} regime 2"))
+            made.append(_tuned(results, known, known.pairs(kind), name, title, f"from {kind} regime 2"))
     return chart(made, columns=2)
 
 
-def _two_quantities(lab: Lab, kind: str) -> Chart:
-    known = roles(lab)
+def _two_quantities(results: StudyResults, kind: str) -> Chart:
+    known = roles(results.sweep("convnet"), results.sweep("tune"))
     made = [
-        _tuned(lab, known, known.pairs(kind), name, title, f"fine-tuning with {kind} ELR")
+        _tuned(results, known, known.pairs(kind), name, title, f"fine-tuning with {kind} ELR")
         for name, title in (("effective_grad_norm", SHARPNESS), ("test_error", ERROR))
     ]
     return chart(made, columns=2)
 
 
-def connectivity(lab: Lab) -> Chart:
+def connectivity(results: StudyResults) -> Chart:
     """Figure 19: losses along lines between neighbouring solutions, and between pre-trained and fine-tuned ones."""
-    found = lab.measured("neighbour_paths")
+    found = results.measurement("neighbour_paths")
     lines = [
         Line(
             x=found["alpha"].values,
-            y=panels.log_mean(found["train_loss"].isel(pair=i).transpose("seed", "alpha").values, 0),
+            y=common_panels.log_mean(found["train_loss"].isel(pair=i).transpose("seed", "alpha").values, 0),
             value=float(found["high_lr"].values[i]),
             mark="both",
         )
@@ -162,13 +164,15 @@ def connectivity(lab: Lab) -> Chart:
         y=Axis(title=LOSS, log=True),
         layers=lines,
     )
-    tuned, known = lab.measured("tuned_paths"), roles_of(lab.sweep("convnet"), lab.sweep("tune_first"))
+    tuned, known = results.measurement("tuned_paths"), roles(results.sweep("convnet"), results.sweep("tune_first"))
     made = [left]
     for kind in ("lower", "slightly", "much"):
         lines = [
             Line(
                 x=tuned["alpha"].values,
-                y=panels.log_mean(tuned["train_loss"].isel(lr=p, finetune_lr=f).transpose("seed", "alpha").values, 0),
+                y=common_panels.log_mean(
+                    tuned["train_loss"].isel(lr=p, finetune_lr=f).transpose("seed", "alpha").values, 0
+                ),
                 value=float(known.flr[f]),
                 mark="both",
                 symbol=style.symbol(p),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from lrscope.studies.three_regimes import figures, figures_measured, figures_tuning
+from lrscope.studies.three_regimes import figures, figures_measurements, figures_tuning
 from lrscope.studies.types import PaperFigure
 
 SMALL = "Smaller network and images, a few thousand steps instead of 1000 epochs, several seeds instead of one."
@@ -31,7 +31,7 @@ FIGURES = (
         look_for="The smallest ELR decays exponentially, the medium one settles at a level, the largest one is chaotic.",
         differs="Nothing but the starting point, which the paper does not publish.",
         needs=("toy",),
-        draw=figures_measured.toy_values,
+        draw=figures_measurements.toy_values,
     ),
     PaperFigure(
         number="3",
@@ -83,23 +83,23 @@ FIGURES = (
         look_for="In regime 2 they circle around eq. 9's values; in regime 1 they stop before; in regime 3 nothing settles.",
         differs="Nothing but the starting point.",
         needs=("toy",),
-        draw=figures_measured.toy_groups,
+        draw=figures_measurements.toy_groups,
     ),
     PaperFigure(
         number="9",
         title="Mean gradient norm against gradient covariance trace",
         look_for="One line for all ELRs: the two measures say the same.",
-        differs=SMALL + " A point per kept moment instead of per epoch.",
+        differs=SMALL + " A point per checkpoint instead of per epoch.",
         needs=("steepness",),
-        draw=figures_measured.two_traces,
+        draw=figures_measurements.two_traces,
     ),
     PaperFigure(
         number="10",
         title="Fisher trace and top Hessian eigenvalue",
         look_for="The same picture as with the gradient norm: lower lines for larger ELRs.",
-        differs=SMALL + " A point per kept moment instead of per epoch.",
+        differs=SMALL + " A point per checkpoint instead of per epoch.",
         needs=("steepness",),
-        draw=figures_measured.other_measures,
+        draw=figures_measurements.other_measures,
     ),
     PaperFigure(
         number="11",
@@ -197,7 +197,7 @@ FIGURES = (
         look_for="Convex and lower in the middle at low ELR, hilly at the highest.",
         differs=SMALL,
         needs=("checkpoint_paths",),
-        draw=figures_measured.between_checkpoints,
+        draw=figures_measurements.between_checkpoints,
     ),
     PaperFigure(
         number="23",
@@ -213,7 +213,7 @@ FIGURES = (
         look_for="Successive weights are uncorrelated in both; the walk's loss lies below.",
         differs=SMALL + " Some hundred steps after training instead of whole runs.",
         needs=("walks",),
-        draw=figures_measured.walks,
+        draw=figures_measurements.walks,
     ),
     PaperFigure(
         number="25",

@@ -44,7 +44,7 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
     images = {"data": "fashion-mnist", "pool": 2, "train_size": 1024, "test_size": 2000}
     convnet = {**images, "model": "convnet", "width": 8}
     digits = {"data": "digits", "model": "mlp"}
-    # Batches of 32: the paper's share of the training set is smaller still, and smaller batches widen regime 2. Evaluation
+    # Batches of 32: the paper's fraction of the training set is smaller still, and smaller batches widen regime 2. Evaluation
     # on test data costs as much as 40 training steps, so that few moments are logged.
     short = {"batch_size": 32, "seeds": 3, "log_points": 20}
     sphere = {**short, "epochs": 72, "log_points": 12}

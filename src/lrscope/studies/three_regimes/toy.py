@@ -1,7 +1,7 @@
 """The toy function of three_regimes (eq. 6, 7) under the library's step on the sphere.
 
 F(x, y) = sum_i alpha_i x_i^2 / (x_i^2 + y_i^2); weights are (x_1, y_1, ..., x_n, y_n) on the unit sphere, so lr = ELR.
-R runs (an ELR and a starting point each), n pairs, T kept steps, S starting points.
+R runs (an ELR and a starting point each), n pairs, T recorded steps, S starting points.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lrscope.dynamics.descend import PointRecord, descend
 from lrscope.dynamics.layout import Segments, group_squares
-from lrscope.studies.types import Lab
+from lrscope.studies.types import StudyResults
 from lrscope.tasks.streams import generator
 
 ALPHA = (1.0, 2.0, 4.0)  # three_regimes, Sec. 3.2
@@ -25,8 +25,8 @@ PAPER_ELRS = (0.1, 0.2, 0.5)  # Fig. 2: one in each regime
 
 
 @dataclass(frozen=True)
-class Kept:
-    """The kept steps: subfunctions [T, ELR, S, n] and individual ELRs [T, ELR, S, n]."""
+class Recorded:
+    """The recorded steps: subfunctions [T, ELR, S, n] and individual ELRs [T, ELR, S, n]."""
 
     values: Tensor
     elr_i: Tensor
@@ -68,9 +68,9 @@ class Pairs:
 
 def optimise(
     alpha: Sequence[float], elrs: Sequence[float], steps: int, *, keep: int, starts: int = 4, key: str = "toy"
-) -> Kept:
+) -> Recorded:
     """Projected gradient descent (eq. 2) from the same few random points of the sphere for every ELR; the last `keep`
-    steps are kept."""
+    steps are recorded."""
     pairs, n = Pairs(torch.tensor(alpha, dtype=torch.float64)), len(alpha)
     start = torch.randn(starts, 2 * n, generator=generator(key, "start", n), dtype=torch.float64)
     lr = torch.tensor(elrs, dtype=torch.float64).repeat_interleave(starts)
@@ -88,7 +88,7 @@ def optimise(
         },
     ).recorded
     shape = (keep, len(elrs), starts, n)
-    return Kept(found["values"].view(shape), (lr[:, None] / found["squares"]).view(shape))
+    return Recorded(found["values"].view(shape), (lr[:, None] / found["squares"]).view(shape))
 
 
 def equilibrium(elr: float, alpha: Sequence[float] = ALPHA) -> Tensor:
@@ -96,29 +96,30 @@ def equilibrium(elr: float, alpha: Sequence[float] = ALPHA) -> Tensor:
     return elr * sum(alpha) / torch.tensor(alpha, dtype=torch.float64)
 
 
-def toy_pair(lab: Lab) -> xr.Dataset:
+def toy_pair(results: StudyResults) -> xr.Dataset:
     """One pair over multiples of 1/alpha: final value over alpha, and the rate of |x / y| per step."""
-    share, alpha = np.array([0.05, 0.3, 0.8, 0.95, 1.02, 1.1, 1.5, 2.0, 5.0, 10.0]), 2.0
-    kept = optimise((alpha,), tuple(share / alpha), 4000, keep=4, starts=16, key="three_regimes")
-    early = optimise((alpha,), tuple(share / alpha), 120, keep=21, starts=16, key="three_regimes")
+    multiple, alpha = np.array([0.05, 0.3, 0.8, 0.95, 1.02, 1.1, 1.5, 2.0, 5.0, 10.0]), 2.0
+    last = optimise((alpha,), tuple(multiple / alpha), 4000, keep=4, starts=16, key="three_regimes")
+    early = optimise((alpha,), tuple(multiple / alpha), 120, keep=21, starts=16, key="three_regimes")
     ratio = (early.values / (alpha - early.values)).sqrt()[..., 0]  # |x / y|, eq. 17
     rate = (ratio[-1] / ratio[0]) ** (1 / 20)
-    value = kept.values[..., 0].mean(0) / alpha
+    value = last.values[..., 0].mean(0) / alpha
     return xr.Dataset(
-        {"value": (("share", "start"), value.numpy()), "rate": (("share", "start"), rate.numpy())}, {"share": share}
+        {"value": (("multiple", "start"), value.numpy()), "rate": (("multiple", "start"), rate.numpy())},
+        {"multiple": multiple},
     )
 
 
-def toy_three(lab: Lab) -> xr.Dataset:
+def toy_three(results: StudyResults) -> xr.Dataset:
     """The paper's three pairs: settled values and mean group ELRs, and the first steps at the paper's three ELRs."""
     elrs = (0.1, 0.97 * THRESHOLD, 1.03 * THRESHOLD, 0.2, 0.5)
-    kept = optimise(ALPHA, elrs, 12_000, keep=6000, starts=16, key="three_regimes")
+    last = optimise(ALPHA, elrs, 12_000, keep=6000, starts=16, key="three_regimes")
     drawn = optimise(ALPHA, PAPER_ELRS, 500, keep=500, starts=1, key="three_regimes")
-    mean, spread = kept.elr_i.mean(0), kept.elr_i.std(0) / kept.elr_i.mean(0)
+    mean, spread = last.elr_i.mean(0), last.elr_i.std(0) / last.elr_i.mean(0)
     return xr.Dataset(
         {
-            "value": (("elr", "start"), kept.values.sum(-1).mean(0).numpy()),
-            "final": (("elr", "start"), kept.values[-1].sum(-1).numpy()),
+            "value": (("elr", "start"), last.values.sum(-1).mean(0).numpy()),
+            "final": (("elr", "start"), last.values[-1].sum(-1).numpy()),
             "mean_group_elr": (("elr", "start", "pair"), mean.numpy()),
             "spread": (("elr", "start", "pair"), spread.numpy()),
             "equilibrium": (("elr", "pair"), np.stack([equilibrium(e).numpy() for e in elrs])),

@@ -1,4 +1,4 @@
-"""Measurements kept on disk: one Zarr folder each, sealed with checksums, known by what its arrays were computed from."""
+"""Measurements on disk: one Zarr folder each, sealed with checksums, known by what its arrays were computed from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RECORD = "lrscope_measurement"
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredMeasurement:
     """A measurement's arrays and how they came about: wall seconds, ISO 8601 UTC when computing began."""
 
     arrays: xr.Dataset
@@ -50,11 +50,11 @@ def bound(function: Any) -> list[str]:
     return [*bound(function.func), *(words for words in given if " at 0x" not in words)]
 
 
-def write(folder: Path, kept: Kept) -> None:
-    """Put a measurement where it is kept, so that it is whole or absent."""
+def write(folder: Path, stored: StoredMeasurement) -> None:
+    """Put a measurement where it is stored, so that it is whole or absent."""
     staging = folder.with_name(folder.name + ".writing")
-    arrays = kept.arrays.drop_encoding().assign_attrs(
-        {RECORD: json.dumps({"identity": kept.identity, "seconds": kept.seconds, "created": kept.created})}
+    arrays = stored.arrays.drop_encoding().assign_attrs(
+        {RECORD: json.dumps({"identity": stored.identity, "seconds": stored.seconds, "created": stored.created})}
     )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def write(folder: Path, kept: Kept) -> None:
         raise disk_error(error, folder.parent) from error
 
 
-def read(folder: Path) -> Kept | None:
+def read(folder: Path) -> StoredMeasurement | None:
     """The measurement that lies there; None if there is none or, with a warning, if it is damaged."""
     if not folder.exists():
         return None
@@ -80,7 +80,7 @@ def read(folder: Path) -> Kept | None:
         arrays = xr.open_zarr(folder, consolidated=False, zarr_format=3).load()
         record = json.loads(arrays.attrs.pop(RECORD))
         arrays.attrs.pop(CHECKSUMS, None)
-        return Kept(_plain_text(arrays), record["identity"], record["seconds"], record["created"])
+        return StoredMeasurement(_plain_text(arrays), record["identity"], record["seconds"], record["created"])
     except (LrscopeError, ValueError, KeyError):
         warnings.warn(f"measurement {folder} is damaged; it is computed again", stacklevel=2)
         return None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from lrscope.studies.stats import all_of, finding, interval, judge
+from lrscope.studies.verdicts import all_of, finding, interval, judge
 
 
 def test_the_interval_is_students():

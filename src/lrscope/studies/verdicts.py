@@ -14,7 +14,7 @@ from lrscope.errors import LrscopeError
 from lrscope.studies.types import Finding
 
 
-class Unseen(LrscopeError):
+class Undetermined(LrscopeError):
     """A claim speaks of something that the results do not show, such as a regime: its verdict is `inconclusive`."""
 
 
@@ -25,15 +25,15 @@ LEAST = 3  # ours: two seeds have a t interval of twelve standard errors
 @checked
 def interval(values: ArrayLike) -> tuple[float, float, float, int]:
     """Mean of the finite values over seeds with its 95% Student interval, and their number. NaN ends with fewer than 2."""
-    kept = np.asarray(values, dtype=np.float64).ravel()
-    kept = kept[np.isfinite(kept)]
-    if len(kept) == 0:
+    finite = np.asarray(values, dtype=np.float64).ravel()
+    finite = finite[np.isfinite(finite)]
+    if len(finite) == 0:
         return np.nan, np.nan, np.nan, 0
-    mean = float(kept.mean())
-    if len(kept) == 1:
+    mean = float(finite.mean())
+    if len(finite) == 1:
         return mean, np.nan, np.nan, 1
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(kept) - 1) * kept.std(ddof=1) / np.sqrt(len(kept)))
-    return mean, mean - half, mean + half, len(kept)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, len(finite) - 1) * finite.std(ddof=1) / np.sqrt(len(finite)))
+    return mean, mean - half, mean + half, len(finite)
 
 
 def judge(low: float, high: float, threshold: float, seeds: int) -> str:
@@ -44,10 +44,10 @@ def judge(low: float, high: float, threshold: float, seeds: int) -> str:
     return "supported" if low > threshold else "contradicted" if high < threshold else "inconclusive"
 
 
-def unseen(reason: str) -> Finding:
+def undetermined(reason: str) -> Finding:
     """The finding of a claim whose subject does not show."""
     return Finding(
-        effect=np.nan, low=np.nan, high=np.nan, seeds=0, verdict="inconclusive", note=f"Cannot be told: {reason}."
+        effect=np.nan, low=np.nan, high=np.nan, seeds=0, verdict="inconclusive", note=f"Undetermined: {reason}."
     )
 
 

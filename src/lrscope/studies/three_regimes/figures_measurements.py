@@ -5,17 +5,17 @@ from __future__ import annotations
 import xarray as xr
 
 from lrscope.charts import Axis, Chart, Level, Line, Panel, style
-from lrscope.studies import panels
-from lrscope.studies.panels import LOSS
+from lrscope.studies import common_panels
+from lrscope.studies.common_panels import LOSS
 from lrscope.studies.three_regimes.figures import chart
-from lrscope.studies.types import Lab
+from lrscope.studies.types import StudyResults
 
 DECAYED = 1e-12  # below it the toy function is drawn no further: it is zero for the eye
 
 
-def toy_values(lab: Lab) -> Chart:
+def toy_values(results: StudyResults) -> Chart:
     """Figure 2: the toy function in the three regimes."""
-    found = lab.measured("toy")
+    found = results.measurement("toy")
     curve = found["curve"].where(found["curve"] > DECAYED)
     lines = [
         Line(
@@ -32,9 +32,9 @@ def toy_values(lab: Lab) -> Chart:
     return chart([panel], columns=1)
 
 
-def toy_groups(lab: Lab) -> Chart:
+def toy_groups(results: StudyResults) -> Chart:
     """Figure 8: individual ELRs of the toy function against their equilibrium values."""
-    found = lab.measured("toy")
+    found = results.measurement("toy")
     made = []
     for elr in found["drawn"].values:
         for g in range(found.sizes["pair"]):
@@ -54,9 +54,9 @@ def toy_groups(lab: Lab) -> Chart:
     return chart(made)
 
 
-def two_traces(lab: Lab) -> Chart:
+def two_traces(results: StudyResults) -> Chart:
     """Figure 9: mean gradient norm against the gradient covariance's trace."""
-    found = lab.measured("steepness")
+    found = results.measurement("steepness")
     return chart(
         [_measured(found, "gradient_norm", "covariance_trace", "mean gradient norm", "gradient covariance trace")]
     )
@@ -65,8 +65,8 @@ def two_traces(lab: Lab) -> Chart:
 def _measured(found: xr.Dataset, x: str, y: str, x_title: str, y_title: str) -> Panel:
     lines = [
         Line(
-            x=panels.log_mean(found[x].sel(lr=lr).transpose("seed", "epoch").values, 0),
-            y=panels.log_mean(found[y].sel(lr=lr).transpose("seed", "epoch").values, 0),
+            x=common_panels.log_mean(found[x].sel(lr=lr).transpose("seed", "epoch").values, 0),
+            y=common_panels.log_mean(found[y].sel(lr=lr).transpose("seed", "epoch").values, 0),
             value=float(lr),
             mark="both",
         )
@@ -75,9 +75,9 @@ def _measured(found: xr.Dataset, x: str, y: str, x_title: str, y_title: str) -> 
     return Panel(title=y_title, x=Axis(title=x_title, log=True), y=Axis(title=y_title, log=True), layers=lines)
 
 
-def other_measures(lab: Lab) -> Chart:
+def other_measures(results: StudyResults) -> Chart:
     """Figure 10: Fisher trace and top Hessian eigenvalue against training loss."""
-    found = lab.measured("steepness")
+    found = results.measurement("steepness")
     return chart(
         [
             _measured(found, "train_loss", "gradient_norm", LOSS, "mean gradient norm"),
@@ -87,15 +87,17 @@ def other_measures(lab: Lab) -> Chart:
     )
 
 
-def between_checkpoints(lab: Lab) -> Chart:
+def between_checkpoints(results: StudyResults) -> Chart:
     """Figure 22: losses along lines between checkpoints of a regime-2 run, by the epochs between them."""
-    found = lab.measured("checkpoint_paths")
+    found = results.measurement("checkpoint_paths")
     made = []
     for lr in found["lr"].values:
         lines = [
             Line(
                 x=found["alpha"].values,
-                y=panels.log_mean(found["train_loss"].sel(lr=lr, delta=delta).transpose("seed", "alpha").values, 0),
+                y=common_panels.log_mean(
+                    found["train_loss"].sel(lr=lr, delta=delta).transpose("seed", "alpha").values, 0
+                ),
                 value=float(delta),
                 mark="both",
                 name=f"{delta:g} epochs apart",
@@ -107,19 +109,19 @@ def between_checkpoints(lab: Lab) -> Chart:
     return chart(made, color="epochs between the checkpoints")
 
 
-def walks(lab: Lab) -> Chart:
+def walks(results: StudyResults) -> Chart:
     """Figure 24: training loss and step-to-step cosine in regimes 2 and 3 and of a random walk."""
-    found = lab.measured("walks")
+    found = results.measurement("walks")
     steps, moments, lines, cosines = found["step"].values, found["moment"].values, [], []
     for regime in ("2", "3"):
         color = style.REGIME_COLOR[regime]
         part = found.sel(regime=regime).transpose("seed", ...)
         name = f"regime {regime}"
-        lines.append(Line(x=moments, y=panels.mean(part["loss"].values, 0), color=color, name=name))
-        cosines.append(Line(x=steps, y=panels.mean(part["cosine"].values, 0), color=color, name=name))
+        lines.append(Line(x=moments, y=common_panels.mean(part["loss"].values, 0), color=color, name=name))
+        cosines.append(Line(x=steps, y=common_panels.mean(part["cosine"].values, 0), color=color, name=name))
     walk = found.sel(regime="3").transpose("seed", ...)
-    lines.append(Line(x=moments, y=panels.mean(walk["walk_loss"].values, 0), dashed=True, name="random walk"))
-    cosines.append(Line(x=steps, y=panels.mean(walk["walk_cosine"].values, 0), dashed=True, name="random walk"))
+    lines.append(Line(x=moments, y=common_panels.mean(walk["walk_loss"].values, 0), dashed=True, name="random walk"))
+    cosines.append(Line(x=steps, y=common_panels.mean(walk["walk_cosine"].values, 0), dashed=True, name="random walk"))
     return chart(
         [
             Panel(title="training loss", x=Axis(title="step"), y=Axis(title=LOSS), layers=lines),

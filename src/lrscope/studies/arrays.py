@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from lrscope.mapping import RegimeMap, regimes
 from lrscope.measures.alignment import at_loss
-from lrscope.studies.stats import Unseen
+from lrscope.studies.verdicts import Undetermined
 
 Array = NDArray[np.float64]
-FINAL_SHARE = 0.2  # three_regimes averages equilibria over the last 200 of 1000 epochs
+FINAL_FRACTION = 0.2  # three_regimes averages equilibria over the last 200 of 1000 epochs
 
 
-def units(array: xr.DataArray) -> Array:
+def per_seed(array: xr.DataArray) -> Array:
     """Values with the axes (other run axes, U, rest): [L, U], [L, U, W], [L, U, W, G], [L, F, U, W], ..."""
     front = [d for d in ("lr", "finetune_lr", "n_average") if d in array.dims]
     rest = [d for d in array.dims if d not in (*front, "data_seed", "seed")]
@@ -32,7 +32,7 @@ def units(array: xr.DataArray) -> Array:
 
 
 def single_seeds(result: xr.Dataset) -> list[xr.Dataset]:
-    """The result of every unit by itself, in the order of `units`."""
+    """The result of every unit by itself, in the order of `per_seed`."""
     return [
         result.isel(data_seed=[d], seed=[s])
         for d in range(result.sizes["data_seed"])
@@ -44,17 +44,17 @@ def shared_seeds(*results: xr.Dataset) -> list[xr.Dataset]:
     """The results at the training seeds that all of them have, so that differences can be taken seed by seed.
 
     Raises:
-        Unseen: they share none.
+        Undetermined: they share none.
     """
     seeds = sorted(set.intersection(*({int(s) for s in result["seed"].values} for result in results)))
     if not seeds:
-        raise Unseen("the sweeps share no seed")
+        raise Undetermined("the sweeps share no seed")
     return [result.sel(seed=seeds) for result in results]
 
 
-def settled(array_W: Array, share: float = FINAL_SHARE) -> Array:
+def settled(array_W: Array, fraction: float = FINAL_FRACTION) -> Array:
     """Mean over the last part of the windows (last axis), NaN windows passed over; NaN where all are."""
-    count = max(1, round(share * array_W.shape[-1]))
+    count = max(1, round(fraction * array_W.shape[-1]))
     part = array_W[..., -count:]
     known = np.isfinite(part)
     total = np.where(known, part, 0.0).sum(-1)
@@ -75,11 +75,11 @@ def shown(found: RegimeMap, regime: str, least: int = 1) -> list[int]:
     """Positions of the learning rates in a regime.
 
     Raises:
-        Unseen: fewer than `least`.
+        Undetermined: fewer than `least`.
     """
     positions = inside(found, regime)
     if len(positions) < least:
-        raise Unseen(f"{len(positions)} learning rates lie in regime {regime}, {least} are needed")
+        raise Undetermined(f"{len(positions)} learning rates lie in regime {regime}, {least} are needed")
     return positions
 
 
@@ -88,17 +88,17 @@ def learning(result: xr.Dataset, found: RegimeMap) -> list[int]:
     equilibrium and guessing (three_regimes, Fig. 6).
 
     Raises:
-        Unseen: none.
+        Undetermined: none.
     """
-    loss = np.nanmean(settled(units(result["train_loss"])), axis=1)
+    loss = np.nanmean(settled(per_seed(result["train_loss"])), axis=1)
     positions = [k for k in shown(found, "2") if loss[k] < guessing(result)]
     if not positions:
-        raise Unseen("no learning rate of regime 2 has a loss below ln C")
+        raise Undetermined("no learning rate of regime 2 has a loss below ln C")
     return positions
 
 
 def border(found: RegimeMap, between: str) -> float:
-    """A border's learning rate, NaN if it cannot be told."""
+    """A border's learning rate, NaN if it is undetermined."""
     lr = found.borders[between].lr
     return np.nan if lr is None else float(lr)
 
@@ -132,7 +132,7 @@ def slope(x: Sequence[float] | Array, y: Array) -> Array:
 
 def error_curve(result: xr.Dataset, prefix: str = "") -> Array:
     """1 - test accuracy, by window."""
-    return 1 - units(result[prefix + "test_accuracy"])
+    return 1 - per_seed(result[prefix + "test_accuracy"])
 
 
 def positive(loss: Array) -> Array:
@@ -156,14 +156,14 @@ def running_median(values: Array, moments: int) -> Array:
 
 def at_level(result: xr.Dataset, name: str, level: float, prefix: str = "") -> Array:
     """A logged quantity where the training loss first comes down to `level`: [L, U] or [L, F, U]."""
-    loss = units(result[prefix + "train_loss"])
-    values = error_curve(result, prefix) if name == "test_error" else units(result[prefix + name])
+    loss = per_seed(result[prefix + "train_loss"])
+    values = error_curve(result, prefix) if name == "test_error" else per_seed(result[prefix + name])
     return read_off(loss, values, level)
 
 
 def reached_by(result: xr.Dataset, positions: Sequence[int]) -> float:
     """The lowest training loss that all runs at these learning rates reach."""
-    loss = units(result["train_loss"])[list(positions)]
+    loss = per_seed(result["train_loss"])[list(positions)]
     return float(np.nanmax(np.nanmin(loss, axis=-1)))
 
 

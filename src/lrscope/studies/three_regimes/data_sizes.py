@@ -7,7 +7,7 @@ from typing import Any
 
 import xarray as xr
 
-from lrscope.studies.stats import interval
+from lrscope.studies.verdicts import interval
 
 REGIME_ONE = ("faster", "flatter", "better", "better_without_bursts")
 REGIME_TWO = (
@@ -20,7 +20,7 @@ REGIME_TWO = (
     "together_highest",
     "lowest_loss",
 )
-SHARES = ("up", "down", "up_later", "down_later")
+FRACTIONS = ("up", "down", "up_later", "down_later")
 
 
 def by_size(sizes: xr.Dataset, names: Sequence[str]) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def elsewhere(sizes: xr.Dataset, *asked: tuple[str, str, float]) -> str:
         for size in sizes["train_size"].values:
             mean, low, high, count = interval(factor * sizes[name].sel(train_size=size).values)
             shown = f"{mean:.2f} [{low:.2f}, {high:.2f}]" if count > 1 else f"{mean:.2f} (one seed)"
-            shown = shown if count else "cannot be told"
+            shown = shown if count else "undetermined"
             values.append(f"{shown} with {int(size)} images")
         parts.append(f"{words} {', '.join(values)}")
     return f" Sweeps that differ in training set, batch, length and ELRs: {'; '.join(parts)}."

@@ -13,8 +13,8 @@ import xarray as xr
 from lrscope.charts import Axis, Layer, Line, Panel, Points, style
 from lrscope.mapping import regimes
 from lrscope.reporting import frames
-from lrscope.studies import reading
-from lrscope.studies.reading import Array
+from lrscope.studies import arrays
+from lrscope.studies.arrays import Array
 
 ELR, LR = "effective learning rate (ELR)", "learning rate"
 LOSS, ERROR, SHARPNESS, GRADIENT = "training loss", "test error", "effective gradient norm", "gradient norm"
@@ -49,7 +49,7 @@ def curves(
     result: xr.Dataset, name: str, title: str, *, lrs: Sequence[int] | None = None, log_x: bool = False
 ) -> Panel:
     """A logged quantity along training, a line per learning rate, mean over seeds. `test_error` is derived."""
-    values = reading.error_curve(result) if name == "test_error" else reading.units(result[name])
+    values = arrays.error_curve(result) if name == "test_error" else arrays.per_seed(result[name])
     positive = name != "test_error"
     lines = [
         Line(
@@ -66,8 +66,8 @@ def trajectories(
     result: xr.Dataset, name: str, title: str, *, lrs: Sequence[int] | None = None, panel_title: str = ""
 ) -> Panel:
     """A logged quantity against training loss while training goes on, a line per learning rate, mean over seeds."""
-    loss = reading.units(result["train_loss"])
-    values = reading.error_curve(result) if name == "test_error" else reading.units(result[name])
+    loss = arrays.per_seed(result["train_loss"])
+    values = arrays.error_curve(result) if name == "test_error" else arrays.per_seed(result[name])
     lines = [
         Line(
             x=log_mean(loss[k], 0),
@@ -87,8 +87,8 @@ def trajectories(
 
 def ends(result: xr.Dataset, name: str, title: str) -> Panel:
     """The settled end of a quantity against the learning rate: a point per seed, their mean as a line, regimes behind."""
-    values = reading.error_curve(result) if name == "test_error" else reading.units(result[name])
-    settled, positive = reading.settled(values), name != "test_error"
+    values = arrays.error_curve(result) if name == "test_error" else arrays.per_seed(result[name])
+    settled, positive = arrays.settled(values), name != "test_error"
     lr = result["lr"].values.astype(np.float64)
     count = settled.shape[1]
     runs = Points(x=np.repeat(lr, count), y=settled.ravel(), color=style.GREY, name="single seeds")

@@ -1,7 +1,7 @@
 """Where a study is carried out: trains the sweeps and computes the measurements that are missing, and keeps them.
 
 ROOT/<study>/<scale>/<sweep>/            a sweep, as `lrscope.sweep` keeps it
-ROOT/<study>/<scale>/measured/<name>.zarr  a measurement (kept.py)
+ROOT/<study>/<scale>/measured/<name>.zarr  a measurement (measurement_store.py)
 ROOT/<study>/<scale>/timings.json        wall seconds spent on each sweep, over all calls
 """
 
@@ -26,10 +26,10 @@ from lrscope.results import has_result
 from lrscope.storage.files import read_json, write_whole
 from lrscope.storage.paths import local
 from lrscope.storage.records import EXPERIMENT_FILE
-from lrscope.studies import kept
-from lrscope.studies.needs import closure
-from lrscope.studies.types import Claim, Finding, Lab, Measurement, PaperFigure, Scale, Study, StudySweep
-from lrscope.studies.words import plan
+from lrscope.studies import measurement_store
+from lrscope.studies.dependencies import closure
+from lrscope.studies.phrases import plan
+from lrscope.studies.types import Claim, Finding, Measurement, PaperFigure, Scale, Study, StudyResults, StudySweep
 from lrscope.terminal import say
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ TIMINGS = "timings.json"
 EXPLORATORY = "reported"
 
 
-class Laboratory:
+class Reproduction:
     """A study at one scale, with the folder that keeps its parts.
 
     Args:
@@ -75,7 +75,7 @@ class Laboratory:
         self._sweeps = {sweep.name: sweep for sweep in self.scale.sweeps}
         self._measurements = {measurement.name: measurement for measurement in self.scale.measurements}
         self._results: dict[str, xr.Dataset] = {}
-        self._kept: dict[str, kept.Kept] = {}
+        self._stored: dict[str, measurement_store.StoredMeasurement] = {}
 
     @checked
     def prepare(self, needs: Iterable[str]) -> None:
@@ -96,7 +96,7 @@ class Laboratory:
             seconds = time.monotonic() - begun
             if done:
                 spent["training" if kind == "sweep" else "measuring"] += seconds
-            self._say(f"    {'done in ' + _span(seconds) if done else 'kept from before'}")
+            self._say(f"    {'done in ' + _span(seconds) if done else 'there from before'}")
         whole = ", ".join(f"{what} {_span(seconds)}" for what, seconds in spent.items())
         self._say(f"{self.study.name}, {self.scale_name}: {len(names)} parts there; this time {whole}")
 
@@ -117,18 +117,18 @@ class Laboratory:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Sweeps and measurements that are there and were asked for in this laboratory's life."""
-        return (*self._results, *self._kept)
+        """Sweeps and measurements that are there and were asked for in this reproduction's life."""
+        return (*self._results, *self._stored)
 
     @checked
     def check(self, claim: Claim) -> Finding:
         """What the claim's check finds in what is there (`prepare` first). An exploratory claim gets no verdict."""
-        from lrscope.studies.stats import Unseen, unseen
+        from lrscope.studies.verdicts import Undetermined, undetermined
 
         try:
             finding = claim.check(self.view(claim.needs))
-        except Unseen as reason:
-            finding = unseen(str(reason))
+        except Undetermined as reason:
+            finding = undetermined(str(reason))
         if claim.exploratory:
             from dataclasses import replace
 
@@ -140,9 +140,9 @@ class Laboratory:
         """The figure's chart from what is there (`prepare` first)."""
         return figure.draw(self.view(figure.needs))
 
-    def view(self, needs: Iterable[str]) -> Lab:
+    def view(self, needs: Iterable[str]) -> StudyResults:
         """What a claim, figure or measurement with these needs may read."""
-        return View(self, frozenset(closure(self.scale, needs)))
+        return DeclaredResults(self, frozenset(closure(self.scale, needs)))
 
     def records(self, needs: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         """What evidence says of the sweeps and of the measurements under these needs; all must be there."""
@@ -160,7 +160,7 @@ class Laboratory:
                     "created": attrs["created"],
                 }
             else:
-                there = self._kept[name]
+                there = self._stored[name]
                 measurements[name] = {
                     "identity": there.identity,
                     "seconds": round(there.seconds, 1),
@@ -173,7 +173,7 @@ class Laboratory:
         sweeps are or were known (`lrscope.config.identity`)."""
         if name in self._sweeps:
             return {self._results[name].attrs["config_hash"], *self._hashes(name)}
-        return {self._kept[name].identity, *(self._identity(name, rule) for rule in (0, 1))}
+        return {self._stored[name].identity, *(self._identity(name, rule) for rule in (0, 1))}
 
     def _hashes(self, name: str) -> tuple[str, str]:
         there = read_json(self.folder / name / EXPERIMENT_FILE)
@@ -190,9 +190,9 @@ class Laboratory:
 
         return Trained.open(self.folder / name, named_task(**self._sweeps[name].arguments))
 
-    def measured(self, name: str) -> xr.Dataset:
+    def measurement(self, name: str) -> xr.Dataset:
         """A measurement's arrays."""
-        return self._kept[name].arrays
+        return self._stored[name].arrays
 
     def _train(self, name: str) -> bool:
         """Train a sweep or open it; was there anything to train?"""
@@ -233,19 +233,19 @@ class Laboratory:
         arrays = measurement.run(self.view(measurement.needs))
         if not isinstance(arrays, xr.Dataset):
             raise LrscopeError(f"measurement {name}: it returned {type(arrays).__name__}: return an xarray Dataset")
-        made = kept.Kept(arrays, self._identity(name), time.monotonic() - begun, created)
+        made = measurement_store.StoredMeasurement(arrays, self._identity(name), time.monotonic() - begun, created)
         path = self._place(name)
-        kept.write(path, made)
-        self._kept[name] = kept.read(path) or made  # as the next call will find it
+        measurement_store.write(path, made)
+        self._stored[name] = measurement_store.read(path) or made  # as the next call will find it
         return True
 
     def _known(self, name: str) -> bool:
         """Is the measurement there, computed from what is there now? Its sweeps must be open."""
-        if name not in self._kept:
-            there = kept.read(self._place(name))
+        if name not in self._stored:
+            there = measurement_store.read(self._place(name))
             if there is not None and there.identity == self._identity(name):
-                self._kept[name] = there
-        return name in self._kept
+                self._stored[name] = there
+        return name in self._stored
 
     def _identity(self, name: str, rule: int | None = None) -> str:
         """What determines a measurement's arrays, with its sweeps known as they are or (0, 1) by one of the rules."""
@@ -253,7 +253,7 @@ class Laboratory:
         sweeps = [part for part in below if part in self._sweeps]
         known = {p: self._results[p].attrs["config_hash"] if rule is None else self._hashes(p)[rule] for p in sweeps}
         needed: list[Measurement] = [self._measurements[part] for part in below if part in self._measurements]
-        return kept.identity(self._measurements[name], needed, known)
+        return measurement_store.identity(self._measurements[name], needed, known)
 
     def _place(self, name: str) -> Path:
         return self.folder / "measured" / f"{name}.zarr"
@@ -278,28 +278,28 @@ class Laboratory:
 
 
 @dataclass(frozen=True)
-class View:
-    """The part of a laboratory that somebody declared to need: reading more would leave evidence incomplete."""
+class DeclaredResults:
+    """The part of a reproduction that somebody declared to need: reading more would leave evidence incomplete."""
 
-    laboratory: Laboratory
+    reproduction: Reproduction
     allowed: frozenset[str]
 
     @property
     def scale(self) -> str:
         """`smoke`, `laptop` or `paper`."""
-        return self.laboratory.scale_name
+        return self.reproduction.scale_name
 
     def sweep(self, name: str) -> xr.Dataset:
         """The result of a sweep."""
-        return self.laboratory.result(self._checked(name))
+        return self.reproduction.result(self._checked(name))
 
     def trained(self, name: str) -> Trained:
         """The stored weights of a sweep."""
-        return self.laboratory.trained(self._checked(name))
+        return self.reproduction.trained(self._checked(name))
 
-    def measured(self, name: str) -> xr.Dataset:
+    def measurement(self, name: str) -> xr.Dataset:
         """What a measurement returned."""
-        return self.laboratory.measured(self._checked(name))
+        return self.reproduction.measurement(self._checked(name))
 
     def _checked(self, name: str) -> str:
         if name not in self.allowed:
