@@ -19,7 +19,7 @@ from lrscope.config import EngineConfig, SweepConfig
 from lrscope.config.settings import MapSettings, load_settings
 from lrscope.engine import sweep_folder as storage
 from lrscope.engine.chunk import ChunkTrainer
-from lrscope.engine.plan import Phase
+from lrscope.engine.segments import Phase
 from lrscope.engine.sweep import dry_run
 from lrscope.errors import AnotherSweep, LrscopeError
 from lrscope.results import open_result

@@ -20,7 +20,8 @@ from lrscope.engine.assemble import assemble
 from lrscope.engine.choose import choose_plan, predict
 from lrscope.engine.chunk import Stopped
 from lrscope.engine.context import Context
-from lrscope.engine.plan import Plan, cut, phases, steps_per_run, unroll, windows
+from lrscope.engine.plan import Plan, cut, unroll
+from lrscope.engine.segments import phases, steps_per_run, windows
 from lrscope.engine.sweep import dry_run
 from lrscope.engine.sweep_folder import DONE
 from lrscope.tasks.task import Task
@@ -168,7 +169,7 @@ def test_phases_come_in_order_and_count() -> None:
         average_every=3,
     )
     found = phases(config, 6)
-    assert [(p.kind, p.steps, p.finetune_lr) for p in found] == [
+    assert [(p.kind, p.steps, p.lr) for p in found] == [
         ("pretrain", 15, None),
         ("average", 9, None),
         ("finetune", 6, 0.1),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import lrscope
 from lrscope.config import SweepConfig
-from lrscope.engine.plan import phases
+from lrscope.engine.segments import phases
 from lrscope.errors import LrscopeError
 from lrscope.trained import State, Trained, _nearest
 from tiny_tasks import mlp_task

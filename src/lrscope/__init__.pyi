@@ -1,5 +1,6 @@
 # The names of the package and where they come from: read by `lazy_loader`, type checkers and editors.
 
+from .config import Branch as Branch
 from .config import EngineConfig as EngineConfig
 from .config import SweepConfig as SweepConfig
 from .engine.sweep import sweep as sweep

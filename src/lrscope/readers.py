@@ -32,6 +32,14 @@ class Reader(Protocol):
         """What it reads, in words for the documentation."""
 
 
+@runtime_checkable
+class Written(Reader, Protocol):
+    """Reads a kind of value that has a text of its own."""
+
+    def as_text(self, value: Any) -> str:
+        """The text of a value that was read, which reads as the same; empty for an empty list."""
+
+
 @dataclass(frozen=True)
 class Flag:
     """True or False; a word or a number is neither. `off`: the command line's word for False, if it is not `no-NAME`."""
@@ -251,6 +259,8 @@ class Text:
     def read(self, name: str, value: Any) -> str | None:
         """See `Reader`."""
         value = plain(value)
+        if isinstance(self.reader, Written):
+            return self.reader.as_text(self.reader.read(name, value)) or None
         items = as_list(value)
         if items is not None:
             if not all(isinstance(plain(i), (str, int, float)) for i in items):

@@ -102,7 +102,7 @@ def _table() -> dict[str, Variable]:
     }
     for statistic in (*STEP, *INTERVAL, *END, *AVERAGE):
         time = () if statistic in (*END, *AVERAGE) else ("epoch",)
-        for kind in statistic.segments:
+        for kind in set(statistic.segments) & set(_SEGMENTS):
             prefix, run, words = _SEGMENTS[kind]
             dims = (*run, *(prefix + t for t in time), *statistic.dims)
             table[prefix + statistic.name] = Variable(dims, statistic.unit, statistic.meaning + words, statistic.needs)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lrscope.checked import Seed, checked, checked_fields
 from lrscope.config import EngineConfig, SweepConfig
+from lrscope.config.branches import FINETUNE
 from lrscope.engine.adaptive_rounds import restore_parts
 from lrscope.engine.checked import load_chunk
 from lrscope.engine.context import Context
@@ -25,8 +26,9 @@ from lrscope.engine.extend import is_extended
 from lrscope.engine.identity import identity_of
 from lrscope.engine.material import Material
 from lrscope.engine.net import Net
-from lrscope.engine.plan import Chunk, Phase, Plan
+from lrscope.engine.plan import Chunk, Plan
 from lrscope.engine.program import Program
+from lrscope.engine.segments import Phase
 from lrscope.engine.step import Named
 from lrscope.engine.sweep_folder import Store
 from lrscope.errors import LrscopeError, shown
@@ -148,7 +150,7 @@ class Trained:
             return self._initial(data_seed, seed, lr)
         if finetune_lr is not None:
             finetune_lr = _nearest("finetune_lr", finetune_lr, self.config.finetune_lrs)
-            index = next(i for i, p in enumerate(self._context.phases) if p.finetune_lr == finetune_lr)
+            index = next(i for i, p in enumerate(self._context.phases) if p.kind == FINETUNE and p.lr == finetune_lr)
             return State(self._kept(data_seed, seed, lr, f"finetune.{index}.weights", later=True), frozen)
         if n_average is not None:
             if n_average not in self.config.average:

@@ -5,9 +5,10 @@
 docs/usage.md are made from their fields (`options`), so an option is added by adding a field. Imports no PyTorch.
 """
 
+from lrscope.config.branches import MOST_STEPS, Branch
 from lrscope.config.engine import EngineConfig
 from lrscope.config.identity import digest
-from lrscope.config.sweep import MOST_RUNS, MOST_STEPS, SweepConfig
+from lrscope.config.sweep import MOST_RUNS, SweepConfig
 from lrscope.config.task import TaskConfig
 
-__all__ = ["MOST_RUNS", "MOST_STEPS", "EngineConfig", "SweepConfig", "TaskConfig", "digest"]
+__all__ = ["MOST_RUNS", "MOST_STEPS", "Branch", "EngineConfig", "SweepConfig", "TaskConfig", "digest"]

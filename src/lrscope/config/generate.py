@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
+from lrscope.config.branches import Branches
 from lrscope.config.engine import EngineConfig
 from lrscope.config.option import Option, options
 from lrscope.config.settings import OPTIONS
@@ -27,12 +28,14 @@ text as the command line writes it, are read too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+
+    from lrscope.config.branches import Branch
 
     Real = float | np.floating | np.integer
     Whole = int | np.integer
@@ -89,6 +92,8 @@ def _passed(reader: Reader) -> str:
             return "tuple[int, int] | Sequence[int] | str"
         case Pair():
             return "tuple[float, float] | Sequence[float] | str"
+        case Branches():
+            return "Branch | str | Sequence[Branch | Mapping[str, Any]]"
     raise TypeError(f"{type(reader).__name__}: say in passed_type what a caller may pass to it")
 
 

@@ -29,7 +29,8 @@ ALWAYS_STATED = {
 def differing(config: SweepConfig) -> dict[str, Any]:
     """The fields that differ from their defaults, JSON-ready."""
     defaults = {f.name: f.default for f in fields(config) if f.default is not MISSING}
-    return {k: v for k, v in config.to_dict().items() if k not in defaults or v != defaults[k]}
+    asked = {k: v for k, v in config.to_dict().items() if k not in defaults or v != defaults[k]}
+    return {**asked, **({"branches": [branch.asked() for branch in config.branches]} if config.branches else {})}
 
 
 def hashes(fingerprint: str, config: SweepConfig) -> tuple[str, str]:

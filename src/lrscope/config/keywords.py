@@ -6,12 +6,14 @@ text as the command line writes it, are read too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+
+    from lrscope.config.branches import Branch
 
     Real = float | np.floating | np.integer
     Whole = int | np.integer
@@ -99,6 +101,10 @@ class SweepOptions(TypedDict, total=False):
     """
     average_every: Whole | None
     """Steps between averaged checkpoints. Default: one epoch."""
+    branches: Branch | str | Sequence[Branch | Mapping[str, Any]]
+    """Further segments that leave pre-training, a fine-tuning or another branch: branches with ; between them, such as
+    decay at=10,20 factors=0.1 epochs=5. Default: none.
+    """
     log_points: Whole
     """Logged points of a phase at most. Default: 200."""
     log_epochs: Reals

@@ -21,11 +21,11 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, get_type_hints
 
-from lrscope.readers import Flag, Increasing, Number, Pair, Rates, Reader, Real, Text, Whole, readers
+from lrscope.readers import Flag, Increasing, Number, Pair, Rates, Reader, Real, Text, Whole, Written, readers
 
 KEYS = ("Default", "Origin", "Panel")
 _KEY = re.compile(rf"^({'|'.join(KEYS)}): *", re.MULTILINE)
-LISTS = (Rates, Increasing, Pair)
+LISTS = (Rates, Increasing, Pair, Written)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
+from lrscope.config.branches import MOST_STEPS, Branch, Branches, check_tree
 from lrscope.dynamics.optimizers import OPTIMIZERS, OWN
 from lrscope.dynamics.optimizers import options as options_of
 from lrscope.dynamics.schedules import HELP as SCHEDULES
@@ -14,7 +15,6 @@ from lrscope.readers import Flag, Increasing, Number, Pair, Rates, Whole, Word, 
 
 LEAST_ADAPTIVE_LRS = 8  # ours: with fewer, scouts and neighbours of the borders are the whole grid
 MOST_RUNS = 10_000_000  # ours: the largest sweep of docs/scaling.md
-MOST_STEPS = 100_000_000  # ours: a run's schedule is held in memory, 8 bytes a step
 HUGE = 1e6  # ours: of norms and decays; beyond it float32 overflows or nothing is left of the weights
 
 Steps = Annotated[int, Whole(1, MOST_STEPS)]
@@ -158,6 +158,13 @@ class SweepConfig:
     Origin: feature_learning, App. A
     """
 
+    branches: Annotated[tuple[Branch, ...], Branches()] = ()
+    """Further segments that leave pre-training, a fine-tuning or another branch.
+
+    Default: none
+    Panel: Branches
+    """
+
     log_points: Annotated[int, Whole(1, 10_000)] = 200
     """Logged points of a phase at most.
 
@@ -209,6 +216,7 @@ class SweepConfig:
                 f"average_every: {self.average_every} is given without average: name the numbers of checkpoints too, such as "
                 "2,5,10, or leave it out"
             )
+        check_tree(self.branches, finetunes=bool(self.finetune_lrs))
         if self.adaptive:
             self._check_adaptive()
 

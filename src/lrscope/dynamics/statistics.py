@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from torch import Tensor
 
-BOTH = ("pretrain", "finetune")
+TRAINED = ("pretrain", "finetune", "branch")
+WHOLE = ("pretrain", "branch")  # with what is logged of each tensor
 # Traits of a task without which there is nothing to compute from.
 STRUCTURAL = {"example_groups", "features", "validation", "metrics"}
 
@@ -80,7 +81,7 @@ class Statistic:
     of: Callable[[Any], Tensor | None]
     dims: tuple[str, ...] = ()
     needs: str = "always"
-    segments: tuple[str, ...] = BOTH
+    segments: tuple[str, ...] = TRAINED
 
     def is_computed(self, kind: str, traits: Iterable[str]) -> bool:
         """Is it computed in a segment of that kind, for a task with these traits?"""
@@ -124,7 +125,7 @@ STEP = (  # means over the steps of a logging interval
         lambda f: (f.gradient_squares * f.squares).sqrt(),
         dims=("group",),
         needs="invariant",
-        segments=("pretrain",),
+        segments=WHOLE,
     ),
     Statistic(
         "group_ess",
@@ -133,7 +134,7 @@ STEP = (  # means over the steps of a logging interval
         lambda f: (f.moved_squares / f.squares).sqrt() * f.lr[:, None],
         dims=("group",),
         needs="invariant",
-        segments=("pretrain",),
+        segments=WHOLE,
     ),
 )
 
@@ -152,7 +153,7 @@ INTERVAL = (  # at the end of a logging interval
         "norm of the group's weights at the end of the logging interval",
         lambda f: f.squares.sqrt(),
         dims=("group",),
-        segments=("pretrain",),
+        segments=WHOLE,
     ),
     Statistic(
         "group_elr",
@@ -161,7 +162,7 @@ INTERVAL = (  # at the end of a logging interval
         lambda f: f.lr[:, None] / f.squares,
         dims=("group",),
         needs="invariant",
-        segments=("pretrain",),
+        segments=WHOLE,
     ),
     Statistic(
         "example_group_loss",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from lrscope.engine.checked import load_chunk
-from lrscope.engine.plan import Chunk, Phase, Plan, steps_per_run
+from lrscope.engine.plan import Chunk, Plan
+from lrscope.engine.segments import Phase, steps_per_run, trunk, tuned_stop
 from lrscope.engine.state import PRETRAINED
 from lrscope.engine.step import Named
 from lrscope.errors import LrscopeError
@@ -20,24 +21,20 @@ if TYPE_CHECKING:
     from lrscope.mapping.search import Wanted
 
 
-def tuned_stop(phases: Sequence[Phase]) -> int:
-    """End of the phases that tell 2A from 2B: averaging and the lowest FLR's fine-tuning."""
-    return next((i + 1 for i, phase in enumerate(phases) if phase.kind == "finetune"), len(phases))
-
-
 def cut_round(
     number: int, wanted: Wanted, config: SweepConfig, phases: Sequence[Phase], plan: Plan
 ) -> tuple[Chunk, ...]:
-    """The chunks of round `number`: pre-training, pre-training up to the lowest FLR, or what comes after pre-training.
+    """The chunks of round `number`: pre-training with what branches from it, the same up to the lowest FLR, or what comes
+    after pre-training.
 
     Under a plan that TorchInductor compiled every chunk has the plan's size, the last run repeated, because a program is
     compiled for one size; repeated runs are left out of all counts.
     """
-    stop = tuned_stop(phases)
+    middle, stop = trunk(phases), tuned_stop(phases)
     kinds = (
-        (wanted.pretrain - wanted.tune, 0, 1),
+        (wanted.pretrain - wanted.tune, 0, middle),
         (wanted.pretrain & wanted.tune, 0, stop),
-        (wanted.tune - wanted.pretrain, 1, stop),
+        (wanted.tune - wanted.pretrain, middle, stop),
     )
     chunks: list[Chunk] = []
     for kind, first, last in kinds:

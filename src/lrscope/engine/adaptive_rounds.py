@@ -10,10 +10,11 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lrscope.engine.adaptive_chunks import cut_round, trained_steps, tuned_stop
+from lrscope.engine.adaptive_chunks import cut_round, trained_steps
 from lrscope.engine.assemble import assemble
 from lrscope.engine.context import Context
-from lrscope.engine.plan import Chunk, Phase, Plan, steps_per_run
+from lrscope.engine.plan import Chunk, Plan
+from lrscope.engine.segments import Phase, steps_per_run, trunk, tuned_stop
 from lrscope.engine.sweep_folder import ROUNDS_FILE
 from lrscope.errors import LrscopeError
 from lrscope.mapping.replay import wanted_next
@@ -94,8 +95,9 @@ def _prices(context: Context) -> tuple[float, float] | None:
     """What pre-training a run and what its fine-tuning costs, as shares of the grid's run-steps."""
     if not context.config.finetune_lrs:
         return None
-    later = steps_per_run(context.phases[1 : tuned_stop(context.phases)])
-    return context.phases[0].steps / whole(context), later / whole(context)
+    middle = trunk(context.phases)
+    later = steps_per_run(context.phases[middle : tuned_stop(context.phases)])
+    return steps_per_run(context.phases[:middle]) / whole(context), later / whole(context)
 
 
 def _units(context: Context) -> int:

@@ -14,7 +14,8 @@ from torch import Tensor
 from lrscope.dynamics.statistics import AVERAGE, END, Statistic
 from lrscope.engine.checked import RANDOM, load_chunk, load_random
 from lrscope.engine.context import Context
-from lrscope.engine.plan import Phase, Plan
+from lrscope.engine.plan import Plan
+from lrscope.engine.segments import Phase
 from lrscope.engine.state import LOGGED, run_axis
 from lrscope.errors import LrscopeError
 from lrscope.results import NOT_TRAINED, RUN, VARIABLES
@@ -173,7 +174,7 @@ def _place(context: Context, tensors: Arrays, at: tuple[Any, ...], slot: Any) ->
             slot("elr")[at] = _total_elr(tensors, key)
             _put(context, (*LOGGED, *END), tensors, key, phase, "", at, slot)
         elif phase.kind == "finetune":
-            flr = context.config.finetune_lrs.index(phase.finetune_lr or 0.0)
+            flr = context.config.finetune_lrs.index(phase.lr or 0.0)
             where = (lr, np.full_like(lr, flr), data_seed, seed)
             unborn = slot("status")[at] != 0
             slot("finetune_status")[where] = np.where(unborn, 2, (finite < phase.steps).astype(np.int64))

@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 
 from lrscope.dynamics.statistics import AVERAGE, END, Statistic, packed_size, shapes
+from lrscope.engine.branching import held
 from lrscope.engine.older import by_name
-from lrscope.engine.plan import Chunk, Phase, Plan
-from lrscope.engine.state import AVERAGED, LOG, LOGGED, PRETRAINED, run_axis
+from lrscope.engine.plan import Chunk, Plan
+from lrscope.engine.segments import BRANCH, Phase
+from lrscope.engine.state import AVERAGED, BRANCHED, LOG, LOGGED, PRETRAINED, own_name, run_axis
 from lrscope.engine.sweep_folder import CHECKPOINT, DONE, FOREIGN
 from lrscope.terminal import warn
 
@@ -83,7 +85,8 @@ def _most(context: Context, chunk: Chunk | None) -> int:
     if chunk is None:
         return 16 * context.config.seeds * context.config.random_points
     whole = _results(context, chunk, tuple(enumerate(context.phases)))
-    weights = len(chunk.runs) * context.net.size * (8 + 2 * len(context.phases))
+    kept_states = sum(len(p.leaves_at) + len(p.leaves_below) + 1 for p in context.phases)
+    weights = len(chunk.runs) * context.net.size * (8 + 2 * len(context.phases) + 4 * kept_states)
     kept = sum(len(p.snapshots) for p in context.phases) + len(context.config.average)
     return 8 * (sum(math.prod(s) for s in whole.values()) + weights + len(chunk.runs) * context.net.size * kept)
 
@@ -112,12 +115,12 @@ def _misfit(context: Context, chunk: Chunk | None, tensors: Mapping[str, Tensor]
             return f"{name} has the shape {tuple(tensors[name].shape)} instead of {shape}"
     remembered = context.remembered(1)
     for name, value in tensors.items():
-        last = name.rpartition(".")[2]
+        last = own_name(name)
         kinds: tuple[torch.dtype, ...] = (
             (context.dtype,) if last.endswith("weights") else (torch.float32, torch.float64)
         )
-        if last.removeprefix(PRETRAINED) in remembered:
-            kinds = (remembered[last.removeprefix(PRETRAINED)].dtype,)
+        if last in remembered:
+            kinds = (remembered[last].dtype,)
         if value.dtype not in kinds:
             return f"{name} is of type {value.dtype}"
         if chunk is not None and value.dim():
@@ -141,7 +144,9 @@ def _results(context: Context, chunk: Chunk, phases: Sequence[tuple[int, Phase]]
     for number, phase in phases:
         key = f"{phase.kind}.{number}."
         found[key + "finite_steps"] = (runs,)
-        if phase.kind == "average":
+        if phase.kind == BRANCH:
+            found[key + BRANCHED] = (runs,)
+        if phase.is_averaged:
             found |= _shapes(context, AVERAGE, phase, key, (len(context.config.average), runs))
         else:
             found |= _shapes(context, LOGGED, phase, key, (len(phase.windows), runs))
@@ -177,12 +182,17 @@ def _state(context: Context, chunk: Chunk, cursor: Mapping[str, Any], *, begun: 
     found["sums"] = (runs, packed_size(groups))
     optimizer = {name: tuple(value.shape) for name, value in context.remembered(runs).items()}
     found |= optimizer
+    state: Shapes = {"weights": found["weights"], **optimizer}
     if number:
-        found |= {PRETRAINED + name: shape for name, shape in {"weights": found["weights"], **optimizer}.items()}
+        found |= {PRETRAINED + name: shape for name, shape in state.items()}
+    for prefix in held(context.phases[: chunk.stop], number, window):
+        found |= {prefix + name: shape for name, shape in {**state, BRANCHED: (runs,)}.items()}
+    if phase.kind == BRANCH:
+        found[BRANCHED] = (runs,)
     found |= _results(context, chunk, [(i, p) for i, p in _phases(context, chunk) if i < number])
     if window:
         found["finite_steps"] = (runs,)
-        if phase.kind == "average":
+        if phase.is_averaged:
             found[AVERAGED + "sum"] = (runs, context.net.size)
             if taken := sum(n <= window + 1 for n in context.config.average):
                 found |= _shapes(context, AVERAGE, phase, AVERAGED, (taken, runs))

@@ -19,8 +19,9 @@ from lrscope.engine.context import Context
 from lrscope.engine.dispatch import autograd_survives_fork, can_fork, out_of_memory, single_threaded, start_autograd
 from lrscope.engine.memory_limits import check_memory, machine_memory
 from lrscope.engine.memory_need import memory, smaller_points
-from lrscope.engine.plan import Plan, chunk_at, count_chunks, steps_per_run, unroll
+from lrscope.engine.plan import Plan, chunk_at, count_chunks, unroll
 from lrscope.engine.rehearsal import rehearse_batched
+from lrscope.engine.segments import steps_per_run
 from lrscope.errors import LrscopeError, first_line
 from lrscope.storage.paths import is_of_this_process
 from lrscope.terminal import warn

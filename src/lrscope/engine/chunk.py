@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lrscope.config import SweepConfig
+from lrscope.config.branches import FINETUNE, PRETRAIN
 from lrscope.dynamics.schedules import factors
 from lrscope.dynamics.statistics import (
     AVERAGE,
@@ -30,10 +31,12 @@ from lrscope.dynamics.statistics import (
     unpacked,
 )
 from lrscope.engine.batch_order import BatchOrder
+from lrscope.engine.branching import forget, keep_losses, keep_moment, state_for
 from lrscope.engine.material import Material
-from lrscope.engine.plan import Chunk, Phase
+from lrscope.engine.plan import Chunk
 from lrscope.engine.program import Program
-from lrscope.engine.state import AVERAGED, LOG, PRETRAINED
+from lrscope.engine.segments import AT_END, BRANCH, Phase
+from lrscope.engine.state import AVERAGED, BRANCHED, LOG, PRETRAINED
 from lrscope.engine.step import Named, StepInputs, StepState
 from lrscope.tasks.augment import DRAWS
 from lrscope.tasks.random_state import seed_all
@@ -80,6 +83,7 @@ class ChunkTrainer:
         fresh = program.optimizer.init(weights)
         self._remembered = tuple(fresh)
         self._start_phase(weights, fresh)
+        keep_moment(self.tensors, phases, 0, 0, self._state_names)
         self.pretrain_lr = torch.tensor([lr for _, lr in chunk.runs], dtype=torch.float64, device=self.device)
 
     def warm(self) -> None:
@@ -112,7 +116,7 @@ class ChunkTrainer:
         named as in `results`."""
         self.cursor["phase"] = self.chunk.first
         self.tensors.update(pretrained)
-        self._start_follower(self.phases[self.chunk.first])
+        self._start_follower(self.chunk.first)
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -126,7 +130,12 @@ class ChunkTrainer:
         self.cursor = dict(cursor)
         if "weights" not in self.tensors:  # of a shorter sweep: what came before its fine-tunes
             self.tensors = {**unused, **self.tensors}
-            self._start_follower(self.phases[cursor["phase"]])
+            self._start_follower(cursor["phase"])
+
+    @property
+    def _state_names(self) -> tuple[str, ...]:
+        """The tensors from which a phase begins."""
+        return ("weights", *self._remembered)
 
     def _key(self, seed: int, lr: float) -> tuple[str | int, ...]:
         """What names a run's streams: its learning rate only if it has an initialisation and batch order of its own."""
@@ -141,8 +150,7 @@ class ChunkTrainer:
         return self._order(phase), self._lr(phase), self._factors(phase)
 
     def _order(self, phase: Phase) -> BatchOrder:
-        stream = "finetune" if phase.kind == "finetune" else "pretrain"  # averaging continues pre-training
-        keys = [(stream, *self._key(*run)) for run in self.chunk.runs]
+        keys = [(phase.stream, *self._key(*run)) for run in self.chunk.runs]
         augmented = bool(self.material.augmentation)
         return BatchOrder(keys, self.material.train_size, self.config.batch_size, self.device, augmented=augmented)
 
@@ -192,15 +200,14 @@ class ChunkTrainer:
         checkpoint: Callable[[bool], None],
         stopping: Callable[[], bool],
     ) -> None:
-        offset = self.phases[0].steps if phase.kind == "average" else 0
         while self.cursor["step"] < end:
             if stopping():
                 checkpoint(True)
                 raise Stopped
             step = self.cursor["step"]
             call = min(self.unroll, end - step)
-            x, y, index = self._batches(order, offset + step, call)
-            self._seed_noise("noise", phase, offset + step)
+            x, y, index = self._batches(order, phase.offset + step, call)
+            self._seed_noise("noise", phase, phase.offset + step)
             state = StepState.of(self.tensors, self._remembered)
             lr_KR = (scale[step : step + call, None] * lr_R).to(state.weights.dtype)
             inputs = StepInputs(self.frozen, x, y, lr_KR, self.rho_R, index)
@@ -227,15 +234,13 @@ class ChunkTrainer:
 
     def _lr(self, phase: Phase) -> Tensor:
         """Optimizer's learning rates [R], float64: on the sphere lr = ELR rho^2 (`Optimizer.radius_power`)."""
-        lr_R = self.pretrain_lr if phase.finetune_lr is None else torch.full_like(self.pretrain_lr, phase.finetune_lr)
+        lr_R = phase.factor * (self.pretrain_lr if phase.lr is None else torch.full_like(self.pretrain_lr, phase.lr))
         if self.config.space != "sphere":
             return lr_R
         return lr_R * self.rho_R.to(torch.float64) ** self.program.optimizer.radius_power
 
     def _factors(self, phase: Phase) -> Tensor:
-        """The schedule shapes pre-training; averaging and fine-tuning keep their learning rate constant."""
-        schedule = self.config.schedule if phase.kind == "pretrain" else "constant"
-        return factors(schedule, phase.steps, phase.warmup).to(self.device)
+        return factors(phase.schedule, phase.steps, phase.warmup).to(self.device)
 
     # -- logging -----------------------------------------------------------------------------------------------------
 
@@ -244,7 +249,7 @@ class ChunkTrainer:
         state = self.tensors
         number, before = self.cursor["window"], (0, *phase.windows)[self.cursor["window"]]
         steps = self.cursor["step"] - before
-        if phase.kind == "average":
+        if phase.is_averaged:
             self._log_average(number)
         else:
             dead_R = state["sums"][:, 0] < steps
@@ -255,6 +260,8 @@ class ChunkTrainer:
             self._append("snapshots", state["weights"])
         self._count_finite(steps)
         state["sums"] = torch.zeros_like(state["sums"])
+        keep_losses(state, self.phases, self.cursor["phase"], self.cursor["step"], self._state_names)
+        keep_moment(state, self.phases, self.cursor["phase"], self.cursor["step"], self._state_names)
 
     def _interval_statistics(self, phase: Phase, steps: int, lr_R: Tensor) -> Named:
         means = unpacked(self.tensors["sums"] / steps, len(self.program.net.groups))
@@ -305,31 +312,34 @@ class ChunkTrainer:
         return Tick(steps * len(self.chunk.runs), float(losses.min()), float(losses.max()))
 
     def _finish_phase(self, phase: Phase) -> None:
-        """Turn the phase's logs into its results `KIND[.i].*` and set the state for the next phase."""
-        state = self.tensors
-        prefix = f"{phase.kind}.{self.cursor['phase']}."
+        """Turn the phase's logs into its results `KIND.NUMBER.*` and set the state for the next phase."""
+        state, number = self.tensors, self.cursor["phase"]
+        prefix = f"{phase.kind}.{number}."
         self._seed_noise("end noise", phase, phase.steps)
         steps_R = state.pop("finite_steps")
         state[prefix + "finite_steps"] = steps_R
-        if phase.kind == "average":
+        if phase.is_averaged:
             state.pop(AVERAGED + "sum")
-        growing = AVERAGED if phase.kind == "average" else LOG
+        growing = AVERAGED if phase.is_averaged else LOG
         for name in [name for name in state if name.startswith(growing)]:
             state[prefix + name.removeprefix(growing)] = state.pop(name)
         if "snapshots" in state:
             state[prefix + "snapshots"] = state.pop("snapshots")
-        if phase.kind != "average":
+        if BRANCHED in state:
+            state[prefix + BRANCHED] = state.pop(BRANCHED)
+        if not phase.is_averaged:
             self._finish_trained(phase, prefix, steps_R)
-        if phase.kind == "pretrain":
-            state.update({PRETRAINED + name: state[name] for name in ("weights", *self._remembered)})
-        follows = self.cursor["phase"] + 1
-        if follows < len(self.phases):
-            self._start_follower(self.phases[follows])
+        if phase.kind == PRETRAIN:
+            state.update({PRETRAINED + name: state[name] for name in self._state_names})
+        keep_moment(state, self.phases, number, AT_END, self._state_names)
+        forget(state, self.phases, number)
+        if number + 1 < len(self.phases):
+            self._start_follower(number + 1)
 
     def _finish_trained(self, phase: Phase, prefix: str, steps_R: Tensor) -> None:
         """The statistics of a segment's end, and which runs came there."""
         state = self.tensors
-        if self.config.keep_weights and phase.kind == "finetune":
+        if self.config.keep_weights and phase.kind in (FINETUNE, BRANCH):
             state[prefix + "weights"] = state["weights"]
         fixed = self.material.fixed_pass(self.program, state["weights"], self.frozen)
         # An overflow in the very last update shows in no training step any more.
@@ -346,18 +356,18 @@ class ChunkTrainer:
         found = computed(EndFacts(fixed, norm_R, features, validation, own_RM), END, phase.kind)
         state.update({prefix + name: value for name, value in found.items()})
 
-    def _start_follower(self, phase: Phase) -> None:
-        """Set the state for a phase after pre-training: averaging goes on with the optimizer's state (momentum,
-        Adam's moments), fine-tuning starts afresh."""
-        weights = self.tensors[PRETRAINED + "weights"]
-        if phase.kind == "average":
-            self._start_phase(weights, {name: self.tensors[PRETRAINED + name] for name in self._remembered})
-        else:
-            self._start_phase(weights, self.program.optimizer.init(weights))
+    def _start_follower(self, number: int) -> None:
+        """Set the state for a phase after pre-training, where it leaves its parent. Averaging goes on with the optimizer's
+        state (momentum, Adam's moments), fine-tuning starts afresh."""
+        found = state_for(self.tensors, self.phases, number, self._state_names)
+        weights = found.pop("weights")
+        self.tensors.update({name: found.pop(name) for name in (BRANCHED,) if name in found})
+        self._start_phase(weights, self.program.optimizer.init(weights) if self.phases[number].fresh else found)
+        keep_moment(self.tensors, self.phases, number, 0, self._state_names)
 
     def results(self) -> dict[str, Tensor]:
         """What the finished chunk leaves on disk: all phases' logs and the pre-trained weights [R, P]; the optimizer's
         state too where later chunks go on from there."""
         kept = {name: value for name, value in self.tensors.items() if "." in name}
-        names = ("weights", *(self._remembered if self.chunk.stop is not None else ()))
+        names = self._state_names if self.chunk.stop is not None else ("weights",)
         return {**kept, **{PRETRAINED + name: self.tensors[PRETRAINED + name] for name in names}}

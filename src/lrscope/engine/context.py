@@ -23,8 +23,9 @@ from lrscope.engine.chunk import ChunkTrainer, Tick
 from lrscope.engine.material import Material
 from lrscope.engine.memory_need import Passes, measured, resident
 from lrscope.engine.net import Net, build_net
-from lrscope.engine.plan import Chunk, Phase, Plan, chunk_at, count_chunks, cut, divided, each_chunk, phases
+from lrscope.engine.plan import Chunk, Plan, chunk_at, count_chunks, cut, divided, each_chunk
 from lrscope.engine.program import Program
+from lrscope.engine.segments import Phase, phases
 from lrscope.engine.step import Named
 from lrscope.engine.sweep_folder import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lrscope.config import SweepConfig
 from lrscope.config.identity import hashes
-from lrscope.engine.plan import Phase, length, steps_per_run
+from lrscope.engine.segments import Phase, length, steps_per_run
 from lrscope.engine.state import PRETRAINED
 from lrscope.engine.sweep_folder import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
@@ -77,7 +77,7 @@ def steps_kept(
     """
     if _shorter(store, identity, config, steps_per_epoch) is None or not store.is_finished():
         return 0
-    return steps_per_run([phase for phase in phases if phase.kind != "finetune"])
+    return steps_per_run(phases[: _first_finetune(phases)])
 
 
 def _shorter(
@@ -107,11 +107,15 @@ def turn_units(store: Store, identity: Mapping[str, Any], phases: Sequence[Phase
     extends = there.get(EXTENDS)
     if extends is None or extends["turned"]:
         return
-    first = next(i for i, phase in enumerate(phases) if phase.kind == "finetune")
+    first = _first_finetune(phases)
     done, begun = store.units()
     for unit in sorted(done | begun):
         _turn(store, unit, identity["hash"], first)
     store.write_experiment({**there, EXTENDS: {**extends, "turned": True}})
+
+
+def _first_finetune(phases: Sequence[Phase]) -> int:
+    return next(i for i, phase in enumerate(phases) if phase.kind == "finetune")
 
 
 def is_extended(store: Store, config_hash: str) -> bool:

@@ -16,8 +16,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from lrscope.config.branches import FINETUNE
 from lrscope.engine.backends import backend
+from lrscope.engine.branching import most_held
 from lrscope.engine.plan import Plan
+from lrscope.engine.segments import BRANCH
 from lrscope.tasks.factory import tensors as named_tensors
 from lrscope.tasks.random_state import seeded
 
@@ -155,7 +158,8 @@ def _chunk(context: Context, plan: Plan) -> int:
     logs = sum(len(p.windows) for p in context.phases) * (9 + 4 * len(context.net.groups)) * 8
     logs += sum(len(p.windows) for p in context.phases) * 3 * 8 * _example_groups(context)
     followed = len(context.phases) > 1
-    state = size * item * (1 + remembered) * (2 if followed else 1) + kept + logs
+    states = (2 if followed else 1) + most_held(context.phases)
+    state = size * item * (1 + remembered) * states + kept + logs
     if config.average:
         state += 8 * size
     passes = context.passes
@@ -173,7 +177,8 @@ def _kept_copies(context: Context) -> int:
     config = context.config
     copies = 2 * sum(len(p.snapshots) for p in context.phases)
     if config.keep_weights:
-        copies += len(config.finetune_lrs) + 2 * len(config.average)
+        later = sum(phase.kind in (FINETUNE, BRANCH) for phase in context.phases)
+        copies += later + 2 * len(config.average)
     return copies
 
 

@@ -1,4 +1,4 @@
-"""The plan of a sweep: phases in steps, runs cut into chunks, and the path that trains them.
+"""The plan of a sweep: runs cut into chunks, and the path that trains them.
 
 The plan is made once, kept with the results, and followed to the bit by whoever continues the sweep.
 """
@@ -6,32 +6,17 @@ The plan is made once, kept with the results, and followed to the bit by whoever
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from lrscope.config import MOST_STEPS, SweepConfig
+from lrscope.config import SweepConfig
+from lrscope.engine.segments import Phase
 from lrscope.errors import LrscopeError
 
 MOST_SECONDS = 1e9  # ours, of a step: it makes what a stranger's plan predicts a number
 NO_PLAN = "plan: what is kept of it is no plan of lrscope, or of a newer one: update lrscope, or choose another --out"
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A stretch of training: `windows` are the step counts at which metrics are logged, the last one is its length."""
-
-    kind: str  # pretrain | average | finetune
-    windows: tuple[int, ...]
-    finetune_lr: float | None = None
-    snapshots: tuple[int, ...] = ()  # step counts, all of them windows, at which weights are kept
-    warmup: int = 0  # steps of a linear rise of the learning rate
-
-    @property
-    def steps(self) -> int:
-        """Length in optimizer steps."""
-        return self.windows[-1]
 
 
 @dataclass(frozen=True)
@@ -123,77 +108,6 @@ class Plan:
         )
 
 
-def windows(steps: int, steps_per_epoch: int, points: int, also: Iterable[int] = ()) -> tuple[int, ...]:
-    """Ends of the logging windows: every epoch, thinned evenly to at most `points`; the last step always; and `also`."""
-    epochs = max(1, -(-steps // steps_per_epoch))
-    ends = {steps, *also}
-    count = min(epochs, points)
-    for i in range(1, count):
-        ends.add(round(i * epochs / count) * steps_per_epoch)
-    return tuple(sorted(e for e in ends if 0 < e <= steps))
-
-
-def length(epochs: float | None, steps: int | None, steps_per_epoch: int) -> int:
-    """A phase's length in steps."""
-    return steps if steps is not None else max(1, round((epochs or 0) * steps_per_epoch))
-
-
-def moments(name: str, epochs: Sequence[float], steps: int, steps_per_epoch: int) -> tuple[int, ...]:
-    """Moments given in epochs as steps of a phase of `steps` steps."""
-    found = tuple(dict.fromkeys(max(1, round(e * steps_per_epoch)) for e in epochs))
-    if found and found[-1] > steps:
-        raise LrscopeError(
-            f"{name}: {epochs[-1]:g} comes after the end of training at epoch {steps / steps_per_epoch:g}: leave it out, "
-            "or train longer"
-        )
-    return found
-
-
-def phases(config: SweepConfig, steps_per_epoch: int) -> tuple[Phase, ...]:
-    """The phases that every chunk goes through, in order: pretrain, then average, then one fine-tune per FLR."""
-    steps = length(config.epochs, config.steps, steps_per_epoch)
-    kept = moments("snapshot_epochs", config.snapshot_epochs, steps, steps_per_epoch)
-    logged = moments("log_epochs", config.log_epochs, steps, steps_per_epoch)
-    ends = windows(steps, steps_per_epoch, config.log_points, (*kept, *logged))
-    found = [Phase("pretrain", ends, snapshots=kept, warmup=_warmup(config, steps, steps_per_epoch))]
-    if config.average:
-        every = config.average_every or steps_per_epoch
-        found.append(Phase("average", tuple((n - 1) * every for n in range(2, max(config.average) + 1))))
-    for lr in config.finetune_lrs:
-        steps = length(config.finetune_epochs, config.finetune_steps, steps_per_epoch)
-        found.append(Phase("finetune", windows(steps, steps_per_epoch, config.log_points), lr))
-    _check_length(found, steps_per_epoch)
-    return tuple(found)
-
-
-def _warmup(config: SweepConfig, steps: int, steps_per_epoch: int) -> int:
-    """Length of the learning rate's rise in steps.
-
-    Raises:
-        LrscopeError: it is as long as pre-training.
-    """
-    if config.warmup_epochs is None and config.warmup_steps is None:
-        return 0
-    found = length(config.warmup_epochs, config.warmup_steps, steps_per_epoch)
-    if found >= steps:
-        name = "warmup_epochs" if config.warmup_steps is None else "warmup_steps"
-        raise LrscopeError(
-            f"{name}: the learning rate rises over {found:,} steps, and pre-training has {steps:,}: use a shorter warm-up"
-        )
-    return found
-
-
-def _check_length(found: Sequence[Phase], steps_per_epoch: int) -> None:
-    """Refuse a phase of more steps than a schedule can be held in memory for."""
-    names = {"pretrain": "epochs", "average": "average_every", "finetune": "finetune_epochs"}
-    for phase in found:
-        if phase.steps > MOST_STEPS:
-            raise LrscopeError(
-                f"{names[phase.kind]}: {phase.steps:,} steps ({steps_per_epoch:,} an epoch) are more than {MOST_STEPS:,}: "
-                "train for fewer"
-            )
-
-
 def unroll(found: Sequence[Phase], most: int = 4) -> int:
     """Steps that one compiled call takes: the largest divisor of all windows' lengths up to `most` (ours: beyond 4 calls
     cost nothing any more, and compiling takes longer)."""
@@ -202,11 +116,6 @@ def unroll(found: Sequence[Phase], most: int = 4) -> int:
         for begin, end in pairwise((0, *phase.windows)):
             common = math.gcd(common, end - begin)
     return max(k for k in range(1, most + 1) if common % k == 0)
-
-
-def steps_per_run(found: Sequence[Phase]) -> int:
-    """Training steps of one run through all phases."""
-    return sum(p.steps for p in found)
 
 
 def count_chunks(config: SweepConfig, size: int) -> int:

@@ -32,9 +32,10 @@ from lrscope.engine.dispatch import Interrupted
 from lrscope.engine.extend import LENGTHS, check_extension, extend, is_extended, steps_kept, turn_units
 from lrscope.engine.identity import hash_there, identity_of, stated
 from lrscope.engine.memory_need import memory
-from lrscope.engine.plan import Plan, count_chunks, steps_per_run
+from lrscope.engine.plan import Plan, count_chunks
 from lrscope.engine.progress import Progress, Silent, default_progress
 from lrscope.engine.rehearsal import rehearse
+from lrscope.engine.segments import steps_per_run
 from lrscope.engine.sweep_folder import Store
 from lrscope.engine.train_units import train_units, workers
 from lrscope.errors import AnotherSweep, LrscopeError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lrscope.engine.plan import phases, steps_per_run
+from lrscope.engine.segments import phases, steps_per_run
 from lrscope.errors import LrscopeError, nearest
 from lrscope.studies.types import Scale, StudySweep
 from lrscope.tasks.builtin_sizes import TRAIN_TEST
