@@ -28,8 +28,9 @@ from lrscope.charts import (
 from lrscope.charts.scales import pixels
 from lrscope.charts.scene import scenes
 from lrscope.reporting.files import write_one
-from lrscope.reporting.gallery import Picture, Told, render
+from lrscope.reporting.gallery import Picture, ShownClaim, render
 from lrscope.reporting.page import write_text
+from lrscope.studies.phrases import COLUMNS
 from test_report_browser import ATTACK, Chrome, browser, show  # noqa: F401 - a fixture
 
 X = np.array([1e-3, 1e-2, 1e-1])
@@ -137,10 +138,16 @@ HOSTILE = Panel(
 )
 
 
-def told(**changes: str) -> Told:
+def told(words: str = "", **changes: str) -> ShownClaim:
     return replace(
-        Told(
-            id="T1", sentence="It is so.", criterion="At least 0.", verdict="supported", effect="effect 1", note="Seen."
+        ShownClaim(
+            id="T1",
+            sentence="It is so.",
+            criterion="At least 0.",
+            verdict="supported",
+            effect="effect 1",
+            note="Seen.",
+            parts=[COLUMNS, ("one", "supported", "1", "0.5 to 2", "nats", "above 0", "3 of 5", words)],
         ),
         **changes,
     )
@@ -148,7 +155,7 @@ def told(**changes: str) -> Told:
 
 def gallery(chart: Chart, path: Path, words: str = "words", **claims: str) -> Path:
     picture = Picture(
-        name="fig5", number="5", title=words, look_for=words, differs=words, chart=chart, claims=[told(**claims)]
+        name="fig5", number="5", title=words, look_for=words, differs=words, chart=chart, claims=[told(words, **claims)]
     )
     said = dict.fromkeys(("title", "study", "scale", "paper", "about", "summary", "command"), words)
     return write_text(
@@ -186,6 +193,8 @@ def test_the_gallery_is_drawn_by_a_browser(browser: Chrome, tmp_path):  # noqa: 
         "Criterion: At least 0.",
     ):
         assert words in text
+    cells = [cell.text for cell in browser.find_elements("css selector", "#fig5 .parts tbody tr:first-child > *")]
+    assert cells == ["one", "supported", "1", "0.5 to 2", "nats", "above 0", "3 of 5", "words"]
     assert "not checked" in browser.find_element("id", "claims").text
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
     show(browser, gallery(Chart(panels=[HOSTILE], color_title=ATTACK), tmp_path / "b.html", ATTACK, note=ATTACK))

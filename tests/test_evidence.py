@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lrscope.errors import LrscopeError
-from lrscope.studies import evidence, registry
+from lrscope.studies import evidence, phrases, registry
 from lrscope.studies.audit import audit
 from lrscope.studies.history import History, criteria
 from lrscope.studies.reproduction import Reproduction
@@ -102,6 +102,23 @@ def test_committed_notes_say_no_nan():
             assert not re.search(r"\bnan\b", claim["note"]), (path.name, claim["id"])
 
 
+def test_evidence_of_earlier_versions_is_shown_as_one_part():
+    """Its claims have one verdict each, without parts and units."""
+    row = {"id": "T1", "verdict": "contradicted", "effect": 0.4, "low": 0.3, "high": 0.5, "seeds": 5, "note": "Seen."}
+    (part,) = evidence.parts_of(row)
+    assert {key: part[key] for key in ("verdict", "value", "low", "high", "seeds", "unit")} == {
+        "verdict": "contradicted",
+        "value": 0.4,
+        "low": 0.3,
+        "high": 0.5,
+        "seeds": 5,
+        "unit": "",
+    }
+    assert phrases.effect(row) == "effect 0.4, 95% interval 0.3 to 0.5, 5 seeds"
+    assert phrases.table(row) == []
+    assert phrases.effect({**row, "effect": None, "low": None, "high": None}) == "no effect could be read"
+
+
 # --- when a criterion was written ---
 
 
@@ -157,7 +174,7 @@ def test_evidence_says_what_it_rests_on(repository, tmp_path):
     (row,) = found["claims"]
     assert row["criterion_commit"] == commit
     assert row["criterion_date"].startswith(START.isoformat()[:13])
-    assert (row["low"], row["high"], row["effect"], row["verdict"]) == (None, None, 1.0, "inconclusive")
+    assert (row["low"], row["high"], row["effect"], row["verdict"]) == (None, None, 1.0, "undetermined")
     assert row["rests_on"] == ["noise"]
     assert found["measurements"]["noise"]["identity"]
     assert repository.audit(study_with(OLD)) == []
@@ -183,6 +200,19 @@ def test_other_claims_and_criteria_are_refused(repository, tmp_path):
         "claim T2 is in the study only",
         "claim T9 is in the evidence only",
     ]
+
+
+def test_the_headline_is_that_of_the_weakest_part(repository, tmp_path):
+    repository.declare(OLD)
+    path = repository.save(study_with(OLD), tmp_path / "runs")
+    (part,) = json.loads(path.read_text())["claims"][0]["parts"]
+    parts = [{**part, "name": name, "verdict": name} for name in ("supported", "contradicted", "undetermined")]
+    edited(path, parts=parts, verdict="undetermined")
+    assert any(
+        "undetermined, but its weakest part is contradicted" in words for words in repository.audit(study_with(OLD))
+    )
+    edited(path, verdict="contradicted")
+    assert repository.audit(study_with(OLD)) == []
 
 
 def test_dates_are_compared_with_git(repository, tmp_path):

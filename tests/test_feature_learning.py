@@ -49,7 +49,7 @@ def checked(claim: str, sweeps: dict[str, xr.Dataset], measured: dict[str, xr.Da
 
 
 def verdicts(found: Finding) -> list[str]:
-    return [part["verdict"] for name, part in found.numbers.items() if name.startswith("part_")]
+    return [part.verdict for part in found.parts]
 
 
 @pytest.fixture(scope="module")

@@ -253,8 +253,14 @@ def test_verify_prints_what_is_found(tiny, root):  # noqa: F811
     code, out, _ = call("verify", tiny, "--scale", "smoke", "--fresh", "--root", str(root), "--json", "--jobs", "1")
     assert code == 0
     first, second = json.loads(out)["claims"]
-    assert list(first) == ["id", "sentence", "criterion", "effect", "low", "high", "seeds", "verdict", "note"]
-    assert (first["id"], first["verdict"], first["seeds"]) == ("T1", "supported", 3)
+    assert list(first) == [
+        *("id", "sentence", "criterion", "verdict", "effect", "low", "high", "unit", "seeds", "note", "parts"),
+    ]
+    assert (first["id"], first["verdict"], first["unit"], first["seeds"]) == ("T1", "supported", "nats", 3)
+    assert [(one["name"], one["verdict"], one["criterion"]) for one in first["parts"]] == [
+        ("ELR 0.01", "supported", "above 0"),
+        ("ELR 0.1", "supported", "above 0"),
+    ]
     assert 0 < first["low"] < first["effect"] < first["high"]
     assert (second["id"], second["verdict"], second["low"]) == ("T2", "reported", None)  # NaN is no JSON
     code, out, _ = call(
@@ -262,7 +268,27 @@ def test_verify_prints_what_is_found(tiny, root):  # noqa: F811
     )
     assert code == 0
     assert "T1" not in out
-    assert "T2: reported, effect 1, no interval, 1 seed" in out
+    assert "T2: reported, effect 1 fraction, no interval, 1 seed" in out
+
+
+def test_parts_are_a_table(tiny, root):  # noqa: F811
+    """One row each under the headline; columns in which nothing is said are left out."""
+    code, out, _ = call(
+        "verify", tiny, "--scale", "smoke", "--fresh", "--root", str(root), "--claim", "T1", "--jobs", "1"
+    )
+    assert code == 0
+    lines = out.splitlines()
+    assert re.match(
+        r"T1: supported, effect [\d.]+ nats, 95% interval .*, 3 seeds; weakest of 2 parts: ELR 0.01$", lines[0]
+    )
+    heads = ["part", "verdict", "value", "95% interval", "unit", "criterion", "seeds"]
+    rows = [re.split(r" {2,}", line.strip()) for line in lines[3:6]]
+    assert rows[0] == heads
+    assert [(row[0], row[1], row[4], row[6]) for row in rows[1:]] == [
+        ("ELR 0.01", "supported", "nats", "3"),
+        ("ELR 0.1", "supported", "nats", "3"),
+    ]
+    assert lines[4].index("supported") == lines[5].index("supported") == lines[3].index("verdict")
 
 
 def test_missing_evidence_has_its_own_exit_code(tiny, tmp_path):  # noqa: F811
@@ -319,6 +345,13 @@ def test_reproduce_draws_what_it_has(tiny, root, tmp_path):  # noqa: F811
     assert "](tiny/fig1.png)" in text
     assert "**T1, supported** (effect" in text
     assert "**T2, reported**" in text
+    assert "  | part | verdict | value | 95% interval | unit | criterion | seeds |" in text.splitlines()
+    assert re.search(
+        r"^  \| ELR 0.1 \| supported \| [\d.]+ \| [\d.]+ to [\d.]+ \| nats \| above 0 \| 3 \|$", text, re.M
+    )
+    page = (folder / "gallery.html").read_text()
+    assert page.count('<table class="parts">') == 1, "T2 has but one part"
+    assert '<th scope="row">ELR 0.1</th>' in page
 
 
 def test_a_dry_run_needs_no_data_and_writes_nothing(tiny, tmp_path, monkeypatch):  # noqa: F811

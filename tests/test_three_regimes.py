@@ -274,8 +274,8 @@ def test_neighbours_that_did_not_converge_tell_nothing() -> None:
     late = paths.copy(deep=True)  # a seed had converged at one pair only, another at none
     late["train_loss"][0, 1] = late["train_loss"][:, 2] = np.nan
     found = checked("TR8", PlantedResults({}, {"neighbour_paths": late}))
-    assert (found.seeds, found.verdict) == (2, "inconclusive")
-    assert found.numbers["per_seed"][:2] == pytest.approx([0.5, 0.5])
+    assert (found.headline.seeds, found.headline.asked, found.verdict) == (2, 3, "undetermined")
+    assert found.headline.per_seed[:2] == pytest.approx([0.5, 0.5])
     assert "3 of 6" in found.note
     with pytest.raises(Undetermined, match="no two neighbouring ELRs"):
         checked("TR8", PlantedResults({}, {"neighbour_paths": paths.isel(pair=[])}))
@@ -362,12 +362,12 @@ def test_basins_are_told_by_barriers(planted: xr.Dataset, below: float, above: f
     coords = {"lr": [lr[low]], "finetune_lr": curves["finetune_lr"].values}
     measured = xr.Dataset({"train_loss": (("lr", "finetune_lr", "seed", "alpha"), paths)}, coords)
     found = checked("TR7", PlantedResults({"convnet": planted, "tune_first": tune}, {"tuned_paths": measured}))
-    assert [found.numbers[f"part_{i}"]["verdict"] for i in (1, 2, 3)] == verdicts
+    assert [part.verdict for part in found.parts] == verdicts
     assert "nan" not in found.note, "no slightly increased ELR: nothing is said of it"
     assert "seeds" not in found.note
     tune["finetune_train_loss"][:, 1, ..., 0, -1] = 1e3  # a run that ends on a jump never comes down
     found = checked("TR7", PlantedResults({"convnet": planted, "tune_first": tune}, {"tuned_paths": measured}))
-    assert np.isnan(found.numbers["part_3"]["per_seed"]).sum() == 1
+    assert np.isnan(found.parts[2].per_seed).sum() == 1
     assert "decades flatter at equal training loss (4 of 5 seeds come down to one)" in found.note
     assert "nan" not in found.note
 

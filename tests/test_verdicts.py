@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from lrscope.studies.verdicts import all_of, finding, interval, judge
+from lrscope.errors import LrscopeError
+from lrscope.studies.types import VERDICTS, Part
+from lrscope.studies.verdicts import Undetermined, exact, finding, interval, judge, part, reported
 
 
 def test_the_interval_is_students():
@@ -43,28 +47,115 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(seeds):
         (-0.2, -0.1, 3, "contradicted"),
         (-0.1, 0.1, 9, "inconclusive"),
         (0.0, 0.1, 9, "inconclusive"),  # must exceed
-        (0.1, 0.2, 2, "inconclusive"),  # two seeds are none
-        (np.nan, 0.2, 5, "inconclusive"),
-        (0.1, np.inf, 5, "inconclusive"),
+        (-0.1, 0.0, 9, "inconclusive"),
+        (0.1, 0.2, 2, "undetermined"),  # two seeds are none
+        (-0.2, -0.1, 2, "undetermined"),
+        (np.nan, 0.2, 5, "undetermined"),
+        (0.1, np.inf, 5, "undetermined"),
     ],
 )
 def test_verdicts(low, high, seeds, verdict):
-    assert judge(low, high, 0.0, seeds) == verdict
+    assert judge(low, high, seeds, above=0.0) == verdict
+    assert judge(-high, -low, seeds, below=0.0) == verdict, "the mirror image"
+    assert judge(low, high, seeds, above=0.0, below=5.0) == verdict
 
 
-def test_a_finding_keeps_every_seed():
-    found = finding(np.array([1.0, 2.0, 3.0]), 0.5, "seen", unit="nat")
-    assert found.effect == 2
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.8, 1.2, "supported"),
+        (0.7, 1.2, "inconclusive"),
+        (0.8, 1.3, "inconclusive"),
+        (0.7, 1.3, "inconclusive"),
+        (0.5, 0.7, "contradicted"),
+        (1.3, 1.4, "contradicted"),
+    ],
+)
+def test_two_bounds_are_judged_at_once(low, high, verdict):
+    assert judge(low, high, 5, above=0.75, below=1.25) == verdict
+
+
+def test_a_part_keeps_every_seed_in_its_unit():
+    found = part("loss", np.array([1.0, 2.0, 3.0]), above=0.5, unit="nats", note="seen")
+    assert (found.value, found.seeds, found.asked, found.per_seed) == (2, 3, 3, (1.0, 2.0, 3.0))
     assert found.low == pytest.approx(2 - 4.30265 / math.sqrt(3), rel=1e-5)  # t(0.975, 2), table; it reaches below 0.5
-    assert found.verdict == "inconclusive"
-    assert finding(np.array([1.9, 2.0, 2.1]), 0.5, "seen").verdict == "supported"
-    assert found.numbers == {"per_seed": [1.0, 2.0, 3.0], "unit": "nat"}
+    assert (found.verdict, found.unit, found.criterion, found.note) == ("inconclusive", "nats", "above 0.5", "seen")
+    assert part("loss", [1.9, 2.0, 2.1], above=0.5, unit="nats").verdict == "supported"
+    upper = part("loss", [1.9, 2.0, 2.1], below=0.5, unit="nats")
+    assert (upper.verdict, upper.criterion) == ("contradicted", "below 0.5")
+    assert part("loss", [1.9, 2.0, 2.1], above=0.5, below=3, unit="nats").criterion == "between 0.5 and 3"
 
 
-def test_several_conditions_are_as_good_as_the_worst():
-    good, unclear, bad = (finding([v, v + 0.1, v + 0.2], 0.0, "") for v in (1.0, -0.1, -1.0))
-    assert [f.verdict for f in (good, unclear, bad)] == ["supported", "inconclusive", "contradicted"]
-    assert all_of([good, unclear], "").verdict == "inconclusive"
-    worst = all_of([good, bad, unclear], "all")
-    assert (worst.verdict, worst.effect, worst.note) == ("contradicted", bad.effect, "all")
-    assert worst.numbers["part_1"]["verdict"] == "supported"
+def test_what_the_grid_does_not_reach_is_undetermined():
+    """Whatever the seeds that reach it say, and whatever the bound is: NaN is never held against a claim."""
+    nan = np.nan
+    for values in ([nan] * 5, [-9.0, nan, nan, nan, nan], [-9.0, -9.1, nan, nan, nan]):
+        for bounds in ({"above": 0.0}, {"below": -99.0}, {"above": 0.0, "below": 1.0}):
+            found = part("border 2|3", values, unit="decades", **bounds)
+            assert found.verdict == "undetermined"
+            assert (found.seeds, found.asked) == (5 - sum(map(math.isnan, values)), 5)
+    assert part("border 2|3", [-9.0, -9.1, -9.2, nan], above=0.0, unit="decades").verdict == "contradicted"
+
+
+def test_a_part_that_does_not_show_leaves_the_others_alone():
+    def lacking() -> np.ndarray:
+        raise Undetermined("no learning rate lies in 2B")
+
+    parts = [
+        part("2A", lambda: [1.0, 1.1, 1.2], above=0.0, unit="points"),
+        part("2B", lacking, above=0.0, unit="points"),
+    ]
+    found = finding(parts, "")
+    assert [one.verdict for one in found.parts] == ["supported", "undetermined"]
+    assert (found.headline.name, found.headline.note) == ("2B", "no learning rate lies in 2B")
+    assert math.isnan(found.headline.value)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_the_weakest_part_decides(count):
+    """All combinations of verdicts: the rule written out case by case."""
+    for verdicts in itertools.product(VERDICTS, repeat=count):
+        found = finding([one(f"part {i}", verdict) for i, verdict in enumerate(verdicts)], "")
+        if "contradicted" in verdicts:
+            expected = "contradicted"
+        elif "undetermined" in verdicts:
+            expected = "undetermined"
+        elif "inconclusive" in verdicts:
+            expected = "inconclusive"
+        else:
+            expected = "supported"
+        assert found.verdict == expected, verdicts
+        assert found.headline.name == f"part {verdicts.index(expected)}", "the first of its kind"
+
+
+def one(name: str, verdict: str) -> Part:
+    return replace(part(name, [1.0, 1.1, 1.2], above=0.0, unit="nats"), verdict=verdict)
+
+
+def test_exact_parts_have_no_spread():
+    good, bad = (exact("eq. 3", worst, at_most=1e-9, unit="residual", seeds=5) for worst in (1e-9, 2e-9))
+    assert (good.verdict, good.low, good.high, good.criterion) == ("supported", 1e-9, 1e-9, "at most 1e-9")
+    assert bad.verdict == "contradicted"
+    assert exact("eq. 3", np.nan, at_most=1e-9, unit="residual", seeds=5).verdict == "undetermined"
+
+
+def test_exploratory_findings_get_no_verdict():
+    found = reported(finding([one("a", "contradicted"), one("b", "supported")], "note", more=1))
+    assert [(p.name, p.verdict) for p in found.parts] == [("a", "reported"), ("b", "reported")]
+    assert (found.verdict, found.note, found.numbers) == ("reported", "note", {"more": 1})
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: part("a", [1.0], unit=""), "part a: it has no bound: pass above=, below= or both"),
+        (lambda: part("a", [1.0], above=2, below=1, unit=""), "part a: nothing lies above 2 and below 1"),
+        (lambda: part("a", ["x"], above=2, unit=""), "part a: its values are no numbers"),
+        (lambda: finding([], ""), "finding: it has no parts"),
+        (lambda: finding([one("a", "supported")] * 2, ""), "two parts are called 'a': rename one"),
+        (lambda: one("a", "suported"), "part a: verdict: 'suported' is unknown: did you mean 'supported'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(make, said):
+    with pytest.raises(LrscopeError, match=said):
+        make()

@@ -22,7 +22,7 @@ from lrscope.studies.types import (
     StudyResults,
     StudySweep,
 )
-from lrscope.studies.verdicts import finding
+from lrscope.studies.verdicts import finding, part
 
 CALLS: list[str] = []
 CONFIG = SweepConfig(lrs=(1e-2, 1e-1), seeds=3, steps=4, batch_size=32, random_points=2)
@@ -50,11 +50,13 @@ def noise(results: StudyResults) -> xr.Dataset:
 
 
 def losses_are_positive(results: StudyResults) -> Finding:
-    return finding(results.measurement("double")["loss"].mean("lr"), 0.0, "Losses are what they are.", parts=2)
+    loss = results.measurement("double")["loss"]
+    parts = [part(f"ELR {lr:g}", loss.sel(lr=lr), above=0.0, unit="nats") for lr in loss["lr"].values]
+    return finding(parts, "Losses are what they are.", factor=2)
 
 
 def more_than_there_is(results: StudyResults) -> Finding:
-    return finding([np.nan, 1.0], 0.0, "Only one seed was there.")
+    return finding([part("noise", [np.nan, 1.0], above=0.0, unit="fraction")], "Only one seed was there.")
 
 
 def losses_chart(results: StudyResults) -> Chart:

@@ -39,7 +39,13 @@ REGIME_NAME = {
     "?": "undetermined",
 }
 
-VERDICT_COLOR = {"supported": "#009E73", "contradicted": "#D55E00", "inconclusive": "#E69F00", "reported": "#0072B2"}
+VERDICT_COLOR = {
+    "supported": "#009E73",
+    "contradicted": "#D55E00",
+    "inconclusive": "#E69F00",
+    "undetermined": "#8A8F98",
+    "reported": "#0072B2",
+}
 
 # Twelve samples of viridis (matplotlib, CC0) from 0 to 0.92.
 _VIRIDIS = (

@@ -11,8 +11,8 @@ from lrscope.reporting.page import fill
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """A claim as it is shown; `effect` is a phrase, empty where nothing was checked."""
+class ShownClaim:
+    """A claim as it is shown; `effect` is a phrase, empty where nothing was checked; `parts` a table with its heads."""
 
     id: str
     sentence: str
@@ -20,6 +20,7 @@ class Told:
     verdict: str
     effect: str
     note: str
+    parts: Sequence[Sequence[str]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class Picture:
     look_for: str
     differs: str
     chart: Chart
-    claims: Sequence[Told]
+    claims: Sequence[ShownClaim]
 
     @property
     def alt(self) -> str:
@@ -50,7 +51,7 @@ class Picture:
         return f"{self.title}. {'; '.join(panels)}.{colored}"
 
 
-def render(pictures: Sequence[Picture], others: Sequence[Told], words: Mapping[str, Any]) -> str:
+def render(pictures: Sequence[Picture], others: Sequence[ShownClaim], words: Mapping[str, Any]) -> str:
     """The page as text. `words`: title, study, scale, paper, about, summary, command, and `facts` as pairs."""
     return fill(
         "gallery.html",

@@ -9,7 +9,7 @@ from typing import Any
 from lrscope.studies import evidence
 from lrscope.studies.dependencies import claims_at
 from lrscope.studies.history import History
-from lrscope.studies.types import SCALES, Claim, Study
+from lrscope.studies.types import SCALES, Claim, Study, strength
 
 
 def audit(study: Study, folder: Path, history: History) -> list[str]:
@@ -39,10 +39,17 @@ def _problems(study: Study, scale: str, folder: Path, history: History) -> Itera
             yield f"{where}: judged by another criterion than the study's"
         elif claims[name].exploratory != records[name]["exploratory"]:
             yield f"{where}: exploratory in one place and not in the other"
+        elif records[name]["verdict"] != (weak := _weakest(records[name])):
+            yield f"{where}: {records[name]['verdict']}, but its weakest part is {weak}"
         elif history.repository is not None:
             yield from _dated(where, claims[name], records[name], history)
         if history.repository is not None:
             yield from _changed(where, study, claims[name], folder, history)
+
+
+def _weakest(record: dict[str, Any]) -> str:
+    verdicts: list[str] = [part["verdict"] for part in evidence.parts_of(record)]
+    return min(verdicts, key=strength)
 
 
 def _dated(where: str, claim: Claim, record: dict[str, Any], history: History) -> Iterator[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MISSING = 3  # exit code: evidence is missing
 STOPPED = 130
-SHOWN = ("id", "sentence", "criterion", "effect", "low", "high", "seeds", "verdict", "note")
+SHOWN = ("id", "sentence", "criterion", "verdict", "effect", "low", "high", "unit", "seeds", "note", "parts")
 
 
 def list_studies(*, as_json: bool) -> None:
@@ -130,10 +130,10 @@ def verify(
     if as_json:
         from lrscope.commands import dump
 
-        dump({"claims": [{key: row[key] for key in SHOWN} for row in rows]})
+        dump({"claims": [{key: row[key] for key in SHOWN} for row in map(_complete, rows)]})
     else:
         for row in rows:
-            print(_told(row))
+            print(_in_words(row))
     absent = [claim.id for claim in claims if claim.id not in records]
     if absent:
         print(
@@ -243,13 +243,23 @@ def _reproduction(name: str, scale: str, root: Path, engine: Any, needs: Sequenc
     return reproduction
 
 
-def _told(row: dict[str, Any]) -> str:
-    from lrscope.studies.phrases import effect
+def _complete(row: dict[str, Any]) -> dict[str, Any]:
+    """A record with what those of earlier versions lack."""
+    return {"unit": "", **row, "parts": evidence.parts_of(row)}
 
-    return (
-        f"{row['id']}: {row['verdict']}, {effect(row)}\n  {row['sentence']}\n  criterion: {row['criterion']}\n"
-        f"  {row['note']}\n"
-    )
+
+def _in_words(row: dict[str, Any]) -> str:
+    from lrscope.studies.phrases import aligned, effect, table
+
+    parts = table(row)
+    lines = [
+        f"{row['id']}: {row['verdict']}, {effect(row)}",
+        f"  {row['sentence']}",
+        f"  criterion: {row['criterion']}",
+        *([aligned(parts)] if parts else []),
+        f"  {row['note']}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _print_plans(study: Study, scale: str, needs: Sequence[str], engine: Any, *, as_json: bool) -> None:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from lrscope.studies.reproduction import Reproduction
 
 FOLDER = "evidence"
-NUMBERS = ("effect", "low", "high")
 
 
 def folder_of(name: str) -> Path:
@@ -69,11 +68,36 @@ def by_claim(found: Mapping[str, Any] | None, study: Study) -> dict[str, dict[st
 
 
 def record(reproduction: Reproduction, claim: Claim) -> dict[str, Any]:
-    """Check a claim in what is there; NaN is written as None."""
-    finding = asdict(reproduction.check(claim))
-    words = {"id": claim.id, "sentence": claim.sentence, "criterion": claim.criterion}
-    made: dict[str, Any] = plain({**words, **finding, "exploratory": claim.exploratory})
+    """Check a claim in what is there: its headline, its parts, and what the check found beside them; NaN is written as None."""
+    finding = reproduction.check(claim)
+    headline = finding.headline
+    made: dict[str, Any] = plain(
+        {
+            "id": claim.id,
+            "sentence": claim.sentence,
+            "criterion": claim.criterion,
+            "verdict": finding.verdict,
+            "headline": headline.name,
+            "effect": headline.value,
+            "low": headline.low,
+            "high": headline.high,
+            "unit": headline.unit,
+            "seeds": headline.seeds,
+            "note": finding.note,
+            "parts": [asdict(part) for part in finding.parts],
+            "numbers": finding.numbers,
+            "exploratory": claim.exploratory,
+        }
+    )
     return made
+
+
+def parts_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The parts of a record. One of an earlier version has a single verdict, which is one part without a unit."""
+    if "parts" in row:
+        return list(row["parts"])
+    kept = {"verdict": row["verdict"], "value": row["effect"], "low": row["low"], "high": row["high"]}
+    return [{**kept, "name": "", "unit": "", "criterion": "", "seeds": row["seeds"], "asked": row["seeds"], "note": ""}]
 
 
 def fixed_before(claim: Claim, history: History, started: str) -> Commit:

@@ -11,7 +11,7 @@ from lrscope.charts import Chart, to_matplotlib
 from lrscope.charts.text import plural
 from lrscope.reporting import text
 from lrscope.reporting.files import write_one
-from lrscope.reporting.gallery import Picture, Told, render
+from lrscope.reporting.gallery import Picture, ShownClaim, render
 from lrscope.reporting.page import write_text
 from lrscope.studies import cite, evidence, phrases
 from lrscope.studies.dependencies import claims_at, figures_at
@@ -36,16 +36,16 @@ def publish(
     drawn = {figure.number: _chart(reproduction, figure) for figure in wanted}
     shown = [figure for figure in wanted if drawn[figure.number] is not None]
     known = evidence.by_claim(evidence.load(evidence_folder, study, scale), study)
-    told = {claim.id: _told(reproduction, claim, known) for claim in claims_at(study, scale)}
-    pictures = [_picture(f, chart, told, study.claims) for f in shown if (chart := drawn[f.number]) is not None]
+    claims = {claim.id: _shown_claim(reproduction, claim, known) for claim in claims_at(study, scale)}
+    pictures = [_picture(f, chart, claims, study.claims) for f in shown if (chart := drawn[f.number]) is not None]
     written = []
     folder = reproduction.folder / "figures"
     for picture in (p for p, figure in zip(pictures, shown, strict=True) if figure in figures):
         static = to_matplotlib(picture.chart)
         written += [write_one(static, folder / f"{picture.name}.{name}") for name in FORMATS]
     placed = {row.id for picture in pictures for row in picture.claims}
-    others = [row for row in told.values() if row.id not in placed]
-    page = render(pictures, others, _words(reproduction, told))
+    others = [row for row in claims.values() if row.id not in placed]
+    page = render(pictures, others, _words(reproduction, claims))
     written.append(write_text(page, reproduction.folder / PAGE))
     if docs is not None:
         written += _write_docs(reproduction, pictures, others, docs)
@@ -60,20 +60,21 @@ def _chart(reproduction: Reproduction, figure: PaperFigure) -> Chart | None:
         return None
 
 
-def _told(reproduction: Reproduction, claim: Claim, known: Mapping[str, Mapping[str, Any]]) -> Told:
+def _shown_claim(reproduction: Reproduction, claim: Claim, known: Mapping[str, Mapping[str, Any]]) -> ShownClaim:
     """A claim, checked in what is there, or else as the evidence has it."""
     row = evidence.record(reproduction, claim) if reproduction.ready(claim.needs) else known.get(claim.id)
-    return Told(
+    return ShownClaim(
         id=claim.id,
         sentence=claim.sentence,
         criterion=claim.criterion,
         verdict=row["verdict"] if row else UNCHECKED,
         effect=phrases.effect(row) if row else "",
+        parts=phrases.table(row) if row else [],
         note=row["note"] if row else "",
     )
 
 
-def _picture(figure: PaperFigure, chart: Chart, told: Mapping[str, Told], claims: Sequence[Claim]) -> Picture:
+def _picture(figure: PaperFigure, chart: Chart, shown: Mapping[str, ShownClaim], claims: Sequence[Claim]) -> Picture:
     return Picture(
         name=slug(figure.number),
         number=figure.number,
@@ -81,11 +82,11 @@ def _picture(figure: PaperFigure, chart: Chart, told: Mapping[str, Told], claims
         look_for=figure.look_for,
         differs=figure.differs,
         chart=chart,
-        claims=[told[c.id] for c in claims if c.id in told and figure.number in c.figures],
+        claims=[shown[c.id] for c in claims if c.id in shown and figure.number in c.figures],
     )
 
 
-def _words(reproduction: Reproduction, told: Mapping[str, Told]) -> dict[str, Any]:
+def _words(reproduction: Reproduction, claims: Mapping[str, ShownClaim]) -> dict[str, Any]:
     """What the page says beyond figures and claims."""
     study = reproduction.study
     sweeps, measurements = reproduction.records(reproduction.names)
@@ -105,7 +106,7 @@ def _words(reproduction: Reproduction, told: Mapping[str, Told]) -> dict[str, An
         "scale": reproduction.scale_name,
         "paper": cite.text(study.paper).strip(),
         "about": study.about,
-        "summary": _summary([row.verdict for row in told.values()]),
+        "summary": _summary([row.verdict for row in claims.values()]),
         "command": reproduction.command,
         "facts": facts,
     }
@@ -119,7 +120,7 @@ def _summary(verdicts: Sequence[str]) -> str:
 
 
 def _write_docs(
-    reproduction: Reproduction, pictures: Sequence[Picture], others: Sequence[Told], folder: Path
+    reproduction: Reproduction, pictures: Sequence[Picture], others: Sequence[ShownClaim], folder: Path
 ) -> list[Path]:
     """`folder/<study>.md` and a PNG per figure in `folder/<study>/`."""
     study = reproduction.study
@@ -140,10 +141,14 @@ def _write_docs(
     return [*written, write_text("\n".join(lines).rstrip() + "\n", folder / f"{study.name}.md")]
 
 
-def _claim_lines(row: Told) -> list[str]:
+def _claim_lines(row: ShownClaim) -> list[str]:
     effect = f" ({row.effect})" if row.effect else ""
     lines = [f"- **{_md(row.id)}, {row.verdict}**{effect}: {_md(row.sentence)}", f"  Criterion: {_md(row.criterion)}"]
-    return [*lines, *([f"  Seen: {_md(row.note)}"] if row.note else []), ""]
+    lines += [f"  Seen: {_md(row.note)}"] if row.note else []
+    if row.parts:
+        heads, *rows = ([_md(cell) for cell in cells] for cells in row.parts)
+        lines += ["", *("  | " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *rows))]
+    return [*lines, ""]
 
 
 def _md(words: str) -> str:

@@ -1,25 +1,63 @@
-"""How findings are written, on the command line, on the page and in the docs. None and NaN: there is no value."""
+"""How findings and plans are written, on the command line, on the page and in the docs. None and NaN: there is no value."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lrscope.charts.text import number, plural
+from lrscope.studies.evidence import parts_of
+
+COLUMNS = ("part", "verdict", "value", "95% interval", "unit", "criterion", "seeds", "note")
 
 
 def effect(row: Mapping[str, Any]) -> str:
-    """`effect 0.42, 95% interval 0.31 to 0.53, 5 seeds`."""
-    at, low, high = (_float(row[key]) for key in ("effect", "low", "high"))
-    if math.isnan(low) or math.isnan(high):
-        interval = "no interval"
-    elif low == high:
-        interval = "no spread"
-    else:
-        interval = f"95% interval {number(low)} to {number(high)}"
-    return f"effect {number(at)}, {interval}, {plural(int(row['seeds']), 'seed')}"
+    """A record's headline: `effect 0.42 decades of ELR, 95% interval 0.31 to 0.53, 5 seeds`, and of several parts which one."""
+    parts = parts_of(row)
+    which = f"; weakest of {len(parts)} parts: {row['headline']}" if len(parts) > 1 else ""
+    at, seeds = _float(row["effect"]), int(row["seeds"])
+    if math.isnan(at):
+        return f"no effect could be read{which}"
+    unit = f" {row['unit']}" if row.get("unit") else ""
+    ends = _interval(row["low"], row["high"])
+    ends = f"95% interval {ends}" if ends[0] in "-0123456789" else ends
+    return f"effect {number(at)}{unit}, {ends}, {plural(seeds, 'seed')}{which}"
+
+
+def table(row: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A record's parts: `COLUMNS`, then a row for each, without columns in which nothing is said. Nothing where there is but
+    one part, because the headline says it all."""
+    parts = parts_of(row)
+    columns = [c for c in zip(COLUMNS, *map(_cells, parts), strict=True) if any(c[1:])]
+    return list(zip(*columns, strict=True)) if len(parts) > 1 else []
+
+
+def aligned(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:
+    """A table as lines of text."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    )
+
+
+def _cells(part: Mapping[str, Any]) -> tuple[str, ...]:
+    seeds, asked = part["seeds"], part["asked"]
+    counted = str(seeds) if seeds == asked else f"{seeds} of {asked}"
+    ends = _interval(part["low"], part["high"])
+    return (
+        *(part["name"], part["verdict"], number(_float(part["value"])), ends, part["unit"], part["criterion"]),
+        *(counted, part["note"]),
+    )
+
+
+def _interval(low: Any, high: Any) -> str:
+    first, last = _float(low), _float(high)
+    if math.isnan(first) or math.isnan(last):
+        return "no interval"
+    return "no spread" if first == last else f"{number(first)} to {number(last)}"
 
 
 def _float(value: Any) -> float:

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 DEFAULT_ROOT = Path("runs/studies")
 TIMINGS = "timings.json"
-EXPLORATORY = "reported"
 
 
 class Reproduction:
@@ -123,17 +122,13 @@ class Reproduction:
     @checked
     def check(self, claim: Claim) -> Finding:
         """What the claim's check finds in what is there (`prepare` first). An exploratory claim gets no verdict."""
-        from lrscope.studies.verdicts import Undetermined, undetermined
+        from lrscope.studies.verdicts import Undetermined, reported, undetermined
 
         try:
             finding = claim.check(self.view(claim.needs))
         except Undetermined as reason:
             finding = undetermined(str(reason))
-        if claim.exploratory:
-            from dataclasses import replace
-
-            finding = replace(finding, verdict=EXPLORATORY)
-        return finding
+        return reported(finding) if claim.exploratory else finding
 
     @checked
     def chart(self, figure: PaperFigure) -> Chart:

@@ -5,12 +5,13 @@ Declarations only; nothing here trains, draws or reads files. Importing this imp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from lrscope.checked import checked_fields
 from lrscope.config import SweepConfig
+from lrscope.errors import LrscopeError, nearest
 from lrscope.readers import Real
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from lrscope.trained import Trained
 
 SCALES = ("smoke", "laptop", "paper")
-VERDICTS = ("supported", "contradicted", "inconclusive", "reported")  # the last: exploratory claims have no verdict
+# From the weakest to the strongest. `inconclusive`: the interval holds the bound; `undetermined`: there is no interval.
+VERDICTS = ("contradicted", "undetermined", "inconclusive", "supported")
+REPORTED = "reported"  # of exploratory claims, which have no criterion to pass
 
 
 class StudyResults(Protocol):
@@ -78,24 +81,81 @@ class Measurement:
 
 @checked_fields
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What a claim's check found.
+class Part:
+    """One part of a claim - one data set, one border, one inequality - with its own verdict.
 
     Args:
-        effect, low, high: effect size with its 95% interval over seeds (equal ends where it is exact).
-        seeds: independent units that the interval is over.
-        verdict: one of `VERDICTS`.
+        name: what is compared, in a few words, such as `ResNet-18` or `border 2|3`.
+        verdict: one of `VERDICTS`, or `reported`.
+        value, low, high: the quantity with its 95% interval over seeds; equal where it is exact, NaN where there is none.
+        unit: of all three, such as `decades of ELR`.
+        criterion: what they are held against, such as `above 0.2`.
+        seeds, asked: independent runs or draws that the value could be read in, and those that there are.
+        per_seed: the quantity in each of them, NaN where it could not be read.
+        note: why it is undetermined, or anything else that the table should say.
+    """
+
+    name: str
+    verdict: str
+    value: Annotated[float, Real()]
+    low: Annotated[float, Real()]
+    high: Annotated[float, Real()]
+    unit: str
+    criterion: str
+    seeds: int
+    asked: int
+    per_seed: tuple[Annotated[float, Real()], ...] = ()
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.verdict not in (*VERDICTS, REPORTED):
+            raise LrscopeError(
+                f"part {self.name}: verdict: {self.verdict!r} is unknown: {nearest(self.verdict, VERDICTS)}"
+            )
+
+
+def strength(verdict: str) -> int:
+    """The place of a verdict in `VERDICTS`: the weakest has 0."""
+    return (*VERDICTS, REPORTED).index(verdict)
+
+
+def weakest(parts: Sequence[Part]) -> Part:
+    """The part that decides about the claim: the one whose verdict comes first in `VERDICTS`, among equals the first."""
+    return min(parts, key=lambda part: strength(part.verdict))
+
+
+@checked_fields
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a claim's check found: a verdict for each part, and the headline, which is the weakest part.
+
+    Args:
+        parts: at least one; their names differ.
         note: one or two sentences: what was seen, and if it is not `supported`, why that may be.
         numbers: further numbers worth keeping, JSON-ready.
     """
 
-    effect: Annotated[float, Real()]
-    low: Annotated[float, Real()]
-    high: Annotated[float, Real()]
-    seeds: int
-    verdict: str
+    parts: tuple[Part, ...]
     note: str
     numbers: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = [part.name for part in self.parts]
+        if not names:
+            raise LrscopeError("finding: it has no parts: return at least one part(...)")
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise LrscopeError(f"finding: two parts are called {twice!r}: rename one")
+
+    @property
+    def headline(self) -> Part:
+        """The weakest part."""
+        return weakest(self.parts)
+
+    @property
+    def verdict(self) -> str:
+        """The headline's."""
+        return self.headline.verdict
 
 
 @checked_fields

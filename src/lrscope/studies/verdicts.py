@@ -1,21 +1,29 @@
-"""Effect sizes with intervals over seeds, and verdicts against a threshold. One rule for all claims."""
+"""From numbers over seeds to a verdict: intervals, and the one rule by which all claims are judged.
+
+A part of a claim is `supported` if the whole 95% interval of its quantity lies within its bounds, `contradicted` if all of
+it lies beyond one of them, else `inconclusive`. It is `undetermined` if the quantity could be read in fewer than three
+seeds: a border that the grid does not reach is NaN, and NaN is never held against a claim. The claim's verdict is that of
+its weakest part (`types.weakest`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from lrscope.charts.text import number
 from lrscope.checked import checked
 from lrscope.errors import LrscopeError
-from lrscope.studies.types import Finding
+from lrscope.studies.types import REPORTED, Finding, Part
 
 
 class Undetermined(LrscopeError):
-    """A claim speaks of something that the results do not show, such as a regime: its verdict is `inconclusive`."""
+    """A claim speaks of something that the results do not show, such as a regime: its verdict is `undetermined`."""
 
 
 LEVEL = 0.95
@@ -36,60 +44,119 @@ def interval(values: ArrayLike) -> tuple[float, float, float, int]:
     return mean, mean - half, mean + half, len(finite)
 
 
-def judge(low: float, high: float, threshold: float, seeds: int) -> str:
-    """`supported` if the whole interval lies above the threshold, `contradicted` if all of it lies below, else
-    `inconclusive`; always that with fewer than three seeds."""
+def judge(low: float, high: float, seeds: int, *, above: float | None = None, below: float | None = None) -> str:
+    """The verdict on an interval [low, high] that should lie above one bound, below another, or between both."""
     if seeds < LEAST or not (np.isfinite(low) and np.isfinite(high)):
-        return "inconclusive"
-    return "supported" if low > threshold else "contradicted" if high < threshold else "inconclusive"
+        return "undetermined"
+    floor, ceiling = -np.inf if above is None else above, np.inf if below is None else below
+    if floor < low and high < ceiling:
+        return "supported"
+    return "contradicted" if high < floor or low > ceiling else "inconclusive"
+
+
+def part(
+    name: str,
+    values: ArrayLike | Callable[[], ArrayLike],
+    *,
+    unit: str,
+    above: float | None = None,
+    below: float | None = None,
+    note: str = "",
+) -> Part:
+    """One part of a claim: a quantity per seed, whose mean should lie above a bound, below one, or between two.
+
+    Args:
+        name: what is compared, in a few words.
+        values: one for each seed, NaN where it could not be read; or a function that returns them. If that raises
+            `Undetermined`, this part is undetermined and the others are judged all the same.
+        unit: of the values.
+        above, below: the bounds; at least one.
+        note: a phrase for the table.
+
+    Raises:
+        LrscopeError: no bounds, or bounds that leave nothing between them.
+    """
+    criterion = _in_words(name, above, below)
+    try:
+        per_seed = _per_seed(name, values() if callable(values) else values)
+    except Undetermined as reason:
+        return _undetermined(name, str(reason), unit, criterion)
+    mean, low, high, seeds = interval(per_seed)
+    return Part(
+        name=name,
+        verdict=judge(low, high, seeds, above=above, below=below),
+        value=mean,
+        low=low,
+        high=high,
+        unit=unit,
+        criterion=criterion,
+        seeds=seeds,
+        asked=len(per_seed),
+        per_seed=tuple(map(float, per_seed)),
+        note=note,
+    )
+
+
+def exact(name: str, worst: float, *, at_most: float, unit: str, seeds: int, note: str = "") -> Part:
+    """A part without spread: the worst deviation over everything that was tried, held against what rounding allows."""
+    verdict = "undetermined" if np.isnan(worst) else "supported" if worst <= at_most else "contradicted"
+    return Part(
+        name=name,
+        verdict=verdict,
+        value=worst,
+        low=worst,
+        high=worst,
+        unit=unit,
+        criterion=f"at most {number(at_most)}",
+        seeds=seeds,
+        asked=seeds,
+        note=note,
+    )
+
+
+@checked
+def finding(parts: Sequence[Part], note: str, **numbers: Any) -> Finding:
+    """What a check returns: its parts, a note, and further `numbers` worth keeping."""
+    return Finding(parts=tuple(parts), note=note, numbers=numbers)
 
 
 def undetermined(reason: str) -> Finding:
     """The finding of a claim whose subject does not show."""
-    return Finding(
-        effect=np.nan, low=np.nan, high=np.nan, seeds=0, verdict="inconclusive", note=f"Undetermined: {reason}."
+    return finding([_undetermined("all", reason, "", "")], f"Undetermined: {reason}.")
+
+
+def reported(found: Finding) -> Finding:
+    """The finding of an exploratory claim: numbers without verdicts."""
+    return replace(found, parts=tuple(replace(one, verdict=REPORTED) for one in found.parts))
+
+
+def _undetermined(name: str, reason: str, unit: str, criterion: str) -> Part:
+    return Part(
+        name=name,
+        verdict="undetermined",
+        value=np.nan,
+        low=np.nan,
+        high=np.nan,
+        unit=unit,
+        criterion=criterion,
+        seeds=0,
+        asked=0,
+        note=reason,
     )
 
 
-@checked
-def finding(values: ArrayLike, threshold: float, note: str, **numbers: Any) -> Finding:
-    """One effect per seed, its mean judged against a threshold that it must exceed."""
-    mean, low, high, seeds = interval(values)
-    return Finding(
-        effect=mean,
-        low=low,
-        high=high,
-        seeds=seeds,
-        verdict=judge(low, high, threshold, seeds),
-        note=note,
-        numbers={"per_seed": [float(v) for v in np.asarray(values, dtype=np.float64).ravel()], **numbers},
-    )
+def _in_words(name: str, above: float | None, below: float | None) -> str:
+    if above is None and below is None:
+        raise LrscopeError(f"part {name}: it has no bound: pass above=, below= or both")
+    if above is None or below is None:
+        return f"above {number(above)}" if above is not None else f"below {number(below or 0.0)}"
+    if not above < below:
+        raise LrscopeError(f"part {name}: nothing lies above {above:g} and below {below:g}: exchange them")
+    return f"between {number(above)} and {number(below)}"
 
 
-@checked
-def all_of(parts: Sequence[Finding], note: str, **numbers: Any) -> Finding:
-    """Several conditions at once: the effect shown is that of the weakest part, and the verdict the worst; `numbers` are
-    kept beside the parts'."""
-    order = ("contradicted", "inconclusive", "supported")
-    worst = min(parts, key=lambda part: order.index(part.verdict))
-    return Finding(
-        effect=worst.effect,
-        low=worst.low,
-        high=worst.high,
-        seeds=worst.seeds,
-        verdict=worst.verdict,
-        note=note,
-        numbers={
-            **{
-                f"part_{i + 1}": {
-                    **part.numbers,
-                    "effect": part.effect,
-                    "low": part.low,
-                    "high": part.high,
-                    "verdict": part.verdict,
-                }
-                for i, part in enumerate(parts)
-            },
-            **numbers,
-        },
-    )
+def _per_seed(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    try:
+        return np.asarray(values, dtype=np.float64).ravel()
+    except (TypeError, ValueError) as error:
+        raise LrscopeError(f"part {name}: its values are no numbers ({error}): pass one for each seed") from error

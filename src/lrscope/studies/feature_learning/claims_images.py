@@ -12,7 +12,7 @@ from lrscope.studies.arrays import Array
 from lrscope.studies.feature_learning.effects import at_equal_loss, averaged, band, mean_slopes, over, trained, tuned
 from lrscope.studies.feature_learning.folds import Fold, folds_of, mean_over_folds, per_fold, readable_folds
 from lrscope.studies.types import Claim, Finding, StudyResults
-from lrscope.studies.verdicts import Undetermined, all_of, finding, interval
+from lrscope.studies.verdicts import Undetermined, finding, interval, part
 
 
 def _mid_bands(results: StudyResults) -> Finding:
@@ -34,13 +34,18 @@ def _mid_bands(results: StudyResults) -> Finding:
     ahead = per_fold(folds["resnet"], most)
     resnet, convnet = per_fold(folds["resnet"], peak), per_fold(folds["convnet"], peak)
     low, swa = more("low"), more("swa")
-    return all_of(
+    return finding(
         [
-            finding(ahead, 0.0, "ResNet: mid ahead of background and low after fine-tuning"),
-            finding(resnet, 0.0, "ResNet: mid peaks in 2A"),
-            finding(low, 0.0, "ResNet: more after the lowest FLR"),
-            finding(swa, 0.0, "ResNet: more after averaging"),
-            finding(convnet, 0.0, "ConvNet: mid peaks in 2A"),
+            part(
+                "ResNet: mid ahead of background and low after fine-tuning",
+                ahead,
+                above=0.0,
+                unit="test accuracy (0 to 1)",
+            ),
+            part("ResNet: mid peaks in 2A", resnet, above=0.0, unit="test accuracy (0 to 1)"),
+            part("ResNet: more after the lowest FLR", low, above=0.0, unit="test accuracy (0 to 1)"),
+            part("ResNet: more after averaging", swa, above=0.0, unit="test accuracy (0 to 1)"),
+            part("ConvNet: mid peaks in 2A", convnet, above=0.0, unit="test accuracy (0 to 1)"),
         ],
         f"ResNet-18, accuracy on mid frequencies in 2A: {100 * mean_over_folds(ahead):+.1f} points against the better of background and low after the lowest FLR; "
         f"{100 * mean_over_folds(resnet):+.1f} against regime 1 after pre-training; {100 * mean_over_folds(low):+.1f} by the lowest FLR, {100 * mean_over_folds(swa):+.1f} by averaging. ConvNet: "
@@ -67,12 +72,12 @@ def _practice(results: StudyResults) -> Finding:
     low = per_fold(folds, lambda fold: gain(fold, tuned(fold)[:, 0]))
     swa = per_fold(folds, lambda fold: gain(fold, averaged(fold, 5)))
     mid = per_fold(folds, peak)
-    return all_of(
+    return finding(
         [
-            finding(0.5 - distance, 0.0, "border at the best accuracy"),
-            finding(low, 0.0, "fine-tuning helps in 1"),
-            finding(swa, 0.0, "averaging helps in 1"),
-            finding(mid, 0.0, "mid peaks in 2A"),
+            part("best accuracy from border 1|2", distance, below=0.5, unit="decades of LR"),
+            part("fine-tuning helps in 1", low, above=0.0, unit="test accuracy (0 to 1)"),
+            part("averaging helps in 1", swa, above=0.0, unit="test accuracy (0 to 1)"),
+            part("mid peaks in 2A", mid, above=0.0, unit="test accuracy (0 to 1)"),
         ],
         f"The best pre-training accuracy lies {mean_over_folds(distance):.2f} decades from the border 1|2; in regime 1 the lowest FLR adds {100 * mean_over_folds(low):+.2f} points, "
         f"averaging {100 * mean_over_folds(swa):+.2f}; mid-frequency accuracy after the lowest FLR is {100 * mean_over_folds(mid):+.1f} points higher from 2A than from regime 1."
@@ -92,12 +97,12 @@ def _vit(results: StudyResults) -> Finding:
     flat = per_fold(folds, lambda fold: tuned(fold)[:, 0].std(0) - tuned(fold)[:, -1].std(0))
     lower = per_fold(folds, lambda fold: of(fold, "low 0") - of(fold, "mid 0"))
     split = per_fold(folds, lambda fold: of(fold, "mid 1") - of(fold, "mid 0"))
-    return all_of(
+    return finding(
         [
-            finding(0.01 - agree, 0.0, "FLRs agree in 2A"),
-            finding(flat, 0.0, "the high FLR's accuracy depends less on the PLR"),
-            finding(lower, 0.0, "low before mid"),
-            finding(split, 0.0, "the split decides"),
+            part("FLRs apart in 2A", agree, below=0.01, unit="test accuracy (0 to 1)"),
+            part("less deviation over PLRs with the high FLR", flat, above=0.0, unit="test accuracy (0 to 1)"),
+            part("low before mid", lower, above=0.0, unit="test accuracy (0 to 1)"),
+            part("the split decides", split, above=0.0, unit="test accuracy (0 to 1)"),
         ],
         f"In 2A the FLRs end {100 * mean_over_folds(agree):.2f} points apart; accuracy scatters over PLRs by {100 * mean_over_folds(flat):.2f} points more with the lowest FLR; low "
         f"frequencies {100 * mean_over_folds(lower):+.1f} points against mid ones; a lower split adds {100 * mean_over_folds(split):+.1f} points to mid."
@@ -117,8 +122,11 @@ def _sharpness(results: StudyResults) -> Finding:
         )
     within = mean_slopes(found["sharpness"], found["error"])
     across = mean_slopes(found["sharpness"].swapaxes(0, 1), found["error"].swapaxes(0, 1))
-    return all_of(
-        [finding(within, 0.0, "positive within a pre-training"), finding(within - across, 0.0, "broken across")],
+    return finding(
+        [
+            part("slope within a pre-training", within, above=0.0, unit="test error (0 to 1) per decade of sharpness"),
+            part("slope lower across", within - across, above=0.0, unit="test error (0 to 1) per decade of sharpness"),
+        ],
         f"At training loss {found['level'][0]:.2g}, points of test error per decade of sharpness: {100 * mean_over_folds(within):+.2f} over FLRs from one pre-training, "
         f"{100 * mean_over_folds(across):+.2f} over PLRs of regime 2 at one FLR.",
         across=interval(across)[:3],

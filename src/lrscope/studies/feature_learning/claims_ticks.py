@@ -26,7 +26,7 @@ from lrscope.studies.feature_learning.effects import (
 )
 from lrscope.studies.feature_learning.folds import Fold, folds_of, mean_over_folds, per_fold, readable_folds
 from lrscope.studies.types import Claim, Finding, StudyResults
-from lrscope.studies.verdicts import all_of, finding, interval
+from lrscope.studies.verdicts import finding, interval, part
 
 SPARSER = float(np.log(1.5))  # ours: a third fewer features
 
@@ -49,12 +49,12 @@ def _best_in_2a(results: StudyResults) -> Finding:
     over_2b = per_fold(folds, lambda fold: mean(fold, "2A") - mean(fold, "2B"))
     wider = per_fold(folds, lambda fold: spread(fold, "2B") - spread(fold, "2A"))
     nothing = per_fold(folds, moved)
-    return all_of(
+    return finding(
         [
-            finding(over_one, 0.0, "better than regime 1"),
-            finding(over_2b, 0.0, "better than 2B"),
-            finding(wider, 0.0, "FLRs agree more than in 2B"),
-            finding(0.01 - nothing, 0.0, "nothing changes in regime 1"),
+            part("2A better than regime 1", over_one, above=0.0, unit="test accuracy (0 to 1)"),
+            part("2A better than 2B", over_2b, above=0.0, unit="test accuracy (0 to 1)"),
+            part("FLRs spread more in 2B", wider, above=0.0, unit="test accuracy (0 to 1)"),
+            part("change in regime 1", nothing, below=0.01, unit="test accuracy (0 to 1)"),
         ],
         f"Fine-tuning from 2A ends {100 * mean_over_folds(over_one):.1f} points above pre-training in upper regime 1 and {100 * mean_over_folds(over_2b):.1f} above "
         f"fine-tuning from 2B; the spread over FLRs is {100 * mean_over_folds(wider):.1f} points wider in 2B; in regime 1 smaller and equal FLRs move "
@@ -73,8 +73,11 @@ def _averages(results: StudyResults) -> Finding:
     good, bad = behind("2A", most), behind("2B", most)
     numbers: dict[float, Array] = {int(n): behind("2A", int(n)) for n in results.sweep("ticks")["n_average"].values}
     gaps = by_plr(folds, "2A", lambda fold: averaged(fold, most) - tuned(fold)[:, 0])
-    return all_of(
-        [finding(good + 0.02, 0.0, "matches in 2A"), finding(-0.05 - bad, 0.0, "fails in 2B")],
+    return finding(
+        [
+            part("average against fine-tuning in 2A", good, above=-0.02, unit="test accuracy (0 to 1)"),
+            part("average against fine-tuning in 2B", bad, below=-0.05, unit="test accuracy (0 to 1)"),
+        ],
         f"An average of {most} checkpoints against the lowest FLR: {100 * mean_over_folds(good):+.1f} points in 2A, {100 * mean_over_folds(bad):+.1f} in 2B. In 2A by "
         f"PLR: {_list(gaps, '{:+.1f}', 100)}; by number of checkpoints: {_list(numbers, '{:+.1f}', 100)}. Regimes from the other data seeds; a PLR counts as 2A "
         f"where most of them say so.{readable_folds(good, bad)}",
@@ -113,10 +116,13 @@ def _sparse(results: StudyResults) -> Finding:
     ratios = ", ".join(f"{name} {np.exp(mean_over_folds(values)):.2f}" for name, values in effects.items())
     after = at_plrs(folds, folds[0].lowest(), lambda fold: effective_number(fold, "high"))
     top = folds[0].flr[-1]
-    return all_of(
+    return finding(
         [
-            *(finding(values, SPARSER, name) for name, values in effects.items()),
-            finding(0.02 - gone, 0.0, "gone in regime 3"),
+            *(
+                part(name, values, above=SPARSER, unit="log of how many times fewer")
+                for name, values in effects.items()
+            ),
+            part("above chance in regime 3", gone, below=0.02, unit="accuracy (0 to 1)"),
         ],
         f"At the lowest PLRs runs rely on {mean_over_folds(even):.1f} of 16 features; how many times fewer elsewhere: {ratios}. In regime 3 "
         f"single-feature accuracy lies {100 * mean_over_folds(gone):.1f} points above chance. After FLR {top:.3g} from the lowest PLRs they rely on, by FLR / "
@@ -149,13 +155,13 @@ def _geometry(results: StudyResults) -> Finding:
     higher = per_fold(folds, lambda fold: rise(fold, fold.inside("2B")) - rise(fold, fold.inside("2A")))
     angle, barrier = gap("angle"), gap("barrier_test_error")
     thrown = per_fold(folds, lambda fold: turned(fold, fold.lowest()) - turned(fold, fold.upper_one()))
-    return all_of(
+    return finding(
         [
-            finding(appears, 0.0, "barriers in 2A"),
-            finding(higher, 0.0, "higher in 2B"),
-            finding(angle, 0.0, "SWA closer to low by angle"),
-            finding(barrier, 0.0, "SWA closer to low by barrier"),
-            finding(thrown, 0.0, "catapult"),
+            part("barriers larger in 2A than in 1", appears, above=0.0, unit="test error (0 to 1)"),
+            part("barriers larger in 2B than in 2A", higher, above=0.0, unit="test error (0 to 1)"),
+            part("SWA closer to low by angle", angle, above=0.0, unit="rad"),
+            part("SWA closer to low by barrier", barrier, above=0.0, unit="test error (0 to 1)"),
+            part("catapult from the lowest PLRs", thrown, above=0.0, unit="rad"),
         ],
         f"Barriers in test error between lowest- and highest-FLR solutions: {100 * mean_over_folds(appears):.1f} points more in 2A than in upper regime 1, "
         f"{100 * mean_over_folds(higher):.1f} more in 2B than in 2A. From the high-FLR solution SWA lies {mean_over_folds(angle):.2f} rad and {100 * mean_over_folds(barrier):.1f} points "

@@ -8,20 +8,20 @@ import xarray as xr
 from lrscope.studies.three_regimes.data_sizes import REGIME_TWO, by_size, elsewhere
 from lrscope.studies.three_regimes.effects import CALM, barrier, equalised
 from lrscope.studies.types import Claim, Finding, StudyResults
-from lrscope.studies.verdicts import all_of, finding, interval
+from lrscope.studies.verdicts import finding, interval, part
 
 
 def _equilibrium(results: StudyResults) -> Finding:
     found = equalised(results.sweep("convnet"))
     sizes = results.measurement("data_sizes")
     parts = [
-        finding(found["1"] - found["learning"], 0.0, "regime 1 less equal"),
-        finding(found["3"] - found["learning"], 0.0, "regime 3 less equal"),
-        finding(found["higher"], 0.0, "higher loss"),
-        finding(found["flatter"], 0.0, "lower sharpness"),
+        part("regime 1 less equal", found["1"] - found["learning"], above=0.0, unit="decades of ESS"),
+        part("regime 3 less equal", found["3"] - found["learning"], above=0.0, unit="decades of ESS"),
+        part("higher loss", found["higher"], above=0.0, unit="decades per decade of ELR"),
+        part("lower sharpness", found["flatter"], above=0.0, unit="decades per decade of ELR"),
     ]
     means = {name: 10 ** float(found[name].mean()) for name in ("1", "learning", "3")}
-    return all_of(
+    return finding(
         parts,
         f"Largest over smallest ESS of the weight tensors: {means['1']:.2f} in regime 1, {means['learning']:.2f} in regime 2 where "
         f"its loss is below ln C, {means['3']:.2f} in regime 3. There, per decade of ELR, loss rises by {found['higher'].mean():.2f} "
@@ -44,11 +44,21 @@ def _valley(results: StudyResults) -> Finding:
     middle = paths[..., paths.shape[-1] // 2]
     low = np.median(1 - (middle / ends)[:, 0], axis=-1)
     rise = barrier(paths) / ends
-    return all_of(
+    return finding(
         [
-            finding(low, 0.1, "lower in the middle"),
-            finding(0.05 - np.median(rise[:, 0], axis=-1), 0.0, "convex at the lowest"),
-            finding(np.median(rise[:, -1], axis=-1) - np.median(rise[:, 0], axis=-1), 0.0, "hilly at the highest"),
+            part("lower half-way, lowest ELR", low, above=0.1, unit="of the loss at the ends"),
+            part(
+                "rise above the line, lowest ELR",
+                np.median(rise[:, 0], axis=-1),
+                below=0.05,
+                unit="of the loss at the ends",
+            ),
+            part(
+                "larger rise at the highest ELR",
+                np.median(rise[:, -1], axis=-1) - np.median(rise[:, 0], axis=-1),
+                above=0.0,
+                unit="of the loss at the ends",
+            ),
         ],
         f"At the lowest ELR of regime 2 the loss half-way is {100 * low.mean():.0f}% lower than at the ends and rises at most "
         f"{100 * np.median(rise[:, 0]):.1f}% above the line between them; at the highest {100 * np.median(rise[:, -1]):.1f}%.",
@@ -61,12 +71,12 @@ def _random_walk(results: StudyResults) -> Finding:
     two, three = cosine.sel(regime="2").values, cosine.sel(regime="3").values
     above = (found["loss"] - found["walk_loss"]).sel(regime="3").mean("moment").values
     parts = [
-        finding(two - three, 0.5, "cosine falls"),
-        finding(0.2 - np.abs(three), 0.0, "uncorrelated"),
-        finding(0.2 - np.abs(walk.sel(regime="3").values), 0.0, "as the walk"),
-        finding(above, 0.0, "walk's loss is lower"),
+        part("cosine falls from 2 to 3", two - three, above=0.5, unit="cosine"),
+        part("cosine in regime 3, absolute", np.abs(three), below=0.2, unit="cosine"),
+        part("cosine of the walk, absolute", np.abs(walk.sel(regime="3").values), below=0.2, unit="cosine"),
+        part("regime 3's loss above the walk's", above, above=0.0, unit="nats"),
     ]
-    return all_of(
+    return finding(
         parts,
         f"Mean cosine between successive weights: {two.mean():.3f} at the highest ELR of regime 2 that learns, {three.mean():.3f} in "
         f"regime 3, {float(walk.sel(regime='3').mean()):.3f} for the random walk; regime 3's loss lies {above.mean():.2f} nats above "

@@ -8,18 +8,18 @@ from lrscope.mapping import regimes
 from lrscope.studies import arrays
 from lrscope.studies.three_regimes.effects_settings import best_rates, lowest_loss, peaks, steepest_rise
 from lrscope.studies.types import Claim, Finding, StudyResults
-from lrscope.studies.verdicts import all_of, finding
+from lrscope.studies.verdicts import finding, part
 
 
 def _transition(results: StudyResults) -> Finding:
     clean, noisy = peaks(results.sweep("noise0")), peaks(results.sweep("noise20"))
     parts = [
-        finding(0.4 - clean["away"], 0.0, "peak at the border, clean"),
-        finding(0.4 - noisy["away"], 0.0, "peak at the border, noisy"),
-        finding(noisy["height"] - clean["height"], 0.0, "plainer with noise"),
-        finding(noisy["one"] - noisy["two"], 0.0, "second descent only in regime 1"),
+        part("peak from border 1|2, clean labels", clean["away"], below=0.4, unit="decades of ELR"),
+        part("peak from border 1|2, 20% label noise", noisy["away"], below=0.4, unit="decades of ELR"),
+        part("peak higher with label noise", noisy["height"] - clean["height"], above=0.0, unit="decades of sharpness"),
+        part("second descent larger in regime 1", noisy["one"] - noisy["two"], above=0.0, unit="test error (0 to 1)"),
     ]
-    return all_of(
+    return finding(
         parts,
         f"The sharpest ELR lies {clean['away'].mean():.2f} decades from the border 1|2 without and {noisy['away'].mean():.2f} with 20% label noise, and "
         f"{clean['height'].mean():.2f} and {noisy['height'].mean():.2f} decades above the flattest of upper regime 1; with noise the test error falls again by "
@@ -35,11 +35,11 @@ def _widths(results: StudyResults) -> Finding:
     shared = [float(v) for v in augmented["lr"].values if np.isclose(plain["lr"].values, v, rtol=1e-3).any()]
     low = [np.log10(lowest_loss(r.sel(lr=shared, method="nearest"))) for r in (plain, augmented)]
     parts = [
-        finding(borders["small"] - borders["large"], 0.0, "2|3 lower when wide"),
-        finding(blur["large"] - blur["small"], 0.0, "clearer when wide"),
-        finding(low[1] - low[0], 0.0, "augmentation"),
+        part("border 2|3 lower when wide", borders["small"] - borders["large"], above=0.0, unit="decades of ELR"),
+        part("border 1|2 clearer when wide", blur["large"] - blur["small"], above=0.0, unit="decades of loss"),
+        part("lowest loss higher with augmentation", low[1] - low[0], above=0.0, unit="decades of loss"),
     ]
-    return all_of(
+    return finding(
         parts,
         f"Border 2|3 at {10 ** borders['small'].mean():.2g} (narrow) and {10 ** borders['large'].mean():.2g} (wide); the steepest rise of log loss between neighbouring "
         f"ELRs around 1|2 is {blur['small'].mean():.2f} and {blur['large'].mean():.2f} decades; augmentation lifts the lowest training loss by "
@@ -58,8 +58,7 @@ def _whole(results: StudyResults) -> Finding:
         else "no periodic jumps seen"
     )
     return finding(
-        width,
-        0.2,
+        [part("width of regime 2", width, above=0.2, unit="decades of LR")],
         f"Decades of LR that regime 2 spans in whole-space training with weight decay; {words}.",
         jumping=jumping,
     )
@@ -69,10 +68,15 @@ def _conventional(results: StudyResults) -> Finding:
     found = best_rates(results.sweep("constant"), results.sweep("cosine"))
     no_third = "3" not in arrays.labels(regimes(results.sweep("constant")))
     parts = [
-        finding(0.5 - np.abs(found["constant"] - found["border"]), 0.0, "best constant at the top of 1"),
-        finding(found["cosine"] - found["border"], 0.0, "best cosine starts in 2"),
+        part(
+            "best constant LR from border 1|2",
+            np.abs(found["constant"] - found["border"]),
+            below=0.5,
+            unit="decades of LR",
+        ),
+        part("best cosine above border 1|2", found["cosine"] - found["border"], above=0.0, unit="decades of LR"),
     ]
-    return all_of(
+    return finding(
         parts,
         f"Best constant LR {10 ** found['constant'].mean():.2g}, best initial LR of a cosine {10 ** found['cosine'].mean():.2g}, border 1|2 "
         f"{10 ** found['border'].mean():.2g}; test accuracy {100 * found['constant_accuracy'].mean():.1f}% and {100 * found['cosine_accuracy'].mean():.1f}%; regime 3 is "
@@ -92,8 +96,7 @@ def _transformer(results: StudyResults) -> Finding:
         both = {"1", "2"} <= set(arrays.labels(regimes(one)))
         spans.append(float(np.log10(lrs[inside[-1]] / lrs[inside[0]])) if both and inside else 0.0)
     return finding(
-        np.array(spans),
-        0.2,
+        [part("width of regime 2", spans, above=0.2, unit="decades of LR")],
         f"Decades of LR labelled regime 2 after regime 1; labels over all seeds: {' '.join(seen)}; {int(overflow.sum())} of {overflow.size} runs "
         "overflowed.",
         overflow=int(overflow.sum()),

@@ -15,7 +15,7 @@ from lrscope.studies.three_regimes.effects import (
     slopes_at_equal_loss,
 )
 from lrscope.studies.types import Claim, Finding, StudyResults
-from lrscope.studies.verdicts import Undetermined, all_of, finding
+from lrscope.studies.verdicts import Undetermined, finding, part
 
 NETS = ("convnet", "resnet", "mlp")
 
@@ -24,18 +24,19 @@ def _three_exist(results: StudyResults) -> Finding:
     parts, words = [], []
     for name in NETS:
         width = arrays.widths(results.sweep(name))
-        parts.append(finding(width, 0.2, name))
+        parts.append(part(name, width, above=0.2, unit="decades of ELR"))
         words.append(f"{name} {np.mean(width):.2f} ({int((width > 0).sum())} of {len(width)} seeds with all three)")
-    return all_of(parts, "Decades of ELR that regime 2 spans: " + ", ".join(words) + ".")
+    return finding(parts, "Decades of ELR that regime 2 spans: " + ", ".join(words) + ".")
 
 
 def _regime_one(results: StudyResults) -> Finding:
     found = faster_flatter_better(results.sweep("convnet"))
     sizes = results.measurement("data_sizes")
-    parts = [finding(found[name], 0.0, name) for name in ("faster", "flatter", "better")]
-    parts.append(finding(0.1 - found["apart"], 0.0, "coincide"))
+    units = {"faster": "decades of epochs", "flatter": "decades of sharpness", "better": "test error (0 to 1)"}
+    parts = [part(name, found[name], above=0.0, unit=f"{unit} per decade of ELR") for name, unit in units.items()]
+    parts.append(part("lowest ELRs apart", found["apart"], below=0.1, unit="decades of sharpness"))
     means = {name: float(np.nanmean(found[name])) for name in ("faster", "flatter", "better", "apart")}
-    return all_of(
+    return finding(
         parts,
         f"Per decade of ELR in the upper half of regime 1, at training loss {found['level'][0]:.3g}: {means['faster']:.2f} decades "
         f"fewer epochs, {means['flatter']:.3f} decades less sharpness, {100 * means['better']:.2f} points less test error; the "
@@ -59,8 +60,7 @@ def _not_connected(results: StudyResults) -> Finding:
         float(np.median(of_seed[here])) if here.any() else np.nan for of_seed, here in zip(rise, there, strict=True)
     ]
     return finding(
-        medians,
-        0.1,
+        [part("median barrier", medians, above=0.1, unit="nats")],
         f"Median over {path.shape[1]} neighbouring pairs of regime 1, in nats, where both solutions of a seed had converged "
         f"({there.sum()} of {there.size}); the smallest barrier of any pair and seed is {rise[there].min():.3g}.",
     )
@@ -73,9 +73,9 @@ def _seeds_agree(results: StudyResults) -> Finding:
     for between in ("1|2", "2|3"):
         places = np.log10(arrays.seed_borders(result, between)) / cell
         away = np.abs(places - np.nanmedian(places))
-        parts.append(finding(1.5 - away, 0.0, between))
+        parts.append(part(f"border {between} from the median", away, below=1.5, unit="grid cells"))
         words.append(f"{between}: at most {np.nanmax(away):.1f} grid cells from the median")
-    return all_of(
+    return finding(
         parts,
         f"Borders of {len(places)} seeds, each with its own initialisation and batches at every ELR; "
         + ", ".join(words)
@@ -90,10 +90,11 @@ def _same_story(results: StudyResults) -> Finding:
         for s in range(found.sizes["seed"])
     ]
     slopes = slopes_at_equal_loss(results.measurement("steepness"))
-    parts = [finding(-slopes[name], 0.0, name) for name in MEASURES]
-    parts.append(finding(np.array(same), 0.95, "the two gradient measures agree"))
+    unit = "decades per decade of ELR"
+    parts = [part(name.replace("_", " "), slopes[name], below=0.0, unit=unit) for name in MEASURES]
+    parts.append(part("gradient norm and covariance trace", same, above=0.95, unit="rank correlation"))
     words = ", ".join(f"{name.replace('_', ' ')} {slopes[name].mean():.2f}" for name in MEASURES)
-    return all_of(
+    return finding(
         parts,
         f"Decades per decade of ELR at equal training loss in regime 1: {words}. Rank correlation of gradient norm and covariance "
         f"trace {np.mean(same):.3f}.",

@@ -4,40 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrscope.studies.types import Claim, Finding, StudyResults
-
-
-def _exact(worst: float, limit: float, seeds: int, note: str) -> Finding:
-    """A finding without spread: the worst deviation over everything that was tried."""
-    return Finding(
-        effect=worst,
-        low=worst,
-        high=worst,
-        seeds=seeds,
-        verdict="supported" if worst <= limit else "contradicted",
-        note=note,
-    )
+from lrscope.studies.types import Claim, Finding, Part, StudyResults
+from lrscope.studies.verdicts import exact, finding
 
 
 def _total_elr(results: StudyResults) -> Finding:
     found = results.measurement("identities")
-    return _exact(
-        float(found["eq3"].max()),
-        1e-9,
-        found.sizes["seed"],
+    return finding(
+        [exact("eq. 3", float(found["eq3"].max()), at_most=1e-9, unit="relative residual", seeds=found.sizes["seed"])],
         f"Largest relative residual over {int(found['steps'])} float64 steps of {found.sizes['lr']} ELRs.",
     )
 
 
 def _group_rules(results: StudyResults) -> Finding:
     found = results.measurement("identities")
-    return _exact(
-        float(max(found["eq4"].max(), found["eq5"].max())),
-        1e-9,
-        found.sizes["seed"],
-        f"Eq. 4 to {float(found['eq4'].max()):.1g}, eq. 5 to {float(found['eq5'].max()):.1g}, over "
+    worst = {"eq. 4": float(found["eq4"].max()), "eq. 5": float(found["eq5"].max())}
+    return finding(
+        largest_first(worst, at_most=1e-9, unit="relative residual", seeds=found.sizes["seed"]),
+        f"Eq. 4 to {worst['eq. 4']:.1g}, eq. 5 to {worst['eq. 5']:.1g}, over "
         f"{int(found['steps'])} float64 steps of {found.sizes['lr']} ELRs.",
     )
+
+
+def largest_first(worst: dict[str, float], *, at_most: float, unit: str, seeds: int) -> list[Part]:
+    """Deviations with one bound, as parts: the largest leads."""
+    ordered = sorted(worst.items(), key=lambda item: -item[1])
+    return [exact(name, value, at_most=at_most, unit=unit, seeds=seeds) for name, value in ordered]
 
 
 def _one_pair(results: StudyResults) -> Finding:
@@ -47,13 +39,12 @@ def _one_pair(results: StudyResults) -> Finding:
     fallen = float(found["value"].values[below].max())
     rate = float(np.abs(found["rate"].values[below] / np.abs(1 - 2 * multiple[below, None]) - 1).max())
     level = found["value"].values[above] / ((1 - 1 / multiple[above]) / 2)[:, None]
-    worst = max(float(np.abs(level - 1).max()), rate, fallen)
-    return _exact(
-        worst,
-        1e-3,
-        found.sizes["start"],
+    away = float(np.abs(level - 1).max())
+    worst = {"level above 1/alpha": away, "rate below 1/alpha": rate, "final value below 1/alpha": fallen}
+    return finding(
+        largest_first(worst, at_most=1e-3, unit="relative deviation", seeds=found.sizes["start"]),
         f"Below 1/alpha the function ends under {fallen:.1g} and falls at eq. 20's rate to {rate:.1g}; above, its level is "
-        f"(alpha - 1/ELR)/2 to {float(np.abs(level - 1).max()):.1g}.",
+        f"(alpha - 1/ELR)/2 to {away:.1g}.",
     )
 
 
@@ -67,27 +58,31 @@ def _three_pairs(results: StudyResults) -> Finding:
     spread = found["spread"].values.max(-1)
     threshold = float(found.attrs["threshold"])
     below, two, three = elr < threshold, (elr > threshold) & (elr < 0.3), elr >= 0.3
-    checks = {
-        "converges below": bool((final[below] < 1e-12).all()),
-        "does not above": bool((total[~below] > 1e-3).all()),
-        "stops early in 1": bool((astray[elr == toy.PAPER_ELRS[0]] > 10 * astray[two].max()).all()),
-        "no equilibrium in 3": bool((spread[three] > 1.0).all() and (astray[three] > 0.5).all()),
-    }
     worst = float(astray[two].max())
-    failed = [name for name, held in checks.items() if not held]
-    return Finding(
-        effect=worst,
-        low=worst,
-        high=worst,
-        seeds=found.sizes["start"],
-        verdict="supported" if worst <= 0.02 and not failed else "contradicted",
-        note="Largest relative distance of regime 2's mean group ELRs from eq. 9; "
+    checks = {
+        "converges below": final[below] < 1e-12,
+        "does not above": total[~below] > 1e-3,
+        "stops early in 1": astray[elr == toy.PAPER_ELRS[0]] > 10 * worst,
+        "no equilibrium in 3": (spread[three] > 1.0) & (astray[three] > 0.5),
+    }
+    failed = [name for name, held in checks.items() if not held.all()]
+    starts = found.sizes["start"]
+    return finding(
+        [
+            exact("group ELRs from eq. 9 in regime 2", worst, at_most=0.02, unit="relative distance", seeds=starts),
+            *(
+                exact(name, float((~held).mean()), at_most=0.0, unit="of the runs do not", seeds=starts)
+                for name, held in checks.items()
+            ),
+        ],
+        "Largest relative distance of regime 2's mean group ELRs from eq. 9; "
         + (
             f"these fail: {', '.join(failed)}."
             if failed
             else "threshold, early stop and absence of equilibrium as stated."
         ),
-        numbers={"astray": np.round(astray, 5).tolist(), "elr": elr.tolist()},
+        astray=np.round(astray, 5).tolist(),
+        elr=elr.tolist(),
     )
 
 

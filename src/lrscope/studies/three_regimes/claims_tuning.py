@@ -19,7 +19,7 @@ from lrscope.studies.three_regimes.effects_tuning import (
     tuned_spread,
 )
 from lrscope.studies.types import Claim, Finding, StudyResults
-from lrscope.studies.verdicts import all_of, finding, interval
+from lrscope.studies.verdicts import finding, interval, part
 
 
 def _basins(results: StudyResults) -> Finding:
@@ -40,11 +40,11 @@ def _basins(results: StudyResults) -> Finding:
     )
     decades, _, _, met = interval(flatter)
     seeds = "" if met == len(flatter) else f" ({met} of {len(flatter)} seeds come down to one)"
-    return all_of(
+    return finding(
         [
-            finding(0.05 - lower, 0.0, "no barrier below"),
-            finding(much - 0.1, 0.0, "barrier far above"),
-            finding(flatter, 0.0, "flatter far above"),
+            part("barrier with a smaller ELR", lower, below=0.05, unit="nats"),
+            part("barrier with a much larger ELR", much, above=0.1, unit="nats"),
+            part("flatter with a much larger ELR", flatter, above=0.0, unit="decades of sharpness"),
         ],
         f"Barrier in training loss between pre-trained and fine-tuned weights, within regime 1: {lower.mean():.3f} nats at most with a "
         f"smaller ELR, {slight}{much.mean():.2f} on average with {MUCH:g} times and more, "
@@ -56,8 +56,8 @@ def _levels(results: StudyResults) -> Finding:
     found, sizes = levels(results.sweep("convnet"), results.sweep("tune_within")), results.measurement("data_sizes")
     ways = ("up", "down")
     words = ", ".join(f"{name} {found[name].mean():.2f} of the way" for name in ways)
-    return all_of(
-        [part for name in ways for part in (finding(found[name], 0.75, name), finding(1.25 - found[name], 0.0, name))],
+    return finding(
+        [part(f"level reached going {name}", found[name], above=0.75, below=1.25, unit="of the way") for name in ways],
         f"From the old ELR's loss level to the new one's, on a log scale: {words}."
         + elsewhere(
             sizes,
@@ -73,11 +73,26 @@ def _levels(results: StudyResults) -> Finding:
 def _many_or_one(results: StudyResults) -> Finding:
     found = tuned_spread(results.sweep("convnet"), results.sweep("tune"))
     parts = [
-        finding(found["high"] - found["low"], 0.0, "wider from high regime 2"),
-        finding(0.1 - (found["low_mean"] - found["flattest"]), 0.0, "flattest from low regime 2"),
-        finding(found["scratch_error"] - found["high_error"], 0.0, "narrower in test error"),
+        part(
+            "wider range of sharpness from high regime 2",
+            found["high"] - found["low"],
+            above=0.0,
+            unit="decades of sharpness",
+        ),
+        part(
+            "low regime 2 above the flattest",
+            found["low_mean"] - found["flattest"],
+            below=0.1,
+            unit="decades of sharpness",
+        ),
+        part(
+            "narrower range of test error",
+            found["scratch_error"] - found["high_error"],
+            above=0.0,
+            unit="test error (0 to 1)",
+        ),
     ]
-    return all_of(
+    return finding(
         parts,
         f"At training loss {found['level'][0]:.3g} fine-tunes from low regime 2 spread over {found['low'].mean():.3f} decades of sharpness, "
         f"from high regime 2 over {found['high'].mean():.3f}, training from initialisation over {found['scratch'].mean():.3f}; in test error over "
