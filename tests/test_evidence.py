@@ -10,7 +10,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xarray as xr
 
 from lrscope.errors import LrscopeError
 from lrscope.studies import evidence, phrases, registry
@@ -245,6 +247,10 @@ def test_a_change_after_evidence_is_logged(repository, tmp_path):
     assert repository.audit(study_with(NEW, changes=(replace(change, before="?"),))) != []
 
 
+def other_noise(results):
+    return xr.Dataset({"x": ("i", np.arange(6.0))})
+
+
 def test_claims_saved_one_at_a_time_come_together(repository, tmp_path):
     study = study_with(OLD)
     both = replace(study, claims=(study.claims[0], replace(T2, id="T3", criterion=NEW, exploratory=True)))
@@ -254,11 +260,12 @@ def test_claims_saved_one_at_a_time_come_together(repository, tmp_path):
     for claim in reversed(both.claims):
         path = evidence.save(reproduction, [claim], repository.evidence, repository.history)
     assert [row["id"] for row in json.loads(path.read_text())["claims"]] == ["T2", "T3"]
-    # A measurement of another version: the claim that was not checked again is dropped.
-    smoke = replace(both.scales["smoke"], measurements=(replace(NOISE, version=2),))
+    # A measurement by other code: the claim that was not checked again is dropped, and that is said.
+    smoke = replace(both.scales["smoke"], measurements=(replace(NOISE, run=other_noise),))
     other = Reproduction(replace(both, scales={"smoke": smoke}), "smoke", tmp_path / "runs", quiet=True)
     other.prepare(["noise"])
-    evidence.save(other, [both.claims[0]], repository.evidence, repository.history)
+    with pytest.warns(UserWarning, match="evidence of T3 is left out: noise changed since"):
+        evidence.save(other, [both.claims[0]], repository.evidence, repository.history)
     assert [row["id"] for row in json.loads(path.read_text())["claims"]] == ["T2"]
 
 
@@ -280,4 +287,5 @@ def test_evidence_of_earlier_versions_stays_beside_claims_checked_anew(repositor
     assert rows(study, "fresh", 1) == ["T1", "T2"]
     smoke = study.scales["smoke"]
     more = replace(smoke, sweeps=(replace(smoke.sweeps[0], config=replace(smoke.sweeps[0].config, seeds=4)),))
-    assert rows(replace(study, scales={"smoke": more}), "other", 1) == ["T1"]
+    with pytest.warns(UserWarning, match="evidence of T2 is left out: double, losses, sphere changed since"):
+        assert rows(replace(study, scales={"smoke": more}), "other", 1) == ["T1"]

@@ -151,17 +151,25 @@ def test_what_is_missing_is_computed_once_and_kept(root):
     assert sweeps["sphere"]["seconds"] > 0
 
 
-def test_a_new_version_is_computed_anew_with_all_that_rests_on_it(root, tmp_path):
+def other_losses(results):
+    CALLS.append("losses")
+    return xr.Dataset({"loss": 3 * results.sweep("sphere")["fixed_train_loss"].mean("data_seed")})
+
+
+def test_other_code_is_computed_anew_with_all_that_rests_on_it(root, tmp_path, capsys):
     import shutil
 
     shutil.copytree(root / "tiny", tmp_path / "tiny")
-    study = smoke(measurements=(replace(LOSSES, version=2), DOUBLE, NOISE))
+    study = smoke(measurements=(replace(LOSSES, run=other_losses), DOUBLE, NOISE))
     CALLS.clear()
     there = reproduction(tmp_path, study)
     assert not there.ready(["double"])
     assert there.ready(["noise"])
+    there.quiet = False
     there.prepare(["double", "noise"])
     assert CALLS == ["losses", "double"]
+    said = capsys.readouterr().err
+    assert said.count("what is stored is of other code, arguments or sweeps: it is computed anew") == 2
     other = smoke(sweeps=(replace(SWEEP, config=replace(SWEEP.config, steps=5)),))
     with pytest.raises(LrscopeError, match=r"sweep sphere.*differs in steps.*left as they are.*another --root"):
         reproduction(tmp_path, other).prepare(["sphere"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -157,6 +158,12 @@ def save(reproduction: Reproduction, claims: Sequence[Claim], folder: Path, hist
             for name, part in {**before["sweeps"], **before["measurements"]}.items()
             if name in fresh and _key(part) not in reproduction.known_as(name)
         }
+        dropped = [name for name, row in rows.items() if stale & set(row["rests_on"]) and name not in made]
+        if dropped:
+            warnings.warn(
+                f"evidence of {', '.join(dropped)} is left out: {', '.join(sorted(stale))} changed since; check these claims too",
+                stacklevel=2,
+            )
         rows = {name: row for name, row in rows.items() if not stale & set(row["rests_on"])}
         used = {name for row in rows.values() for name in row["rests_on"]}
         sweeps = {name: part for name, part in before["sweeps"].items() if name in used} | sweeps

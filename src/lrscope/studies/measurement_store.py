@@ -20,6 +20,8 @@ from lrscope.storage.checksums import KEY as CHECKSUMS
 from lrscope.storage.checksums import seal, verify
 from lrscope.storage.files import disk_error
 from lrscope.storage.plain_zarr import check_sizes, refuse_foreign
+from lrscope.studies.lazy import Lazy
+from lrscope.studies.source_hash import source_hash
 from lrscope.studies.types import Measurement
 
 RECORD = "lrscope_measurement"
@@ -36,14 +38,16 @@ class StoredMeasurement:
 
 
 def identity(measurement: Measurement, needed: Sequence[Measurement], hashes: Mapping[str, str]) -> str:
-    """What determines the arrays: the function by name, version and bound arguments, the measurements it rests on, and
-    the `config_hash` of every sweep below them."""
-    parts = [(m.name, m.version, bound(m.run)) for m in (measurement, *needed)]
+    """What determines the arrays: the function's code (`source_hash`) and bound arguments, those of the measurements that it
+    rests on, and the `config_hash` of every sweep below them."""
+    parts = [(m.name, source_hash(m.run), bound(m.run)) for m in (measurement, *needed)]
     return digest([parts, sorted(hashes.items())])
 
 
 def bound(function: Any) -> list[str]:
-    """Arguments that `functools.partial` gave a function: scales differ in them."""
+    """Arguments that `lazy` or `functools.partial` gave a function: scales differ in them."""
+    if isinstance(function, Lazy):
+        return [f"{name}={value!r}" for name, value in function.arguments]
     if not isinstance(function, functools.partial):
         return []
     given = [*map(repr, function.args), *(f"{k}={v!r}" for k, v in sorted(function.keywords.items()))]

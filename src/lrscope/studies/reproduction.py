@@ -224,6 +224,8 @@ class Reproduction:
         if self._known(name):
             return False
         measurement = self._measurements[name]
+        if self._place(name).exists():
+            self._say("    what is stored is of other code, arguments or sweeps: it is computed anew")
         created, begun = now(), time.monotonic()
         arrays = measurement.run(self.view(measurement.needs))
         if not isinstance(arrays, xr.Dataset):

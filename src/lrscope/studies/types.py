@@ -68,15 +68,14 @@ class StudySweep:
 class Measurement:
     """Arrays computed from trained weights, or by a simulation of its own; stored beside the sweeps.
 
-    `needs` names sweeps and other measurements; `version` is raised when the function changes, so that stored arrays
-    are not taken for the new ones.
+    `needs` names sweeps and other measurements. Stored arrays are known by the function's code and its arguments
+    (`source_hash`): if they change, it is computed anew. `lazy` declares a function without importing its module.
     """
 
     name: str
     about: str
     needs: tuple[str, ...]
     run: Callable[[StudyResults], xr.Dataset]
-    version: int = 1
 
 
 @checked_fields

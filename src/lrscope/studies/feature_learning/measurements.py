@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lrscope.studies.types import Measurement, StudyResults
+from lrscope.studies.lazy import lazy
+from lrscope.studies.types import Measurement
 
-if TYPE_CHECKING:
-    import xarray as xr
-
-
-def _run(results: StudyResults, *, name: str, **options: Any) -> xr.Dataset:
-    from lrscope.studies.feature_learning import measurement_functions
-
-    found: xr.Dataset = getattr(measurement_functions, name)(results, **options)
-    return found
+FUNCTIONS = "lrscope.studies.feature_learning.measurement_functions"
 
 
 def _measurement(name: str, about: str, *needs: str, by: str = "", **options: Any) -> Measurement:
-    return Measurement(name=name, about=about, needs=needs, run=partial(_run, name=by or name, **options))
+    return Measurement(name=name, about=about, needs=needs, run=lazy(f"{FUNCTIONS}:{by or name}", **options))
 
 
 TICK = _measurement("tick", "Points of one tick feature and its decision boundary.")

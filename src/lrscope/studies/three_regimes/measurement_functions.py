@@ -29,7 +29,6 @@ IDENTITY_STEPS = 100  # ours
 CONVERGED = 0.1  # ours, nats: what counts as having reached a minimum where solutions are connected (TR8)
 
 
-# It computes what the effects define: raise its version in measurements.py when they change.
 def data_sizes(results: StudyResults, names: Sequence[tuple[str, str]]) -> xr.Dataset:
     """What TR6, TR9 and TR10 speak of, on training sets of different sizes [train_size, seed]: slopes per decade of ELR,
     the settled training loss at the lowest ELR of regime 2, how loss and sharpness go together within its runs at its lowest
