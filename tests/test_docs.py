@@ -63,6 +63,12 @@ def test_python_examples_run(
         assert "verdict='supported'" in said
         assert list(tmp_path.rglob("losses.zarr"))
         return
+    if "three_regimes_everywhere" in text:
+        verdicts = re.findall(r"^([\w. -]+): (\w+), ", said, re.MULTILINE)
+        assert [verdict for _, verdict in verdicts] == ["supported"] * 2 + ["undetermined"] * 2 + ["supported"]
+        assert "MLP: supported, 0.733 decades of ELR, above 0.2, 3 of 4 seeds" in said
+        assert "the claim: undetermined by ResNet-18" in said
+        return
     if "features=" in text:
         assert all(name in said for name in ("background", "high", "left half", "upside down", "coarse", "estimate"))
         assert len(list(tmp_path.rglob("report.html"))) == 2
@@ -94,6 +100,22 @@ def test_python_examples_run(
     if "xor" in text:
         assert re.search(r"start: 0\.0\d+, then decay to 0\.001", said), "the page says what this example answers"
     assert list(tmp_path.rglob("report.html"))
+
+
+@pytest.mark.slow  # trains a small sweep
+def test_a_study_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What docs/extending.md shows, saved as it says, is known to the commands."""
+    (text,) = (block.values[0] for block in blocks("python") if "STUDY = Study(" in block.values[0])
+    (tmp_path / "my_study.py").write_text(text.partition("reproduction = ")[0])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["my_study:STUDY", "--scale", "smoke", "--jobs", "1"]
+    done = CliRunner().invoke(app, ["verify", *words, "--fresh"])
+    assert done.exit_code == 0, done.output
+    assert re.search(r"^M1: supported, effect [\d.]+ decades of loss, 95% interval", done.stdout, re.MULTILINE)
+    done = CliRunner().invoke(app, ["reproduce", *words])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "runs/studies/my_study/smoke/gallery.html").exists()
 
 
 def commands() -> list[Any]:

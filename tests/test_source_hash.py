@@ -14,7 +14,7 @@ import pytest
 
 from lrscope.errors import LrscopeError
 from lrscope.studies import measurement_store, registry, source_hash
-from lrscope.studies.lazy import lazy
+from lrscope.studies.lazy_functions import lazy
 from lrscope.studies.types import Measurement
 
 FILES = {
@@ -80,11 +80,9 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
             assert name != file or before in text
             (folder / name).write_text(text.replace(before, after) if name == file and before else text)
         importlib.invalidate_caches()
-        source_hash._module.cache_clear()
         return source_hash.source_hash(lazy("hashed_study.functions:measure"))
 
     yield hashed
-    source_hash._module.cache_clear()
     for name in [name for name in sys.modules if name.startswith("hashed_study")]:
         del sys.modules[name]
 

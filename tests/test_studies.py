@@ -240,6 +240,15 @@ def call(*words: str):
     return done.exit_code, done.stdout, done.stderr
 
 
+def test_what_a_study_is_written_with_is_public_and_light():
+    code = (
+        "import sys, lrscope.studies as s; found = [getattr(s, name) for name in s.__all__];"
+        "from lrscope.studies import lazy, check, part; print(all(map(callable, found)), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == ["True", "False"]
+
+
 @pytest.mark.slow
 def test_listing_imports_no_torch():
     code = (

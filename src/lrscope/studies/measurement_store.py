@@ -20,7 +20,7 @@ from lrscope.storage.checksums import KEY as CHECKSUMS
 from lrscope.storage.checksums import seal, verify
 from lrscope.storage.files import disk_error
 from lrscope.storage.plain_zarr import check_sizes, refuse_foreign
-from lrscope.studies.lazy import Lazy
+from lrscope.studies.lazy_functions import Lazy
 from lrscope.studies.source_hash import source_hash
 from lrscope.studies.types import Measurement
 

@@ -18,7 +18,7 @@ from types import CodeType
 from typing import Any
 
 from lrscope.config import digest
-from lrscope.studies.lazy import Lazy
+from lrscope.studies.lazy_functions import Lazy
 
 SHARED = "lrscope.studies"
 Place = tuple[str, str]  # a module, and a name that it defines
@@ -81,10 +81,14 @@ class _Module:
                 yield f"{package}.{module}".strip("."), part.attr
 
 
-@functools.cache
 def _module(name: str) -> _Module:
     path = _path(name)
-    tree = ast.parse(path.read_text(encoding="utf-8") if path else "")
+    return _parsed(name, path.read_text(encoding="utf-8") if path else "")
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(name: str, text: str) -> _Module:
+    tree = ast.parse(text)
     definitions: dict[str, ast.stmt] = {}
     for node in _Plain().visit(tree).body:
         for defined in _defined(node):

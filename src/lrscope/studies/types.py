@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from lrscope.checked import checked_fields
-from lrscope.config import SweepConfig
+from lrscope.config import SweepConfig as SweepConfig
 from lrscope.errors import LrscopeError, nearest
 from lrscope.readers import Real
 

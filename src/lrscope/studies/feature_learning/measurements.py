@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lrscope.studies.lazy import lazy
+from lrscope.studies.lazy_functions import lazy
 from lrscope.studies.types import Measurement
 
 FUNCTIONS = "lrscope.studies.feature_learning.measurement_functions"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lrscope.studies.lazy import lazy
+from lrscope.studies.lazy_functions import lazy
 from lrscope.studies.types import Measurement
 
 HERE = "lrscope.studies.three_regimes"
