@@ -61,10 +61,11 @@ def accuracy(output: Tensor, y: Tensor) -> float:
     return sum(int(row.argmax()) == int(label) for row, label in zip(output, y, strict=True)) / len(y)
 
 
-def crop_flip(image: Tensor, down: int, right: int, flip: int) -> Tensor:
-    """Random crop with padding 4, then a horizontal flip, of one image [C, H, W]."""
+def crop_flip(image: Tensor, down: int, right: int, flip: int, black: float) -> Tensor:
+    """Random crop from a black frame of an eighth of the side, then a horizontal flip, of one image [C, H, W]."""
     height, width = image.shape[1:]
-    cropped = functional.pad(image, (4, 4, 4, 4))[:, down : down + height, right : right + width]
+    frame = round(height / 8)
+    cropped = functional.pad(image, (frame,) * 4, value=black)[:, down : down + height, right : right + width]
     return cropped.flip(2) if flip else cropped
 
 
@@ -91,6 +92,8 @@ class Naive:
             [] if data.train_groups is None else [data.train_groups == e for e in range(len(data.train_group_names))]
         )
         self.true_y = data.clean_train_y
+        mean, std = data.normalisation or ((0.0,), (1.0,))
+        self.black = -mean[0] / std[0]
         self.epoch = len(self.x) // config.batch_size
         self.key = (data_seed, seed, *(() if config.same_init else (repr(lr),)))
         self.model = new_model(task, config, stream_seed("init", *self.key)).train()
@@ -106,10 +109,11 @@ class Naive:
         x, y = self.x[order[part]], self.y[order[part]]
         if self.config.augment:
             rng = generator("augment", stream, *self.key, epoch)
-            shifts = torch.randint(0, 9, (len(self.x), 2), generator=rng)[part]
+            shift = 2 * round(self.x.shape[-1] / 8) + 1
+            shifts = torch.cat([torch.randint(0, shift, (len(self.x), 1), generator=rng) for _ in range(2)], 1)[part]
             flips = torch.randint(0, 2, (len(self.x), 1), generator=rng)[part]
             draws = torch.cat([shifts, flips], 1).tolist()
-            x = torch.stack([crop_flip(image, *draw) for image, draw in zip(x, draws, strict=True)])
+            x = torch.stack([crop_flip(image, *draw, self.black) for image, draw in zip(x, draws, strict=True)])
         return x, y
 
     def fixed_batches(self) -> Iterator[tuple[Tensor, Tensor]]:

@@ -14,13 +14,15 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from lrscope.config import SweepConfig
+from lrscope.config.identity import differing as differing_fields
+from lrscope.config.identity import digest, hash_of
 from lrscope.config.settings import load_settings
 from lrscope.engine.assemble import assemble
 from lrscope.engine.batch_order import BatchOrder
 from lrscope.engine.chunk import Stopped
 from lrscope.engine.plan import Plan, cut
 from lrscope.errors import LrscopeError
-from lrscope.tasks.augment import Augmentation, RandAugment, crop_flip, draw
+from lrscope.tasks.augment import Augmentation, RandAugment, crop_flip, draw, padding
 from lrscope.tasks.data import load
 from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.data.table import ROWS
@@ -31,6 +33,7 @@ from test_plans import differing
 from tiny_tasks import ALL_RUNS, BASE, BATCHED, ONE_RUN, computed, context_of, same_bytes
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
+BLACK = (-torch.tensor(MEAN) / torch.tensor(STD))[:, None, None]
 PIXELS = torch.randint(0, 256, (48, 3, 8, 8), generator=generator("tests", "pixels"), dtype=torch.uint8)
 LABELS = (PIXELS[:, 0].float().mean((1, 2)) > 127).long()
 
@@ -90,19 +93,56 @@ def test_random_state_stays() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_crops_and_flips_draw_what_they_always_drew() -> None:
-    """A fourth column came later; it must not move the others."""
-    rng = generator("tests", "draws")
-    draws = draw(10, generator("tests", "draws"))
-    assert torch.equal(draws[:, :2], torch.randint(0, 9, (10, 2), generator=rng))
-    assert torch.equal(draws[:, 2:3], torch.randint(0, 2, (10, 1), generator=rng))
-    assert len(draws[:, 3].unique()) == 10
+@pytest.mark.parametrize(("side", "frame"), [(8, 1), (14, 2), (28, 4), (32, 4), (3, 1)])
+def test_the_frame_is_an_eighth_of_the_side(side: int, frame: int) -> None:
+    assert padding(side, 32) == (frame, 4)
+
+
+def test_shifts_fill_the_frame_evenly_and_leave_the_other_draws_alone() -> None:
+    draws = draw(4500, generator("tests", "draws"), (1, 4))
+    for column, count in ((0, 3), (1, 9)):
+        found = draws[:, column].bincount()
+        assert len(found) == count
+        expected = 4500 / count
+        assert float(((found - expected) ** 2 / expected).sum()) < 30  # chi square, far beyond its 99.9% for 8 degrees
+    assert torch.equal(draws[:, 2:], draw(4500, generator("tests", "draws"), (0, 0))[:, 2:])
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_crops_come_from_a_black_frame(known: bool) -> None:
+    """A black image stays black wherever it is cropped from; a white one gets black edges, whatever its normalisation."""
+    data = as_data(torch.zeros_like(PIXELS))
+    if not known:
+        data = replace(as_data(torch.zeros_like(PIXELS), (0.0,) * 3, (1.0,) * 3), normalisation=None)
+    augmentation = Augmentation(data, crops=True, randaugment=None)
+    draws = draw(48, generator("tests", "black"), augmentation.frame)
+    torch.testing.assert_close(augmentation(data.train_x, draws), data.train_x)
+    white = augmentation(torch.full_like(data.train_x, 3.0), draws)
+    edges = (draws[:, :2] != 1).sum(1)  # 1 is the middle of a frame of one pixel
+    assert ((white != 3.0).flatten(1).any(1) == (edges > 0)).all()
+    framed = white[edges > 0]
+    black = data.train_x[0, :, 0, 0]
+    assert torch.equal(torch.where(framed == 3.0, black[:, None, None], framed), black[:, None, None].expand_as(framed))
+
+
+def test_images_whose_black_is_not_known_are_refused() -> None:
+    data = replace(as_data(PIXELS), normalisation=None)
+    with pytest.raises(LrscopeError, match=r"augment: .* what is black .* down to -2: pass Task\(normalisation="):
+        Augmentation(data, crops=True, randaugment=None)
+
+
+def test_a_sweep_that_was_augmented_by_the_earlier_rule_is_another_one() -> None:
+    """Its folder must not go on with other images."""
+    plain, augmented = replace(CONFIG, augment=False, randaugment=None), replace(CONFIG, augment=True, randaugment=None)
+    by_value = {**differing_fields(augmented), "augment": True}
+    assert hash_of("t", augmented) not in (digest(["t", by_value]), hash_of("t", plain))
+    assert "augment" not in differing_fields(plain)
 
 
 def test_randaugment_comes_before_the_crop() -> None:
-    data, draws = as_data(PIXELS), draw(48, generator("tests", "both"))
+    data, draws = as_data(PIXELS), draw(48, generator("tests", "both"), (1, 1))
     both = Augmentation(data, crops=True, randaugment=(2, 14))(data.train_x, draws)
-    assert torch.equal(both, crop_flip(RandAugment(data, 2, 14)(data.train_x, draws[:, 3].tolist()), draws))
+    assert torch.equal(both, crop_flip(RandAugment(data, 2, 14)(data.train_x, draws[:, 3].tolist()), draws, BLACK))
     alone = Augmentation(data, crops=False, randaugment=(2, 14))(data.train_x, draws)
     assert torch.equal(alone, RandAugment(data, 2, 14)(data.train_x, draws[:, 3].tolist()))
     assert not Augmentation(data, crops=False, randaugment=None)
@@ -131,9 +171,9 @@ def test_batches_are_those_of_the_streams(same_init: bool, tmp_path: Path) -> No
         for k, step in enumerate((5, 6, 7)):
             epoch, number = divmod(step, 6)
             rows = torch.randperm(48, generator=generator("order", *key, epoch))[number * 8 : number * 8 + 8]
-            draws = draw(48, generator("augment", *key, epoch))[number * 8 : number * 8 + 8]
+            draws = draw(48, generator("augment", *key, epoch), (1, 1))[number * 8 : number * 8 + 8]
             pixels = torch.stack([by_hand(PIXELS[i], int(d[3]), 2, 14) for i, d in zip(rows, draws, strict=True)])
-            by_hands = crop_flip(as_data(pixels).train_x, draws).double()
+            by_hands = crop_flip(as_data(pixels).train_x, draws, BLACK).double()
             torch.testing.assert_close(x[index[k, r]], by_hands, rtol=1e-6, atol=1e-6)
             assert torch.equal(y[index[k, r]], data.train_y[rows])
             seen.add(tuple(draws[:, 3].tolist()))
@@ -165,7 +205,9 @@ def test_stopped_and_resumed_is_the_same_to_the_byte(stop: int, tmp_path: Path) 
 
 
 def test_any_step_can_be_asked_for() -> None:
-    order = BatchOrder([("pretrain", 0, 0)], 48, 8, torch.device("cpu"), augmented=True)
+    order = BatchOrder(
+        [("pretrain", 0, 0)], 48, 8, torch.device("cpu"), Augmentation(as_data(PIXELS), crops=True, randaugment=None)
+    )
     late = order.at(13)[1]
     order.at(2)
     again = order.at(13)[1]
@@ -196,6 +238,8 @@ def test_a_sweep_refuses_them_before_training(tmp_path: Path) -> None:
     x = torch.randn(48, 1, 8, 8, generator=generator("tests", "far"))
     task = Task(partial(MLP, (64, 4, 2)), (x, LABELS), (x, LABELS), name="far")
     with pytest.raises(LrscopeError, match="randaugment: it needs pixels in"):
+        context_of(task, replace(CONFIG, augment=False), tmp_path)
+    with pytest.raises(LrscopeError, match="augment: crops come from a black frame"):
         context_of(task, CONFIG, tmp_path)
 
 

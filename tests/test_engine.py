@@ -18,7 +18,7 @@ from lrscope.engine.sweep_folder import DONE, Store
 from lrscope.results import FINETUNE, RUN
 from lrscope.tasks.task import Task
 from naive import Naive, random_points
-from tiny_tasks import ALL_RUNS, ONE_RUN, computed, conv_task, mlp_task, noisy_task, probed_task, train
+from tiny_tasks import ALL_RUNS, ONE_RUN, computed, conv_task, mlp_task, noisy_task, pixel_task, probed_task, train
 
 RTOL = 1e-9
 ELSEWHERE = {"status", "nonfinite_step", "finetune_status", "seconds", "random_train_loss", "random_train_accuracy"}
@@ -105,7 +105,7 @@ def test_averaging_and_fine_tuning_agree(space: str, plan: Plan, tmp_path: Path)
 
 
 OPTIONS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "augmentation": (conv_task, {"augment": True, **PHASES}),
+    "augmentation": (pixel_task, {"augment": True, **PHASES}),
     "cosine": (mlp_task, {"schedule": "cosine", **PHASES}),
     "own initialisation": (mlp_task, {"same_init": False, "seeds": 2, **PHASES}),
     "radius": (mlp_task, {"radius": 0.5, **PHASES}),

@@ -83,9 +83,14 @@ def small_task() -> Task:
     return task_of(partial(MLP, (5, 6, CLASSES), norm="layer"), (5,), name="small")
 
 
-def conv_task(*, train: int = 48) -> Task:
+def conv_task(*, train: int = 48, **options: Any) -> Task:
     """The papers' ConvNet with two channels on 1 x 8 x 8 images."""
-    return task_of(partial(ConvNet, 1, CLASSES, 2, blocks=2), (1, 8, 8), train=train, name="convnet")
+    return task_of(partial(ConvNet, 1, CLASSES, 2, blocks=2), (1, 8, 8), train=train, name="convnet", **options)
+
+
+def pixel_task() -> Task:
+    """The same with a normalisation, by which black is -2."""
+    return conv_task(normalisation=((0.5,), (0.25,)))
 
 
 def noisy_task(share: float = 0.25) -> Task:

@@ -19,6 +19,8 @@ from typing import Any
 
 from lrscope.config.sweep import SweepConfig
 
+# An option that meant something else in earlier versions: what it means now stands in the hash in place of its value.
+RULES = {("augment", True): "crops from a black frame of an eighth of the side"}
 ALWAYS_STATED = {
     *("lrs", "seeds", "data_seeds", "space", "scale_invariant", "radius", "epochs", "steps", "batch_size", "momentum"),
     *("weight_decay", "schedule", "finetune_lrs", "finetune_epochs", "finetune_steps", "average", "average_every"),
@@ -29,14 +31,19 @@ ALWAYS_STATED = {
 def differing(config: SweepConfig) -> dict[str, Any]:
     """The fields that differ from their defaults, JSON-ready."""
     defaults = {f.name: f.default for f in fields(config) if f.default is not MISSING}
-    asked = {k: v for k, v in config.to_dict().items() if k not in defaults or v != defaults[k]}
+    asked = {k: v for k, v in _by_rules(config).items() if k not in defaults or v != defaults[k]}
     return {**asked, **({"branches": [branch.asked() for branch in config.branches]} if config.branches else {})}
+
+
+def _by_rules(config: SweepConfig) -> dict[str, Any]:
+    meanings = {name: rule for (name, value), rule in RULES.items() if getattr(config, name) == value}
+    return {**config.to_dict(), **meanings}
 
 
 def hashes(fingerprint: str, config: SweepConfig) -> tuple[str, str]:
     """The hash of the sweep of a task with this fingerprint: by the rule, and as earlier versions stated it."""
     asked = differing(config)
-    stated = {k: v for k, v in config.to_dict().items() if k in ALWAYS_STATED or k in asked}
+    stated = {k: v for k, v in _by_rules(config).items() if k in ALWAYS_STATED or k in asked}
     return digest([fingerprint, asked]), digest([fingerprint, stated])
 
 

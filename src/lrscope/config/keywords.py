@@ -80,7 +80,7 @@ class SweepOptions(TypedDict, total=False):
     warmup_steps: Whole | None
     """Length of the rise in optimizer steps, instead of epochs."""
     augment: bool
-    """Crop and flip images at random. Default: false."""
+    """Crop images at random from a black frame of an eighth of the side, and flip them. Default: false."""
     randaugment: tuple[int, int] | Sequence[int] | str | None
     """RandAugment of images: N,M with N from 1 to 100 operations an image and a magnitude M from 0 to 30, such as 2,14.
     It is slow. Default: none.

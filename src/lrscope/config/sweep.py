@@ -127,7 +127,10 @@ class SweepConfig:
     warmup_steps: Steps | None = None
     """Length of the rise in optimizer steps, instead of epochs."""
     augment: Yes = False
-    """Crop and flip images at random."""
+    """Crop images at random from a black frame of an eighth of the side, and flip them.
+
+    Origin: feature_learning, App. A
+    """
     randaugment: Annotated[tuple[int, int] | None, RANDAUGMENT] = None
     """RandAugment of images. It is slow.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lrscope.tasks import augment
+from lrscope.tasks.augment import Augmentation, draw
 from lrscope.tasks.streams import generator
 
 
@@ -19,7 +19,12 @@ class BatchOrder:
     """
 
     def __init__(
-        self, keys: Sequence[tuple[str | int, ...]], examples: int, batch: int, device: torch.device, *, augmented: bool
+        self,
+        keys: Sequence[tuple[str | int, ...]],
+        examples: int,
+        batch: int,
+        device: torch.device,
+        augmentation: Augmentation,
     ) -> None:
         self.unique = list(dict.fromkeys(keys))
         self.rows = torch.tensor([self.unique.index(k) for k in keys], device=device)
@@ -27,7 +32,7 @@ class BatchOrder:
         self.examples = examples
         self.batch = batch
         self.device = device
-        self.augmented = augmented
+        self.augmentation = augmentation
         self.steps_per_epoch = examples // batch
         self._epoch = -1
         self._order: Tensor = torch.empty(0)
@@ -37,19 +42,20 @@ class BatchOrder:
         """Indices [K, R, B] of the examples of K = `count` steps and, with augmentation, their draws [K, R, B, 4]."""
         parts = [self._step(step + i) for i in range(count)]
         orders = torch.stack([order for order, _ in parts])
-        return orders, torch.stack([draws for _, draws in parts]) if self.augmented else None
+        return orders, torch.stack([draws for _, draws in parts]) if self.augmentation else None
 
     def _step(self, step: int) -> tuple[Tensor, Tensor]:
         epoch, batch = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             self._load(epoch)
         part = slice(batch * self.batch, (batch + 1) * self.batch)
-        return self._order[:, part], self._draws[:, part] if self.augmented else self._draws
+        return self._order[:, part], self._draws[:, part] if self.augmentation else self._draws
 
     def _load(self, epoch: int) -> None:
         orders = [torch.randperm(self.examples, generator=generator("order", *k, epoch)) for k in self.unique]
         self._order = torch.stack(orders).to(self.device)[self.rows]
-        if self.augmented:
-            draws = [augment.draw(self.examples, generator("augment", *k, epoch)) for k in self.unique]
+        if self.augmentation:
+            frame = self.augmentation.frame
+            draws = [draw(self.examples, generator("augment", *k, epoch), frame) for k in self.unique]
             self._draws = torch.stack(draws).to(self.device)[self.rows]
         self._epoch = epoch

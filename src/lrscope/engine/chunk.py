@@ -151,8 +151,8 @@ class ChunkTrainer:
 
     def _order(self, phase: Phase) -> BatchOrder:
         keys = [(phase.stream, *self._key(*run)) for run in self.chunk.runs]
-        augmented = bool(self.material.augmentation)
-        return BatchOrder(keys, self.material.train_size, self.config.batch_size, self.device, augmented=augmented)
+        m = self.material
+        return BatchOrder(keys, m.train_size, self.config.batch_size, self.device, m.augmentation)
 
     def _start_phase(self, weights_RP: Tensor, optimizer: Named) -> None:
         net = self.program.net

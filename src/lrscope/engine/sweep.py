@@ -265,7 +265,11 @@ def _check_folder(store: Store, identity: dict[str, Any], task: Task) -> None:
         return
     ours, theirs = json.loads(json.dumps(identity["config"])), there.get("config", {})
     differing = [k for k in ours if theirs and ours[k] != theirs.get(k)]
-    differing = differing or _differing(task.summary(), there.get("task_summary")) or ["the model or its data"]
+    differing = (
+        differing
+        or _differing(task.summary(), there.get("task_summary"))
+        or ["the model or its data, or lrscope's version"]
+    )
     what = ", ".join(differing[:4])
     extending = ", or --extend-finetunes if fine-tunes are to be longer" if set(differing) <= set(LENGTHS) else ""
     raise AnotherSweep(

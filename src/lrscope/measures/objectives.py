@@ -59,7 +59,7 @@ def shuffled_batches(material: Material, seed: int) -> Batch:
         material.train_size,
         material.config.batch_size,
         material.device,
-        augmented=bool(material.augmentation),
+        material.augmentation,
     )
 
     def batch(step: int) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Augmentation of image batches: random crop with zero padding and horizontal flip (CIFAR's standard), and RandAugment.
+"""Augmentation of image batches: random crop from a black frame and horizontal flip (CIFAR's standard), and RandAugment.
 
 B images, C channels, H x W pixels.
 """
@@ -10,29 +10,35 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from lrscope.errors import LrscopeError
 from lrscope.tasks.data.dataset import DataSet
 
-PADDING = 4  # feature_learning, App. A: crops of 32 with padding 4
+PADDED = 8  # feature_learning, App. A: crops of 32 with padding 4, an eighth of the side
 DRAWS = 4
 WHITE = 255
 TOLERANCE = 1e-3  # ours, in parts of white: normalising and back costs 1e-6, a quarter of a grey level changes nothing
 
 
-def draw(count: int, generator: torch.Generator, padding: int = PADDING) -> Tensor:
-    """What happens to `count` images: int64 [count, 4] with columns row shift, column shift, flip, seed of RandAugment."""
-    shifts = torch.randint(0, 2 * padding + 1, (count, 2), generator=generator)
+def padding(height: int, width: int) -> tuple[int, int]:
+    """Pixels of the frame above and below, left and right: an eighth of the side, at least one."""
+    return max(1, round(height / PADDED)), max(1, round(width / PADDED))
+
+
+def draw(count: int, generator: torch.Generator, frame: tuple[int, int]) -> Tensor:
+    """What happens to `count` images in a frame: int64 [count, 4] : row shift, column shift, flip, RandAugment's seed."""
+    shifts = [torch.randint(0, 2 * pixels + 1, (count, 1), generator=generator) for pixels in frame]
     flips = torch.randint(0, 2, (count, 1), generator=generator)
     seeds = torch.randint(0, 2**32, (count, 1), generator=generator)  # all that torch's generator keeps of a seed
-    return torch.cat([shifts, flips, seeds], 1)
+    return torch.cat([*shifts, flips, seeds], 1)
 
 
-def crop_flip(x: Tensor, draws: Tensor, padding: int = PADDING) -> Tensor:
-    """Apply draws [B, 4] to images [B, C, H, W]."""
+def crop_flip(x: Tensor, draws: Tensor, black: Tensor) -> Tensor:
+    """Apply draws [B, 4] to images [B, C, H, W] in a frame of black [C or 1, 1, 1]."""
     height, width = x.shape[-2:]
-    padded = functional.pad(x, (padding,) * 4)
+    above, left = padding(height, width)
+    padded = black.expand(len(x), x.shape[1], height + 2 * above, width + 2 * left).clone()
+    padded[:, :, above : above + height, left : left + width] = x
     rows = draws[:, 0, None] + torch.arange(height, device=x.device)
     columns = draws[:, 1, None] + torch.arange(width, device=x.device)
     columns = torch.where(draws[:, 2, None] > 0, columns.flip(1), columns)
@@ -44,12 +50,14 @@ class Augmentation:
     """What training does to its images: RandAugment first, if asked for, then crop and flip, if asked for.
 
     Args:
-        data: for RandAugment its training images are floats, normalised by `data.normalisation`, or in [0, 1] without one.
+        data: its training images are normalised by `data.normalisation`. Without one 0 is black, and for RandAugment they are
+            floats in [0, 1].
         crops: crop and flip.
         randaugment: (N, M) of RandAugment (Cubuk et al. 2020).
 
     Raises:
-        LrscopeError: the data are no images, or for RandAugment not pixels that were normalised.
+        LrscopeError: the data are no images, or what is black in them is not known, or for RandAugment they are not pixels that
+            were normalised.
     """
 
     def __init__(self, data: DataSet, *, crops: bool, randaugment: tuple[int, int] | None) -> None:
@@ -57,6 +65,8 @@ class Augmentation:
         if crops and len(shape) != 3:
             raise LrscopeError(f"augment: crops and flips need images, the data has shape {shape}: leave it out")
         self.crops = crops
+        self.frame = padding(*shape[1:]) if crops else (0, 0)  # without crops nothing is shifted
+        self._black = _black(data) if crops else None
         self._randaugment = None if randaugment is None else RandAugment(data, *randaugment)
 
     def __bool__(self) -> bool:
@@ -67,7 +77,21 @@ class Augmentation:
         """Images [B, C, H, W] after the draws [B, 4]."""
         if self._randaugment is not None:
             x = self._randaugment(x, draws[:, 3].tolist())
-        return crop_flip(x, draws) if self.crops else x
+        return x if self._black is None else crop_flip(x, draws, self._black.to(x))
+
+
+def _black(data: DataSet) -> Tensor:
+    """A black pixel of the data's images [C or 1, 1, 1], float64."""
+    if data.normalisation is not None:
+        mean, std = (torch.tensor(v, dtype=torch.float64) for v in data.normalisation)
+        return (-mean / std)[:, None, None]
+    low = float(data.train_x.min())
+    if low < 0:
+        raise LrscopeError(
+            f"augment: crops come from a black frame, and no normalisation says what is black in images with values down to "
+            f"{low:.3g}: pass Task(normalisation=(mean, std)), or leave augment out"
+        )
+    return torch.zeros(1, 1, 1, dtype=torch.float64)
 
 
 class RandAugment:
