@@ -247,7 +247,11 @@ def test_a_folder_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"steps": 4}, "steps"), ({"seeds": 3, "lrs": (1e-3,)}, "lrs, seeds"), (None, "the model or its data")],
+    [
+        ({"steps": 4}, "steps"),
+        ({"seeds": 3, "lrs": (1e-3,)}, "lrs, seeds"),
+        (None, "the model or its data, or lrscope's version"),
+    ],
 )
 def test_another_sweep_in_the_folder_is_refused(change: dict[str, object] | None, words: str, tmp_path: Path) -> None:
     whole = train(mlp_task(), SHORT, out=tmp_path)
