@@ -1,4 +1,4 @@
-"""Models that train one run at a time: control flow that vmap cannot take, and noise (dropout)."""
+"""Models that train one run at a time: control flow that vmap cannot take, and noise that is not drawn for many runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lrscope.engine.backends.single import channels_last
 from lrscope.errors import LrscopeError
 from lrscope.tasks.models import MLP
-from tiny_tasks import BASE, BATCHED, CLASSES, SHORT, SINGLE, Dropping, drawn, examples, same_bytes, task_of, train
+from tiny_tasks import BASE, BATCHED, CLASSES, SHORT, SINGLE, Shuffling, drawn, examples, same_bytes, task_of, train
 
 
 class Choosy(nn.Module):
@@ -38,7 +38,7 @@ def recorded(call: Callable[[], Any]) -> tuple[Any, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("model", "message"), [(Choosy, "cannot be batched over runs"), (Dropping, "draws noise in training")]
+    ("model", "message"), [(Choosy, "cannot be batched over runs"), (Shuffling, "draws noise in training")]
 )
 def test_models_that_cannot_be_batched_train_one_by_one_with_one_warning(model: Any, message: str) -> None:
     auto = replace(BATCHED, path="auto", chunk=None)
@@ -49,7 +49,7 @@ def test_models_that_cannot_be_batched_train_one_by_one_with_one_warning(model: 
     assert (result["status"] == 0).all()
 
 
-@pytest.mark.parametrize("model", [Choosy, Dropping])
+@pytest.mark.parametrize("model", [Choosy, Shuffling])
 @pytest.mark.parametrize("chunk", [None, 4])
 def test_asking_for_batches_of_such_models_is_refused(model: Any, chunk: int | None) -> None:
     with pytest.raises(LrscopeError, match=r"path: batched .* use path single"):
@@ -57,9 +57,9 @@ def test_asking_for_batches_of_such_models_is_refused(model: Any, chunk: int | N
 
 
 @pytest.mark.slow
-def test_dropout_repeats_and_leaves_the_global_generator_alone() -> None:
+def test_such_noise_repeats_and_leaves_the_global_generator_alone() -> None:
     """The fixture of conftest.py watches the generator; the second call draws from another state of it."""
-    task = task_of(Dropping, (5,))
+    task = task_of(Shuffling, (5,))
     first, _ = recorded(lambda: train(task, BASE, SINGLE))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(99)
@@ -67,18 +67,6 @@ def test_dropout_repeats_and_leaves_the_global_generator_alone() -> None:
     assert same_bytes(first, second) == []
     dry = replace(BASE, lrs=BASE.lrs[:1], seeds=1)
     assert same_bytes(recorded(lambda: train(task, dry, SINGLE))[0], first.isel(lr=[0], seed=[0])) == []
-
-
-def test_dropout_is_on_in_training_and_off_in_tests() -> None:
-    """At learning rates that move nothing: dropout makes the training loss another one and leaves the test loss."""
-    fixed = replace(SHORT, lrs=(1e-15,), precision="float64")
-    noisy, calm = (
-        recorded(lambda p=p: train(task_of(partial(Dropping, p, nn.LayerNorm), (5,)), fixed, SINGLE))[0]
-        for p in (0.4, 0.0)
-    )
-    assert (abs(noisy["train_loss"] - calm["train_loss"]) > 1e-3).all()
-    assert (abs(noisy["fixed_train_loss"] - calm["fixed_train_loss"]) > 1e-3).all()
-    assert (abs(noisy["test_loss"] - calm["test_loss"]) < 1e-10).all()
 
 
 def test_a_model_whose_buffers_training_changes_is_refused() -> None:

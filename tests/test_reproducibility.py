@@ -6,7 +6,7 @@ import random
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from tiny_tasks import (
     SHORT,
     SINGLE,
     Dropping,
+    Shuffling,
     computed,
     context_of,
     conv_task,
@@ -45,7 +46,9 @@ CASES: dict[str, tuple[Callable[[], Task], Plan]] = {
     "batched": (mlp_task, Plan("batched", 2, False, "", 0.0)),
     "three steps a call": (mlp_task, Plan("batched", 2, False, "", 0.0, 3)),
     "single": (mlp_task, Plan("single", 1, False, "", 0.0)),
-    "dropout": (lambda: task_of(Dropping, (5,)), Plan("single", 1, False, "", 0.0)),
+    "dropout": (lambda: task_of(Dropping, (5,)), Plan("batched", 2, False, "", 0.0)),
+    "dropout, two steps a call": (lambda: task_of(Dropping, (5,)), Plan("batched", 2, False, "", 0.0, 2)),
+    "noise of a global generator": (lambda: task_of(Shuffling, (5,)), Plan("single", 1, False, "", 0.0)),
 }
 WHOLE = {"space": "whole", "momentum": 0.9, "weight_decay": 1e-3}
 
@@ -108,6 +111,7 @@ def test_stopped_at_any_step_and_resumed_is_the_same_to_the_byte(name: str, stop
 
 def test_steps_a_call_change_nothing_but_the_calls() -> None:
     assert same_bytes(undisturbed("three steps a call"), undisturbed("batched")) == []
+    assert same_bytes(undisturbed("dropout, two steps a call"), undisturbed("dropout")) == []
 
 
 def test_a_stop_leaves_a_checkpoint_and_the_end_removes_it(tmp_path: Path) -> None:
@@ -128,7 +132,7 @@ def test_a_stop_leaves_a_checkpoint_and_the_end_removes_it(tmp_path: Path) -> No
 # -- the global random state ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [mlp_task, lambda: task_of(Dropping, (5,))], ids=["mlp", "dropout"])
+@pytest.mark.parametrize("make", [mlp_task, *(partial(task_of, m, (5,)) for m in (Dropping, Shuffling))])
 @pytest.mark.filterwarnings("ignore:this model draws noise")
 def test_global_random_state_neither_moves_nor_matters(make: Callable[[], Task]) -> None:
     def states() -> list[Any]:

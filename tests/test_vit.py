@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -17,18 +16,16 @@ from torch import nn
 from torch.nn import functional
 
 from lrscope.config import SweepConfig
-from lrscope.engine import choose
 from lrscope.engine.trial import try_modes
 from lrscope.errors import LrscopeError
 from lrscope.tasks.builtin import named_task
 from lrscope.tasks.losses import cross_entropy
 from lrscope.tasks.models import build
-from lrscope.tasks.random_state import kept
 from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task
 from lrscope.tasks.vit import VisionAttention, VisionTransformer, cut_into_patches
 from test_plans import differing
-from tiny_tasks import ALL_RUNS, ONE_RUN, SINGLE, computed, context_of, drawn, task_of
+from tiny_tasks import ALL_RUNS, ONE_RUN, computed, drawn, task_of
 
 CIFAR = (3, 32, 32)
 X = torch.randn(5, 1, 8, 8, generator=generator("tests", "vit"))
@@ -176,20 +173,17 @@ def test_batched_and_single_agree(tmp_path: Path) -> None:
     assert (batched["status"] == 0).all()
 
 
-def test_dropout_trains_one_run_at_a_time(tmp_path: Path) -> None:
+def test_with_dropout_runs_train_in_batches(tmp_path: Path) -> None:
     assert not try_modes(tiny(0.0), cross_entropy, X, torch.zeros(len(X), dtype=torch.long))
     assert try_modes(tiny(0.1), cross_entropy, X, torch.zeros(len(X), dtype=torch.long))
     short = replace(
         CONFIG, lrs=(1e-3,), seeds=1, steps=6, finetune_lrs=(), finetune_steps=None, average=(), average_every=None
     )
-    with kept():  # dropout draws from the global generator; all three are seeded by run and step
-        context = context_of(vit_task(0.1), short, tmp_path, replace(SINGLE, path="auto"))
-        with patch.object(choose, "PROBE_SECONDS", 0.0), pytest.warns(UserWarning, match="draws noise in training"):
-            plan = choose.choose_plan(context, 1)
-        noisy, quiet = (computed(vit_task(d), short, ONE_RUN, tmp_path / str(d)) for d in (0.1, 0.0))
-    assert (plan.path, plan.chunk) == ("single", 1)
-    assert np.isfinite(noisy["train_loss"]).all()
-    assert "train_loss" in differing(noisy, quiet)
+    batched, single = (computed(vit_task(0.1), short, p, tmp_path / p.path) for p in (ALL_RUNS, ONE_RUN))
+    quiet = computed(vit_task(0.0), short, ALL_RUNS, tmp_path / "quiet")
+    assert np.isfinite(batched["train_loss"]).all()
+    assert differing(batched, single) == []
+    assert "train_loss" in differing(batched, quiet)
 
 
 @pytest.mark.slow

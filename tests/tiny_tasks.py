@@ -138,6 +138,15 @@ class Dropping(nn.Module):
         return out
 
 
+class Shuffling(Dropping):
+    """Noise that is not drawn for many runs at once."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.first(x))
+        out: Tensor = self.readout(self.norm2(self.second(x[:, torch.randperm(8)] if self.training else x)))
+        return out
+
+
 BATCHED = EngineConfig(device="cpu", jobs=1, path="batched", chunk=64, compile=False)
 SINGLE = EngineConfig(device="cpu", jobs=1, path="single")
 ALL_RUNS = Plan("batched", 64, False, "", 0.0)

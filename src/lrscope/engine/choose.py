@@ -32,6 +32,7 @@ COMPILE_PAYS_BELOW = 0.02  # ours, seconds a step on a CPU: longer ones are kern
 FUSED_PAYS_AFTER = 15.0  # ours, the same: generated steps take 2 to 5 s
 FUSED_STEPS = 32  # ours: steps a call, so that calls cost nothing and stopping still takes milliseconds
 CACHED_RUNS = 48  # ours: evaluation of 48 ticks networks fits 2 MiB of L2 cache
+DRAWS = "the network draws noise in training"  # which only PyTorch's kernels have been tried with
 PROBE_SECONDS = 0.08  # ours: the shortest of several calls settles by then
 PROBE_STEPS = 4  # ours: steps a timed call, where one alone is shorter than the probe
 PROBE_MOST = 3.0  # ours, seconds: a batch whose two steps take longer is kernels, not calls, and gains nothing
@@ -83,9 +84,15 @@ def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Pla
             raise LrscopeError(f"chunk: {engine.chunk} runs are trained together, but {alone}: leave it out")
         if engine.compile:
             raise LrscopeError(f"compile: training steps cannot be compiled here, because {alone}: leave it out")
-        if context.net.stochastic:
-            warnings.warn("this model draws noise in training (dropout); it trains one run at a time", stacklevel=2)
+        if context.net.noise == "global":
+            warnings.warn(
+                "this model draws noise in training by other functions than dropout, rand_like and the like, which are drawn for "
+                "many runs at once; it trains one run at a time",
+                stacklevel=2,
+            )
         return _timed(context, Plan("single", 1, False, alone, 0.0))
+    if engine.compile and context.net.stochastic:
+        raise LrscopeError(f"compile: training steps cannot be compiled here, because {DRAWS}: leave it out")
     runs = config.seeds * len(config.lrs)
     if engine.path == "single":
         plan = _timed(context, Plan("single", 1, False, "asked for", 0.0))
@@ -215,6 +222,8 @@ def _compiled_if_it_pays(context: Context, best: Plan, timed: Sequence[Plan], jo
     predicted = predict(context, best, jobs)
     if wanted is False:
         return best
+    if context.net.stochastic:
+        return replace(best, chosen=f"{best.chosen}; not compiled ({DRAWS})")
     words, found, begun = best.chosen, [], time.perf_counter()
     batched = [p for p in timed if p.path == "batched"]
     if batched and context.device.type == "cpu" and (wanted or predicted > FUSED_PAYS_AFTER):
@@ -225,7 +234,7 @@ def _compiled_if_it_pays(context: Context, best: Plan, timed: Sequence[Plan], jo
             words += f"; fused {cached.chunk}: {fused.run_step_seconds * 1e6:.1f} us"
         except NotFusible as reason:
             words += f"; not fused ({reason})"
-    # Single runs are convolutional or stochastic, where TorchInductor gained nothing on a CPU: only if asked for.
+    # Single runs are convolutional, where TorchInductor gained nothing on a CPU: only if asked for.
     short = context.device.type != "cpu" or best.run_step_seconds * best.chunk < COMPILE_PAYS_BELOW
     pays = predicted > COMPILE_PAYS_AFTER and best.path == "batched" and short
     if not found and (wanted or pays) and can_compile(context.device):

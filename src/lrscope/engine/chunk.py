@@ -33,12 +33,14 @@ from lrscope.dynamics.statistics import (
 from lrscope.engine.batch_order import BatchOrder
 from lrscope.engine.branching import forget, keep_losses, keep_moment, state_for
 from lrscope.engine.material import Material
+from lrscope.engine.noise import seeds, with_noise
 from lrscope.engine.plan import Chunk
 from lrscope.engine.program import Program
 from lrscope.engine.segments import AT_END, BRANCH, Phase
 from lrscope.engine.state import AVERAGED, BRANCHED, LOG, PRETRAINED
 from lrscope.engine.step import Named, StepInputs, StepState
 from lrscope.tasks.augment import DRAWS
+from lrscope.tasks.keyed_random import folded
 from lrscope.tasks.random_state import seed_all
 from lrscope.tasks.streams import stream_seed
 
@@ -78,6 +80,7 @@ class ChunkTrainer:
         self.device = material.device
         self.cursor: dict[str, Any] = {"phase": 0, "step": 0, "window": 0}
         self.tensors: dict[str, Tensor] = {}
+        self._noise_streams: dict[tuple[str, str], Tensor] = {}
         weights, self.frozen = material.initial_weights([stream_seed("init", *self._key(*run)) for run in chunk.runs])
         self.rho_R = weights.square().sum(1).sqrt()
         fresh = program.optimizer.init(weights)
@@ -208,9 +211,10 @@ class ChunkTrainer:
             call = min(self.unroll, end - step)
             x, y, index = self._batches(order, phase.offset + step, call)
             self._seed_noise("noise", phase, phase.offset + step)
+            noise = self._noise("noise", phase, step, call)
             state = StepState.of(self.tensors, self._remembered)
             lr_KR = (scale[step : step + call, None] * lr_R).to(state.weights.dtype)
-            inputs = StepInputs(self.frozen, x, y, lr_KR, self.rho_R, index)
+            inputs = StepInputs(self.frozen, x, y, lr_KR, self.rho_R, index, noise)
             self.tensors.update(self.program.steps(state, inputs).named())
             self.cursor["step"] = step + call
 
@@ -228,9 +232,26 @@ class ChunkTrainer:
         return x, y.index_select(0, flat), made_KUB[:, order.rows]
 
     def _seed_noise(self, purpose: str, phase: Phase, step: int) -> None:
-        """Dropout draws from the global generators: seed them from the run and the step (chunks of one run then)."""
-        if self.program.net.stochastic:
+        """Where the network draws from the global generators, seed them from the run and the step (chunks of one run then)."""
+        if self.program.net.noise == "global":
             seed_all(stream_seed(purpose, phase.kind, *self._key(*self.chunk.runs[0]), step))
+
+    def _noise(self, purpose: str, phase: Phase, step: int, count: int) -> Tensor | None:
+        """Seeds [K, R] of what the network draws in `count` steps of a segment; None where it draws nothing from them. A segment
+        that continues its parent's batches continues its noise."""
+        if self.program.net.noise != "keyed":
+            return None
+        stream = purpose, phase.stream
+        if stream not in self._noise_streams:
+            names = [(*stream, *self._key(*run)) for run in self.chunk.runs]
+            self._noise_streams[stream] = seeds(names, self.device)
+        steps = torch.arange(count, device=self.device) + phase.offset + step
+        return folded(self._noise_streams[stream], steps[:, None])
+
+    def _frozen(self, purpose: str, phase: Phase) -> Named:
+        """The frozen tensors for evaluation after the present step: it has passes in train mode too."""
+        noise_KR = self._noise(purpose, phase, self.cursor["step"], 1)
+        return with_noise(self.frozen, None if noise_KR is None else noise_KR[0])
 
     def _lr(self, phase: Phase) -> Tensor:
         """Optimizer's learning rates [R], float64: on the sphere lr = ELR rho^2 (`Optimizer.radius_power`)."""
@@ -250,7 +271,7 @@ class ChunkTrainer:
         number, before = self.cursor["window"], (0, *phase.windows)[self.cursor["window"]]
         steps = self.cursor["step"] - before
         if phase.is_averaged:
-            self._log_average(number)
+            self._log_average(number, self._frozen("log noise", phase))
         else:
             dead_R = state["sums"][:, 0] < steps
             for name, value in self._interval_statistics(phase, steps, lr_R).items():
@@ -265,8 +286,9 @@ class ChunkTrainer:
 
     def _interval_statistics(self, phase: Phase, steps: int, lr_R: Tensor) -> Named:
         means = unpacked(self.tensors["sums"] / steps, len(self.program.net.groups))
-        test, examples_REM = self.material.window_metrics(self.program, self.tensors["weights"], self.frozen)
-        own_RM = self.material.own_metrics(self.program, self.tensors["weights"], self.frozen)
+        frozen = self._frozen("log noise", phase)
+        test, examples_REM = self.material.window_metrics(self.program, self.tensors["weights"], frozen)
+        own_RM = self.material.own_metrics(self.program, self.tensors["weights"], frozen)
         facts = IntervalFacts(test, self.tensors["squares"].to(torch.float64), lr_R, examples_REM, own_RM)
         of_steps = {s.name: in_own_memory(means[s.name]) for s in STEP if phase.kind in s.segments}
         return {**of_steps, **computed(facts, INTERVAL, phase.kind)}
@@ -281,7 +303,7 @@ class ChunkTrainer:
         old = self.tensors.get(name)
         self.tensors[name] = value[None] if old is None else torch.cat([old, value[None]])
 
-    def _log_average(self, window: int) -> None:
+    def _log_average(self, window: int, frozen: Named) -> None:
         """Add the checkpoint to the running sum; evaluate the average where its size is asked for."""
         state, n = self.tensors, window + 2
         start = state[PRETRAINED + "weights"].to(torch.float64)
@@ -291,12 +313,12 @@ class ChunkTrainer:
             if self.config.keep_weights:
                 self._append(AVERAGED + "weights", weights)
             facts = AverageFacts(
-                self.material.train_metrics(self.program, weights, self.frozen),
-                self.material.test_metrics(self.program, weights, self.frozen),
-                self.material.feature_accuracy(self.program, weights, self.frozen),
-                self.material.validation_metrics(self.program, weights, self.frozen),
-                self.material.own_metrics(self.program, weights, self.frozen),
-                self.material.own_metrics(self.program, weights, self.frozen, validation=True),
+                self.material.train_metrics(self.program, weights, frozen),
+                self.material.test_metrics(self.program, weights, frozen),
+                self.material.feature_accuracy(self.program, weights, frozen),
+                self.material.validation_metrics(self.program, weights, frozen),
+                self.material.own_metrics(self.program, weights, frozen),
+                self.material.own_metrics(self.program, weights, frozen, validation=True),
             )
             for name, value in computed(facts, AVERAGE, "average").items():
                 self._append(AVERAGED + name, value)
@@ -341,15 +363,16 @@ class ChunkTrainer:
         state = self.tensors
         if self.config.keep_weights and phase.kind in (FINETUNE, BRANCH):
             state[prefix + "weights"] = state["weights"]
-        fixed = self.material.fixed_pass(self.program, state["weights"], self.frozen)
+        frozen = self._frozen("end noise", phase)
+        fixed = self.material.fixed_pass(self.program, state["weights"], frozen)
         # An overflow in the very last update shows in no training step any more.
         lost_R = ~(torch.isfinite(fixed[:, [0, 2]]).all(1) & torch.isfinite(state["weights"]).all(1))
         state[prefix + "finite_steps"] = torch.where(lost_R, steps_R.clamp(max=phase.steps - 1), steps_R)
-        features = self.material.feature_accuracy(self.program, state["weights"], self.frozen)
-        validation = self.material.validation_metrics(self.program, state["weights"], self.frozen)
+        features = self.material.feature_accuracy(self.program, state["weights"], frozen)
+        validation = self.material.validation_metrics(self.program, state["weights"], frozen)
         if validation is not None:  # last: its population statistics may draw noise
             validation[steps_R < phase.steps] = torch.nan
-        own_RM = self.material.own_metrics(self.program, state["weights"], self.frozen, validation=True)
+        own_RM = self.material.own_metrics(self.program, state["weights"], frozen, validation=True)
         if own_RM is not None:
             own_RM[steps_R < phase.steps] = torch.nan
         norm_R = state["squares"].to(torch.float64).sum(1).sqrt()

@@ -140,8 +140,8 @@ class Context:
     @property
     def one_at_a_time(self) -> str:
         """Why runs must be trained one at a time; empty if they need not."""
-        if self.net.stochastic:
-            return "dropout draws run by run"
+        if self.net.noise == "global":
+            return "the network's noise is drawn run by run"
         return "the task's own optimizer steps run by run" if self.config.optimizer == OWN else ""
 
     def remembered(self, runs: int) -> Named:

@@ -7,6 +7,7 @@ about phases, files or processes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from types import MappingProxyType
 
 import torch
@@ -16,9 +17,11 @@ from torch.func import functional_call
 from lrscope.engine.backends import Backend
 from lrscope.engine.example_groups import ExampleGroups
 from lrscope.engine.net import Net
+from lrscope.engine.noise import NOISE, of_batch
 from lrscope.engine.step import Named
 from lrscope.tasks.losses import Loss, correct
 from lrscope.tasks.metrics import Metric, values
+from lrscope.tasks.noise import Keyed
 from lrscope.tasks.norms import population_norms
 
 NO_METRICS: Mapping[str, Metric] = MappingProxyType({})
@@ -53,7 +56,18 @@ class Evaluation:
         self._norms = population_norms(net.module)
 
     def output(self, tensors: Named, x: Tensor) -> Tensor:
-        """The network's output for examples x [B, ...], with the tensors of one run by name."""
+        """The network's output for examples x [B, ...], with the tensors of one run by name.
+
+        In train mode what it draws comes from the run's seed, if that is among them.
+        """
+        seed = tensors.get(NOISE)
+        if seed is None:
+            return self._output(tensors, x)
+        tensors = {name: value for name, value in tensors.items() if name != NOISE}
+        with Keyed(seed) if self.net.module.training else nullcontext():
+            return self._output(tensors, x)
+
+    def _output(self, tensors: Named, x: Tensor) -> Tensor:
         x = self.backend.arranged(x)
         if self.autocast:
             with torch.autocast(x.device.type, dtype=torch.bfloat16):
@@ -89,8 +103,8 @@ class Evaluation:
                 return {name: (value / len(batches)).to(weights_RP.dtype) for name, value in whole.items()}
             total: Named = {}
             with torch.no_grad():
-                for x in batches:
-                    found = self._over_runs(self._collect, weights_RP, frozen, x)
+                for number, x in enumerate(batches):
+                    found = self._over_runs(self._collect, weights_RP, of_batch(frozen, number), x)
                     total = {k: v + total[k] for k, v in found.items()} if total else found
         finally:
             for norm in self._norms.values():
@@ -161,8 +175,8 @@ class Evaluation:
         loss = torch.zeros(len(weights_RP), dtype=torch.float64, device=weights_RP.device)
         accuracy = torch.zeros_like(loss)
         with torch.no_grad():
-            for xb, yb in zip(x, y, strict=True):
-                losses, accuracies = self._over_runs(means, weights_RP, frozen, xb, yb)
+            for number, (xb, yb) in enumerate(zip(x, y, strict=True)):
+                losses, accuracies = self._over_runs(means, weights_RP, of_batch(frozen, number), xb, yb)
                 loss += losses
                 accuracy += accuracies
         return loss / len(x), accuracy / len(x)
@@ -172,10 +186,10 @@ class Evaluation:
         gradient norm - the papers' separate pass (three_regimes, Sec. 4)."""
         self.net.module.train()
         total = torch.zeros(len(weights_RP), 3, dtype=torch.float64, device=weights_RP.device)
-        for xb, yb in zip(x, y, strict=True):
+        for number, (xb, yb) in enumerate(zip(x, y, strict=True)):
             shape = (len(weights_RP), *xb.shape)
             gradient, loss, accuracy = self.gradients(
-                weights_RP, frozen, xb.expand(shape), yb.expand(len(weights_RP), *yb.shape)
+                weights_RP, of_batch(frozen, number), xb.expand(shape), yb.expand(len(weights_RP), *yb.shape)
             )
             norm = gradient.square().sum(1).sqrt()
             total += torch.stack([loss, torch.where(torch.isnan(loss), loss, accuracy.to(loss.dtype)), norm], 1)

@@ -15,6 +15,7 @@ from lrscope.dynamics.layout import group_squares
 from lrscope.engine.evaluation import Evaluation
 from lrscope.engine.example_groups import ExampleGroups
 from lrscope.engine.net import Net, draw_weights
+from lrscope.engine.noise import seeds, with_noise
 from lrscope.engine.step import Named
 from lrscope.errors import LrscopeError
 from lrscope.tasks.augment import Augmentation
@@ -156,12 +157,15 @@ class Material:
             for first in range(0, count, group or count):
                 some = names[first : first + (group or count)]
                 weights, frozen = self.initial_weights([stream_seed(*name) for name in some])
+                if self.net.noise == "keyed":
+                    drawn = [("random noise", self.data_seed, seed, first + i) for i in range(len(some))]
+                    frozen = with_noise(frozen, seeds(drawn, self.device))
                 if self.net.scale_invariant:
                     direction = next(directions).to(self.device, self.dtype)
                     weights = direction * (weights.norm(dim=1) / direction.norm(dim=1))[:, None]
                     del direction
                 for start, part in self._parts(evaluation, len(some)):
-                    if self.net.stochastic:
+                    if self.net.noise == "global":
                         seed_all(stream_seed("random noise", self.data_seed, seed, first + start))
                     loss, accuracy = evaluation.train_mode_metrics(
                         weights[part], {name: f[part] for name, f in frozen.items()}, self._batches_x, self._batches_y

@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from lrscope.config.branches import FINETUNE
 from lrscope.engine.backends import backend
 from lrscope.engine.branching import most_held
+from lrscope.engine.noise import with_noise
 from lrscope.engine.plan import Plan
 from lrscope.engine.segments import BRANCH
 from lrscope.tasks.factory import tensors as named_tensors
@@ -97,6 +98,8 @@ def _pass(context: Context, size: int) -> tuple[int, int]:
     values = dict(named_tensors(net.module))
     params = {s.name: values[s.name].detach().requires_grad_() for s in net.slots}
     frozen = {name: values[name].detach() for name in net.frozen}
+    if net.noise == "keyed":
+        frozen = with_noise(frozen, torch.zeros((), dtype=torch.int64, device=material.device))
     x, y = material.train_x[:size].clone(), material.train_y[:size].clone()  # in inference mode they save no gradient
     net.module.train()
     with Live() as step, torch.enable_grad():

@@ -23,6 +23,7 @@ from lrscope.engine.trial import (
 )
 from lrscope.errors import LrscopeError
 from lrscope.tasks.factory import copied, same_values, tensors, weights_type
+from lrscope.tasks.noise import Noise
 from lrscope.tasks.norms import population_norms, replace_batch_norms
 from lrscope.tasks.random_state import seeded
 from lrscope.tasks.task import Task
@@ -33,6 +34,7 @@ class Net:
     """The template module and the layout of its weights. The module's own weights are never used.
 
     frozen: what belongs to a run without being trained: parameters, and buffers that differ between seeds.
+    noise: what its passes draw (`tasks.noise`).
     """
 
     module: nn.Module
@@ -42,8 +44,13 @@ class Net:
     segments: Segments
     scale_invariant: bool
     norms: tuple[str, ...]
-    stochastic: bool
+    noise: Noise
     readout: str | None
+
+    @property
+    def stochastic(self) -> bool:
+        """Do its passes draw noise?"""
+        return self.noise != "none"
 
     @property
     def size(self) -> int:
@@ -72,7 +79,7 @@ def build_net(task: Task, *, invariant: bool, device: torch.device, dtype: torch
     original = copied(drawn)
     output_in(original, x, "train")
     model = replace_batch_norms(drawn)
-    stochastic = try_modes(model, task.loss, x, y)
+    noise = _noise(task, drew=try_modes(model, task.loss, x, y))
     compare_norms(original, model, x)
     readout = make_scale_invariant(model, x) if invariant else None
     split = split_groups(model, x) if invariant else conventional_split(model)
@@ -92,9 +99,16 @@ def build_net(task: Task, *, invariant: bool, device: torch.device, dtype: torch
         segments=segments,
         scale_invariant=split.scale_invariant,
         norms=tuple(population_norms(model)),
-        stochastic=stochastic,
+        noise=noise,
         readout=readout,
     )
+
+
+def _noise(task: Task, *, drew: bool) -> Noise:
+    """What the passes draw: as the task's identity has it, unless these examples show something else."""
+    if not drew:
+        return "none"
+    return "global" if task.noise == "none" else task.noise
 
 
 def _check_precision(model: nn.Module, dtype: torch.dtype) -> None:

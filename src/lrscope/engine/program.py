@@ -15,6 +15,7 @@ from lrscope.engine.backends import Backend
 from lrscope.engine.backends.single import Single
 from lrscope.engine.evaluation import NO_METRICS, Evaluation
 from lrscope.engine.net import Net
+from lrscope.engine.noise import with_noise
 from lrscope.engine.step import StepInputs, StepState
 from lrscope.tasks.losses import Loss
 from lrscope.tasks.metrics import Metric
@@ -84,7 +85,8 @@ class Program(Evaluation):
         A run whose loss or gradient is not finite ends there: its weights become NaN.
         """
         segments = self.net.segments
-        gradient_RP, loss_R, accuracy_R = self.gradients(state.weights, inputs.frozen, inputs.x, inputs.y)
+        frozen = with_noise(inputs.frozen, inputs.noise)
+        gradient_RP, loss_R, accuracy_R = self.gradients(state.weights, frozen, inputs.x, inputs.y)
         gradient_squares_RG = group_squares(gradient_RP, segments)
         total_R = gradient_squares_RG.sum(1)
         finite_R = torch.isfinite(loss_R) & torch.isfinite(total_R)

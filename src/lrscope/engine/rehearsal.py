@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import warnings
 
+import torch
+
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import out_of_memory
+from lrscope.engine.noise import with_noise
 from lrscope.errors import LrscopeError, first_line
 from lrscope.tasks.random_state import seeded
 from lrscope.tasks.streams import stream_seed
@@ -73,6 +76,8 @@ def _run(context: Context, path: str, runs: int) -> None:
     """Call the functions of a path for `runs` runs; what they return is thrown away."""
     program, material = context.program(path, False), context.material(0)
     weights, frozen = material.initial_weights([stream_seed("init", 0, 0)] * runs)
+    if context.net.noise == "keyed":
+        frozen = with_noise(frozen, torch.arange(runs, device=context.device))
     x, y = material.batches(1)
     size = len(x[0])
     x_R, y_R = (t[0].expand(runs, *t.shape[1:]) for t in (x, y))

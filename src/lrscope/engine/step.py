@@ -33,7 +33,7 @@ class StepInputs(NamedTuple):
     """What a step only reads: x [R, B, ...], y [R, B, ...] and lr [R], which has the weights' type.
 
     Of K steps that are handed over together: all examples x [N, ...], y [N, ...], `order` [K, R, B] with the numbers of those
-    in the mini-batches, and lr [K, R].
+    in the mini-batches, lr [K, R] and noise [K, R].
     """
 
     frozen: Named  # [R, ...] each
@@ -42,6 +42,7 @@ class StepInputs(NamedTuple):
     lr: Tensor
     rho: Tensor  # [R], radius of the sphere
     order: Tensor | None = None
+    noise: Tensor | None = None  # [R] int64, seeds of what the network draws; None where it draws nothing from them
 
     def gathered(self) -> StepInputs:
         """Of K steps: the examples that `order` names instead of all, x [K, R, B, ...], y [K, R, B, ...]."""
@@ -57,6 +58,7 @@ Step = Callable[[StepState, StepInputs], StepState]
 
 def unrolled(step: Step, state: StepState, inputs: StepInputs) -> StepState:
     """K steps one after the other, on inputs that are `gathered`."""
-    for x, y, lr_R in zip(inputs.x, inputs.y, inputs.lr, strict=True):
-        state = step(state, inputs._replace(x=x, y=y, lr=lr_R))
+    noise = [None] * len(inputs.lr) if inputs.noise is None else inputs.noise
+    for x, y, lr_R, noise_R in zip(inputs.x, inputs.y, inputs.lr, noise, strict=True):
+        state = step(state, inputs._replace(x=x, y=y, lr=lr_R, noise=noise_R))
     return state

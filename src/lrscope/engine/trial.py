@@ -6,9 +6,7 @@ B batch, N examples.
 from __future__ import annotations
 
 import copy
-import random
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -21,7 +19,7 @@ from lrscope.tasks.identity import attributes
 from lrscope.tasks.losses import Loss, placed_loss
 from lrscope.tasks.norms import PopulationBatchNorm, population_norms
 from lrscope.tasks.outputs import as_weights
-from lrscope.tasks.random_state import seeded
+from lrscope.tasks.random_state import seeded, states
 
 SAME = 1e-4  # ours, relative: float32 rounding of a deep net stays below, another function does not
 EXAMPLES = 64  # ours: a batch norm over fewer values invents symmetries
@@ -102,11 +100,11 @@ def try_modes(model: nn.Module, loss: Loss, x: Tensor, y: Tensor) -> bool:
 def _pass(model: nn.Module, loss: Loss, x: Tensor, y: Tensor, mode: str) -> tuple[Tensor, bool]:
     """The output of a pass with its loss, and whether it drew from a global generator."""
     with seeded(0):
-        before = _generators()
+        before = states()
         output = output_in(model, x, mode)
         with torch.no_grad():
             loss(output, y.to(output.dtype) if y.is_floating_point() else y)
-        return output, _generators() != before
+        return output, states() != before
 
 
 def output_in(model: nn.Module, x: Tensor, mode: str) -> Tensor:
@@ -130,11 +128,6 @@ def output_in(model: nn.Module, x: Tensor, mode: str) -> Tensor:
             f"model: in {mode} mode it returns {type(output).__name__}: return one tensor of outputs in both modes"
         )
     return output
-
-
-def _generators() -> tuple[bytes, object, bytes]:
-    numpy_state = [x.tobytes() if isinstance(x, np.ndarray) else x for x in np.random.get_state(legacy=True)]
-    return torch.get_rng_state().numpy().tobytes(), random.getstate(), repr(numpy_state).encode()
 
 
 def compare_norms(original: nn.Module, swapped: nn.Module, x: Tensor) -> None:

@@ -40,3 +40,9 @@ def seed_all(seed: int) -> None:
     torch.default_generator.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % NUMPY_SEEDS)
+
+
+def states() -> tuple[bytes, object, bytes]:
+    """What the three generators (PyTorch's on the CPU) are in, to see whether something was drawn."""
+    numpy_state = [x.tobytes() if isinstance(x, np.ndarray) else x for x in np.random.get_state(legacy=True)]
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), repr(numpy_state).encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -23,8 +24,12 @@ from lrscope.tasks.identity import attributes, digest
 from lrscope.tasks.labels import as_labels, constant_loss
 from lrscope.tasks.losses import CLASSIFICATION, LOSSES, Loss, check_loss, name_of, named_loss
 from lrscope.tasks.metrics import Metric, checked_metrics, try_metrics
+from lrscope.tasks.noise import Noise, noise_of
 from lrscope.tasks.outputs import changes_its_input, check_outputs, give_copies
 from lrscope.tasks.validation import Size, checked_size, is_size
+
+NOISE_TRIED = (4, 64)  # ours: examples on which the model is run to see whether it draws noise
+NOISE_RULE = b"noise: keyed random numbers, 1"  # to be counted up if a run's noise becomes another one
 
 
 class Task:
@@ -202,6 +207,17 @@ class Task:
             model.register_forward_pre_hook(give_copies)
         return model
 
+    @cached_property
+    def noise(self) -> Noise:
+        """What the passes of the model and its loss draw (`tasks.noise`)."""
+        data = self.data(0)
+        for few in NOISE_TRIED:
+            try:
+                return noise_of(self.new_model(0), self.loss, data.train_x[:few], data.train_y[:few])
+            except Exception:  # a user's code may raise anything, and fewer examples than it wants are one reason
+                continue
+        return "none"
+
     @property
     def _example(self) -> Tensor:
         """One training example [1, ...], for lazy layers."""
@@ -237,6 +253,8 @@ class Task:
             sha.update(repr(sorted(self._unusual.items())).encode())
         if self.loss_name not in LOSSES:
             sha.update(digest(self.loss).encode())
+        if self.noise == "keyed":
+            sha.update(NOISE_RULE)
         model = self.new_model(0)
         if not _own(model):
             sha.update(self._digest(model).encode())

@@ -52,7 +52,7 @@ class Transformer(nn.Module):
     N = 1 layer, d_model 32, 1 head").
 
     Positions are sinusoidal and embeddings are multiplied by sqrt(D) (Vaswani et al. 2017); embeddings start at N(0, 1 / D),
-    so both are of one size. No dropout (ours: it would train one run at a time).
+    so both are of one size. No dropout (ours).
     """
 
     positions: Tensor

@@ -31,6 +31,8 @@ class _Inductor:
 
     def steps(self, program: Trained, state: StepState, inputs: StepInputs) -> StepState:
         """See `Backend`."""
+        if inputs.noise is not None:
+            raise NotCompiled("the network draws noise")
         if self._compiled is None:
             self._compiled = CompiledSteps(program.step)
         return self._compiled(state, inputs.gathered())
@@ -57,7 +59,7 @@ class CompiledSteps:
         Raises:
             NotCompiled: that fails.
         """
-        leaves, form = tree_flatten((state, tuple(inputs[:-1])))
+        leaves, form = tree_flatten((state, inputs[:-2]))
         given = [t.contiguous() for t in leaves]
         key = (form, *((t.shape, t.dtype) for t in given))
         with torch.no_grad():
