@@ -379,6 +379,20 @@ def test_seeds_and_steps_draw_differently_and_learning_rates_alike(tmp_path: Pat
     assert len(np.unique(of_run.round(9))) == of_run.size
 
 
+def test_batches_of_a_pass_at_fixed_weights_draw_differently(tmp_path: Path) -> None:
+    """Of the same examples: the mean over two batches is that of neither alone."""
+    context = context_of(noisy_task(), replace(SHORT, precision="float64"), tmp_path)
+    trainer = context.trainer(ALL_RUNS, context.chunks(ALL_RUNS)[0])
+    weights, frozen = trainer.tensors["weights"], trainer._frozen("end noise", trainer.phases[0])
+    x, y = trainer.material.batches(1)
+    for passed in (
+        trainer.program.fixed_pass,
+        lambda *given: torch.stack(trainer.program.train_mode_metrics(*given), 1),
+    ):
+        one, two = ([t.expand(k, *t.shape[1:]) for t in (x, y)] for k in (1, 2))
+        assert ((passed(weights, frozen, *one) - passed(weights, frozen, *two))[:, 0].abs() > 1e-6).all()
+
+
 def test_noise_is_on_in_training_and_off_in_tests() -> None:
     fixed = replace(SHORT, lrs=(1e-15,), precision="float64")
     noisy, calm = (train(task_of(partial(Dropping, p, nn.LayerNorm), (5,)), fixed, BATCHED) for p in (0.4, 0.0))

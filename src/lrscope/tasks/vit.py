@@ -79,7 +79,7 @@ class VisionTransformer(nn.Module):
     layer on the class token.
 
     Class token and positions start at N(0, 1) (reference implementation). `width` beside 512 scales model and feed-forward
-    together; there are 8 heads, or as many below 8 as divide the width (ours). Dropout draws for each run by itself (`tasks.noise`).
+    together; there are 8 heads, or as many below 8 as divide the width (ours). Dropout draws from each run's stream.
 
     Args:
         shape: of an image, (C, H, W); H and W are multiples of `patch`.
