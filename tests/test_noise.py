@@ -362,21 +362,38 @@ def test_noisy_networks_train_in_batches_without_a_warning(tmp_path: Path) -> No
     assert '"path": "batched"' in result.attrs["plan"]
 
 
-def test_seeds_and_steps_draw_differently_and_learning_rates_alike(tmp_path: Path) -> None:
-    """At rates that move nothing a run's training losses differ by what it draws alone."""
-    config = replace(SHORT, lrs=(1e-15, 2e-15), precision="float64", log_points=3, batch_size=24, seeds=3)
+@pytest.mark.parametrize("same_init", [True, False])
+def test_seeds_and_steps_draw_differently(same_init: bool, tmp_path: Path) -> None:
+    """Learning rates draw alike, unless each has an initialisation of its own."""
+    context = context_of(noisy_task(), replace(SHORT, same_init=same_init), tmp_path)
+    chunk = context.chunks(ALL_RUNS)[0]
+    trainer, phase = context.trainer(ALL_RUNS, chunk), context.phases[0]
+    names = [seed if same_init else (seed, lr) for seed, lr in chunk.runs]
 
-    def same_start() -> nn.Module:
-        model = NETS["dropout"][0]()
-        for parameter in model.parameters():
-            nn.init.constant_(parameter, 0.1) if parameter.dim() == 1 else nn.init.eye_(parameter)
-        return model
+    def drawn(purpose: str, step: int, count: int) -> list[list[int]]:
+        found = trainer._noise(purpose, phase, step, count)
+        assert found is not None
+        return found.tolist()
 
-    with warnings.catch_warnings(action="ignore"):  # all seeds begin alike, which is the point
-        loss = train(noisy_task(same_start), config, BATCHED, tmp_path)["train_loss"]
-    assert abs(loss.isel(lr=0) - loss.isel(lr=1)).max() < 1e-9
-    of_run = loss.isel(lr=0, data_seed=0).values.ravel()
-    assert len(np.unique(of_run.round(9))) == of_run.size
+    by_step = drawn("noise", 0, 5)
+    assert by_step[2:] == drawn("noise", 2, 3), "whatever the steps of a call"
+    assert len({word for row in by_step for word in row}) == 5 * len(set(names))
+    for row in by_step:
+        assert len(set(zip(row, names, strict=True))) == len(set(names))
+    assert not {*by_step[0]} & {*drawn("log noise", 0, 1)[0]}
+
+
+def test_random_points_draw_by_their_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named: list[tuple[str | int, ...]] = []
+
+    def seeds(names: Any, device: torch.device) -> Tensor:
+        named.extend(names)
+        return torch.arange(len(named))[-1:]
+
+    monkeypatch.setattr("lrscope.engine.material.seeds", seeds)
+    context = context_of(noisy_task(), replace(SHORT, random_points=3), tmp_path)
+    context.material(0).random_points(context.program("batched", False), group=1)
+    assert named == [("random noise", 0, seed, number) for seed in range(SHORT.seeds) for number in range(3)]
 
 
 def test_batches_of_a_pass_at_fixed_weights_draw_differently(tmp_path: Path) -> None:
