@@ -23,6 +23,7 @@ from lrscope.studies import evidence, measurement_store, registry
 from lrscope.studies.cite import cite
 from lrscope.studies.costs import cost
 from lrscope.studies.dependencies import claims_at, closure
+from lrscope.studies.lazy_functions import lazy
 from lrscope.studies.phrases import plan
 from lrscope.studies.planning import GPU_FLOPS, made_up
 from lrscope.studies.reproduction import Reproduction
@@ -101,6 +102,12 @@ WRONG = {
     "no such scale": replace(STUDY, scales={"huge": SMOKE}),
     "needs losses, which this scale does not have": smoke(measurements=(DOUBLE, NOISE)),
     "needs itself": smoke(measurements=(replace(LOSSES, needs=("double",)), DOUBLE, NOISE)),
+    "losses: there is no function final_loss in tiny_study": smoke(
+        measurements=(replace(LOSSES, run=lazy("tiny_study:final_loss")), DOUBLE, NOISE)
+    ),
+    "losses: there is no function final_losses in tiny_studies": smoke(
+        measurements=(replace(LOSSES, run=lazy("tiny_studies:final_losses")), DOUBLE, NOISE)
+    ),
     "becomes a folder": replace(STUDY, name="../x"),
     "sweep '../y': its name": smoke(sweeps=(SWEEP, replace(SWEEP, name="../y"))),
     "something else at another scale": replace(

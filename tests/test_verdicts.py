@@ -80,6 +80,7 @@ def test_a_part_keeps_every_seed_in_its_unit():
     assert (found.value, found.seeds, found.asked, found.per_seed) == (2, 3, 3, (1.0, 2.0, 3.0))
     assert found.low == pytest.approx(2 - 4.30265 / math.sqrt(3), rel=1e-5)  # t(0.975, 2), table; it reaches below 0.5
     assert (found.verdict, found.unit, found.criterion, found.note) == ("inconclusive", "nats", "above 0.5", "seen")
+    assert (found.above, found.below) == (0.5, None), "from values and bounds the verdict can be made anew"
     assert part("loss", [1.9, 2.0, 2.1], above=0.5, unit="nats").verdict == "supported"
     upper = part("loss", [1.9, 2.0, 2.1], below=0.5, unit="nats")
     assert (upper.verdict, upper.criterion) == ("contradicted", "below 0.5")

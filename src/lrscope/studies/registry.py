@@ -17,6 +17,8 @@ from pathlib import Path
 from lrscope.checked import checked
 from lrscope.errors import LrscopeError, nearest
 from lrscope.studies.dependencies import closure, lacking
+from lrscope.studies.lazy_functions import Lazy
+from lrscope.studies.source_hash import is_there
 from lrscope.studies.types import SCALES, Study
 
 TABLE: dict[str, str] = {
@@ -96,6 +98,11 @@ def check(found: Study) -> Study:
                 raise LrscopeError(
                     f"{at}: measurement {measurement.name} needs {missing[0]}, which this scale does not have: "
                     "declare it there, or leave the measurement out"
+                )
+            if isinstance(measurement.run, Lazy) and not is_there(measurement.run):
+                raise LrscopeError(
+                    f"{at}: measurement {measurement.name}: there is no function {measurement.run.name} in "
+                    f"{measurement.run.module}: check the names in lazy(...)"
                 )
             closure(scale, [measurement.name])  # refuses circles
     _check_needs(where, found)

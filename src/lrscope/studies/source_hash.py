@@ -35,6 +35,12 @@ def source_hash(function: Callable[..., Any]) -> str:
     return digest([(place, _module(place[0]).text(place[1])) for place in sorted(_used((module, name), followed))])
 
 
+def is_there(function: Lazy) -> bool:
+    """Is there a function of that name in that module? Nothing is imported but the packages that it lies in."""
+    module = _module(function.module)
+    return function.name in module.definitions or function.name in module.imports
+
+
 def _place(function: Callable[..., Any]) -> Place:
     if isinstance(function, Lazy):
         return function.module, function.name

@@ -89,6 +89,7 @@ class Part:
         value, low, high: the quantity with its 95% interval over seeds; equal where it is exact, NaN where there is none.
         unit: of all three, such as `decades of ELR`.
         criterion: what they are held against, such as `above 0.2`.
+        above, below: the same as numbers, None where there is no such bound.
         seeds, asked: independent runs or draws that the value could be read in, and those that there are.
         per_seed: the quantity in each of them, NaN where it could not be read.
         note: why it is undetermined, or anything else that the table should say.
@@ -103,6 +104,8 @@ class Part:
     criterion: str
     seeds: int
     asked: int
+    above: float | None = None
+    below: float | None = None
     per_seed: tuple[Annotated[float, Real()], ...] = ()
     note: str = ""
 

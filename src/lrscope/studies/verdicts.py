@@ -92,6 +92,8 @@ def part(
         criterion=criterion,
         seeds=seeds,
         asked=len(per_seed),
+        above=above,
+        below=below,
         per_seed=tuple(map(float, per_seed)),
         note=note,
     )
@@ -110,6 +112,7 @@ def exact(name: str, worst: float, *, at_most: float, unit: str, seeds: int, not
         criterion=f"at most {number(at_most)}",
         seeds=seeds,
         asked=seeds,
+        below=at_most,
         note=note,
     )
 
