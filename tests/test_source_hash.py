@@ -109,6 +109,7 @@ def test_code_that_is_run_makes_it_new(study, file: str, before: str, after: str
         ("functions.py", "# three terms", "# 3 terms"),
         ("functions.py", '"""Measured."""', '"""Something measured."""'),
         ("functions.py", "results: object", "results: str"),
+        ("functions.py", "-> int:", "-> float:"),
         ("functions.py", "SEEN: list[int]", "SEEN: list[str]"),
         ("functions.py", "return 9", "return 8"),  # of another measurement
         ("effects.py", "size = 1", "size = 2"),

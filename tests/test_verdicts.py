@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
 from lrscope.errors import LrscopeError
+from lrscope.studies.phrases import table
 from lrscope.studies.types import VERDICTS, Part
 from lrscope.studies.verdicts import Undetermined, exact, finding, interval, judge, part, reported
 
@@ -160,3 +161,12 @@ def test_exploratory_findings_get_no_verdict():
 def test_what_makes_no_sense_is_refused(make, said):
     with pytest.raises(LrscopeError, match=said):
         make()
+
+
+def test_the_table_says_in_how_many_seeds_a_part_could_be_read():
+    parts = [asdict(part("a", [1.0, np.nan, 1.1, 1.2], above=0.0, unit="nats")), asdict(one("b", "supported"))]
+    heads, *rows = table({"parts": parts})
+    assert heads == ("part", "verdict", "value", "95% interval", "unit", "criterion", "seeds")
+    assert [row[-1] for row in rows] == ["3 of 4", "3"]
+    noted = table({"parts": [{**parts[0], "note": "the grid ends below"}, parts[1]]})
+    assert [row[-1] for row in noted] == ["note", "the grid ends below", ""], "a column in which something is said"
