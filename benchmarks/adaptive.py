@@ -27,7 +27,7 @@ import lrscope
 from lrscope.config.settings import MapSettings, load_settings
 from lrscope.mapping.gather import gather
 from lrscope.mapping.replay import replay, run_steps
-from lrscope.results import NOT_TRAINED
+from lrscope.schema import NOT_TRAINED
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = {
@@ -70,14 +70,14 @@ def main() -> None:
         "baseline": whole,
         "unit": "run-steps",
         "grid": full.sizes["lr"],
-        "runs": int(full["status"].size),
+        "runs": int(full["pretrain/status"].size),
         **compare(full, ours),
         **{f"seconds_{name}": round(value, 1) for name, value in spent.items()},
     }
     print(json.dumps(found))
 
 
-def trained(settings: MapSettings, out: Path, adaptive: bool, spent: dict[str, float]) -> xr.Dataset:
+def trained(settings: MapSettings, out: Path, adaptive: bool, spent: dict[str, float]) -> xr.DataTree:
     """Train (or continue) the sweep of these settings."""
     from dataclasses import replace
 
@@ -89,7 +89,7 @@ def trained(settings: MapSettings, out: Path, adaptive: bool, spent: dict[str, f
     return result
 
 
-def same_settings(full: xr.Dataset, ours: xr.Dataset) -> None:
+def same_settings(full: xr.DataTree, ours: xr.DataTree) -> None:
     """Two maps can be compared if they differ in nothing but the search."""
     one, other = (json.loads(r.attrs["config"]) for r in (full, ours))
     differing = [k for k in one if k != "adaptive" and one[k] != other[k]]
@@ -97,7 +97,7 @@ def same_settings(full: xr.Dataset, ours: xr.Dataset) -> None:
         raise SystemExit(f"--full holds a sweep with other settings ({', '.join(differing)}): give the same ones")
 
 
-def compare(full: xr.Dataset, ours: xr.Dataset) -> dict[str, Any]:
+def compare(full: xr.DataTree, ours: xr.DataTree) -> dict[str, Any]:
     """Distances between the maps of the whole grid and of the partly trained one, also printed as a table."""
     theirs, mine = lrscope.regimes(full), lrscope.regimes(ours)
     whole, part = gather(full), gather(ours)
@@ -112,7 +112,7 @@ def compare(full: xr.Dataset, ours: xr.Dataset) -> dict[str, Any]:
     ends = [range_of([x.regime for x in found.labels], "2A") for found in (theirs, mine)]
     differing = [k for k in np.flatnonzero(trained_L) if theirs.labels[k].regime != mine.labels[k].regime]
     votes = int((part.trained_LU & (whole.votes_LU != part.votes_LU)).sum())
-    assert (ours["status"] == NOT_TRAINED).sum() == (~part.trained_LU).sum()
+    assert (ours["pretrain/status"] == NOT_TRAINED).sum() == (~part.trained_LU).sum()
     both = None if None in ends else max(abs(a - b) for a, b in zip(*ends, strict=True))  # type: ignore[arg-type]
     return {
         "border_steps": away,

@@ -37,7 +37,21 @@ from lrscope.tasks.transformer import Transformer
 HERE = Path(__file__).resolve().parents[1]
 TIMES = ("seconds",)  # arrays that no two calls have alike
 MADE_BY_TIMING = ("chosen", "run_step_seconds")  # of a plan: how long its steps took
-RENAMED: Mapping[str, str] = {}  # an array's name at an earlier commit: its name now
+# Results were flat until schema version 2: the variables of a node, and what the names of each node's began with.
+VARIABLES = (
+    *("status", "nonfinite_step", "elr", "epoch", "step"),
+    *("train_loss", "train_accuracy", "test_loss", "test_accuracy", "test_metric"),
+    *("validation_loss", "validation_accuracy", "validation_metric", "feature_accuracy"),
+    *("fixed_train_loss", "fixed_train_accuracy", "fixed_grad_norm", "fixed_effective_grad_norm"),
+    *("grad_norm", "effective_grad_norm", "group_effective_grad_norm", "group_ess", "group_norm", "group_elr"),
+    *("example_group_loss", "example_group_accuracy", "example_group_true_accuracy"),
+)
+PREFIXES = {"pretrain": "", "average": "average_", "finetune": "finetune_"}
+RENAMED: Mapping[str, str] = {  # an array's name at an earlier commit: its name now
+    **{prefix + name: f"{node}/{name}" for node, prefix in PREFIXES.items() for name in VARIABLES},
+    "finetune_lr": "finetune/finetune_lr",
+    "n_average": "average/n_average",
+}
 
 
 @dataclass(frozen=True)
@@ -158,7 +172,10 @@ def train(kinds: list[str], folder: Path) -> None:
 
 def arrays_of(result: xr.Dataset | xr.DataTree) -> Iterator[tuple[str, np.ndarray]]:
     """Every array of a result and every label of its axes; those of a tree's node are called node/name."""
-    nodes = {"": result} if isinstance(result, xr.Dataset) else {n.path.lstrip("/"): n.dataset for n in result.subtree}
+    if isinstance(result, xr.Dataset):
+        nodes = {"": result}
+    else:
+        nodes = {node.path.lstrip("/"): node.to_dataset(inherit=False) for node in result.subtree}
     for node, dataset in nodes.items():
         for name, variable in dataset.variables.items():
             if name not in TIMES:

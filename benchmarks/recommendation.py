@@ -168,7 +168,7 @@ def main() -> None:
     print(json.dumps(found))
 
 
-def judge(result: xr.Dataset, choosing: int) -> Row:
+def judge(result: xr.DataTree, choosing: int) -> Row:
     """The regret of a result's recommendations, over all choices of seeds."""
     quality = reached(result)
     best = int(np.nanargmax(np.where(np.isfinite(quality).all(1), quality.mean(1), -np.inf)))
@@ -199,12 +199,13 @@ def judge(result: xr.Dataset, choosing: int) -> Row:
     )
 
 
-def reached(result: xr.Dataset) -> np.ndarray[Any, Any]:
+def reached(result: xr.DataTree) -> np.ndarray[Any, Any]:
     """Test quality [learning rates, seeds] after the decay where there is one: accuracy, or explained variance of
     standardised targets."""
-    tuned = "finetune_lr" in result.dims
-    name = ("finetune_" if tuned else "") + ("test_accuracy" if "test_accuracy" in result else "test_loss")
-    last = result[name].isel({"finetune_epoch" if tuned else "epoch": -1}, drop=True)
+    tuned = "finetune" in result.children
+    node = result["finetune" if tuned else "pretrain"]
+    name = "test_accuracy" if "test_accuracy" in node else "test_loss"
+    last = node[name].isel(epoch=-1, drop=True)
     last = last.isel(finetune_lr=0, drop=True) if tuned else last
     values = last.isel(data_seed=0, drop=True).transpose("lr", "seed").values
     return np.asarray(values if name.endswith("accuracy") else 1 - values)

@@ -24,14 +24,14 @@ def main() -> None:
     units = ("data_seed", "seed")
     runs = result.sizes["data_seed"] * result.sizes["seed"]
     labels = np.array([x.regime for x in lrscope.regimes(result).labels])
-    features = sparsity(result["feature_accuracy"])
+    features = sparsity(result["pretrain/feature_accuracy"])
     top, number = features["top_share"].mean(units).values, features["effective_number"].mean(units).values
-    tuned = result["finetune_test_accuracy"].isel(finetune_lr=0, finetune_epoch=-1).stack(run=units).values
-    high = result["finetune_test_accuracy"].isel(finetune_lr=-1, finetune_epoch=-1).stack(run=units).values
-    plain = result["test_accuracy"].isel(epoch=-1).stack(run=units).values
+    tuned = result["finetune/test_accuracy"].isel(finetune_lr=0, epoch=-1).stack(run=units).values
+    high = result["finetune/test_accuracy"].isel(finetune_lr=-1, epoch=-1).stack(run=units).values
+    plain = result["pretrain/test_accuracy"].isel(epoch=-1).stack(run=units).values
     average = (
-        result["average_test_accuracy"].isel(n_average=-1).stack(run=units).values
-        if "n_average" in result.dims
+        result["average/test_accuracy"].isel(n_average=-1).stack(run=units).values
+        if "average" in result.children
         else plain
     )
     print("learning rate  regime  top share  effective number  test acc.  low FLR  (s.e.)   high FLR  SWA")

@@ -13,7 +13,19 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lrscope.mapping.types import Border, Label, Recommendation, RegimeMap
-from lrscope.results import VARIABLES, expected_variables, validate
+from lrscope.schema import (
+    AVERAGE,
+    FINETUNE,
+    PRETRAIN,
+    ROOT_VARIABLES,
+    SCHEMA_VERSION,
+    TRAIN,
+    Node,
+    Variable,
+    segment,
+    variables_of,
+)
+from lrscope.validation import result_traits, validate
 
 Array = NDArray[np.float64]
 
@@ -41,7 +53,7 @@ def fake_result(
     command: str = "lrscope map --task ticks --space sphere --seeds 5 --out runs/ticks",
     config: dict[str, Any] | None = None,
     key: int = 0,
-) -> xr.Dataset:
+) -> xr.DataTree:
     """A result whose `nonfinite_lrs` highest learning rates overflow half-way; passes `validate`."""
     rng = np.random.default_rng(key)
     lr = np.logspace(-4, 0, lrs)
@@ -49,22 +61,15 @@ def fake_result(
         "lr": lr,
         "data_seed": np.arange(data_seeds),
         "seed": np.arange(seeds),
-        "epoch": np.arange(1, epochs + 1, dtype=float),
         "group": list(groups),
         "random_point": np.arange(4),
     }
-    coords["step"] = ("epoch", coords["epoch"] * EPOCH_STEPS)
-    if finetune:
-        coords["finetune_lr"] = np.array([1e-4, 1e-3, 5e-3])
-        coords["finetune_epoch"] = np.arange(1, 11, dtype=float)
-        coords["finetune_step"] = ("finetune_epoch", coords["finetune_epoch"] * EPOCH_STEPS)
-    if average:
-        coords["n_average"] = np.array([2, 5, 10])
     if features:
         coords["feature"] = np.arange(16)
+    nodes = [PRETRAIN, *([AVERAGE] if average else []), *([FINETUNE] if finetune else [])]
     kind = "regression" if regression else "classification"
     attrs = {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "title": title,
         "task": json.dumps(
             {
@@ -91,36 +96,64 @@ def fake_result(
         "seconds": 431.5,
         "command": command,
     }
-    result = xr.Dataset(coords=coords, attrs=attrs)
+    result = xr.DataTree.from_dict(
+        {"/": xr.Dataset(coords=coords, attrs=attrs)} | {node.name: _empty(node, epochs) for node in nodes}
+    )
     curves = _Curves(result, rng, regression=regression)
     broken = slice(lrs - nonfinite_lrs, lrs)
-    for name in sorted(expected_variables(result)):
-        dims = VARIABLES[name].dims
-        values = curves.variable(name, dims)
+    variable_of: dict[str, dict[str, Any]] = {"": {}, **{node.name: {} for node in nodes}}
+    for node, name, variable in _expected(result, nodes):
+        dims = variable.dims
+        values = curves.variable(node, name, dims)
         if nonfinite_lrs and dims[0] == "lr":
-            if name in ("status", "finetune_status"):
-                values[broken] = 2.0 if name.startswith("finetune") else 1.0
+            if name == "status":
+                values[broken] = 2.0 if node.parent else 1.0
             elif name == "nonfinite_step":
                 values[broken] = epochs // 2 * EPOCH_STEPS + 7
-            elif "epoch" in dims:
+            elif "epoch" in dims and node == PRETRAIN:
                 values[broken, :, :, epochs // 2 :] = np.nan
             elif name != "seconds":
                 values[broken] = np.nan
-        integer = name in ("status", "finetune_status", "nonfinite_step")
-        result[name] = (dims, values.astype(np.int64) if integer else values)
+        variable_of[node.name][name] = (dims, values.astype(np.int64) if name in INTEGERS else values)
+    parts = {
+        node.path: node.to_dataset(inherit=False).assign(variable_of[node.path.lstrip("/")]) for node in result.subtree
+    }
+    result = xr.DataTree.from_dict(parts)
     validate(result)
     return result
+
+
+ROOT = Node("", "")  # where what belongs to no segment is
+INTEGERS = ("status", "nonfinite_step")
+
+
+def _empty(node: Node, epochs: int) -> xr.Dataset:
+    """A node without variables."""
+    axes = {"finetune_lr": [1e-4, 1e-3, 5e-3], "n_average": [2, 5, 10]}
+    coords: dict[str, Any] = {axis: np.array(axes[axis]) for axis in node.axes}
+    if node.kind == TRAIN:
+        coords["epoch"] = np.arange(1, (11 if node.parent else epochs + 1), dtype=float)
+        coords["step"] = ("epoch", coords["epoch"] * EPOCH_STEPS)
+    return xr.Dataset(coords=coords, attrs=node.attributes())
+
+
+def _expected(result: xr.DataTree, nodes: list[Node]) -> list[tuple[Node, str, Variable]]:
+    """The variables that the result must hold, in the order in which their values are drawn."""
+    traits = result_traits(result)
+    tables = [(ROOT, ROOT_VARIABLES), *((node, variables_of(node)) for node in nodes)]
+    found = [(n, name, v) for n, table in tables for name, v in table.items() if v.belongs(traits)]
+    return sorted(found, key=lambda row: f"{row[0].name}_{row[1]}" if row[0].parent else row[1])
 
 
 class _Curves:
     """Draws each variable from one latent training loss per (lr, data_seed, seed, epoch)."""
 
-    def __init__(self, result: xr.Dataset, rng: np.random.Generator, *, regression: bool) -> None:
+    def __init__(self, result: xr.DataTree, rng: np.random.Generator, *, regression: bool) -> None:
         self.result, self.rng = result, rng
         self.guess = 1.0 if regression else float(np.log(2))
-        self.lr = np.asarray(result["lr"].values, dtype=float)
+        self.lr = np.asarray(result.coords["lr"].values, dtype=float)
         shape = tuple(result.sizes[d] for d in ("data_seed", "seed"))
-        self.loss = self._loss(self.lr, np.asarray(result["epoch"].values, dtype=float), shape)
+        self.loss = self._loss(self.lr, np.asarray(segment(result, "pretrain")["epoch"].values, dtype=float), shape)
         self.quality = self._quality()  # (lr,): how good the place is where the pre-training ends, 0 to 1
 
     def _loss(self, lr: Array, epoch: Array, shape: tuple[int, ...]) -> Array:
@@ -144,10 +177,11 @@ class _Curves:
     def _noise(self, shape: tuple[int, ...], scale: float) -> Array:
         return np.asarray(self.rng.normal(0, scale, shape))
 
-    def variable(self, name: str, dims: tuple[str, ...]) -> Array:
-        """Values of one variable of the schema with these dimensions."""
-        shape = tuple(self.result.sizes[d] for d in dims)
-        if name in ("status", "finetune_status"):
+    def variable(self, node: Node, name: str, dims: tuple[str, ...]) -> Array:
+        """Values of one variable of a node with these dimensions."""
+        sizes = (self.result[node.name] if node.name else self.result).sizes
+        shape = tuple(sizes[d] for d in dims)
+        if name == "status":
             return np.zeros(shape)
         if name == "nonfinite_step":
             return np.full(shape, -1.0)
@@ -159,12 +193,10 @@ class _Curves:
             return 0.5 + self._noise(shape, 0.01)
         if "group" in dims:
             return self._group(name, shape)
-        base = name.removeprefix("finetune_").removeprefix("average_").removeprefix("fixed_")
-        base = base.removeprefix("fixed_")
-        base = base.replace("validation_", "test_")
+        base = name.removeprefix("fixed_").replace("validation_", "test_")
         if base == "feature_accuracy":
             return self._features(dims, shape)
-        if name.startswith(("finetune_", "average_")):
+        if node.parent:
             return self._second_phase(base, dims, shape)
         loss = self.loss if "epoch" in dims else self.loss[..., -3:].mean(-1)
         return self._from_loss(base, loss)
@@ -224,7 +256,7 @@ class _Curves:
         lost = (0.03 + 0.15 * (1 - second[None, :])) * np.clip(x[:, None] - np.log10(BORDERS["2A|2B"]), 0, 2)
         accuracy = np.clip(good[:, None] - np.where(high, lost, 0), 0.5, 1)
         accuracy = accuracy.reshape(*accuracy.shape, *(1,) * (len(shape) - 2))
-        if "finetune_epoch" in dims:
+        if "epoch" in dims:
             start = self.quality.reshape(-1, *(1,) * (len(shape) - 1))
             share = np.linspace(0.3, 1, shape[-1])
             accuracy = start + (accuracy - start) * share
@@ -247,21 +279,21 @@ def regime_of(lr: float, *, invariant: bool = True) -> str:
 
 
 def fake_map(
-    result: xr.Dataset, *, known: bool = True, flags: tuple[str, ...] = (), notes: tuple[str, ...] = ()
+    result: xr.DataTree, *, known: bool = True, flags: tuple[str, ...] = (), notes: tuple[str, ...] = ()
 ) -> RegimeMap:
     """The map that belongs to `fake_result`; with `known=False` nothing is determined, as with one seed too few."""
-    lrs = [float(x) for x in result["lr"].values]
+    lrs = [float(x) for x in result.coords["lr"].values]
     seeds = result.sizes["seed"] * result.sizes["data_seed"]
-    measure = "test_accuracy" if "test_accuracy" in result else "test_loss"
+    measure = "test_accuracy" if "test_accuracy" in segment(result, "pretrain") else "test_loss"
     reached = {
-        "before": [_mean(result[measure].isel(epoch=-1, lr=i)) for i in range(len(lrs))],
+        "before": [_mean(segment(result, "pretrain")[measure].isel(epoch=-1, lr=i)) for i in range(len(lrs))],
         "after": [_after(result, measure, i) for i in range(len(lrs))],
     }
     more: dict[str, Any] = {
         "seeds": seeds,
         "notes": notes,
         "measure": measure.replace("_", " "),
-        "finetune_lr": float(result["finetune_lr"][0]) if "finetune_lr" in result else None,
+        "finetune_lr": float(segment(result, "finetune")["finetune_lr"][0]) if "finetune" in result.children else None,
     }
     values = [{name: of[i] for name, of in reached.items()} for i in range(len(lrs))]
     if not known:
@@ -319,7 +351,7 @@ def _mean(array: xr.DataArray) -> float | None:
     return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else None
 
 
-def _after(result: xr.Dataset, measure: str, i: int) -> float | None:
-    if "finetune_lr" not in result:
+def _after(result: xr.DataTree, measure: str, i: int) -> float | None:
+    if "finetune" not in result.children:
         return None
-    return _mean(result[f"finetune_{measure}"].isel(finetune_epoch=-1, finetune_lr=0, lr=i))
+    return _mean(segment(result, "finetune")[measure].isel(epoch=-1, finetune_lr=0, lr=i))

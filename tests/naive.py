@@ -175,9 +175,9 @@ class Naive:
             row["test_loss"], row["test_accuracy"] = self.evaluate(self.model, self.test_x, self.test_y)
             row |= self.example_groups()
             norms = [total_norm([w]) for w in trainable(self.model)]
-            if not prefix:
+            if stream == "pretrain":
                 row["group_norm"] = norms
-            if not prefix and self.config.invariant:
+            if stream == "pretrain" and self.config.invariant:
                 row["elr"], row["group_elr"] = lr(t) / sum(n**2 for n in norms), [lr(t) / n**2 for n in norms]
                 for name in ("group_effective_grad_norm", "group_ess"):
                     row[name] = window.mean(name)
@@ -233,7 +233,7 @@ class Naive:
             return eta * ((1 + math.cos(math.pi * t / steps)) / 2 if kind == "cosine" else 1.0)
 
         velocity = self.at_rest()
-        self.stretch("pretrain", 0, steps, lr, velocity, "")
+        self.stretch("pretrain", 0, steps, lr, velocity, "pretrain/")
         self.weights = flat(self.model)
         trained, moving = copy.deepcopy(self.model), [v.clone() for v in velocity]
         self.average(steps, eta, moving)
@@ -244,7 +244,7 @@ class Naive:
             small = self.optimizer_lr(finetune_lr)
             assert config.finetune_steps is not None
             self.stretch(
-                "finetune", 0, config.finetune_steps, lambda t, small=small: small, self.at_rest(), "finetune_"
+                "finetune", 0, config.finetune_steps, lambda t, small=small: small, self.at_rest(), "finetune/"
             )
             for name, value in self.result.items():
                 branches.setdefault(name, []).append(value)
@@ -271,8 +271,8 @@ class Naive:
             features.append(self.probe_accuracy(mean))
         names = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
         if self.probes:
-            self.result["average_feature_accuracy"] = np.array(features)
-        self.result |= {"average_" + n: np.array(c) for n, c in zip(names, zip(*rows, strict=True), strict=True)}
+            self.result["average/feature_accuracy"] = np.array(features)
+        self.result |= {"average/" + n: np.array(c) for n, c in zip(names, zip(*rows, strict=True), strict=True)}
 
     def at_rest(self) -> list[Tensor]:
         if self.config.optimizer == "adam":  # two moments and the number of steps

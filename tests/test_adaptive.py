@@ -34,7 +34,9 @@ from lrscope.mapping.gather import gather
 from lrscope.mapping.replay import replay, run_steps, wanted_next
 from lrscope.mapping.search import Seen, Wanted, next_round, simulate, start
 from lrscope.reporting import report, save_figures
-from lrscope.results import NOT_TRAINED, open_result, save_result, validate
+from lrscope.results import open_result, save_result
+from lrscope.schema import NOT_TRAINED
+from lrscope.validation import validate
 from tiny_tasks import BATCHED, SINGLE, mlp_task, same_bytes, train
 
 LRS = 24
@@ -130,17 +132,17 @@ def test_a_scout_that_contradicts_the_order_is_asked_again_with_all_seeds() -> N
 # -- the search on noisy curves --------------------------------------------------------------------------------------
 
 
-def regimes_of(result: xr.Dataset) -> list[str]:
+def regimes_of(result: xr.DataTree) -> list[str]:
     return [label.regime for label in regimes(result).labels]
 
 
-def places(result: xr.Dataset) -> dict[str, int | None]:
+def places(result: xr.DataTree) -> dict[str, int | None]:
     """Positions of the borders on the grid."""
     lrs = result["lr"].values
     return {n: None if b.lr is None else int(np.searchsorted(lrs, b.lr)) for n, b in regimes(result).borders.items()}
 
 
-def check_against(full: xr.Dataset) -> tuple[xr.Dataset, tuple[Wanted, ...]]:
+def check_against(full: xr.DataTree) -> tuple[xr.DataTree, tuple[Wanted, ...]]:
     """Replay a whole grid; every label and vote of what was trained is the whole grid's, borders are within a step."""
     partial, found = replay(full)
     validate(partial)
@@ -207,7 +209,7 @@ def test_borders_anywhere_are_found_within_a_step(low: float, first: float, seco
 def test_labels_of_untrained_rates_are_inferred_and_said_to_be(tmp_path: Path) -> None:
     partial, _ = replay(fake_result(lrs=LRS, epochs=24))
     found = regimes(partial)
-    left_out = [k for k in range(LRS) if (partial["status"][k] == NOT_TRAINED).all()]
+    left_out = [k for k in range(LRS) if (partial["pretrain/status"][k] == NOT_TRAINED).all()]
     assert left_out
     for k, label in enumerate(found.labels):
         assert label.trained == (k not in left_out)
@@ -228,8 +230,8 @@ def test_show_says_how_many_runs_were_left_out(tmp_path: Path) -> None:
     partial, _ = replay(fake_result(lrs=LRS, epochs=24))
     save_result(partial, tmp_path)
     said = CliRunner().invoke(app, ["show", str(tmp_path)])
-    left_out = int((partial["status"] == NOT_TRAINED).sum())
-    assert f"{left_out} of {partial['status'].size} runs not trained: an adaptive sweep" in said.output
+    left_out = int((partial["pretrain/status"] == NOT_TRAINED).sum())
+    assert f"{left_out} of {partial['pretrain/status'].size} runs not trained: an adaptive sweep" in said.output
     told = json.loads(CliRunner().invoke(app, ["show", str(tmp_path), "--json"]).output)
     assert told["status"]["not trained"] == left_out
 
@@ -290,12 +292,12 @@ class Killer:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> xr.DataTree:
     return train(mlp_task(), CONFIG, out=tmp_path_factory.mktemp("sweep") / "out")
 
 
 @pytest.mark.slow
-def test_killed_in_any_round_and_continued_is_the_same_to_the_byte(undisturbed: xr.Dataset, tmp_path: Path) -> None:
+def test_killed_in_any_round_and_continued_is_the_same_to_the_byte(undisturbed: xr.DataTree, tmp_path: Path) -> None:
     from lrscope.engine.sweep import sweep
 
     kills = 0
@@ -339,7 +341,7 @@ def test_momentum_goes_on_into_averaging(tmp_path: Path) -> None:
     partial = train(mlp_task(), config, SINGLE, tmp_path / "adaptive")
     full = train(mlp_task(), replace(config, adaptive=False), SINGLE, tmp_path / "full")
     assert same_bytes(partial, replay(full)[0]) == []
-    assert np.isfinite(partial["average_train_loss"]).any()
+    assert np.isfinite(partial["average/train_loss"]).any()
 
 
 def test_chunks_of_a_compiled_plan_are_filled_up_and_counted_once() -> None:

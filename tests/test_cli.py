@@ -22,6 +22,7 @@ import pytest
 
 from lrscope.mapping.types import Recommendation
 from lrscope.results import open_result
+from tiny_tasks import same_bytes
 
 TINY = """
 data = "digits"
@@ -143,8 +144,7 @@ def test_the_recorded_command_repeats_the_numbers(mapped: Path) -> None:
     done = run(*words, cwd=mapped)
     assert done.returncode == 0, done.stderr
     one, two = open_result(mapped / "out"), open_result(mapped / "again")
-    for name in set(one.data_vars) - {"seconds"}:
-        assert one[name].values.tobytes() == two[name].values.tobytes(), name
+    assert same_bytes(one, two) == []
 
 
 def test_export_csv_and_netcdf(mapped: Path) -> None:
@@ -159,13 +159,13 @@ def test_export_csv_and_netcdf(mapped: Path) -> None:
     first = next(
         r for r in rows if r["finetune_lr"] == "" and float(r["lr"]) == float(result["lr"][3]) and r["seed"] == "1"
     )
-    assert float(first["train_loss"]) == float(result["train_loss"].isel(lr=3, seed=1, data_seed=0, epoch=-1))
+    assert float(first["train_loss"]) == float(result["pretrain/train_loss"].isel(lr=3, seed=1, data_seed=0, epoch=-1))
     done = run("export", "out", "--format", "netcdf", "--out", "all.nc", cwd=mapped)
     assert done.returncode == 0, done.stderr
     import xarray as xr
 
-    with xr.open_dataset(mapped / "all.nc") as opened:
-        np.testing.assert_array_equal(opened["train_loss"].values, result["train_loss"].values)
+    with xr.open_datatree(mapped / "all.nc") as opened:
+        np.testing.assert_array_equal(opened["pretrain/train_loss"].values, result["pretrain/train_loss"].values)
 
 
 @pytest.mark.slow
@@ -233,8 +233,7 @@ def test_kill_in_the_middle_then_the_same_command_ends_with_the_same_numbers(map
     assert run(*words, cwd=mapped).returncode == 0
     assert run("map", "tiny.toml", "--out", "whole", "--epochs", "60", cwd=mapped).returncode == 0
     one, two = open_result(mapped / "killed"), open_result(mapped / "whole")
-    for name in set(one.data_vars) - {"seconds"}:
-        assert one[name].values.tobytes() == two[name].values.tobytes(), name
+    assert same_bytes(one, two) == []
 
 
 @pytest.mark.slow
@@ -382,7 +381,7 @@ def test_another_map_in_the_same_folder_is_refused_and_nothing_is_lost(mapped: P
     assert done.returncode == 2
     assert "holds another sweep" in done.stderr
     assert "epochs" in done.stderr
-    assert open_result(mapped / "out").sizes["epoch"] == 10
+    assert open_result(mapped / "out")["pretrain"].sizes["epoch"] == 10
 
 
 def test_show_refuses_a_newer_schema(mapped: Path) -> None:

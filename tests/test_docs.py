@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from lrscope import results
+from lrscope import results, schema
 from lrscope.cli import app
 from lrscope.config.settings import load_settings
 from lrscope.dynamics import schedules
@@ -178,21 +179,35 @@ def test_the_demo_resolves() -> None:
     assert settings.out == "runs/demo"
 
 
+def table(part: str) -> list[list[str]]:
+    """The cells of a table's rows whose first cell is a name."""
+    rows = [line for line in part.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
 def test_the_schema_page_and_the_schema_name_the_same_things() -> None:
     page = (ROOT / "docs" / "schema.md").read_text()
-    tables = page.split("## ")
-    by_title = {part.splitlines()[0]: part for part in tables}
-    rows = [line for line in by_title["Variables"].splitlines() if line.startswith("| `")]
-    named: dict[str, str] = {}
-    for row in rows:
-        cells = [c.strip() for c in row.strip("|").split("|")]
-        for name in re.findall(r"`(\w+)`", cells[0]):
-            named[name] = cells[1]
-    assert set(named) == set(results.VARIABLES)
-    for name, dims in named.items():
-        stated = tuple(d.strip() for d in dims.replace("R", ", ".join(results.RUN)).split(","))
-        assert stated == results.VARIABLES[name].dims, name
-    listed = re.findall(r"^\| `(\w+)` \|", by_title["Dimensions"], re.MULTILINE)
-    assert listed == list(results.DIMENSIONS)
+    by_title = {part.splitlines()[0]: part for part in page.split("\n## ")}
+    nodes = {node.name: node for node in (schema.PRETRAIN, schema.AVERAGE, schema.FINETUNE)}
+    known = {name: schema.variables_of(node) for name, node in nodes.items()} | {"root": schema.ROOT_VARIABLES}
+    told = {"all": list(nodes), "train": [n for n in nodes if nodes[n].kind == schema.TRAIN]}
+    named: dict[str, dict[str, str]] = {node: {} for node in known}
+    for cells in table(by_title["Variables"]):
+        for node in told.get(cells[1], [cells[1]]):
+            for name in re.findall(r"`(\w+)`", cells[0]):
+                assert name not in named[node], (node, name)
+                named[node][name] = cells[2]
+    for node, rows in named.items():
+        assert set(rows) == set(known[node]), node
+        runs = ", ".join(nodes[node].runs if node in nodes else schema.RUN)
+        for name, dims in rows.items():
+            assert tuple(d.strip() for d in dims.replace("R", runs).split(",")) == known[node][name].dims, (node, name)
+    stated = [schema.Node(*(cell.strip("`") for cell in cells[:3])) for cells in table(by_title["Nodes"])]
+    axes = [tuple(re.findall(r"`(\w+)`", cells[3])) for cells in table(by_title["Nodes"])]
+    assert [replace(node, axes=own) for node, own in zip(stated, axes, strict=True)] == list(nodes.values())
+    listed = {cells[0].strip("`"): cells[1] for cells in table(by_title["Dimensions"])}
+    assert [name for name, where in listed.items() if where == "root"] == list(schema.SHARED)
+    assert set(listed) - set(schema.SHARED) == {"epoch", *schema.AVERAGE.axes, *schema.FINETUNE.axes}
+    assert f"Schema version: **{schema.SCHEMA_VERSION}**" in page
     attributes = " ".join(line.split("|")[1] for line in by_title["Attributes"].splitlines() if line.startswith("| `"))
-    assert set(re.findall(r"`(\w+)`", attributes)) == set(results.ATTRIBUTES)
+    assert set(re.findall(r"`(\w+)`", attributes)) == set(schema.ATTRIBUTES)

@@ -499,10 +499,10 @@ def test_the_arguments_of_the_doors_are_fine(doors: dict[str, Any]) -> None:
         (
             "report",
             {"result": {}},
-            "result: {} is not a Dataset: pass what lrscope.sweep or lrscope.open_result returns",
+            "result: {} is not a DataTree: pass what lrscope.sweep or lrscope.open_result returns",
         ),
-        ("report", {"result": xr.Dataset(), "regime_map": "2A"}, "regime_map: '2A' is not a RegimeMap"),
-        ("report", {"path": 5}, "result: 5 is not a Dataset"),
+        ("report", {"result": xr.DataTree(), "regime_map": "2A"}, "regime_map: '2A' is not a RegimeMap"),
+        ("report", {"path": 5}, "result: 5 is not a DataTree"),
         ("open_result", {"path": 5}, "path: 5 is not a path"),
         ("material", {"data_seed": 1}, "data_seed: 1 was not trained: the sweep has those from 0 to 0"),
         ("between", {"points": 1}, "points: 1 is too small: use 2 or more"),

@@ -15,13 +15,17 @@ from torch import Tensor
 from lrscope.config import SweepConfig
 from lrscope.engine.plan import Plan, cut
 from lrscope.engine.sweep_folder import DONE, Store
-from lrscope.results import FINETUNE, RUN
+from lrscope.schema import FINETUNE, RUN
 from lrscope.tasks.task import Task
 from naive import Naive, random_points
 from tiny_tasks import ALL_RUNS, ONE_RUN, computed, conv_task, mlp_task, noisy_task, pixel_task, probed_task, train
+from trees import arrays
 
 RTOL = 1e-9
-ELSEWHERE = {"status", "nonfinite_step", "finetune_status", "seconds", "random_train_loss", "random_train_accuracy"}
+ELSEWHERE = {
+    *("pretrain/status", "pretrain/nonfinite_step", "finetune/status"),
+    *("seconds", "random_train_loss", "random_train_accuracy"),
+}
 TASKS = {"batch norm": mlp_task, "layer norm": lambda: mlp_task("layer"), "convnet": conv_task}
 SPHERE = SweepConfig(lrs=(1e-3, 1e-2), seeds=1, steps=50, batch_size=8, precision="float64", random_points=2)
 SPACES: dict[str, dict[str, Any]] = {
@@ -71,8 +75,8 @@ def disagreements(task: Task, config: SweepConfig, plan: Plan, folder: Path) -> 
         for seed in range(config.seeds):
             for lr in config.lrs:
                 naive = twin(task, config, lr, seed, data_seed)
-                run = result.sel(lr=lr, seed=seed, data_seed=data_seed)
-                logged = {str(n) for n in run.data_vars} - ELSEWHERE
+                run = arrays(result.sel(lr=lr, seed=seed, data_seed=data_seed))
+                logged = set(run) - ELSEWHERE
                 assert logged <= set(naive.result), sorted(logged - set(naive.result))
                 pairs = {name: (run[name].values, naive.result[name]) for name in logged}
                 scale = naive.weights.norm()  # single weights pass through zero
@@ -145,25 +149,25 @@ def test_random_points_agree(space: str, plan: Plan, tmp_path: Path) -> None:
 def test_windows_and_coordinates_say_when_a_value_was_logged() -> None:
     config = replace(SPHERE, steps=50, log_points=4)  # 6 steps an epoch: 9 epochs, the last one cut short
     result = train(mlp_task(), config)
-    assert result["step"].values.tolist()[-1] == 50
-    assert all(s % 6 == 0 for s in result["step"].values.tolist()[:-1])
-    assert len(result["step"]) == 4
-    np.testing.assert_allclose(result["epoch"], result["step"] / 6)
-    assert result["train_loss"].dims == (*RUN, "epoch")
-    assert "finetune_train_loss" not in result
-    assert (result["status"] == 0).all()
-    assert (result["nonfinite_step"] == -1).all()
+    assert result["pretrain/step"].values.tolist()[-1] == 50
+    assert all(s % 6 == 0 for s in result["pretrain/step"].values.tolist()[:-1])
+    assert len(result["pretrain/step"]) == 4
+    np.testing.assert_allclose(result["pretrain/epoch"], result["pretrain/step"] / 6)
+    assert result["pretrain/train_loss"].dims == (*RUN, "epoch")
+    assert list(result.children) == ["pretrain"]
+    assert (result["pretrain/status"] == 0).all()
+    assert (result["pretrain/nonfinite_step"] == -1).all()
 
 
 def test_float32_follows_float64_at_first() -> None:
     """The precision is the one asked for: close to float64, but not it."""
     low, high = (train(mlp_task(), replace(SPHERE, steps=6, precision=p)) for p in ("float32", "float64"))
-    np.testing.assert_allclose(low["train_loss"], high["train_loss"], rtol=1e-5)
-    assert not np.allclose(low["train_loss"], high["train_loss"], rtol=1e-12, atol=0)
+    np.testing.assert_allclose(low["pretrain/train_loss"], high["pretrain/train_loss"], rtol=1e-5)
+    assert not np.allclose(low["pretrain/train_loss"], high["pretrain/train_loss"], rtol=1e-12, atol=0)
 
 
 def test_finetune_dimensions() -> None:
     result = train(mlp_task(), replace(SPHERE, **PHASES))
-    assert result["finetune_status"].dims == FINETUNE
-    assert result["n_average"].values.tolist() == [2, 4]
-    assert result["finetune_step"].values.tolist() == [6, 12, 13]
+    assert result["finetune/status"].dims == FINETUNE.runs
+    assert result["average/n_average"].values.tolist() == [2, 4]
+    assert result["finetune/step"].values.tolist() == [6, 12, 13]

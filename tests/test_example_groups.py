@@ -23,7 +23,7 @@ from lrscope.errors import LrscopeError
 from lrscope.export import export_result
 from lrscope.mapping import regimes
 from lrscope.reporting import report
-from lrscope.results import VARIABLES, open_result, save_result
+from lrscope.results import open_result, save_result
 from lrscope.tasks.builtin import named_task
 from lrscope.tasks.data import load
 from lrscope.tasks.models import MLP
@@ -46,9 +46,10 @@ from tiny_tasks import (
     task_of,
     train,
 )
+from trees import arrays, dims_of, without
 
 METRICS = ("loss", "accuracy", "true_accuracy")
-OURS = {f"{phase}example_group_{metric}" for phase in ("", "finetune_") for metric in METRICS}
+OURS = {f"{node}/example_group_{metric}" for node in ("pretrain", "finetune") for metric in METRICS}
 FUSED = Plan("batched", 4, True, "", 0.0, 32, True)
 
 
@@ -67,7 +68,7 @@ def test_metrics_agree_with_the_naive_twin(norm: str, plan: Plan, tmp_path: Path
     """Pre-training and fine-tuning, another noise for each data seed, to rtol 1e-9."""
     config = replace(SPHERE, lrs=(1e-2,), data_seeds=2, **PHASES)
     assert disagreements(grouped_task(norm=norm), config, plan, tmp_path / "a") == []
-    assert {v for v in computed(grouped_task(norm=norm), config, plan, tmp_path / "b").data_vars if v in OURS} == OURS
+    assert set(arrays(computed(grouped_task(norm=norm), config, plan, tmp_path / "b"))) >= OURS
 
 
 @pytest.mark.slow
@@ -98,42 +99,48 @@ def test_groups_are_means_over_their_examples_alone() -> None:
     whole = train(split_task([0] * 48), config)
     each = train(split_task(range(48)), config)
     assert whole["example_group"].values.tolist() == ["0"]
-    for name in ("example_group_loss", "example_group_accuracy"):
+    for name in ("pretrain/example_group_loss", "pretrain/example_group_accuracy"):
         np.testing.assert_allclose(each[name].mean("example_group"), whole[name][..., 0], rtol=1e-6)
-    assert set(np.unique(each["example_group_accuracy"])) == {0.0, 1.0}
+    assert set(np.unique(each["pretrain/example_group_accuracy"])) == {0.0, 1.0}
 
 
 def test_true_labels_are_those_before_noise() -> None:
     """No corrupted example can be right under both kinds of labels; clean ones have but one."""
     result = train(grouped_task(), replace(SPHERE, steps=40))
     clean, corrupted = (result.sel(example_group=name) for name in ("clean", "corrupted"))
-    np.testing.assert_array_equal(clean["example_group_accuracy"], clean["example_group_true_accuracy"])
-    both = corrupted["example_group_accuracy"] + corrupted["example_group_true_accuracy"]
+    np.testing.assert_array_equal(
+        clean["pretrain/example_group_accuracy"], clean["pretrain/example_group_true_accuracy"]
+    )
+    both = corrupted["pretrain/example_group_accuracy"] + corrupted["pretrain/example_group_true_accuracy"]
     assert (both <= 1 + 1e-12).all()
-    assert (corrupted["example_group_true_accuracy"] > 0).any()
-    assert "example_group_true_accuracy" not in train(grouped_task(true_labels=False), replace(SPHERE, steps=6))
+    assert (corrupted["pretrain/example_group_true_accuracy"] > 0).any()
+    assert "pretrain/example_group_true_accuracy" not in arrays(
+        train(grouped_task(true_labels=False), replace(SPHERE, steps=6))
+    )
 
 
 def test_an_empty_group_is_nan_and_regression_has_no_accuracy() -> None:
     groups = torch.arange(48) % 2
     result = train(split_task(groups, train_group_names=("even", "odd", "none")), replace(SPHERE, steps=6))
-    assert np.isnan(result["example_group_loss"].sel(example_group="none")).all()
-    assert np.isfinite(result["example_group_loss"].sel(example_group=["even", "odd"])).all()
+    assert np.isnan(result["pretrain/example_group_loss"].sel(example_group="none")).all()
+    assert np.isfinite(result["pretrain/example_group_loss"].sel(example_group=["even", "odd"])).all()
     x = examples(48, (5,))[0]
     task = Task(partial(MLP, (5, 8, 1)), (x, x[:, 0]), (x[:20], x[:20, 0]), loss="mse", train_groups=groups)
     result = train(task, replace(SPHERE, steps=6))
-    assert np.isfinite(result["example_group_loss"]).all()
-    assert "example_group_accuracy" not in result
+    assert np.isfinite(result["pretrain/example_group_loss"]).all()
+    assert "pretrain/example_group_accuracy" not in arrays(result)
 
 
 def test_a_run_that_ends_early_has_nan_from_there_and_changes_no_other() -> None:
     config = replace(SPHERE, space="whole", lrs=(1e-2, 1e30), steps=12, precision="float32")
     result = train(grouped_task(norm="layer"), config)
-    assert result["status"].values[:, 0, 0].tolist() == [0, 1]
-    assert np.isnan(result["example_group_loss"][1]).all()
-    assert np.isnan(result["example_group_accuracy"][1]).all()
+    assert result["pretrain/status"].values[:, 0, 0].tolist() == [0, 1]
+    assert np.isnan(result["pretrain/example_group_loss"][1]).all()
+    assert np.isnan(result["pretrain/example_group_accuracy"][1]).all()
     alone = train(grouped_task(norm="layer"), replace(config, lrs=(1e-2,)))
-    np.testing.assert_allclose(alone["example_group_loss"][0], result["example_group_loss"][0], rtol=1e-5)
+    np.testing.assert_allclose(
+        alone["pretrain/example_group_loss"][0], result["pretrain/example_group_loss"][0], rtol=1e-5
+    )
 
 
 def test_large_groups_are_sampled_and_filled_up() -> None:
@@ -170,9 +177,9 @@ def test_a_partition_changes_nothing_else() -> None:
     """Every array that a task without groups has is the same to the byte."""
     plain, split = train(mlp_task(), BASE), train(split_task(torch.arange(48) % 3), BASE)
     added = {"example_group", *(name for name in OURS if "true" not in name)}
-    assert set(split.variables) - set(plain.variables) == added
+    assert set(arrays(split, coordinates=True)) - set(arrays(plain, coordinates=True)) == added
     assert "example_group" not in plain.dims
-    assert same_bytes(split.drop_vars(added), plain) == []
+    assert same_bytes(without(split, *added), plain) == []
     assert json.loads(plain.attrs["task"]).keys() == json.loads(split.attrs["task"]).keys() - {"example_groups"}
 
 
@@ -211,10 +218,10 @@ def test_an_adaptive_sweep_keeps_them(tmp_path: Path) -> None:
     lrs = tuple(float(f"{10 ** (-4 + i / 2):.3g}") for i in range(8))
     config = SweepConfig(lrs=lrs, seeds=1, epochs=10, batch_size=16, random_points=2, adaptive=True)
     result = train(grouped_task(), config, out=tmp_path)
-    trained = (result["status"] == 0).values
+    trained = (result["pretrain/status"] == 0).values
     assert 0 < trained.sum() < trained.size, "some runs are left out"
-    assert np.isfinite(result["example_group_loss"].values[trained]).all()
-    assert np.isnan(result["example_group_loss"].values[~trained]).all()
+    assert np.isfinite(result["pretrain/example_group_loss"].values[trained]).all()
+    assert np.isnan(result["pretrain/example_group_loss"].values[~trained]).all()
 
 
 # -- results, pages, files -------------------------------------------------------------------------------------------
@@ -229,18 +236,18 @@ def test_pages_and_files_take_them(tmp_path: Path) -> None:
     assert "corrupted" in (tmp_path / "page.html").read_text()
     export_result(result, "csv", None, tmp_path)
     export_result(result, "netcdf", None, tmp_path)
-    with xr.open_dataset(tmp_path / "result.nc") as copy:
+    with xr.open_datatree(tmp_path / "result.nc") as copy:
         assert copy["example_group"].values.tolist() == ["clean", "corrupted"]
-        np.testing.assert_array_equal(copy["example_group_loss"], result["example_group_loss"])
+        np.testing.assert_array_equal(copy["pretrain/example_group_loss"], result["pretrain/example_group_loss"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", sorted(OURS))
 def test_a_result_without_one_of_them_is_refused(lost: str, tmp_path: Path) -> None:
     result = train(grouped_task(), replace(BASE, steps=6))
-    assert result[lost].dims == VARIABLES[lost].dims
+    assert result[lost].dims == dims_of(lost)
     with pytest.raises(LrscopeError, match=f"variable '{lost}' is missing"):
-        save_result(result.drop_vars(lost), tmp_path)
+        save_result(without(result, lost), tmp_path)
     save_result(result, tmp_path)
     assert same_bytes(open_result(tmp_path), result) == []
 

@@ -158,11 +158,11 @@ CHUNKED = replace(BATCHED, chunk=2, checkpoint_seconds=0.0)
 
 
 @pytest.fixture(scope="module")
-def from_the_start(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
+def from_the_start(tmp_path_factory: pytest.TempPathFactory) -> xr.DataTree:
     return train(mlp_task(), longer(SMALL), CHUNKED, tmp_path_factory.mktemp("whole") / "out")
 
 
-def extend_until_done(out: Path, start: int, step: int) -> tuple[xr.Dataset, int]:
+def extend_until_done(out: Path, start: int, step: int) -> tuple[xr.DataTree, int]:
     """Extend in lives that each end at a later moment (first the lock's owner is written, then the experiment); the result
     and how many there were."""
     engine, lives = replace(CHUNKED, extend_finetunes=True), 0
@@ -177,7 +177,7 @@ def extend_until_done(out: Path, start: int, step: int) -> tuple[xr.Dataset, int
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start", range(4))
-def test_killed_at_any_moment_nothing_is_trained_again(start: int, from_the_start: xr.Dataset, tmp_path: Path) -> None:
+def test_killed_at_any_moment_nothing_is_trained_again(start: int, from_the_start: xr.DataTree, tmp_path: Path) -> None:
     short = train(mlp_task(), SMALL, CHUNKED, tmp_path / "out")
     if start:
         with killed_at(start + 1), pytest.raises(Killed):
@@ -201,7 +201,7 @@ def test_killed_before_the_experiment_is_written_the_folder_is_the_shorter_sweep
 
 @pytest.mark.slow
 @pytest.mark.parametrize("last", [4, 6, 9, 12])
-def test_an_unfinished_sweep_is_extended_too(last: int, from_the_start: xr.Dataset, tmp_path: Path) -> None:
+def test_an_unfinished_sweep_is_extended_too(last: int, from_the_start: xr.DataTree, tmp_path: Path) -> None:
     with killed_at(last), pytest.raises(Killed):
         train(mlp_task(), SMALL, CHUNKED, tmp_path / "out")
     extended = train(mlp_task(), longer(SMALL), replace(CHUNKED, extend_finetunes=True), tmp_path / "out")
@@ -270,7 +270,7 @@ def test_what_can_never_be_extended_is_refused(
 
 
 @pytest.mark.slow
-def test_a_new_folder_is_trained_from_the_start(tmp_path: Path, from_the_start: xr.Dataset) -> None:
+def test_a_new_folder_is_trained_from_the_start(tmp_path: Path, from_the_start: xr.DataTree) -> None:
     engine = replace(CHUNKED, extend_finetunes=True)
     assert same_bytes(train(mlp_task(), longer(SMALL), engine, tmp_path / "new"), from_the_start) == []
 
@@ -317,5 +317,5 @@ def test_a_map_is_extended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
             call("2", "--extend-finetunes")
         assert call("1") == 2, "the longer map is there by now"
         assert call("2") == 0, "shown as it is"
-    assert open_result("out").sizes["finetune_epoch"] == 2
+    assert open_result("out")["finetune"].sizes["epoch"] == 2
     assert call("1") == 2

@@ -22,6 +22,7 @@ from lrscope.studies.feature_learning import STUDY, effects, folds
 from lrscope.studies.reproduction import Reproduction
 from lrscope.studies.types import Finding
 from lrscope.studies.verdicts import Undetermined
+from trees import changed
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -31,10 +32,10 @@ class PlantedResults:
 
     scale = "smoke"
 
-    def __init__(self, sweeps: dict[str, xr.Dataset], measured: dict[str, xr.Dataset] | None = None) -> None:
+    def __init__(self, sweeps: dict[str, xr.DataTree], measured: dict[str, xr.Dataset] | None = None) -> None:
         self.sweeps, self.measurements = sweeps, measured or {}
 
-    def sweep(self, name: str) -> xr.Dataset:
+    def sweep(self, name: str) -> xr.DataTree:
         return self.sweeps[name]
 
     def measurement(self, name: str) -> xr.Dataset:
@@ -44,7 +45,7 @@ class PlantedResults:
         raise AssertionError("claims read no weights")
 
 
-def checked(claim: str, sweeps: dict[str, xr.Dataset], measured: dict[str, xr.Dataset] | None = None) -> Finding:
+def checked(claim: str, sweeps: dict[str, xr.DataTree], measured: dict[str, xr.Dataset] | None = None) -> Finding:
     return next(c for c in STUDY.claims if c.id == claim).check(PlantedResults(sweeps, measured))
 
 
@@ -53,7 +54,7 @@ def verdicts(found: Finding) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def planted() -> xr.Dataset:
+def planted() -> xr.DataTree:
     return fake_result(lrs=24, seeds=2, data_seeds=3, epochs=60)
 
 
@@ -162,50 +163,68 @@ def test_parts_are_counted_in_which_all_could_be_read() -> None:
 
 def test_fine_tuning_that_peaks_in_2a_is_told_from_one_that_does_not(planted: xr.Dataset, labels: list[str]) -> None:
     before = {"1": 0.8, "2A": 0.7, "2B": 0.6, "3": 0.5}
-    good = planted.assign(
-        test_accuracy=by_label(planted, "test_accuracy", labels, before, 0.001),
-        finetune_test_accuracy=by_label(
-            planted, "finetune_test_accuracy", labels, {"1": 0.8, "2A": 0.9, "2B": 0.7, "3": 0.6}, 0.001
-        ),
+    good = changed(
+        planted,
+        {
+            "pretrain/test_accuracy": by_label(planted, "pretrain/test_accuracy", labels, before, 0.001),
+            "finetune/test_accuracy": by_label(
+                planted, "finetune/test_accuracy", labels, {"1": 0.8, "2A": 0.9, "2B": 0.7, "3": 0.6}, 0.001
+            ),
+        },
     )
-    flr = xr.DataArray([0.0, 0.1, 0.2], dims="finetune_lr", coords={"finetune_lr": planted["finetune_lr"]})
+    flr = xr.DataArray([0.0, 0.1, 0.2], dims="finetune_lr", coords={"finetune_lr": planted["finetune/finetune_lr"]})
     wide = xr.DataArray([float(label == "2B") for label in labels], dims="lr", coords={"lr": planted["lr"]})
-    tuned = good["finetune_test_accuracy"] + flr * wide
-    good = good.assign(finetune_test_accuracy=tuned.transpose(*planted["finetune_test_accuracy"].dims))
+    tuned = good["finetune/test_accuracy"] + flr * wide
+    good = changed(good, {"finetune/test_accuracy": tuned.transpose(*planted["finetune/test_accuracy"].dims)})
     found = checked("FL1", {"ticks": good})
     assert verdicts(found) == ["supported"] * 4
-    worse = good.assign(finetune_test_accuracy=good["finetune_test_accuracy"] - 0.15 * (xr.ones_like(wide) - wide))
+    worse = changed(
+        good,
+        {
+            "finetune/test_accuracy": good["finetune/test_accuracy"] - 0.15 * (xr.ones_like(wide) - wide),
+        },
+    )
     assert "contradicted" in verdicts(checked("FL1", {"ticks": worse}))
 
 
 def test_averages_are_held_against_the_lowest_flr(planted: xr.Dataset, labels: list[str]) -> None:
-    tuned = by_label(planted, "finetune_test_accuracy", labels, {"1": 0.8, "2A": 0.9, "2B": 0.7, "3": 0.6}, 0.001)
-    close = by_label(planted, "average_test_accuracy", labels, {"1": 0.8, "2A": 0.89, "2B": 0.6, "3": 0.5}, 0.001)
-    found = checked("FL2", {"ticks": planted.assign(finetune_test_accuracy=tuned, average_test_accuracy=close)})
+    tuned = by_label(planted, "finetune/test_accuracy", labels, {"1": 0.8, "2A": 0.9, "2B": 0.7, "3": 0.6}, 0.001)
+    close = by_label(planted, "average/test_accuracy", labels, {"1": 0.8, "2A": 0.89, "2B": 0.6, "3": 0.5}, 0.001)
+    found = checked(
+        "FL2",
+        {
+            "ticks": changed(planted, {"finetune/test_accuracy": tuned, "average/test_accuracy": close}),
+        },
+    )
     assert verdicts(found) == ["supported", "supported"]
-    far = by_label(planted, "average_test_accuracy", labels, {"1": 0.8, "2A": 0.8, "2B": 0.69, "3": 0.5}, 0.001)
-    found = checked("FL2", {"ticks": planted.assign(finetune_test_accuracy=tuned, average_test_accuracy=far)})
+    far = by_label(planted, "average/test_accuracy", labels, {"1": 0.8, "2A": 0.8, "2B": 0.69, "3": 0.5}, 0.001)
+    found = checked("FL2", {"ticks": changed(planted, {"finetune/test_accuracy": tuned, "average/test_accuracy": far})})
     assert verdicts(found) == ["contradicted", "contradicted"]
     inside = [float(lr) for lr, label in zip(planted["lr"].values, labels, strict=True) if label == "2A"]
     by_plr = {float(plr): ends[0] for plr, ends in found.numbers["by_plr"].items()}
     assert list(by_plr) == pytest.approx(inside, rel=1e-3)
     assert list(by_plr.values()) == pytest.approx([-0.1] * len(inside), abs=0.005)
     # A window that suits 2A: the middle number of checkpoints is better than the others.
-    numbers = planted["n_average"].values
-    better = far + xr.where(planted["n_average"] == numbers[1], 0.09, 0.0)
+    numbers = planted["average/n_average"].values
+    better = far + xr.where(planted["average/n_average"] == numbers[1], 0.09, 0.0)
     better = better.transpose(*far.dims)
-    found = checked("FL2", {"ticks": planted.assign(finetune_test_accuracy=tuned, average_test_accuracy=better)})
+    found = checked(
+        "FL2",
+        {
+            "ticks": changed(planted, {"finetune/test_accuracy": tuned, "average/test_accuracy": better}),
+        },
+    )
     means = {int(n): ends[0] for n, ends in found.numbers["by_number"].items()}
     assert [means[int(n)] for n in numbers[:2]] == pytest.approx([-0.1, -0.01], abs=0.005)
 
 
-def with_features(planted: xr.Dataset, labels: list[str], used: dict[str, dict[str, int]]) -> xr.Dataset:
+def with_features(planted: xr.Dataset, labels: list[str], used: dict[str, dict[str, int]]) -> xr.DataTree:
     """Runs that rely on so many of the features equally, by state and regime; 0: they learned nothing."""
-    changed = {}
+    new = {}
     for state, name in (
-        ("pre", "feature_accuracy"),
-        ("swa", "average_feature_accuracy"),
-        ("tuned", "finetune_feature_accuracy"),
+        ("pre", "pretrain/feature_accuracy"),
+        ("swa", "average/feature_accuracy"),
+        ("tuned", "finetune/feature_accuracy"),
     ):
         array = planted[name]
         count = array.sizes["feature"]
@@ -214,8 +233,8 @@ def with_features(planted: xr.Dataset, labels: list[str], used: dict[str, dict[s
             n = used[state][label]
             rows.append(np.where(np.arange(count) < n, 0.9, 0.5))
         levels = xr.DataArray(rows, dims=("lr", "feature"), coords={"lr": planted["lr"]})
-        changed[name] = (xr.zeros_like(array) + levels).transpose(*array.dims)
-    return planted.assign(changed)
+        new[name] = (xr.zeros_like(array) + levels).transpose(*array.dims)
+    return changed(planted, changed)
 
 
 @pytest.mark.slow
@@ -271,26 +290,26 @@ def test_slopes_within_and_across_pre_trainings() -> None:
 
 @pytest.mark.slow
 def test_fine_tunes_are_compared_at_a_loss_that_all_reach(planted: xr.Dataset) -> None:
-    stuck = xr.full_like(planted["finetune_train_loss"], 50.0)
+    stuck = xr.full_like(planted["finetune/train_loss"], 50.0)
     with pytest.raises(Undetermined, match="some fine-tunes start below"):
-        checked("FL8", {"resnet": planted.assign(finetune_train_loss=stuck)})
+        checked("FL8", {"resnet": changed(planted, {"finetune/train_loss": stuck})})
     with pytest.raises(Undetermined, match="a training loss of 0"):
-        checked("FL8", {"resnet": planted.assign(finetune_train_loss=0 * stuck)})
+        checked("FL8", {"resnet": changed(planted, {"finetune/train_loss": 0 * stuck})})
     made = with_sharpness(planted, within=0.1, across=0.0)
     found = effects.at_equal_loss(made)
     two = [k for k, label in enumerate(regimes(made).labels) if label.regime.startswith("2")]
-    lowest = made["finetune_train_loss"].isel(lr=two).min("finetune_epoch").max()
+    lowest = made["finetune/train_loss"].isel(lr=two).min("epoch").max()
     assert found["level"][0] == pytest.approx(1.05 * float(lowest))
     assert found["error"].shape == (len(two), 3, planted.sizes["seed"] * planted.sizes["data_seed"])
     # Where the first moment of fine-tuning is below the level already, the run passed it since the end of pre-training.
-    fast = made["finetune_train_loss"].copy(deep=True)
+    fast = made["finetune/train_loss"].copy(deep=True)
     fast[{"lr": two[0], "finetune_lr": 0}] = float(found["level"][0]) / 2
-    early = effects.at_equal_loss(made.assign(finetune_train_loss=fast))
+    early = effects.at_equal_loss(changed(made, {"finetune/train_loss": fast}))
     assert early["early"][0, 0].all()
     assert early["early"].sum() == early["early"][0, 0].size
     between = early["sharpness"][0, 0]
-    before = np.log10(arrays.per_seed(made["effective_grad_norm"])[two[0], :, -1])
-    after = np.log10(arrays.per_seed(made["finetune_effective_grad_norm"])[two[0], 0, :, 0])
+    before = np.log10(arrays.per_seed(made["pretrain/effective_grad_norm"])[two[0], :, -1])
+    after = np.log10(arrays.per_seed(made["finetune/effective_grad_norm"])[two[0], 0, :, 0])
     assert ((between > np.minimum(before, after)) & (between < np.maximum(before, after))).all()
     with pytest.raises(Undetermined, match="2 fine-tuning learning rates, 3 are needed"):
         checked("FL8", {"resnet": made.isel(finetune_lr=[0, 1])})
@@ -298,16 +317,19 @@ def test_fine_tunes_are_compared_at_a_loss_that_all_reach(planted: xr.Dataset) -
         checked("FL8", {"resnet": made.isel(lr=[0, 1, 2, 3, *two[:2]])})
 
 
-def with_sharpness(planted: xr.Dataset, within: float, across: float) -> xr.Dataset:
+def with_sharpness(planted: xr.Dataset, within: float, across: float) -> xr.DataTree:
     """Fine-tunes whose loss falls alike from 10; sharpness grows by a decade over FLRs and over PLRs, error by so much."""
-    loss = planted["finetune_train_loss"]
-    fall = xr.DataArray(10.0 * 0.3 ** np.arange(loss.sizes["finetune_epoch"]), dims="finetune_epoch")
+    loss = planted["finetune/train_loss"]
+    fall = xr.DataArray(10.0 * 0.3 ** np.arange(loss.sizes["epoch"]), dims="epoch")
     f, p = (xr.DataArray(np.linspace(0, 1, loss.sizes[d]), dims=d) for d in ("finetune_lr", "lr"))
     noise = xr.DataArray(1e-4 * np.random.default_rng(5).standard_normal(loss.shape), dims=loss.dims)
-    return planted.assign(
-        finetune_train_loss=(xr.zeros_like(loss) + fall).transpose(*loss.dims),
-        finetune_effective_grad_norm=(xr.zeros_like(loss) + 10 ** (f + p)).transpose(*loss.dims),
-        finetune_test_accuracy=(1 - (0.4 + within * f + across * p + noise)).transpose(*loss.dims),
+    return changed(
+        planted,
+        {
+            "finetune/train_loss": (xr.zeros_like(loss) + fall).transpose(*loss.dims),
+            "finetune/effective_grad_norm": (xr.zeros_like(loss) + 10 ** (f + p)).transpose(*loss.dims),
+            "finetune/test_accuracy": (1 - (0.4 + within * f + across * p + noise)).transpose(*loss.dims),
+        },
     )
 
 
@@ -323,17 +345,21 @@ def test_sharpness_is_held_against_error_within_and_across(planted: xr.Dataset) 
 BANDS = ("background", "low", "mid", "high")
 
 
-def with_bands(planted: xr.Dataset, labels: list[str], levels: dict[str, dict[str, dict[str, float]]]) -> xr.Dataset:
+def with_bands(planted: xr.Dataset, labels: list[str], levels: dict[str, dict[str, dict[str, float]]]) -> xr.DataTree:
     """Accuracies on named bands by state, band and regime; 0.1 where nothing is said."""
-    made = planted.isel(feature=slice(0, 4)).assign_coords(feature=np.array(BANDS, dtype=object))
-    names = {"pre": "feature_accuracy", "swa": "average_feature_accuracy", "tuned": "finetune_feature_accuracy"}
+    made = changed(planted.isel(feature=slice(0, 4)), {"feature": np.array(BANDS, dtype=object)})
+    names = {
+        "pre": "pretrain/feature_accuracy",
+        "swa": "average/feature_accuracy",
+        "tuned": "finetune/feature_accuracy",
+    }
     rng = np.random.default_rng(11)
     for state, name in names.items():
         rows = [[levels.get(state, {}).get(band, {}).get(label, 0.1) for band in BANDS] for label in labels]
         array = made[name]
         table = xr.DataArray(rows, dims=("lr", "feature"), coords={"lr": made["lr"], "feature": made["feature"]})
         noise = xr.DataArray(0.002 * rng.standard_normal(array.shape), dims=array.dims)
-        made = made.assign({name: (table + noise).transpose(*array.dims)})
+        made = changed(made, {name: (table + noise).transpose(*array.dims)})
     return made
 
 
@@ -356,28 +382,40 @@ def test_practice_is_judged_without_the_runs_that_overflowed(planted: xr.Dataset
     made = with_bands(planted, labels, {"tuned": {"mid": {"2A": 0.5, "1": 0.3}}})
     best = {"1": 0.8, "2A": 0.7, "2B": 0.5, "3": 0.2}
     rise = xr.DataArray(np.linspace(0, 0.05, planted.sizes["lr"]), dims="lr")
-    accuracy = (by_label(made, "test_accuracy", labels, best, 0.0001) + rise).transpose(*made["test_accuracy"].dims)
+    accuracy = (by_label(made, "pretrain/test_accuracy", labels, best, 0.0001) + rise).transpose(
+        *made["pretrain/test_accuracy"].dims
+    )
     accuracy = accuracy.where(made["lr"] < made["lr"][-2])  # the two highest learning rates overflow
     better = {label: value + 0.1 for label, value in best.items()}
-    made = made.assign(
-        test_accuracy=accuracy.transpose(*made["test_accuracy"].dims),
-        finetune_test_accuracy=by_label(made, "finetune_test_accuracy", labels, better, 0.001),
-        average_test_accuracy=by_label(made, "average_test_accuracy", labels, better, 0.001),
+    made = changed(
+        made,
+        {
+            "pretrain/test_accuracy": accuracy.transpose(*made["pretrain/test_accuracy"].dims),
+            "finetune/test_accuracy": by_label(made, "finetune/test_accuracy", labels, better, 0.001),
+            "average/test_accuracy": by_label(made, "average/test_accuracy", labels, better, 0.001),
+        },
     )
     assert verdicts(checked("FL6", {"practical": made})) == ["supported"] * 4
-    lost = made.assign(average_test_accuracy=made["average_test_accuracy"] - 0.3)
+    lost = changed(made, {"average/test_accuracy": made["average/test_accuracy"] - 0.3})
     assert verdicts(checked("FL6", {"practical": lost})) == ["supported", "supported", "contradicted", "supported"]
-    falling = made.assign(test_accuracy=(made["test_accuracy"] - 8 * rise).transpose(*made["test_accuracy"].dims))
+    falling = changed(
+        made,
+        {
+            "pretrain/test_accuracy": (made["pretrain/test_accuracy"] - 8 * rise).transpose(
+                *made["pretrain/test_accuracy"].dims
+            ),
+        },
+    )
     assert verdicts(checked("FL6", {"practical": falling}))[0] == "contradicted", "the lowest LR is the best"
 
 
 def test_a_transformer_is_judged_by_flrs_and_splits(planted: xr.Dataset, labels: list[str]) -> None:
     level = dict.fromkeys(labels, 0.7)
-    tuned = by_label(planted, "finetune_test_accuracy", labels, level, 0.001)
+    tuned = by_label(planted, "finetune/test_accuracy", labels, level, 0.001)
     slope = xr.DataArray(np.linspace(-0.2, 0.2, len(labels)), dims="lr")
     slope = slope.where(xr.DataArray([label != "2A" for label in labels], dims="lr"), 0.0)
     only_low = xr.DataArray([1.0, 0.0, 0.0], dims="finetune_lr")
-    made = planted.assign(finetune_test_accuracy=(tuned + slope * only_low).transpose(*tuned.dims))
+    made = changed(planted, {"finetune/test_accuracy": (tuned + slope * only_low).transpose(*tuned.dims)})
     shape = tuple(planted.sizes[d] for d in ("lr", "data_seed", "seed"))
     values = {"low 0": 0.6, "mid 0": 0.4, "low 1": 0.3, "mid 1": 0.5}
     noise = 0.001 * np.random.default_rng(2).standard_normal((4, *shape))
@@ -437,7 +475,7 @@ def test_geometry_of_many_runs_is_that_of_each_pair(smoke: Reproduction) -> None
 @pytest.mark.slow
 def test_other_splits_are_measured_as_the_usual_one(smoke: Reproduction) -> None:
     result, splits = smoke.result("vit"), smoke.measurement("vit_splits")
-    usual = result["finetune_feature_accuracy"].isel(finetune_lr=0)
+    usual = result["finetune/feature_accuracy"].isel(finetune_lr=0)
     for band in ("low", "mid"):
         here, there = splits["accuracy"].sel(band=f"{band} 0"), usual.sel(feature=band)
         assert np.allclose(here.transpose(*there.dims).values, there.values, atol=0.011), "one image of 100 may tip"

@@ -20,14 +20,16 @@ from lrscope.config.settings import MapSettings, load_settings
 from lrscope.errors import LrscopeError
 from lrscope.mapping import regimes
 from lrscope.reporting import figures, phases
-from lrscope.results import open_result, save_result, validate
+from lrscope.results import open_result, save_result
 from lrscope.tasks import bands
 from lrscope.tasks.data import load
 from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.features import parse_features, with_features
 from lrscope.tasks.streams import generator, stream_seed
+from lrscope.validation import validate
 from naive import Naive, new_model
 from tiny_tasks import CLASSES, examples
+from trees import changed
 
 PAPER = ("background", "low", "mid", "high")
 OPTIONS: dict[str, Any] = {
@@ -333,17 +335,17 @@ def test_results_name_their_features(swept: lrscope.Trained, tmp_path: Path) -> 
     result = swept.result
     assert result["feature"].values.tolist() == list(PAPER)
     assert result["feature"].dtype == object
-    assert result["feature_accuracy"].dims == ("lr", "data_seed", "seed", "feature")
+    assert result["pretrain/feature_accuracy"].dims == ("lr", "data_seed", "seed", "feature")
     again = open_result(save_result(result, tmp_path))
     xr.testing.assert_identical(
-        again["finetune_feature_accuracy"].sel(feature="mid"), result["finetune_feature_accuracy"].sel(feature="mid")
+        again["finetune/feature_accuracy"].sel(feature="mid"), result["finetune/feature_accuracy"].sel(feature="mid")
     )
     netcdf = tmp_path / "result.nc"
     result.to_netcdf(netcdf)
-    with xr.open_dataset(netcdf) as read:
+    with xr.open_datatree(netcdf) as read:
         assert read["feature"].values.tolist() == list(PAPER)
     with pytest.raises(LrscopeError, match="coordinate 'feature' holds a name twice"):
-        validate(result.assign_coords(feature=["a", "b", "a", "c"]))
+        validate(changed(result, {"feature": ["a", "b", "a", "c"]}))
 
 
 def by_hand(swept: lrscope.Trained, state: Any, *, seed: int, lr: float) -> list[float]:
@@ -370,8 +372,8 @@ def test_feature_accuracies_are_those_of_the_stored_weights_on_the_bands(swept: 
     logged, expected = [], []
     for lr in LRS:
         for seed in (0, 1):
-            for moment, name in (({}, ""), ({"finetune_lr": 1e-3}, "finetune_"), ({"n_average": 2}, "average_")):
-                found = swept.result[name + "feature_accuracy"].sel(lr=lr, seed=seed, data_seed=0, **moment)
+            for moment, node in (({}, "pretrain"), ({"finetune_lr": 1e-3}, "finetune"), ({"n_average": 2}, "average")):
+                found = swept.result[f"{node}/feature_accuracy"].sel(lr=lr, seed=seed, data_seed=0, **moment)
                 logged.append(found.values)
                 expected.append(by_hand(swept, swept.state(lr=lr, seed=seed, **moment), seed=seed, lr=lr))
     np.testing.assert_allclose(logged, expected, atol=1.01 / 150)  # rounding may tip one of 150 examples
@@ -385,8 +387,10 @@ def test_a_users_features_are_measured(tmp_path: Path) -> None:
     task = lrscope.Task(lambda: nn.Linear(6, CLASSES), train, test, name="own", features=features)
     options = {"seeds": 1, "steps": 30, "batch_size": 16, "space": "whole", "jobs": 1, "progress": False}
     result = lrscope.sweep(task, (0.1, 1.0), out=tmp_path / "out", **options)
-    found = result["feature_accuracy"].sel(data_seed=0, seed=0)
-    np.testing.assert_array_equal(found.sel(feature="same"), result["test_accuracy"].sel(data_seed=0, seed=0)[:, -1])
+    found = result["pretrain/feature_accuracy"].sel(data_seed=0, seed=0)
+    np.testing.assert_array_equal(
+        found.sel(feature="same"), result["pretrain/test_accuracy"].sel(data_seed=0, seed=0)[:, -1]
+    )
     assert (found.sel(feature="turned") < found.sel(feature="same")).all()
     shares = torch.bincount(test[1], minlength=CLASSES) / len(test[1])
     assert np.isin(found.sel(feature="nothing").values.round(6), shares.double().numpy().round(6)).all()
@@ -395,9 +399,9 @@ def test_a_users_features_are_measured(tmp_path: Path) -> None:
 # --- reports ---
 
 
-def named_result(count: int) -> xr.Dataset:
+def named_result(count: int) -> xr.DataTree:
     result = fake_result(lrs=8, seeds=2, epochs=3)
-    return result.isel(feature=slice(count)).assign_coords(feature=[f"part {k}" for k in range(count)])
+    return changed(result.isel(feature=slice(count)), {"feature": [f"part {k}" for k in range(count)]})
 
 
 def test_a_few_named_features_are_lines_by_name_and_many_stay_ranks() -> None:
@@ -407,13 +411,13 @@ def test_a_few_named_features_are_lines_by_name_and_many_stay_ranks() -> None:
     assert panels[0].names == ("part 0", "part 1", "part 2", "part 3")
     np.testing.assert_allclose(
         panels[0].ranks.values,
-        few["feature_accuracy"].transpose("feature", "lr", "data_seed", "seed").values.reshape(4, 8, -1),
+        few["pretrain/feature_accuracy"].transpose("feature", "lr", "data_seed", "seed").values.reshape(4, 8, -1),
     )
     assert [p.names for p in phases.features(many)] == [()] * len(panels)
     assert phases.features(fake_result(lrs=4, seeds=1, epochs=3))[0].names == ()
 
 
-def drawing(result: xr.Dataset) -> figures.Drawing:
+def drawing(result: xr.DataTree) -> figures.Drawing:
     return next(d for d in figures.drawings(result, regimes(result)) if d.name == "features")
 
 
@@ -426,7 +430,9 @@ def test_the_report_shows_the_names_of_features(tmp_path: Path) -> None:
     assert listed == ["part 0", "part 1", "part 2", "part 3", "usual test accuracy"]
     assert "coloraxis" not in made["wide"]
     line = next(t for t in made["data"] if t["name"] == "part 2")
-    np.testing.assert_allclose(line["y"], result["feature_accuracy"][..., 2].mean(("data_seed", "seed")), rtol=1e-4)
+    np.testing.assert_allclose(
+        line["y"], result["pretrain/feature_accuracy"][..., 2].mean(("data_seed", "seed")), rtol=1e-4
+    )
     figure = to_matplotlib(found.chart)
     assert [t.get_text() for legend in figure.legends for t in legend.get_texts()] == listed
     drawn = figure.legends[0].get_lines()

@@ -66,11 +66,11 @@ ODD: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.fixture(scope="module")
-def result() -> xr.Dataset:
+def result() -> xr.DataTree:
     return fake_result(lrs=8, seeds=1)
 
 
-WRITERS: dict[str, tuple[str, Callable[[xr.Dataset, Path], Any]]] = {
+WRITERS: dict[str, tuple[str, Callable[[xr.DataTree, Path], Any]]] = {
     "report": ("a.html", lambda result, path: report(result, path)),
     "page": ("a.md", lambda result, path: write_text("text", path)),
     "figure": ("a.png", lambda result, path: write_one(Figure(figsize=(1, 1)), path)),
@@ -82,7 +82,7 @@ WRITERS: dict[str, tuple[str, Callable[[xr.Dataset, Path], Any]]] = {
 
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("writer", WRITERS)
-def test_no_writer_replaces_what_is_no_file(writer: str, odd: str, result: xr.Dataset, tmp_path: Path) -> None:
+def test_no_writer_replaces_what_is_no_file(writer: str, odd: str, result: xr.DataTree, tmp_path: Path) -> None:
     name, write = WRITERS[writer]
     path = tmp_path / name
     ODD[odd](path)
@@ -97,7 +97,9 @@ def test_no_writer_replaces_what_is_no_file(writer: str, odd: str, result: xr.Da
 
 @pytest.mark.parametrize("writer", [name for name in WRITERS if name != "report"])
 @pytest.mark.parametrize("folder", ["plain", "back\\slash", "späce ünd", "new/deeper"])
-def test_writers_make_new_files_and_replace_files(writer: str, folder: str, result: xr.Dataset, tmp_path: Path) -> None:
+def test_writers_make_new_files_and_replace_files(
+    writer: str, folder: str, result: xr.DataTree, tmp_path: Path
+) -> None:
     name, write = WRITERS[writer]
     path = tmp_path / folder / ("b\\" + name)
     write(result, path)

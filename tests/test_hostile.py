@@ -38,12 +38,14 @@ from lrscope.export import export_result
 from lrscope.grids import log_grid
 from lrscope.mapping import regimes
 from lrscope.reporting import report
-from lrscope.results import open_result, save_result, validate
+from lrscope.results import open_result, save_result
 from lrscope.storage.checksums import seal
 from lrscope.storage.plain_zarr import unpacked_size
 from lrscope.storage.records import SUM, json_checksum
+from lrscope.validation import validate
 from tampering import files, peak_bytes, spoil, within
 from tiny_tasks import BATCHED, SHORT, mlp_task, same_bytes, train
+from trees import changed
 
 MORE = int(os.environ.get("LRSCOPE_FUZZ", "1"))
 CONFIG = replace(SHORT, lrs=(1e-3, 1e-2, 0.1), seeds=1, steps=6)
@@ -53,13 +55,13 @@ TASK = mlp_task()
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, xr.Dataset]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, xr.DataTree]:
     folder = tmp_path_factory.mktemp("finished")
     return folder, train(TASK, CONFIG, ENGINE, folder)
 
 
 @pytest.fixture(scope="module")
-def unfinished(finished: tuple[Path, xr.Dataset], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def unfinished(finished: tuple[Path, xr.DataTree], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two of three chunks are done, and the last one has a checkpoint."""
     folder = tmp_path_factory.mktemp("unfinished") / "copy"
     shutil.copytree(finished[0], folder)
@@ -86,7 +88,7 @@ def one_sentence(error: LrscopeError) -> None:
     assert len(words) < 1000
 
 
-def used(folder: Path, *, draw: bool) -> xr.Dataset | None:
+def used(folder: Path, *, draw: bool) -> xr.DataTree | None:
     """What a user does with a result; None if it is refused in a sentence."""
     try:
         with within(60):
@@ -113,7 +115,7 @@ FUZZ = settings(
 @FUZZ
 @given(data=st.data())
 def test_a_tampered_result_is_opened_right_or_refused_in_a_sentence(
-    finished: tuple[Path, xr.Dataset], data: st.DataObject
+    finished: tuple[Path, xr.DataTree], data: st.DataObject
 ) -> None:
     before = peak_bytes()
     with copied(finished[0]) as folder, warnings.catch_warnings():
@@ -130,7 +132,7 @@ def test_a_tampered_result_is_opened_right_or_refused_in_a_sentence(
 @settings(FUZZ, max_examples=25 * MORE)
 @given(data=st.data())
 def test_a_tampered_unfinished_folder_is_continued_right_or_refused_in_a_sentence(
-    finished: tuple[Path, xr.Dataset], unfinished: Path, data: st.DataObject
+    finished: tuple[Path, xr.DataTree], unfinished: Path, data: st.DataObject
 ) -> None:
     before = peak_bytes()
     with copied(unfinished) as folder, warnings.catch_warnings():
@@ -174,12 +176,15 @@ def larger(meta: dict[str, Any], dim: str, size: int) -> None:
 
 
 @pytest.fixture
-def folder(finished: tuple[Path, xr.Dataset], tmp_path: Path) -> Path:
+def folder(finished: tuple[Path, xr.DataTree], tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished[0], tmp_path / "copy"))
 
 
-def arrays(folder: Path) -> list[str]:
-    return [p.parent.name for p in sorted((folder / "results.zarr").glob("*/zarr.json"))]
+def stored(folder: Path) -> list[str]:
+    """Paths of all arrays of all nodes."""
+    zarr = folder / "results.zarr"
+    metas = [p for p in sorted(zarr.rglob("*/zarr.json")) if json.loads(p.read_bytes())["node_type"] == "array"]
+    return [p.parent.relative_to(zarr).as_posix() for p in metas]
 
 
 def refused(folder: Path, words: str) -> None:
@@ -192,10 +197,11 @@ def refused(folder: Path, words: str) -> None:
 
 def test_ten_million_claimed_seeds_are_refused_before_anything_is_allocated(folder: Path) -> None:
     seeds = np.arange(10**7)
-    for name in arrays(folder):
+    for name in stored(folder):
         remade(folder, name, lambda meta: larger(meta, "seed", len(seeds)))
+        meta = json.loads((folder / "results.zarr" / name / "zarr.json").read_bytes())
         for chunk in (folder / "results.zarr" / name / "c").rglob("*"):
-            if chunk.is_file() and name not in ("lr", "epoch", "step", "group", "random_point", "data_seed"):
+            if chunk.is_file() and "seed" in meta["dimension_names"]:
                 chunk.unlink()
     (folder / "results.zarr" / "seed" / "c").mkdir(exist_ok=True)
     (folder / "results.zarr" / "seed" / "c" / "0").write_bytes(Zstd().encode(seeds))
@@ -204,17 +210,17 @@ def test_ten_million_claimed_seeds_are_refused_before_anything_is_allocated(fold
 
 
 def test_a_file_that_unpacks_to_more_than_its_place_is_refused(folder: Path) -> None:
-    chunk = next(p for p in (folder / "results.zarr" / "test_loss" / "c").rglob("*") if p.is_file())
+    chunk = next(p for p in (folder / "results.zarr" / "pretrain" / "test_loss" / "c").rglob("*") if p.is_file())
     chunk.write_bytes(Zstd().encode(np.zeros(10**8)))
     seal(folder / "results.zarr")
-    refused(folder, r"holds 'test_loss', which is no array of lrscope")
+    refused(folder, r"holds 'pretrain/test_loss', which is no array of lrscope")
 
 
 def test_texts_that_claim_to_be_many_are_refused(folder: Path) -> None:
     result = open_result(folder)
     names = np.array(["a" * (k % 5) for k in range(result.sizes["group"])], dtype=object)
     shutil.rmtree(folder / "results.zarr")
-    save_result(result.assign_coords(group=names), folder)
+    save_result(changed(result, {"group": ("group", names)}), folder)
     meta = json.loads((folder / "results.zarr" / "group" / "zarr.json").read_bytes())
     assert meta["data_type"] == "string", "else the case says nothing"
     chunk = folder / "results.zarr" / "group" / "c" / "0"
@@ -234,11 +240,12 @@ def test_the_size_in_a_frame_is_read_as_zstandard_wrote_it(size: int) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
-        ("test_loss", {"shape": [10**9] * 5}, "no array of lrscope"),
-        ("test_loss", {"shape": "large"}, "no array of lrscope"),
-        ("test_loss", {"shape": [10**400] * 4}, "no array of lrscope"),
-        ("test_loss", {"data_type": "complex128"}, "no array of lrscope"),
-        ("test_loss", {"node_type": "group"}, "no array of lrscope"),
+        ("pretrain/test_loss", {"shape": [10**9] * 5}, "no array of lrscope"),
+        ("pretrain/test_loss", {"shape": "large"}, "no array of lrscope"),
+        ("pretrain/test_loss", {"shape": [10**400] * 4}, "no array of lrscope"),
+        ("pretrain/test_loss", {"data_type": "complex128"}, "no array of lrscope"),
+        ("pretrain/test_loss", {"node_type": "group"}, "no array of lrscope"),
+        ("pretrain", {"node_type": "array"}, "no array of lrscope"),
         ("group", {"data_type": {"name": "fixed_length_utf32", "configuration": {"length_bytes": 10**12}}}, "no array"),
     ],
 )
@@ -249,13 +256,17 @@ def test_metadata_that_makes_no_sense_is_refused(name: str, change: dict[str, An
 
 @pytest.mark.parametrize("codecs", [["sharding_indexed"], ["bytes", "gzip"], ["bytes", "blosc"], ["pickle"]])
 def test_codecs_whose_sizes_are_not_told_are_refused(codecs: list[str], folder: Path) -> None:
-    remade(folder, "test_loss", lambda meta: meta.update(codecs=[{"name": c, "configuration": {}} for c in codecs]))
+    remade(
+        folder,
+        "pretrain/test_loss",
+        lambda meta: meta.update(codecs=[{"name": c, "configuration": {}} for c in codecs]),
+    )
     refused(folder, "asks for the codec")
 
 
-@pytest.mark.parametrize("place", ["zarr.json", "test_loss/zarr.json"])
+@pytest.mark.parametrize("place", ["", "random_train_loss", "pretrain", "pretrain/test_loss"])
 def test_deep_metadata_is_refused(place: str, folder: Path) -> None:
-    (folder / "results.zarr" / place).write_text('{"a":' * 50_000 + "1" + "}" * 50_000)
+    (folder / "results.zarr" / place / "zarr.json").write_text('{"a":' * 50_000 + "1" + "}" * 50_000)
     refused(folder, "is damaged")
 
 
@@ -287,7 +298,7 @@ def deep() -> str:
 ATTRIBUTES: list[tuple[str, Any, str]] = [
     ("schema_version", "1", "schema_version"),
     ("schema_version", 0, "schema_version"),
-    ("schema_version", 2.0, "newer than"),
+    ("schema_version", 3.0, "newer than"),
     ("schema_version", float("inf"), "newer than"),
     ("schema_version", float("nan"), "not a number of a version"),
     ("schema_version", 10**400, "newer than"),
@@ -314,24 +325,20 @@ ATTRIBUTES: list[tuple[str, Any, str]] = [
 
 @pytest.mark.parametrize(("name", "value", "words"), ATTRIBUTES)
 def test_attributes_of_wrong_types_and_values_are_refused(
-    name: str, value: Any, words: str, finished: tuple[Path, xr.Dataset]
+    name: str, value: Any, words: str, finished: tuple[Path, xr.DataTree]
 ) -> None:
     with pytest.raises(LrscopeError, match=words) as caught:
-        validate(finished[1].assign_attrs({name: value}))
+        validate(changed(finished[1], **{name: value}))
     one_sentence(caught.value)
 
 
-def one(result: xr.Dataset, name: str, value: Any) -> xr.Dataset:
+def one(result: xr.DataTree, name: str, value: Any) -> xr.DataTree:
     """The result with one value of a variable or coordinate changed."""
     values = result[name].values.copy()
     if np.asarray(value).dtype.kind not in "iub":
         values = values.astype(np.asarray(value).dtype if isinstance(value, (str, complex)) else float)
     values.flat[-1] = value
-    return (
-        result.assign_coords({name: (result[name].dims, values)})
-        if name in result.coords
-        else result.assign({name: (result[name].dims, values)})
-    )
+    return changed(result, {name: (result[name].dims, values)})
 
 
 BROKEN_VALUES: list[tuple[str, Any, str]] = [
@@ -339,26 +346,26 @@ BROKEN_VALUES: list[tuple[str, Any, str]] = [
     ("lr", np.inf, "not finite"),
     ("lr", -1.0, "too small"),
     ("lr", 1e-9, "not increasing"),
-    ("epoch", np.nan, "not finite"),
-    ("epoch", -3.0, "too small"),
+    ("pretrain/epoch", np.nan, "not finite"),
+    ("pretrain/epoch", -3.0, "too small"),
     ("seed", -1, "too small"),
     ("seed", 0.5, "fractions"),
-    ("step", np.nan, "not finite"),
+    ("pretrain/step", np.nan, "not finite"),
     ("random_point", 0, "holds a number twice"),
-    ("status", 9, "unknown status 9"),
-    ("status", -1, "unknown status -1"),
-    ("status", np.nan, "unknown status nan"),
-    ("nonfinite_step", -7, "below -1"),
-    ("test_accuracy", 1.5, "outside 0 to 1"),
-    ("train_accuracy", -0.5, "outside 0 to 1"),
-    ("test_loss", 1j, "instead of numbers"),
+    ("pretrain/status", 9, "unknown status 9"),
+    ("pretrain/status", -1, "unknown status -1"),
+    ("pretrain/status", np.nan, "unknown status nan"),
+    ("pretrain/nonfinite_step", -7, "below -1"),
+    ("pretrain/test_accuracy", 1.5, "outside 0 to 1"),
+    ("pretrain/train_accuracy", -0.5, "outside 0 to 1"),
+    ("pretrain/test_loss", 1j, "instead of numbers"),
     ("lr", "a", "instead of numbers"),
 ]
 
 
 @pytest.mark.parametrize(("name", "value", "words"), BROKEN_VALUES)
 def test_values_that_cannot_be_are_refused(
-    name: str, value: Any, words: str, finished: tuple[Path, xr.Dataset]
+    name: str, value: Any, words: str, finished: tuple[Path, xr.DataTree]
 ) -> None:
     with pytest.raises(LrscopeError, match=words) as caught:
         validate(one(finished[1], name, value))
@@ -366,8 +373,8 @@ def test_values_that_cannot_be_are_refused(
 
 
 @pytest.mark.parametrize("dim", ["lr", "seed", "data_seed", "epoch", "group", "random_point"])
-def test_empty_axes_are_refused(dim: str, finished: tuple[Path, xr.Dataset]) -> None:
-    with pytest.raises(LrscopeError, match=f"dimension '{dim}' is empty"):
+def test_empty_axes_are_refused(dim: str, finished: tuple[Path, xr.DataTree]) -> None:
+    with pytest.raises(LrscopeError, match=f"dimension '(pretrain/|){dim}' is empty"):
         validate(finished[1].isel({dim: slice(0, 0)}))
 
 
@@ -432,7 +439,7 @@ EXPERIMENTS += [{"extends": [1]}, {"extends": {"hashes": 5}}]
 
 @pytest.mark.parametrize("change", EXPERIMENTS, ids=str)
 def test_an_experiment_of_wrong_types_counts_as_damaged(
-    change: dict[str, Any], unfinished: Path, finished: tuple[Path, xr.Dataset], tmp_path: Path
+    change: dict[str, Any], unfinished: Path, finished: tuple[Path, xr.DataTree], tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(unfinished, tmp_path / "copy"))
     said(folder, "experiment.json", change)
@@ -478,7 +485,7 @@ FOREIGN: dict[str, Callable[[dict[str, torch.Tensor], dict[str, Any]], object]] 
 
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_a_chunk_that_is_not_of_this_sweep_is_kept_aside_and_computed_again(
-    kind: str, unfinished: Path, finished: tuple[Path, xr.Dataset], tmp_path: Path
+    kind: str, unfinished: Path, finished: tuple[Path, xr.DataTree], tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(unfinished, tmp_path / "copy"))
     store, name = Store(folder), "00001" + DONE
@@ -500,7 +507,7 @@ CURSORS += [{"phase": 0, "step": 99, "window": 0}, {"phase": 0, "step": 1.5, "wi
 
 @pytest.mark.parametrize("cursor", CURSORS, ids=str)
 def test_a_checkpoint_at_no_place_is_kept_aside(
-    cursor: Any, unfinished: Path, finished: tuple[Path, xr.Dataset], tmp_path: Path
+    cursor: Any, unfinished: Path, finished: tuple[Path, xr.DataTree], tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(unfinished, tmp_path / "copy"))
     store, name = Store(folder), "00002" + CHECKPOINT
@@ -512,7 +519,9 @@ def test_a_checkpoint_at_no_place_is_kept_aside(
     assert same_bytes(result, finished[1]) == []
 
 
-def test_a_good_checkpoint_is_gone_on_from(unfinished: Path, finished: tuple[Path, xr.Dataset], tmp_path: Path) -> None:
+def test_a_good_checkpoint_is_gone_on_from(
+    unfinished: Path, finished: tuple[Path, xr.DataTree], tmp_path: Path
+) -> None:
     folder = Path(shutil.copytree(unfinished, tmp_path / "copy"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

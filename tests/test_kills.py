@@ -47,7 +47,7 @@ def live(server: ForkServerContext, folder: Path, last: int | None = None, jobs:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(server: ForkServerContext, tmp_path_factory: pytest.TempPathFactory) -> tuple[xr.Dataset, list[str]]:
+def undisturbed(server: ForkServerContext, tmp_path_factory: pytest.TempPathFactory) -> tuple[xr.DataTree, list[str]]:
     """The result and the operations on the way to it."""
     folder = tmp_path_factory.mktemp("undisturbed") / "out"
     assert live(server, folder) == 0
@@ -65,7 +65,7 @@ def drawn_moments() -> list[tuple[str, float, bool]]:
 MOMENTS = drawn_moments()
 
 
-def test_there_are_25_moments_and_they_reach_every_kind_of_file(undisturbed: tuple[xr.Dataset, list[str]]) -> None:
+def test_there_are_25_moments_and_they_reach_every_kind_of_file(undisturbed: tuple[xr.DataTree, list[str]]) -> None:
     _, operations = undisturbed
     assert len(MOMENTS) == 25
     killed_at = [operations[number_of(stage, far, operations)] for stage, far, _ in MOMENTS if stage != "two processes"]
@@ -89,7 +89,7 @@ def test_killed_at_a_random_moment_it_goes_on_to_the_same_bytes(
     far: float,
     tear: bool,
     server: ForkServerContext,
-    undisturbed: tuple[xr.Dataset, list[str]],
+    undisturbed: tuple[xr.DataTree, list[str]],
     tmp_path: Path,
 ) -> None:
     result, operations = undisturbed
@@ -122,7 +122,7 @@ def kill_from_outside(server: ForkServerContext, out: Path, seconds: float) -> N
 
 
 def test_killed_again_and_again_it_still_arrives(
-    server: ForkServerContext, undisturbed: tuple[xr.Dataset, list[str]], tmp_path: Path
+    server: ForkServerContext, undisturbed: tuple[xr.DataTree, list[str]], tmp_path: Path
 ) -> None:
     """Every life gets a little further; the operations are counted from each life's beginning."""
     rng, deaths = random.Random(7), 0

@@ -46,7 +46,7 @@ def smooth(y: Tensor, classes: int = CLASSES) -> Tensor:
     return 0.8 * functional.one_hot(y, classes) + 0.2 / classes
 
 
-def sweep(task: Task, **options: Any) -> xr.Dataset:
+def sweep(task: Task, **options: Any) -> xr.DataTree:
     base = {"space": "whole", "epochs": 3, "batch_size": 8, "seeds": 1, "random_points": 2, "jobs": 1}
     base |= {"path": "batched", "compile": False, "progress": False}
     return lrscope.sweep(task, LRS, **{**base, **options})
@@ -58,7 +58,7 @@ def at_the_start(task: Task, x: Tensor) -> Tensor:
     return out
 
 
-def measured(result: xr.Dataset, name: str) -> float:
+def measured(result: xr.DataTree, name: str) -> float:
     """At the learning rate at which nothing moves."""
     return float(result[name].isel(epoch=-1).values[0].ravel()[0])
 

@@ -12,16 +12,17 @@ import xarray as xr
 from fake_results import fake_result
 from lrscope.mapping import RegimeMap, quality, regimes
 from lrscope.mapping.replay import masked
+from trees import arrays, changed, own, with_node
 
 FALLING = np.exp(-0.4 * np.arange(10))  # over the ten logged epochs of a fine-tuning
-LAST = {"finetune_epoch": -1}
+LAST = {"epoch": -1}
 
 
-def small(**options: Any) -> xr.Dataset:
+def small(**options: Any) -> xr.DataTree:
     """A result with 8 learning rates and 3 seeds whose fine-tunes have converged."""
     result = fake_result(**{"lrs": 8, "seeds": 3, "features": False, **options})
-    if "finetune_lr" in result:
-        result["finetune_train_loss"][:] = 0.1
+    if "finetune" in result.children:
+        result["finetune/train_loss"][:] = 0.1
     return result
 
 
@@ -37,13 +38,13 @@ def plain(found: RegimeMap) -> str:
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_provisional_is_said_of_the_rate_to_decay_to_and_of_no_other(schedule: str) -> None:
     result = small(schedule=schedule)
-    result["finetune_test_accuracy"][:, 1] += 0.05
+    result["finetune/test_accuracy"][:, 1] += 0.05
     for falls in (0, 1):
-        result["finetune_train_loss"][:] = 0.1
-        result["finetune_train_loss"][:, falls] = FALLING
+        result["finetune/train_loss"][:] = 0.1
+        result["finetune/train_loss"][:, falls] = FALLING
         found = regimes(result)
         assert found.recommended.finetune_lr == pytest.approx(1e-3)
-        reached = result["finetune_test_accuracy"].isel(LAST).sel(lr=found.recommended.best)[1]
+        reached = result["finetune/test_accuracy"].isel(LAST).sel(lr=found.recommended.best)[1]
         assert found.recommended.after == pytest.approx(float(reached.mean()))
         assert ("provisional" in found.recommended.reason) is (falls == 1)
         notes = [note for note in found.notes if "has not converged" in note]
@@ -59,7 +60,7 @@ def test_a_border_is_provisional_where_most_seeds_of_a_learning_rate_still_fall(
     inside = next(k for k, label in enumerate(regimes(result).labels) if label.regime == "2A")
     assert regimes(result).borders["2A|2B"].lr is not None
     for seeds in (1, 2):
-        result["finetune_train_loss"][inside, 0, 0, seeds - 1] = FALLING
+        result["finetune/train_loss"][inside, 0, 0, seeds - 1] = FALLING
         found = regimes(result)
         assert found.borders["2A|2B"].reason.startswith("provisional") is (seeds == 2)
         assert "fine-tune still falls" in found.labels[inside].flags
@@ -68,41 +69,41 @@ def test_a_border_is_provisional_where_most_seeds_of_a_learning_rate_still_fall(
 
 def test_an_adaptive_sweep_is_not_told_to_extend_its_fine_tunes() -> None:
     result = small()
-    result["finetune_train_loss"][:] = FALLING
+    result["finetune/train_loss"][:] = FALLING
     assert "--extend-finetunes" in plain(regimes(result))
     plan = {**json.loads(result.attrs["plan"]), "trained_share": 0.2}
-    assert "--extend-finetunes" not in plain(regimes(result.assign_attrs(plan=json.dumps(plan))))
+    assert "--extend-finetunes" not in plain(regimes(changed(result, plan=json.dumps(plan))))
 
 
 def test_how_far_quality_moves_is_told_from_the_same_quarters_as_the_loss() -> None:
     result = small()
-    result["finetune_train_loss"][:] = FALLING
-    result["finetune_test_accuracy"][:] = [0.5, 0.5, 0.6, 0.6, 0.7, 0.8, 0.8, 0.83, 0.83, 0.83]
+    result["finetune/train_loss"][:] = FALLING
+    result["finetune/test_accuracy"][:] = [0.5, 0.5, 0.6, 0.6, 0.7, 0.8, 0.8, 0.83, 0.83, 0.83]
     assert "test quality changes by 4.0 points on average" not in plain(regimes(result))
-    result["finetune_test_accuracy"][..., 5:7] = 0.79
+    result["finetune/test_accuracy"][..., 5:7] = 0.79
     assert "falls by 1.00 to 1.00 in logs while test quality changes by 4.0 points on average" in plain(regimes(result))
 
 
 def test_few_logged_epochs_of_fine_tuning_are_said() -> None:
-    result = small().isel(finetune_epoch=slice(0, 7))
-    assert "whether it converged is undetermined" in plain(regimes(result))
-    assert "converged" not in plain(regimes(small().isel(finetune_epoch=slice(0, 8))))
+    result, tuned = small(), own(small(), "finetune")
+    few, enough = (with_node(result, "finetune", tuned.isel(epoch=slice(0, n))) for n in (7, 8))
+    assert "whether it converged is undetermined" in plain(regimes(few))
+    assert "converged" not in plain(regimes(enough))
 
 
 # --- fine-tunes that failed ---
 
 
-def lost(result: xr.Dataset) -> xr.Dataset:
+def lost(result: xr.DataTree) -> xr.DataTree:
     """The same with all fine-tunes non-finite."""
-    for name in result.data_vars:
-        if str(name).startswith("finetune_"):
-            result[name][:] = 1 if name == "finetune_status" else np.nan
+    for name in own(result, "finetune").data_vars:
+        result[f"finetune/{name}"][:] = 1 if name == "status" else np.nan
     return result
 
 
-def at_chance(result: xr.Dataset) -> xr.Dataset:
+def at_chance(result: xr.DataTree) -> xr.DataTree:
     """The same with all fine-tunes as good as guessing."""
-    result["finetune_test_accuracy"][:] = 0.5
+    result["finetune/test_accuracy"][:] = 0.5
     return result
 
 
@@ -121,10 +122,10 @@ def test_fine_tunes_that_failed_tell_neither_2a_from_2b_nor_where_to_start(faile
 
 def test_one_rate_that_failed_leaves_the_others() -> None:
     result = small()
-    result["finetune_test_accuracy"][:, 2] = 0.5
-    result["finetune_status"][:, 1] = 1
-    for name in [str(x) for x in result.data_vars if str(x).startswith("finetune_") and x != "finetune_status"]:
-        result[name][:, 1] = np.nan
+    result["finetune/test_accuracy"][:, 2] = 0.5
+    result["finetune/status"][:, 1] = 1
+    for name in set(own(result, "finetune").data_vars) - {"status"}:
+        result[f"finetune/{name}"][:, 1] = np.nan
     assert regimes(result).recommended.finetune_lr == pytest.approx(1e-4)
 
 
@@ -139,7 +140,7 @@ def test_without_a_decay_is_never_the_advice_to_measure_one_that_was() -> None:
 def test_averages_that_are_better_say_so() -> None:
     result = small()
     assert "better than" not in regimes(result).recommended.alternative
-    result["average_test_accuracy"][3] = 0.99
+    result["average/test_accuracy"][3] = 0.99
     (told,) = [c for c in regimes(result).recommended.alternative.split("; ") if "better than what is recommended" in c]
     assert told.startswith("averaging checkpoints instead")
 
@@ -148,8 +149,8 @@ def test_averages_that_are_better_say_so() -> None:
 def test_a_decay_that_costs_more_than_the_margin_is_not_recommended(points: float, decays: bool) -> None:
     """The margin is 0.3 points; a flat map, so that smoothing changes nothing."""
     result = small()
-    result["finetune_test_accuracy"][:] = 0.9
-    result["test_accuracy"][..., -1] = 0.9 + points / 100
+    result["finetune/test_accuracy"][:] = 0.9
+    result["pretrain/test_accuracy"][..., -1] = 0.9 + points / 100
     found = regimes(result).recommended
     assert (found.finetune_lr is not None) is decays
     assert (found.after is not None) is decays
@@ -159,10 +160,10 @@ def test_a_decay_that_costs_more_than_the_margin_is_not_recommended(points: floa
 
 def test_a_border_2a_2b_that_is_not_there_says_which_part_is_missing() -> None:
     result = small(lrs=16)
-    result["finetune_test_accuracy"][:] = 0.9
+    result["finetune/test_accuracy"][:] = 0.9
     assert regimes(result).borders["2A|2B"].reason.startswith("no 2B seen")
     two = [k for k, label in enumerate(regimes(result).labels) if label.regime == "2A"]
-    result["finetune_test_accuracy"][two] = 0.8
+    result["finetune/test_accuracy"][two] = 0.8
     found = regimes(result)
     assert found.borders["2A|2B"].reason.startswith("no 2A seen")
     assert {found.labels[k].regime for k in two} == {"2B"}
@@ -191,9 +192,10 @@ def test_no_border_lies_among_learning_rates_that_overflow() -> None:
 
 def test_a_border_that_single_seeds_put_off_the_finite_grid_ends_at_the_first_overflow() -> None:
     result = fake_result(lrs=16, seeds=5, invariant=False, space="whole", nonfinite_lrs=6, finetune=False)
-    result["train_loss"][:, 0, :2] = result["train_loss"][7, 0, :2]  # two seeds converge wherever they are finite
+    loss = result["pretrain/train_loss"]
+    loss[:, 0, :2] = loss[7, 0, :2]  # two seeds converge wherever they are finite
     for name in ("train_loss", "test_loss"):
-        result[name][10:, :, :, 20:] = np.nan
+        result[f"pretrain/{name}"][10:, :, :, 20:] = np.nan
     border = regimes(result).borders["1|2"]
     assert border.high is not None
     assert border.high <= result["lr"].values[10]
@@ -201,10 +203,10 @@ def test_a_border_that_single_seeds_put_off_the_finite_grid_ends_at_the_first_ov
 
 def test_a_fine_tune_that_overflows_is_a_cliff() -> None:
     result = small(lrs=16)
-    result["finetune_test_accuracy"][:] = 0.9
+    result["finetune/test_accuracy"][:] = 0.9
     lr = result["lr"].values
-    for name in [str(x) for x in result.data_vars if str(x).startswith("finetune_")]:
-        result[name][10, :, 0, 0] = 1 if name == "finetune_status" else np.nan
+    for name in own(result, "finetune").data_vars:
+        result[f"finetune/{name}"][10, :, 0, 0] = 1 if name == "status" else np.nan
     found = regimes(result, margin=5).recommended
     assert (found.low, found.high) == (lr[0], lr[8])
     assert found.cliff == lr[10]
@@ -213,7 +215,7 @@ def test_a_fine_tune_that_overflows_is_a_cliff() -> None:
 
 def test_the_default_margin_is_a_third_of_a_point_not_thirty() -> None:
     result = small(lrs=16, finetune=False, average=False)
-    result["test_accuracy"][:] = (0.9 - 0.02 * np.abs(np.arange(16) - 8))[:, None, None, None]
+    result["pretrain/test_accuracy"][:] = (0.9 - 0.02 * np.abs(np.arange(16) - 8))[:, None, None, None]
     lr = result["lr"].values
     for margin, low, high in ((None, 8, 8), (3, 7, 9)):
         found = regimes(result, **({} if margin is None else {"margin": margin})).recommended
@@ -249,16 +251,16 @@ def test_holes_are_not_called_non_finite() -> None:
     assert "adaptive" in found.recommended.reason
     assert "finite" not in found.recommended.reason
     broken = small(finetune=False, average=False)
-    broken["status"][:, 0, 0] = 1
+    broken["pretrain/status"][:, 0, 0] = 1
     for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy"):
-        broken[name][:, 0, 0] = np.nan
+        broken[f"pretrain/{name}"][:, 0, 0] = np.nan
     assert regimes(broken).recommended.reason.startswith("no learning rate has all its seeds finite")
 
 
 def test_what_the_seeds_show_is_said_and_no_more() -> None:
     result = small(lrs=16, finetune=False, average=False)
     peak = (0.9 - 0.02 * np.abs(np.arange(16) - 8))[:, None, None, None]
-    result["test_accuracy"][:] = peak
+    result["pretrain/test_accuracy"][:] = peak
     assert (
         "with 3 seeds no other learning rate is shown to be equal within 0.3 points;"
         in regimes(result).recommended.reason
@@ -270,8 +272,8 @@ def test_what_the_seeds_show_is_said_and_no_more() -> None:
     assert "one seed shows no uncertainty" in one
     assert "more seeds would tell" not in one
     for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy"):
-        result[name][9, 0, 0] = np.nan
-    result["status"][9, 0, 0] = 1
+        result[f"pretrain/{name}"][9, 0, 0] = np.nan
+    result["pretrain/status"][9, 0, 0] = 1
     lr = result["lr"].values
     cliff = regimes(result).recommended
     assert cliff.best == lr[7]
@@ -285,9 +287,9 @@ def test_what_the_seeds_show_is_said_and_no_more() -> None:
 @pytest.mark.parametrize(("keep", "where"), [([8], "down and up"), ([8, 9, 10], "down"), ([0, 1, 2], "up")])
 def test_the_grid_is_to_be_extended_at_the_ends_where_the_best_lies(keep: list[int], where: str) -> None:
     result = small(lrs=16, finetune=False, average=False)
-    result["test_accuracy"][:] = np.linspace(0.9, 0.7, 16)[:, None, None, None]
+    result["pretrain/test_accuracy"][:] = np.linspace(0.9, 0.7, 16)[:, None, None, None]
     if where == "up":
-        result["test_accuracy"][:] = np.linspace(0.7, 0.9, 16)[:, None, None, None]
+        result["pretrain/test_accuracy"][:] = np.linspace(0.7, 0.9, 16)[:, None, None, None]
     found = regimes(result.isel(lr=keep))
     assert found.recommended.reason.endswith(f"the best lies at the end of the grid: extend it {where}")
 
@@ -303,10 +305,10 @@ def test_the_table_names_the_rate_that_its_results_were_decayed_to() -> None:
 
 def test_intervals_are_spoken_of_only_where_there_are_some() -> None:
     told, none = small(), small()
-    none["status"][:] = 1
-    for name in [str(x) for x in none.data_vars if x != "status"]:
-        if np.issubdtype(none[name].dtype, np.floating):
-            none[name][:] = np.nan
+    none["pretrain/status"][:] = 1
+    for array in arrays(none).values():
+        if np.issubdtype(array.dtype, np.floating):
+            array[:] = np.nan
     assert any("intervals are ranges" in note for note in regimes(told).notes)
     assert regimes(none).notes == ()
     assert not any("intervals" in note for note in regimes(small(schedule="cosine")).notes)
@@ -333,12 +335,12 @@ def test_a_better_measurement_that_is_not_recommended_is_named() -> None:
             *([0.8, 0.95, 0.83], [0.7, 0.5, 0.65], [0.5, 0.7, 0.6], [0.6, 0.7, 0.5]),
         ]
     )
-    result["test_accuracy"][..., -1] = reached[:, None, :]
+    result["pretrain/test_accuracy"][..., -1] = reached[:, None, :]
     found, lrs = regimes(result).recommended, result["lr"].values
     assert found.best == lrs[2]
     assert f"{lrs[3]:.3g} measured better, but its neighbours do not bear that out" in found.reason
     assert "measured better" not in regimes(result, margin=2).recommended.reason
-    result["test_accuracy"][3, :, :, -1] = 0.99
+    result["pretrain/test_accuracy"][3, :, :, -1] = 0.99
     clear = regimes(result).recommended
     assert clear.best == lrs[3]
     assert "measured better" not in clear.reason
@@ -346,9 +348,9 @@ def test_a_better_measurement_that_is_not_recommended_is_named() -> None:
 
 def test_an_undetermined_border_is_provisional_too() -> None:
     result = small(lrs=16)
-    result["finetune_test_accuracy"][:] = 0.9
-    falling = np.exp(-0.3 * np.arange(result.sizes["finetune_epoch"]))
-    result["finetune_train_loss"][:] = falling
+    result["finetune/test_accuracy"][:] = 0.9
+    falling = np.exp(-0.3 * np.arange(result["finetune"].sizes["epoch"]))
+    result["finetune/train_loss"][:] = falling
     assert regimes(result).borders["2A|2B"].reason == (
         "no 2B seen: fine-tuning ends as well up to the end of regime 2; provisional, because fine-tunes have not converged"
     )

@@ -117,15 +117,15 @@ def test_every_measure_takes_a_stored_run(tmp_path: Path) -> None:
     trained = Trained.open(folder, task)
     state = trained.state(lr=SHORT.lrs[1], seed=1)
     found = sharpness.of(trained, state)
-    logged = result["fixed_effective_grad_norm"].isel(lr=1, data_seed=0, seed=1)
+    logged = result["pretrain/fixed_effective_grad_norm"].isel(lr=1, data_seed=0, seed=1)
     assert found["grad_norm"] == pytest.approx(float(logged), rel=1e-5)
     start = trained.state(lr=SHORT.lrs[1], seed=1, epoch=0)
     line = geometry.between(trained, start, state, points=3)
     assert float(line["train_loss"][-1]) == pytest.approx(
-        float(result["fixed_train_loss"].isel(lr=1, data_seed=0, seed=1)), rel=1e-5
+        float(result["pretrain/fixed_train_loss"].isel(lr=1, data_seed=0, seed=1)), rel=1e-5
     )
     assert float(line["test_loss"][-1]) == pytest.approx(
-        float(result["test_loss"].isel(lr=1, data_seed=0, seed=1, epoch=-1)), rel=1e-5
+        float(result["pretrain/test_loss"].isel(lr=1, data_seed=0, seed=1, epoch=-1)), rel=1e-5
     )
     walked = walks.training(trained, state, elr=0.1, steps=2, every=2)
     assert float(walked["train_loss"][0]) == pytest.approx(float(line["train_loss"][-1]), rel=1e-6)
@@ -133,4 +133,4 @@ def test_every_measure_takes_a_stored_run(tmp_path: Path) -> None:
     exact = equilibrium.identities(trained, state, elr=0.1, steps=2)
     assert exact["eq3"] < 1e-12 > exact["eq4"]
     assert exact["eq5"] < 1e-2
-    assert equilibrium.ess_spread(result["group_ess"]).shape == (2, 1, 2)
+    assert equilibrium.ess_spread(result["pretrain/group_ess"]).shape == (2, 1, 2)

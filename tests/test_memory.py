@@ -38,6 +38,7 @@ from lrscope.errors import LrscopeError
 from lrscope.tasks.streams import generator
 from test_workers import ENVIRONMENT
 from tiny_tasks import BASE, BATCHED, SHORT, computed, context_of, mlp_task, same_bytes, task_of, train
+from trees import arrays
 
 CONFIG = replace(BASE, seeds=3, precision="float64", lrs=(1e-3, 2e-3))  # 6 runs
 OF_SIX = replace(BATCHED, chunk=6, checkpoint_seconds=0.0)
@@ -87,15 +88,15 @@ def scarce(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]
 
 
 @pytest.fixture(scope="module")
-def roomy(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
+def roomy(tmp_path_factory: pytest.TempPathFactory) -> xr.DataTree:
     return computed(mlp_task(), CONFIG, Plan("batched", 6, False, "", 0.0), tmp_path_factory.mktemp("roomy"))
 
 
-def close(a: xr.Dataset, b: xr.Dataset) -> bool:
-    return all(np.allclose(a[n], b[n], rtol=1e-9, atol=1e-13, equal_nan=True) for n in a.data_vars if n != "seconds")
+def close(a: xr.DataTree, b: xr.DataTree) -> bool:
+    return all(np.allclose(a[n], b[n], rtol=1e-9, atol=1e-13, equal_nan=True) for n in arrays(a) if n != "seconds")
 
 
-def replans(result: xr.Dataset) -> list[dict[str, Any]]:
+def replans(result: xr.DataTree) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(result.attrs["plan"])["replans"]
     return found
 
@@ -110,12 +111,12 @@ def replans(result: xr.Dataset) -> list[dict[str, Any]]:
     [(torch_runs_out, 1), (numpy_runs_out, 1), (python_runs_out, 2), (killed, 2)],  # a killed single process stays dead
 )
 def test_the_sweep_goes_on_with_smaller_chunks(
-    fail: Callable[[], None], jobs: int, tmp_path: Path, scarce: Any, roomy: xr.Dataset
+    fail: Callable[[], None], jobs: int, tmp_path: Path, scarce: Any, roomy: xr.DataTree
 ) -> None:
     begun = scarce(2, fail)
     result = train(mlp_task(), CONFIG, replace(OF_SIX, jobs=jobs), tmp_path)
     assert close(result, roomy)
-    assert (result["status"] == 0).all()
+    assert (result["pretrain/status"] == 0).all()
     assert (result["seconds"] > 0).all()
     said = replans(result)
     assert [(r["unit"], r["runs"], r["into"]) for r in sorted(said, key=lambda r: str(r["unit"]))] == [
@@ -236,7 +237,7 @@ class StopAtTick(StopAfter):
 
 
 @pytest.mark.slow
-def test_a_smaller_chunk_asked_for_later_is_a_recorded_re_plan(tmp_path: Path, roomy: xr.Dataset) -> None:
+def test_a_smaller_chunk_asked_for_later_is_a_recorded_re_plan(tmp_path: Path, roomy: xr.DataTree) -> None:
     """Whoever was killed for memory as a single process gets on by asking for less."""
     with pytest.raises(Interrupted):
         sweep(mlp_task(), config=CONFIG, engine=OF_SIX, out=tmp_path, progress=StopAtTick(4))
@@ -463,7 +464,7 @@ def test_random_points_are_the_same_in_groups(space: str, path: str, tmp_path: P
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*random points are evaluated")
 def test_random_points_that_are_too_large_go_on_in_smaller_groups(
-    tmp_path: Path, roomy: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, roomy: xr.DataTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = replace(CONFIG, random_points=5)
     whole = train(mlp_task(), config, OF_SIX, tmp_path / "whole")

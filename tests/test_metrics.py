@@ -19,6 +19,7 @@ from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task
 from lrscope.trained import Trained
 from tiny_tasks import ALL_RUNS, BASE, ONE_RUN, computed
+from trees import arrays
 
 N, CLASSES = 60, 3
 
@@ -51,22 +52,22 @@ SWEEP = replace(BASE, batch_size=12, steps=10, space="whole", lrs=(1e-2, 0.3, 1e
 def test_they_are_the_means_that_loss_and_accuracy_are(plan: Any, tmp_path: Path) -> None:
     """Error and cross-entropy as own metrics: what lrscope measures itself, wherever it measures."""
     result = computed(task(OWN), SWEEP, plan, tmp_path)
-    for prefix in ("", "finetune_", "average_"):
+    for node in ("pretrain", "finetune", "average"):
         for of in ("test", "validation"):
-            own = result[f"{prefix}{of}_metric"]
-            accuracy, loss = result[f"{prefix}{of}_accuracy"], result[f"{prefix}{of}_loss"]
+            own = result[f"{node}/{of}_metric"]
+            accuracy, loss = result[f"{node}/{of}_accuracy"], result[f"{node}/{of}_loss"]
             assert set(own.dims) == {*loss.dims, "metric"}
             np.testing.assert_allclose(own.sel(metric="error"), 1 - accuracy, atol=1e-6)
             np.testing.assert_allclose(own.sel(metric="nats"), loss, rtol=1e-5)
-    assert np.isnan(result["test_metric"].sel(lr=1e30, metric="nats").isel(epoch=-1)).all()
+    assert np.isnan(result["pretrain/test_metric"].sel(lr=1e30, metric="nats").isel(epoch=-1)).all()
 
 
 def test_without_them_nothing_is_another(tmp_path: Path) -> None:
     plain, own = (computed(task(m), SWEEP, ALL_RUNS, tmp_path / str(bool(m))) for m in (None, OWN))
     assert "metric" not in plain.dims
-    for name in plain.data_vars:
+    for name, array in arrays(plain).items():
         if name != "seconds":
-            assert np.array_equal(plain[name], own[name], equal_nan=True), name
+            assert np.array_equal(array, own[name], equal_nan=True), name
 
 
 def test_results_are_kept_opened_and_exported_with_them(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_results_are_kept_opened_and_exported_with_them(tmp_path: Path) -> None:
     lrscope.sweep(task(OWN), **options, out=tmp_path, progress=False)
     result = open_result(tmp_path)
     assert list(result["metric"].values) == ["error", "nats"]
-    assert result["test_metric"].attrs["units"] == "task's own"
+    assert result["pretrain/test_metric"].attrs["units"] == "task's own"
     assert '"metrics": ["error", "nats"]' in result.attrs["task"]
     export_result(result, "csv", None, tmp_path)
     assert (tmp_path / "result.csv").read_text().startswith("lr,data_seed,seed")

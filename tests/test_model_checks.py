@@ -209,7 +209,7 @@ RIGHT: dict[str, Callable[[], nn.Module]] = {
 @pytest.mark.parametrize("kind", RIGHT)
 def test_each_kind_of_model_computes_as_it_does_alone(kind: str, engine: Any) -> None:
     task = task_of(RIGHT[kind], (5,))
-    found = train(task, STILL, engine)["test_loss"].isel(lr=0, epoch=-1).values
+    found = train(task, STILL, engine)["pretrain/test_loss"].isel(lr=0, epoch=-1).values
     assert found.ravel().tolist() == pytest.approx(own_losses(task), rel=1e-5)
 
 
@@ -372,7 +372,7 @@ def test_what_would_be_computed_otherwise_is_refused_by_name(kind: str) -> None:
 def test_a_float64_model_trains_in_float64() -> None:
     task = task_of(lambda: layers(norm)().double(), (5,))
     found = train(task, replace(STILL, precision="float64", space="sphere", radius=None))
-    assert (found["status"] == 0).all()
+    assert (found["pretrain/status"] == 0).all()
 
 
 def test_pixels_are_cast_by_the_model_itself() -> None:
@@ -390,7 +390,7 @@ def test_pixels_are_cast_by_the_model_itself() -> None:
     x, y = examples(48, (5,))
     pixels = (x * 40 + 128).clamp(0, 255).to(torch.uint8)
     found = train(Task(Net, (pixels, y), (pixels, y)), SHORT)
-    assert (found["status"] == 0).all()
+    assert (found["pretrain/status"] == 0).all()
 
 
 class LayerDrop(nn.Module):
@@ -417,7 +417,7 @@ def test_noise_of_any_generator_repeats(draw: Callable[[], float]) -> None:
             found.append(train(task, replace(SHORT, space="whole", lrs=(0.1,)), SINGLE))
     once, again = found
     assert same_bytes(once, again) == []
-    assert np.unique(once["train_loss"].values).size > 1
+    assert np.unique(once["pretrain/train_loss"].values).size > 1
 
 
 def test_a_readout_of_another_parametrisation_is_frozen_at_norm_10() -> None:
@@ -488,7 +488,7 @@ def test_examples_that_are_looked_at_are_not_all_alike() -> None:
         distinct_examples(torch.zeros(30, 5))
     x, y = examples(48, (5,))
     x[:40] = 0
-    assert (train(Task(layers(norm), (x, y), (x, y)), SHORT)["status"] == 0).all()
+    assert (train(Task(layers(norm), (x, y), (x, y)), SHORT)["pretrain/status"] == 0).all()
 
 
 class Scripted(nn.Module):
@@ -531,7 +531,7 @@ def test_a_model_that_trains_on_large_batches_only_is_measured_on_one() -> None:
             return self.net(x)
 
     found = train(task_of(Large, (5,)), replace(SHORT, space="whole", batch_size=24, steps=2))
-    assert (found["status"] == 0).all()
+    assert (found["pretrain/status"] == 0).all()
 
 
 def test_a_plan_that_failed_before_any_chunk_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -565,4 +565,4 @@ def test_tensors_inside_a_loss_follow_the_precision(form: str) -> None:
         "partial": functools.partial(functional.cross_entropy, weight=weight, reduction="none"),
     }
     task = task_of(layers(norm), (5,), loss=losses[form], classification=True)
-    assert (train(task, replace(SHORT, precision="float64"))["status"] == 0).all()
+    assert (train(task, replace(SHORT, precision="float64"))["pretrain/status"] == 0).all()

@@ -46,7 +46,7 @@ def test_models_that_cannot_be_batched_train_one_by_one_with_one_warning(model: 
     assert len(said) == 1, said
     assert message in said[0]
     assert '"path": "single"' in result.attrs["plan"]
-    assert (result["status"] == 0).all()
+    assert (result["pretrain/status"] == 0).all()
 
 
 @pytest.mark.parametrize("model", [Choosy, Shuffling])

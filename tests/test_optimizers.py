@@ -218,7 +218,7 @@ every_sweep = pytest.mark.parametrize("config", IN_SWEEPS.values(), ids=IN_SWEEP
 def test_plans_agree(config: SweepConfig, tmp_path: Path) -> None:
     one, other = (computed(mlp_task(), config, p, tmp_path / n) for p, n in ((ALL_RUNS, "a"), (ONE_RUN, "b")))
     assert differing(one, other) == []
-    assert (one["status"] == 0).all()
+    assert (one["pretrain/status"] == 0).all()
 
 
 @every_sweep
@@ -424,7 +424,7 @@ def test_a_sweep_trains_with_the_tasks_own_and_goes_on_to_the_byte(tmp_path: Pat
     options = {**OWN_SWEEP, "average": (2,), "finetune_lrs": (1e-3,), "finetune_steps": 6, "precision": "float32"}
     config = SweepConfig(**options, optimizer="task")
     straight = computed(own_task(), config, ONE_RUN, tmp_path / "straight")
-    assert np.isfinite(straight["train_loss"]).all()
+    assert np.isfinite(straight["pretrain/train_loss"]).all()
     resumed = stopped_and_resumed(own_task, config, ONE_RUN, tmp_path / "stopped", 7)
     assert same_bytes(resumed, straight) == []
 
@@ -434,7 +434,7 @@ def test_the_tasks_own_is_used_unless_something_else_is_asked_for(tmp_path: Path
     assert json.loads(result.attrs["config"])["optimizer"] == "task"
     assert json.loads(result.attrs["plan"])["path"] == "single"
     plain = lrscope.sweep(own_task(None), **OWN_SWEEP, progress=False)
-    assert not np.array_equal(plain["train_loss"], result["train_loss"])
+    assert not np.array_equal(plain["pretrain/train_loss"], result["pretrain/train_loss"])
     with pytest.raises(LrscopeError, match="another task"):
         Trained.open(tmp_path / "a", own_task(OWN_OPTIMIZERS["nadam"]))
 

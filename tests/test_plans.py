@@ -39,6 +39,7 @@ from tiny_tasks import (
     small_task,
     train,
 )
+from trees import arrays
 
 # Three phases within 50 steps, 4 runs. Regime 1: where chaos amplifies rounding no two plans agree for long.
 CONFIG = replace(BASE, steps=24, lrs=(1e-3, 1e-2), precision="float64", average=(2, 3))
@@ -54,15 +55,16 @@ MAKERS: dict[str, Callable[[], Task]] = {
 }
 
 
-def differing(a: xr.Dataset, b: xr.Dataset) -> list[str]:
-    """Names of variables that differ by more than rtol 1e-9."""
-    assert set(a.data_vars) == set(b.data_vars)
-    names = [n for n in a.data_vars if n != "seconds"]
-    return [str(n) for n in names if not np.allclose(a[n], b[n], rtol=1e-9, atol=1e-13, equal_nan=True)]
+def differing(a: xr.DataTree, b: xr.DataTree) -> list[str]:
+    """Paths of variables that differ by more than rtol 1e-9."""
+    one, other = arrays(a), arrays(b)
+    assert set(one) == set(other)
+    names = [n for n in one if n != "seconds"]
+    return [n for n in names if not np.allclose(one[n], other[n], rtol=1e-9, atol=1e-13, equal_nan=True)]
 
 
 @cache
-def reference(name: str) -> xr.Dataset:
+def reference(name: str) -> xr.DataTree:
     with tempfile.TemporaryDirectory() as folder:
         return computed(MAKERS[name](), CONFIG, ALL_RUNS, Path(folder))
 
@@ -79,7 +81,7 @@ def reference(name: str) -> xr.Dataset:
 def test_plans_agree(name: str, plan: str, tmp_path: Path) -> None:
     other = computed(MAKERS[name](), CONFIG, PLANS[plan], tmp_path)
     assert differing(other, reference(name)) == []
-    assert (other["status"] == 0).all()
+    assert (other["pretrain/status"] == 0).all()
 
 
 @pytest.mark.slow
@@ -115,7 +117,9 @@ def test_a_run_is_the_same_in_any_sweep(same_init: bool, tmp_path: Path) -> None
 
 def test_learning_rates_share_initialisation_and_batches_unless_told_otherwise() -> None:
     still = replace(CONFIG, lrs=(1e-13, 2e-13), steps=4, finetune_lrs=(), finetune_steps=None, average=())
-    same, own = (train(mlp_task(), replace(still, same_init=s))["train_loss"].isel(epoch=0) for s in (True, False))
+    same, own = (
+        train(mlp_task(), replace(still, same_init=s))["pretrain/train_loss"].isel(epoch=0) for s in (True, False)
+    )
     np.testing.assert_allclose(same.isel(lr=0), same.isel(lr=1), rtol=1e-9)
     assert (abs(own.isel(lr=0) / own.isel(lr=1) - 1) > 1e-4).all()
     assert float(abs(same.isel(seed=0) / same.isel(seed=1) - 1).min()) > 1e-4, "seeds differ in any case"

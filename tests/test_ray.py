@@ -60,7 +60,7 @@ def two_workers(s3_endpoint: str) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def whole() -> xr.Dataset:
+def whole() -> xr.DataTree:
     return train(mlp_task(), SWEEP, HERE)
 
 
@@ -112,7 +112,7 @@ class Counting(Silent):
         self.steps += tick.run_steps
 
 
-def test_local_folder(tmp_path: Path, whole: xr.Dataset) -> None:
+def test_local_folder(tmp_path: Path, whole: xr.DataTree) -> None:
     progress = Counting()
     found = sweep(mlp_task(), config=SWEEP, engine=ON_RAY, out=tmp_path, progress=progress)
     assert same_bytes(found, whole) == []
@@ -156,7 +156,7 @@ def test_chunks_in_halves(tmp_path: Path) -> None:
 
 
 def test_a_worker_killed_in_a_chunk_is_replaced_and_goes_on_from_the_checkpoint(
-    tmp_path: Path, whole: xr.Dataset
+    tmp_path: Path, whole: xr.DataTree
 ) -> None:
     calls = tmp_path / "calls"
     calls.mkdir()
@@ -172,7 +172,7 @@ def test_a_worker_killed_in_a_chunk_is_replaced_and_goes_on_from_the_checkpoint(
                 return
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def counted(engine: Any) -> tuple[xr.Dataset, int]:
+    def counted(engine: Any) -> tuple[xr.DataTree, int]:
         result = train(task_with(count_and_die_once), SWEEP, engine, tmp_path / engine.on)
         made = sum(p.stat().st_size for p in calls.iterdir())
         for path in calls.iterdir():
@@ -248,7 +248,7 @@ class Impatient(Silent):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_and_run_again(number: int, tmp_path: Path, whole: xr.Dataset) -> None:
+def test_interrupted_and_run_again(number: int, tmp_path: Path, whole: xr.DataTree) -> None:
     with pytest.raises(Interrupted):
         sweep(task_with(lambda: None), config=SWEEP, engine=ON_RAY, out=tmp_path, progress=Impatient(number))
     kept = names(tmp_path / "chunks")

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from fake_results import fake_result
 from lrscope import LrscopeError
 from lrscope.mapping import quality, regimes
-from lrscope.results import validate
+from lrscope.schema import AVERAGE, FINETUNE, PRETRAIN
+from lrscope.validation import validate
+from trees import changed
 
 LRS = np.logspace(-4, 0, 12)
 GUESS = 0.1
@@ -194,9 +196,9 @@ def test_the_kernel_is_a_quarter_a_half_a_quarter_on_an_even_grid() -> None:
     np.testing.assert_allclose(weights.sum(1), 1)
 
 
-def tuned(result: xr.Dataset) -> NDArray[np.float64]:
+def tuned(result: xr.DataTree) -> NDArray[np.float64]:
     """Mean accuracy after the lowest fine-tuning rate [L]."""
-    last = result["finetune_test_accuracy"].isel(finetune_lr=0, finetune_epoch=-1)
+    last = result["finetune/test_accuracy"].isel(finetune_lr=0, epoch=-1)
     return np.asarray(last.mean(("data_seed", "seed")).values)
 
 
@@ -205,7 +207,7 @@ def test_the_map_recommends_what_fine_tuning_reached_not_a_regime() -> None:
     result = fake_result(lrs=16, seeds=5)
     middle = next(k for k, x in enumerate(regimes(result).labels) if x.regime.startswith("2")) + 2
     away = np.abs(np.arange(16) - middle)
-    result["finetune_test_accuracy"][:] = (0.9 - 0.02 * away)[:, None, None, None, None]
+    result["finetune/test_accuracy"][:] = (0.9 - 0.02 * away)[:, None, None, None, None]
     found = regimes(result)
     assert found.recommended.best == pytest.approx(result["lr"].values[middle])
     assert found.labels[middle].regime == "2A", "2A may begin inside regime 2"
@@ -234,7 +236,7 @@ def test_without_fine_tunes_the_constant_learning_rate_is_recommended_and_the_de
 
 def test_the_rate_to_decay_to_is_the_one_that_reached_most() -> None:
     result = fake_result(lrs=16, seeds=5)
-    result["finetune_test_accuracy"][:, 1] += 0.02
+    result["finetune/test_accuracy"][:, 1] += 0.02
     assert regimes(result).recommended.finetune_lr == pytest.approx(1e-3)
 
 
@@ -275,14 +277,14 @@ def test_a_schedule_has_peaks_not_regimes() -> None:
 
 def test_fine_tunes_that_still_fall_are_flagged_and_the_answer_is_provisional() -> None:
     result = fake_result(lrs=16, seeds=5)
-    windows = result.sizes["finetune_epoch"]
+    windows = result["finetune"].sizes["epoch"]
     falling = np.exp(-0.4 * np.arange(windows))
-    result["finetune_train_loss"][:] = falling
+    result["finetune/train_loss"][:] = falling
     found = regimes(result)
     assert all("fine-tune still falls" in x.flags for x in found.labels)
     assert "provisional" in found.recommended.reason
     assert any("has not converged at 16 learning rates" in note for note in found.notes)
-    result["finetune_train_loss"][:] = 0.1 * np.exp(0.01 * np.random.default_rng(0).standard_normal(windows))
+    result["finetune/train_loss"][:] = 0.1 * np.exp(0.01 * np.random.default_rng(0).standard_normal(windows))
     settled = regimes(result)
     assert not any("fine-tune still falls" in x.flags for x in settled.labels)
     assert "provisional" not in settled.recommended.reason
@@ -298,22 +300,16 @@ def test_labels_carry_what_was_reached_and_json_has_it() -> None:
     assert found.show(found.labels[3].after) in str(found)
 
 
-def with_validation(result: xr.Dataset) -> xr.Dataset:
+def with_validation(result: xr.DataTree) -> xr.DataTree:
     """The same with validation results that have their peak elsewhere than the test results."""
     lrs = result.sizes["lr"]
-    for name, dims in (
-        ("validation", ("lr", "data_seed", "seed")),
-        ("finetune_validation", ("lr", "finetune_lr", "data_seed", "seed")),
-        ("average_validation", ("lr", "n_average", "data_seed", "seed")),
-    ):
-        shape = tuple(result.sizes[d] for d in dims)
-        peak = (0.9 - 0.01 * np.abs(np.arange(lrs) - 4)).reshape(-1, *[1] * (len(dims) - 1))
+    new = {}
+    for node in (PRETRAIN, FINETUNE, AVERAGE):
+        shape = tuple(result[node.name].sizes[d] for d in node.runs)
+        peak = (0.9 - 0.01 * np.abs(np.arange(lrs) - 4)).reshape(-1, *[1] * (len(shape) - 1))
         for measure, values in (("accuracy", peak), ("loss", 1 - peak)):
-            if f"{name}_{measure}" not in result:
-                result[f"{name}_{measure}"] = (dims, np.broadcast_to(values, shape).copy())
-            else:
-                result[f"{name}_{measure}"][:] = np.broadcast_to(values, shape)
-    return result
+            new[f"{node.name}/validation_{measure}"] = (node.runs, np.broadcast_to(values, shape).copy())
+    return changed(result, new)
 
 
 def test_the_validation_set_chooses_and_the_test_set_reports() -> None:
@@ -322,9 +318,9 @@ def test_the_validation_set_chooses_and_the_test_set_reports() -> None:
     assert found.recommended.best == pytest.approx(result["lr"].values[4])
     assert found.recommended.chosen_by == "validation accuracy"
     assert "optimistic" not in found.recommended.reason
-    last = result["finetune_test_accuracy"].sel(finetune_lr=found.recommended.finetune_lr).isel(finetune_epoch=-1)
+    last = result["finetune/test_accuracy"].sel(finetune_lr=found.recommended.finetune_lr).isel(epoch=-1)
     assert found.recommended.after == pytest.approx(float(last[4].mean()))
-    before = float(result["test_accuracy"].isel(epoch=-1)[4].mean())
+    before = float(result["pretrain/test_accuracy"].isel(epoch=-1)[4].mean())
     assert found.recommended.before == pytest.approx(before)
     assert found.recommended.alternative.split("; ")[0].endswith(f"test accuracy {100 * before:.2f}%")
 

@@ -145,9 +145,9 @@ def test_a_network_that_is_not_scale_invariant_and_ends_at_chance_is_dead() -> N
     level = curves(lambda t: np.log(10) + 0.01 + 0 * t, noise=1e-4)
     assert (last(level, accuracy=0.1, divergence_exists=False) == 3).all()
     result = fake_result(lrs=16, seeds=3, invariant=False, space="whole")
-    for name in ("train_loss", "finetune_train_loss"):
+    for name in ("pretrain/train_loss", "finetune/train_loss"):
         result[name][-3:] = float(np.log(2)) + 0.01
-    for name in ("train_accuracy", "test_accuracy", "finetune_test_accuracy", "finetune_train_accuracy"):
+    for name in (f"{node}/{part}_accuracy" for node in ("pretrain", "finetune") for part in ("train", "test")):
         result[name][-3:] = 0.5
     result.attrs["task"] = json.dumps({**json.loads(result.attrs["task"]), "constant_loss": float(np.log(2))})
     found = regimes(result)

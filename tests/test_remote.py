@@ -25,6 +25,7 @@ from lrscope.engine.sweep import sweep
 from lrscope.engine.sweep_folder import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
 from lrscope.results import open_result, save_result
+from lrscope.schema import SCHEMA_VERSION
 from lrscope.storage import locks
 from lrscope.storage.checksums import Damaged
 from lrscope.storage.locks import Lease
@@ -133,14 +134,14 @@ def test_what_is_saved_remotely_is_loaded_and_damage_is_noticed(memory: Remote) 
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> tuple[xr.Dataset, set[str]]:
+def local(tmp_path_factory: pytest.TempPathFactory) -> tuple[xr.DataTree, set[str]]:
     """The sweep that the tests repeat, trained into a local folder, and the names of its chunks' files."""
     folder = tmp_path_factory.mktemp("local")
     return train(mlp_task(), BASE, CHUNKS_OF_1, folder), names(folder / "chunks")
 
 
 @pytest.mark.slow
-def test_a_sweep_on_s3_is_the_local_one(s3: Remote, local: tuple[xr.Dataset, set[str]]) -> None:
+def test_a_sweep_on_s3_is_the_local_one(s3: Remote, local: tuple[xr.DataTree, set[str]]) -> None:
     there = train(mlp_task(), BASE, replace(CHUNKS_OF_1, jobs=2), str(s3))
     assert same_bytes(there, local[0]) == []
     assert names(s3) == {"chunks", "experiment.json", "plan.json", "results.zarr"}, "the lease is let go"
@@ -149,7 +150,7 @@ def test_a_sweep_on_s3_is_the_local_one(s3: Remote, local: tuple[xr.Dataset, set
 
 
 @pytest.mark.slow
-def test_what_was_damaged_or_lost_is_computed_again(memory: Remote, local: tuple[xr.Dataset, set[str]]) -> None:
+def test_what_was_damaged_or_lost_is_computed_again(memory: Remote, local: tuple[xr.DataTree, set[str]]) -> None:
     train(mlp_task(), BASE, CHUNKS_OF_1, str(memory))
     (memory / "results.zarr" / "zarr.json").unlink()
     with pytest.raises(LrscopeError, match=r"is half written \(4 chunks finished\): run the same"):
@@ -165,7 +166,7 @@ def test_what_was_damaged_or_lost_is_computed_again(memory: Remote, local: tuple
 
 
 @pytest.mark.slow
-def test_a_damaged_result_is_named_and_put_together_anew(memory: Remote, local: tuple[xr.Dataset, set[str]]) -> None:
+def test_a_damaged_result_is_named_and_put_together_anew(memory: Remote, local: tuple[xr.DataTree, set[str]]) -> None:
     train(mlp_task(), BASE, CHUNKS_OF_1, str(memory))
     for name, data in (memory / "results.zarr").files().items():
         if name.startswith("test_loss/c/"):
@@ -178,7 +179,7 @@ def test_a_damaged_result_is_named_and_put_together_anew(memory: Remote, local: 
 
 
 @pytest.mark.slow
-def test_a_damaged_plan_is_made_anew_from_the_chunks(memory: Remote, local: tuple[xr.Dataset, set[str]]) -> None:
+def test_a_damaged_plan_is_made_anew_from_the_chunks(memory: Remote, local: tuple[xr.DataTree, set[str]]) -> None:
     train(mlp_task(), BASE, CHUNKS_OF_1, str(memory))
     (memory / "results.zarr" / "zarr.json").unlink()
     (memory / "plan.json").write_bytes(b"{}")
@@ -196,7 +197,7 @@ def test_a_folder_of_something_else_is_left_as_it_is(memory: Remote) -> None:
 
 def test_a_stranger_s_result_writes_nowhere_else(memory: Remote) -> None:
     save_result(train(mlp_task(), SHORT), memory)
-    assert open_result(memory / "results.zarr").attrs["schema_version"] == 1
+    assert open_result(memory / "results.zarr").attrs["schema_version"] == SCHEMA_VERSION
     fsspec.filesystem("memory").store[f"{memory.url.removeprefix('memory:/')}/results.zarr/../../escaped"] = (
         fsspec.filesystem("memory").store[f"{memory.url.removeprefix('memory:/')}/results.zarr/zarr.json"]
     )
@@ -320,7 +321,7 @@ def test_a_killed_process_s_sweep_on_s3_is_taken_over(s3: Remote) -> None:
         with pytest.raises(LrscopeError, match=f"is in use by process {process.pid} on"):
             train(mlp_task(), SHORT, out=str(out))
         process.kill()
-    assert (train(mlp_task(), SHORT, out=str(out))["status"] == 0).all()
+    assert (train(mlp_task(), SHORT, out=str(out))["pretrain/status"] == 0).all()
 
 
 @pytest.mark.usefixtures("quick")

@@ -27,6 +27,7 @@ from lrscope.reporting import frames, phases, report, save_figures, text
 from lrscope.reporting.figures import drawings
 from lrscope.reporting.files import write_one
 from lrscope.reporting.page import embed
+from trees import without
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">"\'&{{7*7}} $\\frac{1}{0}$ %{x} <b>b</b>'
 ALL = ("map", "finetune", "average", "features", "curves", "trajectories", "groups")
@@ -50,7 +51,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def result_for(case: str) -> xr.Dataset:
+def result_for(case: str) -> xr.DataTree:
     return fake_result(**CASES[case])
 
 
@@ -99,7 +100,7 @@ class Page(HTMLParser):
         return next(json.loads(code) for attrs, code in self.scripts if attrs.get("id") == name)
 
 
-def write(result: xr.Dataset, folder: Path, **more: Any) -> Page:
+def write(result: xr.DataTree, folder: Path, **more: Any) -> Page:
     return Page(report(result, folder / "report.html", regime_map=more.pop("regime_map", fake_map(result)), **more))
 
 
@@ -323,8 +324,8 @@ def test_an_unknown_regime_is_refused(tmp_path):
 
 def test_a_broken_result_is_refused(tmp_path):
     result = fake_result(lrs=4)
-    with pytest.raises(LrscopeError, match="train_loss"):
-        report(result.drop_vars("train_loss"), tmp_path / "page.html", regime_map=fake_map(result))
+    with pytest.raises(LrscopeError, match="'finetune/train_loss' is missing"):
+        report(without(result, "finetune/train_loss"), tmp_path / "page.html", regime_map=fake_map(result))
 
 
 @pytest.mark.parametrize(
@@ -448,9 +449,9 @@ def test_spread_leaves_out_what_is_not_finite():
 
 def test_features_are_sorted_within_a_run_before_averaging():
     result = fake_result(lrs=3, seeds=2, epochs=3, finetune=False, average=False)
-    result["feature_accuracy"][:] = 0.5
-    result["feature_accuracy"][:, 0, 0, 3] = 0.9
-    result["feature_accuracy"][:, 0, 1, 7] = 0.8  # the other run's favourite is another feature
+    result["pretrain/feature_accuracy"][:] = 0.5
+    result["pretrain/feature_accuracy"][:, 0, 0, 3] = 0.9
+    result["pretrain/feature_accuracy"][:, 0, 1, 7] = 0.8  # the other run's favourite is another feature
     panels = phases.features(result)
     assert panels is not None
     np.testing.assert_allclose(panels[0].ranks.mean[0], 0.85)
@@ -459,9 +460,9 @@ def test_features_are_sorted_within_a_run_before_averaging():
 
 def test_equal_steps_have_ratio_one_and_only_final_windows_count():
     result = fake_result(lrs=3, seeds=2, epochs=10)
-    result["group_ess"][:] = 1.0
-    result["group_ess"][..., :8, 0] = 100.0  # before the last fifth
-    result["group_ess"][..., 8:, 1] = 4.0
+    result["pretrain/group_ess"][:] = 1.0
+    result["pretrain/group_ess"][..., :8, 0] = 100.0  # before the last fifth
+    result["pretrain/group_ess"][..., 8:, 1] = 4.0
     groups = phases.group_steps(result)
     assert groups is not None
     np.testing.assert_allclose(groups.ratio.spread.mean, 4.0)
@@ -471,8 +472,8 @@ def test_equal_steps_have_ratio_one_and_only_final_windows_count():
 def test_trajectories_run_over_training_loss_and_error():
     result = fake_result(lrs=4, seeds=3, epochs=6)
     steep, error = phases.trajectories(result)
-    np.testing.assert_allclose(error.spread.mean, 1 - result["test_accuracy"].mean(("data_seed", "seed")))
-    np.testing.assert_allclose(steep.x, result["train_loss"].mean(("data_seed", "seed")))
+    np.testing.assert_allclose(error.spread.mean, 1 - result["pretrain/test_accuracy"].mean(("data_seed", "seed")))
+    np.testing.assert_allclose(steep.x, result["pretrain/train_loss"].mean(("data_seed", "seed")))
 
 
 def test_long_curves_are_thinned_to_their_ends():

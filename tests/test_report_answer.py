@@ -297,8 +297,8 @@ def test_the_line_to_compare_with_counts_if_it_is_near():
 def fallen() -> tuple[object, RegimeMap]:
     """A result whose two highest learning rates end at 5% after every fine-tuning."""
     result = fake_result(lrs=16, epochs=4, finetune=True, average=False, features=False)
-    result["finetune_test_accuracy"][:] = 0.94
-    result["finetune_test_accuracy"][-2:] = 0.05
+    result["finetune/test_accuracy"][:] = 0.94
+    result["finetune/test_accuracy"][-2:] = 0.05
     return result, fake_map(result)
 
 
@@ -330,8 +330,8 @@ def test_points_beyond_the_axis_are_marked_and_said_in_both_twins():
 
 def test_losses_on_a_log_axis_are_zoomed_in_both_twins():
     result = fake_result(lrs=16, epochs=4, regression=True, average=False, features=False)
-    result["finetune_test_loss"][:] = 0.01
-    result["finetune_test_loss"][-2:] = 30.0
+    result["finetune/test_loss"][:] = 0.01
+    result["finetune/test_loss"][-2:] = 30.0
     chart = next(d for d in drawings(result, fake_map(result)) if d.name == "finetune")
     assert "above it, marked ▲ at its edge" in chart.caption
     low, high = to_plotly(chart.chart)["wide"]["yaxis"]["range"]

@@ -153,8 +153,8 @@ def test_the_long_table_is_folded_and_a_link_to_it_unfolds_it(browser, page):
 @pytest.mark.slow
 def test_marks_at_the_edge_of_a_zoomed_axis_are_drawn(browser, tmp_path):
     result = fake_result(epochs=4, seeds=2, average=False, features=False)
-    result["finetune_test_accuracy"][:] = 0.94
-    result["finetune_test_accuracy"][-2:] = 0.05
+    result["finetune/test_accuracy"][:] = 0.94
+    result["finetune/test_accuracy"][-2:] = 0.05
     show(browser, report(result, tmp_path / "page.html", regime_map=fake_map(result)))
     counts = browser.execute_script(
         """const plot = document.getElementById('plot-finetune');

@@ -41,6 +41,7 @@ from tiny_tasks import (
     task_of,
     train,
 )
+from trees import arrays
 
 CASES: dict[str, tuple[Callable[[], Task], Plan]] = {
     "batched": (mlp_task, Plan("batched", 2, False, "", 0.0)),
@@ -60,7 +61,7 @@ class Crash(Exception):
 # -- stopped, crashed, resumed -------------------------------------------------------------------------------------
 
 
-def interrupted(name: str, stops: list[tuple[str, int]], folder: Path) -> xr.Dataset:
+def interrupted(name: str, stops: list[tuple[str, int]], folder: Path) -> xr.DataTree:
     """All units of a case, each stopped or crashed as `stops` says, then continued by a new context."""
     make, plan = CASES[name]
     config = replace(BASE, lrs=(1e-2, 5e-2), schedule="cosine", **WHOLE)
@@ -90,7 +91,7 @@ def interrupted(name: str, stops: list[tuple[str, int]], folder: Path) -> xr.Dat
 
 
 @cache
-def undisturbed(name: str) -> xr.Dataset:
+def undisturbed(name: str) -> xr.DataTree:
     with tempfile.TemporaryDirectory() as folder:
         return interrupted(name, [], Path(folder))
 
@@ -160,17 +161,21 @@ def test_a_run_that_diverges_changes_no_other_by_a_bit(make: Callable[[], Task],
     )
     keep = {"lr": [0, 1]}
     assert same_bytes(calm.isel(keep), wild.isel(keep)) == []
-    assert (calm["status"] == 0).all()
+    assert (calm["pretrain/status"] == 0).all()
     bad = wild.isel(lr=2)
-    assert (bad["status"] == 1).all()
-    assert (bad["finetune_status"] == 2).all(), "what follows a dead run never began"
-    step = int(bad["nonfinite_step"][0, 0])
+    assert (bad["pretrain/status"] == 1).all()
+    assert (bad["finetune/status"] == 2).all(), "what follows a dead run never began"
+    step = int(bad["pretrain/nonfinite_step"][0, 0])
     assert 1 <= step <= 6
     floats = [
-        n for n in bad.data_vars if bad[n].dtype.kind == "f" and n != "seconds" and not str(n).startswith("random")
+        n
+        for n, array in arrays(bad).items()
+        if array.dtype.kind == "f" and n != "seconds" and not n.startswith("random")
     ]
     for name in floats:
-        values = bad[name] if "epoch" not in bad[name].dims else bad[name].sel(epoch=bad["step"] > step)
+        values = bad[name]
+        if name.startswith("pretrain") and "epoch" in values.dims:
+            values = values.sel(epoch=bad["pretrain/step"] > step)
         assert np.isnan(values.values).all(), f"{name} after the run turned non-finite"
 
 
@@ -228,8 +233,8 @@ def test_a_loss_that_overflows_once_ends_the_run_there(tmp_path: Path) -> None:
     for seed in range(2):
         order = torch.randperm(48, generator=generator("order", "pretrain", 0, seed, 0)).tolist()
         run = result.sel(seed=seed, data_seed=0)
-        assert (run["status"] == 1).all()
-        assert (run["nonfinite_step"] == order.index(odd) // 8).all()
-        assert np.isnan(run["train_loss"].values).all()
-        assert np.isnan(run["test_loss"].values).all()
-        assert np.isnan(run["fixed_train_accuracy"].values).all()
+        assert (run["pretrain/status"] == 1).all()
+        assert (run["pretrain/nonfinite_step"] == order.index(odd) // 8).all()
+        assert np.isnan(run["pretrain/train_loss"].values).all()
+        assert np.isnan(run["pretrain/test_loss"].values).all()
+        assert np.isnan(run["pretrain/fixed_train_accuracy"].values).all()

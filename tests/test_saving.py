@@ -57,8 +57,9 @@ def test_a_part_that_fails_leaves_the_old_result(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_large_result_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lrscope.results.LARGEST_LOADED", 100)
+    for module in ("results", "validation"):
+        monkeypatch.setattr(f"lrscope.{module}.LARGEST_LOADED", 100)
     result = train(mlp_task(), replace(BASE, seeds=1), BATCHED, tmp_path)
-    assert not result["train_loss"].variable._in_memory
-    assert float(result["train_loss"][0, 0, 0, 0]) > 0
-    assert train(mlp_task(), replace(BASE, seeds=1)).load()["train_loss"].variable._in_memory
+    assert not result["pretrain/train_loss"].variable._in_memory
+    assert float(result["pretrain/train_loss"][0, 0, 0, 0]) > 0
+    assert train(mlp_task(), replace(BASE, seeds=1)).load()["pretrain/train_loss"].variable._in_memory

@@ -23,13 +23,13 @@ from tiny_tasks import BASE, BATCHED, mlp_task, same_bytes, train
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, xr.Dataset]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, xr.DataTree]:
     folder = tmp_path_factory.mktemp("made")
     return folder, train(mlp_task(), BASE, BATCHED, folder)
 
 
 @pytest.fixture
-def folder(made: tuple[Path, xr.Dataset], tmp_path: Path) -> Path:
+def folder(made: tuple[Path, xr.DataTree], tmp_path: Path) -> Path:
     """A copy that a test may spoil."""
     return Path(shutil.copytree(made[0], tmp_path / "copy"))
 
@@ -43,8 +43,8 @@ def files(folder: Path) -> list[Path]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["chunk flipped", "chunk torn", "chunk missing", "metadata changed", "array missing"])
-def test_damage_is_named_and_mended_from_the_chunks(kind: str, folder: Path, made: tuple[Path, xr.Dataset]) -> None:
-    array = folder / "results.zarr" / "test_loss"
+def test_damage_is_named_and_mended_from_the_chunks(kind: str, folder: Path, made: tuple[Path, xr.DataTree]) -> None:
+    array = folder / "results.zarr" / "finetune" / "test_loss"
     chunk = next(p for p in array.rglob("*") if p.is_file() and p.name != "zarr.json")
     if kind == "chunk flipped":
         data = bytearray(chunk.read_bytes())
@@ -60,10 +60,12 @@ def test_damage_is_named_and_mended_from_the_chunks(kind: str, folder: Path, mad
         (array / "zarr.json").write_text(json.dumps(meta))
     else:
         shutil.rmtree(array)
-    with pytest.raises(Damaged, match=r"results.zarr is damaged \(test_loss\): run the same lrscope map command again"):
+    with pytest.raises(
+        Damaged, match=r"results.zarr is damaged \(finetune/test_loss\): run the same lrscope map command again"
+    ):
         open_result(folder)
     stamps = {p: p.stat().st_mtime_ns for p in (folder / "chunks").iterdir()}
-    with pytest.warns(UserWarning, match=r"results.zarr is damaged \(test_loss\)"):
+    with pytest.warns(UserWarning, match=r"results.zarr is damaged \(finetune/test_loss\)"):
         mended = train(mlp_task(), BASE, BATCHED, folder)
     assert same_bytes(mended, made[1]) == []
     assert {p: p.stat().st_mtime_ns for p in (folder / "chunks").iterdir()} == stamps, "no chunk is trained again"
@@ -83,7 +85,7 @@ def test_a_root_that_says_nothing_is_damage(content: bytes, folder: Path) -> Non
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_flipped_bit_and_no_cut_in_any_file_goes_unnoticed(
-    made: tuple[Path, xr.Dataset], data: st.DataObject
+    made: tuple[Path, xr.DataTree], data: st.DataObject
 ) -> None:
     path = data.draw(st.sampled_from(files(made[0])))
     good = path.read_bytes()
@@ -116,7 +118,7 @@ def test_no_missing_and_no_foreign_file_goes_unnoticed(folder: Path) -> None:
         open_result(folder)
 
 
-def test_checksums_are_no_attribute_of_the_result(made: tuple[Path, xr.Dataset]) -> None:
+def test_checksums_are_no_attribute_of_the_result(made: tuple[Path, xr.DataTree]) -> None:
     assert "checksums" not in made[1].attrs
     assert "checksums" in json.loads((made[0] / "results.zarr" / "zarr.json").read_text())["attributes"]
 
@@ -150,8 +152,8 @@ def test_pickled_objects_in_the_older_format_are_refused(
 
     values = np.empty(1, dtype=object)
     values[0] = Bomb(mark)
-    shutil.rmtree(folder / "results.zarr" / "test_loss")
-    stranger = folder / "results.zarr" / "test_loss"
+    shutil.rmtree(folder / "results.zarr" / "finetune" / "test_loss")
+    stranger = folder / "results.zarr" / "finetune" / "test_loss"
     stranger.mkdir()
     (stranger / "0").write_bytes(numcodecs.Pickle().encode(values))
     meta = {
@@ -179,7 +181,7 @@ def test_codecs_by_unknown_names_are_refused_unseen(
     """Zarr finds codecs by name among everything that is installed."""
     asked: list[str] = []
     monkeypatch.setattr(zarr.registry, "get_codec_class", lambda key, **_: asked.append(key))
-    path = folder / "results.zarr" / "test_loss" / "zarr.json"
+    path = folder / "results.zarr" / "finetune" / "test_loss" / "zarr.json"
     meta = json.loads(path.read_text())
     codec = {"name": "evil.pickle", "configuration": {}}
     sharding = {
@@ -202,7 +204,7 @@ def test_links_out_of_the_result_are_refused(folder: Path, tmp_path: Path) -> No
         open_result(folder)
 
 
-def test_a_result_uses_only_codecs_that_are_known(made: tuple[Path, xr.Dataset]) -> None:
+def test_a_result_uses_only_codecs_that_are_known(made: tuple[Path, xr.DataTree]) -> None:
     """Else the next release of Zarr could make results that lrscope refuses: this names it."""
     from lrscope.storage.plain_zarr import CODECS, codec_names
 

@@ -29,9 +29,11 @@ from lrscope.engine.checked import load_checkpoint
 from lrscope.engine.chunk import Stopped
 from lrscope.engine.state import LOG, PRETRAINED, run_axis
 from lrscope.engine.sweep_folder import CHECKPOINT, DONE
-from lrscope.results import DIMENSIONS, VARIABLES
+from lrscope.schema import AVERAGE as AVERAGED
+from lrscope.schema import FINETUNE, PRETRAIN, SHARED, variables_of
 from lrscope.tasks.streams import generator
 from tiny_tasks import ALL_RUNS, BASE, computed, context_of, grouped_task, mlp_task, same_bytes
+from trees import own
 
 R, G = 4, 3
 EVERY = (*STEP, *INTERVAL, *END, *AVERAGE)
@@ -90,10 +92,9 @@ def test_gradient_norms_are_those_of_the_whole_gradient() -> None:
 def test_every_statistic_is_described(statistic: object) -> None:
     assert statistic.meaning  # type: ignore[attr-defined]
     assert statistic.unit in ("nat", "1", "1/weight", "weight", "task's own")  # type: ignore[attr-defined]
-    assert set(statistic.dims) <= set(DIMENSIONS)  # type: ignore[attr-defined]
-    prefixes = {"pretrain": "", "finetune": "finetune_", "average": "average_"}
-    for kind in set(statistic.segments) - {"branch"}:  # type: ignore[attr-defined]
-        assert prefixes[kind] + statistic.name in VARIABLES  # type: ignore[attr-defined]
+    assert set(statistic.dims) <= set(SHARED)  # type: ignore[attr-defined]
+    for node in (PRETRAIN, FINETUNE, AVERAGED):
+        assert (statistic.name in variables_of(node)) or node.name not in statistic.segments  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("task", [mlp_task, grouped_task], ids=lambda t: t.__name__)
@@ -103,9 +104,8 @@ def test_results_hold_every_statistic_that_the_task_has(task: object, tmp_path: 
     for table, kinds in (((*STEP, *INTERVAL, *END), ("pretrain", "finetune")), (AVERAGE, ("average",))):
         for statistic in table:
             for kind in kinds:
-                name = ("" if kind == "pretrain" else kind + "_") + statistic.name
                 has = kind in statistic.segments and set(statistic.needs.split()) <= context.traits
-                assert (name in result) == has, name
+                assert (statistic.name in own(result, kind)) == has, (kind, statistic.name)
 
 
 # -- older chunks ---------------------------------------------------------------------------------------------------
@@ -219,10 +219,10 @@ ADDED = """
     out = Path(sys.argv[1])
     train(mlp_task(), BASE, SINGLE, out)
     result = open_result(out)
-    assert result["finetune_largest_group"].dims == ("lr", "finetune_lr", "data_seed", "seed", "finetune_epoch")
-    np.testing.assert_allclose(result["largest_group"], result["group_norm"].max("group"), rtol=1e-12)
-    assert (result["loss_per_lr"] > result["train_loss"]).all()
-    assert result["loss_per_lr"].attrs["units"] == "nat"
+    assert result["finetune/largest_group"].dims == ("lr", "finetune_lr", "data_seed", "seed", "epoch")
+    np.testing.assert_allclose(result["pretrain/largest_group"], result["pretrain/group_norm"].max("group"), rtol=1e-12)
+    assert (result["pretrain/loss_per_lr"] > result["pretrain/train_loss"]).all()
+    assert result["pretrain/loss_per_lr"].attrs["units"] == "nat"
 """
 
 

@@ -75,7 +75,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.fixture(scope="module")
-def once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, xr.Dataset]:
+def once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, xr.DataTree]:
     """A finished sweep in chunks of two runs, and its result; tests work on copies."""
     folder = tmp_path_factory.mktemp("once")
     return folder, train(mlp_task(), SHORT, CHUNKS_OF_2, folder)
@@ -83,7 +83,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, xr.Dataset]:
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_files_are_named_removed_and_computed_again(
-    damage: str, once: tuple[Path, xr.Dataset], tmp_path: Path
+    damage: str, once: tuple[Path, xr.DataTree], tmp_path: Path
 ) -> None:
     task, whole = mlp_task(), once[1]
     shutil.copytree(once[0], tmp_path, dirs_exist_ok=True)
@@ -149,7 +149,7 @@ CONTENTS: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("name", ["experiment.json", "plan.json"])
 @pytest.mark.parametrize("damage", CONTENTS)
 def test_damaged_json_is_named_and_made_anew_from_the_chunks(
-    name: str, damage: str, once: tuple[Path, xr.Dataset], tmp_path: Path
+    name: str, damage: str, once: tuple[Path, xr.DataTree], tmp_path: Path
 ) -> None:
     whole = once[1]
     shutil.copytree(once[0], tmp_path, dirs_exist_ok=True)
@@ -318,7 +318,7 @@ def test_a_folder_in_use_names_the_process_and_is_free_when_it_dies(
         train(mlp_task(), SHORT, out=tmp_path / "out")
     holder.kill()
     holder.wait()
-    assert (train(mlp_task(), SHORT, out=tmp_path / "out")["status"] == 0).all()
+    assert (train(mlp_task(), SHORT, out=tmp_path / "out")["pretrain/status"] == 0).all()
 
 
 def test_workers_of_a_killed_process_are_waited_for(tmp_path: Path) -> None:
@@ -388,7 +388,7 @@ def test_a_full_disk_costs_nothing_but_the_rest(
 def test_a_disk_that_fills_up_while_the_result_is_written(
     tmp_path: Path, small_disk: Callable[[int | str], Path]
 ) -> None:
-    whole: xr.Dataset = train(mlp_task(), SHORT, BATCHED, tmp_path / "roomy")
+    whole: xr.DataTree = train(mlp_task(), SHORT, BATCHED, tmp_path / "roomy")
     out = small_disk(used_kib(tmp_path / "roomy") - used_kib(tmp_path / "roomy" / "results.zarr") + 40) / "out"
     with pytest.raises(LrscopeError, match="no space left"):
         train(mlp_task(), SHORT, BATCHED, out)

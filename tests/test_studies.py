@@ -160,7 +160,7 @@ def test_what_is_missing_is_computed_once_and_kept(root):
 
 def other_losses(results):
     CALLS.append("losses")
-    return xr.Dataset({"loss": 3 * results.sweep("sphere")["fixed_train_loss"].mean("data_seed")})
+    return xr.Dataset({"loss": 3 * results.sweep("sphere")["pretrain/fixed_train_loss"].mean("data_seed")})
 
 
 def test_other_code_is_computed_anew_with_all_that_rests_on_it(root, tmp_path, capsys):

@@ -19,6 +19,7 @@ from lrscope.tasks.models import MLP, ConvNet
 from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task
 from tiny_tasks import CLASSES, SHORT, drawn, examples, same_bytes, train
+from trees import arrays
 
 Pair = tuple[Tensor, Tensor]
 MODEL = partial(MLP, (5, 8, CLASSES))
@@ -157,8 +158,8 @@ def test_regression_has_no_accuracy() -> None:
     x, _ = TRAIN
     task = Task(partial(MLP, (5, 8, 2)), (x, x[:, :2].square()), (x, x[:, :2].square()), loss="mse")
     result = train(task, replace(SHORT, space="whole", lrs=(1e-2, 3e-2)))
-    assert not [name for name in result.data_vars if "accuracy" in str(name)]
-    assert torch.isfinite(torch.from_numpy(result["test_loss"].values)).all()
+    assert not [name for name in arrays(result) if "accuracy" in str(name)]
+    assert torch.isfinite(torch.from_numpy(result["pretrain/test_loss"].values)).all()
     assert task.summary()["kind"] == "regression"
 
 
@@ -171,7 +172,7 @@ def test_one_logit_is_a_binary_classifier() -> None:
     y = (TRAIN[0][:, 0] > 0).long()
     task = Task(partial(MLP, (5, 8, 1)), (TRAIN[0], y), (TRAIN[0], y), loss="binary_cross_entropy")
     result = train(task, replace(SHORT, steps=60, lrs=(1e-2,), seeds=1))
-    assert float(result["test_accuracy"][..., -1].mean()) > 0.8
+    assert float(result["pretrain/test_accuracy"][..., -1].mean()) > 0.8
 
 
 def test_random_transforms_are_warned_about() -> None:

@@ -27,6 +27,7 @@ from lrscope.tasks.task import Task
 from lrscope.tasks.transformer import Transformer
 from system_deps import require_system
 from tiny_tasks import BATCHED, ONE_RUN, SINGLE, computed, context_of, drawn, train
+from trees import arrays
 
 # -- words -----------------------------------------------------------------------------------------------------------
 
@@ -291,9 +292,9 @@ def test_batched_and_single_agree(tmp_path: Path) -> None:
     task = text_task(train_groups=torch.arange(48) % 2)
     batched = train(task, config, BATCHED)
     single = computed(task, config, ONE_RUN, tmp_path)
-    for name in single.data_vars:
+    for name, array in arrays(single).items():
         if name != "seconds":
-            np.testing.assert_allclose(single[name], batched[name], rtol=1e-9, atol=1e-12, err_msg=str(name))
+            np.testing.assert_allclose(array, batched[name], rtol=1e-9, atol=1e-12, err_msg=str(name))
 
 
 def test_the_sphere_and_augmentation_are_refused() -> None:
@@ -330,8 +331,8 @@ def test_fortunes_are_learned_above_chance() -> None:
     config = replace(CONFIG, lrs=(1e-1,), steps=None, epochs=3, batch_size=32)
     result = train(task, config, SINGLE)
     guess = float(torch.bincount(task.data(0).test_y).max()) / 512
-    assert result["test_accuracy"].values[0, 0, 0, -1] > guess + 0.1
-    assert result["test_loss"].values[0, 0, 0, -1] < json.loads(result.attrs["task"])["constant_loss"]
+    assert result["pretrain/test_accuracy"].values[0, 0, 0, -1] > guess + 0.1
+    assert result["pretrain/test_loss"].values[0, 0, 0, -1] < json.loads(result.attrs["task"])["constant_loss"]
 
 
 # -- the command line ------------------------------------------------------------------------------------------------------

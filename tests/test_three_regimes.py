@@ -32,6 +32,7 @@ from lrscope.studies.three_regimes.data_sizes import elsewhere
 from lrscope.studies.three_regimes.measurement_functions import data_sizes, neighbour_paths
 from lrscope.studies.types import Finding
 from lrscope.studies.verdicts import Undetermined
+from trees import changed, own, with_node
 
 ENGINE = EngineConfig(jobs=1, path="batched", chunk=33, compile=False)  # no plan to choose: as quick as eager steps are
 
@@ -42,11 +43,11 @@ class PlantedResults:
     scale = "smoke"
 
     def __init__(
-        self, sweeps: dict[str, xr.Dataset] | None = None, measurements: dict[str, xr.Dataset] | None = None
+        self, sweeps: dict[str, xr.DataTree] | None = None, measurements: dict[str, xr.DataTree] | None = None
     ) -> None:
         self.sweeps, self.measurements = sweeps or {}, measurements or {}
 
-    def sweep(self, name: str) -> xr.Dataset:
+    def sweep(self, name: str) -> xr.DataTree:
         return self.sweeps[name]
 
     def measurement(self, name: str) -> xr.Dataset:
@@ -61,7 +62,7 @@ def checked(claim: str, results: PlantedResults) -> Finding:
 
 
 @pytest.fixture(scope="module")
-def planted() -> xr.Dataset:
+def planted() -> xr.DataTree:
     return fake_result(lrs=24, seeds=5, epochs=60, finetune=False, average=False, features=False)
 
 
@@ -133,7 +134,12 @@ def test_regime_one_slopes_are_the_planted_ones(planted: xr.Dataset) -> None:
     found = effects.faster_flatter_better(planted)
     assert found["flatter"] == pytest.approx(np.full(5, 0.3), abs=0.12)  # sharpness ~ lr^-0.3 at equal loss
     assert found["faster"] == pytest.approx(np.full(5, 1.0), abs=0.15)  # steps ~ 1 / lr
-    reversed_lr = planted.assign(effective_grad_norm=planted["effective_grad_norm"] * planted["lr"] ** 0.6)
+    reversed_lr = changed(
+        planted,
+        {
+            "pretrain/effective_grad_norm": planted["pretrain/effective_grad_norm"] * planted["lr"] ** 0.6,
+        },
+    )
     assert effects.faster_flatter_better(reversed_lr)["flatter"].max() < 0
     sizes = data_sizes(
         PlantedResults({"convnet": reversed_lr, "tune": planted_tune(planted, 1.0)}), (("convnet", "tune"),)
@@ -143,26 +149,31 @@ def test_regime_one_slopes_are_the_planted_ones(planted: xr.Dataset) -> None:
 
 def test_bursts_of_single_moments_do_not_reach_the_running_median(planted: xr.Dataset) -> None:
     """Test error falls by two points per decade; where a run passes the level one moment is ten points worse."""
-    accuracy, lr = planted["test_accuracy"], np.log10(planted["lr"])
-    calm = planted.assign(test_accuracy=(xr.zeros_like(accuracy) + 0.8 + 0.02 * lr).transpose(*accuracy.dims))
+    accuracy, lr = planted["pretrain/test_accuracy"], np.log10(planted["lr"])
+    calm = changed(
+        planted,
+        {
+            "pretrain/test_accuracy": (xr.zeros_like(accuracy) + 0.8 + 0.02 * lr).transpose(*accuracy.dims),
+        },
+    )
     found = effects.faster_flatter_better(calm)
     assert found["better"] == pytest.approx(np.full(5, 0.02), abs=1e-6)
     level = found["level"][0]
-    loss = arrays.per_seed(planted["train_loss"])
-    burst = calm["test_accuracy"].copy(deep=True)
+    loss = arrays.per_seed(planted["pretrain/train_loss"])
+    burst = calm["pretrain/test_accuracy"].copy(deep=True)
     one = arrays.inside(regimes(planted), "1")
     top, slowest = one[-1], one[len(one) // 2]
     for s in range(5):
         burst[{"lr": top, "seed": s, "epoch": int((loss[top, s] <= level).argmax())}] -= 0.1
     burst[{"lr": slowest, "epoch": -1}] -= 0.1  # it comes down to the level in its last moments
-    found = effects.faster_flatter_better(calm.assign(test_accuracy=burst))
+    found = effects.faster_flatter_better(changed(calm, {"pretrain/test_accuracy": burst}))
     assert (np.abs(found["better"] - 0.02) > 0.005).all()
     assert found["better_without_bursts"] == pytest.approx(np.full(5, 0.02), abs=1e-6)
 
 
 def test_slopes_are_given_by_the_size_of_the_training_set(planted: xr.Dataset) -> None:
     task = {**json.loads(planted.attrs["task"]), "train_size": 4 * 1024}
-    larger = planted.isel(seed=slice(0, 3)).assign_attrs(task=json.dumps(task))
+    larger = changed(planted.isel(seed=slice(0, 3)), task=json.dumps(task))
     low = planted.isel(lr=slice(0, 10))
     sizes = data_sizes(
         PlantedResults({"convnet": low, "larger": larger, "tune": planted_tune(planted, 1.0)}),
@@ -183,7 +194,10 @@ def test_sharpness_where_regime_two_is_calm(planted: xr.Dataset) -> None:
     """Sharpness falls with the ELR up to a loss of ln C / 4 and rises beyond, where it goes up and down with the loss."""
     found, rng = regimes(planted), np.random.default_rng(0)
     two = arrays.learning(planted, found)
-    loss, steep = planted["train_loss"].copy(deep=True), planted["effective_grad_norm"].copy(deep=True)
+    loss, steep = (
+        planted["pretrain/train_loss"].copy(deep=True),
+        planted["pretrain/effective_grad_norm"].copy(deep=True),
+    )
     assert len(two) >= 4, "two calm ELRs and two others"
     lr, shares = planted["lr"].values, (0.1, 0.2, *(0.6,) * (len(two) - 2))
     for k, share in zip(two, shares, strict=True):
@@ -194,7 +208,7 @@ def test_sharpness_where_regime_two_is_calm(planted: xr.Dataset) -> None:
         steep[{"lr": k}] = (
             10 * (lr[k] / lr[two[1]]) ** slope * np.exp(noise if burst else rng.normal(0, 0.1, noise.shape))
         )
-    seen = effects.equalised(planted.assign(train_loss=loss, effective_grad_norm=steep))
+    seen = effects.equalised(changed(planted, {"pretrain/train_loss": loss, "pretrain/effective_grad_norm": steep}))
     assert seen["flatter_where_calm"] == pytest.approx(np.full(5, 0.5), abs=0.3)
     assert seen["flatter"].mean() < 0
     assert np.abs(seen["together"][0]).mean() < 0.6
@@ -206,8 +220,8 @@ def test_sharpness_where_regime_two_is_calm(planted: xr.Dataset) -> None:
     trends["steep"][{"lr": two[0]}] *= fall
     trends["loss"][{"lr": two[-1], "epoch": -1}] = np.nan
     trends["steep"][{"lr": two[1], "epoch": slice(None, -3)}] = np.nan
-    changed = planted.assign(train_loss=trends["loss"], effective_grad_norm=trends["steep"])
-    found = effects.within_runs(changed, two)
+    moved = changed(planted, {"pretrain/train_loss": trends["loss"], "pretrain/effective_grad_norm": trends["steep"]})
+    found = effects.within_runs(moved, two)
     assert found["together"][0] == pytest.approx(seen["together"][0], abs=1e-6)
     assert found["together"][-1] == pytest.approx(np.ones(5))
     assert np.isnan(found["together"][1]).all()
@@ -285,9 +299,9 @@ def test_lines_are_drawn_between_the_runs_that_converged(planted: xr.Dataset, mo
     """One run that ended on a jump takes its own lines away, not those of the other seeds."""
     one = arrays.shown(regimes(planted), "1", least=2)
     result = planted.copy(deep=True)
-    result["fixed_train_loss"][:] = 1.0
-    result["fixed_train_loss"][{"lr": one[:3]}] = 0.01
-    result["fixed_train_loss"][{"lr": one[1], "seed": 2}] = 0.2
+    result["pretrain/fixed_train_loss"][:] = 1.0
+    result["pretrain/fixed_train_loss"][{"lr": one[:3]}] = 0.01
+    result["pretrain/fixed_train_loss"][{"lr": one[1], "seed": 2}] = 0.2
     drawn = []
 
     def between(_trained: Any, a: Any, b: Any, *, test: bool) -> dict[str, Any]:
@@ -313,12 +327,22 @@ def test_barrier_is_the_rise_above_the_line() -> None:
 
 
 def test_second_descent_is_what_falls_after_a_rise(planted: xr.Dataset) -> None:
-    shape = planted["test_accuracy"].shape
+    shape = planted["pretrain/test_accuracy"].shape
     t = np.linspace(0, 1, shape[-1])
     error = np.interp(t, [0, 0.2, 0.5, 0.7, 1], [0.9, 0.3, 0.45, 0.2, 0.2])
-    double = planted.assign(test_accuracy=(planted["test_accuracy"].dims, np.broadcast_to(1 - error, shape)))
+    double = changed(
+        planted,
+        {
+            "pretrain/test_accuracy": (planted["pretrain/test_accuracy"].dims, np.broadcast_to(1 - error, shape)),
+        },
+    )
     assert effects_settings.second_descent(double) == pytest.approx(0.25, abs=0.02)
-    falling = planted.assign(test_accuracy=(planted["test_accuracy"].dims, np.broadcast_to(0.2 + 0.7 * t, shape)))
+    falling = changed(
+        planted,
+        {
+            "pretrain/test_accuracy": (planted["pretrain/test_accuracy"].dims, np.broadcast_to(0.2 + 0.7 * t, shape)),
+        },
+    )
     assert (effects_settings.second_descent(falling) == 0).all()
 
 
@@ -351,10 +375,9 @@ def test_basins_are_told_by_barriers(planted: xr.Dataset, below: float, above: f
     high = next(k for k, value in enumerate(lr) if value > 8.5 * lr[low])
     assert high in arrays.inside(regimes(planted), "1")
     names = ("train_loss", "effective_grad_norm")
-    curves = planted[list(names)].reset_coords(drop=True).isel(lr=[low, high])
-    curves = curves.rename({name: "finetune_" + name for name in names})
-    curves = curves.rename(lr="finetune_lr", epoch="finetune_epoch").assign_coords(finetune_lr=[lr[low] / 2, lr[high]])
-    tune = planted.isel(lr=[low]).merge(curves.expand_dims(lr=[lr[low]]))
+    curves = own(planted, "pretrain")[list(names)].reset_coords(drop=True).isel(lr=[low, high])
+    curves = curves.rename(lr="finetune_lr").assign_coords(finetune_lr=[lr[low] / 2, lr[high]])
+    tune = with_node(planted.isel(lr=[low]), "finetune", curves.expand_dims(lr=[lr[low]]))
     alpha = np.linspace(0, 1, 11)
     hill = 4 * alpha * (1 - alpha) * np.array([below, above])[:, None]
     noise = 1 + 0.01 * np.random.default_rng(0).standard_normal(planted.sizes["seed"])
@@ -365,7 +388,7 @@ def test_basins_are_told_by_barriers(planted: xr.Dataset, below: float, above: f
     assert [part.verdict for part in found.parts] == verdicts
     assert "nan" not in found.note, "no slightly increased ELR: nothing is said of it"
     assert "seeds" not in found.note
-    tune["finetune_train_loss"][:, 1, ..., 0, -1] = 1e3  # a run that ends on a jump never comes down
+    tune["finetune/train_loss"][:, 1, ..., 0, -1] = 1e3  # a run that ends on a jump never comes down
     found = checked("TR7", PlantedResults({"convnet": planted, "tune_first": tune}, {"tuned_paths": measured}))
     assert np.isnan(found.parts[2].per_seed).sum() == 1
     assert "decades flatter at equal training loss (4 of 5 seeds come down to one)" in found.note
@@ -383,30 +406,30 @@ def test_levels_inside_regime_two(planted: xr.Dataset, share: float, verdict: st
 def test_levels_that_go_on_falling_are_held_against_later_ones(planted: xr.Dataset) -> None:
     """Going down ends at the new ELR's level, which has come down by a fifth of the way meanwhile."""
     tune = planted_tune(planted, 1.0)
-    own = arrays.settled(arrays.per_seed(tune["train_loss"]))
+    own = arrays.settled(arrays.per_seed(tune["pretrain/train_loss"]))
     later = own[0] * (own[0] / own[1]) ** 0.2
-    ends = tune["finetune_train_loss"].copy(deep=True)
+    ends = tune["finetune/train_loss"].copy(deep=True)
     for p in (0, 1):
         ends[{"lr": p, "finetune_lr": 0}] = np.broadcast_to(later[:, None], ends.shape[2:])
-    found = effects_tuning.levels(planted, tune.assign(finetune_train_loss=ends))
+    found = effects_tuning.levels(planted, changed(tune, {"finetune/train_loss": ends}))
     assert found["down"] == pytest.approx(np.full(5, 1.2))
     assert found["down_later"] == pytest.approx(np.ones(5))
     assert found["up"] == pytest.approx(np.ones(5), abs=0.1)
 
 
-def planted_tune(planted: xr.Dataset, share: float) -> xr.Dataset:
+def planted_tune(planted: xr.Dataset, share: float) -> xr.DataTree:
     """Fine-tuning inside regime 2 that goes `share` of the way from the old level to the new one, on a log scale."""
     two = arrays.learning(planted, regimes(planted))
     at = [two[0], two[-1]]
     lrs = planted["lr"].values[at]
     tune = planted.isel(lr=at)
-    own = np.log(arrays.settled(arrays.per_seed(tune["train_loss"])))
+    own = np.log(arrays.settled(arrays.per_seed(tune["pretrain/train_loss"])))
     level = np.exp(own[:, None] + share * (own[None] - own[:, None]))
     rng = np.random.default_rng(0)
     values = level[..., None] * np.exp(0.02 * rng.standard_normal((2, 2, 5, 10)))
-    dims = ("lr", "finetune_lr", "data_seed", "seed", "finetune_epoch")
-    coords = {"finetune_lr": lrs, "finetune_epoch": np.arange(1.0, 11)}
-    return tune.assign_coords(coords).assign(finetune_train_loss=(dims, values[:, :, None]))
+    dims = ("lr", "finetune_lr", "data_seed", "seed", "epoch")
+    coords = {"finetune_lr": lrs, "epoch": np.arange(1.0, 11)}
+    return with_node(tune, "finetune", xr.Dataset({"train_loss": (dims, values[:, :, None])}, coords))
 
 
 def test_the_same_story_is_told_by_measures_that_agree() -> None:

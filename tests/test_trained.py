@@ -48,7 +48,7 @@ def loss_of(kept: Trained, state: State, data_seed: int) -> float:
     return float(kept.material(data_seed).test_metrics(kept.program(), state.weights, state.frozen)[0])
 
 
-def logged(result: xr.Dataset, name: str, **where: Any) -> float:
+def logged(result: xr.DataTree, name: str, **where: Any) -> float:
     return float(result[name].sel(**where))
 
 
@@ -60,17 +60,17 @@ def test_every_moment_gives_its_logged_loss(kept: Trained, run: dict[str, Any]) 
     def again(**moment: Any) -> float:
         return loss_of(kept, kept.state(**run, **moment), run["data_seed"])
 
-    epochs = result["epoch"].values
+    epochs = result["pretrain/epoch"].values
     for epoch in (0.5, 2, 4):
         assert epoch in epochs
-        assert again(epoch=epoch) == pytest.approx(logged(result, "test_loss", **run, epoch=epoch), **near)
-    assert again() == pytest.approx(logged(result, "test_loss", **run, epoch=epochs[-1]), **near)
+        assert again(epoch=epoch) == pytest.approx(logged(result, "pretrain/test_loss", **run, epoch=epoch), **near)
+    assert again() == pytest.approx(logged(result, "pretrain/test_loss", **run, epoch=epochs[-1]), **near)
     for lr in (1e-3, 3e-3):
-        last = float(result["finetune_epoch"].values[-1])
-        known = logged(result, "finetune_test_loss", **run, finetune_lr=lr, finetune_epoch=last)
+        last = float(result["finetune/epoch"].values[-1])
+        known = logged(result, "finetune/test_loss", **run, finetune_lr=lr, epoch=last)
         assert again(finetune_lr=lr) == pytest.approx(known, **near)
     for n in (2, 3):
-        assert again(n_average=n) == pytest.approx(logged(result, "average_test_loss", **run, n_average=n), **near)
+        assert again(n_average=n) == pytest.approx(logged(result, "average/test_loss", **run, n_average=n), **near)
 
 
 def test_the_start_is_shared_by_learning_rates_and_has_the_runs_norm(kept: Trained) -> None:
@@ -172,10 +172,13 @@ def test_further_logged_moments_leave_training_as_it_was(tmp_path: Path) -> None
     plain = {**OPTIONS, "log_epochs": (), "snapshot_epochs": (), "keep_weights": False, "path": "single"}
     more = lrscope.sweep(mlp_task(train=64), LRS, **{**OPTIONS, "path": "single"})
     less = lrscope.sweep(mlp_task(train=64), LRS, **plain)
-    assert set(less["epoch"].values) < set(more["epoch"].values)
-    shared = more.sel(epoch=less["epoch"].values)
-    for name in ("test_loss", "group_norm", "fixed_train_loss", "finetune_test_loss", "average_test_loss"):
-        assert np.array_equal(shared[name].values, less[name].values, equal_nan=True), name
+    assert set(less["pretrain/epoch"].values) < set(more["pretrain/epoch"].values)
+    for name in ("test_loss", "group_norm", "fixed_train_loss"):
+        shared = more[f"pretrain/{name}"]
+        shared = shared.sel(epoch=less["pretrain/epoch"].values) if "epoch" in shared.dims else shared
+        assert np.array_equal(shared.values, less[f"pretrain/{name}"].values, equal_nan=True), name
+    for name in ("finetune/test_loss", "average/test_loss"):
+        assert np.array_equal(more[name].values, less[name].values, equal_nan=True), name
 
 
 def test_moments_outside_training_are_refused() -> None:

@@ -23,7 +23,7 @@ from lrscope.engine.progress import Silent
 from lrscope.engine.sweep import sweep
 from lrscope.engine.sweep_folder import CHECKPOINT
 from lrscope.errors import LrscopeError
-from lrscope.results import STATUS, STATUS_REMEDY
+from lrscope.schema import STATUS, STATUS_REMEDY
 from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.task import Task
 from tiny_tasks import (
@@ -189,8 +189,8 @@ def test_targets_that_turn_out_bad_end_their_own_runs_only(tmp_path: Path) -> No
         found.append(computed(task, config, ALL_RUNS, tmp_path / f"{spoil} computed"))
     clean, bad = found
     assert same_bytes(clean.isel(data_seed=[0]), bad.isel(data_seed=[0])) == []
-    assert (clean["status"] == 0).all()
-    assert (bad["status"].sel(data_seed=1) == 1).all()
+    assert (clean["pretrain/status"] == 0).all()
+    assert (bad["pretrain/status"].sel(data_seed=1) == 1).all()
 
 
 def test_an_infinite_loss_in_one_run_changes_no_other_by_a_bit(tmp_path: Path) -> None:
@@ -209,8 +209,8 @@ def test_an_infinite_loss_in_one_run_changes_no_other_by_a_bit(tmp_path: Path) -
         task = Task(plain.drawing.make, *pairs, loss=loss, classification=True)
         found.append(computed(task, config, ALL_RUNS, tmp_path / str(limit)))
     finite, infinite = found
-    assert (finite["status"].isel(lr=[0, 1]) == 0).all()
-    assert (infinite["status"].isel(lr=2) == 1).all()
+    assert (finite["pretrain/status"].isel(lr=[0, 1]) == 0).all()
+    assert (infinite["pretrain/status"].isel(lr=2) == 1).all()
     keep = {"lr": [0, 1]}
     assert same_bytes(finite.isel(keep), infinite.isel(keep)) == []
 
@@ -225,11 +225,11 @@ def test_an_overflow_in_the_last_update_is_non_finite(lr: float, tmp_path: Path)
     """No training step sees it any more."""
     config = replace(SHORT, space="whole", lrs=(1e-3, lr), steps=1, finetune_lrs=(1e-3,), finetune_steps=2)
     result = computed(mlp_task("none"), config, ALL_RUNS, tmp_path)
-    assert np.isnan(result["test_loss"].isel(lr=1)).all(), "else the case says nothing"
-    assert (result["status"].sel(lr=1e-3) == 0).all()
-    assert (result["status"].isel(lr=1) == 1).all()
-    assert (result["nonfinite_step"].isel(lr=1) == 0).all()
-    assert (result["finetune_status"].isel(lr=1) == 2).all(), "stopped: its pre-training did not finish"
+    assert np.isnan(result["pretrain/test_loss"].isel(lr=1)).all(), "else the case says nothing"
+    assert (result["pretrain/status"].sel(lr=1e-3) == 0).all()
+    assert (result["pretrain/status"].isel(lr=1) == 1).all()
+    assert (result["pretrain/nonfinite_step"].isel(lr=1) == 0).all()
+    assert (result["finetune/status"].isel(lr=1) == 2).all(), "stopped: its pre-training did not finish"
 
 
 # -- at the door, and in memory ------------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ def test_batch_norm_over_a_single_number_is_refused_in_a_sentence(tmp_path: Path
     def convolution() -> nn.Module:  # many numbers per channel even so
         return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(72, CLASSES))
 
-    assert (train(task_of(convolution, (1, 8, 8)), config)["status"] == 0).all()
+    assert (train(task_of(convolution, (1, 8, 8)), config)["pretrain/status"] == 0).all()
 
 
 def test_a_resumed_chunk_lies_in_memory_of_its_own(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from lrscope.engine.sweep import sweep
 from lrscope.errors import AnotherSweep, LrscopeError
 from lrscope.export import export_result
 from lrscope.mapping import regimes
-from lrscope.results import VARIABLES, open_result, save_result, validate
+from lrscope.results import open_result, save_result
 from lrscope.studies import registry
 from lrscope.studies.planning import made_up
 from lrscope.tasks.builtin import named_task
@@ -42,6 +42,7 @@ from lrscope.tasks.data.text import text_data
 from lrscope.tasks.models import MLP
 from lrscope.tasks.task import Task
 from lrscope.tasks.validation import HELD_OUT, NONE, UNUSED, checked_size, count, parse_size
+from lrscope.validation import validate
 from tiny_tasks import (
     ALL_RUNS,
     BASE,
@@ -58,10 +59,13 @@ from tiny_tasks import (
     task_of,
     train,
 )
+from trees import arrays, changed, dims_of, without
 
 FUSED = Plan("batched", 4, True, "", 0.0, 32, True)
 PLANS = [ALL_RUNS, ONE_RUN, pytest.param(FUSED, marks=compiler_needed)]
-NAMES = {f"{phase}validation_{metric}" for phase in ("", "finetune_", "average_") for metric in ("loss", "accuracy")}
+NAMES = {
+    f"{node}/validation_{metric}" for node in ("pretrain", "finetune", "average") for metric in ("loss", "accuracy")
+}
 TEST = examples(20, (5,), key="test")
 
 
@@ -394,8 +398,8 @@ def test_training_is_that_on_the_remaining_examples(plan: Plan, tmp_path: Path) 
     held = task(norm="batch", validation=12)
     ours = computed(held, BASE, plan, tmp_path / "held")
     alone = computed(remaining(held), BASE, plan, tmp_path / "alone")
-    assert set(ours.data_vars) - set(alone.data_vars) == NAMES
-    assert same_bytes(ours.drop_vars(NAMES), alone) == []
+    assert set(arrays(ours)) - set(arrays(alone)) == NAMES
+    assert same_bytes(without(ours, *NAMES), alone) == []
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=plan_name)
@@ -419,13 +423,13 @@ def test_it_is_evaluated_as_a_test_set_is(plan: Plan, tmp_path: Path) -> None:
     theirs = computed(tested, BASE, plan, tmp_path / "theirs")
     for metric in ("loss", "accuracy"):
         pairs = {
-            f"validation_{metric}": theirs[f"test_{metric}"][..., -1],
-            f"finetune_validation_{metric}": theirs[f"finetune_test_{metric}"][..., -1],
-            f"average_validation_{metric}": theirs[f"average_test_{metric}"],
+            f"pretrain/validation_{metric}": theirs[f"pretrain/test_{metric}"][..., -1],
+            f"finetune/validation_{metric}": theirs[f"finetune/test_{metric}"][..., -1],
+            f"average/validation_{metric}": theirs[f"average/test_{metric}"],
         }
         for name, expected in pairs.items():
             assert ours[name].values.tobytes() == expected.values.tobytes(), name
-            assert ours[name].dims == VARIABLES[name].dims
+            assert ours[name].dims == dims_of(name)
 
 
 @pytest.mark.slow
@@ -435,7 +439,7 @@ def test_dropout_draws_as_without_a_validation_set(tmp_path: Path) -> None:
     make = partial(task_of, partial(Dropping, norm=torch.nn.BatchNorm1d), (5,))
     config = replace(BASE, space="whole", seeds=1)
     ours, plain = (train(make(validation=v), config, SINGLE, tmp_path / str(i)) for i, v in enumerate((TEST, 0)))
-    assert same_bytes(ours.drop_vars(NAMES), plain) == []
+    assert same_bytes(without(ours, *NAMES), plain) == []
 
 
 def test_data_seeds_train_on_their_own_remainders(tmp_path: Path) -> None:
@@ -443,7 +447,7 @@ def test_data_seeds_train_on_their_own_remainders(tmp_path: Path) -> None:
     result = computed(held, config, ALL_RUNS, tmp_path / "held")
     for data_seed in range(2):
         alone = computed(remaining(held, data_seed), config, ALL_RUNS, tmp_path / str(data_seed))
-        ours = result.drop_vars(NAMES).sel(data_seed=[data_seed])
+        ours = without(result, *NAMES).sel(data_seed=[data_seed])
         assert same_bytes(ours, alone.sel(data_seed=[data_seed])) == []
 
 
@@ -453,8 +457,8 @@ def test_label_noise_leaves_validation_clean_and_training_as_without(tmp_path: P
         computed(named_task("digits", "mlp", **options, validation=size), BASE, ALL_RUNS, tmp_path / str(size))
         for size in (100, 0)
     )
-    assert same_bytes(ours.drop_vars(NAMES), plain) == []
-    assert "example_group_true_accuracy" in ours
+    assert same_bytes(without(ours, *NAMES), plain) == []
+    assert "pretrain/example_group_true_accuracy" in arrays(ours)
 
 
 # -- whatever happens --------------------------------------------------------------------------------------------------
@@ -491,16 +495,16 @@ def test_an_adaptive_sweep_keeps_them(tmp_path: Path) -> None:
     tuned: dict[str, Any] = {"finetune_lrs": (1e-3,), "finetune_epochs": 2}
     config = SweepConfig(lrs=lrs, seeds=1, epochs=10, batch_size=12, random_points=2, adaptive=True, **tuned)
     result = train(task(validation=12), config, out=tmp_path)
-    for name, status in (("validation_loss", "status"), ("finetune_validation_loss", "finetune_status")):
-        trained = (result[status] == 0).values
+    for node in ("pretrain", "finetune"):
+        trained = (result[f"{node}/status"] == 0).values
         assert 0 < trained.sum() < trained.size
-        np.testing.assert_array_equal(np.isfinite(result[name].values), trained)
+        np.testing.assert_array_equal(np.isfinite(result[f"{node}/validation_loss"].values), trained)
 
 
 def test_a_run_that_dies_has_none_and_changes_no_other() -> None:
     config = replace(BASE, space="whole", lrs=(1e-2, 1e30))
     result = train(task(validation=12), config)
-    assert (result["status"].values[1] == 1).all()
+    assert (result["pretrain/status"].values[1] == 1).all()
     for name in NAMES:
         assert np.isnan(result[name].values[1]).all(), name
         assert np.isfinite(result[name].values[0]).all(), name
@@ -516,8 +520,8 @@ class Forgiving(MLP):
 def test_it_is_nan_even_where_the_model_hides_it() -> None:
     held = task_of(partial(Forgiving, (5, 8, 6, CLASSES), norm="layer"), (5,), validation=12)
     result = train(held, replace(BASE, space="whole", lrs=(1e-2, 1e30), average=()))
-    assert np.isnan(result["test_loss"].values[1, ..., -1]).all()
-    for name in ("validation_loss", "validation_accuracy", "finetune_validation_loss", "finetune_validation_accuracy"):
+    assert np.isnan(result["pretrain/test_loss"].values[1, ..., -1]).all()
+    for name in (f"{node}/validation_{metric}" for node in ("pretrain", "finetune") for metric in ("loss", "accuracy")):
         assert np.isnan(result[name].values[1]).all(), name
 
 
@@ -525,8 +529,8 @@ def test_regression_has_no_accuracy() -> None:
     x = examples(48, (5,))[0]
     held = Task(partial(MLP, (5, 8, 1)), (x, x[:, 0]), (x[:20], x[:20, 0]), loss="mse", validation=12)
     result = train(held, replace(BASE, steps=6))
-    assert {n for n in result.data_vars if "validation" in str(n)} == {n for n in NAMES if n.endswith("loss")}
-    assert np.isfinite(result["validation_loss"]).all()
+    assert {n for n in arrays(result) if "validation" in n} == {n for n in NAMES if n.endswith("loss")}
+    assert np.isfinite(result["pretrain/validation_loss"]).all()
 
 
 def test_memory_counts_them(tmp_path: Path) -> None:
@@ -547,7 +551,7 @@ def test_a_result_without_one_of_them_is_refused(tmp_path: Path) -> None:
     assert json.loads(result.attrs["task"])["validation"] == {"size": 12, "source": "held out of the training data"}
     for lost in NAMES:
         with pytest.raises(LrscopeError, match=f"variable '{lost}' is missing"):
-            validate(result.drop_vars(lost))
+            validate(without(result, lost))
     save_result(result, tmp_path)
     assert same_bytes(open_result(tmp_path), result) == []
 
@@ -555,15 +559,15 @@ def test_a_result_without_one_of_them_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_results_of_earlier_versions_open(tmp_path: Path) -> None:
     old = train(task(validation=0), replace(BASE, steps=6))
-    assert not [n for n in old.variables if "validation" in str(n)]
+    assert not [n for n in arrays(old) if "validation" in n]
     about = json.loads(old.attrs["task"])
     assert about.pop("validation") == {"size": 0, "source": "none"}
-    save_result(old.assign_attrs(task=json.dumps(about)), tmp_path)
+    save_result(changed(old, task=json.dumps(about)), tmp_path)
     assert same_bytes(open_result(tmp_path), old) == []
 
 
 def test_made_up_results_have_them_too() -> None:
-    assert set(fake_result(validation=1000).data_vars) - set(fake_result().data_vars) == NAMES
+    assert set(arrays(fake_result(validation=1000))) - set(arrays(fake_result())) == NAMES
     regimes(fake_result(validation=1000))
 
 
@@ -572,11 +576,11 @@ def test_files_take_them(tmp_path: Path) -> None:
     path = export_result(result, "csv", None, tmp_path)
     head, first, tuned = Path(str(path)).read_text().splitlines()[:3]
     at = head.split(",").index("validation_accuracy")
-    assert float(first.split(",")[at]) == float(result["validation_accuracy"][0, 0, 0])
-    assert float(tuned.split(",")[at]) == float(result["finetune_validation_accuracy"][0, 0, 0, 0])
+    assert float(first.split(",")[at]) == float(result["pretrain/validation_accuracy"][0, 0, 0])
+    assert float(tuned.split(",")[at]) == float(result["finetune/validation_accuracy"][0, 0, 0, 0])
     export_result(result, "netcdf", None, tmp_path)
-    with xr.open_dataset(tmp_path / "result.nc") as copy:
-        np.testing.assert_array_equal(copy["validation_loss"], result["validation_loss"])
+    with xr.open_datatree(tmp_path / "result.nc") as copy:
+        np.testing.assert_array_equal(copy["pretrain/validation_loss"], result["pretrain/validation_loss"])
 
 
 # -- identity and options ----------------------------------------------------------------------------------------------

@@ -170,7 +170,7 @@ def test_batched_and_single_agree(tmp_path: Path) -> None:
     """Through every phase, to rtol 1e-9."""
     batched, single = (computed(vit_task(), CONFIG, p, tmp_path / p.path) for p in (ALL_RUNS, ONE_RUN))
     assert differing(batched, single) == []
-    assert (batched["status"] == 0).all()
+    assert (batched["pretrain/status"] == 0).all()
 
 
 def test_with_dropout_runs_train_in_batches(tmp_path: Path) -> None:
@@ -181,9 +181,9 @@ def test_with_dropout_runs_train_in_batches(tmp_path: Path) -> None:
     )
     batched, single = (computed(vit_task(0.1), short, p, tmp_path / p.path) for p in (ALL_RUNS, ONE_RUN))
     quiet = computed(vit_task(0.0), short, ALL_RUNS, tmp_path / "quiet")
-    assert np.isfinite(batched["train_loss"]).all()
+    assert np.isfinite(batched["pretrain/train_loss"]).all()
     assert differing(batched, single) == []
-    assert "train_loss" in differing(batched, quiet)
+    assert "pretrain/train_loss" in differing(batched, quiet)
 
 
 @pytest.mark.slow
@@ -201,6 +201,6 @@ def test_it_learns_digits(tmp_path: Path) -> None:
         average_every=None,
     )
     result = computed(task, config, ALL_RUNS, tmp_path)
-    loss = result["train_loss"]
+    loss = result["pretrain/train_loss"]
     assert (loss.isel(epoch=-1) < 0.6 * np.log(10)).all(), loss.values
-    assert (result["test_accuracy"].isel(epoch=-1) > 0.5).all()
+    assert (result["pretrain/test_accuracy"].isel(epoch=-1) > 0.5).all()

@@ -51,12 +51,12 @@ SCRIPT = """
 
 
 @pytest.fixture(scope="module")
-def never_killed() -> xr.Dataset:
+def never_killed() -> xr.DataTree:
     return train(mlp_task(), LONG, replace(KILLABLE, checkpoint_seconds=1e6))
 
 
 @pytest.mark.slow
-def test_killed_and_run_again(tmp_path: Path, never_killed: xr.Dataset) -> None:
+def test_killed_and_run_again(tmp_path: Path, never_killed: xr.DataTree) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(out)]
     with open(tmp_path / "said", "w") as said, subprocess.Popen(command, env=ENVIRONMENT, stderr=said) as process:
@@ -88,7 +88,7 @@ class Impatient(Silent):
 @pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_and_run_again(jobs: int, number: int, tmp_path: Path, never_killed: xr.Dataset) -> None:
+def test_interrupted_and_run_again(jobs: int, number: int, tmp_path: Path, never_killed: xr.DataTree) -> None:
     before = signal.getsignal(number)
     with pytest.raises(Interrupted):
         sweep(mlp_task(), config=LONG, engine=replace(KILLABLE, jobs=jobs), out=tmp_path, progress=Impatient(number))
@@ -183,7 +183,7 @@ def test_workers_train_what_their_parent_compiled(tmp_path: Path) -> None:
     command = [sys.executable, "-c", textwrap.dedent(COMPILED), str(tmp_path)]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    result: xr.Dataset = open_result(tmp_path)
-    assert (result["status"] == 0).all()
+    result: xr.DataTree = open_result(tmp_path)
+    assert (result["pretrain/status"] == 0).all()
     plain = train(small_task(), CONFIG)
-    assert abs(result["train_loss"] / plain["train_loss"] - 1).max() < 1e-9
+    assert abs(result["pretrain/train_loss"] / plain["pretrain/train_loss"] - 1).max() < 1e-9

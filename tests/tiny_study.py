@@ -36,7 +36,9 @@ SWEEP = StudySweep(
 
 def final_losses(results: StudyResults) -> xr.Dataset:
     CALLS.append("losses")
-    return xr.Dataset({"loss": results.sweep("sphere")["fixed_train_loss"].mean("data_seed")}, attrs={"unit": "nat"})
+    return xr.Dataset(
+        {"loss": results.sweep("sphere")["pretrain/fixed_train_loss"].mean("data_seed")}, attrs={"unit": "nat"}
+    )
 
 
 def double(results: StudyResults) -> xr.Dataset:

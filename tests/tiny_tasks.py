@@ -35,6 +35,7 @@ from lrscope.tasks.groups import NOISE_GROUPS, noise_groups
 from lrscope.tasks.models import MLP, ConvNet
 from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task
+from trees import arrays
 
 CLASSES = 3
 
@@ -171,7 +172,9 @@ compiler_needed = pytest.mark.skipif(
 )
 
 
-def train(task: Task, config: SweepConfig, engine: EngineConfig = BATCHED, out: Path | str | None = None) -> xr.Dataset:
+def train(
+    task: Task, config: SweepConfig, engine: EngineConfig = BATCHED, out: Path | str | None = None
+) -> xr.DataTree:
     """A silent sweep; a single path's steps are timed as briefly as can be."""
     with patch.object(choose, "PROBE_SECONDS", 0.0):
         return sweep(task, config=config, engine=engine, out=out, progress=False)
@@ -182,7 +185,7 @@ def context_of(task: Task, config: SweepConfig, folder: Path, engine: EngineConf
     return Context.build(task, config, engine, Store(folder))
 
 
-def computed(task: Task, config: SweepConfig, plan: Plan, folder: Path) -> xr.Dataset:
+def computed(task: Task, config: SweepConfig, plan: Plan, folder: Path) -> xr.DataTree:
     """A sweep's arrays without the sweep: no plan is chosen, nothing is locked or written to Zarr, so it is quick."""
     context = context_of(task, config, folder)
     context.store.create()
@@ -193,7 +196,7 @@ def computed(task: Task, config: SweepConfig, plan: Plan, folder: Path) -> xr.Da
 
 def stopped_and_resumed(
     task: Callable[[], Task], config: SweepConfig, plan: Plan, folder: Path, stop: int
-) -> xr.Dataset:
+) -> xr.DataTree:
     """What `computed` gives where every chunk is stopped after `stop` calls and continued from its checkpoint, each in a context
     of its own as a new process would have it."""
 
@@ -209,11 +212,12 @@ def stopped_and_resumed(
     return assemble(context(), plan)
 
 
-def same_bytes(a: xr.Dataset, b: xr.Dataset) -> list[str]:
-    """Names of the variables and coordinates that differ in a single bit; `seconds` is outside the promise."""
-    assert set(a.variables) == set(b.variables)
+def same_bytes(a: xr.DataTree, b: xr.DataTree) -> list[str]:
+    """Paths of the variables and coordinates that differ in a single bit; `seconds` is outside the promise."""
+    one, other = arrays(a, coordinates=True), arrays(b, coordinates=True)
+    assert set(one) == set(other)
 
     def content(values: np.ndarray) -> object:
         return values.tolist() if values.dtype == object else (values.dtype, values.shape, values.tobytes())
 
-    return [str(n) for n in a.variables if n != "seconds" and content(a[n].values) != content(b[n].values)]
+    return [n for n in one if n != "seconds" and content(one[n].values) != content(other[n].values)]

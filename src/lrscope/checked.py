@@ -38,8 +38,8 @@ Positive = Annotated[float, Number(0, 1e30, above=True)]
 # What to pass instead of a wrong object, by the name of the class that is wanted.
 REMEDIES = {
     "Task": "pass lrscope.Task(model=..., train=..., test=...) or lrscope.named_task(...)",
-    "Dataset": "pass what lrscope.sweep or lrscope.open_result returns",
-    "DataArray": "pass a variable of a result, such as result['test_loss']",
+    "DataTree": "pass what lrscope.sweep or lrscope.open_result returns",
+    "DataArray": "pass a variable of a result, such as result['pretrain/test_loss']",
     "RegimeMap": "pass what lrscope.regimes returns, or leave it out",
     "Trained": "pass lrscope.Trained.open(folder, task)",
     "State": "pass what Trained.state returns",

@@ -65,7 +65,7 @@ def _plan(
 
 def _train(
     settings: MapSettings, sweep_config: SweepConfig, engine_config: EngineConfig, out: Path | Remote
-) -> xr.Dataset:
+) -> xr.DataTree:
     from lrscope.engine import sweep as engine
     from lrscope.engine.context import choose_device
     from lrscope.engine.dispatch import Interrupted
@@ -93,7 +93,7 @@ def _forget_report(page: Path | Remote) -> None:
         page.unlink(missing_ok=True)
 
 
-def _finished(out: Path | Remote, settings: MapSettings) -> xr.Dataset | None:
+def _finished(out: Path | Remote, settings: MapSettings) -> xr.DataTree | None:
     """The finished result of the same request, if the folder holds it whole. Opened without loading data or PyTorch."""
     from lrscope.results import has_result, open_result
     from lrscope.storage.checksums import Damaged
@@ -113,24 +113,24 @@ def _finished(out: Path | Remote, settings: MapSettings) -> xr.Dataset | None:
         return None
 
 
-def find_map(result: xr.Dataset, margin: float | None) -> RegimeMap:
+def find_map(result: xr.DataTree, margin: float | None) -> RegimeMap:
     """The map of a result, within a margin in points; None: the default."""
     from lrscope.mapping import regimes
 
     return regimes(result) if margin is None else regimes(result, margin=margin)
 
 
-def print_map(result: xr.Dataset, *, margin: float | None = None, as_json: bool) -> RegimeMap:
+def print_map(result: xr.DataTree, *, margin: float | None = None, as_json: bool) -> RegimeMap:
     """Find the regimes and print them as tables or JSON; returns the map."""
-    from lrscope.results import STATUS_REMEDY
+    from lrscope.schema import STATUS_REMEDY, segment
 
     found = find_map(result, margin)
-    counts = status_counts(result)
+    counts, runs = status_counts(result), int(segment(result, "pretrain")["status"].size)
     if as_json:
         dump(
             {
                 **found.to_dict(),
-                "runs": int(result["status"].size),
+                "runs": runs,
                 "status": counts,
                 "seconds": round(float(result.attrs["seconds"]), 3),
                 "title": result.attrs["title"],
@@ -142,15 +142,16 @@ def print_map(result: xr.Dataset, *, margin: float | None = None, as_json: bool)
     print(found)
     for name, count in counts.items():
         if count and name != "finished":
-            print(f"{count} of {result['status'].size} runs {name}: {STATUS_REMEDY[name]}")
+            print(f"{count} of {runs} runs {name}: {STATUS_REMEDY[name]}")
     return found
 
 
-def status_counts(result: xr.Dataset) -> dict[str, int]:
+def status_counts(result: xr.DataTree) -> dict[str, int]:
     """How many pre-training runs ended in each status."""
-    from lrscope.results import STATUS
+    from lrscope.schema import STATUS, segment
 
-    return {name: int((result["status"] == code).sum()) for code, name in STATUS.items()}
+    codes = segment(result, "pretrain")["status"]
+    return {name: int((codes == code).sum()) for code, name in STATUS.items()}
 
 
 def print_plan(plan: Mapping[str, Any], out: Path | Remote, *, as_json: bool) -> None:

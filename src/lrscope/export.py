@@ -1,16 +1,17 @@
-"""Results for other programs: one CSV row a run, or everything as NetCDF."""
+"""Results for other programs: one CSV row a run, or everything as NetCDF, a group for each node."""
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import stat
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lrscope.checked import checked
 from lrscope.errors import LrscopeError, nearest
-from lrscope.results import STATUS
+from lrscope.schema import FINETUNE, PRETRAIN, RUN, STATUS, TRAIN, segment
 from lrscope.storage.files import disk_error, mode_of, staged
 from lrscope.storage.paths import Remote
 
@@ -21,7 +22,7 @@ SUFFIXES = {"csv": ".csv", "netcdf": ".nc"}
 
 
 @checked
-def export_result(result: xr.Dataset, format: str, path: Path | Remote | None, folder: Path | Remote) -> Path | Remote:
+def export_result(result: xr.DataTree, format: str, path: Path | Remote | None, folder: Path | Remote) -> Path | Remote:
     """Write `result` as `format` (csv or netcdf) to `path`, or to `folder/result.csv` or `.nc`; returns the path.
 
     Raises:
@@ -47,7 +48,7 @@ def export_result(result: xr.Dataset, format: str, path: Path | Remote | None, f
     return target
 
 
-def _write_netcdf(result: xr.Dataset, target: Path) -> None:
+def _write_netcdf(result: xr.DataTree, target: Path) -> None:
     """By way of a temporary folder: the library takes some names, such as those with a backslash, for others."""
     with tempfile.TemporaryDirectory(prefix="lrscope-") as folder:
         made = Path(folder) / "result.nc"
@@ -62,30 +63,32 @@ def _write_netcdf(result: xr.Dataset, target: Path) -> None:
         shutil.copyfile(made, target)
 
 
-def _write_csv(result: xr.Dataset, target: Path) -> None:
-    """One row a run and fine-tuning learning rate (empty for the pre-training itself): final values of every scalar."""
+def _write_csv(result: xr.DataTree, target: Path) -> None:
+    """One row a run of every trained segment, pre-training first and each followed by its branches: final values of every
+    scalar. The columns are those of pre-training; those that tell branches apart are empty for it."""
     import csv
 
-    runs = ("lr", "data_seed", "seed")
-    finals = result.isel({d: -1 for d in ("epoch", "finetune_epoch") if d in result.dims})
-    plain = [str(v) for v in result.data_vars if set(finals[v].dims) == set(runs)]
-    tuned = [str(v) for v in result.data_vars if set(finals[v].dims) == {*runs, "finetune_lr"}]
-    shared = [v for v in plain if "finetune_" + v in tuned]
+    from lrscope.validation import result_nodes
+
+    nodes = [node for node in result_nodes(result) if node.kind == TRAIN]
+    axes = tuple(dict.fromkeys(axis for node in (FINETUNE, *nodes) for axis in node.axes))
+    finals = {node.name: _finals(segment(result, node.name), node.runs) for node in nodes}
+    finals[PRETRAIN.name]["seconds"] = result.dataset["seconds"]
+    plain = sorted(str(name) for name in finals[PRETRAIN.name].data_vars if name != "status")
     with open(target, "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*runs, "finetune_lr", "status", *(v for v in plain if v != "status")])
+        writer.writerow([*RUN, *axes, "status", *plain, "segment"])
+        for run in itertools.product(*(range(result.sizes[d]) for d in RUN)):
+            for node in nodes:
+                one = finals[node.name].isel(dict(zip(RUN, run, strict=True)))
+                for point in itertools.product(*(range(one.sizes[axis]) for axis in node.axes)):
+                    values = one.isel(dict(zip(node.axes, point, strict=True)))
+                    where = [values[d].item() if d in values.coords else "" for d in (*RUN, *axes)]
+                    cells = [float(values[name]) if name in values else "" for name in plain]
+                    writer.writerow([*where, STATUS[int(values["status"])], *cells, node.name])
 
-        def row(values: xr.Dataset, names: dict[str, str], flr: Any) -> list[Any]:
-            status = STATUS[int(values[names["status"]])]
-            cells = [float(values[names[v]]) if v in names else "" for v in plain if v != "status"]
-            return [*(values[d].item() for d in runs), flr, status, *cells]
 
-        for lr in range(result.sizes["lr"]):
-            for data_seed in range(result.sizes["data_seed"]):
-                for seed in range(result.sizes["seed"]):
-                    run = finals.isel(lr=lr, data_seed=data_seed, seed=seed)
-                    writer.writerow(row(run, {v: v for v in plain}, ""))
-                    for k in range(result.sizes.get("finetune_lr", 0)):
-                        one = run.isel(finetune_lr=k)
-                        names = {v: "finetune_" + v for v in shared}
-                        writer.writerow(row(one, names, one["finetune_lr"].item()))
+def _finals(node: xr.Dataset, runs: tuple[str, ...]) -> xr.Dataset:
+    """The variables of a node that are one number a run, those of logging intervals at the last."""
+    last = node.isel(epoch=-1)
+    return last[[name for name in last.data_vars if set(last[name].dims) == set(runs)]]

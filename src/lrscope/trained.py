@@ -73,7 +73,7 @@ class Trained:
         task, config: what was trained.
     """
 
-    def __init__(self, result: xr.Dataset, context: Context, plan: Plan) -> None:
+    def __init__(self, result: xr.DataTree, context: Context, plan: Plan) -> None:
         self.result = result
         self.task = context.task
         self.config = context.config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,17 +11,30 @@ import numpy as np
 import xarray as xr
 from torch import Tensor
 
-from lrscope.dynamics.statistics import AVERAGE, END, Statistic
+from lrscope.dynamics.statistics import AVERAGE as AVERAGE_TABLE
+from lrscope.dynamics.statistics import END
 from lrscope.engine.checked import RANDOM, load_chunk, load_random
 from lrscope.engine.context import Context
 from lrscope.engine.plan import Plan
 from lrscope.engine.segments import Phase
-from lrscope.engine.state import LOGGED, run_axis
+from lrscope.engine.state import BRANCHED, LOGGED, run_axis
 from lrscope.errors import LrscopeError
-from lrscope.results import NOT_TRAINED, RUN, VARIABLES
+from lrscope.schema import (
+    AVERAGE,
+    AVERAGED,
+    NOT_TRAINED,
+    ROOT_VARIABLES,
+    TRAIN,
+    Node,
+    Variable,
+    variables_of,
+)
 
 SLAB_BYTES = 64 << 20  # ours: of results in memory at once
 Arrays = dict[str, np.ndarray[Any, Any]]
+Where = tuple[np.ndarray[Any, Any], ...]  # indices of runs, one array for each dimension
+STOPPED = 2  # a code of `status`
+MOMENTS = ("nonfinite_step", BRANCHED)  # steps; -1 where there is none
 
 
 class Vanished(LrscopeError):
@@ -53,7 +66,65 @@ def part_of(tensors: Mapping[str, Tensor], rows: slice | Sequence[int]) -> dict[
     return found
 
 
-def assemble(context: Context, plan: Plan, slab: Slab | None = None) -> xr.Dataset:
+class _Layout:
+    """The arrays of a slab, a dictionary for each node; those of the root under the empty name."""
+
+    def __init__(self, context: Context, slab: Slab) -> None:
+        self.context, self.slab = context, slab
+        self.nodes = nodes_of(context.phases)
+        self.coords = {"": _shared_coords(context, slab)}
+        self.coords |= {node.name: _own_coords(context, node) for node in self.nodes}
+        self.table: dict[str, Mapping[str, Variable]] = {"": ROOT_VARIABLES}
+        self.table |= {node.name: variables_of(node) for node in self.nodes}
+        self.arrays: dict[str, Arrays] = {name: {} for name in self.coords}
+
+    def sizes(self, node: str) -> dict[str, int]:
+        """Of the dimensions of a node, those of the root included."""
+        return {name: len(values) for name, values in (self.coords[""] | self.coords[node]).values()}
+
+    def slot(self, node: str, name: str) -> np.ndarray[Any, Any]:
+        """An array of a node, made where it is asked for."""
+        arrays = self.arrays[node]
+        if name not in arrays:
+            sizes = self.sizes(node)
+            absent: Any = NOT_TRAINED if name == "status" else -1 if name in MOMENTS else np.nan
+            arrays[name] = np.full([sizes[d] for d in self.table[node][name].dims], absent)
+        return arrays[name]
+
+    def position(self, phase: Phase) -> list[int]:
+        """The phase's place on its node's own axes."""
+        coords = self.coords[phase.segment]
+        return [list(coords[axis][1]).index(value) for axis, value in phase.point]
+
+    def times(self, phase: Phase, where: Where) -> Where:
+        """`where` with the places of the phase's logging intervals on its node's `epoch` behind it."""
+        windows = np.searchsorted(self.coords[phase.segment]["step"][1], phase.windows)
+        return (*(index[:, None] for index in where), windows[None])
+
+    def fitting(self) -> Iterator[tuple[str, str, list[int]]]:
+        """Node, name and shape of every variable whose dimensions are there."""
+        for node, table in self.table.items():
+            sizes = self.sizes(node)
+            for name, variable in table.items():
+                if set(variable.dims) <= set(sizes):
+                    yield node, name, [sizes[d] for d in variable.dims]
+
+    def result(self) -> xr.DataTree:
+        """Named, described, and filtered by what the task has."""
+        stated = {node.name: node.attributes() for node in self.nodes}
+        found = {}
+        for node, arrays in self.arrays.items():
+            known = {name: (values, self.table[node][name]) for name, values in arrays.items()}
+            data = {
+                name: (v.dims, values, {"units": v.unit, "long_name": v.meaning})
+                for name, (values, v) in known.items()
+                if v.belongs(self.context.traits)
+            }
+            found["/" + node] = xr.Dataset(data, self.coords[node], stated.get(node))
+        return xr.DataTree.from_dict(found)
+
+
+def assemble(context: Context, plan: Plan, slab: Slab | None = None) -> xr.DataTree:
     """Read finished chunks and lay them out on the schema's dimensions: all runs, or those of a slab. Only here are
     they opened.
 
@@ -62,23 +133,13 @@ def assemble(context: Context, plan: Plan, slab: Slab | None = None) -> xr.Datas
     """
     config = context.config
     slab = slab or Slab(0, config.data_seeds, 0, config.seeds)
-    coords = _coords(context, slab)
-    sizes = {name: len(values) for _, (name, values) in coords.items()}
-    arrays: Arrays = {}
-
-    def slot(name: str) -> np.ndarray[Any, Any]:
-        if name not in arrays:
-            shape = [sizes[d] for d in VARIABLES[name].dims]
-            absent: Any = NOT_TRAINED if "status" in name else -1 if name == "nonfinite_step" else np.nan
-            arrays[name] = np.full(shape, absent)
-        return arrays[name]
-
+    layout = _Layout(context, slab)
     if config.adaptive:  # a phase that no run went through has its arrays all the same
-        for name, variable in VARIABLES.items():
-            if set(variable.dims) <= set(sizes):
-                slot(name)
+        for node, name, _ in layout.fitting():
+            layout.slot(node, name)
 
     vanished: list[str] = []
+    seconds = layout.slot("", "seconds")
     for chunk in context.each_chunk(plan):
         rows = [i for i, (seed, _) in enumerate(chunk.runs) if slab.holds(chunk.data_seed, seed)]
         if not rows:
@@ -95,22 +156,22 @@ def assemble(context: Context, plan: Plan, slab: Slab | None = None) -> xr.Datas
             np.full(len(runs), chunk.data_seed - slab.data_seed),
             np.array([seed - slab.seed for seed, _ in runs]),
         )
-        before = slot("seconds")[at] if chunk.first else 0.0
-        slot("seconds")[at] = before + saved[1]["seconds"] / len(chunk.runs)
-        _place(context, tensors, at, slot)
+        before = seconds[at] if chunk.first else 0.0
+        seconds[at] = before + saved[1]["seconds"] / len(chunk.runs)
+        _place(layout, tensors, at)
     for data_seed in range(slab.data_seed, slab.data_stop):
         saved = load_random(context, plan, data_seed)
         if saved is None:
             vanished.append(f"{RANDOM}{data_seed:05d}")
             continue
         for name, key in (("random_train_loss", "loss"), ("random_train_accuracy", "accuracy")):
-            slot(name)[data_seed - slab.data_seed] = saved[0][key].numpy()[slab.seed : slab.stop]
+            layout.slot("", name)[data_seed - slab.data_seed] = saved[0][key].numpy()[slab.seed : slab.stop]
     if vanished:
         raise Vanished(
             f"{', '.join(vanished[:3])} vanished from {context.store.chunks} ({len(vanished)} units in all): "
             "run the same command again"
         )
-    return _dataset(context, arrays, coords)
+    return layout.result()
 
 
 def slabs(context: Context) -> list[Slab]:
@@ -119,9 +180,7 @@ def slabs(context: Context) -> list[Slab]:
     One slab if everything fits; otherwise each holds some seeds of one data seed.
     """
     config = context.config
-    sizes = {name: len(values) for _, (name, values) in _coords(context, Slab(0, 1, 0, 1)).items()}
-    known = [variable.dims for variable in VARIABLES.values() if set(variable.dims) <= set(sizes)]
-    each = 8 * sum(math.prod(sizes[d] for d in dims) for dims in known)
+    each = 8 * sum(math.prod(shape) for _, _, shape in _Layout(context, Slab(0, 1, 0, 1)).fitting())
     if config.data_seeds * config.seeds * each <= SLAB_BYTES:
         return [Slab(0, config.data_seeds, 0, config.seeds)]
     step = max(1, min(config.seeds, SLAB_BYTES // each))
@@ -129,78 +188,111 @@ def slabs(context: Context) -> list[Slab]:
     return [Slab(d, d + 1, s, min(s + step, config.seeds)) for d, s in starts]
 
 
-def _coords(context: Context, slab: Slab) -> dict[str, Any]:
-    config = context.config
-    steps_per_epoch = len(context.task.data(0).train_x) // config.batch_size
+def nodes_of(phases: Sequence[Phase]) -> tuple[Node, ...]:
+    """The nodes of a sweep's result, one a segment, in the order of its phases."""
+    return tuple(dict.fromkeys(node_of(phases, phase) for phase in phases))
+
+
+def node_of(phases: Sequence[Phase], phase: Phase) -> Node:
+    """The node that a phase belongs to."""
+    parent = "" if phase.parent is None else phases[phase.parent].segment
+    if phase.is_averaged:
+        return Node(phase.segment, AVERAGED, parent, AVERAGE.axes)
+    return Node(phase.segment, TRAIN, parent, tuple(axis for axis, _ in phase.point))
+
+
+def _shared_coords(context: Context, slab: Slab) -> dict[str, Any]:
+    """Coordinates of the root."""
+    config, data = context.config, context.task.data(0)
     coords: dict[str, Any] = {
-        "lr": ("lr", list(config.lrs)),
-        "data_seed": ("data_seed", list(range(slab.data_seed, slab.data_stop))),
-        "seed": ("seed", list(range(slab.seed, slab.stop))),
-        "group": ("group", np.array(context.net.groups, dtype=object)),
-        "random_point": ("random_point", list(range(config.random_points))),
+        "lr": list(config.lrs),
+        "data_seed": list(range(slab.data_seed, slab.data_stop)),
+        "seed": list(range(slab.seed, slab.stop)),
+        "group": np.array(context.net.groups, dtype=object),
+        "random_point": list(range(config.random_points)),
     }
-    for kind, epoch, step in (("pretrain", "epoch", "step"), ("finetune", "finetune_epoch", "finetune_step")):
-        windows = next((p.windows for p in context.phases if p.kind == kind), None)
-        if windows is not None:
-            coords[epoch] = (epoch, [w / steps_per_epoch for w in windows])
-            coords[step] = (epoch, list(windows))
-    if config.finetune_lrs:
-        coords["finetune_lr"] = ("finetune_lr", list(config.finetune_lrs))
-    if config.average:
-        coords["n_average"] = ("n_average", list(config.average))
-    data = context.task.data(0)
     if data.feature_x is not None:
         names = np.array(data.feature_names, dtype=object) if data.feature_names else list(range(len(data.feature_x)))
-        coords["feature"] = ("feature", names)
+        coords["feature"] = names
     if context.task.metrics:
-        coords["metric"] = ("metric", np.array(list(context.task.metrics), dtype=object))
+        coords["metric"] = np.array(list(context.task.metrics), dtype=object)
     if data.train_group_names:
-        coords["example_group"] = ("example_group", np.array(data.train_group_names, dtype=object))
+        coords["example_group"] = np.array(data.train_group_names, dtype=object)
+    return {name: (name, values) for name, values in coords.items()}
+
+
+def _own_coords(context: Context, node: Node) -> dict[str, Any]:
+    """Coordinates of a node: its axes, and the ends of its logging intervals in epochs and steps, those of all its points."""
+    steps_per_epoch = len(context.task.data(0).train_x) // context.config.batch_size
+    if node.kind == AVERAGED:
+        return {axis: (axis, list(context.config.average)) for axis in node.axes}
+    phases = [phase for phase in context.phases if phase.segment == node.name]
+    coords: dict[str, Any] = {}
+    for axis in node.axes:
+        values = list(dict.fromkeys(dict(phase.point)[axis] for phase in phases))
+        coords[axis] = (axis, np.array(values, dtype=object) if isinstance(values[0], str) else values)
+    windows = sorted({end for phase in phases for end in phase.windows})
+    coords["epoch"] = ("epoch", [w / steps_per_epoch for w in windows])
+    coords["step"] = ("epoch", windows)
     return coords
 
 
-def _place(context: Context, tensors: Arrays, at: tuple[Any, ...], slot: Any) -> None:
+def _place(layout: _Layout, tensors: Arrays, at: Where) -> None:
     """Put one chunk's arrays in their slots. `at` indexes (lr, data_seed, seed)."""
-    lr, data_seed, seed = at
-    for index, phase in enumerate(context.phases):
+    for index, phase in enumerate(layout.context.phases):
         key = f"{phase.kind}.{index}."
         if key + "finite_steps" not in tensors:  # not a segment of this chunk
             continue
-        finite = tensors[key + "finite_steps"]
-        if phase.kind == "pretrain":
-            died = finite < phase.steps
-            slot("status")[at] = died.astype(np.int64)
-            slot("nonfinite_step")[at] = np.where(died, finite, -1)
-            slot("elr")[at] = _total_elr(tensors, key)
-            _put(context, (*LOGGED, *END), tensors, key, phase, "", at, slot)
-        elif phase.kind == "finetune":
-            flr = context.config.finetune_lrs.index(phase.lr or 0.0)
-            where = (lr, np.full_like(lr, flr), data_seed, seed)
-            unborn = slot("status")[at] != 0
-            slot("finetune_status")[where] = np.where(unborn, 2, (finite < phase.steps).astype(np.int64))
-            _put(context, (*LOGGED, *END), tensors, key, phase, "finetune_", where, slot)
+        if phase.is_averaged:
+            _place_averages(layout, phase, tensors, key, at)
         else:
-            for j, _ in enumerate(context.config.average):
-                where = (lr, np.full_like(lr, j), data_seed, seed)
-                taken = {name: value[j] for name, value in tensors.items() if name.startswith(key) and value.ndim > 1}
-                _put(context, AVERAGE, taken, key, phase, "average_", where, slot)
+            _place_trained(layout, phase, tensors, key, at)
 
 
-def _put(
-    context: Context,
-    table: Sequence[Statistic],
-    tensors: Arrays,
-    key: str,
-    phase: Phase,
-    prefix: str,
-    where: tuple[Any, ...],
-    slot: Any,
-) -> None:
-    """Put the statistics of a segment in their slots; those of logging intervals [W, R, ...] with the runs first."""
-    for statistic in table:
-        if statistic.is_computed(phase.kind, context.traits):
-            values = tensors[key + statistic.name]
-            slot(prefix + statistic.name)[where] = values.swapaxes(0, 1) if statistic in LOGGED else values
+def _place_averages(layout: _Layout, phase: Phase, tensors: Arrays, key: str, at: Where) -> None:
+    for j, _ in enumerate(layout.context.config.average):
+        for statistic in AVERAGE_TABLE:
+            if statistic.is_computed(phase.kind, layout.context.traits):
+                where = _where(at, [j])
+                layout.slot(phase.segment, statistic.name)[where] = tensors[key + statistic.name][j]
+
+
+def _place_trained(layout: _Layout, phase: Phase, tensors: Arrays, key: str, at: Where) -> None:
+    """A phase's outcome and statistics; those of logging intervals come as [W, R, ...]."""
+    node, where = phase.segment, _where(at, layout.position(phase))
+    _place_outcome(layout, phase, tensors, key, at, where)
+    for statistic in (*LOGGED, *END):
+        if not statistic.is_computed(phase.kind, layout.context.traits):
+            continue
+        values, slot = tensors[key + statistic.name], layout.slot(node, statistic.name)
+        if statistic in LOGGED:
+            slot[layout.times(phase, where)] = values.swapaxes(0, 1)
+        else:
+            slot[where] = values
+
+
+def _place_outcome(layout: _Layout, phase: Phase, tensors: Arrays, key: str, at: Where, where: Where) -> None:
+    """What became of the runs. Those that never came to where the phase begins were stopped."""
+    node, table = phase.segment, layout.table[phase.segment]
+    finite = tensors[key + "finite_steps"]
+    died, begun = finite < phase.steps, np.ones(len(finite), bool)
+    if phase.parent is not None:
+        parent = layout.context.phases[phase.parent]
+        begun = layout.slot(parent.segment, "status")[_where(at, layout.position(parent))] == 0
+    if key + BRANCHED in tensors:
+        layout.slot(node, BRANCHED)[where] = tensors[key + BRANCHED].astype(np.int64)
+        begun = tensors[key + BRANCHED] >= 0
+    layout.slot(node, "status")[where] = np.where(begun, died.astype(np.int64), STOPPED)
+    if "nonfinite_step" in table:
+        layout.slot(node, "nonfinite_step")[where] = np.where(begun & died, finite, -1)
+    if "elr" in table:
+        layout.slot(node, "elr")[layout.times(phase, where)] = _total_elr(tensors, key)
+
+
+def _where(at: Where, position: Sequence[int]) -> Where:
+    """`at` (lr, data_seed, seed) with a place on the node's own axes behind `lr`."""
+    lr, data_seed, seed = at
+    return (lr, *(np.full_like(lr, k) for k in position), data_seed, seed)
 
 
 def _total_elr(tensors: Arrays, key: str) -> np.ndarray[Any, Any]:
@@ -209,15 +301,3 @@ def _total_elr(tensors: Arrays, key: str) -> np.ndarray[Any, Any]:
     total: np.ndarray[Any, Any] = np.square(norms).sum(-1).T
     found: np.ndarray[Any, Any] = (elrs[..., 0] * np.square(norms[..., 0])).T / total
     return found
-
-
-def _dataset(context: Context, arrays: Arrays, coords: dict[str, Any]) -> xr.Dataset:
-    """Name, describe and filter the variables by what the task has."""
-    data = {
-        name: (VARIABLES[name].dims, values, {"units": VARIABLES[name].unit, "long_name": VARIABLES[name].meaning})
-        for name, values in arrays.items()
-        if VARIABLES[name].belongs(context.traits)
-    }
-    result = xr.Dataset(data, coords)
-    assert set(RUN) <= set(map(str, result.dims))
-    return result

@@ -39,7 +39,8 @@ from lrscope.engine.segments import steps_per_run
 from lrscope.engine.sweep_folder import Store
 from lrscope.engine.train_units import train_units, workers
 from lrscope.errors import AnotherSweep, LrscopeError
-from lrscope.results import SCHEMA_VERSION, open_result, save_result
+from lrscope.results import open_result, save_result
+from lrscope.schema import SCHEMA_VERSION
 from lrscope.storage.checksums import Damaged
 from lrscope.storage.locks import Lease
 from lrscope.storage.paths import Remote, place
@@ -61,7 +62,7 @@ def sweep(
     progress: Progress | bool = True,
     command: str | None = None,
     **options: Unpack[SweepOptions],
-) -> xr.Dataset:
+) -> xr.DataTree:
     """Train `task` at every learning rate and seed; return the labelled arrays of docs/schema.md.
 
     Args:
@@ -102,7 +103,7 @@ def _sweep(
     out: str | os.PathLike[str] | Remote,
     progress: Progress | bool,
     command: str | None,
-) -> xr.Dataset:
+) -> xr.DataTree:
     """`sweep` with its arguments resolved, into a folder."""
     store = Store(place(out))
     config = _as_written_there(store, config)
@@ -140,7 +141,7 @@ def _save(context: Context, identity: dict[str, Any], command: str | None, plan:
     """Lay the chunks out and save them, one slab of runs in memory at a time."""
     seconds: list[float] = []
 
-    def parts() -> Iterator[xr.Dataset]:
+    def parts() -> Iterator[xr.DataTree]:
         for slab in slabs(context):
             part = assemble(context, plan, slab)
             seconds.append(float(part["seconds"].sum()))
@@ -151,7 +152,7 @@ def _save(context: Context, identity: dict[str, Any], command: str | None, plan:
     )
 
 
-def _finished(store: Store, identity: dict[str, Any]) -> xr.Dataset | None:
+def _finished(store: Store, identity: dict[str, Any]) -> xr.DataTree | None:
     """The whole result of this very sweep, if it is there; anything else is looked at once the folder is locked."""
     with warnings.catch_warnings(action="ignore"):
         known = store.experiment()
@@ -159,7 +160,7 @@ def _finished(store: Store, identity: dict[str, Any]) -> xr.Dataset | None:
         return _open_whole(store, identity) if ours else None
 
 
-def _open_whole(store: Store, identity: dict[str, Any]) -> xr.Dataset | None:
+def _open_whole(store: Store, identity: dict[str, Any]) -> xr.DataTree | None:
     """The result that lies in the folder; None if there is none or, with a warning, if it is damaged."""
     if not store.is_finished():
         return None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lrscope.mapping import quality, votes
 from lrscope.mapping.types import show
-from lrscope.results import NOT_TRAINED
+from lrscope.schema import AVERAGE, FINETUNE, NOT_TRAINED, PRETRAIN, segment, segment_if_any
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -140,38 +140,39 @@ class Evidence:
         return self.data_seeds * self.seeds
 
 
-def gather(result: xr.Dataset) -> Evidence:
+def gather(result: xr.DataTree) -> Evidence:
     """Reduce a result to what the rules look at."""
     invariant = bool(int(result.attrs["scale_invariant"]))
-    classified = "train_accuracy" in result
-    loss = _curves(result["train_loss"])
-    accuracy = _curves(result["train_accuracy"]) if classified else None
+    root, pretrain = result.to_dataset(), segment(result, PRETRAIN.name)
+    classified = "train_accuracy" in pretrain
+    loss = _curves(pretrain["train_loss"])
+    accuracy = _curves(pretrain["train_accuracy"]) if classified else None
     task = json.loads(result.attrs["task"])
     guessing = votes.Guessing(
-        loss=_units(result["random_train_loss"]),
-        accuracy=_units(result["random_train_accuracy"]) if classified else None,
+        loss=_units(root["random_train_loss"]),
+        accuracy=_units(root["random_train_accuracy"]) if classified else None,
         constant_loss=float(task.get("constant_loss", 0.0)),
     )
     ballot = votes.vote(loss, accuracy, guessing, divergence_exists=invariant)
     score = _score(task, guessing)
-    status = _runs(result["status"])
-    fine = "finetune_lr" in result.dims
-    ends = result["finetune_status"] if fine else None
+    status = _runs(pretrain["status"])
+    fine, averages = segment_if_any(result, FINETUNE), segment_if_any(result, AVERAGE)
+    ends = None if fine is None else fine["status"]
     return Evidence(
-        lrs=result["lr"].values.astype(np.float64),
+        lrs=root["lr"].values.astype(np.float64),
         votes_LU=ballot.votes,
         slow_LU=ballot.slow,
         jumps_LU=ballot.jumps,
         broken_LU=status == NON_FINITE,
         score=score,
-        chosen_by=f"{'validation' if 'validation_' + score.name in result else 'test'} {score.name}",
+        chosen_by=f"{'validation' if 'validation_' + score.name in pretrain else 'test'} {score.name}",
         guess=_guess(task, guessing, score),
-        pretrained=_quality(result, "", score, ("epoch",)),
-        finetuned=_quality(result, "finetune_", score, ("finetune_lr", "finetune_epoch")) if fine else None,
-        finetune_lrs=tuple(float(x) for x in result["finetune_lr"].values) if fine else (),
+        pretrained=_quality(pretrain, score),
+        finetuned=None if fine is None else _quality(fine, score, "finetune_lr"),
+        finetune_lrs=() if fine is None else tuple(float(x) for x in fine["finetune_lr"].values),
         lost_LFU=None if ends is None else _runs(ends, "finetune_lr") == NON_FINITE,
-        averaged=_quality(result, "average_", score, ("n_average",)) if "n_average" in result.dims else None,
-        ending=_ending(result, score) if fine else None,
+        averaged=None if averages is None else _quality(averages, score),
+        ending=None if fine is None else _ending(fine, score),
         data_seeds=result.sizes["data_seed"],
         seeds=result.sizes["seed"],
         scale_invariant=invariant,
@@ -205,25 +206,25 @@ def _guess(task: dict[str, Any], guessing: votes.Guessing, score: Score) -> floa
     return 1 / classes if classes > 1 else float(np.nanmean(guessing.accuracy))
 
 
-def _quality(result: xr.Dataset, phase: str, score: Score, over: tuple[str, ...]) -> Quality:
-    """Quality at the end of a phase. `over`: its dimensions beside the runs'; epochs are taken at their last."""
-    last = {d: -1 for d in over if d.endswith("epoch") or d == "n_average"}
-    front = [d for d in over if d == "finetune_lr"]
-    test = score.quality(_runs(result[f"{phase}test_{score.name}"].isel(last, drop=True), *front))
-    held_out = f"{phase}validation_{score.name}"
-    if held_out not in result:
-        return Quality(test=test, chooses=test)
-    kept = result[held_out].isel({d: -1 for d in last if d in result[held_out].dims}, drop=True)
-    return Quality(test=test, chooses=score.quality(_runs(kept, *front)))
+def _quality(node: xr.Dataset, score: Score, *front: str) -> Quality:
+    """Quality at the end of a segment, of the largest average; `front` names the axis that stays beside the runs'."""
+
+    def end(name: str) -> Array:
+        array = node[name]
+        last = {d: -1 for d in ("epoch", *AVERAGE.axes) if d in array.dims}
+        return score.quality(_runs(array.isel(last, drop=True), *front))
+
+    test, held_out = end(f"test_{score.name}"), f"validation_{score.name}"
+    return Quality(test=test, chooses=end(held_out) if held_out in node else test)
 
 
-def _ending(result: xr.Dataset, score: Score) -> Ending | None:
+def _ending(fine: xr.Dataset, score: Score) -> Ending | None:
     """How fine-tuning ends; None where too few windows were logged to tell."""
-    windows = result.sizes["finetune_epoch"]
+    windows = fine.sizes["epoch"]
     if windows < votes.RULES.least_windows:
         return None
-    loss = _windows(result["finetune_train_loss"], "finetune_lr", "finetune_epoch")
-    test = score.quality(_windows(result[f"finetune_test_{score.name}"], "finetune_lr", "finetune_epoch"))
+    loss = _windows(fine["train_loss"], "finetune_lr", "epoch")
+    test = score.quality(_windows(fine[f"test_{score.name}"], "finetune_lr", "epoch"))
     finite = np.asarray(np.isfinite(loss).all(-1), dtype=bool)
     seen = votes.decline(np.where(finite[..., None], loss, 1.0).reshape(-1, windows))
     third, fourth = slice(windows // 2, 3 * windows // 4), votes.final_window(windows)

@@ -20,11 +20,11 @@ from lrscope.mapping.recommend import MARGIN, recommend
 from lrscope.mapping.search import INTERVAL_SEEDS, any_unit
 from lrscope.mapping.types import BORDERS, INFERRED, LEFT_OUT, Border, Label, Recommendation, RegimeMap
 from lrscope.readers import POINTS
-from lrscope.results import validate
+from lrscope.validation import validate
 
 
 @checked
-def regimes(result: xr.Dataset, *, margin: Annotated[float, POINTS] = MARGIN) -> RegimeMap:
+def regimes(result: xr.DataTree, *, margin: Annotated[float, POINTS] = MARGIN) -> RegimeMap:
     """Find the regimes in a result of `sweep`, and the learning rates to start from (docs/regimes.md explains the rules).
 
     Labels come from the ordered split of the grid that agrees with most runs' votes; borders are bootstrapped over

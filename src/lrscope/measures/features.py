@@ -59,7 +59,7 @@ def sparsity_over_runs(accuracy: xr.DataArray, *, chance: Chance = 0.5, noise: F
     """Sparsity for each learning rate: mean over runs with its 95% interval.
 
     Args:
-        accuracy: such as `result["feature_accuracy"]`, with the dimension `feature` and at least one of `data_seed` and
+        accuracy: such as `result["pretrain/feature_accuracy"]`, with the dimension `feature` and at least one of `data_seed` and
             `seed`, over which runs are pooled; all other dimensions (`lr`, `finetune_lr`, `n_average`) stay.
         chance, noise: as in `sparsity`.
 
@@ -77,7 +77,7 @@ def sparsity_over_runs(accuracy: xr.DataArray, *, chance: Chance = 0.5, noise: F
     if not over:
         raise LrscopeError(
             f"accuracy: its dimensions are {', '.join(map(str, accuracy.dims))}: pass an array with feature and seed, such as "
-            "result['feature_accuracy']"
+            "result['pretrain/feature_accuracy']"
         )
     from scipy import stats
 
@@ -97,7 +97,7 @@ def _check_accuracy(accuracy: xr.DataArray) -> None:
     if "feature" not in accuracy.dims or not accuracy.sizes["feature"]:
         raise LrscopeError(
             f"accuracy: its dimensions are {', '.join(map(str, accuracy.dims)) or 'none'}: pass an array with feature and seed, "
-            "such as result['feature_accuracy']"
+            "such as result['pretrain/feature_accuracy']"
         )
     if accuracy.dtype.kind not in "biuf":
         raise LrscopeError(f"accuracy: it holds {accuracy.dtype}: pass numbers from 0 to 1")

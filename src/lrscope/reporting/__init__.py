@@ -20,7 +20,7 @@ __all__ = ["report", "save_figures"]
 
 @checked
 def report(
-    result: xr.Dataset, path: str | os.PathLike[str] | Remote, *, regime_map: RegimeMap | None = None
+    result: xr.DataTree, path: str | os.PathLike[str] | Remote, *, regime_map: RegimeMap | None = None
 ) -> Path | Remote:
     """Write one self-contained HTML page about the result, to a file or an fsspec URL, and return its path. Without a
     map, `regimes` makes one."""
@@ -37,7 +37,7 @@ def report(
 
 @checked
 def save_figures(
-    result: xr.Dataset,
+    result: xr.DataTree,
     folder: str | os.PathLike[str],
     *,
     formats: Sequence[str] = ("png",),
@@ -52,13 +52,13 @@ def save_figures(
     return write_figures(cleaned(result), local(folder, "folder"), formats, _checked(result, regime_map))
 
 
-def _checked(result: xr.Dataset, regime_map: RegimeMap | None) -> RegimeMap:
+def _checked(result: xr.DataTree, regime_map: RegimeMap | None) -> RegimeMap:
     """Probe both inputs at the door: a result that breaks the schema or a map of another result draws nonsense."""
     import numpy as np
 
     from lrscope.errors import LrscopeError, nearest
     from lrscope.mapping.types import REGIMES
-    from lrscope.results import validate
+    from lrscope.validation import validate
 
     validate(result)
     if regime_map is None:
@@ -68,7 +68,7 @@ def _checked(result: xr.Dataset, regime_map: RegimeMap | None) -> RegimeMap:
     for label in regime_map.labels:
         if label.regime not in REGIMES:
             raise LrscopeError(f"regime_map has the unknown regime {label.regime!r}: {nearest(label.regime, REGIMES)}")
-        if not np.isclose(result["lr"].values, label.lr, rtol=1e-6, atol=0).any():
+        if not np.isclose(result.coords["lr"].values, label.lr, rtol=1e-6, atol=0).any():
             raise LrscopeError(
                 f"regime_map labels learning rate {label.lr:g}, which the result does not have: "
                 "pass the map of this result, or leave regime_map out"

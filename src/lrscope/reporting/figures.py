@@ -38,7 +38,7 @@ class Drawing:
         return any(isinstance(layer, Line) and layer.key is not None for layer in self.chart.layers)
 
 
-def drawings(result: xr.Dataset, regime_map: RegimeMap) -> list[Drawing]:
+def drawings(result: xr.DataTree, regime_map: RegimeMap) -> list[Drawing]:
     """Every figure that the result has data for, in the page's order."""
     grid = frames.grid(result)
     back = frames.backdrop(grid, regime_map)

@@ -35,7 +35,7 @@ def check_formats(formats: Sequence[str]) -> None:
             raise LrscopeError(f"formats has the unknown format {name!r}: {nearest(str(name), FORMATS)}")
 
 
-def write_figures(result: xr.Dataset, folder: Path, formats: Sequence[str], regime_map: RegimeMap) -> list[Path]:
+def write_figures(result: xr.DataTree, folder: Path, formats: Sequence[str], regime_map: RegimeMap) -> list[Path]:
     """`<folder>/<figure>.<format>` for every figure of the result."""
     check_folder(folder)
     written = []

@@ -18,6 +18,7 @@ from lrscope.dynamics.optimizers import OPTIMIZERS, OWN, options
 from lrscope.mapping import types
 from lrscope.mapping.types import RegimeMap
 from lrscope.reporting.text import parse, rate
+from lrscope.schema import segment
 
 Array = NDArray[np.float64]
 
@@ -84,9 +85,9 @@ class Quantity:
     reference: float | None = None
 
 
-def grid(result: xr.Dataset) -> Grid:
+def grid(result: xr.DataTree) -> Grid:
     """The axis of learning rates with the words that fit the result's space."""
-    lr = np.asarray(result["lr"].values, dtype=float)
+    lr = np.asarray(result.coords["lr"].values, dtype=float)
     logs = np.log(lr)
     inner = (logs[1:] + logs[:-1]) / 2
     first, last = (logs[0] - inner[0], inner[-1] - logs[-1]) if lr.size > 1 else (-0.5, 0.5)
@@ -97,13 +98,13 @@ def grid(result: xr.Dataset) -> Grid:
     return Grid(lr=lr, edges=edges, name=peak + name, short=peak + ("ELR" if sphere else "learning rate"))
 
 
-def schedule(result: xr.Dataset) -> str:
+def schedule(result: xr.DataTree) -> str:
     """The schedule that the learning rates of the grid are the peaks of; `constant` if they have none."""
     config = parse(result.attrs["config"])
     return str(config.get("schedule", "constant")) if isinstance(config, dict) else "constant"
 
 
-def training(result: xr.Dataset) -> list[tuple[str, str]]:
+def training(result: xr.DataTree) -> list[tuple[str, str]]:
     """The optimizer with its options and the schedule with its warm-up, as names and words."""
     read = parse(result.attrs["config"])
     config = read if isinstance(read, dict) else {}
@@ -193,21 +194,21 @@ def suits_log(values: Array) -> bool:
     return bool(finite.size and np.mean(finite > 0) > 0.95)
 
 
-def is_classification(result: xr.Dataset) -> bool:
+def is_classification(result: xr.DataTree) -> bool:
     """Whether accuracies exist; regression has losses only."""
     task = parse(result.attrs["task"])
     return not (isinstance(task, dict) and task.get("kind") == "regression")
 
 
-def sharpness(result: xr.Dataset, prefix: str = "") -> tuple[str, str]:
-    """(variable, words) of the gradient-norm sharpness that this result has."""
+def sharpness(result: xr.DataTree, prefix: str = "") -> tuple[str, str]:
+    """(variable of a trained node, words) of the gradient-norm sharpness that this result has."""
     if int(result.attrs["scale_invariant"]):
         return prefix + "effective_grad_norm", "sharpness (effective gradient norm)"
     return prefix + "grad_norm", "sharpness (gradient norm)"
 
 
-def quality(result: xr.Dataset) -> tuple[str, str]:
-    """(variable, words) of the test quality that this task has."""
+def quality(result: xr.DataTree) -> tuple[str, str]:
+    """(variable of any node, words) of the test quality that this task has."""
     return ("test_accuracy", "test accuracy") if is_classification(result) else ("test_loss", "test loss")
 
 
@@ -222,15 +223,16 @@ def with_level(panel: Quantity) -> Array:
     return np.concatenate([panel.spread.values.ravel(), level])
 
 
-def quantities(result: xr.Dataset) -> tuple[Quantity, ...]:
+def quantities(result: xr.DataTree) -> tuple[Quantity, ...]:
     """Training loss, test quality and sharpness at the end of pre-training, each (L, S)."""
-    random = np.asarray(result["random_train_loss"].values, dtype=float)
+    random = np.asarray(result.dataset["random_train_loss"].values, dtype=float)
     test, words = quality(result)
     steep, steep_words = sharpness(result, "fixed_")
+    pretrain = segment(result, "pretrain")
     rows: list[tuple[str, Array, bool, float | None]] = [
-        ("training loss", pooled(result["fixed_train_loss"], "lr"), True, mean_of(random)),
-        (words, pooled(result[test].isel(epoch=-1), "lr"), test == "test_loss", None),
-        (steep_words, pooled(result[steep], "lr"), True, None),
+        ("training loss", pooled(pretrain["fixed_train_loss"], "lr"), True, mean_of(random)),
+        (words, pooled(pretrain[test].isel(epoch=-1), "lr"), test == "test_loss", None),
+        (steep_words, pooled(pretrain[steep], "lr"), True, None),
     ]
     return tuple(
         Quantity(title=title, log=log and suits_log(values), spread=spread(values), reference=level)
@@ -238,9 +240,9 @@ def quantities(result: xr.Dataset) -> tuple[Quantity, ...]:
     )
 
 
-def nonfinite_counts(result: xr.Dataset) -> NDArray[np.int64]:
+def nonfinite_counts(result: xr.DataTree) -> NDArray[np.int64]:
     """(L,): how many runs of each learning rate overflowed."""
-    return np.asarray((pooled(result["status"], "lr") == 1).sum(-1), dtype=np.int64)
+    return np.asarray((pooled(segment(result, "pretrain")["status"], "lr") == 1).sum(-1), dtype=np.int64)
 
 
 def mean_of(values: Array) -> float | None:

@@ -25,13 +25,14 @@ from lrscope.mapping.types import REGIMES, RegimeMap
 from lrscope.reporting import frames, text
 from lrscope.reporting.banner import banner
 from lrscope.reporting.figures import drawings
-from lrscope.results import STATUS, STATUS_REMEDY
+from lrscope.schema import STATUS, STATUS_REMEDY, segment
 from lrscope.storage.files import check_target, mode_of, write_whole
 
+PHASES = {"pretrain": "pre-training", "finetune": "fine-tuning"}  # other segments go by their names
 MOST_ROWS = 12  # a longer table is folded
 
 
-def write_page(result: xr.Dataset, path: Path, regime_map: RegimeMap) -> Path:
+def write_page(result: xr.DataTree, path: Path, regime_map: RegimeMap) -> Path:
     """Render and write the report."""
     mode = mode_of(path, follow=False)
     if mode is not None and stat.S_ISDIR(mode):
@@ -46,7 +47,7 @@ def write_text(page: str, path: Path) -> Path:
     return path
 
 
-def render(result: xr.Dataset, regime_map: RegimeMap) -> str:
+def render(result: xr.DataTree, regime_map: RegimeMap) -> str:
     """The page as text."""
     found = drawings(result, regime_map)
     words = context(result, regime_map)
@@ -104,7 +105,7 @@ def content_policy(*scripts: str) -> str:
     return "; ".join((*rules, "base-uri 'none'", "form-action 'none'"))
 
 
-def context(result: xr.Dataset, regime_map: RegimeMap) -> dict[str, Any]:
+def context(result: xr.DataTree, regime_map: RegimeMap) -> dict[str, Any]:
     """Everything the template says in words and tables."""
     grid = frames.grid(result)
     attrs = result.attrs
@@ -115,7 +116,7 @@ def context(result: xr.Dataset, regime_map: RegimeMap) -> dict[str, Any]:
         ("space", f"{attrs['space']}, {'' if int(attrs['scale_invariant']) else 'not '}scale-invariant"),
         ("learning rates", f"{result.sizes['lr']}, from {grid.text(grid.lr[0])} to {grid.text(grid.lr[-1])}"),
         ("runs per learning rate", f"{runs} ({data_seeds} × {seeds})"),
-        ("epochs", number(float(result["epoch"].values[-1]))),
+        ("epochs", number(float(segment(result, "pretrain")["epoch"].values[-1]))),
         *frames.training(result),
         ("date", text.moment(str(attrs["created"]))),
         ("training time", text.duration(float(attrs["seconds"]))),
@@ -154,7 +155,7 @@ def borders(regime_map: RegimeMap) -> list[tuple[str, str, str, bool]]:
     ]
 
 
-def regime_rows(result: xr.Dataset, regime_map: RegimeMap) -> list[dict[str, Any]]:
+def regime_rows(result: xr.DataTree, regime_map: RegimeMap) -> list[dict[str, Any]]:
     """One row per learning rate: regime, votes, flags, what was reached, and whether it is recommended."""
     grid = frames.grid(result)
     loss, _, sharpness = (panel.spread.mean for panel in frames.quantities(result))
@@ -179,14 +180,15 @@ def regime_rows(result: xr.Dataset, regime_map: RegimeMap) -> list[dict[str, Any
     return rows
 
 
-def statuses(result: xr.Dataset) -> list[dict[str, Any]]:
+def statuses(result: xr.DataTree) -> list[dict[str, Any]]:
     """How many runs ended how, per phase, with what to do about it; outcomes that did not occur are left out."""
     grid = frames.grid(result)
     rows = []
-    for name, phase in (("status", "pre-training"), ("finetune_status", "fine-tuning")):
-        if name not in result:
+    for name in result.children:
+        node, phase = segment(result, name), PHASES.get(name, name)
+        if "status" not in node:
             continue
-        codes = result[name].values
+        codes = node["status"].values
         for code, status in STATUS.items():
             count = int((codes == code).sum())
             if not count:

@@ -24,6 +24,7 @@ from lrscope.reporting.frames import (
     thinned,
 )
 from lrscope.reporting.zoom import Zoom, zoom
+from lrscope.schema import AVERAGE, FINETUNE, segment, segment_if_any
 
 LOSS = ("train_loss", "training loss")
 MOST_NAMED = 8  # ours: as many lines as there are markers in `style`
@@ -82,51 +83,53 @@ class Groups:
     ratio: Quantity
 
 
-def finetuned(result: xr.Dataset) -> Series | None:
+def finetuned(result: xr.DataTree) -> Series | None:
     """Test quality at the end of fine-tuning, a line per fine-tuning learning rate."""
     test, words = quality(result)
-    if "finetune_" + test not in result:
+    node, axis = segment_if_any(result, FINETUNE), grid(result)
+    if node is None:
         return None
-    axis = grid(result)
-    values = pooled(result["finetune_" + test].isel(finetune_epoch=-1), "finetune_lr", "lr")
-    names = tuple(axis.text(float(v)) for v in result["finetune_lr"].values)
+    values = pooled(node[test].isel(epoch=-1), "finetune_lr", "lr")
+    names = tuple(axis.text(float(v)) for v in node["finetune_lr"].values)
     return _series(result, values, names, f"{words} after fine-tuning", f"fine-tuning {axis.short}")
 
 
-def averaged(result: xr.Dataset) -> Series | None:
+def averaged(result: xr.DataTree) -> Series | None:
     """Test quality of averaged weights, a line per number of checkpoints."""
     test, words = quality(result)
-    if "average_" + test not in result:
+    node = segment_if_any(result, AVERAGE)
+    if node is None:
         return None
-    values = pooled(result["average_" + test], "n_average", "lr")
-    names = tuple(str(int(n)) for n in result["n_average"].values)
+    values = pooled(node[test], "n_average", "lr")
+    names = tuple(str(int(n)) for n in node["n_average"].values)
     return _series(result, values, names, f"{words} of averaged weights", "checkpoints averaged")
 
 
-def _series(result: xr.Dataset, values: Array, names: tuple[str, ...], title: str, legend: str) -> Series:
+def _series(result: xr.DataTree, values: Array, names: tuple[str, ...], title: str, legend: str) -> Series:
     test, _ = quality(result)
-    before = pooled(result[test].isel(epoch=-1), "lr")
+    before = pooled(segment(result, "pretrain")[test].isel(epoch=-1), "lr")
     log = test == "test_loss" and suits_log(np.concatenate([values.ravel(), before.ravel()]))
     lines, alone = tuple(spread(v) for v in values), spread(before)
     ends = zoom(lines, alone, log=log, higher_is_better=test == "test_accuracy")
     return Series(title=title, legend=legend, names=names, lines=lines, before=alone, log=log, zoom=ends)
 
 
-def features(result: xr.Dataset) -> tuple[FeaturePanel, ...] | None:
+def features(result: xr.DataTree) -> tuple[FeaturePanel, ...] | None:
     """Pre-training, then fine-tuning with the lowest and the highest learning rate, then the largest average."""
-    if "feature_accuracy" not in result or "test_accuracy" not in result:
+    before = segment(result, "pretrain")
+    if "feature_accuracy" not in before or "test_accuracy" not in before:
         return None
     axis = grid(result)
-    panels = [_feature_panel("after pre-training", result["feature_accuracy"], result["test_accuracy"].isel(epoch=-1))]
-    if "finetune_feature_accuracy" in result:
-        test = result["finetune_test_accuracy"].isel(finetune_epoch=-1)
-        for at in sorted({0, result.sizes["finetune_lr"] - 1}):
-            title = f"after fine-tuning at {axis.short} {axis.text(float(result['finetune_lr'].values[at]))}"
-            accuracies = result["finetune_feature_accuracy"].isel(finetune_lr=at)
+    panels = [_feature_panel("after pre-training", before["feature_accuracy"], before["test_accuracy"].isel(epoch=-1))]
+    if (node := segment_if_any(result, FINETUNE)) is not None:
+        test = node["test_accuracy"].isel(epoch=-1)
+        for at in sorted({0, node.sizes["finetune_lr"] - 1}):
+            title = f"after fine-tuning at {axis.short} {axis.text(float(node['finetune_lr'].values[at]))}"
+            accuracies = node["feature_accuracy"].isel(finetune_lr=at)
             panels.append(_feature_panel(title, accuracies, test.isel(finetune_lr=at)))
-    if "average_feature_accuracy" in result:
-        title = f"average of {int(result['n_average'].values[-1])} checkpoints"
-        accuracies, test = result["average_feature_accuracy"], result["average_test_accuracy"]
+    if (node := segment_if_any(result, AVERAGE)) is not None:
+        title = f"average of {int(node['n_average'].values[-1])} checkpoints"
+        accuracies, test = node["feature_accuracy"], node["test_accuracy"]
         panels.append(_feature_panel(title, accuracies.isel(n_average=-1), test.isel(n_average=-1)))
     return tuple(panels)
 
@@ -147,12 +150,13 @@ def feature_names(accuracies: xr.DataArray) -> tuple[str, ...]:
     return tuple(str(name) for name in accuracies["feature"].values) if named else ()
 
 
-def curves(result: xr.Dataset) -> tuple[CurvePanel, ...]:
+def curves(result: xr.DataTree) -> tuple[CurvePanel, ...]:
     """Training loss and test quality by epoch."""
-    keep = thinned(result.sizes["epoch"])
+    node = segment(result, "pretrain")
+    keep = thinned(node.sizes["epoch"])
     test, words = quality(result)
-    rows = [(words, pooled(result[name].isel(epoch=keep), "lr", "epoch")) for name, words in (LOSS, (test, words))]
-    epoch = np.asarray(result["epoch"].values, dtype=float)[keep]
+    rows = [(words, pooled(node[name].isel(epoch=keep), "lr", "epoch")) for name, words in (LOSS, (test, words))]
+    epoch = np.asarray(node["epoch"].values, dtype=float)[keep]
     linear = ("test accuracy",)
     return tuple(
         CurvePanel(
@@ -167,11 +171,12 @@ def curves(result: xr.Dataset) -> tuple[CurvePanel, ...]:
     )
 
 
-def trajectories(result: xr.Dataset) -> tuple[CurvePanel, ...]:
+def trajectories(result: xr.DataTree) -> tuple[CurvePanel, ...]:
     """Sharpness and test error against training loss while training goes on (three_regimes, Fig. 1)."""
-    keep = thinned(result.sizes["epoch"])
+    node = segment(result, "pretrain")
+    keep = thinned(node.sizes["epoch"])
     (test, words), (steep, steep_words) = quality(result), sharpness(result)
-    loss, steepness, found = (pooled(result[n].isel(epoch=keep), "lr", "epoch") for n in (LOSS[0], steep, test))
+    loss, steepness, found = (pooled(node[n].isel(epoch=keep), "lr", "epoch") for n in (LOSS[0], steep, test))
     rows = [(steep_words, steepness), ("test error", 1 - found) if test == "test_accuracy" else (words, found)]
     x, log_x = spread(loss).mean, suits_log(loss)
     return tuple(
@@ -180,20 +185,21 @@ def trajectories(result: xr.Dataset) -> tuple[CurvePanel, ...]:
     )
 
 
-def group_steps(result: xr.Dataset) -> Groups | None:
+def group_steps(result: xr.DataTree) -> Groups | None:
     """ELR and ESS of every weight tensor over the final windows, and how far the ESS lie apart in a run."""
-    if "group_ess" not in result or "group_elr" not in result or not result.sizes["group"]:
+    node = segment(result, "pretrain")
+    if "group_ess" not in node or "group_elr" not in node or not node.sizes["group"]:
         return None
     panels = []
     for name, title in (("group_elr", "ELR of a tensor"), ("group_ess", "ESS of a tensor")):
-        windows = pooled(final_epochs(result[name]), "group", "lr", "epoch")
+        windows = pooled(final_epochs(node[name]), "group", "lr", "epoch")
         values = spread(np.moveaxis(windows, 2, -1)).mean  # (G, L, S): mean over the final windows of each run
         panels.append(Quantity(title=title, log=suits_log(values), spread=spread(values)))
     ess = panels[-1].spread.values
     low, high = spread(np.moveaxis(ess, 0, -1)).low, spread(np.moveaxis(ess, 0, -1)).high
     ratio = high / np.where(low > 0, low, np.nan)
     title = "largest ESS over smallest"
-    names = tuple(str(g) for g in result["group"].values)
+    names = tuple(str(g) for g in result.coords["group"].values)
     return Groups(
         names=names,
         panels=tuple(panels),

@@ -1,7 +1,8 @@
 """Checksums over a result's Zarr folder.
 
-The root's metadata holds under `checksums` one SHA-256 per array, over the names and bytes of all its files, and one over
-itself; so a flipped bit, a torn file and a missing chunk (which Zarr would read as fill values) are noticed and named.
+The root's metadata holds under `checksums` one SHA-256 per array of every group, over the names and bytes of all its files,
+one per group's metadata, and one over itself; so a flipped bit, a torn file and a missing chunk (which Zarr would read as
+fill values) are noticed and named.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Any
 
 from lrscope.errors import LrscopeError
 from lrscope.storage.files import read_json, write_whole
-from lrscope.storage.paths import Remote, is_stray
-from lrscope.storage.plain_zarr import ROOT, below
+from lrscope.storage.paths import Remote
+from lrscope.storage.plain_zarr import ROOT, below, entries
 
 KEY = "checksums"
 ITSELF = "metadata"
@@ -60,8 +61,8 @@ def verify(folder: Path, named: Path | Remote | None = None) -> None:
 
 
 def _arrays(folder: Path) -> list[str]:
-    """Names of everything in the root but its own metadata."""
-    return sorted(p.name for p in folder.iterdir() if p.name != ROOT and not is_stray(p.name))
+    """Paths of everything in the root and its groups but the root's own metadata."""
+    return [path.relative_to(folder).as_posix() for path in entries(folder)]
 
 
 def _of_files(folder: Path, array: str) -> str:

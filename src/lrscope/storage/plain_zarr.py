@@ -104,30 +104,60 @@ def codec_names(meta: Any) -> list[str]:
     return found
 
 
+def groups_in(folder: Path) -> list[str]:
+    """Names of the groups right below a Zarr folder. A group holds arrays, an array holds none; a damaged one is still told."""
+    return [path.name for path in _inside(folder)[::-1] if _is_group(path)]
+
+
+def entries(folder: Path) -> list[Path]:
+    """Everything in a Zarr folder and in its groups: arrays, and the metadata of the groups; sorted."""
+    groups = [folder / name for name in groups_in(folder)]
+    found = [path for place in (folder, *groups) for path in _inside(place)]
+    return sorted(path for path in found if path not in (folder / ROOT, *groups))
+
+
+def _is_group(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    return _states_group(folder) or any((inside / ROOT).is_file() for inside in folder.iterdir())
+
+
+def _states_group(folder: Path) -> bool:
+    """Does the folder's metadata say so?"""
+    try:
+        return bool(read_json(folder / ROOT)["node_type"] == "group")
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
 def check_sizes(folder: Path, named: Path | Remote) -> None:
-    """Refuse arrays that claim what their files cannot hold. Messages call the folder `named`.
+    """Refuse arrays, in the root or in a group, that claim what their files cannot hold. Messages call the folder `named`.
 
     Raises:
         LrscopeError: it names the array, or the claimed and the actual sizes.
     """
     claimed = held = 0
-    for path in sorted(folder.iterdir()):
-        if path.name == ROOT or is_stray(path.name):
-            continue
+    for path in entries(folder):
         try:
-            size = _check_array(path)
+            size = _check_array(path) if path.name != ROOT else 0 if _states_group(path.parent) else None
         except FileNotFoundError:
             size = None
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RuntimeError):
             size = None
         if size is None:
-            raise LrscopeError(f"result {named} holds {path.name!r}, which is no array of lrscope: do not open it")
-        claimed, held = claimed + size, held + sum(p.stat().st_size for p in below(path) if p.is_file())
+            name = path.relative_to(folder).as_posix()
+            raise LrscopeError(f"result {named} holds {name!r}, which is no array of lrscope: do not open it")
+        claimed, held = claimed + size, held + _bytes(path)
     if claimed > max(FREE, DENSEST * held):
         raise LrscopeError(
             f"result {named} claims {claimed / 1e9:,.1f} GB of numbers in {held / 1e6:,.1f} MB of files, more than any training "
             "leaves: do not open it"
         )
+
+
+def _bytes(path: Path) -> int:
+    """What an array's files take; nothing of a group's metadata."""
+    return sum(p.stat().st_size for p in below(path) if p.is_file()) if path.is_dir() else 0
 
 
 def _check_array(folder: Path) -> int | None:

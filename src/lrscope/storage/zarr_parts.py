@@ -14,39 +14,47 @@ PART_DIMS = ("data_seed", "seed")  # along which parts follow each other
 
 
 def write_parts(
-    parts: Iterable[xr.Dataset], folder: Path, attributes: Callable[[], dict[str, Any]] | None = None
+    parts: Iterable[xr.DataTree], folder: Path, attributes: Callable[[], dict[str, Any]] | None = None
 ) -> None:
-    """Write parts of one result into a Zarr folder.
+    """Write parts of one result into a Zarr folder, one group a node.
 
     Args:
         parts: they differ in their data seeds and seeds and come in increasing order of (data_seed, seed).
         folder: of the result; what is there is replaced.
-        attributes: of the whole, asked for when all parts are written.
+        attributes: of the root, asked for when all parts are written.
     """
     for number, part in enumerate(parts):
         if number == 0:
-            chunks = {str(name): {"chunks": variable.shape} for name, variable in part.data_vars.items()}
-            part.to_zarr(folder, mode="w", consolidated=False, zarr_format=3, encoding=chunks)
+            part.to_zarr(folder, mode="w", consolidated=False, zarr_format=3, encoding=_in_one_chunk(part))
         else:
             _extend(zarr.open_group(folder, mode="r+"), part)
     if attributes is not None:
         zarr.open_group(folder, mode="r+").update_attributes(attributes())
 
 
-def _extend(root: zarr.Group, part: xr.Dataset) -> None:
-    """Make the arrays as large as they must be now, and put the part in its place."""
+def _in_one_chunk(tree: xr.DataTree) -> dict[str, dict[str, Any]]:
+    """The encoding by which each variable of each node is one file, as long as no part follows."""
+    return {
+        node.path: {str(name): {"chunks": variable.shape} for name, variable in node.data_vars.items()}
+        for node in tree.subtree
+    }
+
+
+def _extend(root: zarr.Group, part: xr.DataTree) -> None:
+    """Make the arrays of all nodes as large as they must be now, and put the part in its place."""
     sizes, starts = {}, {}
     for dim in PART_DIMS:
         coordinate = _array(root, dim)
-        values = np.union1d(np.asarray(coordinate[:]), part[dim].values)
+        values = np.union1d(np.asarray(coordinate[:]), part.coords[dim].values)
         coordinate.resize(values.shape)
         coordinate[:] = values
-        sizes[dim], starts[dim] = len(values), int(np.searchsorted(values, part[dim].values[0]))
-    for name, variable in part.data_vars.items():
-        array, dims = _array(root, str(name)), [str(d) for d in variable.dims]
-        array.resize(tuple(sizes.get(d, n) for d, n in zip(dims, variable.shape, strict=True)))
-        begin = [starts.get(d, 0) for d in dims]
-        array[tuple(slice(i, i + n) for i, n in zip(begin, variable.shape, strict=True))] = variable.values
+        sizes[dim], starts[dim] = len(values), int(np.searchsorted(values, part.coords[dim].values[0]))
+    for node in part.subtree:
+        for name, variable in node.data_vars.items():
+            array, dims = _array(root, f"{node.path}/{name}".lstrip("/")), [str(d) for d in variable.dims]
+            array.resize(tuple(sizes.get(d, n) for d, n in zip(dims, variable.shape, strict=True)))
+            begin = [starts.get(d, 0) for d in dims]
+            array[tuple(slice(i, i + n) for i, n in zip(begin, variable.shape, strict=True))] = variable.values
 
 
 def _array(root: zarr.Group, name: str) -> zarr.Array[Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lrscope.mapping import RegimeMap, regimes
 from lrscope.measures.alignment import at_loss
+from lrscope.schema import segment
 from lrscope.studies.verdicts import Undetermined
 
 Array = NDArray[np.float64]
@@ -31,7 +32,7 @@ def per_seed(array: xr.DataArray) -> Array:
     return np.asarray(values.reshape(*shape[:at], shape[at] * shape[at + 1], *shape[at + 2 :]), dtype=np.float64)
 
 
-def single_seeds(result: xr.Dataset) -> list[xr.Dataset]:
+def single_seeds(result: xr.DataTree) -> list[xr.DataTree]:
     """The result of every unit by itself, in the order of `per_seed`."""
     return [
         result.isel(data_seed=[d], seed=[s])
@@ -40,13 +41,13 @@ def single_seeds(result: xr.Dataset) -> list[xr.Dataset]:
     ]
 
 
-def shared_seeds(*results: xr.Dataset) -> list[xr.Dataset]:
+def shared_seeds(*results: xr.DataTree) -> list[xr.DataTree]:
     """The results at the training seeds that all of them have, so that differences can be taken seed by seed.
 
     Raises:
         Undetermined: they share none.
     """
-    seeds = sorted(set.intersection(*({int(s) for s in result["seed"].values} for result in results)))
+    seeds = sorted(set.intersection(*({int(s) for s in result.coords["seed"].values} for result in results)))
     if not seeds:
         raise Undetermined("the sweeps share no seed")
     return [result.sel(seed=seeds) for result in results]
@@ -83,14 +84,14 @@ def shown(found: RegimeMap, regime: str, least: int = 1) -> list[int]:
     return positions
 
 
-def learning(result: xr.Dataset, found: RegimeMap) -> list[int]:
+def learning(result: xr.DataTree, found: RegimeMap) -> list[int]:
     """Positions of regime 2 where its settled loss, mean over seeds, is below ln C: closer to divergence runs jump between
     equilibrium and guessing (three_regimes, Fig. 6).
 
     Raises:
         Undetermined: none.
     """
-    loss = np.nanmean(settled(per_seed(result["train_loss"])), axis=1)
+    loss = np.nanmean(settled(logged(result, "train_loss")), axis=1)
     positions = [k for k in shown(found, "2") if loss[k] < guessing(result)]
     if not positions:
         raise Undetermined("no learning rate of regime 2 has a loss below ln C")
@@ -103,12 +104,12 @@ def border(found: RegimeMap, between: str) -> float:
     return np.nan if lr is None else float(lr)
 
 
-def seed_borders(result: xr.Dataset, between: str) -> Array:
+def seed_borders(result: xr.DataTree, between: str) -> Array:
     """The border of every single seed [U]."""
     return np.array([border(regimes(one), between) for one in single_seeds(result)])
 
 
-def widths(result: xr.Dataset) -> Array:
+def widths(result: xr.DataTree) -> Array:
     """Decades from border 1|2 to 2|3, by seed [U]; 0 where a seed does not show all three regimes."""
     found = []
     for one in single_seeds(result):
@@ -130,9 +131,10 @@ def slope(x: Sequence[float] | Array, y: Array) -> Array:
     return found
 
 
-def error_curve(result: xr.Dataset, prefix: str = "") -> Array:
-    """1 - test accuracy, by window."""
-    return 1 - per_seed(result[prefix + "test_accuracy"])
+def logged(result: xr.DataTree, name: str, node: str = "pretrain") -> Array:
+    """A variable of a segment as `per_seed` lays it out; `test_error` is 1 - test accuracy."""
+    found = segment(result, node)
+    return 1 - per_seed(found["test_accuracy"]) if name == "test_error" else per_seed(found[name])
 
 
 def positive(loss: Array) -> Array:
@@ -154,20 +156,18 @@ def running_median(values: Array, moments: int) -> Array:
     return np.where(known, np.nanmedian(np.where(known[..., None], windows, 0.0), -1), np.nan)
 
 
-def at_level(result: xr.Dataset, name: str, level: float, prefix: str = "") -> Array:
-    """A logged quantity where the training loss first comes down to `level`: [L, U] or [L, F, U]."""
-    loss = per_seed(result[prefix + "train_loss"])
-    values = error_curve(result, prefix) if name == "test_error" else per_seed(result[prefix + name])
-    return read_off(loss, values, level)
+def at_level(result: xr.DataTree, name: str, level: float, node: str = "pretrain") -> Array:
+    """A quantity of a segment where its training loss first comes down to `level`: [L, U] or [L, F, U]."""
+    return read_off(logged(result, "train_loss", node), logged(result, name, node), level)
 
 
-def reached_by(result: xr.Dataset, positions: Sequence[int]) -> float:
+def reached_by(result: xr.DataTree, positions: Sequence[int]) -> float:
     """The lowest training loss that all runs at these learning rates reach."""
-    loss = per_seed(result["train_loss"])[list(positions)]
+    loss = logged(result, "train_loss")[list(positions)]
     return float(np.nanmax(np.nanmin(loss, axis=-1)))
 
 
-def guessing(result: xr.Dataset) -> float:
+def guessing(result: xr.DataTree) -> float:
     """Training loss of uniform guessing, ln C."""
     task: dict[str, Any] = json.loads(result.attrs["task"])
     return float(np.log(task["classes"]))

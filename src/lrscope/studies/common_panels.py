@@ -13,6 +13,7 @@ import xarray as xr
 from lrscope.charts import Axis, Layer, Line, Panel, Points, style
 from lrscope.mapping import regimes
 from lrscope.reporting import frames
+from lrscope.schema import segment
 from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
 
@@ -20,14 +21,18 @@ ELR, LR = "effective learning rate (ELR)", "learning rate"
 LOSS, ERROR, SHARPNESS, GRADIENT = "training loss", "test error", "effective gradient norm", "gradient norm"
 
 
-def rate(result: xr.Dataset) -> str:
+def rate(result: xr.DataTree) -> str:
     """What the learning-rate axis is called."""
     return ELR if result.attrs["space"] == "sphere" else LR
 
 
-def sharpness(result: xr.Dataset) -> tuple[str, str]:
+def sharpness(result: xr.DataTree) -> tuple[str, str]:
     """Variable and axis title of the sharpness that a result has."""
-    return ("effective_grad_norm", SHARPNESS) if "effective_grad_norm" in result else ("grad_norm", GRADIENT)
+    return (
+        ("effective_grad_norm", SHARPNESS)
+        if "effective_grad_norm" in segment(result, "pretrain")
+        else ("grad_norm", GRADIENT)
+    )
 
 
 def log_mean(values: Array, axis: int) -> Array:
@@ -46,16 +51,16 @@ def mean(values: Array, axis: int) -> Array:
 
 
 def curves(
-    result: xr.Dataset, name: str, title: str, *, lrs: Sequence[int] | None = None, log_x: bool = False
+    result: xr.DataTree, name: str, title: str, *, lrs: Sequence[int] | None = None, log_x: bool = False
 ) -> Panel:
     """A logged quantity along training, a line per learning rate, mean over seeds. `test_error` is derived."""
-    values = arrays.error_curve(result) if name == "test_error" else arrays.per_seed(result[name])
+    values = arrays.logged(result, name)
     positive = name != "test_error"
     lines = [
         Line(
-            x=result["epoch"].values,
+            x=segment(result, "pretrain")["epoch"].values,
             y=log_mean(values[k], 0) if positive else mean(values[k], 0),
-            value=float(result["lr"].values[k]),
+            value=float(result.coords["lr"].values[k]),
         )
         for k in (range(len(values)) if lrs is None else lrs)
     ]
@@ -63,16 +68,16 @@ def curves(
 
 
 def trajectories(
-    result: xr.Dataset, name: str, title: str, *, lrs: Sequence[int] | None = None, panel_title: str = ""
+    result: xr.DataTree, name: str, title: str, *, lrs: Sequence[int] | None = None, panel_title: str = ""
 ) -> Panel:
     """A logged quantity against training loss while training goes on, a line per learning rate, mean over seeds."""
-    loss = arrays.per_seed(result["train_loss"])
-    values = arrays.error_curve(result) if name == "test_error" else arrays.per_seed(result[name])
+    loss = arrays.logged(result, "train_loss")
+    values = arrays.logged(result, name)
     lines = [
         Line(
             x=log_mean(loss[k], 0),
             y=mean(values[k], 0) if name == "test_error" else log_mean(values[k], 0),
-            value=float(result["lr"].values[k]),
+            value=float(result.coords["lr"].values[k]),
             mark="end",
         )
         for k in (range(len(values)) if lrs is None else lrs)
@@ -85,11 +90,11 @@ def trajectories(
     )
 
 
-def ends(result: xr.Dataset, name: str, title: str) -> Panel:
+def ends(result: xr.DataTree, name: str, title: str) -> Panel:
     """The settled end of a quantity against the learning rate: a point per seed, their mean as a line, regimes behind."""
-    values = arrays.error_curve(result) if name == "test_error" else arrays.per_seed(result[name])
+    values = arrays.logged(result, name)
     settled, positive = arrays.settled(values), name != "test_error"
-    lr = result["lr"].values.astype(np.float64)
+    lr = result.coords["lr"].values.astype(np.float64)
     count = settled.shape[1]
     runs = Points(x=np.repeat(lr, count), y=settled.ravel(), color=style.GREY, name="single seeds")
     mean_line = Line(x=lr, y=log_mean(settled, 1) if positive else mean(settled, 1), name="mean over seeds")
@@ -101,12 +106,12 @@ def ends(result: xr.Dataset, name: str, title: str) -> Panel:
     )
 
 
-def shading(result: xr.Dataset) -> list[Layer]:
+def shading(result: xr.DataTree) -> list[Layer]:
     """Regimes as stretches of the learning-rate axis, and the borders between them."""
     return frames.shading(frames.backdrop(frames.grid(result), regimes(result)))
 
 
-def overview(result: xr.Dataset) -> list[Panel]:
+def overview(result: xr.DataTree) -> list[Panel]:
     """The papers' first figure: curves, the landscape, and the ends over learning rates."""
     name, steep = sharpness(result)
     return [

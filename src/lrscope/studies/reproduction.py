@@ -23,6 +23,7 @@ from lrscope.config import EngineConfig, SweepConfig
 from lrscope.config.identity import hashes
 from lrscope.errors import AnotherSweep, LrscopeError, nearest
 from lrscope.results import has_result
+from lrscope.schema import segment
 from lrscope.storage.files import read_json, write_whole
 from lrscope.storage.paths import local
 from lrscope.storage.records import EXPERIMENT_FILE
@@ -73,7 +74,7 @@ class Reproduction:
         self.command = f"lrscope reproduce {name or study.name} --scale {scale}"
         self._sweeps = {sweep.name: sweep for sweep in self.scale.sweeps}
         self._measurements = {measurement.name: measurement for measurement in self.scale.measurements}
-        self._results: dict[str, xr.Dataset] = {}
+        self._results: dict[str, xr.DataTree] = {}
         self._stored: dict[str, measurement_store.StoredMeasurement] = {}
 
     @checked
@@ -150,7 +151,7 @@ class Reproduction:
                     "title": attrs["title"],
                     "config_hash": attrs["config_hash"],
                     "plan": plan(attrs["plan"]),
-                    "runs": int(self._results[name]["status"].size),
+                    "runs": int(segment(self._results[name], "pretrain")["status"].size),
                     "seconds": round(timings.get(name, float(attrs["seconds"])), 1),
                     "created": attrs["created"],
                 }
@@ -174,7 +175,7 @@ class Reproduction:
         there = read_json(self.folder / name / EXPERIMENT_FILE)
         return hashes(there["task"], SweepConfig.from_dict(there["config"]))
 
-    def result(self, name: str) -> xr.Dataset:
+    def result(self, name: str) -> xr.DataTree:
         """A sweep's result."""
         return self._results[name]
 
@@ -286,7 +287,7 @@ class DeclaredResults:
         """`smoke`, `laptop` or `paper`."""
         return self.reproduction.scale_name
 
-    def sweep(self, name: str) -> xr.Dataset:
+    def sweep(self, name: str) -> xr.DataTree:
         """The result of a sweep."""
         return self.reproduction.result(self._checked(name))
 

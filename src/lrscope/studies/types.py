@@ -34,7 +34,7 @@ class StudyResults(Protocol):
         """`smoke`, `laptop` or `paper`."""
         ...
 
-    def sweep(self, name: str) -> xr.Dataset:
+    def sweep(self, name: str) -> xr.DataTree:
         """The result of a sweep (docs/schema.md)."""
         ...
 

@@ -56,7 +56,7 @@ def _mid_bands(results: StudyResults) -> Finding:
 def _practice(results: StudyResults) -> Finding:
     result = results.sweep("practical")
     folds = folds_of(result)
-    lr = np.log10(result["lr"].values)
+    lr = np.log10(result.coords["lr"].values)
 
     def away(fold: Fold) -> Array:
         best = lr[np.nan_to_num(trained(fold), nan=-1.0).argmax(0)]  # an overflow is no accuracy

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from lrscope.schema import segment
 from lrscope.studies import arrays, common_panels
 from lrscope.studies.arrays import Array
 from lrscope.studies.feature_learning.effects import (
@@ -65,13 +66,15 @@ def _best_in_2a(results: StudyResults) -> Finding:
 
 def _averages(results: StudyResults) -> Finding:
     folds = folds_of(results.sweep("ticks"))
-    most = int(results.sweep("ticks")["n_average"].values[-1])
+    most = int(segment(results.sweep("ticks"), "average")["n_average"].values[-1])
 
     def behind(label: str, n: int) -> Array:
         return per_fold(folds, lambda fold: over(averaged(fold, n) - tuned(fold)[:, 0], fold.inside(label)))
 
     good, bad = behind("2A", most), behind("2B", most)
-    numbers: dict[float, Array] = {int(n): behind("2A", int(n)) for n in results.sweep("ticks")["n_average"].values}
+    numbers: dict[float, Array] = {
+        int(n): behind("2A", int(n)) for n in segment(results.sweep("ticks"), "average")["n_average"].values
+    }
     gaps = by_plr(folds, "2A", lambda fold: averaged(fold, most) - tuned(fold)[:, 0])
     return finding(
         [

@@ -12,6 +12,7 @@ import xarray as xr
 
 from lrscope.mapping import regimes
 from lrscope.measures.features import sparsity
+from lrscope.schema import segment
 from lrscope.studies import arrays, common_panels
 from lrscope.studies.arrays import Array
 from lrscope.studies.feature_learning.folds import Fold, per_fold
@@ -27,22 +28,22 @@ def over(values: Array, positions: Sequence[int]) -> Array:
 
 def tuned(fold: Fold) -> Array:
     """Test accuracy at the end of fine-tuning [L, F, U]."""
-    return arrays.per_seed(fold.result["finetune_test_accuracy"])[..., -1]
+    return arrays.logged(fold.result, "test_accuracy", "finetune")[..., -1]
 
 
 def trained(fold: Fold) -> Array:
     """Test accuracy at the end of pre-training [L, U]."""
-    return arrays.per_seed(fold.result["test_accuracy"])[..., -1]
+    return arrays.logged(fold.result, "test_accuracy")[..., -1]
 
 
 def averaged(fold: Fold, n: int) -> Array:
     """Test accuracy of an average of `n` checkpoints, or of the nearest number that there is [L, U]."""
-    return arrays.per_seed(fold.result["average_test_accuracy"])[:, nearest_average(fold.result, n)]
+    return arrays.logged(fold.result, "test_accuracy", "average")[:, nearest_average(fold.result, n)]
 
 
-def nearest_average(result: xr.Dataset, wanted: int = SWA_FEATURES) -> int:
+def nearest_average(result: xr.DataTree, wanted: int = SWA_FEATURES) -> int:
     """Position of the number of averaged checkpoints nearest to the wanted one."""
-    return int(np.abs(result["n_average"].values - wanted).argmin())
+    return int(np.abs(segment(result, "average")["n_average"].values - wanted).argmin())
 
 
 def feature_accuracies(fold: Fold, state: str) -> Array:
@@ -50,14 +51,14 @@ def feature_accuracies(fold: Fold, state: str) -> Array:
     return arrays.per_seed(accuracies(fold.result, state))
 
 
-def accuracies(result: xr.Dataset, state: str) -> xr.DataArray:
+def accuracies(result: xr.DataTree, state: str) -> xr.DataArray:
     """Accuracies on the feature sets after pre-training (`pre`), after fine-tuning with the lowest or highest FLR (`low`,
     `high`), or of an average over five checkpoints (`swa`)."""
     if state == "pre":
-        return result["feature_accuracy"]
+        return segment(result, "pretrain")["feature_accuracy"]
     if state == "swa":
-        return result["average_feature_accuracy"].isel(n_average=nearest_average(result))
-    return result["finetune_feature_accuracy"].isel(finetune_lr=0 if state == "low" else -1)
+        return segment(result, "average")["feature_accuracy"].isel(n_average=nearest_average(result))
+    return segment(result, "finetune")["feature_accuracy"].isel(finetune_lr=0 if state == "low" else -1)
 
 
 CHANCE = 0.5
@@ -99,7 +100,7 @@ def band(fold: Fold, state: str, name: str) -> Array:
     return arrays.per_seed(found.isel(feature=names.index(name)))
 
 
-def at_equal_loss(result: xr.Dataset) -> dict[str, Array]:
+def at_equal_loss(result: xr.DataTree) -> dict[str, Array]:
     """Sharpness and test error of all fine-tunes from regime 2 at one training loss: `sharpness` (log10), `error` [P, F, U],
     `early` [P, F, U], whether the first moment of fine-tuning lies below it, `plr` [P], `flr` [F], `level` [1]; and of
     regime 1's pre-trainings `one_sharpness`, `one_error` [K, U].
@@ -113,22 +114,22 @@ def at_equal_loss(result: xr.Dataset) -> dict[str, Array]:
     found = regimes(result)
     two = result.isel(lr=arrays.shown(found, "2"))
     name = common_panels.sharpness(result)[0]
-    loss = arrays.per_seed(two["finetune_train_loss"])
+    loss = arrays.logged(two, "train_loss", "finetune")
     level = 1.05 * float(np.nanmax(np.nanmin(loss, axis=-1)))
     one = result.isel(lr=arrays.inside(found, "1"))
     if not level > 0:
         raise Undetermined("some fine-tunes reach a training loss of 0: there is no level to compare at")
-    path = _path(arrays.per_seed(two["train_loss"]), loss)
+    path = _path(arrays.logged(two, "train_loss"), loss)
 
     def at(before: Array, after: Array) -> Array:
         return arrays.read_off(path, _path(before, after), level)
 
     return {
-        "sharpness": np.log10(at(arrays.per_seed(two[name]), arrays.per_seed(two["finetune_" + name]))),
-        "error": at(arrays.error_curve(two), arrays.error_curve(two, "finetune_")),
+        "sharpness": np.log10(at(arrays.logged(two, name), arrays.logged(two, name, "finetune"))),
+        "error": at(arrays.logged(two, "test_error"), arrays.logged(two, "test_error", "finetune")),
         "early": loss[..., 0] <= level,
-        "plr": two["lr"].values.astype(float),
-        "flr": result["finetune_lr"].values.astype(float),
+        "plr": two.coords["lr"].values.astype(float),
+        "flr": segment(result, "finetune")["finetune_lr"].values.astype(float),
         "level": np.array([level]),
         "one_sharpness": np.log10(arrays.at_level(one, name, level)),
         "one_error": arrays.at_level(one, "test_error", level),

@@ -14,6 +14,7 @@ import xarray as xr
 from lrscope.charts import Axis, Chart, Line, Panel, Points
 from lrscope.charts.style import COLORS, GREY, INK
 from lrscope.reporting import frames
+from lrscope.schema import segment
 from lrscope.studies import arrays, common_panels
 from lrscope.studies.feature_learning.effects import accuracies, at_equal_loss, nearest_average
 from lrscope.studies.types import StudyResults
@@ -34,7 +35,7 @@ def spread(x: arrays.Array, values: arrays.Array, **options: object) -> Line:
     return Line(x=x, y=found.mean, low=found.mean - found.sd, high=found.mean + found.sd, **options)  # type: ignore[arg-type]
 
 
-def _panel(result: xr.Dataset, title: str, y_title: str, lines: Sequence[Line]) -> Panel:
+def _panel(result: xr.DataTree, title: str, y_title: str, lines: Sequence[Line]) -> Panel:
     return Panel(
         title=title,
         x=Axis(title=f"pre-training {common_panels.rate(result)}", log=True),
@@ -43,29 +44,30 @@ def _panel(result: xr.Dataset, title: str, y_title: str, lines: Sequence[Line]) 
     )
 
 
-def _trained(result: xr.Dataset) -> Line:
-    return spread(_rates(result), arrays.per_seed(result["test_accuracy"])[..., -1], name="pre-training", dashed=True)
+def _trained(result: xr.DataTree) -> Line:
+    return spread(_rates(result), arrays.logged(result, "test_accuracy")[..., -1], name="pre-training", dashed=True)
 
 
-def _rates(result: xr.Dataset) -> arrays.Array:
-    return np.asarray(result["lr"].values, dtype=np.float64)
+def _rates(result: xr.DataTree) -> arrays.Array:
+    return np.asarray(result.coords["lr"].values, dtype=np.float64)
 
 
-def tuned_panel(result: xr.Dataset, title: str) -> Panel:
+def tuned_panel(result: xr.DataTree, title: str) -> Panel:
     """Test accuracy after fine-tuning, a line per FLR, and before."""
-    values = arrays.per_seed(result["finetune_test_accuracy"])[..., -1]
+    values = arrays.logged(result, "test_accuracy", "finetune")[..., -1]
     lines = [
-        spread(_rates(result), values[:, f], value=float(flr)) for f, flr in enumerate(result["finetune_lr"].values)
+        spread(_rates(result), values[:, f], value=float(flr))
+        for f, flr in enumerate(segment(result, "finetune")["finetune_lr"].values)
     ]
     return _panel(result, title, ACCURACY, [*lines, _trained(result)])
 
 
-def averaged_panel(result: xr.Dataset, title: str) -> Panel:
+def averaged_panel(result: xr.DataTree, title: str) -> Panel:
     """Test accuracy of averages, a line per number of checkpoints, and of the last one."""
-    values = arrays.per_seed(result["average_test_accuracy"])
+    values = arrays.logged(result, "test_accuracy", "average")
     lines = [
         spread(_rates(result), values[:, i], color=COLORS[i % len(COLORS)], name=f"{int(n)} checkpoints")
-        for i, n in enumerate(result["n_average"].values)
+        for i, n in enumerate(segment(result, "average")["n_average"].values)
     ]
     return _panel(result, title, ACCURACY, [*lines, _trained(result)])
 
@@ -77,7 +79,7 @@ def accuracy(results: StudyResults, name: str, averages: bool = True) -> Chart:
     return Chart(panels=made, columns=len(made), color_title=FLR)
 
 
-def feature_panel(result: xr.Dataset, state: str, title: str = "") -> Panel:
+def feature_panel(result: xr.DataTree, state: str, title: str = "") -> Panel:
     """Accuracy on every feature set over PLRs. Features without names differ from run to run: they are sorted in each run, so
     that the first line is the feature that a run relies on most."""
     found = accuracies(result, state)
@@ -97,10 +99,10 @@ def feature_panel(result: xr.Dataset, state: str, title: str = "") -> Panel:
         else:
             lines.append(Line(x=_rates(result), y=common_panels.mean(values[..., f], 1), value=float(f + 1)))
     whole = {
-        "pre": lambda: result["test_accuracy"].isel(epoch=-1),
-        "swa": lambda: result["average_test_accuracy"].isel(n_average=nearest_average(result)),
-        "low": lambda: result["finetune_test_accuracy"].isel(finetune_lr=0, finetune_epoch=-1),
-        "high": lambda: result["finetune_test_accuracy"].isel(finetune_lr=-1, finetune_epoch=-1),
+        "pre": lambda: segment(result, "pretrain")["test_accuracy"].isel(epoch=-1),
+        "swa": lambda: segment(result, "average")["test_accuracy"].isel(n_average=nearest_average(result)),
+        "low": lambda: segment(result, "finetune")["test_accuracy"].isel(finetune_lr=0, epoch=-1),
+        "high": lambda: segment(result, "finetune")["test_accuracy"].isel(finetune_lr=-1, epoch=-1),
     }[state]()
     lines.append(spread(_rates(result), arrays.per_seed(whole), color=INK, name="all features"))
     return _panel(result, title or STATES[state], "accuracy", lines)

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from lrscope.mapping import RegimeMap, regimes
+from lrscope.schema import segment
 from lrscope.studies import common_panels
 from lrscope.studies.arrays import Array
 from lrscope.studies.verdicts import Undetermined
@@ -22,16 +23,16 @@ from lrscope.studies.verdicts import Undetermined
 class Fold:
     """Some units of a sweep, with the map of regimes of all the others."""
 
-    result: xr.Dataset
+    result: xr.DataTree
     others: RegimeMap
 
     @property
     def plr(self) -> Array:
-        return np.asarray(self.result["lr"].values, dtype=np.float64)
+        return np.asarray(self.result.coords["lr"].values, dtype=np.float64)
 
     @property
     def flr(self) -> Array:
-        return np.asarray(self.result["finetune_lr"].values, dtype=np.float64)
+        return np.asarray(segment(self.result, "finetune")["finetune_lr"].values, dtype=np.float64)
 
     def inside(self, label: str) -> list[int]:
         """Positions of the PLRs with a label: 1, 2A, 2B or 3.
@@ -54,7 +55,7 @@ class Fold:
         return [k for k, lr in enumerate(self.plr) if lr <= 10.01 * self.plr[0]]
 
 
-def folds_of(result: xr.Dataset) -> list[Fold]:
+def folds_of(result: xr.DataTree) -> list[Fold]:
     """Each data seed (with one only, each seed) with the map of regimes of all the others. A single run is judged by itself:
     nothing can be concluded from it anyway."""
     axis = "data_seed" if result.sizes["data_seed"] > 1 else "seed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lrscope.mapping import regimes
+from lrscope.schema import segment
 from lrscope.studies import arrays
 from lrscope.studies.three_regimes.effects_settings import best_rates, lowest_loss, peaks, steepest_rise
 from lrscope.studies.types import Claim, Finding, StudyResults
@@ -32,7 +33,9 @@ def _widths(results: StudyResults) -> Finding:
     borders = {name: np.log10(arrays.seed_borders(r, "2|3")) for name, r in (("small", small), ("large", large))}
     blur = {name: steepest_rise(r) for name, r in (("small", small), ("large", large))}
     plain, augmented = arrays.shared_seeds(results.sweep("convnet"), results.sweep("augmented"))
-    shared = [float(v) for v in augmented["lr"].values if np.isclose(plain["lr"].values, v, rtol=1e-3).any()]
+    shared = [
+        float(v) for v in augmented.coords["lr"].values if np.isclose(plain.coords["lr"].values, v, rtol=1e-3).any()
+    ]
     low = [np.log10(lowest_loss(r.sel(lr=shared, method="nearest"))) for r in (plain, augmented)]
     parts = [
         part("border 2|3 lower when wide", borders["small"] - borders["large"], above=0.0, unit="decades of ELR"),
@@ -88,10 +91,10 @@ def _transformer(results: StudyResults) -> Finding:
     result = results.sweep("transformer")
     found = regimes(result)
     seen = arrays.labels(found)
-    overflow = np.asarray(result["status"].values == 1)
+    overflow = np.asarray(segment(result, "pretrain")["status"].values == 1)
     spans = []
     for one in arrays.single_seeds(result):
-        lrs = one["lr"].values
+        lrs = one.coords["lr"].values
         inside = arrays.inside(regimes(one), "2")
         both = {"1", "2"} <= set(arrays.labels(regimes(one)))
         spans.append(float(np.log10(lrs[inside[-1]] / lrs[inside[0]])) if both and inside else 0.0)

@@ -68,7 +68,7 @@ def _not_connected(results: StudyResults) -> Finding:
 
 def _seeds_agree(results: StudyResults) -> Finding:
     result = results.sweep("mlp_own")
-    cell = float(np.mean(np.diff(np.log10(result["lr"].values))))
+    cell = float(np.mean(np.diff(np.log10(result.coords["lr"].values))))
     parts, words = [], []
     for between in ("1|2", "2|3"):
         places = np.log10(arrays.seed_borders(result, between)) / cell

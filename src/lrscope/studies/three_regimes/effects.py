@@ -12,6 +12,7 @@ import xarray as xr
 from scipy.signal import detrend
 
 from lrscope.mapping import regimes
+from lrscope.schema import segment
 from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
 from lrscope.studies.verdicts import Undetermined
@@ -19,7 +20,7 @@ from lrscope.studies.verdicts import Undetermined
 MOMENTS = 3  # ours, after seeing runs, for TR6's note only
 
 
-def faster_flatter_better(result: xr.Dataset) -> dict[str, Array]:
+def faster_flatter_better(result: xr.DataTree) -> dict[str, Array]:
     """Per seed: how log steps to a loss, log sharpness and test error at equal loss change per decade of ELR in regime 1; the
     last also with the error's running median, because near the border it has bursts of single moments.
 
@@ -29,12 +30,12 @@ def faster_flatter_better(result: xr.Dataset) -> dict[str, Array]:
     inside = arrays.shown(regimes(result), "1", least=4)
     upper = inside[len(inside) // 2 :]
     level = arrays.reached_by(result, upper) * 1.05
-    lr = np.log10(result["lr"].values)
+    lr = np.log10(result.coords["lr"].values)
     first = np.log10(_moment(result, level))
     sharp = np.log10(arrays.at_level(result, "effective_grad_norm", level))
     error = arrays.at_level(result, "test_error", level)
-    smooth = arrays.running_median(arrays.error_curve(result), MOMENTS)
-    without_bursts = arrays.read_off(arrays.per_seed(result["train_loss"]), smooth, level)
+    smooth = arrays.running_median(arrays.logged(result, "test_error"), MOMENTS)
+    without_bursts = arrays.read_off(arrays.logged(result, "train_loss"), smooth, level)
     low = inside[:3]
     shared = arrays.reached_by(result, low) * 1.05
     slow = np.log10(arrays.at_level(result, "effective_grad_norm", shared))[low]
@@ -48,10 +49,10 @@ def faster_flatter_better(result: xr.Dataset) -> dict[str, Array]:
     }
 
 
-def _moment(result: xr.Dataset, level: float) -> Array:
+def _moment(result: xr.DataTree, level: float) -> Array:
     """Epochs until the training loss first comes down to a level [L, U]."""
-    loss = arrays.per_seed(result["train_loss"])
-    epochs = np.broadcast_to(result["epoch"].values, loss.shape)
+    loss = arrays.logged(result, "train_loss")
+    epochs = np.broadcast_to(segment(result, "pretrain")["epoch"].values, loss.shape)
     return arrays.read_off(loss, epochs, level)
 
 
@@ -89,7 +90,7 @@ CALM = (
 )
 
 
-def equalised(result: xr.Dataset) -> dict[str, Array]:
+def equalised(result: xr.DataTree) -> dict[str, Array]:
     """Per seed: log10 of the largest over the smallest group ESS, mean over each regime; and the trends inside regime 2, that
     of sharpness also where runs are calm; and `within_runs` at the ELRs of regime 2.
 
@@ -97,13 +98,13 @@ def equalised(result: xr.Dataset) -> dict[str, Array]:
         Undetermined: no regime 1, no 3, or no 2 with a loss below ln C.
     """
     found = regimes(result)
-    ess = arrays.per_seed(result["group_ess"])  # [L, U, W, G]
+    ess = arrays.logged(result, "group_ess")  # [L, U, W, G]
     settled = arrays.settled(np.moveaxis(ess, -1, 2))
     ratio = np.log10(settled.max(-1) / settled.min(-1))
-    loss = arrays.settled(arrays.per_seed(result["train_loss"]))
-    steep = arrays.settled(arrays.per_seed(result["effective_grad_norm"]))
+    loss = arrays.settled(arrays.logged(result, "train_loss"))
+    steep = arrays.settled(arrays.logged(result, "effective_grad_norm"))
     learning = arrays.learning(result, found)
-    lr = np.log10(result["lr"].values)
+    lr = np.log10(result.coords["lr"].values)
     calm = [k for k in learning if np.nanmean(loss[k]) < CALM * arrays.guessing(result)]
     return {
         **{regime: np.nanmean(ratio[arrays.shown(found, regime)], axis=0) for regime in ("1", "2", "3")},
@@ -116,10 +117,10 @@ def equalised(result: xr.Dataset) -> dict[str, Array]:
     }
 
 
-def within_runs(result: xr.Dataset, positions: Sequence[int]) -> dict[str, Array]:
+def within_runs(result: xr.DataTree, positions: Sequence[int]) -> dict[str, Array]:
     """How runs go up and down over the moments of their second half, without linear trends in time [L', U]: `scatter`, the
     standard deviation of log10 loss, and `together`, its correlation with log sharpness. NaN with fewer than four moments."""
-    loss, steep = (arrays.per_seed(result[name])[list(positions)] for name in ("train_loss", "effective_grad_norm"))
+    loss, steep = (arrays.logged(result, name)[list(positions)] for name in ("train_loss", "effective_grad_norm"))
     late = slice(loss.shape[-1] // 2, None)
     x, y = np.log10(arrays.positive(loss))[..., late], np.log10(arrays.positive(steep))[..., late]
     found = {name: np.full(x.shape[:-1], np.nan) for name in ("scatter", "together")}

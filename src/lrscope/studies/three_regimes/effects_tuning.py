@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from lrscope.mapping import regimes
+from lrscope.schema import segment
 from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
 from lrscope.studies.verdicts import Undetermined
@@ -63,29 +64,29 @@ class Roles:
         return bool(plr < self.first and flr < self.first and bounds[0] < ratio < bounds[1])
 
 
-def roles(base: xr.Dataset, tune: xr.Dataset) -> Roles:
+def roles(base: xr.DataTree, tune: xr.DataTree) -> Roles:
     """Regimes of the fine-tuning sweep's rates, by the map of the same network's whole grid. Regime 2 ends where its loss
     reaches ln C: beyond, runs jump between equilibrium and divergence."""
     found = regimes(base)
-    top = float(base["lr"].values[arrays.learning(base, found)[-1]]) * 1.01
+    top = float(base.coords["lr"].values[arrays.learning(base, found)[-1]]) * 1.01
     return Roles(
-        plr=tune["lr"].values.astype(float),
-        flr=tune["finetune_lr"].values.astype(float),
+        plr=tune.coords["lr"].values.astype(float),
+        flr=segment(tune, "finetune")["finetune_lr"].values.astype(float),
         first=arrays.border(found, "1|2"),
         second=top,
     )
 
 
-def end_of(result: xr.Dataset, name: str) -> Array:
+def end_of(result: xr.DataTree, name: str) -> Array:
     """A fine-tuning curve's settled end [P, F, U]."""
-    return arrays.settled(arrays.per_seed(result["finetune_" + name]))
+    return arrays.settled(arrays.logged(result, name, "finetune"))
 
 
-def flatter_at_equal_loss(tune: xr.Dataset, p: int, f: int) -> Array:
+def flatter_at_equal_loss(tune: xr.DataTree, p: int, f: int) -> Array:
     """Decades of sharpness [U] by which fine-tuning at F lies below the pre-training, at the lowest loss both reach."""
-    before, after = arrays.per_seed(tune["train_loss"])[p], arrays.per_seed(tune["finetune_train_loss"])[p, f]
-    steep = arrays.per_seed(tune["effective_grad_norm"])[p]
-    steep_after = arrays.per_seed(tune["finetune_effective_grad_norm"])[p, f]
+    before, after = arrays.logged(tune, "train_loss")[p], arrays.logged(tune, "train_loss", "finetune")[p, f]
+    steep = arrays.logged(tune, "effective_grad_norm")[p]
+    steep_after = arrays.logged(tune, "effective_grad_norm", "finetune")[p, f]
     found = np.full(len(before), np.nan)
     for u in range(len(before)):
         level = 1.05 * max(np.nanmin(before[u]), np.nanmin(after[u]))
@@ -98,7 +99,7 @@ def flatter_at_equal_loss(tune: xr.Dataset, p: int, f: int) -> Array:
     return found
 
 
-def levels(base: xr.Dataset, tune: xr.Dataset) -> dict[str, Array]:
+def levels(base: xr.DataTree, tune: xr.DataTree) -> dict[str, Array]:
     """Per seed: how much of the way from the old ELR's level of log training loss to the new one's fine-tuning inside regime 2
     goes, mean over pairs with a higher (`up`) and a lower (`down`) new ELR; 1: it arrives. The levels are those at the end
     of pre-training; `up_later` and `down_later` hold the same against the new ELR's level after going on with it for as
@@ -108,7 +109,7 @@ def levels(base: xr.Dataset, tune: xr.Dataset) -> dict[str, Array]:
         Undetermined: no pair goes up, or none down, to an ELR that was also trained all along.
     """
     known = roles(base, tune)
-    own = np.log10(arrays.settled(arrays.per_seed(tune["train_loss"])))  # [P, U]
+    own = np.log10(arrays.settled(arrays.logged(tune, "train_loss")))  # [P, U]
     end = np.log10(end_of(tune, "train_loss"))
     found = {}
     for name, sign in (("up", 1), ("down", -1)):
@@ -124,24 +125,24 @@ def levels(base: xr.Dataset, tune: xr.Dataset) -> dict[str, Array]:
     return found
 
 
-def tuned_spread(base: xr.Dataset, tune: xr.Dataset) -> dict[str, Array]:
+def tuned_spread(base: xr.DataTree, tune: xr.DataTree) -> dict[str, Array]:
     """Per seed: what fine-tuning from regime 2 with regime 1's rates reaches at equal training loss. Decades of sharpness
     between the flattest and the sharpest, and points of test error, from low and from high PLRs and for training from
     initialisation with those rates."""
     known = roles(base, tune)
     inside = arrays.inside(regimes(base), "1")
     tune, base = arrays.shared_seeds(tune, base)
-    loss = arrays.per_seed(tune["finetune_train_loss"])
+    loss = arrays.logged(tune, "train_loss", "finetune")
     wanted = {kind: known.some(kind) for kind in ("low", "high")}
     level = 1.05 * float(np.nanmax([np.nanmin(loss[p, f], axis=-1) for pairs in wanted.values() for p, f in pairs]))
-    steep = np.log10(arrays.at_level(tune, "effective_grad_norm", level, "finetune_"))
+    steep = np.log10(arrays.at_level(tune, "effective_grad_norm", level, "finetune"))
     for kind, pairs in wanted.items():
         if not all(np.isfinite(steep[p, f]).all() for p, f in pairs):
             raise Undetermined(
                 f"fine-tunes from {kind} regime 2 start below {level:.3g}, the lowest training loss that all fine-tunes to regime 1 "
                 "reach: there is no loss at which all could be compared"
             )
-    error = arrays.at_level(tune, "test_error", level, "finetune_")
+    error = arrays.at_level(tune, "test_error", level, "finetune")
     base_steep = np.log10(arrays.at_level(base, "effective_grad_norm", level))[inside]
     base_error = arrays.at_level(base, "test_error", level)[inside]
     found: dict[str, Array] = {"level": np.array([level])}

@@ -9,6 +9,7 @@ import numpy as np
 
 from lrscope.charts import Axis, Chart, Line, Panel, Points, style
 from lrscope.mapping import regimes
+from lrscope.schema import segment
 from lrscope.studies import arrays, common_panels
 from lrscope.studies.common_panels import ELR, ERROR, LOSS, SHARPNESS
 from lrscope.studies.types import StudyResults
@@ -61,9 +62,11 @@ def equilibration(results: StudyResults, count: int) -> Chart:
         two = arrays.inside(found, "2")
         chosen = [two[0]]
     else:
-        chosen = [int(k) for k in np.linspace(len(result["lr"]) // 3, len(result["lr"]) - 1, count).round()]
+        chosen = [
+            int(k) for k in np.linspace(len(result.coords["lr"]) // 3, len(result.coords["lr"]) - 1, count).round()
+        ]
     elr, steep = (
-        common_panels.log_mean(arrays.settled(np.moveaxis(arrays.per_seed(result[n]), -1, 2)), 1)
+        common_panels.log_mean(arrays.settled(np.moveaxis(arrays.logged(result, n), -1, 2)), 1)
         for n in ("group_elr", "group_effective_grad_norm")
     )  # [L, G]
     made = []
@@ -72,7 +75,7 @@ def equilibration(results: StudyResults, count: int) -> Chart:
         ends = np.array([np.nanmin(elr[k]) / 1.5, np.nanmax(elr[k]) * 1.5])
         made.append(
             Panel(
-                title=f"ELR {result['lr'].values[k]:.2g}, regime {found.labels[k].regime}",
+                title=f"ELR {result.coords['lr'].values[k]:.2g}, regime {found.labels[k].regime}",
                 x=Axis(title="ELR of the tensor", log=True),
                 y=Axis(title="effective gradient norm of the tensor", log=True),
                 layers=[
@@ -88,16 +91,16 @@ def stabilisation(results: StudyResults) -> Chart:
     """Figure 20: the tensors' effective gradient norms, ELRs and ESS along training at one ELR of regime 2."""
     result = results.sweep("convnet")
     k = arrays.inside(regimes(result), "2")[0]
-    names = [str(n) for n in result["group"].values]
+    names = [str(n) for n in result.coords["group"].values]
     made = []
     for variable, title in (
         ("group_effective_grad_norm", "effective gradient norm"),
         ("group_elr", "ELR of the tensor"),
         ("group_ess", "effective step size (ESS)"),
     ):
-        values = common_panels.log_mean(arrays.per_seed(result[variable])[k], 0)  # [W, G]
+        values = common_panels.log_mean(arrays.logged(result, variable)[k], 0)  # [W, G]
         lines = [
-            Line(x=result["epoch"].values, y=values[:, g], color=color, name=name)
+            Line(x=segment(result, "pretrain")["epoch"].values, y=values[:, g], color=color, name=name)
             for g, (name, color) in enumerate(zip(names, style.ramp(len(names)), strict=True))
         ]
         made.append(Panel(title=title, x=Axis(title="epoch"), y=Axis(title=title, log=True), layers=lines))
@@ -108,9 +111,9 @@ def transitions(results: StudyResults) -> Chart:
     """Figure 6: training loss in the regimes and at the transitions between them."""
     result = results.sweep("convnet")
     found = regimes(result)
-    first, second = (int(np.searchsorted(result["lr"].values, arrays.border(found, b))) for b in ("1|2", "2|3"))
+    first, second = (int(np.searchsorted(result.coords["lr"].values, arrays.border(found, b))) for b in ("1|2", "2|3"))
     chosen = sorted(
-        {max(0, first - 4), first - 1, first, (first + second) // 2, second - 1, second, len(result["lr"]) - 1}
+        {max(0, first - 4), first - 1, first, (first + second) // 2, second - 1, second, len(result.coords["lr"]) - 1}
     )
     return chart([common_panels.curves(result, "train_loss", LOSS, lrs=chosen)], columns=1)
 
@@ -127,7 +130,7 @@ def first_epochs(results: StudyResults) -> Chart:
     made = []
     for name, words in (("noise0", "clean labels"), ("noise20", "20% label noise")):
         result = results.sweep(name)
-        top = int(np.searchsorted(result["lr"].values, arrays.border(regimes(result), "2|3")))
+        top = int(np.searchsorted(result.coords["lr"].values, arrays.border(regimes(result), "2|3")))
         chosen = list(range(0, top, max(1, top // 8)))
         for variable, title in (("test_error", ERROR), ("effective_grad_norm", SHARPNESS)):
             made.append(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import xarray as xr
 
 from lrscope.charts import Axis, Chart, Level, Line, Panel, style
 from lrscope.charts.style import GREY
 from lrscope.mapping import regimes
+from lrscope.schema import segment
 from lrscope.studies import arrays, common_panels
 from lrscope.studies.common_panels import ERROR, LOSS, SHARPNESS
 from lrscope.studies.three_regimes.effects_tuning import Roles, roles
@@ -47,9 +47,9 @@ def _tuned(
 ) -> Panel:
     """Fine-tuning trajectories over training loss, coloured by the FLR, marked by the PLR; pre-trainings in grey, fixed FLRs dashed."""
     tune, base = results.sweep("tune"), results.sweep("convnet")
-    loss, lines = arrays.per_seed(tune["finetune_train_loss"]), []
-    values = _quantity(tune, name, "finetune_")
-    before_loss, before = arrays.per_seed(tune["train_loss"]), _quantity(tune, name, "")
+    loss, lines = arrays.logged(tune, "train_loss", "finetune"), []
+    values = arrays.logged(tune, name, "finetune")
+    before_loss, before = arrays.logged(tune, "train_loss"), arrays.logged(tune, name)
     for p in sorted({p for p, _ in pairs}):
         lines.append(
             Line(x=common_panels.log_mean(before_loss[p], 0), y=_middle(before[p], name), color=GREY, mark="end")
@@ -60,21 +60,17 @@ def _tuned(
             Line(x=x, y=y, value=float(known.flr[f]), mark="end", symbol=style.symbol(p), name=_named(known, p, f))
         )
     if baselines:
-        base_loss, base_values = arrays.per_seed(base["train_loss"]), _quantity(base, name, "")
+        base_loss, base_values = arrays.logged(base, "train_loss"), arrays.logged(base, name)
         for f in sorted({f for _, f in pairs}):
-            k = int(np.abs(np.log(base["lr"].values / known.flr[f])).argmin())
+            k = int(np.abs(np.log(base.coords["lr"].values / known.flr[f])).argmin())
             x, y = common_panels.log_mean(base_loss[k], 0), _middle(base_values[k], name)
-            lines.append(Line(x=x, y=y, value=float(base["lr"].values[k]), dashed=True))
+            lines.append(Line(x=x, y=y, value=float(base.coords["lr"].values[k]), dashed=True))
     upright = Axis(title=title, log=name != "test_error")
     return Panel(title=panel_title, x=Axis(title=LOSS, log=True), y=upright, layers=lines)
 
 
 def _named(known: Roles, p: int, f: int) -> str:
     return f"{known.plr[p]:.2g} → {known.flr[f]:.2g}"
-
-
-def _quantity(result: xr.Dataset, name: str, prefix: str) -> arrays.Array:
-    return arrays.error_curve(result, prefix) if name == "test_error" else arrays.per_seed(result[prefix + name])
 
 
 def _middle(values: arrays.Array, name: str) -> arrays.Array:
@@ -84,14 +80,14 @@ def _middle(values: arrays.Array, name: str) -> arrays.Array:
 def within_and_down(results: StudyResults) -> Chart:
     """Figure 5: left, changing the ELR inside regime 2; right, fine-tuning from regime 2 with ELRs of regime 1."""
     known, tune = roles(results.sweep("convnet"), results.sweep("tune")), results.sweep("tune")
-    own = common_panels.log_mean(arrays.settled(arrays.per_seed(tune["train_loss"])), 1)
+    own = common_panels.log_mean(arrays.settled(arrays.logged(tune, "train_loss")), 1)
     lines = []
-    end = float(tune["epoch"].values[-1])
+    end = float(segment(tune, "pretrain")["epoch"].values[-1])
     for p, f in known.pairs("within"):
-        before = common_panels.log_mean(arrays.per_seed(tune["train_loss"])[p], 0)
-        after = common_panels.log_mean(arrays.per_seed(tune["finetune_train_loss"])[p, f], 0)
-        lines.append(Line(x=tune["epoch"].values, y=before, color=GREY))
-        lines.append(Line(x=end + tune["finetune_epoch"].values, y=after, value=float(known.flr[f])))
+        before = common_panels.log_mean(arrays.logged(tune, "train_loss")[p], 0)
+        after = common_panels.log_mean(arrays.logged(tune, "train_loss", "finetune")[p, f], 0)
+        lines.append(Line(x=segment(tune, "pretrain")["epoch"].values, y=before, color=GREY))
+        lines.append(Line(x=end + segment(tune, "finetune")["epoch"].values, y=after, value=float(known.flr[f])))
     levels = [
         Level(y=float(own[p]), label=f"ELR {known.plr[p]:.2g}")
         for p in range(len(known.plr))

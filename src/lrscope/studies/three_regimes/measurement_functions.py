@@ -15,6 +15,7 @@ from torch import nn
 
 from lrscope.mapping import regimes
 from lrscope.measures import equilibrium, geometry, sharpness, walks
+from lrscope.schema import segment
 from lrscope.studies import arrays
 from lrscope.studies.three_regimes.data_sizes import FRACTIONS, REGIME_ONE, REGIME_TWO
 from lrscope.studies.three_regimes.effects import equalised, faster_flatter_better
@@ -48,7 +49,7 @@ def data_sizes(results: StudyResults, names: Sequence[tuple[str, str]]) -> xr.Da
                 "flatter_within_2": two["flatter"],
                 "flatter_where_calm": two["flatter_where_calm"],
                 **{f"{name}_{end}": two[name][k] for name in ("scatter", "together") for end, k in _ENDS},
-                "lowest_loss": arrays.settled(arrays.per_seed(result["train_loss"]))[lowest],
+                "lowest_loss": arrays.settled(arrays.logged(result, "train_loss"))[lowest],
             }
         row = xr.Dataset({key: ("seed", values) for key, values in found.items()}, {"seed": _seeds(result)})
         tune = results.sweep(tuned)
@@ -70,9 +71,9 @@ def neighbour_paths(results: StudyResults) -> xr.Dataset:
     `CONVERGED`, NaN for the others; without the pairs that no seed has."""
     result, trained = results.sweep("convnet"), results.trained("convnet")
     one = arrays.shown(regimes(result), "1", least=2)
-    converged = arrays.per_seed(result["fixed_train_loss"]) < CONVERGED
+    converged = arrays.logged(result, "fixed_train_loss") < CONVERGED
     pairs = [(a, b) for a, b in itertools.pairwise(one) if b == a + 1 and (converged[a] & converged[b]).any()]
-    lrs, seeds = result["lr"].values, _seeds(result)
+    lrs, seeds = result.coords["lr"].values, _seeds(result)
     values = {
         name: np.full((len(pairs), len(seeds), geometry.POINTS), np.nan) for name in ("train_loss", "train_error")
     }
@@ -98,7 +99,7 @@ def tuned_paths(results: StudyResults) -> xr.Dataset:
     grid; NaN for the others."""
     tune, trained = results.sweep("tune_first"), results.trained("tune_first")
     first = arrays.border(regimes(results.sweep("convnet")), "1|2")
-    plrs, flrs, seeds = tune["lr"].values, tune["finetune_lr"].values, _seeds(tune)
+    plrs, flrs, seeds = tune.coords["lr"].values, segment(tune, "finetune")["finetune_lr"].values, _seeds(tune)
     values = np.full((len(plrs), len(flrs), len(seeds), geometry.POINTS), np.nan)
     for p, plr in enumerate(plrs):
         for f, flr in enumerate(flrs):
@@ -117,7 +118,7 @@ def checkpoint_paths(results: StudyResults) -> xr.Dataset:
     result, trained = results.sweep("convnet"), results.trained("convnet")
     two = arrays.learning(result, regimes(result))
     chosen = sorted({two[0], two[len(two) // 2], two[-1]})
-    lrs, seeds = result["lr"].values[chosen], _seeds(result)
+    lrs, seeds = result.coords["lr"].values[chosen], _seeds(result)
     moments = _late(trained)
     deltas = [m - moments[0] for m in moments[1:]]
     values = [
@@ -157,7 +158,7 @@ def steepness(results: StudyResults) -> xr.Dataset:
         *two[1:2],
     ]  # every second of regime 1 with the highest, and one of regime 2
     labels, seeds = [found.labels[k].regime[0] for k in chosen], _seeds(result)
-    lrs = result["lr"].values[chosen]
+    lrs = result.coords["lr"].values[chosen]
     moments = _spread(trained.config.snapshot_epochs, 4)
     names = {
         "gradient_norm": "grad_norm",
@@ -190,7 +191,7 @@ def walking(results: StudyResults) -> xr.Dataset:
     chosen = {"2": arrays.learning(result, found)[-1], "3": three[len(three) // 2]}
     rows = []
     for k in chosen.values():
-        lr, seeds = float(result["lr"].values[k]), []
+        lr, seeds = float(result.coords["lr"].values[k]), []
         for seed in _seeds(result):
             state = _end(trained, lr, seed)
             ours = walks.training(trained, state, elr=lr, steps=WALK_STEPS, every=WALK_EVERY)
@@ -207,7 +208,7 @@ def walking(results: StudyResults) -> xr.Dataset:
                 )
             )
         rows.append(xr.concat(seeds, "seed"))
-    lrs = [float(result["lr"].values[k]) for k in chosen.values()]
+    lrs = [float(result.coords["lr"].values[k]) for k in chosen.values()]
     return xr.concat(rows, "regime").assign_coords(regime=list(chosen), seed=_seeds(result), lr=("regime", lrs))
 
 
@@ -219,7 +220,7 @@ def walk_offsets(results: StudyResults, names: Sequence[str]) -> xr.Dataset:
     nets, sizes = [], []
     for name in names:
         result, trained = results.sweep(name), results.trained(name)
-        lr, runs = float(result["lr"].values[-1]), []
+        lr, runs = float(result.coords["lr"].values[-1]), []
         for seed in _seeds(result):
             state = _end(trained, lr, seed)
             ours = walks.training(trained, state, elr=lr, steps=OFFSET_STEPS, every=WALK_EVERY)
@@ -244,7 +245,7 @@ def exactness(results: StudyResults) -> xr.Dataset:
     found = regimes(result)
     three = arrays.shown(found, "3")
     chosen = [arrays.shown(found, "1")[-1], arrays.learning(result, found)[0], three[len(three) // 2]]
-    lrs, seeds, names = result["lr"].values[chosen], _seeds(result), ("eq3", "eq4", "eq5")
+    lrs, seeds, names = result.coords["lr"].values[chosen], _seeds(result), ("eq3", "eq4", "eq5")
     values = {name: np.full((len(lrs), len(seeds)), np.nan) for name in names}
     with _without_eps(trained.program(torch.float64).net.module):
         for i, lr in enumerate(lrs):
@@ -279,5 +280,5 @@ def _end(trained: Trained, lr: float, seed: int) -> State:
     return trained.state(lr=float(lr), seed=seed)
 
 
-def _seeds(result: xr.Dataset) -> list[int]:
-    return [int(s) for s in result["seed"].values]
+def _seeds(result: xr.DataTree) -> list[int]:
+    return [int(s) for s in result.coords["seed"].values]
