@@ -6,7 +6,8 @@ import numpy as np
 import xarray as xr
 
 from lrscope.studies.three_regimes.data_sizes import REGIME_TWO, by_size, elsewhere
-from lrscope.studies.three_regimes.effects import CALM, barrier, equalised
+from lrscope.studies.three_regimes.effects import CALM, equalised
+from lrscope.studies.three_regimes.effects_measurements import along_lines, walk_and_regimes
 from lrscope.studies.types import Claim, Finding, StudyResults
 from lrscope.studies.verdicts import finding, interval, part
 
@@ -39,26 +40,14 @@ def _equilibrium(results: StudyResults) -> Finding:
 
 
 def _valley(results: StudyResults) -> Finding:
-    paths = results.measurement("checkpoint_paths")["train_loss"].transpose("seed", "lr", "delta", "alpha").values
-    ends = (paths[..., 0] + paths[..., -1]) / 2
-    middle = paths[..., paths.shape[-1] // 2]
-    low = np.median(1 - (middle / ends)[:, 0], axis=-1)
-    rise = barrier(paths) / ends
+    found = along_lines(results.measurement("checkpoint_paths")["train_loss"])
+    low, rise = found["lower"], found["rises"]
+    unit = "of the loss at the ends"
     return finding(
         [
-            part("lower half-way, lowest ELR", low, above=0.1, unit="of the loss at the ends"),
-            part(
-                "rise above the line, lowest ELR",
-                np.median(rise[:, 0], axis=-1),
-                below=0.05,
-                unit="of the loss at the ends",
-            ),
-            part(
-                "larger rise at the highest ELR",
-                np.median(rise[:, -1], axis=-1) - np.median(rise[:, 0], axis=-1),
-                above=0.0,
-                unit="of the loss at the ends",
-            ),
+            part("lower half-way, lowest ELR", low, above=0.1, unit=unit),
+            part("rise above the line, lowest ELR", found["rise_lowest"], below=0.05, unit=unit),
+            part("larger rise at the highest ELR", found["rise_highest"] - found["rise_lowest"], above=0.0, unit=unit),
         ],
         f"At the lowest ELR of regime 2 the loss half-way is {100 * low.mean():.0f}% lower than at the ends and rises at most "
         f"{100 * np.median(rise[:, 0]):.1f}% above the line between them; at the highest {100 * np.median(rise[:, -1]):.1f}%.",
@@ -66,20 +55,18 @@ def _valley(results: StudyResults) -> Finding:
 
 
 def _random_walk(results: StudyResults) -> Finding:
-    found, offsets = results.measurement("walks").transpose("regime", "seed", ...), results.measurement("walk_offsets")
-    cosine, walk = found["cosine"].mean("step"), found["walk_cosine"].mean("step")
-    two, three = cosine.sel(regime="2").values, cosine.sel(regime="3").values
-    above = (found["loss"] - found["walk_loss"]).sel(regime="3").mean("moment").values
+    found, offsets = walk_and_regimes(results.measurement("walks")), results.measurement("walk_offsets")
+    two, three, walk, above = (found[name] for name in ("two", "three", "walk", "above"))
     parts = [
         part("cosine falls from 2 to 3", two - three, above=0.5, unit="cosine"),
         part("cosine in regime 3, absolute", np.abs(three), below=0.2, unit="cosine"),
-        part("cosine of the walk, absolute", np.abs(walk.sel(regime="3").values), below=0.2, unit="cosine"),
+        part("cosine of the walk, absolute", np.abs(walk), below=0.2, unit="cosine"),
         part("regime 3's loss above the walk's", above, above=0.0, unit="nats"),
     ]
     return finding(
         parts,
         f"Mean cosine between successive weights: {two.mean():.3f} at the highest ELR of regime 2 that learns, {three.mean():.3f} in "
-        f"regime 3, {float(walk.sel(regime='3').mean()):.3f} for the random walk; regime 3's loss lies {above.mean():.2f} nats above "
+        f"regime 3, {walk.mean():.3f} for the random walk; regime 3's loss lies {above.mean():.2f} nats above "
         f"the walk's.{_offsets(offsets)}",
         offsets={
             str(net): {str(name): interval(offsets[name].sel(net=net).values)[:3] for name in offsets.data_vars}

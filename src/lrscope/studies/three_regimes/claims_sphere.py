@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
 
 from lrscope.studies import arrays
 from lrscope.studies.three_regimes.data_sizes import REGIME_ONE, by_size, elsewhere
 from lrscope.studies.three_regimes.effects import (
     MEASURES,
     MOMENTS,
-    barrier,
     faster_flatter_better,
     slopes_at_equal_loss,
 )
+from lrscope.studies.three_regimes.effects_measurements import median_barriers, rank_correlation
 from lrscope.studies.types import Claim, Finding, StudyResults
-from lrscope.studies.verdicts import Undetermined, finding, part
+from lrscope.studies.verdicts import finding, part
 
 NETS = ("convnet", "resnet", "mlp")
 
@@ -51,17 +50,11 @@ def _regime_one(results: StudyResults) -> Finding:
 
 
 def _not_connected(results: StudyResults) -> Finding:
-    path = results.measurement("neighbour_paths")["train_loss"].transpose("seed", "pair", "alpha").values
-    rise = barrier(path)
+    medians, rise = median_barriers(results.measurement("neighbour_paths")["train_loss"])
     there = np.isfinite(rise)
-    if not there.any():
-        raise Undetermined("no two neighbouring ELRs of regime 1 converged")
-    medians = [
-        float(np.median(of_seed[here])) if here.any() else np.nan for of_seed, here in zip(rise, there, strict=True)
-    ]
     return finding(
         [part("median barrier", medians, above=0.1, unit="nats")],
-        f"Median over {path.shape[1]} neighbouring pairs of regime 1, in nats, where both solutions of a seed had converged "
+        f"Median over {rise.shape[1]} neighbouring pairs of regime 1, in nats, where both solutions of a seed had converged "
         f"({there.sum()} of {there.size}); the smallest barrier of any pair and seed is {rise[there].min():.3g}.",
     )
 
@@ -84,12 +77,9 @@ def _seeds_agree(results: StudyResults) -> Finding:
 
 
 def _same_story(results: StudyResults) -> Finding:
-    found = results.measurement("steepness").transpose("seed", "lr", "epoch")
-    same = [
-        stats.spearmanr(found["gradient_norm"].values[s].ravel(), found["covariance_trace"].values[s].ravel()).statistic
-        for s in range(found.sizes["seed"])
-    ]
-    slopes = slopes_at_equal_loss(results.measurement("steepness"))
+    steepness = results.measurement("steepness")
+    same = rank_correlation(steepness, "gradient_norm", "covariance_trace")
+    slopes = slopes_at_equal_loss(steepness)
     unit = "decades per decade of ELR"
     parts = [part(name.replace("_", " "), slopes[name], below=0.0, unit=unit) for name in MEASURES]
     parts.append(part("gradient norm and covariance trace", same, above=0.95, unit="rank correlation"))
