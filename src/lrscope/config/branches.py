@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
-from lrscope.dynamics.schedules import parse as parse_schedule
+from lrscope.config.schedule import Course
+from lrscope.dynamics.own_schedule import OwnSchedule
 from lrscope.errors import LrscopeError, nearest, shown
 from lrscope.readers import Increasing, Number, Rates, Whole, Word, read_fields
 from lrscope.values import as_list, plain
@@ -30,12 +31,12 @@ class Schedules:
     def read(self, name: str, value: Any) -> tuple[str, ...]:
         """See `lrscope.readers.Reader`."""
         value = plain(value)
+        if isinstance(value, OwnSchedule) or callable(value):
+            value = [value]
         items = value.split("|") if isinstance(value, str) else as_list(value)
         if items is None:
             raise LrscopeError(f"{name}: {shown(value)} are no schedules: use {self.takes()}")
-        found = tuple(Word().read(name, item.strip() if isinstance(item, str) else item) for item in items)
-        for schedule in found:
-            parse_schedule(schedule)
+        found = tuple(Course().read(name, item.strip() if type(item) is str else item) for item in items)
         if len(set(found)) < len(found):
             raise LrscopeError(f"{name}: {shown(list(found))} has one of them twice: give each once")
         return found

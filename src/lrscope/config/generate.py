@@ -13,6 +13,7 @@ from pathlib import Path
 from lrscope.config.branches import Branches
 from lrscope.config.engine import EngineConfig
 from lrscope.config.option import Option, options
+from lrscope.config.schedule import Course
 from lrscope.config.settings import OPTIONS
 from lrscope.config.sweep import SweepConfig
 from lrscope.readers import Flag, Increasing, Number, Pair, Rates, Reader, Real, Whole, Word
@@ -28,7 +29,7 @@ text as the command line writes it, are read too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def _passed(reader: Reader) -> str:
             return "Real"
         case Word(choices=()):
             return "str"
+        case Course():
+            return "str | Callable[[int, int], float]"
         case Word(choices=choices):
             quoted = ", ".join(f'"{choice}"' for choice in choices)
             return f"Literal[{quoted}]"

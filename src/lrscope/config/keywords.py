@@ -6,7 +6,7 @@ text as the command line writes it, are read too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
@@ -68,10 +68,11 @@ class SweepOptions(TypedDict, total=False):
     """
     clip_norm: Real | None
     """Largest norm of a run's gradient; longer ones are shortened to it. Default: none."""
-    schedule: str
-    """Course of the learning rate during pre-training: constant, cosine, linear, 1-sqrt, step:FACTOR@FRACTION,FRACTION
-    such as step:0.2@0.3,0.6, exponential:END such as exponential:0.01, cyclic:LOW@CYCLES such as cyclic:0.1@4 or
-    wsd:FRACTION such as wsd:0.2 or wsd:0.2,linear. Default: constant.
+    schedule: str | Callable[[int, int], float]
+    """Course of the learning rate during pre-training; in Python also a function of (step, steps) that returns a
+    factor: constant, cosine, linear, 1-sqrt, step:FACTOR@FRACTION,FRACTION such as step:0.2@0.3,0.6, exponential:END
+    such as exponential:0.01, cyclic:LOW@CYCLES such as cyclic:0.1@4 or wsd:FRACTION such as wsd:0.2 or wsd:0.2,linear.
+    Default: constant.
     """
     warmup_epochs: Real | None
     """Length of a linear rise of the learning rate at the beginning of pre-training, in epochs; the schedule follows.

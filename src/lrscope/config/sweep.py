@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
 from lrscope.config.branches import MOST_STEPS, Branch, Branches, check_tree
+from lrscope.config.schedule import Course
 from lrscope.dynamics.optimizers import OPTIMIZERS, OWN
 from lrscope.dynamics.optimizers import options as options_of
-from lrscope.dynamics.schedules import HELP as SCHEDULES
-from lrscope.dynamics.schedules import parse as parse_schedule
 from lrscope.errors import LrscopeError, shown
 from lrscope.readers import Flag, Increasing, Number, Pair, Rates, Whole, Word, either, read_fields
 
@@ -117,8 +116,8 @@ class SweepConfig:
 
     Default: none
     """
-    schedule: Annotated[str, Word(words=SCHEDULES)] = "constant"
-    """Course of the learning rate during pre-training."""
+    schedule: Annotated[str, Course()] = "constant"
+    """Course of the learning rate during pre-training; in Python also a function of (step, steps) that returns a factor."""
     warmup_epochs: Epochs | None = None
     """Length of a linear rise of the learning rate at the beginning of pre-training, in epochs; the schedule follows.
 
@@ -194,7 +193,6 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         read_fields(self)
-        parse_schedule(self.schedule)
         runs = len(self.lrs) * self.seeds * self.data_seeds
         if runs > MOST_RUNS:
             raise LrscopeError(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lrscope.dynamics.own_schedule import is_own, own_factors
 from lrscope.errors import LrscopeError, nearest, shown
 
 if TYPE_CHECKING:
@@ -157,6 +158,8 @@ def parse(text: str) -> tuple[str, Numbers]:
         LrscopeError: it is none.
     """
     kind, _, rest = text.partition(":")
+    if is_own(text):
+        return kind, ()
     if kind not in SCHEDULES:
         raise LrscopeError(f"schedule: {shown(text)} is unknown: {nearest(kind, tuple(SCHEDULES))} (write {HELP})")
     schedule = SCHEDULES[kind]
@@ -178,7 +181,7 @@ def factors(text: str, steps: int, warmup: int = 0) -> Tensor:
     """Factors [steps] in float64.
 
     Args:
-        text: the schedule (`SCHEDULES`).
+        text: the schedule (`SCHEDULES`, or an `OwnSchedule`).
         steps: length of training.
         warmup: steps of a linear rise from 1 / warmup to 1 at the beginning; the schedule follows over the rest.
     """
@@ -186,8 +189,11 @@ def factors(text: str, steps: int, warmup: int = 0) -> Tensor:
 
     kind, numbers = parse(text)
     rest = steps - warmup
-    progress = torch.arange(rest, dtype=torch.float64) / rest
-    following = SCHEDULES[kind].factors(progress, numbers)
+    if is_own(text):
+        following = own_factors(text, rest)
+    else:
+        progress = torch.arange(rest, dtype=torch.float64) / rest
+        following = SCHEDULES[kind].factors(progress, numbers)
     if not warmup:
         return following
     rise = torch.arange(1, warmup + 1, dtype=torch.float64) / warmup

@@ -10,6 +10,7 @@ from typing import Any
 
 from lrscope.config import EngineConfig, SweepConfig, option
 from lrscope.dynamics.optimizers import OPTIMIZERS, OWN
+from lrscope.dynamics.own_schedule import check_given
 from lrscope.engine.progress import Progress
 from lrscope.errors import LrscopeError, shown
 from lrscope.hints import no_such_option
@@ -60,6 +61,8 @@ def resolve(
             stacklevel=3,
         )
     _check_own_optimizer(config, own_optimizer)
+    for schedule in (config.schedule, *(each for branch in config.branches for each in branch.schedules)):
+        check_given(schedule)
     if engine is None:
         engine = EngineConfig(**{name: value for name, value in given.items() if name in theirs})
     return config, engine

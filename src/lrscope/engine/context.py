@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,8 @@ import torch
 
 from lrscope.config import EngineConfig, SweepConfig
 from lrscope.dynamics.optimizers import OWN, Optimizer, OwnOptimizer, make
+from lrscope.dynamics.own_schedule import OwnSchedule
+from lrscope.dynamics.schedules import factors
 from lrscope.engine.adaptive_chunks import pretrained
 from lrscope.engine.backends import backend
 from lrscope.engine.backends.cpp.values import NotFusible
@@ -84,6 +86,7 @@ class Context:
             )
         _check_batch_of_one(net, task, config, device, dtype)
         found = phases(config, examples // config.batch_size)
+        _try_schedules(found)
         return cls(
             task,
             config,
@@ -287,6 +290,13 @@ class Context:
             raise self._not_made_here(str(error)) from error
         self.store.save(name + DONE, trainer.results(), {**known, "seconds": spent + time.monotonic() - begun})
         self.store.forget_checkpoint(name)
+
+
+def _try_schedules(found: Iterable[Phase]) -> None:
+    """Ask functions of the user's for all their factors, so that what is wrong is said before anything is computed."""
+    for phase in found:
+        if isinstance(phase.schedule, OwnSchedule):
+            factors(phase.schedule, phase.steps, phase.warmup)
 
 
 def _check_batch_of_one(net: Net, task: Task, config: SweepConfig, device: torch.device, dtype: torch.dtype) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from lrscope.dynamics.own_schedule import name_of
 from lrscope.mapping import quality, votes
 from lrscope.mapping.types import show
 from lrscope.schema import AVERAGE, FINETUNE, NOT_TRAINED, PRETRAIN, segment, segment_if_any
@@ -176,7 +177,7 @@ def gather(result: xr.DataTree) -> Evidence:
         data_seeds=result.sizes["data_seed"],
         seeds=result.sizes["seed"],
         scale_invariant=invariant,
-        schedule=str(json.loads(result.attrs["config"]).get("schedule", "constant")),
+        schedule=name_of(str(json.loads(result.attrs["config"]).get("schedule", "constant"))),
         windows=loss.shape[2],
         trained_LU=status != NOT_TRAINED,
         tuned_LU=np.zeros(status.shape, bool)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lrscope.charts import Axis, Border, Layer, Span, style
 from lrscope.dynamics.optimizers import OPTIMIZERS, OWN, options
+from lrscope.dynamics.own_schedule import name_of
 from lrscope.mapping import types
 from lrscope.mapping.types import RegimeMap
 from lrscope.reporting.text import parse, rate
@@ -108,7 +109,7 @@ def training(result: xr.DataTree) -> list[tuple[str, str]]:
     """The optimizer with its options and the schedule with its warm-up, as names and words."""
     read = parse(result.attrs["config"])
     config = read if isinstance(read, dict) else {}
-    return [("optimizer", _optimizer(config)), ("schedule", schedule(result) + _warmup(config))]
+    return [("optimizer", _optimizer(config)), ("schedule", name_of(schedule(result)) + _warmup(config))]
 
 
 def _optimizer(config: dict[str, Any]) -> str:
