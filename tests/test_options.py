@@ -190,7 +190,7 @@ def test_passed_types_follow_the_readers() -> None:
     assert types["jobs"] == "Whole | None"
     assert types["momentum"] == "Real"
     assert types["space"] == 'Literal["sphere", "whole"]'
-    assert types["schedule"] == "str"
+    assert types["schedule"] == "str | Callable[[int, int], float]"
     assert types["finetune_lrs"] == types["log_epochs"] == "Reals"
     assert types["average"] == "Wholes"
     assert types["randaugment"] == "tuple[int, int] | Sequence[int] | str | None"

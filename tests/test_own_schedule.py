@@ -66,7 +66,7 @@ def test_it_trains_as_the_same_schedule_of_the_table(tmp_path: Path) -> None:
     ours = computed(task, replace(LONGER, schedule=linear), ALL_RUNS, tmp_path / "ours")  # type: ignore[arg-type]
     theirs = computed(task, replace(LONGER, schedule="linear"), ALL_RUNS, tmp_path / "theirs")
     constant = computed(task, LONGER, ALL_RUNS, tmp_path / "constant")
-    for name in ("train_loss", "elr"):
+    for name in ("pretrain/train_loss", "pretrain/elr"):
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5)
         assert not np.allclose(ours[name], constant[name], rtol=1e-3), name
 
