@@ -25,6 +25,7 @@ from lrscope.dynamics.schedules import factors
 from lrscope.errors import LrscopeError
 from lrscope.mapping import regimes
 from lrscope.reporting.frames import training
+from lrscope.tasks.random_state import states
 from lrscope.trained import Trained
 from tiny_tasks import ALL_RUNS, BATCHED, SHORT, computed, context_of, mlp_task, same_bytes, stopped_and_resumed, train
 
@@ -161,6 +162,13 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "nothing at all": (None, "schedule: None is not a text"),
     "a folder's text of none": ("function:decay:12", "schedule: 'function:decay:12' is unknown"),
 }
+
+
+def test_a_function_that_draws_leaves_the_global_generators_as_they_were() -> None:
+    before = states()
+    with pytest.raises(LrscopeError, match="return what depends on the two numbers alone"):
+        factors(OwnSchedule(REFUSED["chance"][0]), 3)
+    assert states() == before
 
 
 @pytest.mark.parametrize("name", REFUSED)
