@@ -61,7 +61,7 @@ def fake_result(
         "lr": lr,
         "data_seed": np.arange(data_seeds),
         "seed": np.arange(seeds),
-        "group": list(groups),
+        "group": np.array(groups, dtype=object),
         "random_point": np.arange(4),
     }
     if features:

@@ -189,17 +189,18 @@ def test_the_schema_page_and_the_schema_name_the_same_things() -> None:
     page = (ROOT / "docs" / "schema.md").read_text()
     by_title = {part.splitlines()[0]: part for part in page.split("\n## ")}
     nodes = {node.name: node for node in (schema.PRETRAIN, schema.AVERAGE, schema.FINETUNE)}
-    known = {name: schema.variables_of(node) for name, node in nodes.items()} | {"root": schema.ROOT_VARIABLES}
-    told = {"all": list(nodes), "train": [n for n in nodes if nodes[n].kind == schema.TRAIN]}
+    places = nodes | {"branch": schema.Node("branch", schema.TRAIN, "pretrain", ("branch_at",))}
+    known = {name: schema.variables_of(node) for name, node in places.items()} | {"root": schema.ROOT_VARIABLES}
+    told = {"all": list(places), "train": [n for n in places if places[n].kind == schema.TRAIN]}
     named: dict[str, dict[str, str]] = {node: {} for node in known}
     for cells in table(by_title["Variables"]):
-        for node in told.get(cells[1], [cells[1]]):
+        for node in told.get(cells[1], cells[1].split(", ")):
             for name in re.findall(r"`(\w+)`", cells[0]):
                 assert name not in named[node], (node, name)
                 named[node][name] = cells[2]
     for node, rows in named.items():
         assert set(rows) == set(known[node]), node
-        runs = ", ".join(nodes[node].runs if node in nodes else schema.RUN)
+        runs = ", ".join(places[node].runs if node in places else schema.RUN)
         for name, dims in rows.items():
             assert tuple(d.strip() for d in dims.replace("R", runs).split(",")) == known[node][name].dims, (node, name)
     stated = [schema.Node(*(cell.strip("`") for cell in cells[:3])) for cells in table(by_title["Nodes"])]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lrscope.mapping.gather import Evidence, gather
 from lrscope.mapping.search import Seen, Wanted, next_round
-from lrscope.schema import AVERAGE, FINETUNE, NOT_TRAINED, PRETRAIN, RUN, segment, segment_if_any
+from lrscope.schema import AVERAGE, AVERAGED, FINETUNE, NOT_TRAINED, PRETRAIN, RUN, segment, segment_if_any
 
 Mask = NDArray[np.bool_]
 READ = (
@@ -45,7 +45,7 @@ def seen_in(evidence: Evidence) -> Seen:
 
 
 def run_steps(result: xr.DataTree) -> tuple[int, int]:
-    """Run-steps that were trained, and those of the whole grid."""
+    """Run-steps of pre-training, averages and fine-tunes that were trained, and those of the whole grid."""
     config = json.loads(result.attrs["config"])
     pretrain, averages, fine = (
         segment(result, PRETRAIN.name),
@@ -95,10 +95,11 @@ def replay(full: xr.DataTree) -> tuple[xr.DataTree, tuple[Wanted, ...]]:
 
 def masked(full: xr.DataTree, trained: Mask, tuned: Mask) -> xr.DataTree:
     """`full` with only the runs of `trained` [L, data seeds, seeds], and of them those of `tuned` fine-tuned at the lowest
-    FLR and averaged."""
+    FLR and averaged. Branches follow what they leave."""
 
     def part(name: str, node: xr.Dataset) -> xr.Dataset:
-        runs = trained & tuned if node.attrs.get("parent") else trained
+        later = node.attrs.get("kind") == AVERAGED or set(FINETUNE.axes) <= set(node.dims)
+        runs = trained & tuned if later else trained
         of_runs = {str(n): array for n, array in node.data_vars.items() if "lr" in array.dims}
         return node.assign({n: _masked(array, n, runs) for n, array in of_runs.items()})
 
