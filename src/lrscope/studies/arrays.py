@@ -1,6 +1,6 @@
 """Reading results as plain arrays, the way claims and figures need them.
 
-L learning rates, F fine-tuning rates, U units (data seed x seed, in C order), W windows.
+L learning rates, F fine-tuning rates, U seeds (data seed x seed, in C order), W logging intervals.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def per_seed(array: xr.DataArray) -> Array:
 
 
 def single_seeds(result: xr.DataTree) -> list[xr.DataTree]:
-    """The result of every unit by itself, in the order of `per_seed`."""
+    """The result of every seed by itself, in the order of `per_seed`."""
     return [
         result.isel(data_seed=[d], seed=[s])
         for d in range(result.sizes["data_seed"])
@@ -54,7 +54,7 @@ def shared_seeds(*results: xr.DataTree) -> list[xr.DataTree]:
 
 
 def settled(array_W: Array, fraction: float = FINAL_FRACTION) -> Array:
-    """Mean over the last part of the windows (last axis), NaN windows passed over; NaN where all are."""
+    """Mean over the last logging intervals (last axis), NaN passed over; NaN where all are."""
     count = max(1, round(fraction * array_W.shape[-1]))
     part = array_W[..., -count:]
     known = np.isfinite(part)
@@ -147,11 +147,11 @@ def read_off(loss: Array, values: Array, level: float) -> Array:
     return np.asarray(at_loss(positive(loss), values, [level])[..., 0], dtype=np.float64)
 
 
-def running_median(values: Array, moments: int) -> Array:
-    """Medians over an odd number of neighbouring windows (last axis), mirrored at the ends; NaN is passed over."""
-    half = moments // 2
+def running_median(values: Array, width: int) -> Array:
+    """Medians over an odd number of neighbouring logging intervals (last axis), mirrored at the ends; NaN is passed over."""
+    half = width // 2
     padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(half, half)], mode="reflect")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, moments, axis=-1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=-1)
     known = np.asarray(np.isfinite(windows).any(-1))
     return np.where(known, np.nanmedian(np.where(known[..., None], windows, 0.0), -1), np.nan)
 

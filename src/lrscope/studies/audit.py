@@ -59,7 +59,7 @@ def _dated(where: str, claim: Claim, record: dict[str, Any], history: History) -
         yield f"{where}: its criterion is not committed as it stands"
     elif commit.hash != record["criterion_commit"]:
         yield f"{where}: commit {record['criterion_commit'][:9]} did not bring the criterion; {commit.hash[:9]} did"
-    elif not claim.exploratory and evidence.moment(commit.date) > evidence.moment(record["started"]):
+    elif not claim.exploratory and evidence.when(commit.date) > evidence.when(record["started"]):
         yield f"{where}: its criterion ({commit.date}) is younger than its runs ({record['started']})"
 
 

@@ -1,6 +1,7 @@
 """Panels that many papers draw: curves along training, trajectories through the landscape, ends over learning rates.
 
-L learning rates, U units, W windows. Lines are means over seeds on the scale of their axis; bands are one standard error.
+L learning rates, U seeds, W logging intervals. Lines are means over seeds on the scale of their axis; bands are one standard
+error.
 """
 
 from __future__ import annotations

@@ -97,8 +97,18 @@ def parts_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The parts of a record. One of an earlier version has a single verdict, which is one part without a unit."""
     if "parts" in row:
         return list(row["parts"])
-    kept = {"verdict": row["verdict"], "value": row["effect"], "low": row["low"], "high": row["high"]}
-    return [{**kept, "name": "", "unit": "", "criterion": "", "seeds": row["seeds"], "asked": row["seeds"], "note": ""}]
+    plain_part = {"verdict": row["verdict"], "value": row["effect"], "low": row["low"], "high": row["high"]}
+    return [
+        {
+            **plain_part,
+            "name": "",
+            "unit": "",
+            "criterion": "",
+            "seeds": row["seeds"],
+            "asked": row["seeds"],
+            "note": "",
+        }
+    ]
 
 
 def fixed_before(claim: Claim, history: History, started: str) -> Commit:
@@ -118,7 +128,7 @@ def fixed_before(claim: Claim, history: History, started: str) -> Commit:
             f"criterion of {claim.id}: it is not committed as it stands, as a string literal in "
             f'Claim(id="{claim.id}", criterion="..."): commit it, then run into another --root'
         )
-    if not claim.exploratory and moment(commit.date) > moment(started):
+    if not claim.exploratory and when(commit.date) > when(started):
         raise LrscopeError(
             f"criterion of {claim.id}: commit {commit.hash[:9]} of {commit.date} is younger than the runs it judges "
             f"({started}): run them anew into another --root, or declare the claim exploratory"
@@ -141,7 +151,7 @@ def save(reproduction: Reproduction, claims: Sequence[Claim], folder: Path, hist
     for claim in claims:
         own_sweeps, own_measurements = reproduction.records(claim.needs)
         parts = {**own_sweeps, **own_measurements}
-        started = min((part["created"] for part in parts.values()), key=moment, default=now())
+        started = min((part["created"] for part in parts.values()), key=when, default=now())
         commit = fixed_before(claim, history, started)
         made[claim.id] = record(reproduction, claim) | {
             "rests_on": sorted(parts),
@@ -185,7 +195,7 @@ def save(reproduction: Reproduction, claims: Sequence[Claim], folder: Path, hist
     return path
 
 
-def moment(stamp: str) -> datetime:
+def when(stamp: str) -> datetime:
     """An ISO 8601 time."""
     return datetime.fromisoformat(stamp)
 

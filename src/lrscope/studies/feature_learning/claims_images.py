@@ -1,6 +1,6 @@
 """FL5 to FL8: frequency bands of images, conventional training, a vision transformer, sharpness against test error.
 
-L pre-training rates, F fine-tuning rates, U units.
+L pre-training rates, F fine-tuning rates, U seeds.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def _mid_bands(results: StudyResults) -> Finding:
     def peak(fold: Fold) -> Array:
         return over(band(fold, "pre", "mid"), fold.inside("2A")) - over(band(fold, "pre", "mid"), fold.inside("1"))
 
-    def more(state: str) -> Array:
+    def more(stage: str) -> Array:
         return per_fold(
             folds["resnet"],
-            lambda fold: over(band(fold, state, "mid") - band(fold, "pre", "mid"), fold.inside("2A")),
+            lambda fold: over(band(fold, stage, "mid") - band(fold, "pre", "mid"), fold.inside("2A")),
         )
 
     ahead = per_fold(folds["resnet"], most)

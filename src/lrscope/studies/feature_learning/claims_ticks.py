@@ -1,6 +1,6 @@
 """FL1 to FL4: what pre-training with one learning rate leaves behind, on the synthetic ticks.
 
-L pre-training rates, F fine-tuning rates, U units (data seed x seed). Regimes are told from other runs than those
+L pre-training rates, F fine-tuning rates, U seeds (data seed x seed). Regimes are found in other runs than those
 that are measured (folds.py).
 """
 
@@ -96,11 +96,11 @@ def _list(values: Mapping[float, Array], style: str, factor: float = 1.0) -> str
 def _sparse(results: StudyResults) -> Finding:
     folds = folds_of(results.sweep("ticks"))
 
-    def sparser(fold: Fold, state: str, where: list[int]) -> Array:
-        """Log ratio of the features relied on at the lowest PLRs and in another state elsewhere."""
+    def sparser(fold: Fold, stage: str, where: list[int]) -> Array:
+        """Log ratio of the features relied on at the lowest PLRs and at another stage elsewhere."""
         before = common_panels.mean(effective_number(fold, "pre")[fold.lowest()], 0)
         return np.asarray(
-            np.log(before / common_panels.mean(effective_number(fold, state)[where], 0)), dtype=np.float64
+            np.log(before / common_panels.mean(effective_number(fold, stage)[where], 0)), dtype=np.float64
         )
 
     effects = {

@@ -46,28 +46,28 @@ def nearest_average(result: xr.DataTree, wanted: int = SWA_FEATURES) -> int:
     return int(np.abs(segment(result, "average")["n_average"].values - wanted).argmin())
 
 
-def feature_accuracies(fold: Fold, state: str) -> Array:
-    """Accuracies on the feature sets [L, U, features] in a state."""
-    return arrays.per_seed(accuracies(fold.result, state))
+def feature_accuracies(fold: Fold, stage: str) -> Array:
+    """Accuracies on the feature sets [L, U, features] at a stage."""
+    return arrays.per_seed(accuracies(fold.result, stage))
 
 
-def accuracies(result: xr.DataTree, state: str) -> xr.DataArray:
+def accuracies(result: xr.DataTree, stage: str) -> xr.DataArray:
     """Accuracies on the feature sets after pre-training (`pre`), after fine-tuning with the lowest or highest FLR (`low`,
     `high`), or of an average over five checkpoints (`swa`)."""
-    if state == "pre":
+    if stage == "pre":
         return segment(result, "pretrain")["feature_accuracy"]
-    if state == "swa":
+    if stage == "swa":
         return segment(result, "average")["feature_accuracy"].isel(n_average=nearest_average(result))
-    return segment(result, "finetune")["feature_accuracy"].isel(finetune_lr=0 if state == "low" else -1)
+    return segment(result, "finetune")["feature_accuracy"].isel(finetune_lr=0 if stage == "low" else -1)
 
 
 CHANCE = 0.5
 
 
-def effective_number(fold: Fold, state: str) -> Array:
+def effective_number(fold: Fold, stage: str) -> Array:
     """Features that a run relies on [L, U]: NaN where it learned nothing."""
     return np.asarray(
-        sparsity(xr.DataArray(feature_accuracies(fold, state), dims=("lr", "unit", "feature")), chance=CHANCE)[
+        sparsity(xr.DataArray(feature_accuracies(fold, stage), dims=("lr", "run", "feature")), chance=CHANCE)[
             "effective_number"
         ],
         dtype=np.float64,
@@ -75,7 +75,7 @@ def effective_number(fold: Fold, state: str) -> Array:
 
 
 def by_plr(folds: list[Fold], label: str, effect: Callable[[Fold], Array]) -> dict[float, Array]:
-    """An effect [L, U] of every fold, mean over its units, at each PLR that the maps of most folds give a label."""
+    """An effect [L, U] of every fold, mean over its seeds, at each PLR that the maps of most folds give a label."""
     positions = [
         k
         for k in range(len(folds[0].plr))
@@ -85,7 +85,7 @@ def by_plr(folds: list[Fold], label: str, effect: Callable[[Fold], Array]) -> di
 
 
 def at_plrs(folds: list[Fold], positions: Sequence[int], effect: Callable[[Fold], Array]) -> dict[float, Array]:
-    """An effect [L, U] of every fold, mean over its units, at some PLRs."""
+    """An effect [L, U] of every fold, mean over its seeds, at some PLRs."""
 
     def at(k: int) -> Array:
         return per_fold(folds, lambda fold: effect(fold)[k])
@@ -93,16 +93,16 @@ def at_plrs(folds: list[Fold], positions: Sequence[int], effect: Callable[[Fold]
     return {float(folds[0].plr[k]): at(k) for k in positions}
 
 
-def band(fold: Fold, state: str, name: str) -> Array:
-    """Accuracy on the images of one band [L, U] in a state (`accuracies`)."""
-    found = accuracies(fold.result, state)
+def band(fold: Fold, stage: str, name: str) -> Array:
+    """Accuracy on the images of one band [L, U] at a stage (`accuracies`)."""
+    found = accuracies(fold.result, stage)
     names = [str(n) for n in found["feature"].values]
     return arrays.per_seed(found.isel(feature=names.index(name)))
 
 
 def at_equal_loss(result: xr.DataTree) -> dict[str, Array]:
     """Sharpness and test error of all fine-tunes from regime 2 at one training loss: `sharpness` (log10), `error` [P, F, U],
-    `early` [P, F, U], whether the first moment of fine-tuning lies below it, `plr` [P], `flr` [F], `level` [1]; and of
+    `early` [P, F, U], whether the first logging interval of fine-tuning lies below it, `plr` [P], `flr` [F], `level` [1]; and of
     regime 1's pre-trainings `one_sharpness`, `one_error` [K, U].
 
     The level is the lowest training loss that all these fine-tunes reach, times 1.05 (feature_learning, App. G: 6e-4). A

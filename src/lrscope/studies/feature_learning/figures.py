@@ -1,6 +1,6 @@
 """The study's figures: accuracies over pre-training rates, feature accuracies, geometry, sharpness.
 
-L pre-training rates, U units. As in the paper, ticks are drawn with means and standard deviations over seeds, barriers with
+L pre-training rates, U seeds. As in the paper, ticks are drawn with means and standard deviations over seeds, barriers with
 medians and quartiles.
 """
 
@@ -21,7 +21,7 @@ from lrscope.studies.types import StudyResults
 
 FLR = "fine-tuning learning rate (FLR)"
 ACCURACY = "test accuracy"
-STATES = {
+STAGES = {
     "pre": "pre-training",
     "swa": "average of 5 checkpoints",
     "low": "fine-tuned, lowest FLR",
@@ -30,7 +30,7 @@ STATES = {
 
 
 def spread(x: arrays.Array, values: arrays.Array, **options: object) -> Line:
-    """Mean over units of [L, U] with one standard deviation to both sides."""
+    """Mean over seeds of [L, U] with one standard deviation to both sides."""
     found = frames.spread(values)
     return Line(x=x, y=found.mean, low=found.mean - found.sd, high=found.mean + found.sd, **options)  # type: ignore[arg-type]
 
@@ -79,10 +79,10 @@ def accuracy(results: StudyResults, name: str, averages: bool = True) -> Chart:
     return Chart(panels=made, columns=len(made), color_title=FLR)
 
 
-def feature_panel(result: xr.DataTree, state: str, title: str = "") -> Panel:
+def feature_panel(result: xr.DataTree, stage: str, title: str = "") -> Panel:
     """Accuracy on every feature set over PLRs. Features without names differ from run to run: they are sorted in each run, so
     that the first line is the feature that a run relies on most."""
-    found = accuracies(result, state)
+    found = accuracies(result, stage)
     values = arrays.per_seed(found)  # [L, U, features]
     named = found["feature"].dtype.kind not in "iu"
     if not named:
@@ -103,21 +103,21 @@ def feature_panel(result: xr.DataTree, state: str, title: str = "") -> Panel:
         "swa": lambda: segment(result, "average")["test_accuracy"].isel(n_average=nearest_average(result)),
         "low": lambda: segment(result, "finetune")["test_accuracy"].isel(finetune_lr=0, epoch=-1),
         "high": lambda: segment(result, "finetune")["test_accuracy"].isel(finetune_lr=-1, epoch=-1),
-    }[state]()
+    }[stage]()
     lines.append(spread(_rates(result), arrays.per_seed(whole), color=INK, name="all features"))
-    return _panel(result, title or STATES[state], "accuracy", lines)
+    return _panel(result, title or STAGES[stage], "accuracy", lines)
 
 
-def features(results: StudyResults, names: Mapping[str, str], states: Sequence[str]) -> Chart:
+def features(results: StudyResults, names: Mapping[str, str], stages: Sequence[str]) -> Chart:
     """Figures 3, 5, 6 right, 10, 11, 13 and 15: accuracies on single features or frequency bands over PLRs. `names` are those
     of sweeps, with what their panels' titles begin with."""
     made = [
-        feature_panel(results.sweep(name), state, words + STATES[state])
+        feature_panel(results.sweep(name), stage, words + STAGES[stage])
         for name, words in names.items()
-        for state in states
+        for stage in stages
     ]
     return Chart(
-        panels=made, columns=min(len(states), 4), color_title="rank of the feature in its run", color_log=False
+        panels=made, columns=min(len(stages), 4), color_title="rank of the feature in its run", color_log=False
     )
 
 

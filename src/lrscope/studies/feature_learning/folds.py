@@ -1,7 +1,7 @@
 """Each seed of a sweep with the regimes that the other seeds show.
 
 2A is found by the quality of fine-tuned runs, so the
-same runs would confirm themselves: regimes are told from other runs than those that are measured (`folds_of`).
+same runs would confirm themselves: regimes are found in other runs than those that are measured (`folds_of`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lrscope.studies.verdicts import Undetermined
 
 @dataclass(frozen=True)
 class Fold:
-    """Some units of a sweep, with the map of regimes of all the others."""
+    """Some seeds of a sweep, with the map of regimes of all the others."""
 
     result: xr.DataTree
     others: RegimeMap
@@ -69,7 +69,7 @@ def folds_of(result: xr.DataTree) -> list[Fold]:
 
 
 def per_fold(folds: list[Fold], effect: Callable[[Fold], Array]) -> Array:
-    """An effect of every fold, mean over its units: runs on the same data are not independent. NaN for a fold whose map does
+    """An effect of every fold, mean over its seeds: runs on the same data are not independent. NaN for a fold whose map does
     not show what the effect speaks of, or whose runs have no such number.
 
     Raises:

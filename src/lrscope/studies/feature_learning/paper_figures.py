@@ -14,7 +14,7 @@ SMALL = (
     "seeds instead of one; regimes by this map, not by hand. " + SEEDS
 )
 CUT = " The bands are cut at the same fractions of the highest one as the paper's at 32 x 32."
-ALL_STATES = ("pre", "swa", "low", "high")
+ALL_STAGES = ("pre", "swa", "low", "high")
 
 FIGURES = (
     PaperFigure(
@@ -39,7 +39,7 @@ FIGURES = (
         look_for="At small PLRs all features matter a little; towards 2A one stands out, and fine-tuning makes it plainer.",
         differs=TICKS + " Features are sorted in each run, because every run picks its own.",
         needs=("ticks",),
-        draw=partial(figures.features, names={"ticks": ""}, states=("pre", "low")),
+        draw=partial(figures.features, names={"ticks": ""}, stages=("pre", "low")),
     ),
     PaperFigure(
         number="4",
@@ -55,7 +55,7 @@ FIGURES = (
         look_for="Mid frequencies rise towards 2A and more so after fine-tuning; background and low ones stay behind.",
         differs=SMALL + CUT,
         needs=("resnet",),
-        draw=partial(figures.features, names={"resnet": ""}, states=("pre", "low")),
+        draw=partial(figures.features, names={"resnet": ""}, stages=("pre", "low")),
     ),
     PaperFigure(
         number="6",
@@ -94,19 +94,19 @@ FIGURES = (
     ),
     PaperFigure(
         number="10",
-        title="Ticks: feature accuracies in four states",
+        title="Ticks: feature accuracies at four stages",
         look_for="Averages and the low FLR keep what 2A has picked; the high FLR picks features from anywhere.",
         differs=TICKS + " The paper's caption gives the high FLR as 7.5e-5; its axis and code have 7.5e-3, as here.",
         needs=("ticks",),
-        draw=partial(figures.features, names={"ticks": ""}, states=ALL_STATES),
+        draw=partial(figures.features, names={"ticks": ""}, stages=ALL_STAGES),
     ),
     PaperFigure(
         number="11",
-        title="Frequency bands in four states, SI networks",
+        title="Frequency bands at four stages, SI networks",
         look_for="Mid frequencies peak in 2A, clearly for the ResNet, weakly for the ConvNet.",
         differs=SMALL + CUT,
         needs=("resnet", "convnet"),
-        draw=partial(figures.features, names={"resnet": "ResNet-18: ", "convnet": "ConvNet: "}, states=ALL_STATES),
+        draw=partial(figures.features, names={"resnet": "ResNet-18: ", "convnet": "ConvNet: "}, stages=ALL_STAGES),
     ),
     PaperFigure(
         number="12",
@@ -118,11 +118,11 @@ FIGURES = (
     ),
     PaperFigure(
         number="13",
-        title="Conventional training: frequency bands in four states",
+        title="Conventional training: frequency bands at four stages",
         look_for="The mid-frequency bias in 2A, strongest after fine-tuning or averaging.",
         differs=SMALL + CUT,
         needs=("practical",),
-        draw=partial(figures.features, names={"practical": ""}, states=ALL_STATES),
+        draw=partial(figures.features, names={"practical": ""}, stages=ALL_STAGES),
     ),
     PaperFigure(
         number="14",
@@ -134,11 +134,11 @@ FIGURES = (
     ),
     PaperFigure(
         number="15",
-        title="Vision transformer: frequency bands in four states",
+        title="Vision transformer: frequency bands at four stages",
         look_for="Low frequencies matter more than for convolutional networks.",
         differs="As Figure 14.",
         needs=("vit",),
-        draw=partial(figures.features, names={"vit": ""}, states=ALL_STATES),
+        draw=partial(figures.features, names={"vit": ""}, stages=ALL_STAGES),
     ),
     PaperFigure(
         number="16",
@@ -168,10 +168,10 @@ FIGURES = (
         for number, title, needs, draw in (
             (
                 "11",
-                "Frequency bands in four states, SI networks",
+                "Frequency bands at four stages, SI networks",
                 ("resnet100", "convnet100"),
                 partial(
-                    figures.features, names={"resnet100": "ResNet-18: ", "convnet100": "ConvNet: "}, states=ALL_STATES
+                    figures.features, names={"resnet100": "ResNet-18: ", "convnet100": "ConvNet: "}, stages=ALL_STAGES
                 ),
             ),
             (
@@ -182,9 +182,9 @@ FIGURES = (
             ),
             (
                 "13",
-                "Conventional training: frequency bands in four states",
+                "Conventional training: frequency bands at four stages",
                 ("practical100",),
-                partial(figures.features, names={"practical100": ""}, states=ALL_STATES),
+                partial(figures.features, names={"practical100": ""}, stages=ALL_STAGES),
             ),
         )
     ),

@@ -8,7 +8,7 @@ from lrscope.studies import arrays
 from lrscope.studies.three_regimes.data_sizes import REGIME_ONE, by_size, elsewhere
 from lrscope.studies.three_regimes.effects import (
     MEASURES,
-    MOMENTS,
+    MEDIAN_WIDTH,
     faster_flatter_better,
     slopes_at_equal_loss,
 )
@@ -43,7 +43,11 @@ def _regime_one(results: StudyResults) -> Finding:
         + elsewhere(
             sizes,
             ("better", "points less test error per decade of ELR", 100),
-            ("better_without_bursts", f"the same with the error's running median over {MOMENTS} moments", 100),
+            (
+                "better_without_bursts",
+                f"the same with the error's running median over {MEDIAN_WIDTH} logging intervals",
+                100,
+            ),
         ),
         data_sizes=by_size(sizes, REGIME_ONE),
     )

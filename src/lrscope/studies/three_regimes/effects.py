@@ -17,12 +17,12 @@ from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
 from lrscope.studies.verdicts import Undetermined
 
-MOMENTS = 3  # ours, after seeing runs, for TR6's note only
+MEDIAN_WIDTH = 3  # ours, after seeing runs, for TR6's note only
 
 
 def faster_flatter_better(result: xr.DataTree) -> dict[str, Array]:
     """Per seed: how log steps to a loss, log sharpness and test error at equal loss change per decade of ELR in regime 1; the
-    last also with the error's running median, because near the border it has bursts of single moments.
+    last also with the error's running median, because near the border it has bursts of single logging intervals.
 
     Raises:
         Undetermined: regime 1 has fewer than four ELRs.
@@ -31,10 +31,10 @@ def faster_flatter_better(result: xr.DataTree) -> dict[str, Array]:
     upper = inside[len(inside) // 2 :]
     level = arrays.reached_by(result, upper) * 1.05
     lr = np.log10(result.coords["lr"].values)
-    first = np.log10(_moment(result, level))
+    first = np.log10(_epochs_to(result, level))
     sharp = np.log10(arrays.at_level(result, "effective_grad_norm", level))
     error = arrays.at_level(result, "test_error", level)
-    smooth = arrays.running_median(arrays.logged(result, "test_error"), MOMENTS)
+    smooth = arrays.running_median(arrays.logged(result, "test_error"), MEDIAN_WIDTH)
     without_bursts = arrays.read_off(arrays.logged(result, "train_loss"), smooth, level)
     low = inside[:3]
     shared = arrays.reached_by(result, low) * 1.05
@@ -49,7 +49,7 @@ def faster_flatter_better(result: xr.DataTree) -> dict[str, Array]:
     }
 
 
-def _moment(result: xr.DataTree, level: float) -> Array:
+def _epochs_to(result: xr.DataTree, level: float) -> Array:
     """Epochs until the training loss first comes down to a level [L, U]."""
     loss = arrays.logged(result, "train_loss")
     epochs = np.broadcast_to(segment(result, "pretrain")["epoch"].values, loss.shape)
@@ -68,7 +68,7 @@ MEASURES = ("gradient_norm", "covariance_trace", "fisher_trace", "hessian_top")
 
 def slopes_at_equal_loss(steepness: xr.Dataset) -> dict[str, Array]:
     """Per measure and seed: decades per decade of ELR at equal training loss in regime 1, by least squares of log measure
-    on log loss and log ELR over ELRs and moments."""
+    on log loss and log ELR over ELRs and times of training."""
     found = steepness.transpose("seed", "lr", "epoch")
     one = np.flatnonzero(found["regime"].values == "1")
     if len(one) < 2:
@@ -118,8 +118,8 @@ def equalised(result: xr.DataTree) -> dict[str, Array]:
 
 
 def within_runs(result: xr.DataTree, positions: Sequence[int]) -> dict[str, Array]:
-    """How runs go up and down over the moments of their second half, without linear trends in time [L', U]: `scatter`, the
-    standard deviation of log10 loss, and `together`, its correlation with log sharpness. NaN with fewer than four moments."""
+    """How runs go up and down over the logging intervals of their second half, without linear trends in time [L', U]: `scatter`, the
+    standard deviation of log10 loss, and `together`, its correlation with log sharpness. NaN with fewer than four of them."""
     loss, steep = (arrays.logged(result, name)[list(positions)] for name in ("train_loss", "effective_grad_norm"))
     late = slice(loss.shape[-1] // 2, None)
     x, y = np.log10(arrays.positive(loss))[..., late], np.log10(arrays.positive(steep))[..., late]

@@ -119,20 +119,20 @@ def checkpoint_paths(results: StudyResults) -> xr.Dataset:
     two = arrays.learning(result, regimes(result))
     chosen = sorted({two[0], two[len(two) // 2], two[-1]})
     lrs, seeds = result.coords["lr"].values[chosen], _seeds(result)
-    moments = _late(trained)
-    deltas = [m - moments[0] for m in moments[1:]]
+    epochs = _late(trained)
+    deltas = [later - epochs[0] for later in epochs[1:]]
     values = [
         [
             [
                 geometry.between(
                     trained,
-                    trained.state(lr=lr, seed=seed, epoch=moments[0]),
+                    trained.state(lr=lr, seed=seed, epoch=epochs[0]),
                     trained.state(lr=lr, seed=seed, epoch=later),
                     test=False,
                 )["train_loss"].values
                 for seed in seeds
             ]
-            for later in moments[1:]
+            for later in epochs[1:]
         ]
         for lr in lrs
     ]
@@ -144,12 +144,12 @@ def checkpoint_paths(results: StudyResults) -> xr.Dataset:
 
 def _late(trained: Trained) -> list[float]:
     """The stored checkpoints of the second half of training."""
-    moments = trained.config.snapshot_epochs
-    return [m for m in moments if m >= moments[-1] / 2]
+    epochs = trained.config.snapshot_epochs
+    return [epoch for epoch in epochs if epoch >= epochs[-1] / 2]
 
 
 def steepness(results: StudyResults) -> xr.Dataset:
-    """The four sharpness measures at every second ELR that learns and some moments of training."""
+    """The four sharpness measures at every second ELR that learns and some checkpoints."""
     result, trained = results.sweep("convnet"), results.trained("convnet")
     found = regimes(result)
     one, two = arrays.shown(found, "1"), arrays.learning(result, found)
@@ -159,26 +159,26 @@ def steepness(results: StudyResults) -> xr.Dataset:
     ]  # every second of regime 1 with the highest, and one of regime 2
     labels, seeds = [found.labels[k].regime[0] for k in chosen], _seeds(result)
     lrs = result.coords["lr"].values[chosen]
-    moments = _spread(trained.config.snapshot_epochs, 4)
+    epochs = _spread(trained.config.snapshot_epochs, 4)
     names = {
         "gradient_norm": "grad_norm",
         "covariance_trace": "grad_trace",
         "fisher_trace": "fisher_trace",
         "hessian_top": "hessian_1",
     }
-    shape = (len(lrs), len(seeds), len(moments))
+    shape = (len(lrs), len(seeds), len(epochs))
     values = {name: np.full(shape, np.nan) for name in (*names, "train_loss")}
     for i, lr in enumerate(lrs):
         for j, seed in enumerate(seeds):
-            for k, moment in enumerate(moments):
-                state = trained.state(lr=lr, seed=seed, epoch=moment)
+            for k, epoch in enumerate(epochs):
+                state = trained.state(lr=lr, seed=seed, epoch=epoch)
                 values_there = sharpness.of(trained, state, hessian_batches=8)
                 for name, source in names.items():
                     values[name][i, j, k] = values_there[source]
                 values["train_loss"][i, j, k] = float(
                     trained.material().fixed_pass(trained.program(), state.weights, state.frozen)[0, 0]
                 )
-    coords = {"lr": lrs, "seed": seeds, "epoch": moments, "regime": ("lr", labels)}
+    coords = {"lr": lrs, "seed": seeds, "epoch": epochs, "regime": ("lr", labels)}
     return xr.Dataset({name: (("lr", "seed", "epoch"), array) for name, array in values.items()}, coords)
 
 
@@ -272,8 +272,8 @@ def _without_eps(module: nn.Module) -> Iterator[None]:
             norm.eps = eps
 
 
-def _spread(moments: Sequence[float], count: int) -> list[float]:
-    return [moments[int(i)] for i in np.linspace(0, len(moments) - 1, min(count, len(moments))).round()]
+def _spread(epochs: Sequence[float], count: int) -> list[float]:
+    return [epochs[int(i)] for i in np.linspace(0, len(epochs) - 1, min(count, len(epochs))).round()]
 
 
 def _end(trained: Trained, lr: float, seed: int) -> State:

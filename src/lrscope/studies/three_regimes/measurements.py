@@ -60,7 +60,7 @@ _EVERYWHERE = (
     ),
     Measurement(
         name="steepness",
-        about="Four sharpness measures over ELRs and moments of training.",
+        about="Four sharpness measures over ELRs and times of training.",
         needs=("convnet",),
         run=lazy(f"{FUNCTIONS}:steepness"),
     ),

@@ -13,7 +13,7 @@ TUNED = (
     SMALL
     + " Lines are means over seeds; grey: pre-training; dashed: training with the fine-tuning ELR from initialisation."
 )
-TUNED_FIRST = TUNED + " TR7 is told from runs with longer training and fine-tuning inside regime 1 (Figure 19)."
+TUNED_FIRST = TUNED + " TR7 is judged by runs with longer training and fine-tuning inside regime 1 (Figure 19)."
 
 FIGURES = (
     PaperFigure(
@@ -55,7 +55,7 @@ FIGURES = (
         title="Regime 2: changing the ELR within it, and going down to regime 1",
         look_for="Left: the loss moves to the new ELR's level. Right: from low regime 2 all trajectories end together, from high regime 2 "
         "they spread.",
-        differs=TUNED + " TR10 is told from runs with more seeds and longer fine-tuning inside regime 2.",
+        differs=TUNED + " TR10 is judged by runs with more seeds and longer fine-tuning inside regime 2.",
         needs=("convnet", "tune"),
         draw=figures_tuning.within_and_down,
     ),

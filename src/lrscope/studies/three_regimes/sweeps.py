@@ -45,7 +45,7 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
     convnet = {**images, "model": "convnet", "width": 8}
     digits = {"data": "digits", "model": "mlp"}
     # Batches of 32: the paper's fraction of the training set is smaller still, and smaller batches widen regime 2. Evaluation
-    # on test data costs as much as 40 training steps, so that few moments are logged.
+    # on test data costs as much as 40 training steps, so that it is logged rarely.
     short = {"batch_size": 32, "seeds": 3, "log_points": 20}
     sphere = {**short, "epochs": 72, "log_points": 12}
     cheap = {"batch_size": 64, "seeds": 5, "steps": 3200, "log_points": 80}
