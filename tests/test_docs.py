@@ -90,6 +90,13 @@ def test_python_examples_run(
     if "Statistic(" in text:
         assert re.findall(r"0\.\d", said) == ["0.1"] * 3 + ["0.2"] * 3
         return
+    if 'name="anneal"' in text:
+        assert "'anneal_loss', 'anneal_factor', 'anneal_schedule', 'last_lr'" in said
+        assert all(int(step) > 0 for step in re.findall(r"-?\d+", said.partition("(")[0])), "every run left the main path"
+        return
+    if 'name="decay"' in text:
+        assert said == "('lr', 'decay_at', 'decay_factor', 'data_seed', 'seed', 'epoch')\n"
+        return
     if "descend(" in text:
         assert re.search(r"steps taken: \[300, 300, 300, \d\]", said), "the last run overflows, the others do not"
         return

@@ -28,7 +28,7 @@ from lrscope.engine.material import Material
 from lrscope.engine.net import Net
 from lrscope.engine.plan import Chunk, Plan
 from lrscope.engine.program import Program
-from lrscope.engine.segments import Phase
+from lrscope.engine.segments import Phase, phase_at, trunk
 from lrscope.engine.step import Named
 from lrscope.engine.sweep_folder import Store
 from lrscope.errors import LrscopeError, shown
@@ -133,19 +133,31 @@ class Trained:
         finetune_lr: float | None = None,
         n_average: int | None = None,
         epoch: float | None = None,
+        branch: str | None = None,
+        point: Mapping[str, Any] | None = None,
     ) -> State:
-        """Weights at the end of pre-training; at the end of a fine-tuning or of an average of `n_average` checkpoints
-        (sweeps with `keep_weights`); or after `epoch` epochs of pre-training (one of `snapshot_epochs`, or 0: the start).
+        """Weights at the end of pre-training; at the end of a fine-tuning, of a `branch` at a `point` of its axes, or of an
+        average of `n_average` checkpoints (sweeps with `keep_weights`); or after `epoch` epochs of pre-training (one of
+        `snapshot_epochs`, or 0: the start).
 
-        A learning rate means the nearest of the sweep if it is within 0.1% of it and not as near to any other.
+        `point` names a value on each axis that has several, such as {"decay_at": 10}. A learning rate means the nearest of the
+        sweep if it is within 0.1% of it and not as near to any other.
 
         Raises:
             LrscopeError: a run or moment that was not kept; the message lists those that were.
         """
         lr = _nearest("lr", lr, self.config.lrs)
         frozen = self._initial(data_seed, seed, lr).frozen
-        if sum(x is not None for x in (finetune_lr, n_average, epoch)) > 1:
-            raise LrscopeError("state: finetune_lr, n_average and epoch name different moments: give one of them")
+        if sum(x is not None for x in (finetune_lr, n_average, epoch, branch)) > 1:
+            raise LrscopeError(
+                "state: finetune_lr, n_average, epoch and branch name different moments: give one of them"
+            )
+        if branch is None and point:
+            raise LrscopeError("point: it says where on the axes of a branch, and none is named: name one with branch")
+        if branch is not None:
+            found = phase_at(self._context.phases, branch, point or {})
+            later = found >= trunk(self._context.phases)
+            return State(self._kept(data_seed, seed, lr, f"branch.{found}.weights", later=later), frozen)
         if epoch == 0:
             return self._initial(data_seed, seed, lr)
         if finetune_lr is not None:

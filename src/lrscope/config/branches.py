@@ -120,8 +120,12 @@ class Branch:
         for name, value in self.asked().items():
             if name != "name":
                 mark = "|" if name == "schedules" else ","
-                words.append(f"{name}={mark.join(map(str, value)) if isinstance(value, tuple) else value}")
+                words.append(f"{name}={mark.join(map(_text, value)) if isinstance(value, tuple) else _text(value)}")
         return " ".join(words)
+
+
+def _text(value: Any) -> str:
+    return f"{value:.0f}" if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else str(value)
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,7 @@ def check_tree(branches: Sequence[Branch], *, finetunes: bool) -> None:
         finetunes: are there fine-tunes to branch from?
     """
     known = [PRETRAIN, *([FINETUNE] if finetunes else [])]
-    timed = {PRETRAIN}  # segments whose end is known in epochs since pre-training began
+    timed = set(known)  # segments whose end is known in epochs since pre-training began
     for branch in branches:
         if branch.name in known:
             raise LrscopeError(f"branches: there are two of the name {branch.name}: give each one of its own")

@@ -234,7 +234,8 @@ class ChunkTrainer:
     def _seed_noise(self, purpose: str, phase: Phase, step: int) -> None:
         """Where the network draws from the global generators, seed them from the run and the step (chunks of one run then)."""
         if self.program.net.noise == "global":
-            seed_all(stream_seed(purpose, phase.kind, *self._key(*self.chunk.runs[0]), step))
+            stream = phase.kind if phase.is_averaged else phase.stream
+            seed_all(stream_seed(purpose, stream, *self._key(*self.chunk.runs[0]), step))
 
     def _noise(self, purpose: str, phase: Phase, step: int, count: int) -> Tensor | None:
         """Seeds [K, R] of what the network draws in `count` steps of a segment; None where it draws nothing from them. A segment
@@ -337,7 +338,7 @@ class ChunkTrainer:
         """Turn the phase's logs into its results `KIND.NUMBER.*` and set the state for the next phase."""
         state, number = self.tensors, self.cursor["phase"]
         prefix = f"{phase.kind}.{number}."
-        self._seed_noise("end noise", phase, phase.steps)
+        self._seed_noise("end noise", phase, phase.offset + phase.steps)
         steps_R = state.pop("finite_steps")
         state[prefix + "finite_steps"] = steps_R
         if phase.is_averaged:

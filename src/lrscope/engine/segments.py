@@ -5,7 +5,7 @@ Phases are trained in the order of the tree, depth first, so that a phase comes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from lrscope.config import MOST_STEPS, SweepConfig
 from lrscope.config.branches import AVERAGE, FINETUNE, MOST_POINTS, PRETRAIN, Branch
 from lrscope.engine.state import kept_at, kept_below
-from lrscope.errors import LrscopeError
+from lrscope.errors import LrscopeError, shown
 
 BRANCH = "branch"
 AT_END = -1  # in place of a step: the end of the parent
@@ -266,3 +266,27 @@ def start(found: Sequence[Phase], number: int) -> str:
     if phase.left_below is not None:
         return kept_below(phase.parent, found[phase.parent].leaves_below.index(phase.left_below))
     return kept_at(phase.parent, phase.left_at)
+
+
+def phase_at(found: Sequence[Phase], branch: str, point: Mapping[str, Any]) -> int:
+    """The number of a branch's phase at this point of its axes; an axis with one value need not be named.
+
+    Raises:
+        LrscopeError: no such branch, axis or value, or several that fit.
+    """
+    those = {i: dict(phase.point) for i, phase in enumerate(found) if phase.kind == BRANCH and phase.segment == branch}
+    if not those:
+        known = ", ".join(dict.fromkeys(phase.segment for phase in found if phase.kind == BRANCH)) or "none"
+        raise LrscopeError(
+            f"branch: there is no branch {shown(branch)} (the sweep has {known}): name one of the sweep's"
+        )
+    axes = {axis: sorted({at[axis] for at in those.values()}) for axis in next(iter(those.values()))}
+    for axis, value in point.items():
+        if axis not in axes:
+            raise LrscopeError(f"point: {branch} has no axis {shown(axis)}: name those of {', '.join(axes) or 'none'}")
+        if value not in axes[axis]:
+            raise LrscopeError(f"point: {axis}: {shown(value)} was not trained: name one of {axes[axis]}")
+    for axis, values in axes.items():
+        if axis not in point and len(values) > 1:
+            raise LrscopeError(f"point: {axis}: not named, and there are several: name one of {values}")
+    return next(i for i, at in those.items() if all(at[axis] == value for axis, value in point.items()))
