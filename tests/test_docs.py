@@ -92,7 +92,9 @@ def test_python_examples_run(
         return
     if 'name="anneal"' in text:
         assert "'anneal_loss', 'anneal_factor', 'anneal_schedule', 'last_lr'" in said
-        assert all(int(step) > 0 for step in re.findall(r"-?\d+", said.partition("(")[0])), "every run left the main path"
+        assert all(int(step) > 0 for step in re.findall(r"-?\d+", said.partition("(")[0])), (
+            "every run left the main path"
+        )
         return
     if 'name="decay"' in text:
         assert said == "('lr', 'decay_at', 'decay_factor', 'data_seed', 'seed', 'epoch')\n"
