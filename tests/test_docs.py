@@ -90,6 +90,9 @@ def test_python_examples_run(
     if "Statistic(" in text:
         assert re.findall(r"0\.\d", said) == ["0.1"] * 3 + ["0.2"] * 3
         return
+    if "assert loss.dims" in text:
+        assert said == "", "the example checks itself"
+        return
     if 'name="anneal"' in text:
         assert "'anneal_loss', 'anneal_factor', 'anneal_schedule', 'last_lr'" in said
         assert all(int(step) > 0 for step in re.findall(r"-?\d+", said.partition("(")[0])), (
