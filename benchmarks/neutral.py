@@ -120,10 +120,7 @@ KINDS = {
     ),
     "momentum": Kind(
         images(partial(ConvNet, 3, 4, 4)),
-        batched(
-            "1e-3:1:6", 4, epochs=4, space="whole", momentum=0.9, weight_decay=5e-4, schedule="cosine", augment=True
-        )
-        | FINETUNED,
+        batched("1e-3:1:6", 4, epochs=4, space="whole", momentum=0.9, weight_decay=5e-4, schedule="cosine") | FINETUNED,
     ),
     "adam": Kind(
         digits(),
