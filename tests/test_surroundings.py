@@ -41,13 +41,13 @@ def test_stray_files_change_nothing(tmp_path: Path) -> None:
     for name in STRAYS:
         (out / name).write_text("left behind")
     whole = train(mlp_task(), SHORT, CHUNKS_OF_2, out)
-    for folder in (out / "results.zarr", out / "results.zarr" / "train_loss", out / "chunks"):
+    for folder in (out / "results.zarr", out / "results.zarr" / "pretrain" / "train_loss", out / "chunks"):
         for name in STRAYS:
             (folder / name).write_text("left behind")
     assert same_bytes(open_result(out), whole) == []
     assert same_bytes(train(mlp_task(), SHORT, CHUNKS_OF_2, out), whole) == []
-    (out / "results.zarr" / "train_loss" / "more").write_text("not stray")
-    with pytest.raises(LrscopeError, match=r"is damaged \(train_loss\)"):
+    (out / "results.zarr" / "pretrain" / "train_loss" / "more").write_text("not stray")
+    with pytest.raises(LrscopeError, match=r"is damaged \(pretrain/train_loss\)"):
         open_result(out)
 
 
