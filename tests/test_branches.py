@@ -89,6 +89,17 @@ def test_a_branch_with_nothing_changed_is_the_rest_of_its_parent_to_the_byte(
         assert branch["fixed_train_loss"].isel(on_at=i).values.tobytes() == parent["fixed_train_loss"].values.tobytes()
 
 
+def test_a_branch_may_leave_within_an_epoch_however_sparse_the_log_is(tmp_path: Path) -> None:
+    """Its parent is logged there too; all points of the branch share the times of the longest one."""
+    config = branching(Branch(name="on", at=(0.5, 2.25), until=4), base=replace(BASE, log_points=2))
+    found = of(config, tmp_path)
+    assert found["pretrain"]["step"].values.tolist() == [2, 8, 9, 16]
+    assert set(found["on"]["step"].values) == {8, 14, 7}
+    for i in range(2):
+        end = found["on"]["fixed_train_loss"].isel(on_at=i).values
+        assert end.tobytes() == found["pretrain"]["fixed_train_loss"].values.tobytes()
+
+
 class Shaken(nn.Module):
     """Noise that only NumPy's global generator knows, so that runs train one by one."""
 
