@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -305,8 +306,10 @@ def test_weights_of_branches_are_kept_and_found(tmp_path: Path) -> None:
     config = branching(
         Branch(name="on", at=(1, 2), until=4), Branch(name="down", at=(1,), factors=(0.1, 0.5), epochs=1)
     )
-    train(TASK(), config, out=tmp_path)
+    train(TASK(), replace(config, average=(2,), finetune_lrs=(1e-3,), finetune_epochs=1), out=tmp_path)
     kept = Trained.open(tmp_path, TASK())
+    states = [kept.state(lr=1e-2, seed=1, **moment) for moment in ({}, {"n_average": 2}, {"finetune_lr": 1e-3})]
+    assert all(not one.weights.equal(two.weights) for one, two in combinations(states, 2))
     run = {"lr": 1e-2, "seed": 1}
     assert kept.state(**run, branch="on", point={"on_at": 2}).weights.equal(kept.state(**run).weights)
     assert not kept.state(**run, branch="down", point={"down_factor": 0.1}).weights.equal(kept.state(**run).weights)

@@ -169,7 +169,8 @@ class Trained:
                 raise LrscopeError(
                     f"n_average: {n_average} was not averaged: choose one of {list(self.config.average)}"
                 )
-            weights = self._kept(data_seed, seed, lr, "average.1.weights", later=True, second=True)
+            number = next(i for i, p in enumerate(self._context.phases) if p.is_averaged)
+            weights = self._kept(data_seed, seed, lr, f"average.{number}.weights", later=True, second=True)
             return State(weights[self.config.average.index(n_average)], frozen)
         if epoch is not None:
             pretrain = self._context.phases[0]

@@ -117,7 +117,9 @@ class SweepOptions(TypedDict, total=False):
     0.1,0.5,1. Default: none.
     """
     keep_weights: bool
-    """Keep the weights of fine-tunes and averages too; those at the end of pre-training always are. Default: false."""
+    """Keep the weights of fine-tunes, branches and averages too; those at the end of pre-training always are. Default:
+    false.
+    """
     random_points: Whole
     """Random points per seed, whose loss marks where training is no better than chance. Default: 16."""
     device: str

@@ -184,7 +184,7 @@ class SweepConfig:
     Default: none
     """
     keep_weights: Yes = False
-    """Keep the weights of fine-tunes and averages too; those at the end of pre-training always are."""
+    """Keep the weights of fine-tunes, branches and averages too; those at the end of pre-training always are."""
     random_points: Annotated[int, Whole(1, 10_000)] = 16
     """Random points per seed, whose loss marks where training is no better than chance.
 
