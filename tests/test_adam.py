@@ -70,7 +70,7 @@ def test_a_sweep_trains_as_a_plain_loop_with_torch_adam(plan: Plan, tmp_path: Pa
             weights = start[i]
             for phase, name in zip(context.phases, ("pretrain_weights", "finetune.1.weights"), strict=True):
                 weights = plain_loop(context, trainer._order(phase).at(0, phase.steps)[0][:, i], weights,
-                                     lr if phase.finetune_lr is None else phase.finetune_lr)  # fmt: skip
+                                     lr if phase.lr is None else phase.lr)  # fmt: skip
                 torch.testing.assert_close(saved[0][name][i], weights, rtol=1e-9, atol=1e-12)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from lrscope.engine.memory_need import memory
 from lrscope.engine.plan import Plan
 from lrscope.engine.segments import phases
 from lrscope.errors import LrscopeError
+from lrscope.export import export_result
+from lrscope.results import open_result
 from lrscope.tasks.models import MLP
 from lrscope.trained import Trained
 from tiny_tasks import (
@@ -404,9 +408,99 @@ def test_branches_that_make_no_tree_are_refused(branches: Any, said: str) -> Non
         replace(BASE, branches=branches)
 
 
+def test_a_branch_of_a_branch_that_no_run_came_to_was_stopped_too(tmp_path: Path) -> None:
+    config = branching(
+        Branch(name="never", at_loss=(-5.0,), epochs=1), Branch(name="child", parent="never", at=(0, 1), epochs=1)
+    )
+    found = of(config, tmp_path)["child"]
+    assert (found["status"].values == 2).all()
+    assert (found["branch_step"].values == -1).all()
+    assert (found["nonfinite_step"].values == -1).all()
+
+
+def test_nodes_are_opened_parents_first_whatever_their_names(tmp_path: Path) -> None:
+    config = branching(
+        Branch(name="zz", at=(1,), epochs=1),
+        Branch(name="aa", parent="zz", epochs=1),
+        Branch(name="a", parent="aa", epochs=1),
+    )
+    train(TASK(), config, out=tmp_path)
+    assert list(open_result(tmp_path).children) == ["pretrain", "zz", "aa", "a"]
+
+
+def test_functions_among_the_schedules_are_saved_by_name(tmp_path: Path) -> None:
+    def half(step: int, steps: int) -> float:
+        return 0.5
+
+    config = branching(Branch(name="down", at=(2,), schedules=(half, "linear"), epochs=1))
+    train(TASK(), config, out=tmp_path)
+    names = open_result(tmp_path)["down"]["down_schedule"].values.tolist()
+    assert names[0].startswith("function:half:")
+    assert names[1:] == ["linear"]
+    assert all(type(name) is str for name in names)
+    kept = Trained.open(tmp_path, TASK())
+    there = [
+        kept.state(
+            lr=np.float32(1e-2), seed=0, branch="down", point={"down_schedule": s, "down_at": np.array(2.0)}
+        ).weights
+        for s in (half, names[0], "linear")
+    ]
+    assert there[0].equal(there[1])
+    assert not there[0].equal(there[2])
+
+
+def test_a_table_has_the_last_value_of_every_point(tmp_path: Path) -> None:
+    found = train(TASK(), branching(Branch(name="on", at=(1, 3), until=4)), out=tmp_path)
+    path = export_result(found, "csv", tmp_path / "a.csv", tmp_path)
+    rows = list(csv.DictReader(io.StringIO(Path(path).read_text())))
+    losses = {(row["on_at"], row["lr"], row["seed"]): float(row["train_loss"]) for row in rows}
+    assert len(losses) == 3 * 4
+    for lr, seed in product(("0.01", "0.1"), "01"):
+        assert losses["1.0", lr, seed] == losses["3.0", lr, seed] == losses["", lr, seed]
+
+
+def test_a_run_that_never_left_has_no_weights(tmp_path: Path) -> None:
+    train(TASK(), branching(Branch(name="low", at_loss=(-1.0,), epochs=1)), out=tmp_path)
+    with pytest.raises(LrscopeError, match=r"seed 1 never came to where low begins"):
+        Trained.open(tmp_path, TASK()).state(lr=1e-2, seed=1, branch="low")
+
+
+def test_states_are_counted_until_they_are_dropped(tmp_path: Path) -> None:
+    names = ["a", "b", "c"]
+    chain = [Branch(name=n, parent=p, at=(1,), epochs=2) for n, p in zip(names, ["pretrain", *names], strict=False)]
+    config = branching(*chain)
+    context = context_of(TASK(), config, tmp_path)
+    trainer, most = context.trainer(ALL_RUNS, context.chunks(ALL_RUNS)[0]), 0
+
+    def count(_: object) -> None:
+        nonlocal most
+        prefixes = {name[: name.rindex(":")] for name in trainer.tensors if name.startswith("kept:")}
+        most = max(most, len(prefixes))
+
+    trainer.run(count, lambda _: None, lambda: False)
+    assert most == most_held(context.phases) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["seed", "lr", "data_seed", "group", "seconds", "random_point", "random_train_loss", "epoch", "step"]
+)
+def test_names_of_the_result_are_refused(name: str) -> None:
+    with pytest.raises(LrscopeError, match=f"branches: '{name}' is a name of something else in the result"):
+        Branch(name=name, epochs=1)
+
+
+@pytest.mark.parametrize("name", ["train", "test", "fixed_train", "validation"])
+def test_axes_with_the_names_of_variables_are_refused(name: str) -> None:
+    with pytest.raises(LrscopeError, match=f"branches: {name}: its axis would be called {name}_loss, as a variable is"):
+        Branch(name=name, at_loss=(0.5,), epochs=1)
+    assert Branch(name=name, at=(1,), epochs=1).axes
+
+
 @pytest.mark.parametrize(
     ("branches", "said"),
     [
+        ("a at=1,1.05 epochs=1", "a: at: 1 epochs are 4 steps of 4 an epoch, as another time is"),
+        ("a at=0.05,1 epochs=1", "a: at: 0.05 epochs are 0 steps"),
         ("a at=5 epochs=1", "5 comes after the end of training at epoch 4"),
         ("a at=4 until=4", "until 4 is over when it begins, at epoch 4"),
         ("a epochs=1e8", "are more than 100,000,000"),

@@ -234,7 +234,7 @@ def with_features(planted: xr.Dataset, labels: list[str], used: dict[str, dict[s
             rows.append(np.where(np.arange(count) < n, 0.9, 0.5))
         levels = xr.DataArray(rows, dims=("lr", "feature"), coords={"lr": planted["lr"]})
         new[name] = (xr.zeros_like(array) + levels).transpose(*array.dims)
-    return changed(planted, changed)
+    return changed(planted, new)
 
 
 @pytest.mark.slow

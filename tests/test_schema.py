@@ -71,6 +71,12 @@ def test_nodes_come_in_the_order_of_training_whatever_the_disk_says(result: xr.D
     assert same_bytes(again, result) == []
 
 
+def renamed_axis(result: xr.DataTree) -> xr.DataTree:
+    """Fine-tunes whose axis has another name, in all places."""
+    node = own(result, "finetune").rename(finetune_lr="rate")
+    return with_node(result, "finetune", node.assign_attrs(axes='["rate"]'))
+
+
 BROKEN: dict[str, tuple[Any, str]] = {
     "no kind": (lambda r: restated(r, "finetune", kind=None), "node 'finetune' states no 'kind'"),
     "kind of a stranger": (lambda r: restated(r, "finetune", kind="magic"), "'finetune' is of the kind 'magic'"),
@@ -86,6 +92,27 @@ BROKEN: dict[str, tuple[Any, str]] = {
         "dimension 'finetune/finetune_lr' is not in the schema",
     ),
     "strange axis": (lambda r: restated(r, "finetune", axes='["x"]'), "axis 'finetune/x' has no coordinate"),
+    "axis of a usual node": (renamed_axis, "node 'finetune' states another kind, parent or axes than it has"),
+    "a step that is none": (
+        lambda r: with_node(
+            r, "pretrain", own(r, "pretrain").assign(nonfinite_step=own(r, "pretrain")["nonfinite_step"] * np.nan)
+        ),
+        "variable 'pretrain/nonfinite_step' holds something other than steps",
+    ),
+    "steps out of order": (
+        lambda r: with_node(
+            r, "pretrain", own(r, "pretrain").assign_coords(step=("epoch", own(r, "pretrain")["step"].values[::-1]))
+        ),
+        "coordinate 'pretrain/step' is missing or not increasing",
+    ),
+    "steps lost": (
+        lambda r: with_node(r, "pretrain", own(r, "pretrain").drop_vars("step")),
+        "coordinate 'pretrain/step' is missing or not increasing",
+    ),
+    "a name that paints": (
+        lambda r: with_node(r, "a\x1b[2J", own(r, "finetune")),
+        "has no name of letters, digits and _",
+    ),
     "no pre-training": (lambda r: with_node(r, "pretrain", None), "node 'pretrain' is missing"),
     "pre-training with a parent": (lambda r: restated(r, "pretrain", parent="average"), "does not start at initial"),
     "deeper": (lambda r: with_node(r, "pretrain/inner", xr.Dataset()), "node 'pretrain' has nodes below it"),

@@ -89,6 +89,12 @@ def _write_csv(result: xr.DataTree, target: Path) -> None:
 
 
 def _finals(node: xr.Dataset, runs: tuple[str, ...]) -> xr.Dataset:
-    """The variables of a node that are one number a run, those of logging intervals at the last."""
-    last = node.isel(epoch=-1)
+    """The variables of a node that are one number a run, those of logging intervals at the last that is logged at its point:
+    points may end at different times."""
+    import numpy as np
+    import xarray as xr
+
+    logged = node["train_loss"].notnull().any(RUN)
+    places = xr.DataArray(np.arange(node.sizes["epoch"]), dims="epoch")
+    last = node.isel(epoch=places.where(logged, -1).max("epoch").astype(int))
     return last[[name for name in last.data_vars if set(last[name].dims) == set(runs)]]

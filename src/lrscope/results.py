@@ -161,13 +161,17 @@ def _opened(folder: Path) -> xr.DataTree:
         name: _plain_text(xr.open_zarr(folder, group=name, consolidated=False, zarr_format=3))
         for name in groups_in(folder)
     }
-    order = sorted(nodes, key=lambda name: _rank(name, nodes[name].attrs))
+    parents = {name: str(node.attrs.get("parent", "")) for name, node in nodes.items()}
+    order = sorted(nodes, key=lambda name: (_depth(name, parents), nodes[name].attrs.get("kind") != AVERAGED, name))
     return xr.DataTree.from_dict({"/": root, **{"/" + name: nodes[name] for name in order}})
 
 
-def _rank(name: str, attributes: Mapping[str, Any]) -> tuple[bool, bool, str]:
-    """Where a node stands among the others: those without a parent first, averages before trained branches."""
-    return bool(attributes.get("parent")), attributes.get("kind") != AVERAGED, name
+def _depth(name: str, parents: Mapping[str, str]) -> int:
+    """How many nodes stand above one; no more than there are, where they go round in circles."""
+    depth = 0
+    while (name := parents.get(name, "")) and depth < len(parents):
+        depth += 1
+    return depth
 
 
 def _plain_text(dataset: xr.Dataset) -> xr.Dataset:

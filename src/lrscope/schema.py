@@ -29,6 +29,7 @@ STATUS_REMEDY = {
     "failed": "the program failed in this run: run the same command again",
 }
 
+MOMENTS = ("nonfinite_step", "branch_step")  # variables that are steps; -1 where there is none
 TRAIN, AVERAGED = "train", "average"  # kinds of nodes
 RUN = ("lr", "data_seed", "seed")
 SHARED = (*RUN, "group", "random_point", "feature", "example_group", "metric")  # dimensions of the root

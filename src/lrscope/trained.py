@@ -29,6 +29,7 @@ from lrscope.engine.net import Net
 from lrscope.engine.plan import Chunk, Plan
 from lrscope.engine.program import Program
 from lrscope.engine.segments import Phase, phase_at, trunk
+from lrscope.engine.state import BRANCHED
 from lrscope.engine.step import Named
 from lrscope.engine.sweep_folder import Store
 from lrscope.errors import LrscopeError, shown
@@ -104,7 +105,8 @@ class Trained:
             raise LrscopeError(f"{folder}: its fine-tunes are being extended: run that command to its end")
         if identity_of(task, config, [result.attrs["config_hash"]])["hash"] != result.attrs["config_hash"]:
             raise LrscopeError(
-                f"{folder} holds the result of another task than {task.name}: pass the task it was trained on"
+                f"{folder} holds the result of another task than {task.name}, or one that an earlier version trained with "
+                "other noise or augmentation: pass the task it was trained on, or train it anew in another folder"
             )
         plan = Plan.from_dict(saved)
         context = Context.build(task, config, EngineConfig(device=device), store)
@@ -157,7 +159,15 @@ class Trained:
         if branch is not None:
             found = phase_at(self._context.phases, branch, point or {})
             later = found >= trunk(self._context.phases)
-            return State(self._kept(data_seed, seed, lr, f"branch.{found}.weights", later=later), frozen)
+            weights, left = (
+                self._kept(data_seed, seed, lr, f"branch.{found}.{name}", later=later) for name in ("weights", BRANCHED)
+            )
+            if left.item() < 0:
+                raise LrscopeError(
+                    f"state: the run with learning rate {lr:g}, data seed {data_seed}, seed {seed} never came to where {branch} "
+                    "begins: see branch_step in the result"
+                )
+            return State(weights, frozen)
         if epoch == 0:
             return self._initial(data_seed, seed, lr)
         if finetune_lr is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 
 import numpy as np
@@ -10,7 +11,9 @@ import xarray as xr
 from lrscope.errors import LrscopeError, shown
 from lrscope.schema import (
     ATTRIBUTES,
+    AVERAGE,
     AVERAGED,
+    FINETUNE,
     NODE_ATTRIBUTES,
     PRETRAIN,
     ROOT_VARIABLES,
@@ -36,6 +39,7 @@ from lrscope.value_checks import (
 )
 
 INCREASING = ("lr", "epoch")  # and a node's own axes, if they are numbers
+NAME = re.compile(r"[A-Za-z_]\w{0,99}", re.ASCII)  # of nodes and of their own axes
 LARGEST_LOADED = 1 << 30  # ours, bytes: a larger result stays on disk until its variables are used
 
 
@@ -58,6 +62,9 @@ def validate(result: xr.DataTree) -> None:
         own = result.children[node.name].to_dataset(inherit=False)
         _check_axes(own, node)
         _check_node(own, node.name + "/", dims, variables_of(node), traits, values=loaded)
+    for usual in (AVERAGE, FINETUNE):
+        if any(node.name == usual.name and node != usual for node in nodes):
+            raise LrscopeError(f"node {usual.name!r} states another kind, parent or axes than it has: {REMEDY}")
 
 
 def check_version(version: object) -> None:
@@ -100,6 +107,8 @@ def result_nodes(result: xr.DataTree) -> tuple[Node, ...]:
 
 def _stated(name: str, child: xr.DataTree) -> Node:
     """The segment that a node states."""
+    if not _is_name(name):
+        raise LrscopeError(f"node {shown(name)} has no name of letters, digits and _: {REMEDY}")
     if child.children:
         raise LrscopeError(f"node {name!r} has nodes below it: {REMEDY}")
     for attribute in NODE_ATTRIBUTES:
@@ -115,11 +124,15 @@ def _stated(name: str, child: xr.DataTree) -> Node:
     except ValueError:
         found = None
     known = {*SHARED, "epoch", "step"}
-    if not isinstance(found, list) or not all(isinstance(axis, str) and axis not in known for axis in found):
+    if not isinstance(found, list) or not all(_is_name(axis) and axis not in known for axis in found):
         raise LrscopeError(f"node {name!r} has the axes {shown(axes)}, no JSON list of names of its own: {REMEDY}")
     if len(set(found)) < len(found):
         raise LrscopeError(f"node {name!r} names an axis twice: {REMEDY}")
     return Node(name, kind, parent, tuple(found))
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and NAME.fullmatch(value) is not None
 
 
 def _check_axes(own: xr.Dataset, node: Node) -> None:
@@ -169,6 +182,8 @@ def _check_node(
     for dim in INCREASING:
         if dim in own.coords and not bool(np.all(np.diff(own[dim].values) > 0)):
             raise LrscopeError(f"coordinate {path + dim!r} is not increasing: sort it")
+    if "epoch" in own.dims and ("step" not in own.coords or not bool(np.all(np.diff(own["step"].values) > 0))):
+        raise LrscopeError(f"coordinate {path + 'step'!r} is missing or not increasing: {REMEDY}")
     for dim in ("feature", "metric"):
         if dim in own.coords and len(set(own[dim].values.tolist())) < own.sizes[dim]:
             raise LrscopeError(f"coordinate {path + dim!r} holds a name twice: give each one of its own")

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from lrscope.errors import LrscopeError, shown
-from lrscope.schema import STATUS
+from lrscope.schema import MOMENTS, STATUS
 from lrscope.storage.files import parse_json
 
 POSITIVE = ("lr", "finetune_lr")
@@ -117,6 +117,10 @@ def check_variables(own: xr.Dataset, path: str, *, values: bool) -> None:
                 raise LrscopeError(
                     f"variable {shown_name!r} holds the unknown status {shown(min(unknown, key=str))}: {REMEDY}"
                 )
+        elif values and name in MOMENTS:
+            found = own[name].values
+            if not (np.isfinite(found) & (found == np.floor(found)) & (found >= -1)).all():
+                raise LrscopeError(f"variable {shown_name!r} holds something other than steps: {REMEDY}")
         elif values and name.endswith("accuracy"):
             found = own[name].values
             if ((found < -1e-6) | (found > 1 + 1e-6)).any():

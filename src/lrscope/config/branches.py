@@ -11,6 +11,7 @@ from lrscope.config.schedule import Course
 from lrscope.dynamics.own_schedule import OwnSchedule
 from lrscope.errors import LrscopeError, nearest, shown
 from lrscope.readers import Increasing, Number, Rates, Whole, Word, read_fields
+from lrscope.schema import ROOT_VARIABLES, SHARED, TRAIN, Node, variables_of
 from lrscope.values import as_list, plain
 
 MOST_STEPS = 100_000_000  # ours: a run's schedule is held in memory, 8 bytes a step
@@ -21,6 +22,7 @@ PRETRAIN, AVERAGE, FINETUNE = "pretrain", "average", "finetune"
 ROOT_NAMES = (PRETRAIN, AVERAGE, FINETUNE, "random")
 LISTED = {"at": "at", "at_loss": "loss", "lrs": "lr", "factors": "factor", "schedules": "schedule"}  # field -> axis
 FORM = "write NAME at=EPOCH,EPOCH factors=F,F epochs=E, such as decay at=10,20 factors=0.1 epochs=5"
+TAKEN = {*SHARED, *ROOT_VARIABLES, "epoch", "step"}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
@@ -93,12 +95,22 @@ class Branch:
                 f"branches: {shown(self.name)} is no name for a branch: use small letters, digits and _, but none of "
                 f"{', '.join(ROOT_NAMES)}"
             )
+        self._check_names()
         if self.lrs and self.factors:
             raise self._wrong("it has both lrs and factors: give one of them")
         if self.at and self.at_loss:
             raise self._wrong("it has both at and at_loss: give one of them")
         if sum(length is not None for length in (self.epochs, self.steps, self.until)) != 1:
             raise self._wrong("say how long it is, in one of epochs, steps and until")
+
+    def _check_names(self) -> None:
+        """Refuse names that something else has in the result."""
+        if self.name in TAKEN:
+            raise LrscopeError(f"branches: {self.name!r} is a name of something else in the result: use another one")
+        variables = variables_of(Node(self.name, TRAIN, PRETRAIN))
+        for axis in self.axes:
+            if axis in variables or axis in TAKEN:
+                raise self._wrong(f"its axis would be called {axis}, as a variable is: use another name")
 
     def _wrong(self, what: str) -> LrscopeError:
         return LrscopeError(f"branches: {self.name}: {what}")

@@ -6,7 +6,7 @@ begin, at which of the parent's steps [R] each run left it (-1: it never came th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 import torch
@@ -28,6 +28,8 @@ def keep_moment(tensors: Tensors, phases: Sequence[Phase], number: int, step: in
         return
     passed = phases[number].steps if step == AT_END else step
     came_R = torch.ones_like(tensors["weights"][:, 0], dtype=torch.bool)
+    if not passed and BRANCHED in tensors:
+        came_R = tensors[BRANCHED] >= 0
     if passed:
         finished = f"{phases[number].kind}.{number}.finite_steps"
         came_R = tensors[finished if step == AT_END else "finite_steps"] >= passed
@@ -62,11 +64,19 @@ def state_for(tensors: Tensors, phases: Sequence[Phase], number: int, names: Seq
     return found
 
 
-def forget(tensors: Tensors, phases: Sequence[Phase], number: int) -> None:
-    """Drop what no phase after `number` begins from. The end of pre-training stays: it is a result."""
-    needed = {start(phases, i) for i in range(number + 1, len(phases))}
+def last_use(phases: Sequence[Phase]) -> dict[str, int]:
+    """The last phase that begins from a kept state, by the state's prefix."""
+    return {start(phases, i): i for i, phase in enumerate(phases) if phase.kind == BRANCH}
+
+
+def forget(tensors: Tensors, used: Mapping[str, int], number: int) -> None:
+    """Drop what no phase after `number` begins from. The end of pre-training stays: it is a result.
+
+    Args:
+        used: of the chunk's phases (`last_use`).
+    """
     for name in [name for name in tensors if name.startswith(KEPT)]:
-        if name[: name.rindex(":") + 1] not in needed:
+        if used.get(name[: name.rindex(":") + 1], -1) <= number:
             del tensors[name]
 
 
@@ -87,10 +97,9 @@ def _is_kept(phases: Sequence[Phase], branch: Phase, number: int, window: int) -
 
 def most_held(phases: Sequence[Phase]) -> int:
     """How many states a chunk holds at a time for later branches, the end of pre-training aside."""
-    last = {start(phases, i): (phase.parent, i) for i, phase in enumerate(phases) if phase.kind == BRANCH}
-    last.pop(PRETRAINED, None)
-    changes = [0] * (len(phases) + 1)
-    for parent, child in last.values():
-        changes[parent or 0] += 1
-        changes[child] -= 1
+    changes = [0] * (len(phases) + 2)
+    for prefix, child in last_use(phases).items():
+        if prefix != PRETRAINED:
+            changes[phases[child].parent or 0] += 1
+            changes[child + 1] -= 1
     return max(accumulate(changes))

@@ -31,7 +31,7 @@ from lrscope.dynamics.statistics import (
     unpacked,
 )
 from lrscope.engine.batch_order import BatchOrder
-from lrscope.engine.branching import forget, keep_losses, keep_moment, state_for
+from lrscope.engine.branching import forget, keep_losses, keep_moment, last_use, state_for
 from lrscope.engine.material import Material
 from lrscope.engine.noise import seeds, with_noise
 from lrscope.engine.plan import Chunk
@@ -134,6 +134,10 @@ class ChunkTrainer:
         if "weights" not in self.tensors:  # of a shorter sweep: what came before its fine-tunes
             self.tensors = {**unused, **self.tensors}
             self._start_follower(cursor["phase"])
+
+    @cached_property
+    def _last_use(self) -> dict[str, int]:
+        return last_use(self.phases)
 
     @property
     def _state_names(self) -> tuple[str, ...]:
@@ -355,7 +359,7 @@ class ChunkTrainer:
         if phase.kind == PRETRAIN:
             state.update({PRETRAINED + name: state[name] for name in self._state_names})
         keep_moment(state, self.phases, number, AT_END, self._state_names)
-        forget(state, self.phases, number)
+        forget(state, self._last_use, number)
         if number + 1 < len(self.phases):
             self._start_follower(number + 1)
 

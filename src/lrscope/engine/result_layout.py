@@ -11,12 +11,10 @@ import xarray as xr
 
 from lrscope.engine.context import Context
 from lrscope.engine.segments import Phase
-from lrscope.engine.state import BRANCHED
-from lrscope.schema import AVERAGE, AVERAGED, NOT_TRAINED, ROOT_VARIABLES, TRAIN, Node, Variable, variables_of
+from lrscope.schema import AVERAGE, AVERAGED, MOMENTS, NOT_TRAINED, ROOT_VARIABLES, TRAIN, Node, Variable, variables_of
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 Where = tuple[np.ndarray[Any, Any], ...]  # indices of runs, one array for each dimension
-MOMENTS = ("nonfinite_step", BRANCHED)  # steps; -1 where there is none
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,8 @@ def _own_coords(context: Context, node: Node) -> dict[str, Any]:
     coords: dict[str, Any] = {}
     for axis in node.axes:
         values = list(dict.fromkeys(dict(phase.point)[axis] for phase in phases))
-        coords[axis] = (axis, np.array(values, dtype=object) if isinstance(values[0], str) else values)
+        words = [str(value) for value in values if isinstance(value, str)]  # a function's name and digest too
+        coords[axis] = (axis, np.array(words, dtype=object) if words else [float(value) for value in values])
     windows = sorted({end for phase in phases for end in phase.windows})
     coords["epoch"] = ("epoch", [w / steps_per_epoch for w in windows])
     coords["step"] = ("epoch", windows)

@@ -12,8 +12,10 @@ from typing import Any
 
 from lrscope.config import MOST_STEPS, SweepConfig
 from lrscope.config.branches import AVERAGE, FINETUNE, MOST_POINTS, PRETRAIN, Branch
+from lrscope.dynamics.own_schedule import OwnSchedule
 from lrscope.engine.state import kept_at, kept_below
 from lrscope.errors import LrscopeError, shown
+from lrscope.values import plain
 
 BRANCH = "branch"
 AT_END = -1  # in place of a step: the end of the parent
@@ -169,7 +171,16 @@ class _Tree:
     def _times(self, branch: Branch, steps: int) -> tuple[int, ...]:
         if not branch.at:
             return () if branch.at_loss else (AT_END,)
-        return moments(f"branches: {branch.name}: at", branch.at, steps, self.steps_per_epoch, least=0)
+        name = f"branches: {branch.name}: at"
+        found = moments(name, branch.at, steps, self.steps_per_epoch, least=0)
+        rounded = [round(epoch * self.steps_per_epoch) for epoch in branch.at]
+        for i, epoch in enumerate(branch.at):
+            if rounded.count(rounded[i]) > 1 or (epoch and not rounded[i]):
+                raise LrscopeError(
+                    f"{name}: {epoch:g} epochs are {rounded[i]} steps of {self.steps_per_epoch} an epoch, as another time is: "
+                    "give times that are at least a step apart"
+                )
+        return found
 
     def _points(self, branch: Branch, number: int) -> Iterator[Phase]:
         """The branch's phases that leave phase `number`, one for each combination of its lists."""
@@ -281,6 +292,7 @@ def phase_at(found: Sequence[Phase], branch: str, point: Mapping[str, Any]) -> i
             f"branch: there is no branch {shown(branch)} (the sweep has {known}): name one of the sweep's"
         )
     axes = {axis: sorted({at[axis] for at in those.values()}) for axis in next(iter(those.values()))}
+    point = {axis: OwnSchedule(value) if callable(value) else plain(value) for axis, value in point.items()}
     for axis, value in point.items():
         if axis not in axes:
             raise LrscopeError(f"point: {branch} has no axis {shown(axis)}: name those of {', '.join(axes) or 'none'}")

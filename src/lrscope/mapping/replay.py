@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lrscope.mapping.gather import Evidence, gather
 from lrscope.mapping.search import Seen, Wanted, next_round
-from lrscope.schema import AVERAGE, AVERAGED, FINETUNE, NOT_TRAINED, PRETRAIN, RUN, segment, segment_if_any
+from lrscope.schema import AVERAGE, AVERAGED, FINETUNE, MOMENTS, NOT_TRAINED, PRETRAIN, RUN, segment, segment_if_any
 
 Mask = NDArray[np.bool_]
 READ = (
@@ -111,7 +111,7 @@ def _masked(array: xr.DataArray, name: str, runs: Mask) -> xr.DataArray:
     mask = xr.DataArray(runs, dims=RUN)
     if "finetune_lr" in array.dims:
         mask = mask & (array["finetune_lr"] == array["finetune_lr"][0])
-    fill = NOT_TRAINED if name == "status" else -1 if name == "nonfinite_step" else np.nan
+    fill = NOT_TRAINED if name == "status" else -1 if name in MOMENTS else np.nan
     return array.where(mask, fill).transpose(*array.dims).astype(array.dtype)
 
 

@@ -37,6 +37,9 @@ def _right(word: Tensor, by: int, bits: int) -> Tensor:
     return (word >> by) & ((1 << (bits - by)) - 1)
 
 
+DIGITS = {torch.bfloat16: 8, torch.float16: 11}  # binary digits of shorter types; in others 24 are drawn
+
+
 class KeyedStream:
     """The draws of one pass of one run, numbered in their order.
 
@@ -68,8 +71,9 @@ class KeyedStream:
         return drawn < bound if bound < 2**31 else torch.ones_like(drawn, dtype=torch.bool)
 
     def uniform(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
-        """Multiples of 2**-24 in [0, 1)."""
-        return _right(self.bits(shape), 8, 32).to(_computed_in(dtype)).mul(2.0**-24).to(dtype)
+        """Multiples of 2**-24 in [0, 1), or of 2**-8 and 2**-11 in types that hold no more digits."""
+        digits = DIGITS.get(dtype, 24)
+        return _right(self.bits(shape), 32 - digits, 32).to(_computed_in(dtype)).mul(2.0**-digits).to(dtype)
 
     def normal(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
         """Standard normal numbers up to 5.9 (Box and Muller 1958), two draws."""
