@@ -105,9 +105,11 @@ def test_a_second_map_shows_the_finished_one_without_training_or_torch(mapped: P
 @pytest.mark.slow
 def test_a_map_whose_result_is_damaged_is_put_together_anew(mapped: Path, tmp_path: Path) -> None:
     shutil.copytree(mapped, tmp_path, dirs_exist_ok=True)
-    victim = next(p for p in (tmp_path / "out" / "results.zarr" / "pretrain" / "test_loss" / "c").rglob("*") if p.is_file())
+    victim = next(
+        p for p in (tmp_path / "out" / "results.zarr" / "pretrain" / "test_loss" / "c").rglob("*") if p.is_file()
+    )
     victim.write_bytes(victim.read_bytes()[:-1])
-    assert "is damaged (test_loss): run the same lrscope map" in run("show", "out", cwd=tmp_path).stderr
+    assert "is damaged (pretrain/test_loss): run the same lrscope map" in run("show", "out", cwd=tmp_path).stderr
     again = run("map", "tiny.toml", "--out", "out", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert run("show", "out", cwd=tmp_path).stdout == run("show", "out", cwd=mapped).stdout
