@@ -169,11 +169,11 @@ def test_what_was_damaged_or_lost_is_computed_again(memory: Remote, local: tuple
 def test_a_damaged_result_is_named_and_put_together_anew(memory: Remote, local: tuple[xr.DataTree, set[str]]) -> None:
     train(mlp_task(), BASE, CHUNKS_OF_1, str(memory))
     for name, data in (memory / "results.zarr").files().items():
-        if name.startswith("test_loss/c/"):
+        if name.startswith("pretrain/test_loss/c/"):
             (memory / "results.zarr" / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    with pytest.raises(Damaged, match=r"result memory://\S+/results.zarr is damaged \(test_loss\)"):
+    with pytest.raises(Damaged, match=r"result memory://\S+/results.zarr is damaged \(pretrain/test_loss\)"):
         open_result(memory)
-    with pytest.warns(UserWarning, match=r"results.zarr is damaged \(test_loss\)"):
+    with pytest.warns(UserWarning, match=r"results.zarr is damaged \(pretrain/test_loss\)"):
         assert same_bytes(train(mlp_task(), BASE, CHUNKS_OF_1, str(memory)), local[0]) == []
     assert same_bytes(open_result(memory), local[0]) == []
 
