@@ -144,3 +144,12 @@ def test_the_bits_are_those_of_every_version_and_device() -> None:
     assert words(1234567890123456789, 1, 3) == [-782422503, -1735843047, -1359379711]
     # splitmix64's first output for the seed 0 is that of its authors' program.
     assert int(folded(torch.tensor(0), 1)) & (2**64 - 1) == 0xE220A8397B1DCDAF
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_uniform_numbers_stay_below_one_in_every_type(dtype: torch.dtype) -> None:
+    """Rounding to the eight digits of bfloat16 would make one of 512 numbers 1."""
+    found = KeyedStream(torch.tensor(5)).uniform(torch.Size([200_000]), dtype)
+    assert found.dtype == dtype
+    assert 0 <= float(found.min()) < float(found.max()) < 1
+    assert abs(float(found.double().mean()) - (1 - float(found.double().unique().diff().min())) / 2) < 5e-3
