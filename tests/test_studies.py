@@ -212,9 +212,68 @@ def test_damage_is_noticed_and_mended(root, tmp_path):
     assert CALLS == ["noise"]
 
 
+SELF_EDITING = """
+from pathlib import Path
+
+import xarray as xr
+
+VALUE = 1
+
+
+def measure(results):
+    FILE.write_text(FILE.read_text().replace("VALUE = 1", "VALUE = 2"))
+    return xr.Dataset({"v": ("i", [float(VALUE)])})
+
+
+FILE = Path(__file__)
+"""
+
+
+def test_numbers_belong_to_the_code_that_made_them(tmp_path, monkeypatch):
+    """Whoever edits the code while a measurement is computed gets it anew with the new code."""
+    file = tmp_path / "self_editing.py"
+    file.write_text(SELF_EDITING)
+    monkeypatch.syspath_prepend(tmp_path)
+    study = smoke(measurements=(LOSSES, DOUBLE, replace(NOISE, run=lazy("self_editing:measure"))))
+    first = reproduction(tmp_path / "root", study)
+    with pytest.warns(UserWarning, match="noise: its code or arguments were changed while it was computed"):
+        first.prepare(["noise"])
+    assert first.measurement("noise")["v"] == 1
+    assert not reproduction(tmp_path / "root", study).ready(["noise"])
+    file.write_text(SELF_EDITING)
+    assert reproduction(tmp_path / "root", study).ready(["noise"]), "it is of the code from before"
+    del sys.modules["self_editing"]
+
+
+def test_code_that_changes_before_its_turn_is_not_run(tmp_path, monkeypatch):
+    """While what comes first is trained or computed: nobody knows which code has been loaded by then."""
+    file = tmp_path / "edited.py"
+    file.write_text("import xarray as xr\n\n\ndef measure(results):\n    return xr.Dataset({'v': 1})\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def first(results):
+        file.write_text(file.read_text().replace("1", "2"))
+        return xr.Dataset({"v": 0})
+
+    losses, noise = replace(LOSSES, needs=(), run=first), replace(NOISE, run=lazy("edited:measure"))
+    study = smoke(measurements=(losses, DOUBLE, noise))
+    there = reproduction(tmp_path / "root", study)
+    with pytest.raises(
+        LrscopeError, match=r"noise: its code was changed after this command had begun.*call the command"
+    ):
+        there.prepare(["losses", "noise"])
+    again = reproduction(tmp_path / "root", study)
+    assert again.ready(["losses"]), "what was there is kept"
+    again.prepare(["noise"])
+    assert again.measurement("noise")["v"] == 2
+    del sys.modules["edited"]
+
+
 def test_bound_arguments_are_part_of_the_identity():
     def identity(**words) -> str:
-        return measurement_store.identity(replace(NOISE, run=partial(tiny_study.noise, **words)), [], {})
+        return measurement_store.identity(
+            [measurement_store.code_of(replace(NOISE, run=partial(tiny_study.noise, **words)))], {}
+        )
 
     assert identity(count=3) == identity(count=3)
     assert identity(count=3) != identity(count=4)

@@ -346,6 +346,50 @@ def test_second_descent_is_what_falls_after_a_rise(planted: xr.Dataset) -> None:
     assert (effects_settings.second_descent(falling) == 0).all()
 
 
+@pytest.mark.parametrize("low", [0, 12])
+def test_nothing_is_read_at_a_border_that_does_not_show(planted: xr.DataTree, low: int) -> None:
+    """Regime 1 alone, or none of it: not the end of the grid instead."""
+    part = planted.isel(lr=slice(low, low + 10))
+    assert np.isnan(arrays.border(regimes(part), "1|2")), "what is tried"
+    assert np.isnan(effects_settings.steepest_rise(part)).all()
+    assert np.isnan(effects_settings.best_rates(part, part)["border"]).all()
+    if low:
+        with pytest.raises(Undetermined, match="0 learning rates lie in regime 1, 1 are needed"):
+            effects_settings.peaks(part)
+    else:
+        found = effects_settings.peaks(part)
+        assert np.isnan(found["away"]).all()
+        assert np.isfinite(found["height"]).all()
+    figure = next(figure for figure in STUDY.figures if figure.number == "6")
+    with pytest.raises(Undetermined, match=r"the border .* is undetermined"):
+        figure.draw(PlantedResults({"convnet": part}))
+    names = ("noise0", "noise20")
+    assert the_verdict("TR13", dict.fromkeys(names, part)) == "undetermined"
+
+
+def the_verdict(claim: str, sweeps: dict[str, xr.DataTree]) -> str:
+    try:
+        return checked(claim, PlantedResults(sweeps, {})).verdict
+    except Undetermined:
+        return "undetermined"
+
+
+def test_a_seed_that_has_nothing_to_read_is_nan(planted: xr.DataTree) -> None:
+    """One seed whose runs have no loss below ln C, no accuracy, no test error: nothing is read at the lowest rate instead."""
+    names = ("train_loss", "effective_grad_norm", "test_accuracy")
+    lost = {}
+    for name in names:
+        array = planted[f"pretrain/{name}"].copy(deep=True)
+        array[{"seed": 0}] = np.nan
+        lost[f"pretrain/{name}"] = (array.dims, array.values)
+    part = changed(planted, lost)
+    for found in (effects_settings.peaks(part), effects_settings.best_rates(part, part)):
+        for name, values in found.items():
+            assert np.isfinite(values[1:]).all() or name == "two", name  # over the ELRs that all seeds show
+            assert np.isnan(values[0]) or name == "border", name
+    assert np.isnan(effects_settings.second_descent(part)[:, 0]).all()
+
+
 def test_roles_of_rates_follow_the_map() -> None:
     known = effects_tuning.Roles(
         plr=np.array([1e-4, 1e-3, 4e-3, 3e-2]), flr=np.array([5e-5, 2e-4, 1e-3, 4e-3, 3e-2]), first=2e-3, second=6e-2

@@ -20,7 +20,7 @@ def test_the_interval_is_students():
     values = [1.0, 2.5, 2.0, 4.0]
     mean = sum(values) / 4
     error = math.sqrt(sum((v - mean) ** 2 for v in values) / 3) / 2
-    found = interval([*values, np.nan, np.inf])
+    found = interval([*values, np.nan])
     assert found == pytest.approx(
         (mean, mean - 3.18245 * error, mean + 3.18245 * error, 4), rel=1e-5
     )  # t(0.975, 3), table
@@ -30,6 +30,10 @@ def test_the_interval_is_students():
 
 def test_few_values_have_no_interval():
     assert interval([]) == pytest.approx((np.nan, np.nan, np.nan, 0), nan_ok=True)
+    for values in ([2.0, 2.1, 2.2, np.inf], [-np.inf, 1.0, 1.0, np.inf], [np.inf] * 3):
+        mean, low, high, seeds = interval(values)
+        assert not np.isfinite([mean, low, high]).any()
+        assert seeds == len(values), "only NaN was not read"
     assert interval([2.0, np.nan]) == pytest.approx((2.0, np.nan, np.nan, 1), nan_ok=True)
 
 
@@ -97,6 +101,28 @@ def test_what_the_grid_does_not_reach_is_undetermined():
             assert found.verdict == "undetermined"
             assert (found.seeds, found.asked) == (5 - sum(map(math.isnan, values)), 5)
     assert part("border 2|3", [-9.0, -9.1, -9.2, nan], above=0.0, unit="decades").verdict == "contradicted"
+
+
+@pytest.mark.parametrize("infinite", [np.inf, -np.inf])
+@pytest.mark.parametrize("bounds", [{"above": 0.5, "below": 2.0}, {"above": -9.0}, {"below": 9.0}])
+def test_an_infinite_value_never_supports(infinite, bounds):
+    """It was read, so it is not left out as NaN is."""
+    for values in ([1.0, 1.1, 0.9, infinite, infinite], [1.0, 1.1, 0.9, 1.0, infinite], [infinite] * 3):
+        found = part("ratio", values, unit="decades", **bounds)
+        assert found.verdict == "undetermined"
+        assert (found.seeds, found.asked) == (len(values), len(values))
+        assert found.note == f"infinite in {np.isinf(values).sum()} of {len(values)}"
+    assert part("ratio", [1.0, infinite], unit="decades", note="seen", **bounds).note == "seen"
+    expected = "contradicted" if infinite > 0 else "undetermined"
+    assert exact("eq. 3", infinite, at_most=1.0, unit="residual", seeds=5).verdict == expected
+
+
+def test_what_was_tried_on_nothing_is_undetermined():
+    for worst in (0.0, 2.0, np.nan):
+        found = exact("eq. 3", worst, at_most=1.0, unit="residual", seeds=0)
+        assert (found.verdict, found.seeds, found.note) == ("undetermined", 0, "nothing was tried")
+        assert math.isnan(found.value)
+    assert exact("eq. 3", 0.0, at_most=1.0, unit="residual", seeds=1).verdict == "supported"
 
 
 def test_a_part_that_does_not_show_leaves_the_others_alone():

@@ -104,13 +104,25 @@ def border(found: RegimeMap, between: str) -> float:
     return np.nan if lr is None else float(lr)
 
 
+def border_index(result: xr.DataTree, found: RegimeMap, between: str) -> int:
+    """Position of the first learning rate above a border.
+
+    Raises:
+        Undetermined: the border is.
+    """
+    lr = border(found, between)
+    if np.isnan(lr):
+        raise Undetermined(f"the border {between} is undetermined")
+    return int(np.searchsorted(result.coords["lr"].values, lr))
+
+
 def seed_borders(result: xr.DataTree, between: str) -> Array:
     """The border of every single seed [U]."""
     return np.array([border(regimes(one), between) for one in single_seeds(result)])
 
 
 def widths(result: xr.DataTree) -> Array:
-    """Decades from border 1|2 to 2|3, by seed [U]; 0 where a seed does not show all three regimes."""
+    """Decades from border 1|2 to 2|3, by seed [U]; by the criteria 0 where a seed does not show all three regimes."""
     found = []
     for one in single_seeds(result):
         map_of_one = regimes(one)
@@ -165,6 +177,13 @@ def reached_by(result: xr.DataTree, positions: Sequence[int]) -> float:
     """The lowest training loss that all runs at these learning rates reach."""
     loss = logged(result, "train_loss")[list(positions)]
     return float(np.nanmax(np.nanmin(loss, axis=-1)))
+
+
+def best(score: Array, values: Array) -> Array:
+    """Values [L] or [L, U] at the learning rate with the highest score [L, U]; NaN where a seed has no score: [U]."""
+    values = np.broadcast_to(values if values.ndim > 1 else values[:, None], score.shape)
+    at = np.where(np.isnan(score), -np.inf, score).argmax(0)
+    return np.where(np.isnan(score).all(0), np.nan, np.take_along_axis(values, at[None], 0)[0])
 
 
 def guessing(result: xr.DataTree) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import shutil
@@ -20,7 +19,6 @@ from lrscope.storage.checksums import KEY as CHECKSUMS
 from lrscope.storage.checksums import seal, verify
 from lrscope.storage.files import disk_error
 from lrscope.storage.plain_zarr import check_sizes, refuse_foreign
-from lrscope.studies.lazy_functions import Lazy
 from lrscope.studies.source_hash import source_hash
 from lrscope.studies.types import Measurement
 
@@ -37,21 +35,17 @@ class StoredMeasurement:
     created: str
 
 
-def identity(measurement: Measurement, needed: Sequence[Measurement], hashes: Mapping[str, str]) -> str:
-    """What determines the arrays: the function's code (`source_hash`) and bound arguments, those of the measurements that it
-    rests on, and the `config_hash` of every sweep below them."""
-    parts = [(m.name, source_hash(m.run), bound(m.run)) for m in (measurement, *needed)]
-    return digest([parts, sorted(hashes.items())])
+def code_of(measurement: Measurement) -> list[Any]:
+    """What a measurement is computed by: its function's code (`source_hash`) and bound arguments."""
+    from lrscope.studies.held_values import bound
+
+    return [measurement.name, source_hash(measurement.run), bound(measurement.run)]
 
 
-def bound(function: Any) -> list[str]:
-    """Arguments that `lazy` or `functools.partial` gave a function: scales differ in them."""
-    if isinstance(function, Lazy):
-        return [f"{name}={value!r}" for name, value in function.arguments]
-    if not isinstance(function, functools.partial):
-        return []
-    given = [*map(repr, function.args), *(f"{k}={v!r}" for k, v in sorted(function.keywords.items()))]
-    return [*bound(function.func), *(words for words in given if " at 0x" not in words)]
+def identity(codes: Sequence[list[Any]], hashes: Mapping[str, str]) -> str:
+    """What determines the arrays: the measurement's code and that of those that it rests on (`code_of`), and the `config_hash`
+    of every sweep below them."""
+    return digest([codes, sorted(hashes.items())])
 
 
 def write(folder: Path, stored: StoredMeasurement) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,7 +31,7 @@ from lrscope.storage.records import EXPERIMENT_FILE
 from lrscope.studies import measurement_store
 from lrscope.studies.dependencies import closure
 from lrscope.studies.phrases import plan
-from lrscope.studies.types import Claim, Finding, Measurement, PaperFigure, Scale, Study, StudyResults, StudySweep
+from lrscope.studies.types import Claim, Finding, PaperFigure, Scale, Study, StudyResults, StudySweep
 from lrscope.terminal import say
 
 if TYPE_CHECKING:
@@ -76,16 +77,21 @@ class Reproduction:
         self._measurements = {measurement.name: measurement for measurement in self.scale.measurements}
         self._results: dict[str, xr.DataTree] = {}
         self._stored: dict[str, measurement_store.StoredMeasurement] = {}
+        self._codes: dict[str, list[Any]] = {}  # as they were when this began
 
     @checked
     def prepare(self, needs: Iterable[str]) -> None:
         """Train and compute what is missing of the names and of all that they rest on, in order.
 
         Raises:
-            LrscopeError: a folder keeps something else, or what training and measuring raise.
+            LrscopeError: a folder keeps something else, a measurement's code was changed meanwhile, or what training and
+                measuring raise.
             Interrupted: stopped by SIGINT or SIGTERM; the same call goes on.
         """
         names = closure(self.scale, needs)
+        for name in names:
+            if name in self._measurements:
+                self._code(name)
         spent: dict[str, float] = {"training": 0.0, "measuring": 0.0}
         for i, name in enumerate(names):
             kind = "sweep" if name in self._sweeps else "measurement"
@@ -225,17 +231,37 @@ class Reproduction:
         if self._known(name):
             return False
         measurement = self._measurements[name]
+        if self._changed(name):
+            raise LrscopeError(
+                f"measurement {name}: its code was changed after this command had begun, and what runs may be old or new: call "
+                "the command again; what is there is kept"
+            )
         if self._place(name).exists():
             self._say("    what is stored is of other code, arguments or sweeps: it is computed anew")
-        created, begun = now(), time.monotonic()
+        created, begun, identity = now(), time.monotonic(), self._identity(name)
         arrays = measurement.run(self.view(measurement.needs))
         if not isinstance(arrays, xr.Dataset):
             raise LrscopeError(f"measurement {name}: it returned {type(arrays).__name__}: return an xarray Dataset")
-        made = measurement_store.StoredMeasurement(arrays, self._identity(name), time.monotonic() - begun, created)
+        made = measurement_store.StoredMeasurement(arrays, identity, time.monotonic() - begun, created)
+        if self._changed(name):
+            warnings.warn(
+                f"measurement {name}: its code or arguments were changed while it was computed; it is stored as of those "
+                "before: call the command again",
+                stacklevel=2,
+            )
         path = self._place(name)
         measurement_store.write(path, made)
         self._stored[name] = measurement_store.read(path) or made  # as the next call will find it
         return True
+
+    def _code(self, name: str) -> list[Any]:
+        if name not in self._codes:
+            self._codes[name] = measurement_store.code_of(self._measurements[name])
+        return self._codes[name]
+
+    def _changed(self, name: str) -> bool:
+        """Is a measurement's code another than when this began? What runs may have been loaded before or after."""
+        return measurement_store.code_of(self._measurements[name]) != self._code(name)
 
     def _known(self, name: str) -> bool:
         """Is the measurement there, computed from what is there now? Its sweeps must be open."""
@@ -250,8 +276,8 @@ class Reproduction:
         below = closure(self.scale, self._measurements[name].needs)
         sweeps = [part for part in below if part in self._sweeps]
         known = {p: self._results[p].attrs["config_hash"] if rule is None else self._hashes(p)[rule] for p in sweeps}
-        needed: list[Measurement] = [self._measurements[part] for part in below if part in self._measurements]
-        return measurement_store.identity(self._measurements[name], needed, known)
+        needed = [part for part in below if part in self._measurements]
+        return measurement_store.identity([self._code(part) for part in (name, *needed)], known)
 
     def _place(self, name: str) -> Path:
         return self.folder / "measured" / f"{name}.zarr"

@@ -2,159 +2,175 @@
 
 Followed are names of the study's own package and of what all studies share (`lrscope.studies`), through imports, from
 definition to definition. The text is read, never run. Comments, docstrings, annotations and formatting do not count; nor
-does what lies outside, such as PyTorch, NumPy or the rest of lrscope.
+does what lies outside, such as PyTorch, NumPy or the rest of lrscope. A function that no module defines at its top level
+(a lambda, one made by another function, or typed in) counts by its byte code and by what it holds (`held_values`).
 """
 
 from __future__ import annotations
 
-import ast
 import functools
-import importlib.util
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from types import CodeType
+from collections.abc import Callable, Iterable, Iterator
+from types import CodeType, FunctionType
 from typing import Any
 
 from lrscope.config import digest
+from lrscope.errors import LrscopeError
 from lrscope.studies.lazy_functions import Lazy
+from lrscope.studies.source_text import Place, module_of
 
 SHARED = "lrscope.studies"
-Place = tuple[str, str]  # a module, and a name that it defines
+EVERYTHING = "*"  # as the name in a place: all that the module defines
 
 
 def source_hash(function: Callable[..., Any]) -> str:
-    """The hash of a function's code; that of a `partial` or `Lazy` is the code beneath, without its arguments."""
+    """The hash of a function's code; that of a `partial` or `Lazy` is the code beneath, without its arguments.
+
+    Raises:
+        LrscopeError: the code of a `Lazy` cannot be read.
+    """
     while isinstance(function, functools.partial):
         function = function.func
-    module, name = _place(function)
-    if name not in _module(module).definitions:
-        return digest([_alone(function)])
-    followed = {SHARED, module.partition(".")[0]} if not module.startswith("lrscope.") else {SHARED}
-    return digest([(place, _module(place[0]).text(place[1])) for place in sorted(_used((module, name), followed))])
+    place, packages = place_of(function), followed(function)
+    if place is None:
+        from lrscope.studies.held_values import held_digest
+
+        return held_digest(function, packages)
+    return digest(_texts([place], packages))
 
 
 def is_there(function: Lazy) -> bool:
-    """Is there a function of that name in that module? Nothing is imported but the packages that it lies in."""
-    module = _module(function.module)
-    return function.name in module.definitions or function.name in module.imports
+    """Is a function of that name defined there, or imported by name from where it is? Nothing is imported but packages."""
+    return _definition((function.module, function.name)) is not None
 
 
-def _place(function: Callable[..., Any]) -> Place:
-    if isinstance(function, Lazy):
-        return function.module, function.name
-    return getattr(function, "__module__", "") or "", getattr(function, "__qualname__", "")
+def followed(function: Any) -> frozenset[str]:
+    """The packages whose code counts: what studies share, and, if it lies outside lrscope, the function's own."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    lazy = isinstance(function, Lazy)
+    home = function.module if lazy else getattr(function, "__module__", None)
+    modules = [home or "", *((_definition((function.module, function.name)) or ("",))[:1] if lazy else ())]
+    return frozenset({SHARED, *(module.partition(".")[0] for module in modules)} - {"", "lrscope", "builtins"})
 
 
-def _used(start: Place, followed: set[str]) -> set[Place]:
-    """The place itself, and all that it uses directly or through others."""
-    found: set[Place] = set()
-    waiting = [start]
+def place_of(value: Any) -> Place | None:
+    """Where a function or class is defined at the top level of a module, so that its text can be read; None if it is not.
+
+    Raises:
+        LrscopeError: a `Lazy` whose definition is not there.
+    """
+    if isinstance(value, Lazy):
+        found = _definition((value.module, value.name))
+        if found is None:
+            raise LrscopeError(
+                f"measurement function {value.module}:{value.name}: its code cannot be read: define it at the top level "
+                "of a .py file, or import it there by its name"
+            )
+        return found
+    if not isinstance(value, FunctionType | type):
+        return None
+    module, name = value.__module__ or "", value.__qualname__
+    here = getattr(sys.modules.get(module), name, None) is value
+    return (module, name) if here and name in module_of(module).definitions else None
+
+
+def texts_around(function: FunctionType, packages: frozenset[str]) -> list[Any] | None:
+    """The texts that a lambda, closure or method may use: those of the definition that it lies in, or, where that has no name
+    (a lambda among the arguments of a call), those behind the names in its code. None if its module has no text."""
+    module = module_of(function.__module__ or "")
+    if not module.definitions or not within(module.name, packages):
+        return None
+    outer = function.__qualname__.partition(".")[0]
+    if outer in module.definitions:
+        return _texts([(module.name, outer)], packages)
+    names = sorted({name for code in _nested(function.__code__) for name in code.co_names})
+    found = {(module.name, name) for name in names}
+    waiting = [place for name in names for place in module.imports.get(name, ())]
+    while waiting:
+        package, name = waiting.pop()
+        if _is_module(package, name, packages):
+            inside = {(f"{package}.{name}".strip("."), each) for each in names}
+            waiting += inside - found
+            found |= inside
+    return _texts(found, packages)
+
+
+def within(module: str, packages: frozenset[str]) -> bool:
+    """Does a module lie in one of the packages?"""
+    return any(f"{module}.".startswith(f"{root}.") for root in packages)
+
+
+def _texts(start: Iterable[Place], packages: frozenset[str]) -> list[Any]:
+    return [(place, module_of(place[0]).text(place[1])) for place in sorted(_used(list(start), packages))]
+
+
+def _definition(place: Place) -> Place | None:
+    """Where a name that a module has is defined: there, or behind imports by name."""
+    waiting: list[Place] = [place]
+    seen: set[Place] = set()
     while waiting:
         place = waiting.pop()
-        if place not in found and any(f"{place[0]}.".startswith(f"{root}.") for root in followed):
-            module = _module(place[0])
+        if place not in seen:
+            seen.add(place)
+            module = module_of(place[0])
             if place[1] in module.definitions:
-                found.add(place)
-                waiting += module.uses(place[1])
-            elif place[1] in module.imports:  # handed on from elsewhere
-                waiting.append(module.imports[place[1]])
+                return place
+            waiting += sorted(module.handed_on(place[1]))
+    return None
+
+
+def _used(start: list[Place], packages: frozenset[str]) -> set[Place]:
+    """The places themselves, and all that they use directly or through others."""
+    found: set[Place] = set()
+    seen: set[Place] = set()
+    waiting = list(start)
+    while waiting:
+        place = waiting.pop()
+        if place in seen or not (place in start or within(place[0], packages)):
+            continue
+        seen.add(place)
+        module, name = module_of(place[0]), place[1]
+        if name == EVERYTHING:
+            waiting += [(module.name, each) for each in (*module.definitions, *module.imports)]
+            waiting += [(star, EVERYTHING) for star in module.stars]
+        if name in module.definitions:
+            found.add(place)
+            for package, chain in module.uses(name):
+                waiting += _along(package, chain, packages, frozenset())
+        for package, imported in module.handed_on(name):
+            waiting += _along(package, [imported], packages, frozenset())
     return found
 
 
-@dataclass(frozen=True)
-class _Module:
-    """The top level of a module: its definitions, and (module, name) behind each imported name."""
-
-    name: str
-    definitions: dict[str, ast.stmt]
-    imports: dict[str, Place]
-
-    def text(self, name: str) -> str:
-        """A definition in normal form."""
-        return ast.unparse(self.definitions[name])
-
-    def uses(self, name: str) -> Iterator[Place]:
-        """What a definition mentions: names of this module, imported ones, and `module.name`."""
-        node = self.definitions[name]
-        imports = self.imports | dict(_imports([n for n in ast.walk(node) if isinstance(n, ast.stmt)]))
-        for part in ast.walk(node):
-            if isinstance(part, ast.Name):
-                yield imports.get(part.id, (self.name, part.id))
-            elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id in imports:
-                package, module = imports[part.value.id]
-                yield f"{package}.{module}".strip("."), part.attr
+def _along(package: str, chain: list[str], packages: frozenset[str], passed: frozenset[Place]) -> Iterator[Place]:
+    """The places that `package.a.b.c` may mean. Modules are passed through; where one ends it, all that it defines may be
+    used. `passed`: names already followed, because imports may go round."""
+    place, rest = (package, chain[0]), chain[1:]
+    inner = f"{package}.{chain[0]}".strip(".")
+    is_module = _is_module(*place, packages)
+    if is_module:
+        yield from _along(inner, rest, packages, passed) if rest else [(inner, EVERYTHING)]
+    if not package or place in passed or not within(package, packages):
+        return
+    module = module_of(package)
+    behind = module.handed_on(chain[0]) - {place}
+    if chain[0] in module.definitions or (behind and not rest):
+        yield place
+    for origin, name in behind if rest else ():
+        yield from _along(origin, [name, *rest], packages, passed | {place})
 
 
-def _module(name: str) -> _Module:
-    path = _path(name)
-    return _parsed(name, path.read_text(encoding="utf-8") if path else "")
+def _is_module(package: str, name: str, packages: frozenset[str]) -> bool:
+    """Packages above are passed through on the way to the modules that count."""
+    inner = f"{package}.{name}".strip(".")
+    if any(root.startswith(f"{inner}.") for root in packages):
+        return True
+    return within(inner, packages) and (not package or module_of(package).is_package) and module_of(inner).exists
 
 
-@functools.lru_cache(maxsize=256)
-def _parsed(name: str, text: str) -> _Module:
-    tree = ast.parse(text)
-    definitions: dict[str, ast.stmt] = {}
-    for node in _Plain().visit(tree).body:
-        for defined in _defined(node):
-            definitions[defined] = node
-    return _Module(name, definitions, dict(_imports(tree.body)))
-
-
-def _path(module: str) -> Path | None:
-    """The file of a module, which is not imported; None if it has none."""
-    loaded = getattr(sys.modules.get(module), "__file__", None)
-    try:
-        spec = None if loaded else importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return None
-    path = Path(loaded or (spec and spec.origin) or "")
-    return path if path.suffix == ".py" and path.is_file() else None
-
-
-def _defined(node: ast.stmt) -> list[str]:
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return [node.name]
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-    return [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
-
-
-def _imports(statements: list[Any]) -> Iterator[tuple[str, Place]]:
-    for node in statements:
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield from ((alias.asname or alias.name, (node.module, alias.name)) for alias in node.names)
-        elif isinstance(node, ast.Import):
-            yield from ((alias.asname, ("", alias.name)) for alias in node.names if alias.asname)
-
-
-class _Plain(ast.NodeTransformer):
-    """Code without what does not change its results: docstrings and annotations."""
-
-    def visit(self, node: ast.AST) -> Any:
-        self.generic_visit(node)
-        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) and ast.get_docstring(node, clean=False):
-            node.body = node.body[1:] or [ast.Pass()]
-        if isinstance(node, ast.FunctionDef):
-            node.returns = None
-        elif isinstance(node, ast.arg):
-            node.annotation = None
-        elif isinstance(node, ast.AnnAssign):
-            node.annotation = ast.Constant(None)
-        return node
-
-
-def _alone(function: Callable[..., Any]) -> Any:
-    """A function that no module defines at its top level (a lambda, one made by another function, or typed in): its byte
-    code, which depends on Python's version, its default values, and what it took from around it."""
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return _place(function)
-    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
-    taken = map(repr, [*(getattr(function, "__defaults__", None) or ()), *cells])
-    return [_byte_code(code), [words for words in taken if " at 0x" not in words]]
-
-
-def _byte_code(code: CodeType) -> list[Any]:
-    constants = [_byte_code(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
-    return [code.co_code.hex(), list(code.co_names), constants]
+def _nested(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _nested(constant)

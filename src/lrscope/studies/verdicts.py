@@ -2,8 +2,10 @@
 
 A part of a claim is `supported` if the whole 95% interval of its quantity lies within its bounds, `contradicted` if all of
 it lies beyond one of them, else `inconclusive`. It is `undetermined` if the quantity could be read in fewer than three
-seeds: a border that the grid does not reach is NaN, and NaN is never held against a claim. The claim's verdict is that of
-its weakest part (`types.weakest`).
+seeds: a border that the grid does not reach is NaN, and NaN is never held against a claim. Only a criterion may say
+otherwise: those of the width of regime 2 count a seed that does not show the regimes as 0. A value that is infinite was
+read, but has no interval: the part is `undetermined` too. The claim's verdict is that of its weakest part
+(`types.weakest`).
 """
 
 from __future__ import annotations
@@ -32,16 +34,20 @@ LEAST = 3  # ours: two seeds have a t interval of twelve standard errors
 
 @checked
 def interval(values: ArrayLike) -> tuple[float, float, float, int]:
-    """Mean of the finite values over seeds with its 95% Student interval, and their number. NaN ends with fewer than 2."""
-    finite = np.asarray(values, dtype=np.float64).ravel()
-    finite = finite[np.isfinite(finite)]
-    if len(finite) == 0:
+    """Mean over seeds with its 95% Student interval, and the number of values. NaN is a seed that could not be read.
+
+    NaN ends with fewer than two values, and where one is infinite: there is no spread to judge by.
+    """
+    read = np.asarray(values, dtype=np.float64).ravel()
+    read = read[~np.isnan(read)]
+    if len(read) == 0:
         return np.nan, np.nan, np.nan, 0
-    mean = float(finite.mean())
-    if len(finite) == 1:
-        return mean, np.nan, np.nan, 1
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(finite) - 1) * finite.std(ddof=1) / np.sqrt(len(finite)))
-    return mean, mean - half, mean + half, len(finite)
+    with np.errstate(invalid="ignore"):  # infinities of both signs have no mean
+        mean = float(read.mean())
+    if len(read) == 1 or not np.isfinite(read).all():
+        return mean, np.nan, np.nan, len(read)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, len(read) - 1) * read.std(ddof=1) / np.sqrt(len(read)))
+    return mean, mean - half, mean + half, len(read)
 
 
 def judge(low: float, high: float, seeds: int, *, above: float | None = None, below: float | None = None) -> str:
@@ -82,6 +88,7 @@ def part(
     except Undetermined as reason:
         return _undetermined(name, str(reason), unit, criterion)
     mean, low, high, seeds = interval(per_seed)
+    infinite = int(np.isinf(per_seed).sum())
     return Part(
         name=name,
         verdict=judge(low, high, seeds, above=above, below=below),
@@ -95,13 +102,20 @@ def part(
         above=above,
         below=below,
         per_seed=tuple(map(float, per_seed)),
-        note=note,
+        note=note or (f"infinite in {infinite} of {seeds}" if infinite else ""),
     )
 
 
 def exact(name: str, worst: float, *, at_most: float, unit: str, seeds: int, note: str = "") -> Part:
-    """A part without spread: the worst deviation over everything that was tried, held against what rounding allows."""
-    verdict = "undetermined" if np.isnan(worst) else "supported" if worst <= at_most else "contradicted"
+    """A part without spread: the worst deviation over everything that was tried, held against what rounding allows.
+
+    It is undetermined where nothing was tried, and an infinite deviation never supports it.
+    """
+    criterion = f"at most {number(at_most)}"
+    if seeds < 1:
+        return _undetermined(name, "nothing was tried", unit, criterion)
+    supported = "supported" if np.isfinite(worst) else "undetermined"
+    verdict = "contradicted" if worst > at_most else supported
     return Part(
         name=name,
         verdict=verdict,
@@ -109,7 +123,7 @@ def exact(name: str, worst: float, *, at_most: float, unit: str, seeds: int, not
         low=worst,
         high=worst,
         unit=unit,
-        criterion=f"at most {number(at_most)}",
+        criterion=criterion,
         seeds=seeds,
         asked=seeds,
         below=at_most,

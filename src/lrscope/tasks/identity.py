@@ -48,9 +48,7 @@ BY_NAME = (torch.dtype, torch.device, torch.layout, torch.memory_format, torch.S
 
 def digest(value: object) -> str:
     """16 hexadecimal digits that are equal for equal values (numbers, tensors, modules, functions, classes, objects)."""
-    walk = _Walk()
-    walk.value(value)
-    return walk.sha.hexdigest()[:16]
+    return Walk().digest(value)
 
 
 def attributes(model: nn.Module) -> dict[str, str]:
@@ -79,13 +77,22 @@ def _standard_library() -> str:
     return sysconfig.get_paths()["stdlib"]
 
 
-class _Walk:
-    """Goes through a value once and feeds what it is to a hash."""
+class Walk:
+    """Goes through a value once and feeds what it is to a hash. Subclasses may know more of some code."""
 
     def __init__(self) -> None:
         self.sha = hashlib.sha256()
         self._seen: dict[int, int] = {}
         self._alive: list[object] = []  # an address is not used again while these live
+
+    def digest(self, value: object) -> str:
+        """The digest of a value; a walk makes one."""
+        self.value(value)
+        return self.sha.hexdigest()[:16]
+
+    def _again(self) -> Walk:
+        """A new walk of the same kind."""
+        return Walk()
 
     def say(self, *words: str | bytes) -> None:
         """Words with their lengths, so that no two sequences of words read alike."""
@@ -142,7 +149,7 @@ class _Walk:
                 self.value(item)
             self.say("end")
         elif isinstance(value, AbstractSet):
-            self.say(*sorted(digest(item) for item in value), "end")
+            self.say(*sorted(self._again().digest(item) for item in value), "end")
         elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
             for item in value:
                 self.value(item)
@@ -229,11 +236,14 @@ class _Walk:
                 self.value(cell.cell_contents)
             except ValueError:  # not yet filled
                 self.say("empty")
+        self._globals(function)
+        self.say("end")
+
+    def _globals(self, function: types.FunctionType) -> None:
         for name in _globals_read(function.__code__):
             if name in function.__globals__:
                 self.say(name)
                 self.value(function.__globals__[name])
-        self.say("end")
 
     def _code(self, code: types.CodeType, doc: str | None) -> None:
         arguments = code.co_argcount + code.co_kwonlyargcount

@@ -59,7 +59,7 @@ def _practice(results: StudyResults) -> Finding:
     lr = np.log10(result.coords["lr"].values)
 
     def away(fold: Fold) -> Array:
-        best = lr[np.nan_to_num(trained(fold), nan=-1.0).argmax(0)]  # an overflow is no accuracy
+        best = arrays.best(trained(fold), lr)  # an overflow is no accuracy
         return np.asarray(np.abs(best - np.log10(arrays.border(fold.others, "1|2"))), dtype=np.float64)
 
     def gain(fold: Fold, values: Array) -> Array:

@@ -111,7 +111,7 @@ def transitions(results: StudyResults) -> Chart:
     """Figure 6: training loss in the regimes and at the transitions between them."""
     result = results.sweep("convnet")
     found = regimes(result)
-    first, second = (int(np.searchsorted(result.coords["lr"].values, arrays.border(found, b))) for b in ("1|2", "2|3"))
+    first, second = (arrays.border_index(result, found, between) for between in ("1|2", "2|3"))
     chosen = sorted(
         {max(0, first - 4), first - 1, first, (first + second) // 2, second - 1, second, len(result.coords["lr"]) - 1}
     )
