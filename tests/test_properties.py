@@ -1,4 +1,4 @@
-"""Any sweep, under any plan, stopped anywhere: the same bytes within a plan, the same numbers across plans."""
+"""Any sweep and tree, under any plan, stopped anywhere: the same bytes within a plan, the same numbers across plans."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lrscope.config import SweepConfig
+from lrscope.config import Branch, SweepConfig
 from lrscope.engine.assemble import assemble
 from lrscope.engine.chunk import Stopped
 from lrscope.engine.context import Context
@@ -22,11 +22,25 @@ from lrscope.engine.dispatch import autograd_survives_fork, run_here, run_proces
 from lrscope.engine.plan import Plan, unroll
 from lrscope.engine.replan import Replanner
 from lrscope.tasks.task import Task
-from tiny_tasks import BATCHED, Dropping, computed, context_of, conv_task, mlp_task, noisy_task, same_bytes, task_of
+from tiny_tasks import BATCHED, Dropping, computed, context_of, mlp_task, noisy_task, pixel_task, same_bytes, task_of
 from trees import arrays
 
 # Learning rates of regime 1: where chaos amplifies rounding no two plans agree for long.
 RATES = ((1e-3,), (1e-3, 1e-2), (2e-3, 5e-3, 1e-2))
+
+
+@st.composite
+def trees(draw: st.DrawFn, steps: int, *, finetunes: bool) -> tuple[Branch, ...]:
+    """None, or a few branches that leave at a step, at the end, at a loss, and from one another."""
+    early = Branch(name="early", at=(0, 0.34), factors=(0.5,), steps=3)
+    known = [
+        *([early, Branch(name="last", parent="early", at=(0.34,), steps=2)] if steps > 2 else []),
+        Branch(name="end", steps=2, optimizer="fresh", lrs=(1e-3,), schedules=("linear", "constant")),
+        Branch(name="low", at_loss=(1.0,), steps=2),
+        *([Branch(name="more", parent="finetune", steps=2)] if finetunes else []),
+    ]
+    chosen = draw(st.sets(st.sampled_from([branch.name for branch in known]))) if draw(st.booleans()) else set()
+    return tuple(b for b in known if b.name in chosen and (b.name != "last" or "early" in chosen))
 
 
 @st.composite
@@ -46,11 +60,13 @@ def configs(draw: st.DrawFn) -> SweepConfig:
         }
     if draw(st.booleans()):
         options |= {"average": draw(st.sampled_from([(2,), (2, 3)])), "average_every": draw(st.integers(1, 4))}
+    steps = draw(st.integers(1, 14))
     return SweepConfig(
         lrs=draw(st.sampled_from(RATES)),
         seeds=draw(st.integers(1, 2)),
         data_seeds=draw(st.integers(1, 2)),
-        steps=draw(st.integers(1, 14)),
+        steps=steps,
+        branches=draw(trees(steps, finetunes="finetune_lrs" in options)),
         batch_size=draw(st.sampled_from([8, 12])),
         schedule=draw(st.sampled_from(["constant", "cosine"])),
         same_init=draw(st.booleans()),
@@ -70,7 +86,7 @@ def sweeps(draw: st.DrawFn) -> tuple[Task, SweepConfig]:
     return draw(st.sampled_from([MLP, NOISY])), config
 
 
-MLP, NOISY, CONV, DROPPING = mlp_task(), noisy_task(), conv_task(train=24), task_of(Dropping, (5,), train=24)
+MLP, NOISY, CONV, DROPPING = mlp_task(), noisy_task(), pixel_task(train=24), task_of(Dropping, (5,), train=24)
 PLANS = st.builds(
     lambda single, chunk: Plan("single", 1, False, "", 0.0) if single else Plan("batched", chunk, False, "", 0.0),
     st.booleans(),

@@ -89,9 +89,9 @@ def conv_task(*, train: int = 48, **options: Any) -> Task:
     return task_of(partial(ConvNet, 1, CLASSES, 2, blocks=2), (1, 8, 8), train=train, name="convnet", **options)
 
 
-def pixel_task() -> Task:
+def pixel_task(*, train: int = 48) -> Task:
     """The same with a normalisation, by which black is -2."""
-    return conv_task(normalisation=((0.5,), (0.25,)))
+    return conv_task(train=train, normalisation=((0.5,), (0.25,)))
 
 
 def noisy_task(share: float = 0.25) -> Task:
