@@ -407,6 +407,10 @@ def test_practice_is_judged_without_the_runs_that_overflowed(planted: xr.Dataset
         },
     )
     assert verdicts(checked("FL6", {"practical": falling}))[0] == "contradicted", "the lowest LR is the best"
+    accuracy = made["pretrain/test_accuracy"].copy(deep=True)
+    accuracy[{"data_seed": 0}] = np.nan
+    distance = checked("FL6", {"practical": changed(made, {"pretrain/test_accuracy": accuracy})}).parts[0]
+    assert np.isnan(distance.per_seed).tolist() == [True, False, False], "where all overflowed no LR is the best"
 
 
 def test_a_transformer_is_judged_by_flrs_and_splits(planted: xr.Dataset, labels: list[str]) -> None:
