@@ -97,7 +97,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
         lambda r: with_node(
             r, "pretrain", own(r, "pretrain").assign(nonfinite_step=own(r, "pretrain")["nonfinite_step"] * np.nan)
         ),
-        "variable 'pretrain/nonfinite_step' holds something other than steps",
+        "variable 'pretrain/nonfinite_step' holds numbers below -1, fractions or NaN",
     ),
     "steps out of order": (
         lambda r: with_node(

@@ -105,7 +105,7 @@ def check_variables(own: xr.Dataset, path: str, *, values: bool) -> None:
     Args:
         own: its variables are those of the schema.
         path: what its names begin with in messages.
-        values: look at all values, which loads them; otherwise at those of statuses alone.
+        values: look at all values, which loads them; otherwise at those of statuses and steps alone.
     """
     for name in map(str, own.data_vars):
         shown_name = path + name
@@ -117,16 +117,14 @@ def check_variables(own: xr.Dataset, path: str, *, values: bool) -> None:
                 raise LrscopeError(
                     f"variable {shown_name!r} holds the unknown status {shown(min(unknown, key=str))}: {REMEDY}"
                 )
-        elif values and name in MOMENTS:
+        elif name in MOMENTS:
             found = own[name].values
             if not (np.isfinite(found) & (found == np.floor(found)) & (found >= -1)).all():
-                raise LrscopeError(f"variable {shown_name!r} holds something other than steps: {REMEDY}")
+                raise LrscopeError(f"variable {shown_name!r} holds numbers below -1, fractions or NaN: {REMEDY}")
         elif values and name.endswith("accuracy"):
             found = own[name].values
             if ((found < -1e-6) | (found > 1 + 1e-6)).any():
                 raise LrscopeError(f"variable {shown_name!r} holds accuracies outside 0 to 1: {REMEDY}")
-        elif name == "nonfinite_step" and not (own[name].values >= -1).all():
-            raise LrscopeError(f"variable {shown_name!r} holds numbers below -1 or NaN: {REMEDY}")
 
 
 def _is_number(value: Any) -> bool:

@@ -76,6 +76,7 @@ class ChunkTrainer:
         self.material = material
         self.config = config
         self.phases = phases
+        self._last_use = last_use(phases)
         self.chunk = chunk
         self.device = material.device
         self.cursor: dict[str, Any] = {"phase": 0, "step": 0, "window": 0}
@@ -134,10 +135,6 @@ class ChunkTrainer:
         if "weights" not in self.tensors:  # of a shorter sweep: what came before its fine-tunes
             self.tensors = {**unused, **self.tensors}
             self._start_follower(cursor["phase"])
-
-    @cached_property
-    def _last_use(self) -> dict[str, int]:
-        return last_use(self.phases)
 
     @property
     def _state_names(self) -> tuple[str, ...]:
