@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -131,3 +133,18 @@ def test_a_damaged_result_without_its_chunks_is_kept(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"is kept as results\.zarr\.damaged-1"):
         assert same_bytes(train(mlp_task(), SHORT, out=tmp_path), whole) == []
     assert (tmp_path / "results.zarr.damaged-1" / "zarr.json").read_text() == "{"
+
+
+@pytest.mark.slow  # an interpreter of its own
+def test_results_are_written_and_opened_without_asserts(tmp_path: Path) -> None:
+    """`python -OO` drops the library's asserts, also those with an effect."""
+    code = (
+        "import lrscope, torch; x = torch.randn(64, 4); y = (x[:, 0] > 0).long();"
+        "t = lrscope.Task(lambda: torch.nn.Linear(4, 2), (x, y), (x, y));"
+        "r = lrscope.sweep(t, [0.1], space='whole', steps=4, seeds=1, batch_size=16, out='out', progress=False, jobs=1);"
+        "print(float(lrscope.open_result('out')['pretrain/train_loss'][0, 0, 0, -1]) > 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-OO", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "True\n", done.stderr[-2000:]
