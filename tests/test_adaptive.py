@@ -176,6 +176,24 @@ def test_a_replay_agrees_with_the_whole_grid(options: dict[str, Any]) -> None:
     assert done < 0.5 * whole
 
 
+@pytest.mark.parametrize("finetune", [True, False])
+def test_run_steps_are_those_of_every_run_that_was_trained(finetune: bool) -> None:
+    full = fake_result(lrs=LRS, seeds=2, epochs=24, finetune=finetune)
+    partial, _ = replay(full)
+    steps, tuned = int(full["pretrain/step"][-1]), int(full["finetune/step"][-1]) if finetune else 0
+    every = json.loads(full.attrs["config"]).get("average_every") or round(steps / float(full["pretrain/epoch"][-1]))
+    averaging = (int(full["average/n_average"].max()) - 1) * every
+    begun = int((partial["pretrain/status"] != NOT_TRAINED).sum())
+    fine = int((partial["finetune/status"] != NOT_TRAINED).sum()) if finetune else 0
+    assert 0 < begun < 2 * LRS
+    rates = full["finetune"].sizes["finetune_lr"] if finetune else 0
+    averaged = int(partial["average/train_loss"].isel(n_average=-1).notnull().sum())
+    assert run_steps(partial) == (
+        begun * steps + fine * tuned + averaged * averaging,
+        2 * LRS * (steps + averaging + rates * tuned),
+    )
+
+
 @pytest.mark.slow
 @settings(max_examples=4, derandomize=True)  # noisy curves: a border two steps off would not always be a fault
 @given(

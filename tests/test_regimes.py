@@ -361,6 +361,18 @@ def test_few_seeds_give_a_range_and_say_so() -> None:
     assert any("5 or more" in note for note in found.notes)
 
 
+@pytest.mark.parametrize(("seeds", "words"), [(1, "range over 1 seed, widened"), (2, "range over 2 seeds, widened")])
+def test_one_seed_is_called_one_seed(seeds: int, words: str) -> None:
+    assert words in regimes(fake_result(seeds=seeds)).borders["1|2"].reason
+
+
+@pytest.mark.parametrize("nonfinite", [4, 5])
+def test_a_regime_of_a_single_rate_below_the_overflow_has_a_border(nonfinite: int) -> None:
+    border = regimes(fake_result(lrs=16, space="whole", nonfinite_lrs=nonfinite)).borders["2|3"]
+    assert (border.lr is not None) == (nonfinite == 4), "with four, one learning rate of regime 3 is left"
+    assert ("refine the grid between 0.0464159 and 0.0857696" in border.reason) == (nonfinite == 5)
+
+
 def test_without_fine_tuning_2_stays_2_and_the_map_says_what_to_run() -> None:
     found = regimes(fake_result(finetune=False, average=False))
     assert {x.regime for x in found.labels} == {"1", "2", "3"}
