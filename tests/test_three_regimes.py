@@ -116,17 +116,31 @@ def test_the_papers_numbers_are_in_the_paper_scale() -> None:
 # -- readings of planted results ---------------------------------------------------------------------------------------
 
 
-def test_widths_are_decades_between_borders(planted: xr.Dataset) -> None:
+def test_widths_are_decades_between_borders(planted: xr.DataTree) -> None:
     true = np.log10(fake_results.BORDERS["2|3"] / fake_results.BORDERS["1|2"])
     assert arrays.widths(planted) == pytest.approx(np.full(5, true), abs=0.35)
-    low = planted.isel(lr=slice(0, 10))
-    assert (arrays.widths(low) == 0).all(), "a seed without all three regimes counts as 0"
+    assert (arrays.widths(without(planted, "2")) == 0).all(), "regimes 1 and 3, and nothing between them"
 
 
-def test_three_regimes_are_found_in_planted_ones(planted: xr.Dataset) -> None:
+def without(planted: xr.DataTree, regime: str) -> xr.DataTree:
+    """The same grid without the learning rates of a regime."""
+    found = arrays.labels(regimes(planted))
+    return planted.isel(lr=[k for k, label in enumerate(found) if label != regime])
+
+
+@pytest.mark.parametrize("regime", ["1", "3"])
+def test_a_border_beyond_the_grid_is_undetermined_and_never_contradicts(planted: xr.DataTree, regime: str) -> None:
+    part = without(planted, regime)
+    assert np.isnan(arrays.widths(part)).all()
+    assert checked("TR17", PlantedResults({"whole": part})).verdict == "undetermined"
+    assert checked("TR5", PlantedResults(dict.fromkeys(claims_sphere.NETS, part))).verdict == "undetermined"
+    assert checked("TR20", PlantedResults({"transformer": without(planted, "1")})).verdict == "undetermined"
+
+
+def test_three_regimes_are_found_in_planted_ones(planted: xr.DataTree) -> None:
     results = PlantedResults(dict.fromkeys(claims_sphere.NETS, planted))
     assert checked("TR5", results).verdict == "supported"
-    results.sweeps["mlp"] = planted.isel(lr=slice(0, 10))
+    results.sweeps["mlp"] = without(planted, "2")
     assert checked("TR5", results).verdict == "contradicted"
 
 

@@ -122,14 +122,9 @@ def seed_borders(result: xr.DataTree, between: str) -> Array:
 
 
 def widths(result: xr.DataTree) -> Array:
-    """Decades from border 1|2 to 2|3, by seed [U]; by the criteria 0 where a seed does not show all three regimes."""
-    found = []
-    for one in single_seeds(result):
-        map_of_one = regimes(one)
-        all_three = {"1", "2", "3"} <= set(labels(map_of_one))
-        low, high = border(map_of_one, "1|2"), border(map_of_one, "2|3")
-        found.append(float(np.log10(high / low)) if all_three else 0.0)
-    return np.array(found)
+    """Decades from border 1|2 to 2|3, by seed [U]: 0 where regimes 1 and 3 show with no 2 between them, NaN where a border is
+    undetermined, because the grid ends before it or its learning rates tell nothing."""
+    return np.asarray(np.log10(seed_borders(result, "2|3") / seed_borders(result, "1|2")), dtype=np.float64)
 
 
 def slope(x: Sequence[float] | Array, y: Array) -> Array:

@@ -2,8 +2,7 @@
 
 A part of a claim is `supported` if the whole 95% interval of its quantity lies within its bounds, `contradicted` if all of
 it lies beyond one of them, else `inconclusive`. It is `undetermined` if the quantity could be read in fewer than three
-seeds: a border that the grid does not reach is NaN, and NaN is never held against a claim. Only a criterion may say
-otherwise: those of the width of regime 2 count a seed that does not show the regimes as 0. A value that is infinite was
+seeds: a border that the grid does not reach is NaN, and NaN is never held against a claim. A value that is infinite was
 read, but has no interval: the part is `undetermined` too. The claim's verdict is that of its weakest part
 (`types.weakest`).
 """

@@ -99,7 +99,7 @@ CLAIMS = (
     Claim(
         id="TR5",
         sentence="Convergence, chaotic equilibrium and divergence exist for a ConvNet, a ResNet-18 and an MLP, on different data sets.",
-        criterion="For each of the three networks the 95% interval over seeds of the decades of ELR that regime 2 spans lies above 0.2, where a seed that does not show all of 1, 2 and 3 counts as 0.",
+        criterion="For each of the three networks the 95% interval over seeds of the decades of ELR from border 1|2 to border 2|3 lies above 0.2. They are 0 where a seed shows regimes 1 and 3 with no 2 between them, and undetermined where the grid does not reach a border.",
         needs=NETS,
         check=_three_exist,
         figures=("1", "6", "11", "27"),
