@@ -112,7 +112,7 @@ def test_an_infinite_value_never_supports(infinite, bounds):
         assert found.verdict == "undetermined"
         assert (found.seeds, found.asked) == (len(values), len(values))
         assert found.note == f"infinite in {np.isinf(values).sum()} of {len(values)}"
-    assert part("ratio", [1.0, infinite], unit="decades", note="seen", **bounds).note == "seen"
+    assert part("ratio", [1.0, infinite], unit="decades", note="seen", **bounds).note == "seen; infinite in 1 of 2"
     expected = "contradicted" if infinite > 0 else "undetermined"
     assert exact("eq. 3", infinite, at_most=1.0, unit="residual", seeds=5).verdict == expected
 
@@ -157,7 +157,104 @@ def test_the_weakest_part_decides(count):
 
 
 def one(name: str, verdict: str) -> Part:
-    return replace(part(name, [1.0, 1.1, 1.2], above=0.0, unit="nats"), verdict=verdict)
+    values = {"supported": [7.0, 7.1, 7.2], "contradicted": [-7.0, -7.1, -7.2], "undetermined": [np.nan] * 3}
+    found = part(name, values.get(verdict, [-1.0, 0.0, 1.0]), above=0.0, unit="nats")
+    assert verdict in (found.verdict, "suported")
+    return replace(found, verdict=verdict)
+
+
+# --- what a grid quantises ---
+
+
+def test_an_interval_is_no_narrower_than_the_grid_s_cell():
+    """Five seeds whose border falls between the same two learning rates know it to that cell."""
+    same = part("border 2|3", [0.6] * 5, above=0.5, unit="decades", cell=0.25)
+    assert (same.low, same.high, same.verdict) == (0.475, 0.725, "inconclusive")
+    assert same.note == "interval widened to the grid's cell, 0.25"
+    assert part("border 2|3", [0.6] * 5, above=0.5, unit="decades").verdict == "supported", "without a grid"
+    clear = part("border 2|3", [0.7] * 5, above=0.5, unit="decades", cell=0.25, note="seen")
+    assert (clear.verdict, clear.note) == ("supported", "seen; interval widened to the grid's cell, 0.25")
+    beyond = part("border 2|3", [0.3] * 5, above=0.5, unit="decades", cell=0.25)
+    assert beyond.verdict == "contradicted"
+
+
+def test_a_wider_interval_than_the_cell_is_left_alone():
+    values = [0.0, 0.5, 1.0]
+    wide = part("border", values, above=0.0, unit="decades", cell=0.25)
+    assert (wide.low, wide.high, wide.note) == (*interval(values)[1:3], "")
+    lone = part("border", [0.5, np.nan], above=0.0, unit="decades", cell=0.25)
+    assert (lone.verdict, lone.note) == ("undetermined", ""), "a cell is no replacement for seeds"
+    with pytest.raises(LrscopeError, match="cell: -1 is outside"):
+        part("border", values, above=0.0, unit="decades", cell=-1)
+
+
+@pytest.mark.parametrize("true", [0.0, 0.11, 0.5, 0.74, 1.0])
+def test_a_border_inside_a_cell_is_never_called_beyond_it(true):
+    """The truth lies anywhere in a cell; the seeds read its middle, all of them the same."""
+    cell = 0.25
+    read = (np.floor(true / cell) + 0.5) * cell
+    for bound in (true - 1e-9, true + 1e-9):
+        found = [part("border", [read] * 5, unit="decades", cell=cell, **{side: bound}) for side in ("above", "below")]
+        assert [one.verdict for one in found] == ["inconclusive"] * 2
+
+
+# --- several parts ---
+
+
+def null_claims(parts: int, seeds: int, draws: int = 2000) -> np.ndarray:
+    """Seeds of parts whose true mean is the bound, 0."""
+    return np.random.default_rng(15).normal(0.0, 1.0, (draws, parts, seeds))
+
+
+def contradicted(claims: np.ndarray, **bounds: float) -> tuple[float, float]:
+    """How often a claim, and one of its parts by itself, is contradicted."""
+    found = [[part(f"part {i}", row, unit="", **bounds) for i, row in enumerate(claim)] for claim in claims]
+    alone = np.mean([any(one.verdict == "contradicted" for one in parts) for parts in found])
+    return float(np.mean([finding(parts, "").verdict == "contradicted" for parts in found])), float(alone)
+
+
+@pytest.mark.parametrize("bounds", [{"above": 0.0}, {"below": 0.0}])
+def test_many_parts_make_no_false_alarms(bounds):
+    """At the bound itself, where a part is contradicted by chance in 2.5% of all cases (one side of a 95% interval)."""
+    claims, alone = contradicted(null_claims(6, 5), **bounds)
+    assert alone > 0.10, "1 - 0.975^6 is 0.14"
+    assert claims < 0.05
+    single, by_itself = contradicted(null_claims(1, 5), **bounds)
+    assert single == by_itself, "a claim of one part is judged as ever"
+
+
+def test_what_lies_far_beyond_the_bound_stays_contradicted():
+    claims, _ = contradicted(null_claims(6, 5, draws=200) - 9.0, above=0.0)
+    assert claims == 1
+
+
+def test_a_part_says_that_its_number_softened_it():
+    near, fine = [-0.35, -0.1, -0.6, -0.2, -0.3], [1.0, 1.1, 1.2]
+    parts = [part("near", near, above=0.0, unit="nats", note="seen"), part("b", fine, above=0.0, unit="nats")]
+    assert parts[0].verdict == "contradicted"
+    assert finding(parts[:1], "").parts == (parts[0],), "alone it stays"
+    again = finding([*parts, *(replace(parts[1], name=f"more {i}") for i in range(4))], "")
+    soft = again.parts[0]
+    assert (soft.verdict, again.verdict, again.headline.name) == ("inconclusive", "inconclusive", "near")
+    assert soft.note == "seen; beyond the bound at 95%, not at the 99.2% that 6 parts ask for"
+    assert replace(soft, verdict="contradicted", note="seen") == parts[0], "the interval shown stays that at 95%"
+    assert again.parts[1] == parts[1]
+
+
+def test_only_parts_that_were_judged_by_an_interval_count():
+    """Parts that could not be read, and exact ones, raise no false alarms."""
+    near = part("near", [-0.35, -0.1, -0.6, -0.2, -0.3], above=0.0, unit="nats")
+    nothing = [part(f"nothing {i}", [np.nan] * 5, above=0.0, unit="nats") for i in range(4)]
+    proven = [exact(f"eq. {i}", 0.0, at_most=1.0, unit="", seeds=5) for i in range(4)]
+    assert finding([near, *nothing, *proven], "").parts[0] == near
+    wrong = exact("eq. 9", 2.0, at_most=1.0, unit="", seeds=5)
+    assert finding([wrong, near, *(one(f"more {i}", "supported") for i in range(5))], "").parts[0] == wrong
+
+
+def test_a_widened_interval_stays_widened_when_it_is_corrected():
+    far = part("far", [-0.2] * 5, above=0.0, unit="decades", cell=0.25)
+    assert far.verdict == "contradicted"
+    assert finding([far, *(one(f"more {i}", "supported") for i in range(5))], "").verdict == "contradicted"
 
 
 def test_exact_parts_have_no_spread():

@@ -127,6 +127,11 @@ def widths(result: xr.DataTree) -> Array:
     return np.asarray(np.log10(seed_borders(result, "2|3") / seed_borders(result, "1|2")), dtype=np.float64)
 
 
+def cell(lrs: Array) -> float:
+    """The largest step of a grid of rates, in decades: what a border or a best rate on it is known to (`part(cell=...)`)."""
+    return float(np.diff(np.log10(lrs)).max())
+
+
 def slope(x: Sequence[float] | Array, y: Array) -> Array:
     """Least-squares slopes of the columns of y [L, U] on x [L]; NaN with fewer than two finite points."""
     x = np.asarray(x, dtype=np.float64)

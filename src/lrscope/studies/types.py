@@ -91,7 +91,8 @@ class Part:
         criterion: what they are held against, such as `above 0.2`.
         above, below: the same as numbers, None where there is no such bound.
         seeds, asked: independent runs or draws that the value could be read in, and those that there are.
-        per_seed: the quantity in each of them, NaN where it could not be read.
+        per_seed: the quantity in each of them, NaN where it could not be read; empty where the value is exact.
+        cell: the least width of the interval, that of a grid which quantises the quantity; 0 where none does.
         note: why it is undetermined, or anything else that the table should say.
     """
 
@@ -107,6 +108,7 @@ class Part:
     above: float | None = None
     below: float | None = None
     per_seed: tuple[Annotated[float, Real()], ...] = ()
+    cell: float = 0.0
     note: str = ""
 
     def __post_init__(self) -> None:

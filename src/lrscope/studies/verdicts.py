@@ -3,15 +3,19 @@
 A part of a claim is `supported` if the whole 95% interval of its quantity lies within its bounds, `contradicted` if all of
 it lies beyond one of them, else `inconclusive`. It is `undetermined` if the quantity could be read in fewer than three
 seeds: a border that the grid does not reach is NaN, and NaN is never held against a claim. A value that is infinite was
-read, but has no interval: the part is `undetermined` too. The claim's verdict is that of its weakest part
-(`types.weakest`).
+read, but has no interval: the part is `undetermined` too. What a grid quantises is known to a cell of it at best
+(`part(cell=...)`).
+
+The claim's verdict is that of its weakest part (`types.weakest`). Since one contradicted part contradicts the claim, the
+more parts a claim has the more often chance alone would do so. `finding` therefore leaves a part contradicted only if its
+interval at the level 1 - 0.05/m lies beyond the bound too, with m parts judged by an interval (Bonferroni).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +24,7 @@ from scipy import stats
 from lrscope.charts.text import number
 from lrscope.checked import checked
 from lrscope.errors import LrscopeError
+from lrscope.readers import Number
 from lrscope.studies.types import REPORTED, Finding, Part
 
 
@@ -32,10 +37,16 @@ LEAST = 3  # ours: two seeds have a t interval of twelve standard errors
 
 
 @checked
-def interval(values: ArrayLike) -> tuple[float, float, float, int]:
-    """Mean over seeds with its 95% Student interval, and the number of values. NaN is a seed that could not be read.
+def interval(
+    values: ArrayLike,
+    *,
+    level: Annotated[float, Number(0.5, 1, below=True)] = LEVEL,
+    cell: Annotated[float, Number(0, 1e30)] = 0.0,
+) -> tuple[float, float, float, int]:
+    """Mean over seeds with its Student interval, and the number of values. NaN is a seed that could not be read.
 
-    NaN ends with fewer than two values, and where one is infinite: there is no spread to judge by.
+    An interval that is narrower than `cell` is widened to half a cell on both sides of the mean. NaN ends with fewer than two
+    values, and where one is infinite: there is no spread to judge by.
     """
     read = np.asarray(values, dtype=np.float64).ravel()
     read = read[~np.isnan(read)]
@@ -45,7 +56,8 @@ def interval(values: ArrayLike) -> tuple[float, float, float, int]:
         mean = float(read.mean())
     if len(read) == 1 or not np.isfinite(read).all():
         return mean, np.nan, np.nan, len(read)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(read) - 1) * read.std(ddof=1) / np.sqrt(len(read)))
+    half = float(stats.t.ppf((1 + level) / 2, len(read) - 1) * read.std(ddof=1) / np.sqrt(len(read)))
+    half = max(half, cell / 2)
     return mean, mean - half, mean + half, len(read)
 
 
@@ -66,6 +78,7 @@ def part(
     unit: str,
     above: float | None = None,
     below: float | None = None,
+    cell: float = 0.0,
     note: str = "",
 ) -> Part:
     """One part of a claim: a quantity per seed, whose mean should lie above a bound, below one, or between two.
@@ -76,6 +89,8 @@ def part(
             `Undetermined`, this part is undetermined and the others are judged all the same.
         unit: of the values.
         above, below: the bounds; at least one.
+        cell: the grid's step, in the unit of the values, of a quantity that a grid quantises, such as a border or the position
+            of the best learning rate. Seeds that agree to the cell say no more than that: the interval is never narrower.
         note: a phrase for the table.
 
     Raises:
@@ -86,8 +101,7 @@ def part(
         per_seed = _per_seed(name, values() if callable(values) else values)
     except Undetermined as reason:
         return _undetermined(name, str(reason), unit, criterion)
-    mean, low, high, seeds = interval(per_seed)
-    infinite = int(np.isinf(per_seed).sum())
+    mean, low, high, seeds = interval(per_seed, cell=cell)
     return Part(
         name=name,
         verdict=judge(low, high, seeds, above=above, below=below),
@@ -101,7 +115,8 @@ def part(
         above=above,
         below=below,
         per_seed=tuple(map(float, per_seed)),
-        note=note or (f"infinite in {infinite} of {seeds}" if infinite else ""),
+        cell=cell,
+        note=_joined(note, *_remarks(per_seed, cell)),
     )
 
 
@@ -132,8 +147,12 @@ def exact(name: str, worst: float, *, at_most: float, unit: str, seeds: int, not
 
 @checked
 def finding(parts: Sequence[Part], note: str, **numbers: Any) -> Finding:
-    """What a check returns: its parts, a note, and further `numbers` worth keeping."""
-    return Finding(parts=tuple(parts), note=note, numbers=numbers)
+    """What a check returns: its parts, a note, and further `numbers` worth keeping.
+
+    Contradicted parts among several judged ones stay so only if they are at the level corrected for their number.
+    """
+    judged = sum(bool(one.per_seed) and one.verdict not in ("undetermined", REPORTED) for one in parts)
+    return Finding(parts=tuple(_corrected(one, judged) for one in parts), note=note, numbers=numbers)
 
 
 def undetermined(reason: str) -> Finding:
@@ -144,6 +163,32 @@ def undetermined(reason: str) -> Finding:
 def reported(found: Finding) -> Finding:
     """The finding of an exploratory claim: numbers without verdicts."""
     return replace(found, parts=tuple(replace(one, verdict=REPORTED) for one in found.parts))
+
+
+def _corrected(one: Part, judged: int) -> Part:
+    """A contradicted part as `judged` parts together allow it. Exact ones, which have no `per_seed`, make no false alarms."""
+    if one.verdict != "contradicted" or not one.per_seed:
+        return one
+    level = 1 - (1 - LEVEL) / judged
+    _, low, high, seeds = interval(one.per_seed, level=level, cell=one.cell)
+    verdict = judge(low, high, seeds, above=one.above, below=one.below)
+    if verdict == one.verdict:
+        return one
+    why = f"beyond the bound at 95%, not at the {level:.1%} that {judged} parts ask for"
+    return replace(one, verdict=verdict, note=_joined(one.note, why))
+
+
+def _remarks(per_seed: NDArray[np.float64], cell: float) -> Iterator[str]:
+    _, low, high, seeds = interval(per_seed)
+    infinite = int(np.isinf(per_seed).sum())
+    if infinite:
+        yield f"infinite in {infinite} of {seeds}"
+    if high - low < cell:
+        yield f"interval widened to the grid's cell, {number(cell)}"
+
+
+def _joined(*phrases: str) -> str:
+    return "; ".join(filter(None, phrases))
 
 
 def _undetermined(name: str, reason: str, unit: str, criterion: str) -> Part:
