@@ -159,7 +159,7 @@ def gallery(chart: Chart, path: Path, words: str = "words", **claims: str) -> Pa
     )
     said = dict.fromkeys(("title", "study", "scale", "paper", "about", "summary", "command"), words)
     return write_text(
-        render([picture], [told(id="T2", verdict="not checked")], {**said, "facts": [(words, words)]}), path
+        render([picture], [told(id="T2", verdict="not checked yet")], {**said, "facts": [(words, words)]}), path
     )
 
 
@@ -195,7 +195,7 @@ def test_the_gallery_is_drawn_by_a_browser(browser: Chrome, tmp_path):  # noqa: 
         assert words in text
     cells = [cell.text for cell in browser.find_elements("css selector", "#fig5 .parts tbody tr:first-child > *")]
     assert cells == ["one", "supported", "1", "0.5 to 2", "nats", "above 0", "3 of 5", "words"]
-    assert "not checked" in browser.find_element("id", "claims").text
+    assert "not checked yet" in browser.find_element("id", "claims").text
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
     show(browser, gallery(Chart(panels=[HOSTILE], color_title=ATTACK), tmp_path / "b.html", ATTACK, note=ATTACK))
     assert browser.execute_script("return window.attacked") is None

@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 
 from lrscope.errors import LrscopeError
-from lrscope.studies import evidence, phrases, registry
+from lrscope.studies import evidence, judged, phrases, registry
 from lrscope.studies.audit import audit
 from lrscope.studies.history import History, criteria
 from lrscope.studies.reproduction import Reproduction
@@ -195,13 +195,124 @@ def test_other_claims_and_criteria_are_refused(repository, tmp_path):
     repository.declare(OLD)
     path = repository.save(study_with(OLD), tmp_path / "runs")
     assert any("another criterion" in words for words in repository.audit(study_with(NEW)))
-    more = replace(study_with(OLD), claims=(*study_with(OLD).claims, replace(T2, id="T3")))
-    assert repository.audit(more) == [f"{path}: claim T3 is in the study only"]
     edited(path, id="T9")
     assert [w.split(": ")[1] for w in repository.audit(study_with(OLD))] == [
-        "claim T2 is in the study only",
         "claim T9 is in the evidence only",
+        "claim T2",
     ]
+
+
+def changed(before: str, after: str) -> Change:
+    return Change(claim="T2", date="2020-01-01", before=before, after=after, reason="A typing error.")
+
+
+def test_a_record_by_a_logged_earlier_criterion_is_no_fault(repository, tmp_path):
+    """It is the evidence that there was; over several changes too, and beside other claims."""
+    repository.declare(OLD)
+    path = repository.save(study_with(OLD), tmp_path / "runs")
+    repository.commit()
+    middle, last = "The effect exceeds 0.5.", NEW
+    repository.declare(middle)
+    log = (changed(middle, last), changed(OLD, middle))
+    assert repository.audit(study_with(middle, changes=log)) == []
+    repository.declare(last)
+    assert repository.audit(study_with(last, changes=log)) == []
+    assert repository.audit(study_with(last, changes=(*log, changed(last, OLD)))) == [], "a circle ends"
+    (one, two) = repository.audit(study_with(last, changes=log[:1]))
+    assert f"T2: judged by another criterion than the study's; add a Change (before: {OLD!r})" in one
+    assert f"changed after evidence was committed; add a Change (before: {OLD!r})" in two
+    (text,) = repository.audit(study_with(last, changes=(changed(OLD, last), *log[:1])))
+    assert "add a Change" in text, "the text between is not in the log"
+    other = replace(log[0], claim="T1"), log[1]
+    assert any("another criterion" in words for words in repository.audit(study_with(last, changes=other)))
+    edited(path, verdict="supported")
+    assert repository.audit(study_with(last, changes=log)) == [
+        f"{path}: claim T2: supported, but its weakest part is undetermined"
+    ]
+
+
+def test_a_record_by_an_earlier_criterion_is_dated_as_well(repository, tmp_path):
+    first = repository.declare(OLD)
+    path = repository.save(study_with(OLD), tmp_path / "runs")
+    second = repository.declare(NEW)
+    study = study_with(NEW, changes=(changed(OLD, NEW),))
+    assert repository.audit(study) == []
+    edited(path, criterion_commit=second)
+    (problem,) = repository.audit(study)
+    assert f"commit {second[:9]} did not bring the criterion; {first[:9]} did" in problem
+    edited(path, criterion_commit=first, started=(START - HOUR).isoformat())
+    assert any("younger than its runs" in words for words in repository.audit(study))
+    edited(path, criterion="It never was in the study.")
+    wild = study_with(NEW, changes=(changed("It never was in the study.", NEW),))
+    assert any("not committed as it stands" in words for words in repository.audit(wild))
+
+
+def test_a_claim_that_becomes_exploratory_is_a_change(repository, tmp_path):
+    """The same words then judge nothing, or they judge what had been seen before."""
+    repository.declare(OLD)
+    for was in (True, False):
+        path = repository.save(study_with(OLD, exploratory=was), tmp_path / f"runs {was}")
+        now = study_with(OLD, exploratory=not was)
+        assert repository.audit(now) == [
+            f"{path}: claim T2: exploratory in one place and not in the other; add a Change"
+        ]
+        logged = replace(now, changes=(changed(OLD, OLD),))
+        assert repository.audit(logged) == []
+        assert set(judged.records(evidence.load(repository.evidence, logged, "smoke"), logged, judged.EARLIER)) == {
+            "T2"
+        }
+        assert repository.audit(study_with(OLD, exploratory=was, changes=logged.changes)) == []
+
+
+def test_a_new_claim_is_not_checked_yet(repository, tmp_path):
+    repository.declare(OLD)
+    path = repository.save(study_with(OLD), tmp_path / "runs")
+    study = study_with(OLD)
+    more = replace(study, claims=(*study.claims, replace(T2, id="T3", criterion=NEW)))
+    assert repository.audit(more) == [], "it is not committed yet"
+    three = f'THREE = Claim(id="T3", criterion="{NEW}")'
+    left_out = repository.declare(OLD, more=three)
+    (problem,) = repository.audit(more)
+    assert problem.startswith(f"{path}: claim T3: its criterion (")
+    assert "is older than the evidence" in problem
+    repository.git("reset", "-q", "--hard", f"{left_out}^")
+    repository.time = datetime.now(UTC) + HOUR
+    repository.declare(OLD, more=three)
+    assert repository.audit(more) == []
+
+
+def test_a_claim_whose_criterion_is_new_needs_no_record(repository, tmp_path):
+    """A claim that no scale could check gets what it needs, and a criterion for it."""
+    repository.declare(OLD, more='THREE = Claim(id="T3", criterion="None yet.")')
+    repository.save(study_with(OLD), tmp_path / "runs")
+    study = study_with(OLD)
+    repository.time = datetime.now(UTC) + HOUR
+    repository.declare(OLD, more=f'THREE = Claim(id="T3", criterion="{NEW}")')
+    more = replace(study, claims=(*study.claims, replace(T2, id="T3", criterion=NEW)))
+    assert repository.audit(more) == []
+
+
+def test_what_was_judged_earlier_stays_until_it_is_checked_anew(repository, tmp_path):
+    three = f'THREE = Claim(id="T3", criterion="{NEW}")'
+    study = study_with(OLD)
+    both = replace(study, claims=(study.claims[0], replace(T2, id="T3", criterion=NEW, exploratory=False)))
+    repository.declare(OLD, more=three)
+    reproduction = Reproduction(both, "smoke", tmp_path / "runs", quiet=True)
+    reproduction.prepare(["noise"])
+    evidence.save(reproduction, both.claims, repository.evidence, repository.history)
+    repository.declare(NEW, more=three)
+    now = replace(
+        both, claims=(replace(T2, criterion=NEW, exploratory=False), both.claims[1]), changes=(changed(OLD, NEW),)
+    )
+    again = Reproduction(now, "smoke", tmp_path / "runs", quiet=True)
+    again.prepare(["noise"])
+    evidence.save(again, [now.claims[1]], repository.evidence, repository.history)
+    found = evidence.load(repository.evidence, now, "smoke")
+    assert [row["criterion"] for row in found["claims"]] == [OLD, NEW]
+    assert repository.audit(now) == []
+    evidence.save(again, [now.claims[0]], repository.evidence, repository.history)
+    found = evidence.load(repository.evidence, now, "smoke")
+    assert set(judged.records(found, now)) == {"T2", "T3"}
 
 
 def test_the_headline_is_that_of_the_weakest_part(repository, tmp_path):

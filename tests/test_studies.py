@@ -23,6 +23,7 @@ from lrscope.studies import evidence, measurement_store, registry
 from lrscope.studies.cite import cite
 from lrscope.studies.costs import cost
 from lrscope.studies.dependencies import claims_at, closure
+from lrscope.studies.gallery import publish
 from lrscope.studies.lazy_functions import lazy
 from lrscope.studies.phrases import plan
 from lrscope.studies.planning import GPU_FLOPS, made_up
@@ -337,7 +338,21 @@ def test_verify_prints_what_is_found(tiny, root):  # noqa: F811
     assert code == 0
     first, second = json.loads(out)["claims"]
     assert list(first) == [
-        *("id", "sentence", "criterion", "verdict", "effect", "low", "high", "unit", "seeds", "note", "parts"),
+        *(
+            "id",
+            "sentence",
+            "criterion",
+            "verdict",
+            "headline",
+            "effect",
+            "low",
+            "high",
+            "unit",
+            "seeds",
+            "note",
+            "parts",
+        ),
+        "earlier",
     ]
     assert (first["id"], first["verdict"], first["unit"], first["seeds"]) == ("T1", "supported", "nats", 3)
     assert [(one["name"], one["verdict"], one["criterion"]) for one in first["parts"]] == [
@@ -377,16 +392,95 @@ def test_parts_are_a_table(tiny, root):  # noqa: F811
 def test_missing_evidence_has_its_own_exit_code(tiny, tmp_path):  # noqa: F811
     code, out, said = call("verify", tiny, "--scale", "smoke", "--evidence", str(tmp_path), "--json")
     assert code == 3
-    assert json.loads(out) == {"claims": []}
+    rows = json.loads(out)["claims"]
+    assert [(row["id"], row["verdict"], row["effect"], row["parts"]) for row in rows] == [
+        ("T1", "not checked yet", None, []),
+        ("T2", "not checked yet", None, []),
+    ]
     assert "no evidence for T1, T2" in said
     assert "lrscope verify tiny --scale smoke --fresh --save" in said
+    words = call("verify", tiny, "--scale", "smoke", "--evidence", str(tmp_path), "--claim", "T2")[1]
+    assert words.splitlines()[:2] == ["T2: not checked yet", "  There is noise."]
     old = {"id": "T2", "criterion": "Another one.", "verdict": "supported"}
     path = evidence.path_of(tmp_path, "tiny", "smoke")
     path.parent.mkdir()
-    path.write_text(json.dumps({"claims": [old]}))  # judged by another criterion: no evidence
+    path.write_text(json.dumps({"claims": [old]}))  # judged by a criterion that no change names: no evidence
     assert call("verify", tiny, "--scale", "smoke", "--evidence", str(tmp_path), "--claim", "T2")[0] == 3
     path.write_text("{")
     assert call("verify", tiny, "--scale", "smoke", "--evidence", str(tmp_path))[0] == 2
+
+
+@pytest.fixture
+def judged_earlier(tiny, root, tmp_path, monkeypatch) -> Path:  # noqa: F811
+    """Evidence of `tiny` from before the criterion of T1 was changed and the sentence of T2 was corrected."""
+    first = reproduction(root)
+    first.prepare(["double", "noise"])
+    path = evidence.path_of(tmp_path, "tiny", "smoke")
+    path.parent.mkdir()
+    path.write_text(json.dumps({"claims": [evidence.record(first, claim) for claim in STUDY.claims]}))
+    change = Change(claim="T1", date="2020-01-01", before=T1.criterion, after="Losses exceed 1.", reason="Stricter.")
+    claims = replace(T1, criterion="Losses exceed 1."), replace(T2, sentence="There is some noise.")
+    study = replace(STUDY, claims=claims, changes=(change,))
+    monkeypatch.setattr(registry, "study", lambda name: study)
+    return tmp_path
+
+
+def test_an_earlier_criterion_is_said_plainly(judged_earlier):
+    words = ("verify", "tiny", "--scale", "smoke", "--evidence", str(judged_earlier))
+    code, out, said = call(*words)
+    assert code == 3
+    assert said == (
+        "lrscope: T1: judged by an earlier criterion: lrscope verify tiny --scale smoke --fresh --save checks anew, with runs in "
+        "another --root\n"
+    )
+    first, second = (block.splitlines() for block in out.strip().split("\n\n"))
+    assert first[:4] == [
+        "T1: judged by an earlier criterion",
+        "  Losses are positive.",
+        "  criterion: Losses exceed 1.",
+        f"  earlier criterion: {T1.criterion}",
+    ]
+    assert first[4].startswith("  found by it: supported, effect ")
+    assert first[5].split()[:2] == ["part", "verdict"]
+    assert second[0].startswith("T2: reported, effect")
+    assert second[1] == "  There is some noise.", "the sentence is that of today"
+    assert call(*words, "--claim", "T2")[0] == 0
+
+
+def test_programs_do_not_take_an_earlier_verdict_for_one_of_today(judged_earlier):
+    code, out, _ = call("verify", "tiny", "--scale", "smoke", "--evidence", str(judged_earlier), "--json")
+    assert code == 3
+    first, second = json.loads(out)["claims"]
+    assert (first["verdict"], first["criterion"]) == ("judged by an earlier criterion", "Losses exceed 1.")
+    assert (first["effect"], first["parts"]) == (None, [])
+    assert (first["earlier"]["verdict"], first["earlier"]["criterion"]) == ("supported", T1.criterion)
+    assert len(first["earlier"]["parts"]) == 2
+    assert (second["verdict"], second["earlier"]) == ("reported", None)
+
+
+def test_the_list_of_studies_says_that_a_verdict_is_earlier(judged_earlier, monkeypatch):
+    monkeypatch.setattr(evidence, "folder_of", lambda name: judged_earlier)
+    monkeypatch.setattr(registry, "names", lambda: ["tiny"])
+    assert "  T1: judged by an earlier criterion (smoke): Losses are positive." in call("studies")[1].splitlines()
+    (row,) = json.loads(call("studies", "--json")[1])
+    assert [claim["verdicts"] for claim in row["claims"]] == [
+        {"smoke": "judged by an earlier criterion"},
+        {"smoke": "reported"},
+    ]
+
+
+def test_the_page_says_that_a_verdict_is_earlier(judged_earlier, root):
+    """Of claims that cannot be checked in what is there; those that can are checked by today's criterion."""
+    again = reproduction(root, registry.study("tiny"))
+    again.prepare(["double", "noise"])
+    publish(again, [], judged_earlier, judged_earlier)
+    assert "**T1, supported**" in (judged_earlier / "tiny.md").read_text()
+    elsewhere = reproduction(judged_earlier / "empty", registry.study("tiny"))
+    publish(elsewhere, [], judged_earlier, judged_earlier)
+    page = (elsewhere.folder / "gallery.html").read_text()
+    assert "Of 2 claims 1 is judged by an earlier criterion, 1 is reported." in page
+    assert f"Seen: supported by the earlier criterion, which was: {T1.criterion}" in page
+    assert "**T1, judged by an earlier criterion** (effect" in (judged_earlier / "tiny.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 from lrscope.studies import evidence
 from lrscope.studies.dependencies import claims_at
 from lrscope.studies.history import History
+from lrscope.studies.judged import CURRENT, UNKNOWN, standing
 from lrscope.studies.types import SCALES, Claim, Study, strength
 
 
@@ -31,20 +32,34 @@ def _problems(study: Study, scale: str, folder: Path, history: History) -> Itera
         return
     claims = {claim.id: claim for claim in claims_at(study, scale)}
     records = {record["id"]: record for record in found["claims"]}
-    for name in sorted(set(claims) ^ set(records)):
-        yield f"{path}: claim {name} is in {'the study' if name in claims else 'the evidence'} only"
+    for name in sorted(records.keys() - claims.keys()):
+        yield f"{path}: claim {name} is in the evidence only"
+    for name in sorted(claims.keys() - records.keys()):
+        yield from _left_out(f"{path}: claim {name}", claims[name], found["created"], history)
     for name in claims.keys() & records.keys():
-        where = f"{path}: claim {name}"
-        if records[name]["criterion"] != claims[name].criterion:
-            yield f"{where}: judged by another criterion than the study's"
-        elif claims[name].exploratory != records[name]["exploratory"]:
-            yield f"{where}: exploratory in one place and not in the other"
-        elif records[name]["verdict"] != (weak := _weakest(records[name])):
-            yield f"{where}: {records[name]['verdict']}, but its weakest part is {weak}"
-        elif history.repository is not None:
-            yield from _dated(where, claims[name], records[name], history)
+        yield from _judged(f"{path}: claim {name}", study, claims[name], records[name], history)
         if history.repository is not None:
-            yield from _changed(where, study, claims[name], folder, history)
+            yield from _changed(f"{path}: claim {name}", study, claims[name], folder, history)
+
+
+def _left_out(where: str, claim: Claim, created: str, history: History) -> Iterator[str]:
+    """A claim without a record is new, or has a new criterion: otherwise it could have been checked."""
+    commit = history.standing(claim.id, claim.criterion)
+    if commit is not None and evidence.when(commit.date) <= evidence.when(created):
+        yield f"{where}: its criterion ({commit.date}) is older than the evidence ({created}), which leaves it out"
+
+
+def _judged(where: str, study: Study, claim: Claim, record: dict[str, Any], history: History) -> Iterator[str]:
+    """The record is of the claim's criterion, or of one from which logged changes lead to it."""
+    state = standing(study, claim, record)
+    if state == UNKNOWN and record["criterion"] == claim.criterion:
+        yield f"{where}: exploratory in one place and not in the other; add a Change"
+    elif state == UNKNOWN:
+        yield f"{where}: judged by another criterion than the study's; add a Change (before: {record['criterion']!r})"
+    elif record["verdict"] != (weak := _weakest(record)):
+        yield f"{where}: {record['verdict']}, but its weakest part is {weak}"
+    elif history.repository is not None:
+        yield from _dated(where, record, history, now=state == CURRENT)
 
 
 def _weakest(record: dict[str, Any]) -> str:
@@ -52,15 +67,18 @@ def _weakest(record: dict[str, Any]) -> str:
     return min(verdicts, key=strength)
 
 
-def _dated(where: str, claim: Claim, record: dict[str, Any], history: History) -> Iterator[str]:
-    """The criterion was committed, then run."""
-    commit = history.standing(claim.id, claim.criterion)
-    if commit is None:
+def _dated(where: str, record: dict[str, Any], history: History, *, now: bool) -> Iterator[str]:
+    """The criterion was committed, then run; `now`: it stands to this day."""
+    claim, criterion, named = record["id"], record["criterion"], record["criterion_commit"]
+    brought = history.brought(claim, criterion)
+    if not brought or (now and history.standing(claim, criterion) is None):
         yield f"{where}: its criterion is not committed as it stands"
-    elif commit.hash != record["criterion_commit"]:
-        yield f"{where}: commit {record['criterion_commit'][:9]} did not bring the criterion; {commit.hash[:9]} did"
-    elif not claim.exploratory and evidence.when(commit.date) > evidence.when(record["started"]):
-        yield f"{where}: its criterion ({commit.date}) is younger than its runs ({record['started']})"
+        return
+    known = {commit.hash: commit for commit in (brought[:1] if now else brought)}
+    if named not in known:
+        yield f"{where}: commit {named[:9]} did not bring the criterion; {brought[0].hash[:9]} did"
+    elif not record["exploratory"] and evidence.when(known[named].date) > evidence.when(record["started"]):
+        yield f"{where}: its criterion ({known[named].date}) is younger than its runs ({record['started']})"
 
 
 def _changed(where: str, study: Study, claim: Claim, folder: Path, history: History) -> Iterator[str]:

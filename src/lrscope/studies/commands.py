@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrscope.errors import LrscopeError, nearest
-from lrscope.studies import evidence, registry
+from lrscope.studies import answers, evidence, judged, registry
 from lrscope.studies.costs import total
 from lrscope.studies.dependencies import claims_at, figures_at, lacking
+from lrscope.studies.judged import EARLIER, UNCHECKED
 from lrscope.studies.types import SCALES, Claim, PaperFigure, Study
 
 if TYPE_CHECKING:
     from lrscope.studies.reproduction import Reproduction
 
-MISSING = 3  # exit code: evidence is missing
+MISSING = 3  # exit code: evidence is missing, or of an earlier criterion
 STOPPED = 130
-SHOWN = ("id", "sentence", "criterion", "verdict", "effect", "low", "high", "unit", "seeds", "note", "parts")
 
 
 def list_studies(*, as_json: bool) -> None:
@@ -36,13 +36,13 @@ def list_studies(*, as_json: bool) -> None:
         print("  figures: " + ", ".join(f"{f['number']} ({f['title']})" for f in row["figures"]))
         for claim in row["claims"]:
             verdicts = [f"{verdict} ({scale})" for scale, verdict in claim["verdicts"].items()]
-            print(f"  {claim['id']}: {', '.join(verdicts) or 'no evidence yet'}: {claim['sentence']}")
+            print(f"  {claim['id']}: {', '.join(verdicts) or UNCHECKED}: {claim['sentence']}")
         print()
 
 
 def _described(name: str) -> dict[str, Any]:
     study, folder = registry.study(name), evidence.folder_of(name)
-    known = {scale: evidence.by_claim(evidence.load(folder, study, scale), study) for scale in _scales(study)}
+    verdicts = {scale: _verdicts(study, evidence.load(folder, study, scale)) for scale in _scales(study)}
     scales = []
     for scale in _scales(study):
         size = total(study.scales[scale])
@@ -65,11 +65,17 @@ def _described(name: str) -> dict[str, Any]:
                 "criterion": c.criterion,
                 "exploratory": c.exploratory,
                 "scales": [s for s in _scales(study) if c in claims_at(study, s)],
-                "verdicts": {s: known[s][c.id]["verdict"] for s in _scales(study) if c.id in known[s]},
+                "verdicts": {s: verdicts[s][c.id] for s in _scales(study) if c.id in verdicts[s]},
             }
             for c in study.claims
         ],
     }
+
+
+def _verdicts(study: Study, found: dict[str, Any] | None) -> dict[str, str]:
+    """The verdicts of an evidence file, by claim; those by an earlier criterion are not told."""
+    now = {name: str(record["verdict"]) for name, record in judged.records(found, study).items()}
+    return dict.fromkeys(judged.records(found, study, EARLIER), EARLIER) | now
 
 
 def reproduce(
@@ -91,7 +97,7 @@ def reproduce(
     scale_of(study, scale)
     chosen = chosen_figures(study, scale, figures)
     claims = [c for c in claims_at(study, scale) if not figures]
-    needs = [n for figure in chosen for n in figure.needs] + [n for claim in claims for n in claim.needs]
+    needs = _needs([*chosen, *claims])
     config = EngineConfig(**engine)
     if dry_run:
         _print_plans(study, scale, needs, config, as_json=as_json)
@@ -115,60 +121,53 @@ def verify(
     as_json: bool,
     folder: Path | None,
 ) -> None:
-    """The `verify` command: print what the claims' checks found. Exits with 3 where evidence is missing."""
+    """The `verify` command: print what the claims' checks found. Exits with 3 where evidence is missing, or by an earlier
+    criterion."""
+    from lrscope.config import EngineConfig
     from lrscope.studies.reproduction import scale_of
 
     study = registry.study(name)
     scale_of(study, scale)
     claims = chosen_claims(study, scale, wanted)
     folder = folder or evidence.folder_of(name)
-    if fresh or save:
-        records = _fresh(study, name, claims, scale, root, engine, folder if save else None)
+    if fresh and not save:
+        reproduction = _reproduction(name, scale, root, EngineConfig(**engine), _needs(claims))
+        found = answers.rows(claims, {claim.id: evidence.record(reproduction, claim) for claim in claims}, {})
     else:
-        records = evidence.by_claim(evidence.load(folder, study, scale), study)
-    rows = [{**records[c.id], "sentence": c.sentence} for c in claims if c.id in records]
+        if save:
+            _save(study, name, claims, scale, root, engine, folder)
+        found = answers.recorded(study, claims, evidence.load(folder, study, scale))
     if as_json:
         from lrscope.commands import dump
 
-        dump({"claims": [{key: row[key] for key in SHOWN} for row in map(_complete, rows)]})
+        dump({"claims": found})
     else:
-        for row in rows:
-            print(_in_words(row))
-    absent = [claim.id for claim in claims if claim.id not in records]
-    if absent:
-        print(
-            f"lrscope: no evidence for {', '.join(absent)} at scale {scale}: "
-            f"lrscope verify {name} --scale {scale} --fresh --save makes it",
-            file=sys.stderr,
-        )
+        for row in found:
+            print(answers.in_words(row))
+    left = list(answers.left_to_do(found, f"lrscope verify {name} --scale {scale} --fresh --save"))
+    for sentence in left:
+        print(f"lrscope: {sentence}", file=sys.stderr)
+    if left:
         sys.exit(MISSING)
 
 
-def _fresh(
-    study: Study,
-    name: str,
-    claims: Sequence[Claim],
-    scale: str,
-    root: Path,
-    engine: dict[str, Any],
-    folder: Path | None,
-) -> dict[str, dict[str, Any]]:
-    """Records of the claims, checked now; written into `folder`, if there is one."""
+def _save(
+    study: Study, name: str, claims: Sequence[Claim], scale: str, root: Path, engine: dict[str, Any], folder: Path
+) -> None:
+    """Check claims now and write what is found into `folder`."""
     from lrscope.config import EngineConfig
     from lrscope.studies.history import History
+    from lrscope.studies.reproduction import now
 
     history = History(registry.source(name))
-    if folder is not None:  # before hours of training rather than after
-        from lrscope.studies.reproduction import now
+    for claim in claims:  # before hours of training rather than after
+        evidence.fixed_before(claim, history, now())
+    reproduction = _reproduction(name, scale, root, EngineConfig(**engine), _needs(claims))
+    print(f"lrscope: wrote {evidence.save(reproduction, claims, folder, history)}", file=sys.stderr)
 
-        for claim in claims:
-            evidence.fixed_before(claim, history, now())
-    reproduction = _reproduction(name, scale, root, EngineConfig(**engine), [n for c in claims for n in c.needs])
-    if folder is None:
-        return {claim.id: evidence.record(reproduction, claim) for claim in claims}
-    path = evidence.save(reproduction, claims, folder, history)
-    print(f"lrscope: wrote {path}", file=sys.stderr)
-    return evidence.by_claim(evidence.load(folder, study, scale), study)
+
+def _needs(users: Sequence[Claim | PaperFigure]) -> list[str]:
+    return [need for user in users for need in user.needs]
 
 
 def print_citation(name: str, format: str) -> None:
@@ -241,25 +240,6 @@ def _reproduction(name: str, scale: str, root: Path, engine: Any, needs: Sequenc
         )
         sys.exit(STOPPED)
     return reproduction
-
-
-def _complete(row: dict[str, Any]) -> dict[str, Any]:
-    """A record with what those of earlier versions lack."""
-    return {"unit": "", **row, "parts": evidence.parts_of(row)}
-
-
-def _in_words(row: dict[str, Any]) -> str:
-    from lrscope.studies.phrases import aligned, effect, table
-
-    parts = table(row)
-    lines = [
-        f"{row['id']}: {row['verdict']}, {effect(row)}",
-        f"  {row['sentence']}",
-        f"  criterion: {row['criterion']}",
-        *([aligned(parts)] if parts else []),
-        f"  {row['note']}",
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def _print_plans(study: Study, scale: str, needs: Sequence[str], engine: Any, *, as_json: bool) -> None:

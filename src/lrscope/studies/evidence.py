@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lrscope._version import __version__
 from lrscope.errors import LrscopeError
 from lrscope.storage.files import write_whole
-from lrscope.studies import registry
+from lrscope.studies import judged, registry
 from lrscope.studies.history import Commit, History
 from lrscope.studies.types import Claim, Study
 
@@ -59,13 +59,6 @@ def load(folder: Path, study: Study, scale: str) -> dict[str, Any] | None:
     if not isinstance(found, dict) or not isinstance(found.get("claims"), list):
         raise LrscopeError(f"evidence {path} is not of lrscope's form: restore it with git, or delete it")
     return found
-
-
-def by_claim(found: Mapping[str, Any] | None, study: Study) -> dict[str, dict[str, Any]]:
-    """Records of the claims whose criterion is still the one that they were judged by."""
-    criteria = {claim.id: claim.criterion for claim in study.claims}
-    records = [] if found is None else found["claims"]
-    return {r["id"]: r for r in records if criteria.get(r["id"]) == r["criterion"]}
 
 
 def record(reproduction: Reproduction, claim: Claim) -> dict[str, Any]:
@@ -137,7 +130,8 @@ def fixed_before(claim: Claim, history: History, started: str) -> Commit:
 
 
 def save(reproduction: Reproduction, claims: Sequence[Claim], folder: Path, history: History) -> Path:
-    """Check claims and write them into the evidence file; other claims in it stay if what they rest on is the same.
+    """Check claims and write them into the evidence file; other claims in it stay, those by an earlier criterion too, if what
+    they rest on is the same.
 
     Raises:
         LrscopeError: a criterion that was not committed before its runs.
@@ -160,7 +154,7 @@ def save(reproduction: Reproduction, claims: Sequence[Claim], folder: Path, hist
             "criterion_date": commit.date,
         }
     before = load(folder, study, scale)
-    rows = by_claim(before, study)
+    rows = judged.records(before, study, judged.EARLIER) | judged.records(before, study)
     if before is not None:
         fresh = {**sweeps, **measurements}
         stale = {

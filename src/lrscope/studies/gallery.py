@@ -13,7 +13,7 @@ from lrscope.reporting import text
 from lrscope.reporting.files import write_one
 from lrscope.reporting.gallery import Picture, ShownClaim, render
 from lrscope.reporting.page import write_text
-from lrscope.studies import cite, evidence, phrases
+from lrscope.studies import answers, cite, evidence, phrases
 from lrscope.studies.dependencies import claims_at, figures_at
 from lrscope.studies.registry import slug
 from lrscope.studies.reproduction import Reproduction
@@ -22,7 +22,6 @@ from lrscope.studies.verdicts import Undetermined
 
 FORMATS = ("png", "pdf")
 PAGE = "gallery.html"
-UNCHECKED = "not checked"
 
 
 def publish(
@@ -35,8 +34,8 @@ def publish(
     wanted = [f for f in figures_at(study, scale) if f in figures or reproduction.ready(f.needs)]
     drawn = {figure.number: _chart(reproduction, figure) for figure in wanted}
     shown = [figure for figure in wanted if drawn[figure.number] is not None]
-    known = evidence.by_claim(evidence.load(evidence_folder, study, scale), study)
-    claims = {claim.id: _shown_claim(reproduction, claim, known) for claim in claims_at(study, scale)}
+    rows = answers.recorded(study, claims_at(study, scale), evidence.load(evidence_folder, study, scale))
+    claims = {row["id"]: _shown_claim(reproduction, row) for row in rows}
     pictures = [_picture(f, chart, claims, study.claims) for f in shown if (chart := drawn[f.number]) is not None]
     written = []
     folder = reproduction.folder / "figures"
@@ -60,17 +59,22 @@ def _chart(reproduction: Reproduction, figure: PaperFigure) -> Chart | None:
         return None
 
 
-def _shown_claim(reproduction: Reproduction, claim: Claim, known: Mapping[str, Mapping[str, Any]]) -> ShownClaim:
-    """A claim, checked in what is there, or else as the evidence has it."""
-    row = evidence.record(reproduction, claim) if reproduction.ready(claim.needs) else known.get(claim.id)
+def _shown_claim(reproduction: Reproduction, row: Mapping[str, Any]) -> ShownClaim:
+    """A claim, checked in what is there, or else as the evidence has it (a row of `answers`)."""
+    claim = next(claim for claim in reproduction.study.claims if claim.id == row["id"])
+    if reproduction.ready(claim.needs):
+        (row,) = answers.rows([claim], {claim.id: evidence.record(reproduction, claim)}, {})
+    before = row["earlier"]
+    found = before or row
+    was = f"{before['verdict']} by the earlier criterion, which was: {before['criterion']} " if before else ""
     return ShownClaim(
         id=claim.id,
         sentence=claim.sentence,
         criterion=claim.criterion,
-        verdict=row["verdict"] if row else UNCHECKED,
-        effect=phrases.effect(row) if row else "",
-        parts=phrases.table(row) if row else [],
-        note=row["note"] if row else "",
+        verdict=row["verdict"],
+        effect=phrases.effect(found) if found["parts"] else "",
+        parts=phrases.table(found),
+        note=was + found["note"],
     )
 
 
@@ -113,7 +117,7 @@ def _words(reproduction: Reproduction, claims: Mapping[str, ShownClaim]) -> dict
 
 
 def _summary(verdicts: Sequence[str]) -> str:
-    """`Of 5 claims 3 are supported, 1 is contradicted, 1 is not checked.`"""
+    """`Of 5 claims 3 are supported, 1 is contradicted, 1 is not checked yet.`"""
     counts = [(v, verdicts.count(v)) for v in dict.fromkeys(verdicts)]
     parts = [f"{count} {'is' if count == 1 else 'are'} {verdict}" for verdict, count in counts]
     return f"Of {plural(len(verdicts), 'claim')} {', '.join(parts)}." if parts else "No claims at this scale."

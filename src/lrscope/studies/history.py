@@ -48,6 +48,7 @@ class History:
     def __init__(self, source: Path) -> None:
         self.source = source.resolve()
         self._blobs: dict[str, dict[str, str]] = {}
+        self._states: dict[str, dict[str, str]] = {}
 
     @cached_property
     def repository(self) -> Path | None:
@@ -66,6 +67,11 @@ class History:
 
     def at(self, commit: str) -> dict[str, str]:
         """The criteria as a commit has them."""
+        if commit not in self._states:
+            self._states[commit] = self._read(commit)
+        return self._states[commit]
+
+    def _read(self, commit: str) -> dict[str, str]:
         listed = self._git("ls-tree", "-r", commit, "--", str(self.source)).splitlines()
         found: dict[str, str] = {}
         for line in listed:
@@ -80,12 +86,20 @@ class History:
     def standing(self, claim: str, criterion: str) -> Commit | None:
         """The commit that brought the criterion as it stands: the oldest of the newest ones that have this very text. None
         where the newest has not."""
-        brought = None
-        for commit in self.commits:
-            if self.at(commit.hash).get(claim) != criterion:
-                break
-            brought = commit
-        return brought
+        newest = self.commits[:1]
+        if not newest or self.at(newest[0].hash).get(claim) != criterion:
+            return None
+        return self.brought(claim, criterion)[0]
+
+    def brought(self, claim: str, criterion: str) -> list[Commit]:
+        """The commits that brought a text as a claim's criterion where it was none or another one, newest first."""
+        texts = [self.at(commit.hash).get(claim) for commit in self.commits]
+        earlier = [*texts[1:], None]
+        return [
+            commit
+            for commit, text, before in zip(self.commits, texts, earlier, strict=True)
+            if criterion == text != before
+        ]
 
     def texts_since(self, claim: str, path: Path) -> list[str]:
         """The different texts that a claim's criterion has had since `path` was first committed, oldest first, without
