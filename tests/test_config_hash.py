@@ -55,6 +55,8 @@ DEFAULTS: dict[str, Any] = {
     "keep_weights": False,
     "randaugment": None,
     "optimizer": "sgd",
+    "first_seed": 0,
+    "first_data_seed": 0,
 }
 
 
@@ -114,7 +116,15 @@ def test_hashes_of_earlier_versions_are_known(options: dict[str, Any], stated: s
 
 
 def fields_before() -> list[str]:
-    later = ("log_epochs", "snapshot_epochs", "keep_weights", "optimizer", "randaugment")
+    later = {
+        "log_epochs",
+        "snapshot_epochs",
+        "keep_weights",
+        "optimizer",
+        "randaugment",
+        "first_seed",
+        "first_data_seed",
+    }
     return ["lrs", *(name for name in DEFAULTS if name not in later)]
 
 

@@ -30,7 +30,7 @@ REPOSITORY = Path(__file__).parents[1]
 class PlantedResults:
     """A study whose sweeps and measurements are given."""
 
-    scale = "smoke"
+    scale, first_seed = "smoke", 0
 
     def __init__(self, sweeps: dict[str, xr.DataTree], measured: dict[str, xr.Dataset] | None = None) -> None:
         self.sweeps, self.measurements = sweeps, measured or {}

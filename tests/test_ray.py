@@ -100,6 +100,11 @@ def listening(session: str) -> list[str]:
     return [row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
 
 
+def test_seeds_begin_anywhere(tmp_path: Path) -> None:
+    config = replace(SHORT, first_seed=7, first_data_seed=3, data_seeds=2)
+    assert same_bytes(train(mlp_task(), config, ON_RAY, tmp_path), train(mlp_task(), config, HERE)) == []
+
+
 class Counting(Silent):
     """Adds up the reported steps."""
 

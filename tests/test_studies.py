@@ -140,6 +140,30 @@ def test_costs_are_counted_without_training():
     assert {name: (spec(name).train, spec(name).test) for name in data_names()} == TRAIN_TEST
 
 
+def test_a_scale_says_once_where_seeds_begin(tmp_path):
+    later = replace(SMOKE, first_seed=1000)
+    assert [(s.config.first_seed, s.config.first_data_seed) for s in later.sweeps] == [(1000, 1000)]
+    assert replace(later, about="again").sweeps == later.sweeps
+    assert replace(SMOKE, first_seed=0) == SMOKE
+    own = replace(SWEEP, config=replace(SWEEP.config, first_data_seed=5))
+    with pytest.raises(LrscopeError, match=r"sweep sphere: its seeds begin at 5, those of its scale at 1000: leave"):
+        replace(SMOKE, sweeps=(own,), first_seed=1000)
+    with pytest.raises(LrscopeError, match="first_seed: -1"):
+        replace(SMOKE, first_seed=-1)
+
+
+def test_evidence_of_other_seeds_is_of_other_runs(tmp_path):
+    study = replace(STUDY, scales={"smoke": replace(SMOKE, first_seed=1000)})
+    there = reproduction(tmp_path, study)
+    there.prepare(["double", "noise"])
+    assert there.result("sphere").coords["seed"].values.tolist() == [1000, 1001, 1002]
+    assert there.result("sphere").coords["data_seed"].values.tolist() == [1000]
+    assert there.check(T1).verdict == "supported"
+    assert there.view(["noise"]).first_seed == 1000
+    usual = reproduction(tmp_path, STUDY)
+    assert not usual.ready(["noise"]), "what a measurement draws by itself is another draw"
+
+
 # --- the reproduction ---
 
 

@@ -40,7 +40,7 @@ ENGINE = EngineConfig(jobs=1, path="batched", chunk=33, compile=False)  # no pla
 class PlantedResults:
     """A study whose sweeps and measurements are given."""
 
-    scale = "smoke"
+    scale, first_seed = "smoke", 0
 
     def __init__(
         self, sweeps: dict[str, xr.DataTree] | None = None, measurements: dict[str, xr.DataTree] | None = None

@@ -15,7 +15,7 @@ SEEDS = 4
 class Planted:
     """A study whose measurements are given."""
 
-    scale = "smoke"
+    scale, first_seed = "smoke", 0
 
     def __init__(self, **measurements: xr.Dataset) -> None:
         self.measurements = measurements

@@ -25,6 +25,14 @@ def optimise(alpha: tuple[float, ...], elrs: tuple[float, ...], steps: int, keep
     return toy.optimise(alpha, elrs, steps, keep=keep, starts=STARTS)
 
 
+def test_starting_points_are_those_of_a_seed() -> None:
+    def starts(**words: int) -> np.ndarray:
+        return toy.optimise((1.0,), (0.1,), 1, keep=1, starts=STARTS, **words).values.numpy()
+
+    assert np.array_equal(starts(), starts(seed=0))
+    assert not np.isin(starts(seed=1000), starts()).any()
+
+
 def test_the_gradient_is_the_gradient() -> None:
     alpha = torch.tensor(ALPHA, dtype=torch.float64)
     weights = torch.randn(3, 6, generator=generator("tests", "toy gradient"), dtype=torch.float64).requires_grad_()

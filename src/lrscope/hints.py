@@ -15,6 +15,9 @@ SYNONYMS: dict[str, str] = {
         ("min_lr", "max_lr", "start_lr", "end_lr", "lr_min", "lr_max", "num_lrs", "num_lr", "n_lrs"), "lrs"
     ),
     **dict.fromkeys(("seed", "random_state", "num_seeds", "n_seeds", "rng", "repeats", "n_repeats", "trials"), "seeds"),
+    **dict.fromkeys(
+        ("seed_offset", "seed_start", "start_seed", "base_seed", "initial_seed", "global_seed"), "first_seed"
+    ),
     **dict.fromkeys(("max_epochs", "num_epochs", "n_epochs", "num_train_epochs", "epoch"), "epochs"),
     **dict.fromkeys(("max_steps", "num_steps", "n_steps", "iterations", "iters", "num_iter", "step"), "steps"),
     **dict.fromkeys(("bs", "batch", "train_batch_size", "per_device_train_batch_size", "minibatch_size"), "batch_size"),

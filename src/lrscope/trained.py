@@ -131,7 +131,7 @@ class Trained:
         *,
         lr: float,
         seed: Seed,
-        data_seed: Seed = 0,
+        data_seed: Seed | None = None,
         finetune_lr: float | None = None,
         n_average: int | None = None,
         epoch: float | None = None,
@@ -142,13 +142,14 @@ class Trained:
         average of `n_average` checkpoints (sweeps with `keep_weights`); or after `epoch` epochs of pre-training (one of
         `snapshot_epochs`, or 0: the start).
 
-        `point` names a value on each axis that has several, such as {"decay_at": 10}. A learning rate means the nearest of the
-        sweep if it is within 0.1% of it and not as near to any other.
+        `data_seed` is the sweep's first if it is left out. `point` names a value on each axis that has several, such as
+        {"decay_at": 10}. A learning rate means the nearest of the sweep if it is within 0.1% of it and not as near to any other.
 
         Raises:
             LrscopeError: a run or moment that was not kept; the message lists those that were.
         """
         lr = _nearest("lr", lr, self.config.lrs)
+        data_seed = self._draw(data_seed)
         frozen = self._initial(data_seed, seed, lr).frozen
         if sum(x is not None for x in (finetune_lr, n_average, epoch, branch)) > 1:
             raise LrscopeError(
@@ -196,11 +197,12 @@ class Trained:
         return self._in(dtype).program(path, False)
 
     @checked
-    def material(self, data_seed: Seed = 0, dtype: torch.dtype = torch.float32) -> Material:
-        """The examples of a data seed on the device."""
-        if data_seed >= self.config.data_seeds:
+    def material(self, data_seed: Seed | None = None, dtype: torch.dtype = torch.float32) -> Material:
+        """The examples of a data seed on the device; of the sweep's first if it is left out."""
+        data_seed = self._draw(data_seed)
+        if data_seed not in self.config.draws:
             raise LrscopeError(
-                f"data_seed: {data_seed} was not trained: the sweep has those from 0 to {self.config.data_seeds - 1}"
+                f"data_seed: {data_seed} was not trained: the sweep has those {_span(self.config.draws)}"
             )
         return self._in(dtype).material(data_seed)
 
@@ -209,6 +211,9 @@ class Trained:
         """The optimizer's learning rate [1] of a run: on the sphere lr rho^2, where `lr` is the ELR."""
         rate = torch.tensor([lr], dtype=torch.float64)
         return rate * state.weights.double().square().sum(1) if self.config.space == "sphere" else rate
+
+    def _draw(self, data_seed: int | None) -> int:
+        return self.config.first_data_seed if data_seed is None else data_seed
 
     def _in(self, dtype: torch.dtype) -> Context:
         """The sweep's context in another precision."""
@@ -247,7 +252,8 @@ class Trained:
         chunk = chunk or self._chunk_of.get((data_seed, seed, lr, False))
         if chunk is None:
             raise LrscopeError(
-                f"state: no run with learning rate {lr:g}, data seed {data_seed}, seed {seed} was trained"
+                f"state: no run with learning rate {lr:g}, data seed {data_seed}, seed {seed} was trained (the sweep has "
+                f"data seeds {_span(self.config.draws)}, seeds {_span(self.config.training_seeds)}): name one that was"
             )
         tensors = self._load(chunk.name)
         if name not in tensors:
@@ -266,6 +272,10 @@ class Trained:
                 f"chunk {name} is missing from {self._context.store.chunks}: run the sweep's command again"
             )
         return saved[0]
+
+
+def _span(seeds: range) -> str:
+    return f"from {seeds[0]} to {seeds[-1]}"
 
 
 def _nearest(field: str, value: Any, known: tuple[float, ...]) -> float:

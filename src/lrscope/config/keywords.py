@@ -28,6 +28,10 @@ class SweepOptions(TypedDict, total=False):
     """Training seeds per learning rate. Default: 3."""
     data_seeds: Whole
     """Draws of the data, each trained with all seeds. Default: 1."""
+    first_seed: Whole
+    """The first training seed; the others follow it. A run depends on its own seed alone. Default: 0."""
+    first_data_seed: Whole
+    """The first draw of the data; the others follow it. Default: 0."""
     same_init: bool
     """Start every learning rate from the same initialisation with the same batches, or each from its own. Default:
     true.

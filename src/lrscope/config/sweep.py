@@ -14,6 +14,7 @@ from lrscope.readers import Flag, Increasing, Number, Pair, Rates, Whole, Word, 
 
 LEAST_ADAPTIVE_LRS = 8  # ours: with fewer, scouts and neighbours of the borders are the whole grid
 MOST_RUNS = 10_000_000  # ours: the largest sweep of docs/scaling.md
+LAST_SEED = 1_000_000_000  # ours
 HUGE = 1e6  # ours: of norms and decays; beyond it float32 overflows or nothing is left of the weights
 
 Steps = Annotated[int, Whole(1, MOST_STEPS)]
@@ -48,6 +49,10 @@ class SweepConfig:
     """
     data_seeds: Annotated[int, Whole(1, 1_000)] = 1  # every draw of the data is held in memory
     """Draws of the data, each trained with all seeds."""
+    first_seed: Annotated[int, Whole(0, LAST_SEED)] = 0
+    """The first training seed; the others follow it. A run depends on its own seed alone."""
+    first_data_seed: Annotated[int, Whole(0, LAST_SEED)] = 0
+    """The first draw of the data; the others follow it."""
     same_init: Annotated[bool, Flag(off="own-init")] = True
     """Start every learning rate from the same initialisation with the same batches, or each from its own.
 
@@ -279,6 +284,16 @@ class SweepConfig:
     def invariant(self) -> bool:
         """Is the network made scale-invariant?"""
         return self.space == "sphere" if self.scale_invariant is None else self.scale_invariant
+
+    @property
+    def training_seeds(self) -> range:
+        """The training seeds, in their order."""
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+    @property
+    def draws(self) -> range:
+        """The data seeds, in their order."""
+        return range(self.first_data_seed, self.first_data_seed + self.data_seeds)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""

@@ -38,8 +38,9 @@ def cut_round(
     )
     chunks: list[Chunk] = []
     for kind, first, last in kinds:
-        for data_seed in range(config.data_seeds):
-            runs = [(u % config.seeds, config.lrs[k]) for k, u in kind if u // config.seeds == data_seed]
+        for draw, data_seed in enumerate(config.draws):
+            places = [(k, u % config.seeds) for k, u in kind if u // config.seeds == draw]
+            runs = [(config.training_seeds[place], config.lrs[k]) for k, place in places]
             for part in _even(sorted(runs), plan.chunk):
                 if plan.compiled and not plan.fused:
                     part += part[-1:] * (plan.chunk - len(part))

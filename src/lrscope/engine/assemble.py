@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from torch import Tensor
 
+from lrscope.config import SweepConfig
 from lrscope.dynamics.statistics import AVERAGE, END
 from lrscope.engine.checked import RANDOM, load_chunk, load_random
 from lrscope.engine.context import Context
@@ -46,7 +47,7 @@ def assemble(context: Context, plan: Plan, slab: Slab | None = None) -> xr.DataT
         Vanished: some are missing or damaged; all others of the slab have been looked at.
     """
     config = context.config
-    slab = slab or Slab(0, config.data_seeds, 0, config.seeds)
+    slab = slab or _whole(config)
     layout = Layout(context, slab)
     if config.adaptive:  # a phase that no run went through has its arrays all the same
         for node, name, _ in layout.fitting():
@@ -73,13 +74,14 @@ def assemble(context: Context, plan: Plan, slab: Slab | None = None) -> xr.DataT
         before = seconds[at] if chunk.first else 0.0
         seconds[at] = before + saved[1]["seconds"] / len(chunk.runs)
         _place(layout, tensors, at)
+    seeds = slice(slab.seed - config.first_seed, slab.stop - config.first_seed)
     for data_seed in range(slab.data_seed, slab.data_stop):
         saved = load_random(context, plan, data_seed)
         if saved is None:
             vanished.append(f"{RANDOM}{data_seed:05d}")
             continue
         for name, key in (("random_train_loss", "loss"), ("random_train_accuracy", "accuracy")):
-            layout.slot("", name)[data_seed - slab.data_seed] = saved[0][key].numpy()[slab.seed : slab.stop]
+            layout.slot("", name)[data_seed - slab.data_seed] = saved[0][key].numpy()[seeds]
     if vanished:
         raise Vanished(
             f"{', '.join(vanished[:3])} vanished from {context.store.chunks} ({len(vanished)} units in all): "
@@ -96,10 +98,16 @@ def slabs(context: Context) -> list[Slab]:
     config = context.config
     each = 8 * sum(math.prod(shape) for _, _, shape in Layout(context, Slab(0, 1, 0, 1)).fitting())
     if config.data_seeds * config.seeds * each <= SLAB_BYTES:
-        return [Slab(0, config.data_seeds, 0, config.seeds)]
+        return [_whole(config)]
     step = max(1, min(config.seeds, SLAB_BYTES // each))
-    starts = [(d, s) for d in range(config.data_seeds) for s in range(0, config.seeds, step)]
-    return [Slab(d, d + 1, s, min(s + step, config.seeds)) for d, s in starts]
+    seeds = config.training_seeds
+    starts = [(d, s) for d in config.draws for s in seeds[::step]]
+    return [Slab(d, d + 1, s, min(s + step, seeds.stop)) for d, s in starts]
+
+
+def _whole(config: SweepConfig) -> Slab:
+    """All seeds."""
+    return Slab(config.draws.start, config.draws.stop, config.training_seeds.start, config.training_seeds.stop)
 
 
 def _place(layout: Layout, tensors: Arrays, at: Where) -> None:

@@ -245,7 +245,7 @@ class Context:
 
     def each_unit(self, plan: Plan) -> Iterator[str]:
         """The same, one after the other."""
-        for data_seed in range(self.config.data_seeds):
+        for data_seed in self.config.draws:
             yield f"{RANDOM}{data_seed:05d}"
         if self._is_plain(plan):
             for index in range(count_chunks(self.config, plan.chunk)):

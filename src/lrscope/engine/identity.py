@@ -21,7 +21,7 @@ def identity_of(task: Task, config: SweepConfig, stated: Iterable[Any] = ()) -> 
     Args:
         stated: the hashes that the folder states, if any: one that is this sweep's, as earlier versions wrote it too, is kept.
     """
-    fingerprint = task.fingerprint(range(config.data_seeds))
+    fingerprint = task.fingerprint(config.draws)
     return {"task": fingerprint, "config": config.to_dict(), "hash": hash_of(fingerprint, config, stated)}
 
 

@@ -147,7 +147,7 @@ class Material:
         """
         count = self.config.random_points
         losses, accuracies = [], []
-        for seed in range(self.config.seeds):
+        for seed in self.config.training_seeds:
             names = [("init", self.data_seed, seed)] * count
             if not self.net.scale_invariant:
                 names = [("random-init", self.data_seed, seed * count + i) for i in range(count)]

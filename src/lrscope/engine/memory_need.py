@@ -27,6 +27,7 @@ from lrscope.tasks.random_state import seeded
 
 if TYPE_CHECKING:
     from lrscope.engine.context import Context
+    from lrscope.engine.material import Material
 
 MEASURED = (4, 8)  # ours, examples of the two measured steps: activations grow with the batch, the rest does not
 PROGRAM = 300_000_000  # ours, bytes: Python and PyTorch on a GPU, whose memory the system does not count
@@ -94,7 +95,7 @@ def _pass(context: Context, size: int) -> tuple[int, int]:
     What the forward pass saves for the backward one lives until that has reached it; there the largest tensor's gradient
     and the next one's come on top.
     """
-    net, program, material = context.net, context.program("single", False), context.material(0)
+    net, program, material = context.net, context.program("single", False), _material(context)
     values = dict(named_tensors(net.module))
     params = {s.name: values[s.name].detach().requires_grad_() for s in net.slots}
     frozen = {name: values[name].detach() for name in net.frozen}
@@ -143,11 +144,15 @@ def smaller_points(context: Context, plan: Plan, jobs: int, limit: int) -> int:
 
 def _data(context: Context) -> int:
     """Examples that are not in memory yet: in the training precision, or on another device."""
-    data, material = context.task.data(0), context.material(0)
+    data, material = context.task.data(context.config.first_data_seed), _material(context)
     given = {t.data_ptr() for t in vars(data).values() if isinstance(t, Tensor)}
     tensors = [t for t in vars(material).values() if isinstance(t, Tensor)]
     made = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
     return sum(size for at, size in made.items() if at not in given)
+
+
+def _material(context: Context) -> Material:
+    return context.material(context.config.first_data_seed)
 
 
 def _item(context: Context) -> int:
@@ -186,12 +191,12 @@ def _kept_copies(context: Context) -> int:
 
 
 def _example_groups(context: Context) -> int:
-    groups = context.material(0).groups
+    groups = _material(context).groups
     return 0 if groups is None else len(groups.sizes)
 
 
 def _largest_set(context: Context) -> int:
-    material = context.material(0)
+    material = _material(context)
     return max(len(material.train_x) if context.config.average else 0, len(material.test_x))
 
 

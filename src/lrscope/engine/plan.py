@@ -127,11 +127,11 @@ def chunk_at(config: SweepConfig, size: int, index: int) -> Chunk:
     """The chunk with number `index` of `cut`, without making the others: workers look theirs up among many."""
     runs = config.seeds * len(config.lrs)
     count = -(-runs // size)
-    data_seed, i = divmod(index, count)
+    draw, i = divmod(index, count)
     bounds = range(round(i * runs / count), round((i + 1) * runs / count))
-    return Chunk(
-        f"{index:05d}", data_seed, tuple((r // len(config.lrs), config.lrs[r % len(config.lrs)]) for r in bounds)
-    )
+    seeds, lrs = config.training_seeds, config.lrs
+    parts = tuple((seeds[r // len(lrs)], lrs[r % len(lrs)]) for r in bounds)
+    return Chunk(f"{index:05d}", config.draws[draw], parts)
 
 
 def cut(config: SweepConfig, size: int) -> tuple[Chunk, ...]:

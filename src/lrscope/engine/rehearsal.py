@@ -74,7 +74,7 @@ def _remedy(context: Context) -> str:
 @seeded(0)  # dropout draws
 def _run(context: Context, path: str, runs: int) -> None:
     """Call the functions of a path for `runs` runs; what they return is thrown away."""
-    program, material = context.program(path, False), context.material(0)
+    program, material = context.program(path, False), context.material(context.config.first_data_seed)
     weights, frozen = material.initial_weights([stream_seed("init", 0, 0)] * runs)
     if context.net.noise == "keyed":
         frozen = with_noise(frozen, torch.arange(runs, device=context.device))

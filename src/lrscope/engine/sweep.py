@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -265,7 +265,8 @@ def _check_folder(store: Store, identity: dict[str, Any], task: Task) -> None:
     if there is None or there.get("hash") == identity["hash"]:
         return
     ours, theirs = json.loads(json.dumps(identity["config"])), there.get("config", {})
-    differing = [k for k in ours if theirs and ours[k] != theirs.get(k)]
+    defaults = json.loads(json.dumps({f.name: f.default for f in fields(SweepConfig) if f.default is not MISSING}))
+    differing = [k for k in ours if theirs and ours[k] != theirs.get(k, defaults.get(k))]
     differing = (
         differing
         or _differing(task.summary(), there.get("task_summary"))

@@ -39,9 +39,9 @@ def undisturbed(net: Net, purpose: str) -> Iterator[None]:
 
 
 def evaluation(
-    trained: Trained, state: State, data_seed: int, *, path: Literal["single", "batched"] = "single"
+    trained: Trained, state: State, data_seed: int | None, *, path: Literal["single", "batched"] = "single"
 ) -> tuple[Program, Material]:
-    """The program and the examples of a data seed in the state's precision."""
+    """The program and the examples of a data seed (None: the sweep's first) in the state's precision."""
     check_state(trained, state)
     dtype = state.weights.dtype
     return trained.program(dtype, path=path), trained.material(data_seed, dtype)

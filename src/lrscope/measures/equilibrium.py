@@ -48,7 +48,7 @@ class Record:
 
 @checked
 def identities(
-    trained: Trained, state: State, *, elr: Positive, steps: Steps, seed: Seed = 0, data_seed: Seed = 0
+    trained: Trained, state: State, *, elr: Positive, steps: Steps, seed: Seed = 0, data_seed: Seed | None = None
 ) -> dict[str, float]:
     """Train a stored (or initial) state `steps` steps at total ELR `elr` in float64 and compare both sides of the identities.
 

@@ -38,7 +38,7 @@ def of(
     trained: Trained,
     state: State,
     *,
-    data_seed: Seed = 0,
+    data_seed: Seed | None = None,
     measures: Sequence[str] = MEASURES,
     batches: Count | None = None,
     fisher_batches: Count | None = None,

@@ -61,7 +61,14 @@ class Track:
 
 @checked
 def training(
-    trained: Trained, state: State, *, elr: Positive, steps: Steps, every: Steps, seed: Seed = 0, data_seed: Seed = 0
+    trained: Trained,
+    state: State,
+    *,
+    elr: Positive,
+    steps: Steps,
+    every: Steps,
+    seed: Seed = 0,
+    data_seed: Seed | None = None,
 ) -> xr.Dataset:
     """Go on training a stored state at the effective learning rate `elr`, with batches from a stream named by `seed`.
 
@@ -89,7 +96,7 @@ def random_walk(
     steps: Steps | None = None,
     every: Steps,
     seed: Seed = 0,
-    data_seed: Seed = 0,
+    data_seed: Seed | None = None,
 ) -> xr.Dataset:
     """A random walk on the sphere from a stored state: a Gaussian vector instead of each gradient (App. M).
 

@@ -42,10 +42,10 @@ def code_of(measurement: Measurement) -> list[Any]:
     return [measurement.name, source_hash(measurement.run), bound(measurement.run)]
 
 
-def identity(codes: Sequence[list[Any]], hashes: Mapping[str, str]) -> str:
-    """What determines the arrays: the measurement's code and that of those that it rests on (`code_of`), and the `config_hash`
-    of every sweep below them."""
-    return digest([codes, sorted(hashes.items())])
+def identity(codes: Sequence[list[Any]], hashes: Mapping[str, str], first_seed: int = 0) -> str:
+    """What determines the arrays: the measurement's code and that of those that it rests on (`code_of`), the `config_hash` of
+    every sweep below them, and where the scale's seeds begin if that is not at 0."""
+    return digest([codes, sorted(hashes.items()), *([first_seed] if first_seed else [])])
 
 
 def write(folder: Path, stored: StoredMeasurement) -> None:

@@ -277,7 +277,8 @@ class Reproduction:
         sweeps = [part for part in below if part in self._sweeps]
         known = {p: self._results[p].attrs["config_hash"] if rule is None else self._hashes(p)[rule] for p in sweeps}
         needed = [part for part in below if part in self._measurements]
-        return measurement_store.identity([self._code(part) for part in (name, *needed)], known)
+        codes = [self._code(part) for part in (name, *needed)]
+        return measurement_store.identity(codes, known, self.scale.first_seed)
 
     def _place(self, name: str) -> Path:
         return self.folder / "measured" / f"{name}.zarr"
@@ -312,6 +313,11 @@ class DeclaredResults:
     def scale(self) -> str:
         """`smoke`, `laptop` or `paper`."""
         return self.reproduction.scale_name
+
+    @property
+    def first_seed(self) -> int:
+        """Where seeds begin."""
+        return self.reproduction.scale.first_seed
 
     def sweep(self, name: str) -> xr.DataTree:
         """The result of a sweep."""

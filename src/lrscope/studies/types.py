@@ -6,13 +6,14 @@ Declarations only; nothing here trains, draws or reads files. Importing this imp
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from lrscope.checked import checked_fields
 from lrscope.config import SweepConfig as SweepConfig
+from lrscope.config.sweep import LAST_SEED
 from lrscope.errors import LrscopeError, nearest
-from lrscope.readers import Real
+from lrscope.readers import Real, Whole
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -32,6 +33,11 @@ class StudyResults(Protocol):
     @property
     def scale(self) -> str:
         """`smoke`, `laptop` or `paper`."""
+        ...
+
+    @property
+    def first_seed(self) -> int:
+        """The scale's: what a measurement draws by itself begins there."""
         ...
 
     def sweep(self, name: str) -> xr.DataTree:
@@ -211,16 +217,34 @@ class PaperFigure:
 @dataclass(frozen=True, kw_only=True)
 class Scale:
     """The study at one size. All scales use the same names for sweeps and measurements; a scale may leave some out,
-    and the claims and figures that need them are then missing there."""
+    and the claims and figures that need them are then missing there.
+
+    `first_seed` is where the training seeds and the draws of the data of all its sweeps begin, and what its measurements draw
+    by themselves: evidence is made with seeds at which nobody has looked before.
+    """
 
     sweeps: tuple[StudySweep, ...]
     measurements: tuple[Measurement, ...]
     about: str  # data, models, seeds, and how long it takes
+    first_seed: Annotated[int, Whole(0, LAST_SEED)] = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sweeps", tuple(_begun_at(self.first_seed, sweep) for sweep in self.sweeps))
 
     @property
     def parts(self) -> tuple[StudySweep | Measurement, ...]:
         """Sweeps, then measurements."""
         return (*self.sweeps, *self.measurements)
+
+
+def _begun_at(seed: int, sweep: StudySweep) -> StudySweep:
+    own = {sweep.config.first_seed, sweep.config.first_data_seed} - {0, seed}
+    if own:
+        raise LrscopeError(
+            f"sweep {sweep.name}: its seeds begin at {min(own)}, those of its scale at {seed}: leave first_seed and "
+            "first_data_seed out of the sweep"
+        )
+    return replace(sweep, config=replace(sweep.config, first_seed=seed, first_data_seed=seed))
 
 
 @checked_fields

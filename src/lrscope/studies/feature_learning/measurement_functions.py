@@ -26,7 +26,7 @@ MID_ENDS = 24
 
 def tick(results: StudyResults) -> xr.Dataset:
     """The first feature of ticks' training examples [N, 2] and their labels."""
-    data = load("ticks", data_seed=0)
+    data = load("ticks", data_seed=results.first_seed)
     return xr.Dataset(
         {"x": (("example", "axis"), data.train_x[:, :2].numpy()), "label": ("example", data.train_y.numpy())}
     )
@@ -43,9 +43,9 @@ def geometry_of(trained: Trained) -> xr.Dataset:
         "high": {"finetune_lr": high},
         "swa": {"n_average": n},
     }
-    seeds = range(config.seeds)
+    seeds = config.training_seeds
     rows: list[xr.Dataset] = []
-    for data_seed, lr in itertools.product(range(config.data_seeds), config.lrs):
+    for data_seed, lr in itertools.product(config.draws, config.lrs):
         states = {
             name: stack([trained.state(lr=lr, seed=s, data_seed=data_seed, **end) for s in seeds])
             for name, end in ends.items()
@@ -94,13 +94,13 @@ def vit_splits(results: StudyResults) -> xr.Dataset:
     }
     mean, std = data.normalisation or ((0.0,), (1.0,))
     found = np.full((len(ranges), len(config.lrs), config.data_seeds, config.seeds), np.nan)
-    for d in range(config.data_seeds):
-        examples = trained.task.data(d)
+    for d, draw in enumerate(config.draws):
+        examples = trained.task.data(draw)
         masks = [bands.mask(height, width, *both) for both in ranges.values()]
         sets = [bands.masked_set(examples.test_x, mean, std, mask) for mask in masks]
-        program, material = trained.program(), trained.material(d)
-        for (i, lr), s in itertools.product(enumerate(config.lrs), range(config.seeds)):
-            state = trained.state(lr=lr, seed=s, data_seed=d, finetune_lr=config.finetune_lrs[0])
+        program, material = trained.program(), trained.material(draw)
+        for (i, lr), (s, seed) in itertools.product(enumerate(config.lrs), enumerate(config.training_seeds)):
+            state = trained.state(lr=lr, seed=seed, data_seed=draw, finetune_lr=config.finetune_lrs[0])
             populations = program.populations(state.weights, state.frozen, material.batches()[0])
             for b, x in enumerate(sets):
                 accuracy = program.metrics(state.weights, state.frozen, populations, x, examples.test_y)[1]
@@ -110,8 +110,8 @@ def vit_splits(results: StudyResults) -> xr.Dataset:
         {
             "band": np.array(list(ranges), dtype=object),
             "lr": list(config.lrs),
-            "data_seed": range(config.data_seeds),
-            "seed": range(config.seeds),
+            "data_seed": list(config.draws),
+            "seed": list(config.training_seeds),
         },
         {"ends": ends, "last": last},
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,12 +68,21 @@ class Pairs:
 
 
 def optimise(
-    alpha: Sequence[float], elrs: Sequence[float], steps: int, *, keep: int, starts: int = 4, key: str = "toy"
+    alpha: Sequence[float],
+    elrs: Sequence[float],
+    steps: int,
+    *,
+    keep: int,
+    starts: int = 4,
+    key: str = "toy",
+    seed: int = 0,
 ) -> Recorded:
-    """Projected gradient descent (eq. 2) from the same few random points of the sphere for every ELR; the last `keep`
-    steps are recorded."""
+    """Projected gradient descent (eq. 2) from the same few random points of the sphere, those of `seed`, for every ELR; the
+    last `keep` steps are recorded."""
     pairs, n = Pairs(torch.tensor(alpha, dtype=torch.float64)), len(alpha)
-    start = torch.randn(starts, 2 * n, generator=generator(key, "start", n), dtype=torch.float64)
+    start = torch.randn(
+        starts, 2 * n, generator=generator(key, "start", n, *([seed] if seed else [])), dtype=torch.float64
+    )
     lr = torch.tensor(elrs, dtype=torch.float64).repeat_interleave(starts)
     last = range(steps - keep, steps)
     found = descend(
@@ -99,8 +109,9 @@ def equilibrium(elr: float, alpha: Sequence[float] = ALPHA) -> Tensor:
 def toy_pair(results: StudyResults) -> xr.Dataset:
     """One pair over multiples of 1/alpha: final value over alpha, and the rate of |x / y| per step."""
     multiple, alpha = np.array([0.05, 0.3, 0.8, 0.95, 1.02, 1.1, 1.5, 2.0, 5.0, 10.0]), 2.0
-    last = optimise((alpha,), tuple(multiple / alpha), 4000, keep=4, starts=16, key="three_regimes")
-    early = optimise((alpha,), tuple(multiple / alpha), 120, keep=21, starts=16, key="three_regimes")
+    drawn: dict[str, Any] = {"starts": 16, "key": "three_regimes", "seed": results.first_seed}
+    last = optimise((alpha,), tuple(multiple / alpha), 4000, keep=4, **drawn)
+    early = optimise((alpha,), tuple(multiple / alpha), 120, keep=21, **drawn)
     ratio = (early.values / (alpha - early.values)).sqrt()[..., 0]  # |x / y|, eq. 17
     rate = (ratio[-1] / ratio[0]) ** (1 / 20)
     value = last.values[..., 0].mean(0) / alpha
@@ -113,8 +124,8 @@ def toy_pair(results: StudyResults) -> xr.Dataset:
 def toy_three(results: StudyResults) -> xr.Dataset:
     """The paper's three pairs: settled values and mean group ELRs, and the first steps at the paper's three ELRs."""
     elrs = (0.1, 0.97 * THRESHOLD, 1.03 * THRESHOLD, 0.2, 0.5)
-    last = optimise(ALPHA, elrs, 12_000, keep=6000, starts=16, key="three_regimes")
-    drawn = optimise(ALPHA, PAPER_ELRS, 500, keep=500, starts=1, key="three_regimes")
+    last = optimise(ALPHA, elrs, 12_000, keep=6000, starts=16, key="three_regimes", seed=results.first_seed)
+    drawn = optimise(ALPHA, PAPER_ELRS, 500, keep=500, starts=1, key="three_regimes", seed=results.first_seed)
     mean, spread = last.elr_i.mean(0), last.elr_i.std(0) / last.elr_i.mean(0)
     return xr.Dataset(
         {
