@@ -105,7 +105,7 @@ def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Pla
             rehearse_batched(context)
         if asked is not None:
             asked = _with_points(context, asked, _jobs_here(context, jobs))
-            _check_memory(context, asked, jobs)
+            check_fits(context, asked, jobs)
             plan = _timed(context, asked, PROBE_SECONDS if predicting else 0.0)
             return _compiled_if_it_pays(context, plan, [plan], jobs)
         timed = _timed_that_fit(context, _candidates(context, jobs, runs), jobs)
@@ -137,7 +137,7 @@ def _timed_that_fit(context: Context, candidates: Sequence[Plan], jobs: int) -> 
     known, here = machine_memory(context.device), _jobs_here(context, jobs)
     candidates = [_with_points(context, p, here) for p in candidates]
     fitting = [p for p in candidates if known is None or memory(context, p, here) <= known[0]] or list(candidates[:1])
-    _check_memory(context, fitting[0], jobs)
+    check_fits(context, fitting[0], jobs)
     timed: list[Plan] = []
     for plan in fitting:
         if timed and 2 * plan.chunk * timed[-1].run_step_seconds > PROBE_MOST:
@@ -161,7 +161,8 @@ def _with_points(context: Context, plan: Plan, jobs: int) -> Plan:
     )
 
 
-def _check_memory(context: Context, plan: Plan, jobs: int) -> None:
+def check_fits(context: Context, plan: Plan, jobs: int) -> None:
+    """Refuse a plan that needs more memory than there is."""
     here = _jobs_here(context, jobs)
     check_memory(memory(context, plan, here), context.resident, context.device, chunk=plan.chunk, jobs=here)
 

@@ -14,7 +14,7 @@ from lrscope.engine.chunk import Tick
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import Work
 from lrscope.engine.plan import Chunk, Plan
-from lrscope.engine.sweep import code_hash
+from lrscope.engine.provenance import code_hash
 from lrscope.engine.sweep_folder import Store
 from lrscope.errors import LrscopeError
 from lrscope.storage.paths import Remote

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
-import platform
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, fields, replace
 from datetime import UTC, datetime
@@ -20,9 +18,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 import torch
 import xarray as xr
 
-from lrscope import __version__
 from lrscope.config import EngineConfig, SweepConfig
-from lrscope.engine.adaptive_rounds import check, forecast, share, train_rounds
+from lrscope.engine.adaptive_rounds import check, forecast, train_rounds
 from lrscope.engine.arguments import check_progress, check_task, resolve, signature_with_options
 from lrscope.engine.assemble import Vanished, assemble, slabs
 from lrscope.engine.checked import RANDOM
@@ -30,17 +27,18 @@ from lrscope.engine.choose import choose_plan, predict
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import Interrupted
 from lrscope.engine.extend import LENGTHS, check_extension, extend, is_extended, steps_kept, turn_units
+from lrscope.engine.follow import follow_or_choose
 from lrscope.engine.identity import hash_there, identity_of, stated
 from lrscope.engine.memory_need import memory
 from lrscope.engine.plan import Plan, count_chunks
 from lrscope.engine.progress import Progress, Silent, default_progress
+from lrscope.engine.provenance import attributes
 from lrscope.engine.rehearsal import rehearse
 from lrscope.engine.segments import steps_per_run
 from lrscope.engine.sweep_folder import Store
 from lrscope.engine.train_units import train_units, workers
 from lrscope.errors import AnotherSweep, LrscopeError
 from lrscope.results import open_result, save_result
-from lrscope.schema import SCHEMA_VERSION
 from lrscope.storage.checksums import Damaged
 from lrscope.storage.locks import Lease
 from lrscope.storage.paths import Remote, place
@@ -96,6 +94,21 @@ def sweep(
 sweep.__signature__ = signature_with_options(sweep)  # type: ignore[attr-defined]  # for help() and notebooks
 
 
+def sweep_again(
+    task: Task,
+    *,
+    config: SweepConfig,
+    engine: EngineConfig,
+    out: Path,
+    progress: bool,
+    command: str,
+    record: Mapping[str, Any],
+    tell: Callable[[str], None],
+) -> xr.DataTree:
+    """`sweep` by the plan that a record of evidence names (`engine.follow`); `tell` hears why it cannot be followed."""
+    return _sweep(task, config, engine, out, progress, command, partial(follow_or_choose, record=record, tell=tell))
+
+
 def _sweep(
     task: Task,
     config: SweepConfig,
@@ -103,6 +116,7 @@ def _sweep(
     out: str | os.PathLike[str] | Remote,
     progress: Progress | bool,
     command: str | None,
+    new_plan: Callable[[Context, int], Plan] = choose_plan,
 ) -> xr.DataTree:
     """`sweep` with its arguments resolved, into a folder."""
     store = Store(place(out))
@@ -125,7 +139,7 @@ def _sweep(
             return there
         store.keep_damaged_result()
         with workers(context) as jobs:
-            plan = _plan(store, context, jobs)
+            plan = _plan(store, context, jobs, new_plan)
             try:
                 _compute(context, plan, jobs, progress, alive, partial(_save, context, identity, command))
             except (LrscopeError, Interrupted):
@@ -147,9 +161,7 @@ def _save(context: Context, identity: dict[str, Any], command: str | None, plan:
             seconds.append(float(part["seconds"].sum()))
             yield part
 
-    save_result(
-        parts(), context.store.folder, lambda: _attributes(context, plan, identity, command, math.fsum(seconds))
-    )
+    save_result(parts(), context.store.folder, lambda: attributes(context, plan, identity, command, math.fsum(seconds)))
 
 
 def _finished(store: Store, identity: dict[str, Any]) -> xr.DataTree | None:
@@ -298,8 +310,8 @@ def _write_experiment(
         store.write_experiment({**identity, "task_summary": task.summary(), "command": command, "created": created})
 
 
-def _plan(store: Store, context: Context, jobs: int) -> Plan:
-    """The plan of whoever began this sweep, or the best one now."""
+def _plan(store: Store, context: Context, jobs: int, new: Callable[[Context, int], Plan]) -> Plan:
+    """The plan of whoever began this sweep, or a new one."""
     saved = store.plan()
     if saved is not None:
         return Plan.from_dict(saved)
@@ -308,7 +320,7 @@ def _plan(store: Store, context: Context, jobs: int) -> Plan:
         plan = Plan.from_dict(known["plan"])
     else:
         rehearse(context)
-        plan = choose_plan(context, jobs)
+        plan = new(context, jobs)
     store.write_plan(plan.to_dict())
     return plan
 
@@ -345,48 +357,3 @@ def _compute(
         else:
             return
     save(plan)
-
-
-def _attributes(
-    context: Context, plan: Plan, identity: dict[str, Any], command: str | None, seconds: float
-) -> dict[str, Any]:
-    import numpy
-
-    experiment = context.store.experiment() or {}
-    summary = context.task.summary()
-    versions = {
-        "lrscope": __version__,
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "xarray": xr.__version__,
-        "python": platform.python_version(),
-    }
-    space = context.config.space
-    rounds = {"trained_share": share(context)} if context.config.adaptive else {}
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "title": f"{summary['name']}, space {space}",
-        "task": json.dumps(summary),
-        "config": json.dumps(context.config.to_dict()),
-        "config_hash": identity["hash"],
-        "plan": json.dumps({**plan.to_dict(), "threads": 1, **rounds}),
-        "space": space,
-        "scale_invariant": int(context.net.scale_invariant),
-        "device": str(context.device),
-        "machine": f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores",
-        "versions": json.dumps(versions),
-        "code_hash": code_hash(),
-        "created": experiment.get("created", ""),
-        "seconds": seconds,
-        "command": command or experiment.get("command") or "lrscope.sweep(task, config=SweepConfig(...))",
-    }
-
-
-def code_hash() -> str:
-    """A hash of the package's own source."""
-    root = Path(__file__).parent.parent
-    sha = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        sha.update(path.relative_to(root).as_posix().encode())
-        sha.update(path.read_bytes())
-    return sha.hexdigest()[:16]

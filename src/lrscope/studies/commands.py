@@ -102,10 +102,11 @@ def reproduce(
     if dry_run:
         _print_plans(study, scale, needs, config, as_json=as_json)
         return
-    reproduction = _reproduction(name, scale, root, config, needs)
+    folder = evidence.folder_of(name)
+    reproduction = _reproduction(name, scale, root, config, needs, evidence.load(folder, study, scale))
     from lrscope.studies.gallery import publish
 
-    for path in publish(reproduction, chosen, evidence.folder_of(name), docs):
+    for path in publish(reproduction, chosen, folder, docs):
         print(path)
 
 
@@ -131,7 +132,8 @@ def verify(
     claims = chosen_claims(study, scale, wanted)
     folder = folder or evidence.folder_of(name)
     if fresh and not save:
-        reproduction = _reproduction(name, scale, root, EngineConfig(**engine), _needs(claims))
+        there = evidence.load(folder, study, scale)
+        reproduction = _reproduction(name, scale, root, EngineConfig(**engine), _needs(claims), there)
         found = answers.rows(claims, {claim.id: evidence.record(reproduction, claim) for claim in claims}, {})
     else:
         if save:
@@ -162,7 +164,8 @@ def _save(
     history = History(registry.source(name))
     for claim in claims:  # before hours of training rather than after
         evidence.fixed_before(claim, history, now())
-    reproduction = _reproduction(name, scale, root, EngineConfig(**engine), _needs(claims))
+    there = evidence.load(folder, study, scale)
+    reproduction = _reproduction(name, scale, root, EngineConfig(**engine), _needs(claims), there)
     print(f"lrscope: wrote {evidence.save(reproduction, claims, folder, history)}", file=sys.stderr)
 
 
@@ -225,12 +228,15 @@ def _scales(study: Study) -> list[str]:
     return [scale for scale in SCALES if scale in study.scales]
 
 
-def _reproduction(name: str, scale: str, root: Path, engine: Any, needs: Sequence[str]) -> Reproduction:
-    """A reproduction in which everything needed is there."""
+def _reproduction(
+    name: str, scale: str, root: Path, engine: Any, needs: Sequence[str], there: dict[str, Any] | None
+) -> Reproduction:
+    """A reproduction in which everything needed is there, made as the evidence that is there says."""
     from lrscope.engine.dispatch import Interrupted
     from lrscope.studies.reproduction import Reproduction
 
-    reproduction = Reproduction(registry.study(name), scale, root, engine=engine, name=name)
+    recorded = {} if there is None else there["sweeps"]
+    reproduction = Reproduction(registry.study(name), scale, root, engine=engine, name=name, recorded=recorded)
     try:
         reproduction.prepare(needs)
     except Interrupted:

@@ -136,7 +136,7 @@ def save(reproduction: Reproduction, claims: Sequence[Claim], folder: Path, hist
     Raises:
         LrscopeError: a criterion that was not committed before its runs.
     """
-    from lrscope.engine.sweep import code_hash
+    from lrscope.engine.provenance import code_hash
     from lrscope.studies.reproduction import now
 
     study, scale = reproduction.study, reproduction.scale_name

@@ -11,9 +11,9 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from lrscope.storage.files import read_json, write_whole
 from lrscope.storage.paths import local
 from lrscope.storage.records import EXPERIMENT_FILE
 from lrscope.studies import measurement_store
+from lrscope.studies.declared_results import DeclaredResults
 from lrscope.studies.dependencies import closure
 from lrscope.studies.phrases import plan
 from lrscope.studies.types import Claim, Finding, PaperFigure, Scale, Study, StudyResults, StudySweep
@@ -50,6 +51,7 @@ class Reproduction:
         root: local folder; the study has a folder of its own in it.
         engine: device and processes.
         name: what the command line calls the study, if that is not its name.
+        recorded: records of the sweeps in the evidence: their plans are followed where that can be done.
         quiet: report nothing on stderr.
 
     Raises:
@@ -65,6 +67,7 @@ class Reproduction:
         *,
         engine: EngineConfig | None = None,
         name: str = "",
+        recorded: Mapping[str, Any] | None = None,
         quiet: bool = False,
     ) -> None:
         self.study, self.scale_name = study, scale
@@ -72,6 +75,7 @@ class Reproduction:
         self.folder = local(root, "root") / study.name / scale
         self.engine = engine or EngineConfig()
         self.quiet = quiet
+        self._recorded = recorded or {}
         self.command = f"lrscope reproduce {name or study.name} --scale {scale}"
         self._sweeps = {sweep.name: sweep for sweep in self.scale.sweeps}
         self._measurements = {measurement.name: measurement for measurement in self.scale.measurements}
@@ -148,6 +152,8 @@ class Reproduction:
 
     def records(self, needs: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         """What evidence says of the sweeps and of the measurements under these needs; all must be there."""
+        from lrscope.engine.follow import named
+
         timings = self._timings()
         sweeps, measurements = {}, {}
         for name in closure(self.scale, needs):
@@ -155,8 +161,8 @@ class Reproduction:
                 attrs = self._results[name].attrs
                 sweeps[name] = {
                     "title": attrs["title"],
-                    "config_hash": attrs["config_hash"],
                     "plan": plan(attrs["plan"]),
+                    **named(attrs, json.loads(attrs["plan"])),
                     "runs": int(segment(self._results[name], "pretrain")["status"].size),
                     "seconds": round(timings.get(name, float(attrs["seconds"])), 1),
                     "created": attrs["created"],
@@ -200,21 +206,11 @@ class Reproduction:
         """Train a sweep or open it; was there anything to train?"""
         if name in self._results:
             return False
-        from lrscope.engine.sweep import sweep
-        from lrscope.tasks.builtin import named_task
-
         declared: StudySweep = self._sweeps[name]
         folder = self.folder / name
         there, anew, begun = has_result(folder), not (folder.is_dir() and any(folder.iterdir())), time.monotonic()
         try:
-            self._results[name] = sweep(
-                named_task(**declared.arguments),
-                config=declared.config,
-                engine=self.engine,
-                out=folder,
-                progress=not self.quiet,
-                command=self.command,
-            )
+            self._results[name] = self._swept(declared, folder)
         except AnotherSweep as error:
             what = f" (it differs in {error.differing})" if error.differing else ""
             raise LrscopeError(
@@ -225,6 +221,20 @@ class Reproduction:
             if not there:
                 self._spend(name, time.monotonic() - begun, anew=anew)
         return not there
+
+    def _swept(self, declared: StudySweep, folder: Path) -> xr.DataTree:
+        from lrscope.engine.sweep import sweep, sweep_again
+        from lrscope.tasks.builtin import named_task
+
+        how: dict[str, Any] = {"out": folder, "progress": not self.quiet, "command": self.command}
+        task, record = named_task(**declared.arguments), self._recorded.get(declared.name)
+        if record is None:
+            return sweep(task, config=declared.config, engine=self.engine, **how)
+        tell = partial(self._tell, declared.name)
+        return sweep_again(task, config=declared.config, engine=self.engine, record=record, tell=tell, **how)
+
+    def _tell(self, name: str, words: str) -> None:
+        self._say(f"    sweep {name}: {words}")
 
     def _measure(self, name: str) -> bool:
         """Compute a measurement or open it; was there anything to compute?"""
@@ -300,42 +310,6 @@ class Reproduction:
     def _say(self, words: str) -> None:
         if not self.quiet:
             say(words)
-
-
-@dataclass(frozen=True)
-class DeclaredResults:
-    """The part of a reproduction that somebody declared to need: reading more would leave evidence incomplete."""
-
-    reproduction: Reproduction
-    allowed: frozenset[str]
-
-    @property
-    def scale(self) -> str:
-        """`smoke`, `laptop` or `paper`."""
-        return self.reproduction.scale_name
-
-    @property
-    def first_seed(self) -> int:
-        """Where seeds begin."""
-        return self.reproduction.scale.first_seed
-
-    def sweep(self, name: str) -> xr.DataTree:
-        """The result of a sweep."""
-        return self.reproduction.result(self._checked(name))
-
-    def trained(self, name: str) -> Trained:
-        """The stored weights of a sweep."""
-        return self.reproduction.trained(self._checked(name))
-
-    def measurement(self, name: str) -> xr.Dataset:
-        """What a measurement returned."""
-        return self.reproduction.measurement(self._checked(name))
-
-    def _checked(self, name: str) -> str:
-        if name not in self.allowed:
-            there = ", ".join(sorted(self.allowed)) or "nothing"
-            raise LrscopeError(f"{name!r} is read but not declared: add it to `needs` (declared so far: {there})")
-        return name
 
 
 @checked
