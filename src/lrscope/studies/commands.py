@@ -235,7 +235,7 @@ def _reproduction(
     from lrscope.engine.dispatch import Interrupted
     from lrscope.studies.reproduction import Reproduction
 
-    recorded = {} if there is None else there["sweeps"]
+    recorded = {} if there is None else there.get("sweeps", {})
     reproduction = Reproduction(registry.study(name), scale, root, engine=engine, name=name, recorded=recorded)
     try:
         reproduction.prepare(needs)
