@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from lrscope.engine.adaptive_chunks import cut_round
 from lrscope.engine.plan import Plan, cut
 from lrscope.engine.segments import phases
 from lrscope.engine.sweep import dry_run, sweep
+from lrscope.engine.sweep_folder import Store
 from lrscope.errors import AnotherSweep, LrscopeError
 from lrscope.export import export_result
 from lrscope.mapping import regimes
@@ -76,7 +76,7 @@ def test_a_run_is_its_seeds_whichever_first_seed_brought_it(
     later = computed(task(), replace(config, seeds=2, first_seed=2), plan, tmp_path / "later")
     assert later.coords["seed"].values.tolist() == [2, 3]
     assert same_bytes(whole.sel(seed=[2, 3]), later) == []
-    assert same_bytes(whole.sel(seed=[0, 1]).assign_coords(seed=[2, 3]), later) != [], "seeds differ"
+    assert any(name.endswith("train_loss") for name in same_bytes(whole.sel(seed=[0, 1]), later)), "seeds differ"
 
 
 def test_so_it_is_with_draws_of_the_data(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_so_it_is_with_draws_of_the_data(tmp_path: Path) -> None:
     later = computed(noisy_task(), replace(SHORT, data_seeds=2, first_data_seed=1), TWO_SEEDS, tmp_path / "later")
     assert later.coords["data_seed"].values.tolist() == [1, 2]
     assert same_bytes(whole.sel(data_seed=[1, 2]), later) == []
-    assert same_bytes(whole.isel(data_seed=[0, 1]).assign_coords(data_seed=[1, 2]), later) != []
+    assert any(name.endswith("train_loss") for name in same_bytes(whole.isel(data_seed=[0, 1]), later))
 
 
 def test_a_stopped_sweep_goes_on(tmp_path: Path) -> None:
@@ -151,11 +151,12 @@ def test_zero_is_no_other_sweep_and_seven_is(tmp_path: Path) -> None:
 def test_only_what_differs_is_named_in_a_folder_of_an_earlier_version(tmp_path: Path) -> None:
     """It knows nothing of later options, which are as they were."""
     train(mlp_task(), SHORT, out=tmp_path)
-    file = tmp_path / "experiment.json"
-    there = json.loads(file.read_text())
+    store = Store(tmp_path)
+    there = store.experiment()
+    assert there is not None
     for later in ("first_seed", "first_data_seed", "muon_momentum"):
         del there["config"][later]
-    file.write_text(json.dumps(there))
+    store.write_experiment(there)
     with pytest.raises(AnotherSweep, match=r"it differs in seeds\)"):
         train(mlp_task(), replace(SHORT, seeds=3), out=tmp_path)
 
@@ -163,7 +164,7 @@ def test_only_what_differs_is_named_in_a_folder_of_an_earlier_version(tmp_path: 
 @pytest.mark.parametrize("value", [-1, 1.5, "two", None, 2_000_000_000])
 @pytest.mark.parametrize("name", ["first_seed", "first_data_seed"])
 def test_what_is_no_seed_is_refused(name: str, value: Any) -> None:
-    with pytest.raises(LrscopeError, match=f"^{name}: .*whole number from 0 to 1,000,000,000"):
+    with pytest.raises(LrscopeError, match=rf"^{name}: .*: use "):
         replace(SHORT, **{name: value})
 
 

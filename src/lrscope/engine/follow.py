@@ -22,7 +22,7 @@ class NotFollowed(LrscopeError):
     """Why a plan cannot be followed here."""
 
 
-def named(attrs: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
+def named(attrs: Mapping[Any, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
     """What a record has to say of a sweep so that it can be trained by the same plan again.
 
     Args:

@@ -11,7 +11,16 @@ from lrscope.studies.phrases import aligned, effect, table
 from lrscope.studies.types import Claim, Study
 
 FOUND = ("verdict", "headline", "effect", "low", "high", "unit", "seeds", "note", "parts")
-NOTHING = {"headline": "", "effect": None, "low": None, "high": None, "unit": "", "seeds": 0, "note": "", "parts": []}
+NOTHING: dict[str, Any] = {
+    "headline": "",
+    "effect": None,
+    "low": None,
+    "high": None,
+    "unit": "",
+    "seeds": 0,
+    "note": "",
+    "parts": [],
+}
 
 
 def rows(

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from lrscope.charts.text import number
 from lrscope.checked import checked
@@ -56,7 +56,7 @@ def interval(
         mean = float(read.mean())
     if len(read) == 1 or not np.isfinite(read).all():
         return mean, np.nan, np.nan, len(read)
-    half = float(stats.t.ppf((1 + level) / 2, len(read) - 1) * read.std(ddof=1) / np.sqrt(len(read)))
+    half = float(special.stdtrit(len(read) - 1, (1 + level) / 2) * read.std(ddof=1) / np.sqrt(len(read)))
     half = max(half, cell / 2)
     return mean, mean - half, mean + half, len(read)
 
@@ -179,12 +179,13 @@ def _corrected(one: Part, judged: int) -> Part:
 
 
 def _remarks(per_seed: NDArray[np.float64], cell: float) -> Iterator[str]:
-    _, low, high, seeds = interval(per_seed)
     infinite = int(np.isinf(per_seed).sum())
     if infinite:
-        yield f"infinite in {infinite} of {seeds}"
-    if high - low < cell:
-        yield f"interval widened to the grid's cell, {number(cell)}"
+        yield f"infinite in {infinite} of {int((~np.isnan(per_seed)).sum())}"
+    if cell:
+        _, low, high, _ = interval(per_seed)
+        if high - low < cell:
+            yield f"interval widened to the grid's cell, {number(cell)}"
 
 
 def _joined(*phrases: str) -> str:
