@@ -140,14 +140,14 @@ def test_costs_are_counted_without_training():
     assert {name: (spec(name).train, spec(name).test) for name in data_names()} == TRAIN_TEST
 
 
-def test_a_scale_says_once_where_seeds_begin(tmp_path):
+def test_a_scale_says_once_where_seeds_begin():
     later = replace(SMOKE, first_seed=1000)
-    assert [(s.config.first_seed, s.config.first_data_seed) for s in later.sweeps] == [(1000, 1000)]
-    assert replace(later, about="again").sweeps == later.sweeps
-    assert replace(SMOKE, first_seed=0) == SMOKE
-    own = replace(SWEEP, config=replace(SWEEP.config, first_data_seed=5))
-    with pytest.raises(LrscopeError, match=r"sweep sphere: its seeds begin at 5, those of its scale at 1000: leave"):
-        replace(SMOKE, sweeps=(own,), first_seed=1000)
+    begun = [later.begun(sweep).config for sweep in later.sweeps]
+    assert [(config.first_seed, config.first_data_seed) for config in begun] == [(1000, 1000)]
+    assert [replace(SMOKE, first_seed=0).begun(sweep) for sweep in later.sweeps] == list(SMOKE.sweeps)
+    for own in ("first_seed", "first_data_seed"):
+        with pytest.raises(LrscopeError, match=r"sweep sphere: its seeds begin at .*: leave first_seed and"):
+            replace(SMOKE, sweeps=(replace(SWEEP, config=replace(SWEEP.config, **{own: 5})),))
     with pytest.raises(LrscopeError, match="first_seed: -1"):
         replace(SMOKE, first_seed=-1)
 

@@ -77,7 +77,7 @@ class Reproduction:
         self.quiet = quiet
         self._recorded = recorded or {}
         self.command = f"lrscope reproduce {name or study.name} --scale {scale}"
-        self._sweeps = {sweep.name: sweep for sweep in self.scale.sweeps}
+        self._sweeps = {sweep.name: self.scale.begun(sweep) for sweep in self.scale.sweeps}
         self._measurements = {measurement.name: measurement for measurement in self.scale.measurements}
         self._results: dict[str, xr.DataTree] = {}
         self._stored: dict[str, measurement_store.StoredMeasurement] = {}

@@ -219,8 +219,8 @@ class Scale:
     """The study at one size. All scales use the same names for sweeps and measurements; a scale may leave some out,
     and the claims and figures that need them are then missing there.
 
-    `first_seed` is where the training seeds and the draws of the data of all its sweeps begin, and what its measurements draw
-    by themselves: evidence is made with seeds at which nobody has looked before.
+    `first_seed` is where the training seeds and the draws of the data of all its sweeps begin when the scale is carried out
+    (`begun`), and what its measurements draw by themselves: evidence is made with seeds at which nobody has looked before.
     """
 
     sweeps: tuple[StudySweep, ...]
@@ -229,22 +229,22 @@ class Scale:
     first_seed: Annotated[int, Whole(0, LAST_SEED)] = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sweeps", tuple(_begun_at(self.first_seed, sweep) for sweep in self.sweeps))
+        for sweep in self.sweeps:
+            if sweep.config.first_seed or sweep.config.first_data_seed:
+                raise LrscopeError(
+                    f"sweep {sweep.name}: its seeds begin at {sweep.config.first_seed} and {sweep.config.first_data_seed}: leave "
+                    "first_seed and first_data_seed out of a study's sweeps, its scale has first_seed"
+                )
+
+    def begun(self, sweep: StudySweep) -> StudySweep:
+        """A sweep with the seeds of the scale."""
+        config = replace(sweep.config, first_seed=self.first_seed, first_data_seed=self.first_seed)
+        return replace(sweep, config=config)
 
     @property
     def parts(self) -> tuple[StudySweep | Measurement, ...]:
         """Sweeps, then measurements."""
         return (*self.sweeps, *self.measurements)
-
-
-def _begun_at(seed: int, sweep: StudySweep) -> StudySweep:
-    own = {sweep.config.first_seed, sweep.config.first_data_seed} - {0, seed}
-    if own:
-        raise LrscopeError(
-            f"sweep {sweep.name}: its seeds begin at {min(own)}, those of its scale at {seed}: leave first_seed and "
-            "first_data_seed out of the sweep"
-        )
-    return replace(sweep, config=replace(sweep.config, first_seed=seed, first_data_seed=seed))
 
 
 @checked_fields

@@ -26,6 +26,8 @@ TICKS_PLRS = (
     3.162e-05, 5.623e-05, 0.0001, 0.0001778, 0.0003162, 0.0005623, 0.001, 0.001778, 0.003162, 0.005623, 0.007499, 0.01,
     0.01334, 0.01778, 0.02371, 0.03162, 0.04217, 0.05623, 0.1, 0.1778, 0.3162, 0.5623, 1.0,
 )  # fmt: skip
+# Of the laptop evidence: nobody has looked at runs with these seeds. Criteria were settled with those from 0 on.
+FIRST_SEED = 1000
 CONVENTIONAL: dict[str, Any] = {"space": "whole", "momentum": 0.9, "weight_decay": 5e-4, "augment": True}
 
 
@@ -97,6 +99,7 @@ def laptop() -> Scale:
         measurements=everywhere(sweeps[1].task),
         about="The published ticks; Fashion-MNIST pooled to 14 x 14 (ResNet-18 k = 4 on 512 images, ConvNet k = 8 on 1,024), 3 and 5 seeds. "
         "About an hour on two CPU cores.",
+        first_seed=FIRST_SEED,
     )
 
 

@@ -33,6 +33,8 @@ ABOUT = {
     "cosine": "The same with a cosine schedule.",
     "transformer": "A one-layer text Transformer, trained conventionally.",
 }
+# Of the laptop evidence: nobody has looked at runs with these seeds. Criteria were settled with those from 0 on.
+FIRST_SEED = 1000
 
 
 def _sweep(name: str, task: dict[str, Any], **options: Any) -> StudySweep:
@@ -151,7 +153,7 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
         "Fashion-MNIST pooled to 14 x 14 (1,024 images, and 4,000 in larger batches to see what depends on the data; ConvNet k = 8, ResNet-18 k = 4 on 512), digits (MLP 64-64-64-10), Debian's "
         "fortunes (Transformer); 3 to 10 seeds. A good hour on two CPU cores."
     )
-    return Scale(sweeps=sweeps, measurements=measurements, about=about)
+    return Scale(sweeps=sweeps, measurements=measurements, about=about, first_seed=FIRST_SEED)
 
 
 def smoke(measurements: tuple[Any, ...]) -> Scale:
