@@ -4,58 +4,31 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from chart_examples import check_drawn
-from fake_results import fake_map, fake_result, regime_of
+from fake_results import fake_map, regime_of
 from lrscope.config import EngineConfig
 from lrscope.errors import LrscopeError
 from lrscope.mapping import regimes
 from lrscope.measures import geometry
-from lrscope.studies import arrays, registry
+from lrscope.studies import registry
 from lrscope.studies.dependencies import figures_at
 from lrscope.studies.feature_learning import STUDY, effects, folds
 from lrscope.studies.reproduction import Reproduction
-from lrscope.studies.types import Finding
 from lrscope.studies.verdicts import Undetermined
+from planted_results import RUNS, by_name, by_place, checked, planted_result, verdicts, with_levels
 from trees import changed
 
 REPOSITORY = Path(__file__).parents[1]
 
 
-class PlantedResults:
-    """A study whose sweeps and measurements are given."""
-
-    scale, first_seed = "smoke", 0
-
-    def __init__(self, sweeps: dict[str, xr.DataTree], measured: dict[str, xr.Dataset] | None = None) -> None:
-        self.sweeps, self.measurements = sweeps, measured or {}
-
-    def sweep(self, name: str) -> xr.DataTree:
-        return self.sweeps[name]
-
-    def measurement(self, name: str) -> xr.Dataset:
-        return self.measurements[name]
-
-    def trained(self, name: str) -> Any:
-        raise AssertionError("claims read no weights")
-
-
-def checked(claim: str, sweeps: dict[str, xr.DataTree], measured: dict[str, xr.Dataset] | None = None) -> Finding:
-    return next(c for c in STUDY.claims if c.id == claim).check(PlantedResults(sweeps, measured))
-
-
-def verdicts(found: Finding) -> list[str]:
-    return [part.verdict for part in found.parts]
-
-
 @pytest.fixture(scope="module")
 def planted() -> xr.DataTree:
-    return fake_result(lrs=24, seeds=2, data_seeds=3, epochs=60)
+    return planted_result()
 
 
 @pytest.fixture
@@ -65,14 +38,6 @@ def labels(planted: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found = [regime_of(float(lr)) for lr in planted["lr"].values]
     assert set(found) == {"1", "2A", "2B", "3"}
     return found
-
-
-def by_label(planted: xr.Dataset, name: str, labels: list[str], values: dict[str, float], spread: float = 0.01) -> Any:
-    """A variable whose mean depends on the regime alone."""
-    rng = np.random.default_rng(7)
-    levels = xr.DataArray([values[label] for label in labels], dims="lr", coords={"lr": planted["lr"]})
-    noise = xr.DataArray(spread * rng.standard_normal(planted[name].shape), dims=planted[name].dims)
-    return (levels + noise).transpose(*planted[name].dims)
 
 
 # -- declarations ------------------------------------------------------------------------------------------------------
@@ -119,12 +84,13 @@ def test_the_papers_numbers_are_in_the_paper_scale() -> None:
 def test_regimes_are_told_by_other_runs(planted: xr.Dataset) -> None:
     parts = folds.folds_of(planted)
     assert [part.result["data_seed"].values.tolist() for part in parts] == [[0], [1], [2]]
-    without = regimes(planted.isel(data_seed=[1, 2]))
-    assert parts[0].others.labels == without.labels
+    without = planted.isel(data_seed=[1, 2])
+    assert parts[0].labels == tuple(label.regime for label in regimes(without).labels)
+    assert parts[0].others["data_seed"].values.tolist() == [1, 2]
     one = planted.isel(data_seed=[0])
     assert [part.result["seed"].values.tolist() for part in folds.folds_of(one)] == [[0], [1]]
     single = one.isel(seed=[0])
-    assert folds.folds_of(single)[0].others.labels == regimes(single).labels
+    assert folds.folds_of(single)[0].labels == tuple(label.regime for label in regimes(single).labels)
 
 
 def test_a_subregime_that_no_run_shows_is_said(planted: xr.Dataset) -> None:
@@ -151,286 +117,161 @@ def nothing_lies_there(label: str) -> np.ndarray:
     raise Undetermined(f"no learning rate lies in {label}")
 
 
-def test_parts_are_counted_in_which_all_could_be_read() -> None:
-    first, second = np.array([1.0, np.nan, 1.0]), np.array([np.nan, 1.0, 1.0])
-    assert folds.readable_folds(np.ones(3), np.ones(3)) == ""
-    assert folds.readable_folds(first, second) == " All of this could be read in 1 of 3 folds."
-    assert folds.readable_folds(np.ones(3), first, of="resnet").endswith("in 2 of 3 folds of the sweep resnet.")
+def test_the_best_rate_of_a_regime_is_chosen_by_the_other_seeds(planted: xr.DataTree, labels: list[str]) -> None:
+    one = [k for k, label in enumerate(labels) if label == "1"]
+    accuracy = xr.zeros_like(planted["pretrain/test_accuracy"])
+    accuracy[{"lr": one[0], "data_seed": 0}] = 0.9  # best in the seed that is measured
+    accuracy[{"lr": one[1], "data_seed": [1, 2]}] = 0.8
+    fold = folds.folds_of(changed(planted, {"pretrain/test_accuracy": accuracy}))[0]
+    assert fold.best("1", effects.trained) == one[1]
+    nothing = changed(planted, {"pretrain/test_accuracy": xr.full_like(accuracy, np.nan)})
+    with pytest.raises(Undetermined, match="the other seeds say nothing of 1"):
+        folds.folds_of(nothing)[0].best("1", effects.trained)
+
+
+@pytest.mark.parametrize("dead", [0, 3])
+def test_regime_2_of_conventional_networks_begins_at_the_best_accuracy(planted: xr.DataTree, dead: int) -> None:
+    count = planted.sizes["lr"]
+    places = np.arange(count)
+    before, after = 0.8 - 0.02 * abs(places - 10), np.where(places < 9, 0.85, np.where(places < 14, 0.9, 0.8))
+    names = {"pretrain/test_accuracy": before, "finetune/test_accuracy": after}
+    made = changed(planted, {name: by_place(planted, name, values) for name, values in names.items()})
+    with pytest.MonkeyPatch.context() as patch:
+        rules = ("1",) * (count - dead) + ("dead",) * dead
+        patch.setattr(folds, "by_rules", lambda _: rules)
+        found = folds.by_accuracy(made)
+    assert found == ("1",) * 10 + ("2A",) * 4 + ("2B",) * (count - 14 - dead) + ("dead",) * dead
 
 
 # -- readings of planted results ---------------------------------------------------------------------------------------
 
 
-def test_fine_tuning_that_peaks_in_2a_is_told_from_one_that_does_not(planted: xr.Dataset, labels: list[str]) -> None:
-    before = {"1": 0.8, "2A": 0.7, "2B": 0.6, "3": 0.5}
-    good = changed(
-        planted,
-        {
-            "pretrain/test_accuracy": by_label(planted, "pretrain/test_accuracy", labels, before, 0.001),
-            "finetune/test_accuracy": by_label(
-                planted, "finetune/test_accuracy", labels, {"1": 0.8, "2A": 0.9, "2B": 0.7, "3": 0.6}, 0.001
-            ),
-        },
-    )
+BEFORE = {"1": 0.8, "2A": 0.7, "2B": 0.6, "3": 0.5}
+
+
+def with_fine_tunes(planted: xr.DataTree, labels: list[str], tuned: dict[str, float]) -> xr.DataTree:
+    """Fine-tunes whose FLRs differ by a tenth in 2B."""
+    made = with_levels(planted, labels, {"pretrain": BEFORE, "finetune": tuned})
     flr = xr.DataArray([0.0, 0.1, 0.2], dims="finetune_lr", coords={"finetune_lr": planted["finetune/finetune_lr"]})
     wide = xr.DataArray([float(label == "2B") for label in labels], dims="lr", coords={"lr": planted["lr"]})
-    tuned = good["finetune/test_accuracy"] + flr * wide
-    good = changed(good, {"finetune/test_accuracy": tuned.transpose(*planted["finetune/test_accuracy"].dims)})
-    found = checked("FL1", {"ticks": good})
-    assert verdicts(found) == ["supported"] * 4
-    worse = changed(
-        good,
-        {
-            "finetune/test_accuracy": good["finetune/test_accuracy"] - 0.15 * (xr.ones_like(wide) - wide),
-        },
-    )
-    assert "contradicted" in verdicts(checked("FL1", {"ticks": worse}))
+    accuracy = made["finetune/test_accuracy"] + flr * wide
+    return changed(made, {"finetune/test_accuracy": accuracy.transpose(*planted["finetune/test_accuracy"].dims)})
 
 
-def test_averages_are_held_against_the_lowest_flr(planted: xr.Dataset, labels: list[str]) -> None:
-    tuned = by_label(planted, "finetune/test_accuracy", labels, {"1": 0.8, "2A": 0.9, "2B": 0.7, "3": 0.6}, 0.001)
-    close = by_label(planted, "average/test_accuracy", labels, {"1": 0.8, "2A": 0.89, "2B": 0.6, "3": 0.5}, 0.001)
-    found = checked(
-        "FL2",
-        {
-            "ticks": changed(planted, {"finetune/test_accuracy": tuned, "average/test_accuracy": close}),
-        },
-    )
-    assert verdicts(found) == ["supported", "supported"]
-    far = by_label(planted, "average/test_accuracy", labels, {"1": 0.8, "2A": 0.8, "2B": 0.69, "3": 0.5}, 0.001)
-    found = checked("FL2", {"ticks": changed(planted, {"finetune/test_accuracy": tuned, "average/test_accuracy": far})})
-    assert verdicts(found) == ["contradicted", "contradicted"]
+def test_fine_tunes_from_2a_are_held_against_fine_tunes_from_regime_1(planted: xr.DataTree, labels: list[str]) -> None:
+    good = with_fine_tunes(planted, labels, {"1": 0.8, "2A": 0.9, "2B": 0.7, "3": 0.6})
+    assert verdicts(checked("FL1", {"ticks": good})) == ["supported"] * 4
+    # Pre-training in regime 1 is worse than fine-tuning from 2A, but fine-tuning from regime 1 is better than both.
+    better = with_fine_tunes(planted, labels, {"1": 0.95, "2A": 0.9, "2B": 0.7, "3": 0.6})
+    found = by_name(checked("FL1", {"ticks": better}))
+    assert found["fine-tunes: best of 2A above best of 1"] == "contradicted"
+    assert found["change in regime 1 by FLRs up to the PLR"] == "contradicted"
+    worse = with_fine_tunes(planted, labels, {"1": 0.75, "2A": 0.6, "2B": 0.7, "3": 0.6})
+    found = by_name(checked("FL1", {"ticks": worse}))
+    assert found["fine-tunes: 2A above 2B"] == "contradicted"
+    assert found["change in regime 1 by FLRs up to the PLR"] == "contradicted", "a loss is a change too"
+    alike = good["finetune/test_accuracy"].mean("finetune_lr", keep_attrs=True) + 0 * good["finetune/test_accuracy"]
+    narrow = changed(good, {"finetune/test_accuracy": alike.transpose(*good["finetune/test_accuracy"].dims)})
+    assert by_name(checked("FL1", {"ticks": narrow}))["FLRs spread more in 2B"] != "supported"
+
+
+def test_averages_are_good_if_they_end_nearer_to_fine_tuning(planted: xr.DataTree, labels: list[str]) -> None:
+    def averages(level: dict[str, float]) -> xr.DataTree:
+        tuned = {"1": 0.8, "2A": 0.9, "2B": 0.8, "3": 0.6}
+        return with_levels(planted, labels, {"pretrain": BEFORE, "finetune": tuned, "average": level})
+
+    made = averages({"1": 0.8, "2A": 0.85, "2B": 0.65, "3": 0.5})
+    found = checked("FL2", {"ticks": made})
+    assert set(verdicts(found)) == {"supported"}
+    assert set(verdicts(checked("FL2", {"ticks": averages({"1": 0.8, "2A": 0.75, "2B": 0.75, "3": 0.5})}))) == {
+        "contradicted"
+    }
     inside = [float(lr) for lr, label in zip(planted["lr"].values, labels, strict=True) if label == "2A"]
-    by_plr = {float(plr): ends[0] for plr, ends in found.numbers["by_plr"].items()}
-    assert list(by_plr) == pytest.approx(inside, rel=1e-3)
-    assert list(by_plr.values()) == pytest.approx([-0.1] * len(inside), abs=0.005)
-    # A window that suits 2A: the middle number of checkpoints is better than the others.
+    plrs = {float(plr): ends[0] for plr, ends in found.numbers["by_plr"].items()}
+    assert list(plrs) == pytest.approx(inside, rel=1e-3)
+    assert list(plrs.values()) == pytest.approx([-0.05] * len(inside), abs=0.005)
+    # The gap to fine-tuning is reported for every number of checkpoints.
     numbers = planted["average/n_average"].values
-    better = far + xr.where(planted["average/n_average"] == numbers[1], 0.09, 0.0)
-    better = better.transpose(*far.dims)
-    found = checked(
-        "FL2",
-        {
-            "ticks": changed(planted, {"finetune/test_accuracy": tuned, "average/test_accuracy": better}),
-        },
-    )
-    means = {int(n): ends[0] for n, ends in found.numbers["by_number"].items()}
-    assert [means[int(n)] for n in numbers[:2]] == pytest.approx([-0.1, -0.01], abs=0.005)
+    better = made["average/test_accuracy"] + xr.where(planted["average/n_average"] == numbers[1], 0.04, 0.0)
+    better = better.transpose(*made["average/test_accuracy"].dims)
+    gaps = checked("FL2", {"ticks": changed(made, {"average/test_accuracy": better})}).numbers["by_number"]["2A"]
+    assert [int(n) for n in gaps] == [int(n) for n in numbers]
+    assert [gaps[str(int(n))][0] for n in numbers[:2]] == pytest.approx([-0.05, -0.01], abs=0.005)
 
 
-def with_features(planted: xr.Dataset, labels: list[str], used: dict[str, dict[str, int]]) -> xr.DataTree:
-    """Runs that rely on so many of the features equally, by state and regime; 0: they learned nothing."""
+def with_features(planted: xr.DataTree, labels: list[str], used: dict[str, dict[str, int]]) -> xr.DataTree:
+    """Runs that rely on so many of the features equally, by segment and regime; 0: they learned nothing."""
     new = {}
-    for state, name in (
-        ("pre", "pretrain/feature_accuracy"),
-        ("swa", "average/feature_accuracy"),
-        ("tuned", "finetune/feature_accuracy"),
-    ):
-        array = planted[name]
-        count = array.sizes["feature"]
-        rows = []
-        for label in labels:
-            n = used[state][label]
-            rows.append(np.where(np.arange(count) < n, 0.9, 0.5))
+    for segment, by_regime in used.items():
+        array = planted[f"{segment}/feature_accuracy"]
+        rows = [np.where(np.arange(array.sizes["feature"]) < by_regime[label], 0.9, 0.5) for label in labels]
         levels = xr.DataArray(rows, dims=("lr", "feature"), coords={"lr": planted["lr"]})
-        new[name] = (xr.zeros_like(array) + levels).transpose(*array.dims)
+        new[f"{segment}/feature_accuracy"] = (xr.zeros_like(array) + levels).transpose(*array.dims)
     return changed(planted, new)
 
 
-@pytest.mark.slow
-def test_sparsity_is_read_state_by_state(planted: xr.Dataset, labels: list[str]) -> None:
-    count = planted.sizes["feature"]
-    few, many = 2, count
-    pre = {"1": many, "2A": few, "2B": few, "3": 0}
-    made = with_features(planted, labels, {"pre": pre, "swa": pre, "tuned": {"1": few, "2A": few, "2B": few, "3": few}})
-    found = checked("FL3", {"ticks": made})
-    assert verdicts(found) == ["supported"] * 6
-    lowest = [ends[0] for ends in found.numbers["after_highest"].values()]
-    assert len(lowest) == len(folds.folds_of(made)[0].lowest())
-    assert lowest == pytest.approx([few] * len(lowest))
-    even = with_features(planted, labels, {"pre": {**pre, "2A": many}, "swa": pre, "tuned": dict.fromkeys(pre, many)})
-    assert verdicts(checked("FL3", {"ticks": even})).count("contradicted") == 4
-    nothing = with_features(planted, labels, {"pre": pre, "swa": pre, "tuned": {**pre, "1": 0}})
-    found = checked("FL3", {"ticks": nothing})
-    assert "read in 0 of 3 folds" in found.note, "after the highest FLR from the lowest PLRs runs know nothing"
-    assert verdicts(found)[0] == "supported", "what can be read is"
-    learned = with_features(planted, labels, {"pre": {**pre, "3": few}, "swa": pre, "tuned": dict.fromkeys(pre, few)})
-    assert verdicts(checked("FL3", {"ticks": learned}))[-1] == "contradicted", "regime 3 learned something"
-
-
-def test_geometry_is_read_pair_by_pair(planted: xr.Dataset, labels: list[str]) -> None:
-    shape = (3, planted.sizes["lr"], planted.sizes["data_seed"], planted.sizes["seed"])
-    dims = ("pair", "lr", "data_seed", "seed")
-    coords = {"pair": ["low-high", "low-swa", "high-swa"], **{d: planted[d] for d in dims[1:]}}
+def with_angles(planted: xr.DataTree, thrown: int, barrier: dict[str, float] | None = None) -> xr.Dataset:
+    """A geometry in which the lowest `thrown` PLRs catapult; barriers of test error by regime."""
+    dims = ("pair", "lr", *RUNS)
+    shape = (3, *(planted.sizes[d] for d in dims[1:]))
     noise = 0.001 * np.random.default_rng(3).standard_normal(shape)
-    barrier = {"1": 0.0, "2A": 0.05, "2B": 0.2, "3": 0.0}
-    angle = np.where(np.arange(shape[1]) < 8, 1.0, 0.2)
-    rise = np.array([barrier[label] for label in labels])
     near = np.array([1.0, 0.2, 0.9])[:, None]
-    made = xr.Dataset(
-        {
-            "angle": (dims, (near * angle)[..., None, None] + noise),
-            "barrier_test_error": (dims, (near * rise)[..., None, None] + noise),
-        },
-        coords,
-    )
-    assert verdicts(checked("FL4", {"ticks": planted}, {"geometry": made})) == ["supported"] * 5
-    other = made.assign_coords(pair=["low-high", "high-swa", "low-swa"])
-    assert verdicts(checked("FL4", {"ticks": planted}, {"geometry": other}))[2:4] == ["contradicted"] * 2
-
-
-def test_slopes_within_and_across_pre_trainings() -> None:
-    sharp = np.linspace(0, 1, 3)[None, :, None] + np.linspace(0, 0.5, 4)[:, None, None] + np.zeros((4, 3, 2))
-    error = (
-        0.1 * np.linspace(0, 1, 3)[None, :, None] - 0.2 * np.linspace(0, 0.5, 4)[:, None, None] + np.zeros((4, 3, 2))
-    )
-    assert effects.mean_slopes(sharp, error) == pytest.approx([0.1, 0.1])
-    assert effects.mean_slopes(sharp.swapaxes(0, 1), error.swapaxes(0, 1)) == pytest.approx([-0.2, -0.2])
+    angle = np.where(np.arange(shape[1]) < thrown, 1.4, 0.3)
+    levels = barrier or {"1": 0.0, "2A": 0.05, "2B": 0.2, "3": 0.0}
+    rise = np.array([levels[regime_of(float(lr))] for lr in planted["lr"].values])
+    arrays = {
+        "angle": (dims, (near * angle)[..., None, None] + noise),
+        "barrier_test_error": (dims, (near * rise)[..., None, None] + noise),
+    }
+    return xr.Dataset(arrays, {"pair": ["low-high", "low-swa", "high-swa"], **{d: planted[d] for d in dims[1:]}})
 
 
 @pytest.mark.slow
-def test_fine_tunes_are_compared_at_a_loss_that_all_reach(planted: xr.Dataset) -> None:
-    stuck = xr.full_like(planted["finetune/train_loss"], 50.0)
-    with pytest.raises(Undetermined, match="some fine-tunes start below"):
-        checked("FL8", {"resnet": changed(planted, {"finetune/train_loss": stuck})})
-    with pytest.raises(Undetermined, match="a training loss of 0"):
-        checked("FL8", {"resnet": changed(planted, {"finetune/train_loss": 0 * stuck})})
-    made = with_sharpness(planted, within=0.1, across=0.0)
-    found = effects.at_equal_loss(made)
-    two = [k for k, label in enumerate(regimes(made).labels) if label.regime.startswith("2")]
-    lowest = made["finetune/train_loss"].isel(lr=two).min("epoch").max()
-    assert found["level"][0] == pytest.approx(1.05 * float(lowest))
-    assert found["error"].shape == (len(two), 3, planted.sizes["seed"] * planted.sizes["data_seed"])
-    # Where the first moment of fine-tuning is below the level already, the run passed it since the end of pre-training.
-    fast = made["finetune/train_loss"].copy(deep=True)
-    fast[{"lr": two[0], "finetune_lr": 0}] = float(found["level"][0]) / 2
-    early = effects.at_equal_loss(changed(made, {"finetune/train_loss": fast}))
-    assert early["early"][0, 0].all()
-    assert early["early"].sum() == early["early"][0, 0].size
-    between = early["sharpness"][0, 0]
-    before = np.log10(arrays.per_seed(made["pretrain/effective_grad_norm"])[two[0], :, -1])
-    after = np.log10(arrays.per_seed(made["finetune/effective_grad_norm"])[two[0], 0, :, 0])
-    assert ((between > np.minimum(before, after)) & (between < np.maximum(before, after))).all()
-    with pytest.raises(Undetermined, match="2 fine-tuning learning rates, 3 are needed"):
-        checked("FL8", {"resnet": made.isel(finetune_lr=[0, 1])})
-    with pytest.raises(Undetermined, match="2 learning rates lie in regime 2, 3 are needed"):
-        checked("FL8", {"resnet": made.isel(lr=[0, 1, 2, 3, *two[:2]])})
+def test_sparsity_is_read_stage_by_stage_and_by_the_angle(planted: xr.DataTree, labels: list[str]) -> None:
+    few, many = 2, planted.sizes["feature"]
+    pre = {"1": many, "2A": few, "2B": few, "3": 0}
+    sparse = dict.fromkeys(pre, few)
+    made = with_features(planted, labels, {"pretrain": pre, "average": pre, "finetune": sparse})
+    measured = {"geometry": with_angles(planted, thrown=1)}
+    found = checked("FL3", {"ticks": made}, measured)
+    assert set(verdicts(found)) == {"supported"}
+    # Only the runs that are catapulted count: those that are not may stay even.
+    array = made["finetune/feature_accuracy"].copy(deep=True)
+    array[{"lr": slice(1, labels.index("2A"))}] = 0.9
+    partly = changed(made, {"finetune/feature_accuracy": array})
+    assert set(verdicts(checked("FL3", {"ticks": partly}, measured))) == {"supported"}
+    found = by_name(checked("FL3", {"ticks": partly}, {"geometry": with_angles(planted, thrown=8)}))
+    assert found["restored by the highest FLR from 1 where it catapults"] != "supported"
+    found = checked("FL3", {"ticks": made}, {"geometry": with_angles(planted, thrown=0)})
+    assert by_name(found)["restored by the highest FLR from 1 where it catapults"] == "undetermined"
+    assert [part.note for part in found.parts if part.note] == ["no run of regime 1 is catapulted by the highest FLR"]
+    even = with_features(planted, labels, {"pretrain": {**pre, "2A": many}, "finetune": dict.fromkeys(pre, many)})
+    assert verdicts(checked("FL3", {"ticks": even}, measured)).count("contradicted") == 5
+    narrow = with_features(planted, labels, {"pretrain": {**pre, "1": few}})
+    assert by_name(checked("FL3", {"ticks": narrow}, measured))["even at the lowest PLRs"] == "contradicted"
+    learned = with_features(planted, labels, {"pretrain": {**pre, "3": few}, "average": pre, "finetune": sparse})
+    assert by_name(checked("FL3", {"ticks": learned}, measured))["gone in regime 3"] == "contradicted"
 
 
-def with_sharpness(planted: xr.Dataset, within: float, across: float) -> xr.DataTree:
-    """Fine-tunes whose loss falls alike from 10; sharpness grows by a decade over FLRs and over PLRs, error by so much."""
-    loss = planted["finetune/train_loss"]
-    fall = xr.DataArray(10.0 * 0.3 ** np.arange(loss.sizes["epoch"]), dims="epoch")
-    f, p = (xr.DataArray(np.linspace(0, 1, loss.sizes[d]), dims=d) for d in ("finetune_lr", "lr"))
-    noise = xr.DataArray(1e-4 * np.random.default_rng(5).standard_normal(loss.shape), dims=loss.dims)
-    return changed(
-        planted,
-        {
-            "finetune/train_loss": (xr.zeros_like(loss) + fall).transpose(*loss.dims),
-            "finetune/effective_grad_norm": (xr.zeros_like(loss) + 10 ** (f + p)).transpose(*loss.dims),
-            "finetune/test_accuracy": (1 - (0.4 + within * f + across * p + noise)).transpose(*loss.dims),
-        },
+def test_each_part_of_the_geometry_can_fail(planted: xr.DataTree, labels: list[str]) -> None:
+    made = with_angles(planted, thrown=4)
+    flr = planted["finetune/finetune_lr"].values
+    grid = changed(
+        planted, {"finetune/finetune_lr": ("finetune_lr", np.append(flr[:-1], 100.5 * planted["lr"].values[3]))}
     )
-
-
-def test_sharpness_is_held_against_error_within_and_across(planted: xr.Dataset) -> None:
-    broken = checked("FL8", {"resnet": with_sharpness(planted, within=0.1, across=-0.1)})
-    assert verdicts(broken) == ["supported", "supported"]
-    one_law = checked("FL8", {"resnet": with_sharpness(planted, within=0.1, across=0.2)})
-    assert verdicts(one_law) == ["supported", "contradicted"]
-    reverse = checked("FL8", {"resnet": with_sharpness(planted, within=-0.1, across=-0.2)})
-    assert verdicts(reverse) == ["contradicted", "supported"]
-
-
-BANDS = ("background", "low", "mid", "high")
-
-
-def with_bands(planted: xr.Dataset, labels: list[str], levels: dict[str, dict[str, dict[str, float]]]) -> xr.DataTree:
-    """Accuracies on named bands by state, band and regime; 0.1 where nothing is said."""
-    made = changed(planted.isel(feature=slice(0, 4)), {"feature": np.array(BANDS, dtype=object)})
-    names = {
-        "pre": "pretrain/feature_accuracy",
-        "swa": "average/feature_accuracy",
-        "tuned": "finetune/feature_accuracy",
+    assert set(verdicts(checked("FL4", {"ticks": grid}, {"geometry": made}))) == {"supported"}
+    swapped = made.assign_coords(pair=["low-high", "high-swa", "low-swa"])
+    found = by_name(checked("FL4", {"ticks": grid}, {"geometry": swapped}))
+    assert {name for name, verdict in found.items() if verdict == "contradicted"} == {
+        f"{label}: SWA closer to low by {what}" for label in ("2A", "2B") for what in ("angle", "barrier")
     }
-    rng = np.random.default_rng(11)
-    for state, name in names.items():
-        rows = [[levels.get(state, {}).get(band, {}).get(label, 0.1) for band in BANDS] for label in labels]
-        array = made[name]
-        table = xr.DataArray(rows, dims=("lr", "feature"), coords={"lr": made["lr"], "feature": made["feature"]})
-        noise = xr.DataArray(0.002 * rng.standard_normal(array.shape), dims=array.dims)
-        made = changed(made, {name: (table + noise).transpose(*array.dims)})
-    return made
-
-
-def test_mid_bands_are_told_from_others(planted: xr.Dataset, labels: list[str]) -> None:
-    good = {
-        "pre": {"mid": {"2A": 0.5, "1": 0.3}},
-        "swa": {"mid": {"2A": 0.6}},
-        "tuned": {"mid": {"2A": 0.7}, "low": {"2A": 0.4}},
-    }
-    fine = with_bands(planted, labels, good)
-    assert verdicts(checked("FL5", {"resnet": fine, "convnet": fine})) == ["supported"] * 5
-    low = with_bands(planted, labels, {**good, "tuned": {"mid": {"2A": 0.4}, "low": {"2A": 0.7}}})
-    expected = ["contradicted", "supported", "contradicted", "supported", "supported"]
-    assert verdicts(checked("FL5", {"resnet": low, "convnet": fine})) == expected
-    flat = with_bands(planted, labels, {**good, "pre": {"mid": {"2A": 0.3, "1": 0.5}}})
-    assert verdicts(checked("FL5", {"resnet": fine, "convnet": flat}))[4] == "contradicted"
-
-
-def test_practice_is_judged_without_the_runs_that_overflowed(planted: xr.Dataset, labels: list[str]) -> None:
-    made = with_bands(planted, labels, {"tuned": {"mid": {"2A": 0.5, "1": 0.3}}})
-    best = {"1": 0.8, "2A": 0.7, "2B": 0.5, "3": 0.2}
-    rise = xr.DataArray(np.linspace(0, 0.05, planted.sizes["lr"]), dims="lr")
-    accuracy = (by_label(made, "pretrain/test_accuracy", labels, best, 0.0001) + rise).transpose(
-        *made["pretrain/test_accuracy"].dims
-    )
-    accuracy = accuracy.where(made["lr"] < made["lr"][-2])  # the two highest learning rates overflow
-    better = {label: value + 0.1 for label, value in best.items()}
-    made = changed(
-        made,
-        {
-            "pretrain/test_accuracy": accuracy.transpose(*made["pretrain/test_accuracy"].dims),
-            "finetune/test_accuracy": by_label(made, "finetune/test_accuracy", labels, better, 0.001),
-            "average/test_accuracy": by_label(made, "average/test_accuracy", labels, better, 0.001),
-        },
-    )
-    assert verdicts(checked("FL6", {"practical": made})) == ["supported"] * 4
-    lost = changed(made, {"average/test_accuracy": made["average/test_accuracy"] - 0.3})
-    assert verdicts(checked("FL6", {"practical": lost})) == ["supported", "supported", "contradicted", "supported"]
-    falling = changed(
-        made,
-        {
-            "pretrain/test_accuracy": (made["pretrain/test_accuracy"] - 8 * rise).transpose(
-                *made["pretrain/test_accuracy"].dims
-            ),
-        },
-    )
-    assert verdicts(checked("FL6", {"practical": falling}))[0] == "contradicted", "the lowest LR is the best"
-    accuracy = made["pretrain/test_accuracy"].copy(deep=True)
-    accuracy[{"data_seed": 0}] = np.nan
-    distance = checked("FL6", {"practical": changed(made, {"pretrain/test_accuracy": accuracy})}).parts[0]
-    assert np.isnan(distance.per_seed).tolist() == [True, False, False], "where all overflowed no LR is the best"
-
-
-def test_a_transformer_is_judged_by_flrs_and_splits(planted: xr.Dataset, labels: list[str]) -> None:
-    level = dict.fromkeys(labels, 0.7)
-    tuned = by_label(planted, "finetune/test_accuracy", labels, level, 0.001)
-    slope = xr.DataArray(np.linspace(-0.2, 0.2, len(labels)), dims="lr")
-    slope = slope.where(xr.DataArray([label != "2A" for label in labels], dims="lr"), 0.0)
-    only_low = xr.DataArray([1.0, 0.0, 0.0], dims="finetune_lr")
-    made = changed(planted, {"finetune/test_accuracy": (tuned + slope * only_low).transpose(*tuned.dims)})
-    shape = tuple(planted.sizes[d] for d in ("lr", "data_seed", "seed"))
-    values = {"low 0": 0.6, "mid 0": 0.4, "low 1": 0.3, "mid 1": 0.5}
-    noise = 0.001 * np.random.default_rng(2).standard_normal((4, *shape))
-    splits = xr.Dataset(
-        {"accuracy": (("band", "lr", "data_seed", "seed"), np.array([*values.values()])[:, None, None, None] + noise)},
-        {"band": np.array(list(values), dtype=object), **{d: planted[d] for d in ("lr", "data_seed", "seed")}},
-    )
-    assert verdicts(checked("FL7", {"vit": made}, {"vit_splits": splits})) == ["supported"] * 4
-    swapped = splits.assign_coords(band=np.array(["mid 0", "low 0", "low 1", "mid 1"], dtype=object))
-    found = verdicts(checked("FL7", {"vit": made.isel(finetune_lr=[2, 1, 0])}, {"vit_splits": swapped}))
-    assert found == ["supported", "contradicted", "contradicted", "contradicted"]
+    flat = with_angles(planted, thrown=4, barrier={"1": 0.1, "2A": 0.05, "2B": 0.02, "3": 0.0})
+    found = by_name(checked("FL4", {"ticks": grid}, {"geometry": flat}))
+    assert [found[f"barriers larger in {pair}"] for pair in ("2A than in 1", "2B than in 2A")] == ["contradicted"] * 2
+    calm = by_name(checked("FL4", {"ticks": grid}, {"geometry": with_angles(planted, thrown=0)}))
+    assert calm["FLR far above the PLR catapults"] == "contradicted"
+    wild = by_name(checked("FL4", {"ticks": grid}, {"geometry": with_angles(planted, thrown=20)}))
+    assert wild["FLR close to the PLR does not"] == "contradicted"
 
 
 # -- all of it, in small ------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from lrscope.results import open_result, save_result
 from lrscope.tasks import bands
 from lrscope.tasks.data import load
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.features import parse_features, with_features
+from lrscope.tasks.features import BandSets, parse_features, with_features, with_only_bands
 from lrscope.tasks.streams import generator, stream_seed
 from lrscope.validation import validate
 from naive import Naive, new_model
@@ -147,13 +147,50 @@ def test_functions_can_neither_change_the_test_set_nor_the_random_state() -> Non
 
 
 def test_ranges_of_the_command_line() -> None:
-    assert parse_features("bands") is None
-    assert parse_features("bands:1-6,7-24") == {"1-6": (1, 6), "7-24": (7, 24)}
-    assert parse_features("bands: low=1-6 , top = 8") == {"low": (1, 6), "top": (8, 8)}
+    assert parse_features("bands") == BandSets()
+    assert parse_features("bands:1-6,7-24") == BandSets({"1-6": (1, 6), "7-24": (7, 24)})
+    assert parse_features("bands: low=1-6 , top = 8").ranges == {"low": (1, 6), "top": (8, 8)}
+    assert parse_features("bands / removed / scaled:1-6") == BandSets({"1-6": (1, 6)}, scaled=True, removed=True)
     data = images(8, 8)
     by_text, by_dict = with_features(data, "bands:low=0-3"), with_features(data, {"low": (0, 3)})
     assert by_text.feature_names == by_dict.feature_names == ("low",)
     assert torch.equal(by_text.feature_x, by_dict.feature_x)
+
+
+def test_scaled_bands_keep_their_contrast_and_sum_to_what_the_network_sees() -> None:
+    data = images(8, 8, 3)
+    plain, scaled = (with_features(data, text).feature_x for text in ("bands", "bands/scaled"))
+    s = torch.tensor([0.2, 0.4, 0.3]).view(1, 1, 3, 1, 1)
+    torch.testing.assert_close(scaled[1:], plain[1:] / s)
+    torch.testing.assert_close(scaled[0], plain[0])
+    torch.testing.assert_close(scaled.sum(0), data.test_x, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("text", ["bands/removed", "bands/scaled/removed", "bands/removed:low=0-2,top=3-8"])
+def test_removed_bands_leave_the_rest_as_it_was(text: str) -> None:
+    data = images(8, 8, 3)
+    found = with_features(data, text)
+    alone = with_features(data, text.replace("/scaled", "").replace("/removed", "/scaled"))
+    count = len(alone.feature_names)
+    assert found.feature_names[count:] == tuple(f"without {name}" for name in alone.feature_names)
+    torch.testing.assert_close(found.feature_x[count:], data.test_x - alone.feature_x, atol=1e-5, rtol=0)
+
+
+def test_images_of_one_group_of_bands_hold_nothing_else() -> None:
+    whole = load("digits", train_size=60, test_size=40)
+    for group, (first, last) in {"mid": (3, 6), "2-5": (2, 5)}.items():
+        made = with_only_bands(whole, group)
+        for before, after in ((whole.train_x, made.train_x), (whole.test_x, made.test_x)):
+            pixels = before.double().numpy() * 0.376 + 0.3053
+            np.testing.assert_allclose(after.double().numpy(), banded(pixels, first, last) / 0.376, atol=1e-5)
+    kept = lrscope.named_task("digits", "mlp", train_size=60, test_size=40, validation=20, only_bands="background")
+    data = kept.data(0)
+    assert kept.name.endswith("only background bands")
+    for x in (data.train_x, data.test_x, data.validation_x):
+        assert x.flatten(1).std(1).max() < 1e-5, "every image is of one colour"
+    for group, words in {"mids": "'mids' is unknown: write background", "9-24": "goes from 9 to 24"}.items():
+        with pytest.raises(LrscopeError, match=words):
+            with_only_bands(whole, group)
 
 
 # --- what is refused ---

@@ -86,7 +86,7 @@ ABSENT: dict[str, str] = {
     ),
     "margin": "it belongs to reading a result: lrscope.regimes(result, margin=...)",
     **dict.fromkeys(
-        ("train_size", "test_size", "label_noise", "pool", "features", "width", "model_options"),
+        ("train_size", "test_size", "label_noise", "pool", "features", "only_bands", "width", "model_options"),
         "it belongs to the task: lrscope.named_task(data, model, ...) takes it",
     ),
     **dict.fromkeys(("callbacks", "logger", "hooks"), "sweeps take none; progress takes an object of your own"),

@@ -50,7 +50,7 @@ class TaskConfig:
     """Fraction of the training labels that are drawn anew."""
     pool: Annotated[int, Whole(1, 1_000)] = 1
     """Average-pool images by this factor."""
-    features: Annotated[str | None, Word(words="bands, or bands:low=1-6,mid=7-24")] = None
+    features: Annotated[str | None, Word(words="bands, bands/scaled/removed or bands:low=1-6,mid=7-24")] = None
     """Frequencies of images: test sets that show which of them the network uses.
 
     Default: none

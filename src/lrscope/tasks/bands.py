@@ -116,11 +116,20 @@ def band_sets(
     return {name: masked_set(images, mean, std, mask(height, width, *ends)) for name, ends in chosen.items()}
 
 
-def masked_set(images: Tensor, mean: Sequence[float], std: Sequence[float], kept: Tensor) -> Tensor:
-    """`band_sets` for any mask [H, W], bool or weights: normalised as in training if it keeps any of frequency 0."""
+def masked_set(
+    images: Tensor, mean: Sequence[float], std: Sequence[float], kept: Tensor, *, scaled: bool = False
+) -> Tensor:
+    """`band_sets` for any mask [H, W], bool or weights: normalised as in training if it keeps any of frequency 0.
+
+    scaled: divide by std without frequency 0 too: the bands then lie on a card of the mean's colour, with the contrast that
+        they have in training. Images whose background is far from the mean (Fashion-MNIST's is black) need it, because
+        there a band of a fifth of its contrast is not seen at all.
+    """
     m, s = per_channel(images, mean, std)
     part = keep(images * s + m, kept)
-    return (part - m) / s if bool(kept[0, 0] != 0) else part
+    if bool(kept[0, 0] != 0):
+        return (part - m) / s
+    return part / s if scaled else part
 
 
 def per_channel(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:

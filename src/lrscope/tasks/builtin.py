@@ -14,7 +14,7 @@ from lrscope.checked import checked
 from lrscope.errors import LrscopeError
 from lrscope.tasks.data import load
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.features import Features, with_features
+from lrscope.tasks.features import Features, with_features, with_only_bands
 from lrscope.tasks.models import build
 from lrscope.tasks.task import Task
 from lrscope.tasks.validation import Size, SizeReader
@@ -34,6 +34,7 @@ def named_task(
     label_noise: float = 0.0,
     pool: int = 1,
     features: Features | None = None,
+    only_bands: str | None = None,
     validation: Annotated[Size, SizeReader()] = None,
     root: Path | None = None,
     source: Callable[..., DataSet] = load,
@@ -44,6 +45,8 @@ def named_task(
     features: test sets that show which features a network uses: `bands` (background, low, mid and high frequencies of
         images, feature_learning App. A), `bands:low=1-6,mid=7-24`, or a dict of functions of the test inputs
         (`tasks.features.with_features`).
+    only_bands: train and test on images that hold one group of bands alone: background, low, mid, high or a range such as
+        9-24 (`tasks.features.with_only_bands`).
     validation: examples to choose by, so that the test set only reports: a fraction of the training examples, a whole number of
         examples or 0 for none. None: of unused training examples of the data set a tenth of `train_size`, but at least 1,000
         or all there are, if there are at least 500; otherwise a tenth of the training examples is held out of training, if
@@ -58,7 +61,7 @@ def named_task(
         "validation": validation,
         "root": root,
     }
-    examples = partial(_load, source, data, options, features)
+    examples = partial(_load, source, data, options, features, only_bands)
     first = examples(0)
     outputs = 1 if first.loss == "binary_cross_entropy" else first.classes
     chosen = dict(model_options or {})
@@ -66,6 +69,7 @@ def named_task(
     factory = partial(_build, model, data=data, shape=shape, outputs=outputs, width=width, **chosen)
     _check_size(factory, width)
     words = [f"{data} / {model}", *([f"k={width}"] if width else []), *(f"{k}={v:g}" for k, v in chosen.items())]
+    words += [f"only {only_bands} bands"] if only_bands else []
     return Task.from_data(" ".join(words), factory, examples)
 
 
@@ -80,9 +84,15 @@ def _check_size(factory: Callable[[], nn.Module], width: int | None) -> None:
 
 
 def _load(
-    source: Callable[..., DataSet], name: str, options: dict[str, Any], features: Features | None, data_seed: int
+    source: Callable[..., DataSet],
+    name: str,
+    options: dict[str, Any],
+    features: Features | None,
+    only_bands: str | None,
+    data_seed: int,
 ) -> DataSet:
     data = source(name, data_seed=data_seed, **options)
+    data = data if only_bands is None else with_only_bands(data, only_bands)
     return data if features is None else with_features(data, features)
 
 

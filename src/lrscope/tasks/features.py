@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,24 +24,60 @@ if TYPE_CHECKING:
     from lrscope.tasks.data.dataset import DataSet
 
 WORD = "bands"
+SCALED, REMOVED = "scaled", "removed"
+WITHOUT = "without "  # begins the name of a set from which a group of bands was removed
 MOST = 64  # ours: each costs an evaluation of a whole test set per phase; ticks have 16
-SYNTAX = f"write {WORD}, or {WORD}:1-6,7-24 with ranges of your own, each as FIRST-LAST or NAME=FIRST-LAST"
+SYNTAX = (
+    f"write {WORD}, or {WORD}:1-6,7-24 with ranges of your own, each as FIRST-LAST or NAME=FIRST-LAST; {WORD}/{SCALED} divides "
+    f"by the standard deviation, {WORD}/{REMOVED} adds images without each group"
+)
 Feature = Callable[[Tensor], Any] | Tensor | Sequence[Any]
 Features = str | Mapping[str, Feature]
 
 
-def parse_features(text: str) -> dict[str, tuple[int, int]] | None:
-    """Bands as the command line names them: None for `bands` (those of the paper), or a range for each name of
-    `bands:low=1-6,mid=7-24`; a range without a name is its own.
+@dataclass(frozen=True)
+class BandSets:
+    """Bands as the command line names them: `bands/scaled/removed:low=1-6,mid=7-24`.
+
+    Args:
+        ranges: first and last band by name; None: those of the paper (`bands.paper_bands`).
+        scaled: divide images of single groups by the standard deviation too (`bands.masked_set`).
+        removed: besides the images that hold one group alone, those that hold all but that group.
+    """
+
+    ranges: Mapping[str, tuple[int, int]] | None = None
+    scaled: bool = False
+    removed: bool = False
+
+    def of(self, data: DataSet) -> dict[str, Tensor]:
+        """The test images [M, C, H, W] of each set by name."""
+        _check_images(data, WORD)
+        height, width = data.test_x.shape[-2:]
+        chosen = bands.paper_bands(height, width) if self.ranges is None else self.ranges
+        bands.check_bands(chosen, height, width)
+        masks = {name: bands.mask(height, width, *ends) for name, ends in chosen.items()}
+        sets = {name: _of_mask(data, name, kept, scaled=self.scaled) for name, kept in masks.items()}
+        if self.removed:
+            # What is left is nearly a whole image, so it is normalised as in training whatever is removed.
+            sets |= {WITHOUT + name: _of_mask(data, name, ~kept, scaled=True) for name, kept in masks.items()}
+        return sets
+
+
+def parse_features(text: str) -> BandSets:
+    """Bands as the command line names them; a range without a name is its own.
 
     Raises:
         LrscopeError: another word, a range that cannot be read, or a name that comes twice.
     """
-    word, colon, rest = text.strip().partition(":")
-    if word.strip() != WORD:
+    words, colon, rest = text.strip().partition(":")
+    first, *options = (word.strip() for word in words.split("/"))
+    if first != WORD or len(set(options)) < len(options) or set(options) - {SCALED, REMOVED}:
         raise LrscopeError(f"features: {text!r} is unknown: {SYNTAX}")
-    if not colon:
-        return None
+    ranges = _ranges(rest, text) if colon else None
+    return BandSets(ranges, scaled=SCALED in options, removed=REMOVED in options)
+
+
+def _ranges(rest: str, text: str) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
     for part in rest.split(","):
         read = re.fullmatch(r"\s*(?:([^=]+?)\s*=)?\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
@@ -60,7 +96,7 @@ def with_features(data: DataSet, features: Features) -> DataSet:
 
     Args:
         data: its `normalisation`, if known, is undone before frequencies are taken and handled as the paper does.
-        features: `bands` or `bands:...` (`parse_features`), or for each name one of:
+        features: `bands`, `bands/scaled/removed` or `bands:...` (`BandSets`), or for each name one of:
             a function of the test inputs [M, ...] as the network sees them that returns modified ones of that shape
             (random numbers that it draws from PyTorch, NumPy or Python start from one fixed state, which is put back
             afterwards);
@@ -72,18 +108,15 @@ def with_features(data: DataSet, features: Features) -> DataSet:
     Raises:
         LrscopeError: it names the feature and what is wrong with it.
     """
-    chosen: Mapping[str, Feature] | None = parse_features(features) if isinstance(features, str) else features
-    if chosen is None:
-        _check_images(data, "bands")
-        chosen = bands.paper_bands(*data.test_x.shape[-2:])
-    elif not isinstance(chosen, Mapping):
+    if isinstance(features, str):
+        return _with_sets(data, parse_features(features).of(data))
+    chosen = features
+    if not isinstance(chosen, Mapping):
         raise LrscopeError(
             f"features: {type(chosen).__name__} is not readable: pass 'bands', or a dict of names and functions"
         )
     if not chosen:
         raise LrscopeError("features: there are none: name at least one, or leave features out")
-    if len(chosen) > MOST:
-        raise LrscopeError(f"features: {len(chosen)} are too many: name at most {MOST}")
     for name in chosen:
         if not (isinstance(name, str) and name.strip()):
             raise LrscopeError(f"features: {name!r} is no name: name every feature with a word")
@@ -91,14 +124,52 @@ def with_features(data: DataSet, features: Features) -> DataSet:
     if ranges:
         _check_images(data, f"feature {next(iter(ranges))!r}")
         bands.check_bands(ranges, *data.test_x.shape[-2:])
-    sets = [
-        _of_bands(data, name, *ranges[name]) if name in ranges else _modified(data, name, value)
+    sets = {
+        name: _of_bands(data, name, *ranges[name]) if name in ranges else _modified(data, name, value)
         for name, value in chosen.items()
-    ]
+    }
+    return _with_sets(data, sets)
+
+
+def _with_sets(data: DataSet, sets: Mapping[str, Tensor]) -> DataSet:
+    """The data set with these feature sets [M, ...] by name, all with the test labels."""
+    if len(sets) > MOST:
+        raise LrscopeError(f"features: {len(sets)} are too many: name at most {MOST}")
     labels = data.test_y.expand(len(sets), *data.test_y.shape)
     return replace(
-        data, feature_x=torch.stack(sets), feature_y=labels.contiguous(), feature_names=tuple(map(str, chosen))
+        data,
+        feature_x=torch.stack([*sets.values()]),
+        feature_y=labels.contiguous(),
+        feature_names=tuple(map(str, sets)),
     )
+
+
+def with_only_bands(data: DataSet, group: str) -> DataSet:
+    """The data set whose images, of training too, hold one group of bands alone: what can be learned from it.
+
+    Args:
+        group: a name of `bands.paper_bands` (background, low, mid, high), or a range such as 9-24. It lies on a card of the
+            mean's colour and keeps its contrast (`bands.masked_set`, scaled).
+
+    Raises:
+        LrscopeError: no images, an unknown name, or a range that they do not have.
+    """
+    _check_images(data, f"only_bands {group!r}")
+    height, width = data.test_x.shape[-2:]
+    known = bands.paper_bands(height, width)
+    read = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", group)
+    if read is None and group not in known:
+        raise LrscopeError(f"only_bands: {group!r} is unknown: write {', '.join(known)} or a range such as 9-24")
+    ends = known[group] if read is None else (int(read[1]), int(read[2] or read[1]))
+    bands.check_bands({group: ends}, height, width)
+    kept = bands.mask(height, width, *ends)
+    mean, std = data.normalisation or ((0.0,), (1.0,))
+
+    def only(x: Tensor) -> Tensor:
+        return bands.masked_set(x, mean, std, kept, scaled=True)
+
+    validation = None if data.validation_x is None else only(data.validation_x)
+    return replace(data, train_x=only(data.train_x), test_x=only(data.test_x), validation_x=validation)
 
 
 def check_features(data: DataSet) -> None:
@@ -140,8 +211,8 @@ def _of_bands(data: DataSet, name: str, first: int, last: int) -> Tensor:
     return _of_mask(data, name, bands.mask(height, width, first, last))
 
 
-def _of_mask(data: DataSet, name: str, kept: Tensor) -> Tensor:
-    """Test images [M, C, H, W] with the frequencies of a mask [H, W]: the rule of `bands.band_sets` for any mask."""
+def _of_mask(data: DataSet, name: str, kept: Tensor, *, scaled: bool = False) -> Tensor:
+    """Test images [M, C, H, W] with the frequencies of a mask [H, W]: the rule of `bands.masked_set`."""
     _check_images(data, f"feature {name!r}")
     if kept.shape != data.test_x.shape[-2:]:
         raise LrscopeError(
@@ -153,7 +224,7 @@ def _of_mask(data: DataSet, name: str, kept: Tensor) -> Tensor:
             f"features: the mask of {name!r} holds what is no weight: use numbers from 0 to 1, or a bool"
         )
     mean, std = data.normalisation or ((0.0,), (1.0,))
-    return bands.masked_set(data.test_x, mean, std, kept)
+    return bands.masked_set(data.test_x, mean, std, kept, scaled=scaled)
 
 
 def _modified(data: DataSet, name: str, value: Any) -> Tensor:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from lrscope.studies.feature_learning import claims_images, claims_ticks, sweeps
+from lrscope.studies.feature_learning import (
+    claims_bands,
+    claims_geometry,
+    claims_sharpness,
+    claims_sparsity,
+    claims_ticks,
+    claims_vit,
+    sweeps,
+)
+from lrscope.studies.feature_learning.changes import CHANGES
 from lrscope.studies.feature_learning.paper_figures import FIGURES
 from lrscope.studies.types import Paper, Study
 
@@ -25,7 +34,15 @@ STUDY = Study(
     name="feature_learning",
     paper=PAPER,
     about="Large learning rates make networks rely on few, useful features; fine-tuning and averaging keep what they found.",
-    claims=(*claims_ticks.CLAIMS, *claims_images.CLAIMS),
+    claims=(
+        *claims_ticks.CLAIMS,
+        *claims_sparsity.CLAIMS,
+        *claims_geometry.CLAIMS,
+        *claims_bands.CLAIMS,
+        *claims_vit.CLAIMS,
+        *claims_sharpness.CLAIMS,
+    ),
     figures=FIGURES,
     scales={"smoke": sweeps.smoke(), "laptop": sweeps.laptop(), "paper": sweeps.paper()},
+    changes=CHANGES,
 )

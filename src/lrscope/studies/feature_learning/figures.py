@@ -1,24 +1,30 @@
 """The study's figures: accuracies over pre-training rates, feature accuracies, geometry, sharpness.
 
 L pre-training rates, U seeds. As in the paper, ticks are drawn with means and standard deviations over seeds, barriers with
-medians and quartiles.
+medians and quartiles. Many lines are drawn as medians; their quartiles are told where a pointer reads them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from lrscope.charts import Axis, Chart, Line, Panel, Points
+from lrscope.charts import Axis, Chart, ErrorBars, Layer, Level, Line, Panel, Points
 from lrscope.charts.style import COLORS, GREY, INK
+from lrscope.charts.text import number
 from lrscope.reporting import frames
+from lrscope.reporting.zoom import zoom
 from lrscope.schema import segment
 from lrscope.studies import arrays, common_panels
-from lrscope.studies.feature_learning.effects import accuracies, at_equal_loss, nearest_average
+from lrscope.studies.feature_learning.effects import accuracies, nearest_average
+from lrscope.studies.feature_learning.effects_bands import WITHOUT, chance
+from lrscope.studies.feature_learning.effects_sharpness import at_equal_loss
 from lrscope.studies.types import StudyResults
 
+MOST_BANDS = 5  # ours: of deviations, in one panel
 FLR = "fine-tuning learning rate (FLR)"
 ACCURACY = "test accuracy"
 STAGES = {
@@ -35,12 +41,23 @@ def spread(x: arrays.Array, values: arrays.Array, **options: object) -> Line:
     return Line(x=x, y=found.mean, low=found.mean - found.sd, high=found.mean + found.sd, **options)  # type: ignore[arg-type]
 
 
-def _panel(result: xr.DataTree, title: str, y_title: str, lines: Sequence[Line]) -> Panel:
+def median(x: arrays.Array, values: arrays.Array, words: str, **options: object) -> Line:
+    """Median over seeds of [L, U]; its quartiles are told."""
+    low, middle, high = np.nanquantile(values, (0.25, 0.5, 0.75), axis=1)
+    told = [
+        f"{words}: {number(m)}, quartiles {number(a)} to {number(b)}" for a, m, b in zip(low, middle, high, strict=True)
+    ]
+    return Line(x=x, y=middle, told=told, **options)  # type: ignore[arg-type]
+
+
+def _panel(
+    result: xr.DataTree, title: str, y_title: str, layers: Sequence[Layer], limits: tuple[float, float] | None = None
+) -> Panel:
     return Panel(
         title=title,
         x=Axis(title=f"pre-training {common_panels.rate(result)}", log=True),
-        y=Axis(title=y_title),
-        layers=[*common_panels.shading(result), *lines],
+        y=Axis(title=y_title, limits=limits),
+        layers=[*common_panels.shading(result), *layers],
     )
 
 
@@ -52,14 +69,25 @@ def _rates(result: xr.DataTree) -> arrays.Array:
     return np.asarray(result.coords["lr"].values, dtype=np.float64)
 
 
+def _compared(result: xr.DataTree, title: str, values: arrays.Array, lines: Sequence[Line]) -> Panel:
+    """Lines of accuracies [L, lines, U] beside pre-training, the axis zoomed to where they differ."""
+    before = frames.spread(arrays.logged(result, "test_accuracy")[..., -1])
+    spreads = [frames.spread(values[:, i]) for i in range(values.shape[1])]
+    ends = zoom(spreads, before, log=False, higher_is_better=True)
+    y_title, limits = (ACCURACY, None) if ends is None else (f"{ACCURACY} (lower ones cut)", (ends.low, ends.high))
+    return _panel(result, title, y_title, [*lines, _trained(result)], limits)
+
+
 def tuned_panel(result: xr.DataTree, title: str) -> Panel:
     """Test accuracy after fine-tuning, a line per FLR, and before."""
     values = arrays.logged(result, "test_accuracy", "finetune")[..., -1]
-    lines = [
-        spread(_rates(result), values[:, f], value=float(flr))
-        for f, flr in enumerate(segment(result, "finetune")["finetune_lr"].values)
-    ]
-    return _panel(result, title, ACCURACY, [*lines, _trained(result)])
+    flrs = [float(flr) for flr in segment(result, "finetune")["finetune_lr"].values]
+    x = _rates(result)
+    if len(flrs) > MOST_BANDS:
+        lines = [median(x, values[:, f], f"FLR {number(flr)}", value=flr) for f, flr in enumerate(flrs)]
+    else:
+        lines = [spread(x, values[:, f], value=flr) for f, flr in enumerate(flrs)]
+    return _compared(result, title, values, lines)
 
 
 def averaged_panel(result: xr.DataTree, title: str) -> Panel:
@@ -69,7 +97,7 @@ def averaged_panel(result: xr.DataTree, title: str) -> Panel:
         spread(_rates(result), values[:, i], color=COLORS[i % len(COLORS)], name=f"{int(n)} checkpoints")
         for i, n in enumerate(segment(result, "average")["n_average"].values)
     ]
-    return _panel(result, title, ACCURACY, [*lines, _trained(result)])
+    return _compared(result, title, values, lines)
 
 
 def accuracy(results: StudyResults, name: str, averages: bool = True) -> Chart:
@@ -79,52 +107,74 @@ def accuracy(results: StudyResults, name: str, averages: bool = True) -> Chart:
     return Chart(panels=made, columns=len(made), color_title=FLR)
 
 
-def feature_panel(result: xr.DataTree, stage: str, title: str = "") -> Panel:
-    """Accuracy on every feature set over PLRs. Features without names differ from run to run: they are sorted in each run, so
-    that the first line is the feature that a run relies on most."""
+def feature_panel(result: xr.DataTree, stage: str, title: str = "", removed: bool = False) -> Panel:
+    """Accuracy on every feature set over PLRs, beside what guessing gets. Features without names differ from run to run: they
+    are sorted in each run, so that the first line is the feature that a run relies on most. Of bands, those on single groups,
+    or those without one (`removed`)."""
     found = accuracies(result, stage)
-    values = arrays.per_seed(found)  # [L, U, features]
     named = found["feature"].dtype.kind not in "iu"
+    if named:
+        chosen = [str(name).startswith(WITHOUT) == removed for name in found["feature"].values]
+        found = found.isel(feature=np.flatnonzero(chosen))
+    values = arrays.per_seed(found)  # [L, U, features]
     if not named:
         values = -np.sort(-values, axis=-1)
-    count = values.shape[-1]
-    lines = []
-    for f in range(count):
-        if named:
-            lines.append(
-                spread(
-                    _rates(result), values[..., f], color=COLORS[f % len(COLORS)], name=str(found["feature"].values[f])
-                )
-            )
-        else:
-            lines.append(Line(x=_rates(result), y=common_panels.mean(values[..., f], 1), value=float(f + 1)))
-    whole = {
-        "pre": lambda: segment(result, "pretrain")["test_accuracy"].isel(epoch=-1),
-        "swa": lambda: segment(result, "average")["test_accuracy"].isel(n_average=nearest_average(result)),
-        "low": lambda: segment(result, "finetune")["test_accuracy"].isel(finetune_lr=0, epoch=-1),
-        "high": lambda: segment(result, "finetune")["test_accuracy"].isel(finetune_lr=-1, epoch=-1),
-    }[stage]()
-    lines.append(spread(_rates(result), arrays.per_seed(whole), color=INK, name="all features"))
-    return _panel(result, title or STAGES[stage], "accuracy", lines)
-
-
-def features(results: StudyResults, names: Mapping[str, str], stages: Sequence[str]) -> Chart:
-    """Figures 3, 5, 6 right, 10, 11, 13 and 15: accuracies on single features or frequency bands over PLRs. `names` are those
-    of sweeps, with what their panels' titles begin with."""
-    made = [
-        feature_panel(results.sweep(name), stage, words + STAGES[stage])
-        for name, words in names.items()
-        for stage in stages
+    x = _rates(result)
+    lines = [
+        spread(x, values[..., f], color=COLORS[f % len(COLORS)], name=str(name).removeprefix(WITHOUT))
+        if named
+        else Line(x=x, y=common_panels.mean(values[..., f], 1), value=float(f + 1))
+        for f, name in enumerate(found["feature"].values)
     ]
-    return Chart(
-        panels=made, columns=min(len(stages), 4), color_title="rank of the feature in its run", color_log=False
+    whole = spread(x, arrays.per_seed(_whole(result, stage)), color=INK, name="all features")
+    return _panel(
+        result, title or STAGES[stage], "accuracy", [*lines, whole, Level(y=chance(result), label="guessing")]
     )
 
 
+def _whole(result: xr.DataTree, stage: str) -> xr.DataArray:
+    """Accuracy on unmodified test examples at a stage."""
+    if stage == "pre":
+        return segment(result, "pretrain")["test_accuracy"].isel(epoch=-1)
+    if stage == "swa":
+        return segment(result, "average")["test_accuracy"].isel(n_average=nearest_average(result))
+    return segment(result, "finetune")["test_accuracy"].isel(finetune_lr=0 if stage == "low" else -1, epoch=-1)
+
+
+def features(
+    results: StudyResults, names: Mapping[str, str], stages: Sequence[str], removed: Sequence[bool] = (False,)
+) -> Chart:
+    """Figures 3, 5, 6 right, 10, 11, 13 and 15: accuracies on single features or frequency bands over PLRs. `names` are those
+    of sweeps, with what their panels' titles begin with; `removed`: single bands, images without them, or both."""
+    made = [
+        feature_panel(results.sweep(name), stage, _titled(words, stage, gone, removed), gone)
+        for name, words in names.items()
+        for gone in removed
+        for stage in stages
+    ]
+    return Chart(
+        panels=made,
+        columns=min(len(stages), 4),
+        share_y=True,
+        color_title="rank of the feature in its run",
+        color_log=False,
+    )
+
+
+def _titled(words: str, stage: str, gone: bool, removed: Sequence[bool]) -> str:
+    kind = "" if len(removed) == 1 else "one band removed, " if gone else "one band alone, "
+    return f"{words}{kind}{STAGES[stage]}"
+
+
 def practice(results: StudyResults) -> Chart:
-    """Figure 6: accuracy of conventional training, and of its bands after fine-tuning."""
+    """Figure 6: accuracy of conventional training, and of its bands after fine-tuning, alone and removed."""
     result = results.sweep("practical")
-    return Chart(panels=[tuned_panel(result, "fine-tuning"), feature_panel(result, "low")], columns=2, color_title=FLR)
+    made = [
+        tuned_panel(result, "fine-tuning"),
+        feature_panel(result, "low", "one band alone, lowest FLR"),
+        feature_panel(result, "low", "one band removed, lowest FLR", removed=True),
+    ]
+    return Chart(panels=made, columns=3, color_title=FLR)
 
 
 def tick(results: StudyResults) -> Chart:
@@ -206,27 +256,38 @@ def splits(results: StudyResults) -> Chart:
 
 
 def sharpness(results: StudyResults) -> Chart:
-    """Figure 17: sharpness against test error of all fine-tunes at one training loss; a line joins one pre-training's."""
-    found = at_equal_loss(results.sweep("resnet"))
-    lines = [
-        Line(
-            x=common_panels.mean(10 ** found["sharpness"][p], 1),
-            y=common_panels.mean(found["error"][p], 1),
-            value=float(plr),
-            mark="both",
-        )
-        for p, plr in enumerate(found["plr"])
-    ]
-    alone = Points(
-        x=common_panels.mean(10 ** found["one_sharpness"], 1),
-        y=common_panels.mean(found["one_error"], 1),
-        color=INK,
-        name="regime 1, pre-training",
-    )
+    """Figure 17: sharpness against test error of all fine-tunes at one training loss; a line joins one pre-training's. Whiskers
+    are one standard error over seeds."""
+    result = results.sweep("converged")
+    found = at_equal_loss(result)
+    layers: list[Layer] = []
+    for p, plr in enumerate(found["plr"]):
+        layers += _fine_tunes(found["sharpness"][p], found["error"][p], value=float(plr))
+    layers += _fine_tunes(found["one_sharpness"], found["one_error"], color=INK, name="regime 1, pre-training")[1:]
     panel = Panel(
         title=f"at training loss {found['level'][0]:.2g}",
-        x=Axis(title=common_panels.sharpness(results.sweep("resnet"))[1], log=True),
+        x=Axis(title=common_panels.sharpness(result)[1], log=True),
         y=Axis(title=common_panels.ERROR),
-        layers=[*lines, alone],
+        layers=layers,
     )
     return Chart(panels=[panel], columns=1, color_title="pre-training learning rate (PLR)")
+
+
+def _fine_tunes(sharpness: arrays.Array, error: arrays.Array, **look: Any) -> list[Layer]:
+    """A line over FLRs, whiskers along both axes, from log10 sharpness and error [F, U]."""
+    x, low_x, high_x = (10**v for v in _with_error(sharpness))
+    y, low_y, high_y = _with_error(error)
+    return [
+        Line(x=x, y=y, **look),
+        ErrorBars(x=x, y=y, low=low_y, high=high_y, **look),
+        ErrorBars(x=x, y=y, low=low_x, high=high_x, along="x", **look),
+    ]
+
+
+def _with_error(values: arrays.Array) -> tuple[arrays.Array, arrays.Array, arrays.Array]:
+    """Mean over the last axis with one standard error to both sides, NaN passed over."""
+    count = np.isfinite(values).sum(-1)
+    mean = common_panels.mean(values, -1)
+    deviation = np.sqrt(common_panels.mean((values - mean[..., None]) ** 2, -1) * count / np.maximum(count - 1, 1))
+    half = deviation / np.sqrt(np.maximum(count, 1))
+    return mean, mean - half, mean + half

@@ -2,6 +2,7 @@
 
 2A is found by the quality of fine-tuned runs, so the
 same runs would confirm themselves: regimes are found in other runs than those that are measured (`folds_of`).
+L pre-training rates, U seeds of a fold.
 """
 
 from __future__ import annotations
@@ -12,19 +13,22 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from lrscope.mapping import RegimeMap, regimes
+from lrscope.mapping import quality, regimes
 from lrscope.schema import segment
-from lrscope.studies import common_panels
+from lrscope.studies import arrays, common_panels
 from lrscope.studies.arrays import Array
 from lrscope.studies.verdicts import Undetermined
+
+Labels = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Some seeds of a sweep, with the map of regimes of all the others."""
+    """Some seeds of a sweep (`result`), all the others, and the label that these give each PLR: 1, 2A, 2B, 3, dead, ..."""
 
     result: xr.DataTree
-    others: RegimeMap
+    others: xr.DataTree
+    labels: Labels
 
     @property
     def plr(self) -> Array:
@@ -40,7 +44,7 @@ class Fold:
         Raises:
             Undetermined: none has it.
         """
-        found = [k for k, one in enumerate(self.others.labels) if one.regime == label]
+        found = [k for k, one in enumerate(self.labels) if one == label]
         if not found:
             raise Undetermined(f"no learning rate lies in {label}")
         return found
@@ -54,18 +58,59 @@ class Fold:
         """PLRs up to ten times the lowest."""
         return [k for k, lr in enumerate(self.plr) if lr <= 10.01 * self.plr[0]]
 
+    def best(self, label: str, effect: Callable[[Fold], Array]) -> int:
+        """Position of the PLR with a label at which an effect [L, U] is largest in the other runs, mean over them.
 
-def folds_of(result: xr.DataTree) -> list[Fold]:
-    """Each data seed (with one only, each seed) with the map of regimes of all the others. A single run is judged by itself:
+        Raises:
+            Undetermined: none has the label, or the effect there.
+        """
+        positions = self.inside(label)
+        means = common_panels.mean(effect(Fold(self.others, self.others, self.labels))[positions], 1)
+        if np.isnan(means).all():
+            raise Undetermined(f"the other seeds say nothing of {label}")
+        return positions[int(np.nanargmax(means))]
+
+
+def by_rules(result: xr.DataTree) -> Labels:
+    """Labels by the rules of regimes (docs/regimes.md)."""
+    return tuple(label.regime for label in regimes(result).labels)
+
+
+def by_accuracy(result: xr.DataTree) -> Labels:
+    """Labels of a conventional network by the paper's convention: regime 2 begins at the PLR with the best pre-training
+    accuracy, mean over seeds (feature_learning, Sec. 4). 2A are the PLRs from there on from which the lowest FLR ends within
+    noise of the best (`quality.lower_part`). PLRs at which every run overflowed or died are dead.
+    """
+    before = arrays.logged(result, "test_accuracy")[..., -1]
+    gone = [label in ("dead", "?") for label in by_rules(result)]
+    means = np.where(gone, np.nan, common_panels.mean(before, 1))
+    if np.isnan(means).all():
+        return ("?",) * len(means)
+    first = int(np.nanargmax(means))
+    stop = next((k for k in range(first, len(gone)) if gone[k]), len(gone))
+    after = arrays.logged(result, "test_accuracy", "finetune")[:, 0, :, -1]
+    begin, end = quality.lower_part(after, first, stop)
+
+    def label(k: int) -> str:
+        if gone[k] or k >= stop:
+            return "dead"
+        return "1" if k < first else "2A" if begin <= k < end else "2" if k < begin else "2B"
+
+    return tuple(label(k) for k in range(len(means)))
+
+
+def folds_of(result: xr.DataTree, labels: Callable[[xr.DataTree], Labels] = by_rules) -> list[Fold]:
+    """Each data seed (with one only, each seed) with the labels of all the others. A single run is judged by itself:
     nothing can be concluded from it anyway."""
     axis = "data_seed" if result.sizes["data_seed"] > 1 else "seed"
     count = result.sizes[axis]
     if count == 1:
-        return [Fold(result, regimes(result))]
-    return [
-        Fold(result.isel({axis: [i]}), regimes(result.isel({axis: [j for j in range(count) if j != i]})))
-        for i in range(count)
-    ]
+        return [Fold(result, result, labels(result))]
+    found = []
+    for i in range(count):
+        others = result.isel({axis: [j for j in range(count) if j != i]})
+        found.append(Fold(result.isel({axis: [i]}), others, labels(others)))
+    return found
 
 
 def per_fold(folds: list[Fold], effect: Callable[[Fold], Array]) -> Array:
@@ -89,10 +134,3 @@ def per_fold(folds: list[Fold], effect: Callable[[Fold], Array]) -> Array:
 def mean_over_folds(effect: Array) -> float:
     """Mean over the folds that have it."""
     return float(common_panels.mean(effect, 0))
-
-
-def readable_folds(*effects: Array, of: str = "") -> str:
-    """A sentence for a claim's note if not all effects of one sweep could be read in all its folds."""
-    known = np.asarray(np.isfinite(np.stack(effects)).all(0))
-    what = f" of the sweep {of}" if of else ""
-    return "" if known.all() else f" All of this could be read in {known.sum()} of {len(known)} folds{what}."

@@ -80,9 +80,9 @@ def band_examples(results: StudyResults, task: Mapping[str, Any]) -> xr.Dataset:
     )
 
 
-def vit_splits(results: StudyResults) -> xr.Dataset:
+def vit_splits(results: StudyResults, scaled: bool) -> xr.Dataset:
     """Accuracy of the lowest FLR's solutions on low and mid bands of several splits [band, lr, data_seed, seed]; `low 0` and
-    `mid 0` are the usual split."""
+    `mid 0` are the usual split. `scaled` as in `bands.masked_set`."""
     trained = results.trained("vit")
     config, data = trained.config, trained.task.data(0)
     height, width = data.test_x.shape[-2:]
@@ -97,7 +97,7 @@ def vit_splits(results: StudyResults) -> xr.Dataset:
     for d, draw in enumerate(config.draws):
         examples = trained.task.data(draw)
         masks = [bands.mask(height, width, *both) for both in ranges.values()]
-        sets = [bands.masked_set(examples.test_x, mean, std, mask) for mask in masks]
+        sets = [bands.masked_set(examples.test_x, mean, std, mask, scaled=scaled) for mask in masks]
         program, material = trained.program(), trained.material(draw)
         for (i, lr), (s, seed) in itertools.product(enumerate(config.lrs), enumerate(config.training_seeds)):
             state = trained.state(lr=lr, seed=seed, data_seed=draw, finetune_lr=config.finetune_lrs[0])

@@ -22,12 +22,16 @@ GEOMETRY = _measurement(
     "ticks",
     by="ticks_geometry",
 )
-SPLITS = _measurement(
-    "vit_splits", "Accuracies of the fine-tuned transformer on other splits between low and mid bands.", "vit"
-)
 
 
-def everywhere(task: Mapping[str, Any]) -> tuple[Measurement, ...]:
-    """The measurements of all scales; `task` names the images whose bands are shown."""
+def everywhere(task: Mapping[str, Any], *, scaled: bool) -> tuple[Measurement, ...]:
+    """The measurements of all scales; `task` names the images whose bands are shown, `scaled` says whether single bands are
+    divided by the standard deviation."""
     about = "Test images with their normalisation, for their frequency bands."
-    return (TICK, GEOMETRY, _measurement("band_examples", about, task=dict(task)))
+    splits = "Accuracies of the fine-tuned transformer on other splits between low and mid bands."
+    return (
+        TICK,
+        GEOMETRY,
+        _measurement("band_examples", about, task=dict(task)),
+        _measurement("vit_splits", splits, "vit", scaled=scaled),
+    )

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from lrscope.config import SweepConfig
-from lrscope.studies.feature_learning.measurements import SPLITS, everywhere
+from lrscope.studies.feature_learning.effects_bands import GROUPS, ONLY
+from lrscope.studies.feature_learning.measurements import everywhere
 from lrscope.studies.types import Scale, StudySweep
 
 ABOUT = {
@@ -21,6 +22,8 @@ ABOUT = {
     "convnet100": "SI ConvNet on CIFAR-100.",
     "practical100": "Conventional training of a ResNet-18 on CIFAR-100.",
     "vit": "A vision transformer trained with Adam.",
+    "converged": "SI ResNet-18 on the sphere, fine-tuned to a low training loss.",
+    **{ONLY + name: f"SI ResNet-18 on images of one group of frequency bands alone: {name}." for name in GROUPS},
 }
 TICKS_PLRS = (
     3.162e-05, 5.623e-05, 0.0001, 0.0001778, 0.0003162, 0.0005623, 0.001, 0.001778, 0.003162, 0.005623, 0.007499, 0.01,
@@ -33,6 +36,12 @@ CONVENTIONAL: dict[str, Any] = {"space": "whole", "momentum": 0.9, "weight_decay
 
 def _sweep(name: str, task: dict[str, Any], **options: Any) -> StudySweep:
     return StudySweep(name=name, about=ABOUT[name], task=task, config=SweepConfig(**options))
+
+
+def _alone(task: dict[str, Any], **options: Any) -> tuple[StudySweep, ...]:
+    """A sweep for each group of bands, trained and tested on images of that group alone."""
+    images = {key: value for key, value in task.items() if key != "features"}
+    return tuple(_sweep(ONLY + name, {**images, "only_bands": name}, **options) for name in GROUPS)
 
 
 def ticks() -> StudySweep:
@@ -55,57 +64,79 @@ def ticks() -> StudySweep:
 
 
 def laptop() -> Scale:
-    """Ticks as published; Fashion-MNIST pooled to 14 x 14 for networks with convolutions; ours, but for the ticks."""
-    images = {"data": "fashion-mnist", "pool": 2, "test_size": 1000, "features": "bands"}
-    shared = {"batch_size": 32, "seeds": 3, "average": (2, 5, 10)}
+    """Ticks as published; Fashion-MNIST for networks with convolutions; ours, but for the ticks."""
+    images = {"data": "fashion-mnist", "test_size": 5000, "features": "bands/scaled/removed"}
+    resnet = {**images, "model": "resnet18", "width": 4, "train_size": 512}
+    shared: dict[str, Any] = {"batch_size": 32, "data_seeds": 4, "seeds": 1, "average": (5, 10), "log_points": 8}
     sweeps = (
         ticks(),
+        *_alone(resnet, lrs=(1e-3, 4e-3), epochs=60, batch_size=32, data_seeds=4, seeds=1, log_points=2),
         _sweep(
             "resnet",
-            {**images, "model": "resnet18", "width": 4, "train_size": 512},
-            # PLRs of regime 2 that lie close, and long fine-tunes: all must pass one training loss (FL8). Five seeds: regime 1
-            # jumps periodically here, so that few of them can tell no regimes.
-            lrs=(4e-4, 2e-3, 6e-3, 1.1e-2, 1.7e-2, 5e-2),
-            finetune_lrs=(8e-4, 1.4e-3, 2.4e-3),
+            resnet,
+            lrs=(4e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
+            finetune_lrs=(3e-4, 2.4e-3),
             epochs=60,
-            finetune_epochs=60,
-            log_points=20,
-            **{**shared, "seeds": 5},
+            finetune_epochs=30,
+            **shared,
         ),
         _sweep(
             "convnet",
-            {**images, "model": "convnet", "width": 8, "train_size": 1024},
-            lrs=(2e-4, 5e-4, 1e-3, 2e-3, 3.5e-3, 5e-3, 8e-3, 1.3e-2, 2.2e-2, 5e-2),
-            finetune_lrs=(2e-4, 1e-3),
-            epochs=64,
-            finetune_epochs=32,
-            log_points=16,
+            {**images, "model": "convnet", "width": 8, "train_size": 512},
+            lrs=(5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
+            finetune_lrs=(3e-4, 2.4e-3),
+            epochs=60,
+            finetune_epochs=30,
             **shared,
         ),
         _sweep(
             "practical",
-            {**images, "model": "resnet18", "width": 4, "train_size": 512},
+            resnet,
             lrs=(1e-3, 4e-3, 1e-2, 3e-2, 6e-2, 1.2e-1, 2.5e-1, 5e-1),
             finetune_lrs=(1e-3, 4e-3),
             epochs=60,
             finetune_epochs=30,
-            log_points=15,
             **shared,
             **CONVENTIONAL,
+        ),
+        _sweep(
+            "vit",
+            {**images, "model": "vit", "width": 32, "train_size": 1024, "model_options": {"depth": 2, "dropout": 0.0}},
+            space="whole",
+            optimizer="adam",
+            weight_decay=1e-4,
+            lrs=(1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+            finetune_lrs=(1e-4, 1e-3),
+            epochs=60,
+            finetune_epochs=30,
+            keep_weights=True,
+            **shared,
+        ),
+        _sweep(
+            "converged",
+            {"data": "fashion-mnist", "pool": 2, "test_size": 5000, "model": "resnet18", "width": 8, "train_size": 512},
+            lrs=(1e-3, 6e-3, 1.2e-2, 2.4e-2),
+            finetune_lrs=(5e-4, 1e-3, 2e-3),
+            epochs=60,
+            finetune_epochs=200,
+            batch_size=32,
+            data_seeds=4,
+            seeds=1,
+            log_points=20,
         ),
     )
     return Scale(
         sweeps=sweeps,
-        measurements=everywhere(sweeps[1].task),
-        about="The published ticks; Fashion-MNIST pooled to 14 x 14 (ResNet-18 k = 4 on 512 images, ConvNet k = 8 on 1,024), 3 and 5 seeds. "
-        "About an hour on two CPU cores.",
+        measurements=everywhere(resnet, scaled=True),
+        about="The published ticks; Fashion-MNIST (ResNet-18 k = 4 and ConvNet k = 8 on 512 images), 4 data seeds. "
+        "About an hour and a half on two CPU cores.",
         first_seed=FIRST_SEED,
     )
 
 
 def smoke() -> Scale:
     """Everything in small: shows that it runs, says nothing."""
-    digits = {"data": "digits", "train_size": 256, "test_size": 100, "features": "bands"}
+    digits = {"data": "digits", "train_size": 256, "test_size": 100, "features": "bands/scaled/removed"}
     shared: dict[str, Any] = {
         "batch_size": 32,
         "seeds": 3,
@@ -140,6 +171,7 @@ def smoke() -> Scale:
             log_points=8,
             keep_weights=True,
         ),
+        *_alone(mlp, lrs=lrs[1:3], batch_size=32, seeds=3, log_points=2, steps=80),
         _sweep("resnet", mlp, lrs=lrs, finetune_lrs=flrs, **shared),
         _sweep("convnet", mlp, lrs=lrs, finetune_lrs=flrs[:2], **shared),
         _sweep("practical", mlp, **whole),
@@ -155,10 +187,11 @@ def smoke() -> Scale:
             keep_weights=True,
             **{**shared, "seeds": 2, "steps": 40, "finetune_steps": 16, "log_points": 2},
         ),
+        _sweep("converged", {k: v for k, v in mlp.items() if k != "features"}, lrs=lrs, finetune_lrs=flrs, **shared),
     )
     return Scale(
         sweeps=sweeps,
-        measurements=(*everywhere(sweeps[1].task), SPLITS),
+        measurements=everywhere(mlp, scaled=True),
         about="Short ticks, a small MLP and a tiny transformer on digits; a minute; the numbers mean nothing.",
     )
 
@@ -167,7 +200,8 @@ def paper() -> Scale:
     """The paper's own numbers, but for the seeds of images: three, because claims are judged over seeds."""
     decades = [m * 10.0**k for k in range(-5, -1) for m in (1, 1.4, 2, 3, 5, 7)]
     plrs = tuple(float(f"{lr:.4g}") for lr in (1e-6, 2e-6, 5e-6, *decades, 0.1, 0.2, 0.5, 1.0, 2.0))
-    cifar, cifar100 = ({"data": name, "features": "bands"} for name in ("cifar10", "cifar100"))
+    cifar, cifar100 = ({"data": name, "features": "bands/removed"} for name in ("cifar10", "cifar100"))
+    resnet = {**cifar, "model": "resnet18", "width": 32}
     shared: dict[str, Any] = {
         "batch_size": 128,
         "seeds": 3,
@@ -180,7 +214,8 @@ def paper() -> Scale:
     practical = {**shared, **CONVENTIONAL, "lrs": lrs, "finetune_lrs": (1e-4, 1e-3, 1e-2)}  # the grid: ours
     sweeps = (
         ticks(),
-        _sweep("resnet", {**cifar, "model": "resnet18", "width": 32}, **sphere),
+        *_alone(resnet, lrs=(1e-4, 3e-4, 1e-3), batch_size=128, seeds=3, epochs=200),
+        _sweep("resnet", resnet, **sphere),
         _sweep("convnet", {**cifar, "model": "convnet", "width": 32}, **sphere),
         _sweep("practical", {**cifar, "model": "resnet18", "width": 64}, **practical),
         _sweep("resnet100", {**cifar100, "model": "resnet18", "width": 32}, **sphere),
@@ -199,9 +234,14 @@ def paper() -> Scale:
             keep_weights=True,
             **{**shared, "batch_size": 512, "epochs": 500, "finetune_epochs": 500},
         ),
+        _sweep(
+            "converged",
+            {**resnet, "features": None},
+            **{**sphere, "average": (), "lrs": tuple(lr for lr in plrs if 1e-5 <= lr < 0.1)},
+        ),
     )
     return Scale(
         sweeps=sweeps,
-        measurements=(*everywhere(sweeps[1].task), SPLITS),
+        measurements=everywhere(resnet, scaled=False),
         about="The published ticks; CIFAR-10 and CIFAR-100 with the paper's networks, 200 epochs (500 for the transformer), three seeds for the paper's one.",
     )

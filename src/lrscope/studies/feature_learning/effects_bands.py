@@ -1,0 +1,112 @@
+"""On which frequency bands a network relies: bands alone, bands removed, and which of them are useful at all.
+
+L pre-training rates, U seeds (data seed x seed), D data seeds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from lrscope.studies import arrays, common_panels
+from lrscope.studies.arrays import Array
+from lrscope.studies.feature_learning.effects import SWA_FEATURES, accuracies, averaged, over, trained, tuned
+from lrscope.studies.feature_learning.folds import Fold
+from lrscope.studies.types import StudyResults
+from lrscope.studies.verdicts import Undetermined
+
+GROUPS = ("background", "low", "mid", "high")
+WITHOUT = "without "  # as `lrscope.tasks.features` names the sets from which a group was removed
+ONLY = "only_"  # begins the names of the sweeps that train on one group of bands
+FLOOR = 2.0  # ours: accuracies below twice chance measure a floor
+
+
+def chance(result: xr.DataTree) -> float:
+    """Accuracy of guessing."""
+    return 1.0 / float(json.loads(result.attrs["task"])["classes"])
+
+
+def on_set(fold: Fold, stage: str, name: str) -> Array:
+    """Accuracy on a feature set [L, U] at a stage (`accuracies`)."""
+    found = accuracies(fold.result, stage)
+    names = [str(n) for n in found["feature"].values]
+    return arrays.per_seed(found.isel(feature=names.index(name)))
+
+
+def whole(fold: Fold, stage: str) -> Array:
+    """Accuracy on unmodified test images [L, U] at a stage."""
+    if stage == "pre":
+        return trained(fold)
+    return averaged(fold, SWA_FEATURES) if stage == "swa" else tuned(fold)[:, 0 if stage == "low" else -1]
+
+
+def lost(fold: Fold, stage: str, group: str) -> Array:
+    """What removing a group of bands costs [L, U]: accuracy on whole images minus accuracy without it."""
+    return np.asarray(whole(fold, stage) - on_set(fold, stage, WITHOUT + group), dtype=np.float64)
+
+
+def share(fold: Fold, stage: str, group: str) -> Array:
+    """A group's part of what all groups alone get above chance [L, U], 0 to 1; NaN where none gets anything."""
+    above = {name: np.maximum(on_set(fold, stage, name) - chance(fold.result), 0.0) for name in GROUPS}
+    total = np.sum(list(above.values()), axis=0)
+    return np.asarray(np.divide(above[group], total, out=np.full_like(total, np.nan), where=total > 0))
+
+
+def ahead(fold: Fold, stage: str, group: str, of: Callable[[Fold, str, str], Array], label: str) -> Array:
+    """`of` (`on_set`, `lost`) the group minus the largest of the others, mean over the PLRs with a label [U]."""
+    rest = [over(of(fold, stage, name), fold.inside(label)) for name in GROUPS if name != group]
+    return np.asarray(over(of(fold, stage, group), fold.inside(label)) - np.max(rest, axis=0), dtype=np.float64)
+
+
+def above_floor(fold: Fold, stage: str) -> None:
+    """Refuse to read what networks get on bands alone where they get nothing.
+
+    Raises:
+        Undetermined: in 2A no group alone reaches twice chance.
+    """
+    best = max(float(over(on_set(fold, stage, name), fold.inside("2A")).mean()) for name in GROUPS)
+    if best < FLOOR * chance(fold.result):
+        raise Undetermined(f"no group of bands alone reaches twice chance in 2A ({best:.2f})")
+
+
+@dataclass(frozen=True)
+class Useful:
+    """What networks trained on one group of bands alone get on it: by group [D], and the best group's name."""
+
+    accuracy: Mapping[str, Array]
+    best: str
+
+    @property
+    def lead(self) -> Array:
+        """The best group minus the next one [D]."""
+        rest = np.max([values for name, values in self.accuracy.items() if name != self.best], axis=0)
+        return np.asarray(self.accuracy[self.best] - rest, dtype=np.float64)
+
+
+def useful(results: StudyResults, groups: Sequence[str] = GROUPS) -> Useful:
+    """Which bands are useful for the task: each group's networks at the learning rate that is best on average.
+
+    Raises:
+        Undetermined: no group reaches twice chance.
+    """
+    found = {name: _best_of(results.sweep(ONLY + name)) for name in groups}
+    best = max(found, key=lambda name: float(found[name].mean()))
+    level = float(found[best].mean())
+    if level < FLOOR * chance(results.sweep(ONLY + best)):
+        raise Undetermined(f"no group of bands alone can be learned: the best gets {level:.2f}")
+    return Useful(found, best)
+
+
+def _best_of(result: xr.DataTree) -> Array:
+    """Test accuracy at the end of pre-training, at the learning rate with the highest mean, by data seed [D]."""
+    values = arrays.logged(result, "test_accuracy")[..., -1]
+    means = common_panels.mean(values, 1)
+    at = int(np.nanargmax(np.where(np.isnan(values).any(1), -np.inf, means)))
+    by_draw = (
+        values[at].reshape(result.sizes["data_seed"], -1) if result.sizes["data_seed"] > 1 else values[at][:, None]
+    )
+    return common_panels.mean(by_draw, 1)

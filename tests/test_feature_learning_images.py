@@ -1,0 +1,292 @@
+"""FL5 to FL8 of feature_learning: readings of frequency bands, transformers and sharpness, with planted effects.
+
+P pre-training rates, F fine-tuning rates, U seeds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from fake_results import fake_map, fake_result, regime_of
+from lrscope.mapping import regimes
+from lrscope.studies import arrays
+from lrscope.studies.feature_learning import effects_bands, effects_sharpness, folds
+from lrscope.studies.verdicts import Undetermined
+from planted_results import (
+    PlantedResults,
+    by_name,
+    by_place,
+    checked,
+    planted_result,
+    trained_alone,
+    verdicts,
+    with_levels,
+    with_sets,
+)
+from trees import changed
+
+LEVELS = {"background": 0.2, "low": 0.8, "mid": 0.6, "high": 0.15}
+GOOD: dict[str, dict[str, dict[str, float]]] = {
+    "pretrain": {
+        "low": {"1": 0.3, "2A": 0.5, "2B": 0.25},
+        "mid": {"1": 0.3, "2A": 0.3},
+        **{f"without {name}": dict.fromkeys(("1", "2A", "2B"), 0.6) for name in LEVELS},
+    },
+    "average": {"low": {"2A": 0.6}, "mid": {"2A": 0.3}},
+    "finetune": {
+        "low": {"1": 0.4, "2A": 0.7},
+        "mid": {"1": 0.3, "2A": 0.3},
+        "without low": {"1": 0.6, "2A": 0.3},
+        **{f"without {name}": {"1": 0.7, "2A": 0.7} for name in ("background", "mid", "high")},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def planted() -> xr.DataTree:
+    return fake_result(lrs=12, seeds=1, data_seeds=3, epochs=8)
+
+
+@pytest.fixture(scope="module")
+def long() -> xr.DataTree:
+    """Curves that show their regimes."""
+    return planted_result()
+
+
+@pytest.fixture
+def labels(planted: xr.DataTree, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The planted regimes, whatever the curves say."""
+    monkeypatch.setattr(folds, "regimes", fake_map)
+    return [regime_of(float(lr)) for lr in planted["lr"].values]
+
+
+@pytest.fixture
+def images(planted: xr.DataTree, labels: list[str]) -> xr.DataTree:
+    """Networks that rely on low bands in 2A."""
+    accuracy = dict.fromkeys(("1", "2A", "2B", "3"), 0.8)
+    levels = {"pretrain": accuracy, "average": accuracy, "finetune": accuracy}
+    return with_levels(with_sets(planted, labels, GOOD), labels, levels)
+
+
+def replaced(images: xr.DataTree, labels: list[str], segment: str, name: str, values: dict[str, float]) -> xr.DataTree:
+    """The same with another accuracy on one feature set."""
+    array = images[f"{segment}/feature_accuracy"].copy(deep=True)
+    for label, value in values.items():
+        array.loc[{"feature": name, "lr": images["lr"].values[[one == label for one in labels]]}] = value
+    return changed(images, {f"{segment}/feature_accuracy": array})
+
+
+# -- bands -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_most_useful_bands_are_those_on_which_networks_get_most_alone(planted: xr.DataTree) -> None:
+    found = effects_bands.useful(PlantedResults(trained_alone(LEVELS)))
+    assert found.best == "low"
+    assert {name: values.mean() for name, values in found.accuracy.items()} == pytest.approx(LEVELS, abs=0.01)
+    assert found.lead == pytest.approx([0.2] * 3, abs=0.02), "against the next one, by data seed"
+    with pytest.raises(Undetermined, match=r"no group of bands alone can be learned: the best gets 0\.1"):
+        effects_bands.useful(PlantedResults(trained_alone(dict.fromkeys(LEVELS, 0.15))))
+
+
+def test_reliance_on_the_most_useful_bands_is_told_from_its_absence(images: xr.DataTree, labels: list[str]) -> None:
+    alone = trained_alone(LEVELS)
+
+    def found(resnet: xr.DataTree, convnet: xr.DataTree = images) -> dict[str, str]:
+        return by_name(checked("FL5", {"resnet": resnet, "convnet": convnet, **alone}))
+
+    def fails(segment: str, name: str, values: dict[str, float]) -> set[str]:
+        parts = found(replaced(images, labels, segment, name, values))
+        return {part.removeprefix("ResNet: ") for part, verdict in parts.items() if verdict == "contradicted"}
+
+    assert set(found(images).values()) == {"supported"}
+    assert fails("pretrain", "low", {"1": 0.6}) == {
+        "low alone, 2A above 1",
+        "sparser in 2A than in 1, part of low",
+    }
+    assert "low alone, 2A above 2B" in fails("pretrain", "low", {"2B": 0.6})
+    assert fails("finetune", "mid", {"2A": 0.8}) == {"low alone ahead of the others in 2A"}
+    assert "low alone, more by the lowest FLR" in fails("finetune", "low", {"2A": 0.45})
+    assert fails("average", "low", {"2A": 0.45}) == {"low alone, more by averaging"}
+    assert fails("finetune", "without low", {"1": 0.2}) == {"removing low costs more in 2A than in 1"}
+    assert fails("finetune", "without mid", {"2A": 0.2}) == {"removing low costs most in 2A"}
+    weak = found(images, replaced(images, labels, "pretrain", "low", {"1": 0.6}))
+    assert weak["ConvNet: low alone, 2A above 1"] == "contradicted"
+
+
+def test_a_floor_is_undetermined(images: xr.DataTree, labels: list[str]) -> None:
+    """What networks get on bands alone says nothing where they get nothing; what removing bands costs still does."""
+    made = images
+    for segment in ("pretrain", "average", "finetune"):
+        for name in ("low", "mid"):
+            made = replaced(made, labels, segment, name, dict.fromkeys(("1", "2A", "2B"), 0.12))
+    parts = checked("FL5", {"resnet": made, "convnet": made, **trained_alone(LEVELS)}).parts
+    alone = [part for part in parts if " alone" in part.name or "part of" in part.name]
+    assert {part.verdict for part in alone} == {"undetermined"}
+    assert all("no group of bands alone reaches twice chance in 2A" in part.note for part in alone)
+    assert {part.verdict for part in parts if "removing" in part.name} == {"supported"}
+
+
+def test_the_bands_that_are_most_useful_decide_not_the_mid_ones(images: xr.DataTree) -> None:
+    mid = {**LEVELS, "mid": 0.9}
+    found = by_name(checked("FL5", {"resnet": images, "convnet": images, **trained_alone(mid)}))
+    assert found["mid is the most useful group"] == "supported"
+    assert found["ResNet: mid alone ahead of the others in 2A"] == "contradicted"
+
+
+def test_conventional_training_is_read_from_its_drawn_border(
+    images: xr.DataTree, labels: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folds, "by_rules", lambda result: tuple("1" for _ in result["lr"]))
+    best = {"1": 0.7, "2A": 0.8, "2B": 0.6, "3": 0.5}
+    peak = np.array([best[label] for label in labels]) - 0.001 * abs(np.arange(len(labels)) - labels.index("2A"))
+    before = by_place(images, "pretrain/test_accuracy", peak)
+    after = {"1": 0.8, "2A": 0.9, "2B": 0.7, "3": 0.6}
+    made = changed(
+        with_levels(images, labels, {"average": after, "finetune": after}), {"pretrain/test_accuracy": before}
+    )
+    alone = trained_alone(LEVELS)
+    assert set(verdicts(checked("FL6", {"practical": made, **alone}))) == {"supported"}
+    for segment, name in (("finetune", "fine-tuning"), ("average", "averaging")):
+        lost = with_levels(made, labels, {segment: {**after, "1": 0.65}})
+        assert by_name(checked("FL6", {"practical": lost, **alone}))[f"{name} helps in 1"] == "contradicted"
+    held = with_levels(made, labels, {"average": {**after, "2B": 0.95, "3": 0.95}})
+    assert by_name(checked("FL6", {"practical": held, **alone}))["averaging: 2A above 2B"] == "contradicted"
+    better = with_levels(made, labels, {"average": {**after, "1": 0.95}})
+    assert by_name(checked("FL6", {"practical": better, **alone}))["averaging: 2A above 1"] == "contradicted"
+
+
+# -- a transformer -----------------------------------------------------------------------------------------------------
+
+
+def of_splits(planted: xr.DataTree, values: dict[str, float]) -> xr.Dataset:
+    """The measurement `vit_splits` with one accuracy for each set."""
+    shape = tuple(planted.sizes[d] for d in ("lr", "data_seed", "seed"))
+    noise = 0.001 * np.random.default_rng(2).standard_normal((len(values), *shape))
+    levels = np.array([*values.values()])[:, None, None, None] + noise
+    return xr.Dataset(
+        {"accuracy": (("band", "lr", "data_seed", "seed"), levels)},
+        {"band": np.array(list(values), dtype=object), **{d: planted[d] for d in ("lr", "data_seed", "seed")}},
+        {"ends": [7, 2], "last": 21},
+    )
+
+
+def test_a_transformer_is_judged_by_flrs_bands_and_splits(
+    images: xr.DataTree, labels: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folds, "by_accuracy", lambda result: tuple(labels))
+    monkeypatch.setattr("lrscope.studies.feature_learning.claims_vit.by_accuracy", lambda result: tuple(labels))
+    convnet = replaced(images, labels, "finetune", "low", {"2A": 0.4})
+    convnet = replaced(convnet, labels, "finetune", "without low", {"2A": 0.6})
+    splits = of_splits(images, {"low 0": 0.6, "mid 0": 0.4, "low 1": 0.3, "mid 1": 0.5})
+
+    def found(
+        vit: xr.DataTree = images, practical: xr.DataTree = convnet, splits: xr.Dataset = splits
+    ) -> dict[str, str]:
+        return by_name(checked("FL7", {"vit": vit, "practical": practical}, {"vit_splits": splits}))
+
+    assert set(found().values()) == {"supported"}
+    alike = found(practical=images)
+    assert alike["low before mid, more than ResNet, alone"] != "supported"
+    assert alike["low before mid, more than ResNet, removed"] != "supported"
+    tuned = images["finetune/test_accuracy"]
+    high = xr.DataArray([0.0, 0.0, 0.05], dims="finetune_lr", coords={"finetune_lr": tuned["finetune_lr"]})
+    apart = changed(images, {"finetune/test_accuracy": (tuned + high).transpose(*tuned.dims)})
+    assert found(apart)["high minus low FLR in 2A"] == "contradicted"
+    rise = by_place(images, "finetune/test_accuracy", 0.1 * np.log10(images["lr"].values)) * (high > 0)
+    leaning = changed(images, {"finetune/test_accuracy": (tuned + rise).transpose(*tuned.dims)})
+    assert found(leaning)["high FLR: accuracy by decade of PLR"] == "contradicted"
+    never = of_splits(images, {"low 0": 0.6, "mid 0": 0.4, "low 1": 0.5, "mid 1": 0.45})
+    assert found(splits=never)["mid before low with the lowest split"] == "contradicted", "though mid gained"
+    always = of_splits(images, {"low 0": 0.3, "mid 0": 0.4, "low 1": 0.3, "mid 1": 0.5})
+    assert found(splits=always)["low before mid with the usual split"] == "contradicted"
+
+
+# -- sharpness ---------------------------------------------------------------------------------------------------------
+
+
+def test_slopes_within_across_and_over_all() -> None:
+    f, p = np.linspace(0, 1, 3)[None, :, None], np.linspace(0, 0.5, 4)[:, None, None]
+    sharp, error = f + p + np.zeros((4, 3, 2)), 0.1 * f - 0.2 * p + np.zeros((4, 3, 2))
+    assert effects_sharpness.mean_slopes(sharp, error) == pytest.approx([0.1, 0.1])
+    assert effects_sharpness.mean_slopes(sharp.swapaxes(0, 1), error.swapaxes(0, 1)) == pytest.approx([-0.2, -0.2])
+    expected = np.polyfit(sharp[..., 0].ravel(), error[..., 0].ravel(), 1)[0]
+    assert effects_sharpness.overall_slopes(sharp, error) == pytest.approx([expected] * 2)
+
+
+def test_pairs_are_chosen_by_the_other_seeds() -> None:
+    rng = np.random.default_rng(0)
+    draws = [effects_sharpness.equal_error(rng.standard_normal((3, 2, 4)), np.zeros((3, 2, 4))) for _ in range(100)]
+    luck = np.mean([found.sharpness.mean() for found in draws])
+    assert abs(luck) < 0.3, "what is far apart by luck, about 2, is not so in the seed left out"
+    plr = np.array([0.0, 0.1, 0.2, 0.5])[:, None, None] + np.zeros((4, 3, 6))
+    found = effects_sharpness.equal_error(plr, np.zeros((4, 3, 6)))
+    assert found.sharpness == pytest.approx([0.5] * 6)
+    assert found.error == pytest.approx([0.0] * 6)
+    assert {pair[0][0] for pair in found.pairs if pair} == {3}
+    reverse = effects_sharpness.equal_sharpness(np.zeros((4, 3, 6)), plr)
+    assert (reverse.error, reverse.sharpness) == (pytest.approx([0.5] * 6), pytest.approx([0.0] * 6))
+    never = effects_sharpness.equal_error(plr, plr)
+    assert (never.pairs, bool(np.isnan(never.error).all())) == ((None,) * 6, True), "no pair has equal error"
+
+
+def with_sharpness(planted: xr.DataTree, within: float, across: float, sharper: float = 1.0) -> xr.DataTree:
+    """Fine-tunes whose loss falls alike from 10; sharpness grows by a decade over FLRs and by `sharper` decades over PLRs,
+    error by so much."""
+    loss = planted["finetune/train_loss"]
+    fall = xr.DataArray(10.0 * 0.3 ** np.arange(loss.sizes["epoch"]), dims="epoch")
+    f, p = (xr.DataArray(np.linspace(0, 1, loss.sizes[d]), dims=d) for d in ("finetune_lr", "lr"))
+    noise = xr.DataArray(1e-4 * np.random.default_rng(5).standard_normal(loss.shape), dims=loss.dims)
+    return changed(
+        planted,
+        {
+            "finetune/train_loss": (xr.zeros_like(loss) + fall).transpose(*loss.dims),
+            "finetune/effective_grad_norm": (xr.zeros_like(loss) + 10 ** (f + sharper * p)).transpose(*loss.dims),
+            "finetune/test_accuracy": (1 - (0.4 + within * f + across * p + noise)).transpose(*loss.dims),
+        },
+    )
+
+
+def test_sharpness_is_held_against_error_within_and_across(long: xr.DataTree) -> None:
+    def found(**effects: float) -> dict[str, str]:
+        return by_name(checked("FL8", {"converged": with_sharpness(long, **effects)}))
+
+    broken = found(within=0.1, across=0.0, sharper=3.0)
+    assert broken["slope over all fine-tunes"] == broken["slope within a pre-training"] == "supported"
+    assert broken["equal error: sharpness apart"] == "supported"
+    law = found(within=0.1, across=0.1)
+    assert law["slope over all fine-tunes"] == "supported"
+    assert law["equal error: sharpness apart"] in ("contradicted", "undetermined"), "one law for all"
+    assert law["equal sharpness: test error apart"] in ("contradicted", "undetermined")
+    reverse = found(within=-0.1, across=-0.2)
+    assert reverse["slope over all fine-tunes"] == reverse["slope within a pre-training"] == "contradicted"
+
+
+@pytest.mark.slow
+def test_fine_tunes_are_compared_at_a_loss_that_all_reach(long: xr.DataTree) -> None:
+    stuck = xr.full_like(long["finetune/train_loss"], 50.0)
+    with pytest.raises(Undetermined, match="some fine-tunes start below"):
+        checked("FL8", {"converged": changed(long, {"finetune/train_loss": stuck})})
+    with pytest.raises(Undetermined, match="a training loss of 0"):
+        checked("FL8", {"converged": changed(long, {"finetune/train_loss": 0 * stuck})})
+    made = with_sharpness(long, within=0.1, across=0.0)
+    found = effects_sharpness.at_equal_loss(made)
+    two = [k for k, label in enumerate(regimes(made).labels) if label.regime.startswith("2")]
+    lowest = made["finetune/train_loss"].isel(lr=two).min("epoch").max()
+    assert found["level"][0] == pytest.approx(1.05 * float(lowest))
+    assert found["error"].shape == (len(two), 3, long.sizes["seed"] * long.sizes["data_seed"])
+    # Where the first moment of fine-tuning is below the level already, the run passed it since the end of pre-training.
+    fast = made["finetune/train_loss"].copy(deep=True)
+    fast[{"lr": two[0], "finetune_lr": 0}] = float(found["level"][0]) / 2
+    early = effects_sharpness.at_equal_loss(changed(made, {"finetune/train_loss": fast}))
+    assert early["early"][0, 0].all()
+    assert early["early"].sum() == early["early"][0, 0].size
+    between = early["sharpness"][0, 0]
+    before = np.log10(arrays.per_seed(made["pretrain/effective_grad_norm"])[two[0], :, -1])
+    after = np.log10(arrays.per_seed(made["finetune/effective_grad_norm"])[two[0], 0, :, 0])
+    assert ((between > np.minimum(before, after)) & (between < np.maximum(before, after))).all()
+    with pytest.raises(Undetermined, match="2 fine-tuning learning rates, 3 of each are needed"):
+        checked("FL8", {"converged": made.isel(finetune_lr=[0, 1])})
+    with pytest.raises(Undetermined, match="2 learning rates lie in regime 2 and"):
+        checked("FL8", {"converged": made.isel(lr=[0, 1, 2, 3, *two[:2]])})
