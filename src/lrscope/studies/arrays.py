@@ -132,6 +132,12 @@ def cell(lrs: Array) -> float:
     return float(np.diff(np.log10(lrs)).max())
 
 
+def average(values: Array) -> float:
+    """Mean over seeds, NaN passed over; NaN where there is nothing."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else np.nan
+
+
 def slope(x: Sequence[float] | Array, y: Array) -> Array:
     """Least-squares slopes of the columns of y [L, U] on x [L]; NaN with fewer than two finite points."""
     x = np.asarray(x, dtype=np.float64)

@@ -1,18 +1,23 @@
 """Panels that many papers draw: curves along training, trajectories through the landscape, ends over learning rates.
 
-L learning rates, U seeds, W logging intervals. Lines are means over seeds on the scale of their axis; bands are one standard
-error.
+L learning rates, U seeds, W logging intervals. Lines are means over seeds on the scale of their axis, or with `run` the runs of
+the seed of that number, because a mean hides jumps. Learning rates at which networks die or overflow are dashed; where there
+are such, axes end where the other runs and the settled ends of all do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from lrscope.charts import Axis, Layer, Line, Panel, Points, style
+from lrscope.charts import Axis, Layer, Level, Line, Panel, Points, style
+from lrscope.charts.scales import extent
 from lrscope.mapping import regimes
+from lrscope.mapping.types import Label
 from lrscope.reporting import frames
 from lrscope.schema import segment
 from lrscope.studies import arrays
@@ -51,50 +56,125 @@ def mean(values: Array, axis: int) -> Array:
     return np.where(count > 0, np.where(known, values, 0.0).sum(axis) / np.maximum(count, 1), np.nan)
 
 
+LOST = "dead or overflowed"
+
+
+def guessing(result: xr.DataTree, name: str) -> list[Layer]:
+    """What knowing nothing gets, as a level: the training loss of a uniform guess, or the test error of chance."""
+    if name == "train_loss":
+        return [Level(y=arrays.guessing(result), label="random guess")]
+    return [Level(y=1 - np.exp(-arrays.guessing(result)), label="chance")] if name == "test_error" else []
+
+
+def lost(result: xr.DataTree) -> list[int]:
+    """Positions of the learning rates at which networks die or overflow, and so have no regime."""
+    return [k for k, label in enumerate(regimes(result).labels) if label.regime == "dead" or _overflowed(label)]
+
+
+def _overflowed(label: Label) -> bool:
+    return label.regime == "?" and "non-finite" in label.flags
+
+
 def curves(
-    result: xr.DataTree, name: str, title: str, *, lrs: Sequence[int] | None = None, log_x: bool = False
+    result: xr.DataTree,
+    name: str,
+    title: str,
+    *,
+    lrs: Sequence[int] | None = None,
+    log_x: bool = False,
+    run: int | None = None,
 ) -> Panel:
-    """A logged quantity along training, a line per learning rate, mean over seeds. `test_error` is derived."""
+    """A logged quantity along training, a line per learning rate. `test_error` is derived."""
     values = arrays.logged(result, name)
-    positive = name != "test_error"
+    positive, broken = name != "test_error", lost(result)
     lines = [
         Line(
             x=segment(result, "pretrain")["epoch"].values,
-            y=log_mean(values[k], 0) if positive else mean(values[k], 0),
+            y=_over_seeds(values[k], positive, run),
             value=float(result.coords["lr"].values[k]),
+            **_looks(k in broken),
         )
         for k in (range(len(values)) if lrs is None else lrs)
     ]
-    return Panel(title=title, x=Axis(title="epoch", log=log_x), y=Axis(title=title, log=positive), layers=lines)
+    upright = Axis(title=title, log=positive, limits=_limits(values, broken, positive))
+    return Panel(title=title, x=Axis(title="epoch", log=log_x), y=upright, layers=[*guessing(result, name), *lines])
 
 
 def trajectories(
-    result: xr.DataTree, name: str, title: str, *, lrs: Sequence[int] | None = None, panel_title: str = ""
+    result: xr.DataTree,
+    name: str,
+    title: str,
+    *,
+    lrs: Sequence[int] | None = None,
+    panel_title: str = "",
+    run: int | None = None,
 ) -> Panel:
-    """A logged quantity against training loss while training goes on, a line per learning rate, mean over seeds."""
-    loss = arrays.logged(result, "train_loss")
-    values = arrays.logged(result, name)
+    """A logged quantity against training loss while training goes on, a line per learning rate."""
+    loss, values = arrays.logged(result, "train_loss"), arrays.logged(result, name)
+    positive, broken = name != "test_error", lost(result)
     lines = [
         Line(
-            x=log_mean(loss[k], 0),
-            y=mean(values[k], 0) if name == "test_error" else log_mean(values[k], 0),
+            x=_over_seeds(loss[k], True, run),
+            y=_over_seeds(values[k], positive, run),
             value=float(result.coords["lr"].values[k]),
             mark="end",
+            **_looks(k in broken),
         )
         for k in (range(len(values)) if lrs is None else lrs)
     ]
     return Panel(
         title=panel_title or f"{title} against loss",
-        x=Axis(title=LOSS, log=True),
-        y=Axis(title=title, log=name != "test_error"),
-        layers=lines,
+        x=Axis(title=LOSS, log=True, limits=_limits(loss, broken, True)),
+        y=Axis(title=title, log=positive, limits=_limits(values, broken, positive)),
+        layers=[*guessing(result, name), *lines],
     )
 
 
+def _over_seeds(values: Array, positive: bool, run: int | None) -> Array:
+    if run is not None:
+        return np.asarray(values[run])
+    return log_mean(values, 0) if positive else mean(values, 0)
+
+
+def _looks(broken: bool) -> dict[str, Any]:
+    return {"dashed": True, "name": LOST} if broken else {}
+
+
+def _limits(values: Array, broken: Sequence[int], log: bool) -> tuple[float, float] | None:
+    """Ends of an axis [L, U, W] that single intervals of lost runs do not stretch; None where none are lost."""
+    if not broken:
+        return None
+    living = [k for k in range(len(values)) if k not in broken]
+    return extent(np.concatenate([values[living].ravel(), arrays.settled(values).ravel()]), log)
+
+
+def same_limits(panels: Sequence[Panel]) -> list[Panel]:
+    """The same panels on the same axes, to be compared with one another."""
+    found = list(panels)
+    for along in ("x", "y"):
+        axes = [getattr(panel, along) for panel in panels]
+        held = np.concatenate([_held(panel, along) for panel in panels])
+        limits = extent(held, axes[0].log)
+        found = [
+            replace(panel, **{along: replace(axis, limits=limits)}) for panel, axis in zip(found, axes, strict=True)
+        ]
+    return found
+
+
+def _held(panel: Panel, along: str) -> Array:
+    """What a panel shows along an axis: its limits where it has some, otherwise its lines and points."""
+    limits = getattr(panel, along).limits
+    if limits is not None:
+        return np.array(limits)
+    layers = [layer for layer in panel.layers if isinstance(layer, Line | Points)]
+    return np.concatenate([np.array([]), *(np.asarray(getattr(layer, along), dtype=np.float64) for layer in layers)])
+
+
 def ends(result: xr.DataTree, name: str, title: str) -> Panel:
-    """The settled end of a quantity against the learning rate: a point per seed, their mean as a line, regimes behind."""
-    values = arrays.logged(result, name)
-    settled, positive = arrays.settled(values), name != "test_error"
+    """The end of a quantity against the learning rate: a point per seed, their mean as a line, regimes behind. With a constant
+    learning rate it is the settled end, under a schedule the last logged value."""
+    values, positive = arrays.logged(result, name), name != "test_error"
+    settled = arrays.settled(values) if frames.schedule(result) == "constant" else values[..., -1]
     lr = result.coords["lr"].values.astype(np.float64)
     count = settled.shape[1]
     runs = Points(x=np.repeat(lr, count), y=settled.ravel(), color=style.GREY, name="single seeds")
@@ -103,7 +183,7 @@ def ends(result: xr.DataTree, name: str, title: str) -> Panel:
         title=f"{title} at the end",
         x=Axis(title=rate(result), log=True),
         y=Axis(title=title, log=positive),
-        layers=[*shading(result), runs, mean_line],
+        layers=[*shading(result), *guessing(result, name), runs, mean_line],
     )
 
 
@@ -112,14 +192,22 @@ def shading(result: xr.DataTree) -> list[Layer]:
     return frames.shading(frames.backdrop(frames.grid(result), regimes(result)))
 
 
-def overview(result: xr.DataTree) -> list[Panel]:
-    """The papers' first figure: curves, the landscape, and the ends over learning rates."""
+def overview(result: xr.DataTree, *, lrs: Sequence[int] | None = None, run: int | None = None) -> list[Panel]:
+    """The papers' first figure: curves, the landscape, and the ends over learning rates. `lrs`: positions that have curves."""
     name, steep = sharpness(result)
     return [
-        curves(result, "train_loss", LOSS),
-        curves(result, "test_error", ERROR),
-        trajectories(result, name, steep),
+        curves(result, "train_loss", LOSS, lrs=lrs, run=run),
+        curves(result, "test_error", ERROR, lrs=lrs, run=run),
+        trajectories(result, name, steep, lrs=lrs, run=run),
         ends(result, "train_loss", LOSS),
         ends(result, "test_error", ERROR),
         ends(result, name, steep),
     ]
+
+
+def representative(result: xr.DataTree) -> list[int]:
+    """Positions of a few learning rates, for curves of single runs, which hide one another: the lowest and highest of regimes 1
+    and 2, the middle one of 2, the lowest of 3; of those that there are."""
+    one, two, three = (arrays.inside(regimes(result), name) for name in ("1", "2", "3"))
+    chosen = {*one[:1], *one[-1:], *two[:1], *two[len(two) // 2 :][:1], *two[-1:], *three[:1]}
+    return sorted(chosen) or list(range(result.sizes["lr"]))

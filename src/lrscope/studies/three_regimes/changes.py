@@ -61,4 +61,36 @@ CHANGES = (
         reason="What a grid does not reach is undetermined, never contradicted: a border beyond the grid was counted as a regime"
         " 2 of width 0.",
     ),
+    Change(
+        claim="TR15",
+        date="2026-11-29",
+        before="95% intervals over seeds: log border 2|3 of the narrow net minus the wide one above 0; the steepest rise of "
+        "log training loss between neighbouring ELRs around 1|2 larger in the wide net; the lowest training loss over"
+        " the shared ELRs larger with augmentation than without.",
+        after="95% intervals over seeds, with nets of three widths: the slope of the log of a seed's border 2|3 on the step"
+        " of width lies below 0; that of the steepest rise of log training loss between neighbouring ELRs, per decade"
+        " of ELR and within three cells of the seed's border 1|2, above 0. That rise is smaller with augmentation "
+        "than without; and what augmentation does to the settled log training loss, and to log sharpness, correlates "
+        "over ELRs above 0.7 with what the narrow net does (held against the usual net of another seed).",
+        reason="The parts could hardly fail: augmentation always raises the lowest training loss, and one rise around a "
+        "border pooled over seeds stood for clearness. The paper says that wider nets show the border more clearly "
+        "(App. F, Fig. 13), and that augmentation changes training loss and gradient norm as a smaller network does: "
+        "a profile over ELRs, in which augmentation could also act otherwise. A third width shows a trend, and nets "
+        "and augmentation are compared on one network and grid. Borders are those of single seeds, known to a cell.",
+    ),
+    Change(
+        claim="TR17",
+        date="2026-11-29",
+        before="The 95% interval over seeds of the decades of LR from border 1|2 to border 2|3 lies above 0.2 (0 where a "
+        "seed shows regimes 1 and 3 with no 2 between them, undetermined where the grid does not reach a border); "
+        "jumps are marked and reported.",
+        after="95% intervals over seeds: the decades of LR from border 1|2 to border 2|3 lie above 0.2 (0 where a seed "
+        "shows regimes 1 and 3 with no 2 between them, undetermined where the grid does not reach a border). Runs at "
+        "the highest third of the LRs of regime 1 jump more than twice, those at the lowest third less than every "
+        "second: a jump is a rise of the training loss by a factor 5 above its lowest value since the last one, "
+        "followed by a fall by as much.",
+        reason="Jumps were only marked. The paper says that trajectories at high LRs of the first regime periodically jump "
+        "out of the low-loss region (Sec. 6, the yellow trajectory of Fig. 7), which can be counted: more than two "
+        "jumps of a run are periodic, and at low LRs there should be none.",
+    ),
 )

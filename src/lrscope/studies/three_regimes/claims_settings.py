@@ -1,13 +1,23 @@
-"""TR13, TR15, TR17, TR18, TR20: label noise, widths, whole space, conventional training, a Transformer."""
+"""TR13, TR15, TR17: label noise, widths and augmentation, training in the whole space."""
 
 from __future__ import annotations
 
 import numpy as np
+import xarray as xr
 
+from lrscope.charts.text import number
 from lrscope.mapping import regimes
 from lrscope.schema import segment
 from lrscope.studies import arrays
-from lrscope.studies.three_regimes.effects_settings import best_rates, lowest_loss, peaks, steepest_rise
+from lrscope.studies.three_regimes.effects_settings import (
+    alike,
+    best_rates,
+    jumps,
+    jumps_in_regime_one,
+    peaks,
+    per_width,
+    steepest_rise,
+)
 from lrscope.studies.types import Claim, Finding, StudyResults
 from lrscope.studies.verdicts import finding, part
 
@@ -29,41 +39,54 @@ def _transition(results: StudyResults) -> Finding:
 
 
 def _widths(results: StudyResults) -> Finding:
-    small, large = results.sweep("width_small"), results.sweep("width_large")
-    borders = {name: np.log10(arrays.seed_borders(r, "2|3")) for name, r in (("small", small), ("large", large))}
-    blur = {name: steepest_rise(r) for name, r in (("small", small), ("large", large))}
-    plain, augmented = arrays.shared_seeds(results.sweep("convnet"), results.sweep("augmented"))
-    shared = [
-        float(v) for v in augmented.coords["lr"].values if np.isclose(plain.coords["lr"].values, v, rtol=1e-3).any()
-    ]
-    low = [np.log10(lowest_loss(r.sel(lr=shared, method="nearest"))) for r in (plain, augmented)]
+    nets = [results.sweep(name) for name in ("width_small", "width_usual", "width_large")]
+    augmented = results.sweep("augmented")
+    borders = [np.log10(arrays.seed_borders(net, "2|3")) for net in nets]
+    rises = [steepest_rise(net) for net in (*nets, augmented)]
+    cell = 2 * _cell(nets[0]) / (len(nets) - 1)  # of a slope: both ends' borders, over the steps between them
+    steep, per_step = "decades of loss per decade of ELR", "per step of width"
+    likeness = {
+        title: alike(augmented, nets[0], nets[1], name)
+        for title, name in (("loss", "train_loss"), ("sharpness", "effective_grad_norm"))
+    }
     parts = [
-        part("border 2|3 lower when wide", borders["small"] - borders["large"], above=0.0, unit="decades of ELR"),
-        part("border 1|2 clearer when wide", blur["large"] - blur["small"], above=0.0, unit="decades of loss"),
-        part("lowest loss higher with augmentation", low[1] - low[0], above=0.0, unit="decades of loss"),
+        part(
+            "border 2|3 falls with width", per_width(borders), below=0.0, cell=cell, unit=f"decades of ELR {per_step}"
+        ),
+        part("border 1|2 clearer with width", per_width(rises[:3]), above=0.0, unit=f"{steep}, {per_step}"),
+        part("border 1|2 blurred by augmentation", rises[1] - rises[3], above=0.0, unit=steep),
+        *(
+            part(f"augmentation changes {title} as a narrow net does", values, above=0.7, unit="correlation over ELRs")
+            for title, values in likeness.items()
+        ),
     ]
+    at = ", ".join(number(10 ** arrays.average(values), 2) for values in borders)
+    clear = ", ".join(number(arrays.average(values), 2) for values in rises)
     return finding(
         parts,
-        f"Border 2|3 at {10 ** borders['small'].mean():.2g} (narrow) and {10 ** borders['large'].mean():.2g} (wide); the steepest rise of log loss between neighbouring "
-        f"ELRs around 1|2 is {blur['small'].mean():.2f} and {blur['large'].mean():.2f} decades; augmentation lifts the lowest training loss by "
-        f"{np.mean(low[1] - low[0]):.2f} decades.",
+        f"From narrow to wide, border 2|3 at ELR {at}; the steepest rise of log loss around 1|2, with the augmented net last, "
+        f"{clear} decades per decade of ELR.",
     )
+
+
+def _cell(result: xr.DataTree) -> float:
+    return arrays.cell(result.coords["lr"].values)
 
 
 def _whole(results: StudyResults) -> Finding:
     result = results.sweep("whole")
-    width = arrays.widths(result)
-    found = regimes(result)
-    jumping = [label.lr for label in found.labels if "periodic jumps" in label.flags]
-    words = (
-        f"periodic jumps in regime 1 at LR {', '.join(f'{lr:.2g}' for lr in jumping)}"
-        if jumping
-        else "no periodic jumps seen"
-    )
+    parts = [
+        part("width of regime 2", arrays.widths(result), above=0.2, cell=2 * _cell(result), unit="decades of LR"),
+        part("jumps high in regime 1", lambda: jumps_in_regime_one(result)["high"], above=2.0, unit="jumps of a run"),
+        part("jumps low in regime 1", lambda: jumps_in_regime_one(result)["low"], below=0.5, unit="jumps of a run"),
+    ]
+    borders = [number(arrays.border(regimes(result), name), 2) for name in ("1|2", "2|3")]
+    per_lr = jumps(arrays.logged(result, "train_loss")).mean(1)
     return finding(
-        [part("width of regime 2", width, above=0.2, unit="decades of LR")],
-        f"Decades of LR that regime 2 spans in whole-space training with weight decay; {words}.",
-        jumping=jumping,
+        parts,
+        f"Borders in whole-space training with weight decay at LR {borders[0]} and {borders[1]}; most jumps, {number(np.nanmax(per_lr))} of a "
+        f"run, at LR {number(float(result.coords['lr'].values[np.nanargmax(per_lr)]), 2)}.",
+        jumps=per_lr,
     )
 
 
@@ -118,15 +141,15 @@ CLAIMS = (
     Claim(
         id="TR15",
         sentence="Wider nets have a clearer 1-2 border and their 2-3 border at lower ELR; augmentation acts like a smaller net.",
-        criterion="95% intervals over seeds: log border 2|3 of the narrow net minus the wide one above 0; the steepest rise of log training loss between neighbouring ELRs around 1|2 larger in the wide net; the lowest training loss over the shared ELRs larger with augmentation than without.",
-        needs=("width_small", "width_large", "convnet", "augmented"),
+        criterion="95% intervals over seeds, with nets of three widths: the slope of the log of a seed's border 2|3 on the step of width lies below 0; that of the steepest rise of log training loss between neighbouring ELRs, per decade of ELR and within three cells of the seed's border 1|2, above 0. That rise is smaller with augmentation than without; and what augmentation does to the settled log training loss, and to log sharpness, correlates over ELRs above 0.7 with what the narrow net does (held against the usual net of another seed).",
+        needs=("width_small", "width_usual", "width_large", "augmented"),
         check=_widths,
         figures=("13", "14"),
     ),
     Claim(
         id="TR17",
         sentence="Scale-invariant nets trained in the whole space with weight decay show three regimes too, with periodic jumps at high regime-1 LR.",
-        criterion="The 95% interval over seeds of the decades of LR from border 1|2 to border 2|3 lies above 0.2 (0 where a seed shows regimes 1 and 3 with no 2 between them, undetermined where the grid does not reach a border); jumps are marked and reported.",
+        criterion="95% intervals over seeds: the decades of LR from border 1|2 to border 2|3 lie above 0.2 (0 where a seed shows regimes 1 and 3 with no 2 between them, undetermined where the grid does not reach a border). Runs at the highest third of the LRs of regime 1 jump more than twice, those at the lowest third less than every second: a jump is a rise of the training loss by a factor 5 above its lowest value since the last one, followed by a fall by as much.",
         needs=("whole",),
         check=_whole,
         figures=("7", "25"),

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import xarray as xr
 
 from lrscope.charts import Axis, Chart, Line, Panel, Points, style
 from lrscope.mapping import regimes
 from lrscope.schema import segment
 from lrscope.studies import arrays, common_panels
-from lrscope.studies.common_panels import ELR, ERROR, LOSS, SHARPNESS
+from lrscope.studies.common_panels import ELR, ERROR, LOSS, LR, SHARPNESS
 from lrscope.studies.types import StudyResults
 
 
@@ -35,23 +36,43 @@ def overviews(results: StudyResults, names: Mapping[str, str]) -> Chart:
     return chart(found, color=common_panels.rate(sweeps[0]))
 
 
+def single_runs(results: StudyResults, name: str) -> Chart:
+    """The same with curves of the first seed alone, at a few learning rates: jumps, which a mean over seeds hides."""
+    result = results.sweep(name)
+    few = common_panels.representative(result)
+    return chart(common_panels.overview(result, lrs=few, run=0), color=common_panels.rate(result))
+
+
 def titled(panel: Panel, title: str) -> Panel:
     return replace(panel, title=title)
 
 
 def landscapes(results: StudyResults, names: Mapping[str, str]) -> Chart:
-    """Sharpness against training loss, and its end over learning rates, one row of panels per quantity. `names` are those of
-    sweeps, with what their panels' titles begin with."""
-    sweeps = {words: results.sweep(name) for name, words in names.items()}
-    found = [
-        common_panels.trajectories(r, *common_panels.sharpness(r), panel_title=f"{words}sharpness against loss")
-        for words, r in sweeps.items()
+    """Sharpness against training loss, and ends over learning rates: one row of panels per quantity, on the same axes. `names` are
+    those of sweeps, with what their panels' titles begin with."""
+    rows = _landscapes({words: results.sweep(name) for name, words in names.items()})
+    color = common_panels.rate(results.sweep(next(iter(names))))
+    return chart([panel for row in rows for panel in common_panels.same_limits(row)], columns=len(names), color=color)
+
+
+def _landscapes(sweeps: Mapping[str, xr.DataTree], single: str = "") -> list[list[Panel]]:
+    """The rows of `landscapes`; `single` names the sweep whose trajectories are those of its first seed, at a few learning rates."""
+    rows = [
+        [
+            common_panels.trajectories(
+                result,
+                *common_panels.sharpness(result),
+                panel_title=f"{words}sharpness against loss",
+                lrs=common_panels.representative(result) if words == single else None,
+                run=0 if words == single else None,
+            )
+            for words, result in sweeps.items()
+        ]
     ]
     for variable, title in (("train_loss", LOSS), ("test_error", ERROR)):
-        found += [
-            titled(common_panels.ends(r, variable, title), f"{words}{title} at the end") for words, r in sweeps.items()
-        ]
-    return chart(found, columns=len(names), color=common_panels.rate(next(iter(sweeps.values()))))
+        ends = {words: common_panels.ends(result, variable, title) for words, result in sweeps.items()}
+        rows.append([titled(panel, f"{words}{title} at the end") for words, panel in ends.items()])
+    return rows
 
 
 def equilibration(results: StudyResults, count: int) -> Chart:
@@ -118,11 +139,15 @@ def transitions(results: StudyResults) -> Chart:
     return chart([common_panels.curves(result, "train_loss", LOSS, lrs=chosen)], columns=1)
 
 
+STANDARD = {"whole": "SI net, whole space: ", "constant": "constant LR: ", "cosine": "cosine schedule: "}
+
+
 def standard(results: StudyResults) -> Chart:
-    """Figure 7: whole-space training of an SI net, conventional training with constant and with cosine schedules."""
-    return landscapes(
-        results, {"whole": "SI net, whole space: ", "constant": "constant LR: ", "cosine": "cosine schedule: "}
-    )
+    """Figure 7: whole-space training of an SI net (single runs, because a mean hides their jumps), conventional training with constant
+    and with cosine schedules; on the same axes as far as the networks are the same."""
+    rows = _landscapes({words: results.sweep(name) for name, words in STANDARD.items()}, STANDARD["whole"])
+    found = [panel for first, *others in rows for panel in (first, *common_panels.same_limits(others))]
+    return chart(found, columns=3, color=LR)
 
 
 def first_epochs(results: StudyResults) -> Chart:

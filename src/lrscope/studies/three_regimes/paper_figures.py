@@ -73,7 +73,7 @@ FIGURES = (
         title="Regimes in standard training",
         look_for="Whole-space SI training shows all three regimes; conventional training 1 and 2; with a cosine the best runs start in low "
         "regime 2.",
-        differs="An MLP on digits (left) and the ConvNet on Fashion-MNIST (others) instead of ConvNet and ResNet-18 on CIFAR-10.",
+        differs="An MLP on digits (left, one seed's trajectories, so that jumps show) and the ConvNet on Fashion-MNIST (others) instead of ConvNet and ResNet-18 on CIFAR-10.",
         needs=("whole", "constant", "cosine"),
         draw=figures.standard,
     ),
@@ -122,18 +122,19 @@ FIGURES = (
         title="Networks of different width",
         look_for="Borders are clearer for wide networks, and the second lies at a lower ELR.",
         differs=MLP + " Widths 16, 64 and 256.",
-        needs=("width_small", "noise0", "width_large"),
+        needs=("width_small", "width_usual", "width_large"),
         draw=partial(
-            figures.landscapes, names={"width_small": "narrow: ", "noise0": "usual width: ", "width_large": "wide: "}
+            figures.landscapes,
+            names={"width_small": "narrow: ", "width_usual": "usual width: ", "width_large": "wide: "},
         ),
     ),
     PaperFigure(
         number="14",
         title="Data augmentation",
-        look_for="Augmentation lifts the training loss as a smaller network would.",
-        differs=SMALL,
-        needs=("convnet", "augmented"),
-        draw=partial(figures.landscapes, names={"convnet": "plain images: ", "augmented": "augmented: "}),
+        look_for="Augmentation lifts training loss and sharpness and blurs the border 1|2 as a smaller network does (Figure 13).",
+        differs=MLP,
+        needs=("width_usual", "augmented"),
+        draw=partial(figures.landscapes, names={"width_usual": "plain images: ", "augmented": "augmented: "}),
     ),
     PaperFigure(
         number="15",
@@ -219,9 +220,9 @@ FIGURES = (
         number="25",
         title="SI networks in the whole space with weight decay",
         look_for="Three regimes, and periodic jumps at the high LRs of regime 1.",
-        differs=MLP,
+        differs=MLP + " Curves and trajectories are those of one seed at a few LRs, so that jumps show.",
         needs=("whole",),
-        draw=partial(figures.overview, name="whole"),
+        draw=partial(figures.single_runs, name="whole"),
     ),
     PaperFigure(
         number="26",

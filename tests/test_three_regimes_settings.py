@@ -1,0 +1,157 @@
+"""TR15 and TR17 on planted results: widths and augmentation, and jumps in the whole space."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from fake_results import BORDERS, fake_result
+from lrscope.studies import arrays
+from lrscope.studies.three_regimes import STUDY, effects_settings
+from trees import changed
+
+LRS, SEEDS, WINDOWS = 24, 5, 60
+
+
+class Planted:
+    """A study whose sweeps are given."""
+
+    scale = "smoke"
+
+    def __init__(self, **sweeps: xr.DataTree) -> None:
+        self.sweeps = sweeps
+
+    def sweep(self, name: str) -> xr.DataTree:
+        return self.sweeps[name]
+
+
+def verdicts(claim: str, **sweeps: xr.DataTree) -> list[str]:
+    check = next(c for c in STUDY.claims if c.id == claim).check
+    found = check(Planted(**sweeps))
+    assert "nan" not in found.note
+    return [part.verdict for part in found.parts]
+
+
+def planted(key: int = 0) -> xr.DataTree:
+    return fake_result(
+        lrs=LRS, seeds=SEEDS, epochs=WINDOWS, finetune=False, average=False, features=False, space="sphere", key=key
+    )
+
+
+@pytest.fixture(scope="module")
+def result() -> xr.DataTree:
+    return planted()
+
+
+# -- widths and augmentation ---------------------------------------------------------------------------------------------
+
+
+def with_loss(result: xr.DataTree, factor: np.ndarray) -> xr.DataTree:
+    """The result with losses and sharpness multiplied by a factor for each learning rate."""
+    names = ("pretrain/train_loss", "pretrain/effective_grad_norm")
+    shaped = factor[:, None, None, None]
+    return changed(result, {name: (result[name].dims, result[name].values * shaped) for name in names})
+
+
+def place(result: xr.DataTree) -> np.ndarray:
+    """Decades above the border 1|2."""
+    return np.log10(result["lr"].values / BORDERS["1|2"])
+
+
+def blurred(result: xr.DataTree, decades: float) -> xr.DataTree:
+    """Losses of regime 1 lifted, so that they rise less at the border."""
+    return with_loss(result, 10 ** (decades * (place(result) < 0)))
+
+
+def shifted(result: xr.DataTree, cells: int) -> xr.DataTree:
+    """What higher learning rates show, at learning rates lower by some cells."""
+    part = result.isel(lr=slice(cells, cells + LRS - 2))
+    nodes = {node.path: node.to_dataset(inherit=False) for node in part.subtree}
+    nodes["/"] = nodes["/"].assign_coords(lr=result["lr"].values[: LRS - 2])
+    return xr.DataTree.from_dict(nodes)
+
+
+def test_the_border_is_as_clear_as_its_steepest_rise(result: xr.DataTree) -> None:
+    clear = effects_settings.steepest_rise(result)
+    lifted = effects_settings.steepest_rise(blurred(result, 1.0))
+    assert (clear > lifted).all()
+    assert np.isnan(effects_settings.steepest_rise(result.isel(lr=slice(0, 10)))).all(), "no border 1|2"
+    far = with_loss(result, np.where(np.arange(LRS) >= LRS - 2, 1e6, 1.0))
+    assert effects_settings.steepest_rise(far) == pytest.approx(clear), "rises far from the border do not count"
+
+
+def test_a_rise_around_each_seeds_own_border(result: xr.DataTree) -> None:
+    """The border of one seed lies four cells above the others': its rise is found there, per decade whatever the grid."""
+    whole = effects_settings.steepest_rise(result)
+    coarse = effects_settings.steepest_rise(result.isel(lr=slice(0, None, 2)))
+    assert coarse == pytest.approx(whole, rel=0.6)
+    loss = result["pretrain/train_loss"].copy(deep=True)
+    loss[{"seed": 0, "lr": slice(4, None)}] = result["pretrain/train_loss"].values[: LRS - 4, :, 0]
+    moved = changed(result, {"pretrain/train_loss": loss})
+    assert arrays.seed_borders(moved, "1|2")[0] > 3 * arrays.seed_borders(moved, "1|2")[1]
+    assert effects_settings.steepest_rise(moved) == pytest.approx(whole, rel=0.3)
+
+
+def test_trends_over_widths_need_all_of_them() -> None:
+    values = [np.array([1.0, 1.0]), np.array([2.0, np.nan]), np.array([3.0, 3.0])]
+    assert effects_settings.per_width(values) == pytest.approx([1.0, np.nan], nan_ok=True)
+
+
+def test_changes_are_compared_over_learning_rates(result: xr.DataTree) -> None:
+    lift, level = np.clip(-place(result), 0, 1), np.full(LRS, 0.5)
+    narrow, other = with_loss(planted(1), 10**lift), with_loss(result, 10 ** (0.5 * lift))
+    even, against = with_loss(result, 10**level), with_loss(result, 10**-lift)
+    for name in ("train_loss", "effective_grad_norm"):
+        assert effects_settings.alike(other, narrow, result, name) == pytest.approx(np.full(SEEDS, 0.9), abs=0.1)
+        assert effects_settings.alike(against, narrow, result, name).max() < -0.5
+        assert np.abs(effects_settings.alike(even, narrow, result, name).mean()) < 0.5
+
+
+def test_noise_of_the_base_is_no_likeness(result: xr.DataTree) -> None:
+    """Two settings that change nothing, against a base whose runs scatter."""
+    rng = np.random.default_rng(0)
+    scatter = 10 ** rng.normal(0, 0.3, (LRS, 1, SEEDS, 1))
+    loss = result["pretrain/train_loss"]
+    noisy = changed(result, {"pretrain/train_loss": (loss.dims, loss.values * scatter)})
+    found = effects_settings.alike(result, planted(1), noisy, "train_loss")
+    assert np.abs(found.mean()) < 0.25
+
+
+def test_widths_and_augmentation_are_judged_by_their_trends(result: xr.DataTree) -> None:
+    small, usual, large = (
+        shifted(r, cells) for r, cells in ((blurred(planted(1), 2.0), 0), (blurred(result, 1.0), 1), (planted(2), 2))
+    )
+    augmented = shifted(blurred(planted(3), 2.0), 1)
+    sweeps = {"width_small": small, "width_usual": usual, "width_large": large, "augmented": augmented}
+    assert verdicts("TR15", **sweeps) == ["supported"] * 5
+    turned = {"width_small": large, "width_usual": usual, "width_large": small, "augmented": shifted(planted(3), 1)}
+    assert verdicts("TR15", **turned)[:3] == ["contradicted"] * 3
+    assert "supported" not in verdicts("TR15", **{**sweeps, "augmented": shifted(planted(3), 1)})[2:]
+
+
+# -- jumps ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_jump_goes_up_and_comes_back() -> None:
+    calm = 10 ** np.linspace(0, -3, 40)
+    saw = np.tile(10 ** np.linspace(-1, -3, 10), 4)
+    up = np.concatenate([calm[:30], np.full(10, 1.0)])
+    noise = 10 ** np.random.default_rng(0).normal(-1, 0.1, 40)
+    lost = np.where(np.arange(40) > 30, np.nan, saw)
+    found = effects_settings.jumps(np.stack([calm, saw, up, noise, lost]))
+    assert found[:4].tolist() == [0, 3, 0, 0]
+    assert np.isnan(found[4])
+
+
+def test_jumps_are_counted_where_regime_one_is_high(result: xr.DataTree) -> None:
+    loss = result["pretrain/train_loss"].copy(deep=True)
+    one = [k for k in range(LRS) if place(result)[k] < 0]
+    wave = np.tile([1.0, 1.0, 0.5, 0.1, 0.1, 0.1], WINDOWS // 6)
+    loss[{"lr": one[-3:]}] *= wave
+    part = changed(result, {"pretrain/train_loss": loss})
+    assert verdicts("TR17", whole=part) == ["supported"] * 3
+    assert verdicts("TR17", whole=result) == ["supported", "contradicted", "supported"]
+    loss[{"lr": one[:3]}] *= wave
+    assert verdicts("TR17", whole=changed(result, {"pretrain/train_loss": loss}))[2] == "contradicted"
+    assert verdicts("TR17", whole=result.isel(lr=slice(0, 5)))[1:] == ["undetermined"] * 2
