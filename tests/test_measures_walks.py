@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -81,6 +83,41 @@ def test_expected_cosines_of_uneven_steps() -> None:
     sizes = np.array([0.0, 1.0, np.sqrt(3.0)])
     assert walks.expected_cosine(sizes, 1) == pytest.approx([1, 0.5**0.5, 0.5])
     assert walks.expected_cosine(sizes, 2) == pytest.approx([0.5**0.5, 0.5**1.5])
+
+
+@pytest.mark.parametrize("size", [0.3, 3.0])
+def test_successive_updates_of_a_walk_turn_back_as_the_theory_says(at: Place, size: float) -> None:
+    """Their mean cosine over 400 steps, within 5 standard errors of 1 / sqrt(P) each; and it is told from none and from half of
+    it where steps are large."""
+    sizes = np.linspace(0.8, 1.2, 401) * size
+    track = walks.walk_from(at.program, at.material, at.weights, at.frozen, step_sizes=sizes, every=401)
+    expected, error = walks.expected_update_cosine(sizes), 5 / np.sqrt(at.weights.shape[1] * 400)
+    assert np.isnan(track.update_cosine[0])
+    assert np.isnan(expected[0])
+    assert track.update_cosine[1:].mean() == pytest.approx(expected[1:].mean(), abs=error)
+    short = 1 - 1 / np.sqrt(1 + sizes**2)
+    assert expected[7] == pytest.approx(-np.sqrt(short[6] * short[7]) / 2)
+    assert size < 1 or expected[1:].mean() < -3 * error
+    assert walks.expected_update_cosine([0.5]).shape == (1,)
+
+
+def test_cosines_are_noted_between_neighbours(at: Place) -> None:
+    """Against the weights of a training that is stopped and written down after each step."""
+    path = [at.weights[0].double()]
+    for steps in (1, 2, 3, 4):
+        path.append(
+            walks.train_on(at.program, at.material, at.weights, at.frozen, elr=2.0, steps=steps, every=9)
+            .weights[0]
+            .double()
+        )
+    moves = [b - a for a, b in pairwise(path)]
+    track = walks.train_on(at.program, at.material, at.weights, at.frozen, elr=2.0, steps=4, every=2)
+    cosine = torch.nn.functional.cosine_similarity
+    turns = [float(cosine(a, b, dim=0)) for a, b in pairwise(moves)]
+    assert track.update_cosine[1:] == pytest.approx(turns, abs=1e-4)
+    lags = [float(cosine(path[k], path[k + 2], dim=0)) for k in (0, 2)]
+    assert track.moment_cosine[1:] == pytest.approx(lags, abs=1e-5)
+    assert np.isnan(track.moment_cosine[0])
 
 
 def test_a_walk_at_a_learning_rate_takes_the_gradients_length(at: Place) -> None:

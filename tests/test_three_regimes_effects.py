@@ -6,77 +6,134 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from lrscope.studies.three_regimes import STUDY
-from lrscope.studies.three_regimes.effects_measurements import along_lines, rank_correlation, walk_and_regimes
+from lrscope.studies.three_regimes import claims_equilibrium
+from lrscope.studies.three_regimes.effects_measurements import (
+    along_lines,
+    of_net,
+    partial_correlation,
+    walk_and_regimes,
+)
+from planted_study import PlantedResults, checked, verdicts
 
 SEEDS = 4
 
 
-class Planted:
-    """A study whose measurements are given."""
-
-    scale, first_seed = "smoke", 0
-
-    def __init__(self, **measurements: xr.Dataset) -> None:
-        self.measurements = measurements
-
-    def measurement(self, name: str) -> xr.Dataset:
-        return self.measurements[name]
-
-
-def verdicts(claim: str, **measurements: xr.Dataset) -> list[str]:
-    check = next(c for c in STUDY.claims if c.id == claim).check
-    return [part.verdict for part in check(Planted(**measurements)).parts]
-
-
-def lines(*bends: float) -> xr.Dataset:
-    """Losses 1 + bend * 4 a (1 - a) at ELRs with these bends, over two checkpoint distances: a valley where it is negative."""
+def lines(lowest: float, highest: float, farther: float = 0.0) -> xr.Dataset:
+    """Losses 1 + bend * 4 a (1 - a) over three pairs of checkpoints, a valley where the bend is negative: at the lowest ELR, in
+    the middle and at the highest, where it grows by `farther` per decade of epochs."""
     alpha = np.linspace(0, 1, 11)
-    noise = 1 + 0.01 * np.random.default_rng(0).standard_normal((2, SEEDS))
-    values = 1 + np.array(bends)[:, None, None, None] * noise[None, ..., None] * 4 * alpha * (1 - alpha)
-    dims = ("lr", "delta", "seed", "alpha")
-    return xr.Dataset({"train_loss": (dims, values)}, {"lr": np.arange(len(bends)), "alpha": alpha})
+    delta = np.array([1.0, 10.0, 100.0])
+    noise = 1 + 0.01 * np.random.default_rng(0).standard_normal((3, SEEDS))
+    bends = np.array([lowest, 0.0, highest])[:, None, None] * noise
+    bends[-1] += farther * (np.log10(delta) - 1)[:, None]
+    values = 1 + bends[..., None] * 4 * alpha * (1 - alpha)
+    return xr.Dataset(
+        {"train_loss": (("rate", "pair", "seed", "alpha"), values)},
+        {"rate": ["lowest", "middle", "highest"], "delta": ("pair", delta), "alpha": alpha, "seed": np.arange(SEEDS)},
+    )
+
+
+def nets(found: xr.Dataset, names: tuple[str, ...]) -> xr.Dataset:
+    """The same for all networks."""
+    return xr.concat([found] * len(names), "net").assign_coords(net=list(names))
 
 
 def test_valleys_and_hills_are_read_off_lines() -> None:
-    found = along_lines(lines(-0.3, 0.0, 0.4)["train_loss"])
+    found = along_lines(lines(-0.3, 0.4, 0.2))
     assert found["lower"] == pytest.approx(np.full(SEEDS, 0.3), rel=0.05)
     assert found["rise_lowest"] == pytest.approx(np.zeros(SEEDS), abs=1e-12)
     assert found["rise_highest"] == pytest.approx(np.full(SEEDS, 0.4), rel=0.05)
-    assert found["rises"].shape == (SEEDS, 3, 2)
-    assert verdicts("TR12", checkpoint_paths=lines(-0.3, 0.4)) == ["supported"] * 3
-    assert verdicts("TR12", checkpoint_paths=lines(0.4, -0.3)) == ["contradicted"] * 3
+    assert found["farther"] == pytest.approx(np.full(SEEDS, 0.2), abs=0.02)
 
 
-def steps(two: float, three: float, walk: float, above: float) -> xr.Dataset:
-    """Cosines of regimes and of the walk, and by how much regime 3's loss lies above the walk's."""
-    noise = 0.001 * np.random.default_rng(1).standard_normal((SEEDS, 6))
-    cosine = np.array([two, three])[:, None, None] + noise
-    loss = np.array([1.0, 5.0 + above])[:, None, None] + noise
+@pytest.mark.parametrize(
+    ("paths", "wanted"),
+    [
+        ((-0.3, 0.4, 0.2), ["supported"] * 4),
+        ((0.4, 0.3, -0.1), ["contradicted"] * 4),
+        ((-0.3, 0.4, -0.2), ["supported", "supported", "supported", "contradicted"]),
+    ],
+)
+def test_each_part_of_the_valleys_can_fail(paths: tuple[float, ...], wanted: list[str]) -> None:
+    measured = nets(lines(*paths), tuple(claims_equilibrium.NETS.values()))
+    found = verdicts("TR12", PlantedResults({}, {"checkpoint_paths": measured}))
+    assert list(found.values()) == wanted * 2
+
+
+def steps(turn: float, lag: float, two: float, above: float) -> xr.Dataset:
+    """Cosines in regime 3 beside a walk's, memory in regime 2 less that in 3, and by how much 3's loss lies above the walk's."""
+    noise = 0.001 * np.random.default_rng(1).standard_normal((2, SEEDS, 6))
     per_step, per_moment = ("regime", "seed", "step"), ("regime", "seed", "moment")
+    three = np.array([0.0, 1.0])[:, None, None]
+    loss = np.array([1.0, 5.0 + above])[:, None, None] + noise
     values = {
-        "cosine": (per_step, cosine),
-        "walk_cosine": (per_step, np.stack([walk + noise] * 2)),
+        "update_cosine": (per_step, -0.4 + turn * three + noise),
+        "expected_update_cosine": (per_step, np.full_like(noise, -0.4)),
+        "moment_cosine": (per_moment, (0.05 + lag) + two * (1 - three) + noise),
+        "expected_moment_cosine": (per_moment, np.full_like(noise, 0.05)),
         "loss": (per_moment, loss),
+        "constant": (per_moment, 0.9 * loss),
         "walk_loss": (per_moment, np.full_like(loss, 5.0)),
+        "walk_constant": (per_moment, np.full_like(loss, 4.0)),
     }
-    return xr.Dataset(values, {"regime": ["2", "3"]})
+    return xr.Dataset(values, {"regime": ["2", "3"], "seed": np.arange(SEEDS), "parameters": 600})
 
 
-def test_divergence_is_held_against_a_walk() -> None:
-    found = walk_and_regimes(steps(0.9, 0.05, 0.02, 1.5))
-    for name, value in {"two": 0.9, "three": 0.05, "walk": 0.02, "above": 1.5}.items():
+@pytest.mark.parametrize(
+    ("planted", "wanted"),
+    [
+        ((0.0, 0.0, 0.8, 1.5), ["supported"] * 4),
+        ((-0.5, 0.0, 0.8, 1.5), ["contradicted", "supported", "supported", "supported"]),
+        ((0.0, 0.5, 0.8, 1.5), ["supported", "contradicted", "supported", "supported"]),
+        ((0.0, 0.0, 0.1, -1.5), ["supported", "supported", "contradicted", "contradicted"]),
+    ],
+)
+def test_each_part_of_the_walk_can_fail(planted: tuple[float, ...], wanted: list[str]) -> None:
+    found = walk_and_regimes(steps(*planted))
+    for name, value in zip(("turn", "lag", "two", "above"), planted, strict=True):
         assert found[name] == pytest.approx(np.full(SEEDS, value), abs=0.01), name
-    nets = xr.Dataset({"loss": (("net", "seed"), np.full((1, SEEDS), np.nan))}, {"net": ["convnet"]})
-    assert verdicts("TR14", walks=steps(0.9, 0.05, -0.02, 1.5), walk_offsets=nets) == ["supported"] * 4
-    assert verdicts("TR14", walks=steps(0.9, -0.6, 0.5, -1.5), walk_offsets=nets) == [
-        "supported",
-        *["contradicted"] * 3,
-    ]
+    measured = nets(steps(*planted), tuple(claims_equilibrium.WALKING.values()))
+    without_two = [*wanted[:2], wanted[3]]  # the wide network is trained in regime 3 only
+    assert list(verdicts("TR14", PlantedResults({}, {"walks": measured})).values()) == [*wanted, *wanted, *without_two]
 
 
-def test_measures_are_correlated_seed_by_seed() -> None:
-    x = np.random.default_rng(2).random((SEEDS, 3, 5))
-    found = xr.Dataset({"a": (("seed", "lr", "epoch"), x), "b": (("seed", "lr", "epoch"), x**3)})
-    found["b"][0] *= -1
-    assert rank_correlation(found.transpose("epoch", ...), "a", "b") == pytest.approx([-1, 1, 1, 1])
+def test_a_network_that_was_not_in_regime_three_is_undetermined() -> None:
+    """Its runs are NaN there; the others are judged, and what losses consist of is said of them."""
+    names = tuple(claims_equilibrium.WALKING.values())
+    measured = nets(steps(0.0, 0.0, 0.8, 1.5), names)
+    lost = measured.where(measured["net"] != "wide")
+    found = checked("TR14", PlantedResults({}, {"walks": lost}))
+    by_net = {
+        net: [p.verdict for p in found.parts if p.name.endswith(f", {net}")] for net in claims_equilibrium.WALKING
+    }
+    assert by_net["MLP"] == by_net["small ConvNet"] == ["supported"] * 4
+    assert set(by_net["wide ConvNet"]) == {"undetermined"}
+    assert (
+        "MLP (600 weights) 6.5 to 6.5 nats, the mean output alone costs 0.90 of it; the walk 5.0 to 5.0, 0.80 of it"
+        in found.note
+    )
+    assert "wide ConvNet not in regime 3" in found.note
+
+
+def test_one_network_has_only_its_own_seeds() -> None:
+    few = steps(0.0, 0.0, 0.8, 1.5).isel(seed=slice(0, 2)).sel(regime=["3"])
+    both = xr.concat([steps(0.0, 0.0, 0.8, 1.5), few], "net", join="outer").assign_coords(net=["a", "b"])
+    assert of_net(both, "b").sizes["seed"] == 2
+    assert of_net(both, "a").sizes["seed"] == SEEDS
+
+
+def test_measures_are_correlated_at_equal_loss() -> None:
+    """What both owe to the loss counts for nothing."""
+    rng = np.random.default_rng(2)
+    loss, own = 10 ** rng.uniform(-2, 0, (SEEDS, 3, 5)), rng.standard_normal((2, SEEDS, 3, 5))
+    dims = ("seed", "lr", "epoch")
+    values = {
+        "train_loss": loss,
+        "a": loss * np.exp(0.1 * own[0]),
+        "b": loss**2 * np.exp(0.3 * own[0]),
+        "c": loss * np.exp(0.1 * own[1]),
+    }
+    found = xr.Dataset({name: (dims, array) for name, array in values.items()})
+    found["b"][0] = loss[0] ** 2 * np.exp(-0.3 * own[0][0])
+    assert partial_correlation(found.transpose("epoch", ...), "a", "b") == pytest.approx([-1, 1, 1, 1])
+    assert np.abs(partial_correlation(found, "a", "c")).mean() < 0.7

@@ -1,13 +1,19 @@
 """Steps on the sphere, one by one: how far training moves the weights, and a random walk that moves them as far.
 
 three_regimes, App. M: in regime 3 the weights of adjacent iterations are hardly correlated, as in a random walk with
-the same step sizes, yet the losses differ. Two facts about one step theta' = rho (theta - eta g) / |theta - eta g| with
+the same step sizes, yet the losses differ. Facts about steps theta' = rho (theta - eta g) / |theta - eta g| with
 effective step size s = eta |g| / rho:
 
 - g is orthogonal to theta for an SI net, so |theta - eta g|^2 = rho^2 (1 + s^2) and cos(theta, theta') =
   1 / sqrt(1 + s^2), exactly;
 - if the direction of g is uniform among those orthogonal to theta, E[theta' | theta] = theta / sqrt(1 + s^2), so over k
-  steps of a random walk E cos(theta_t, theta_t+k) is the product of the k factors: (1 + s^2)^(-k/2) at a constant s.
+  steps of a random walk E cos(theta_t, theta_t+k) is the product of the k factors: (1 + s^2)^(-k/2) at a constant s;
+- an update u = theta' - theta has the squared length 2 rho^2 (1 - 1 / sqrt(1 + s^2)), so with a_t = 1 - 1 / sqrt(1 + s_t^2)
+  a random walk has E cos(u_t-1, u_t) = -sqrt(a_t-1 a_t) / 2: the projection alone turns large steps back, by up to 120
+  degrees.
+
+So a cosine of adjacent weights tells the step size and nothing else; cosines over several steps and those of successive
+updates tell whether training turns back, goes on or walks at random.
 
 P parameters, T steps, M full passes.
 """
@@ -32,6 +38,7 @@ from lrscope.engine.program import Program
 from lrscope.engine.step import Named
 from lrscope.errors import LrscopeError
 from lrscope.measures.common import evaluation, one_run, outputs, undisturbed
+from lrscope.measures.lagged import Lag, UpdateLag, cosine_between
 from lrscope.measures.objectives import TrainingLoss, shuffled_batches
 from lrscope.tasks.streams import generator
 from lrscope.trained import State, Trained
@@ -47,15 +54,17 @@ class Track:
     step_loss: np.ndarray
     step_size: np.ndarray
     cosine: np.ndarray
+    update_cosine: np.ndarray
     moment: np.ndarray
+    moment_cosine: np.ndarray
     train_loss: np.ndarray
     train_error: np.ndarray
     constant_loss: np.ndarray
 
     def dataset(self) -> xr.Dataset:
         """The same on the dimensions `step` (0 is the first step taken) and `moment` (steps taken before the pass)."""
-        steps = {name: ("step", getattr(self, name)) for name in ("step_loss", "step_size", "cosine")}
-        passes = {name: ("moment", getattr(self, name)) for name in PASSES}
+        steps = {name: ("step", getattr(self, name)) for name in ("step_loss", "step_size", "cosine", "update_cosine")}
+        passes = {name: ("moment", getattr(self, name)) for name in (*PASSES, "moment_cosine")}
         return xr.Dataset(steps | passes, {"step": np.arange(len(self.cosine)), "moment": self.moment})
 
 
@@ -72,10 +81,12 @@ def training(
 ) -> xr.Dataset:
     """Go on training a stored state at the effective learning rate `elr`, with batches from a stream named by `seed`.
 
-    Returns, per `step`: `step_loss`, the mini-batch's loss (nat) before the step; `step_size`, the total ESS (eq. 4); and
-    `cosine` between the weights before and after it. Per `moment`, every `every` steps from 0 on, of a pass over the
-    training set in train mode: `train_loss` (nat), `train_error` (NaN for regression) and `constant_loss`, the loss (nat)
-    if every example had the mean output of its mini-batch: what a net's offset alone costs.
+    Returns, per `step`: `step_loss`, the mini-batch's loss (nat) before the step; `step_size`, the total ESS (eq. 4);
+    `cosine` between the weights before and after it; and `update_cosine` between its update of the weights and the one
+    before (NaN at the first). Per `moment`, every `every` steps from 0 on: `moment_cosine` between the weights there and at
+    the moment before (NaN at the first); and of a pass over the training set in train mode `train_loss` (nat),
+    `train_error` (NaN for regression) and `constant_loss`, the loss (nat) if every example had the mean output of its
+    mini-batch: what a net's offset alone costs.
 
     Raises:
         LrscopeError: a net that is not SI; `elr`, `steps` or `every` not positive.
@@ -217,6 +228,14 @@ def expected_cosine(step_sizes: ArrayLike, lag: int) -> np.ndarray:
     return found
 
 
+@checked
+def expected_update_cosine(step_sizes: ArrayLike) -> np.ndarray:
+    """Expected cosines [T] between each update and the one before in a random walk with effective step sizes [T]:
+    -sqrt(a_t-1 a_t) / 2 with a = 1 - 1 / sqrt(1 + s^2); NaN at the first."""
+    short = np.sqrt(1 - 1 / np.sqrt(1 + np.atleast_1d(np.asarray(step_sizes, float)) ** 2))
+    return np.concatenate([[np.nan], -short[1:] * short[:-1] / 2])[: len(short)]
+
+
 def _walk(
     objective: Objective,
     program: Program,
@@ -234,7 +253,9 @@ def _walk(
     record: dict[str, Recorded] = {
         "step_loss": StepRecord(_step_loss),
         "step_size": StepRecord(lambda update: (update.lr * update.gradient.norm() / rho).double()),
-        "cosine": StepRecord(_cosine),
+        "cosine": StepRecord(lambda update: cosine_between(update.before, update.after)),
+        "update_cosine": StepRecord(UpdateLag()),
+        "moment_cosine": PointRecord(Lag(), moments),
         "passes": PointRecord(lambda weights: _full_pass(program, material, frozen, weights), moments),
     }
     with undisturbed(program.net, "walk"):
@@ -247,12 +268,6 @@ def _walk(
 def _step_loss(update: Update) -> Tensor:
     loss = update.lr.new_full((1,), torch.nan) if update.loss is None else update.loss
     return loss.double()
-
-
-def _cosine(update: Update) -> Tensor:
-    a, b = update.before[0].double(), update.after[0].double()
-    cosine: Tensor = a @ b / (a.norm() * b.norm())
-    return cosine[None]
 
 
 def _full_pass(program: Program, material: Material, frozen: Named, weights_1P: Tensor) -> Tensor:

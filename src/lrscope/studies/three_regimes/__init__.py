@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from lrscope.studies.three_regimes import (
+    changes_sphere,
     claims_equilibrium,
     claims_settings,
     claims_sphere,
     claims_theory,
+    claims_transition,
     claims_tuning,
     sweeps,
 )
@@ -28,10 +30,11 @@ _CLAIMS = (
     *claims_theory.CLAIMS,
     *claims_sphere.CLAIMS,
     *claims_equilibrium.CLAIMS,
+    *claims_transition.CLAIMS,
     *claims_tuning.CLAIMS,
     *claims_settings.CLAIMS,
 )
-_SIZES = (("convnet", "tune_within"), ("larger", "tune_larger"))
+_WALKING = ("mlp", "convnet", "wide")
 
 STUDY = Study(
     name="three_regimes",
@@ -39,10 +42,10 @@ STUDY = Study(
     about="Trained on the sphere with a fixed effective learning rate, scale-invariant networks converge, keep a chaotic equilibrium, or diverge.",
     claims=tuple(sorted(_CLAIMS, key=lambda claim: int(claim.id[2:]))),
     figures=FIGURES,
-    changes=CHANGES,
+    changes=(*CHANGES, *changes_sphere.CHANGES),
     scales={
-        "smoke": sweeps.smoke(measurements(_SIZES, ("convnet", "wide"))),
-        "laptop": sweeps.laptop(measurements(_SIZES, ("convnet", "wide"))),
-        "paper": sweeps.paper(measurements(_SIZES[:1], ("convnet",))),
+        "smoke": sweeps.smoke(measurements(_WALKING)),
+        "laptop": sweeps.laptop(measurements(_WALKING)),
+        "paper": sweeps.paper(measurements(_WALKING[:2])),
     },
 )

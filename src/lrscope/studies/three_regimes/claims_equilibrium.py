@@ -2,92 +2,122 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
-from lrscope.studies.three_regimes.data_sizes import REGIME_TWO, by_size, elsewhere
-from lrscope.studies.three_regimes.effects import CALM, equalised
-from lrscope.studies.three_regimes.effects_measurements import along_lines, walk_and_regimes
-from lrscope.studies.types import Claim, Finding, StudyResults
-from lrscope.studies.verdicts import finding, interval, part
+from lrscope.studies.arrays import Array
+from lrscope.studies.three_regimes.effects import equalised
+from lrscope.studies.three_regimes.effects_measurements import along_lines, of_net, walk_and_regimes
+from lrscope.studies.three_regimes.network_effects import Effects
+from lrscope.studies.types import Claim, Finding, Part, StudyResults
+from lrscope.studies.verdicts import finding, part
+
+NETS = {"ConvNet": "convnet", "MLP, 20% label noise": "noise20"}
+WALKING = {"MLP": "mlp", "small ConvNet": "convnet", "wide ConvNet": "wide"}
+ALIKE = 0.1  # ours: a cosine
 
 
 def _equilibrium(results: StudyResults) -> Finding:
-    found = equalised(results.sweep("convnet"))
-    sizes = results.measurement("data_sizes")
-    parts = [
-        part("regime 1 less equal", found["1"] - found["learning"], above=0.0, unit="decades of ESS"),
-        part("regime 3 less equal", found["3"] - found["learning"], above=0.0, unit="decades of ESS"),
-        part("higher loss", found["higher"], above=0.0, unit="decades per decade of ELR"),
-        part("lower sharpness", found["flatter"], above=0.0, unit="decades per decade of ELR"),
-    ]
-    means = {name: 10 ** float(found[name].mean()) for name in ("1", "learning", "3")}
-    return finding(
-        parts,
-        f"Largest over smallest ESS of the weight tensors: {means['1']:.2f} in regime 1, {means['learning']:.2f} in regime 2 where "
-        f"its loss is below ln C, {means['3']:.2f} in regime 3. There, per decade of ELR, loss rises by {found['higher'].mean():.2f} "
-        f"decades and sharpness falls by {found['flatter'].mean():.2f}."
-        + elsewhere(
-            sizes,
-            ("flatter_within_2", "decades less sharpness per decade of ELR", 1),
-            ("flatter_where_calm", f"the same up to a loss of {CALM:g} ln C", 1),
-            ("scatter_lowest", "decades that loss scatters by within runs at the lowest ELR of regime 2", 1),
-            ("scatter_highest", "at the highest that learns", 1),
-            ("together_highest", "correlation of loss and sharpness within runs there", 1),
+    nets = {net: Effects(partial(equalised, results.sweep(name))) for net, name in NETS.items()}
+    words = [f"{net}: {found.words(_equal)}" for net, found in nets.items()]
+    return finding([one for net, found in nets.items() for one in _equality(net, found)], "; ".join(words) + ".")
+
+
+def _equality(net: str, found: Effects) -> list[Part]:
+    """The parts of TR9 for one network."""
+    return [
+        *(
+            part(f"regime {n} less equal, {net}", found.of(partial(_less_equal, n)), above=0.0, unit="decades of ESS")
+            for n in ("1", "3")
         ),
-        data_sizes=by_size(sizes, REGIME_TWO),
+        part(f"higher loss, {net}", found.named("higher"), above=0.0, unit="decades per decade of ELR"),
+        part(f"lower sharpness, {net}", found.named("flatter"), above=0.0, unit="decades per decade of ELR"),
+    ]
+
+
+def _less_equal(regime: str, found: dict[str, Array]) -> Array:
+    return found[regime] - found["learning"]
+
+
+def _equal(found: dict[str, Array]) -> str:
+    ratio = {regime: 10 ** float(np.nanmean(found[regime])) for regime in ("1", "learning", "3")}
+    return (
+        f"largest over smallest ESS of the weight tensors {ratio['1']:.2f} in regime 1, {ratio['learning']:.2f} in regime 2 where its "
+        f"loss is below ln C, {ratio['3']:.2f} in regime 3; there, per decade of ELR, loss rises by {np.nanmean(found['higher']):.2f} "
+        f"decades and sharpness falls by {np.nanmean(found['flatter']):.2f}"
     )
 
 
 def _valley(results: StudyResults) -> Finding:
-    found = along_lines(results.measurement("checkpoint_paths")["train_loss"])
-    low, rise = found["lower"], found["rises"]
-    unit = "of the loss at the ends"
-    return finding(
-        [
-            part("lower half-way, lowest ELR", low, above=0.1, unit=unit),
-            part("rise above the line, lowest ELR", found["rise_lowest"], below=0.05, unit=unit),
-            part("larger rise at the highest ELR", found["rise_highest"] - found["rise_lowest"], above=0.0, unit=unit),
-        ],
-        f"At the lowest ELR of regime 2 the loss half-way is {100 * low.mean():.0f}% lower than at the ends and rises at most "
-        f"{100 * np.median(rise[:, 0]):.1f}% above the line between them; at the highest {100 * np.median(rise[:, -1]):.1f}%.",
+    paths = results.measurement("checkpoint_paths")
+    nets = {net: along_lines(of_net(paths, name)) for net, name in NETS.items()}
+    words = [f"{net}: {_relief(found)}" for net, found in nets.items()]
+    return finding([one for net, found in nets.items() for one in _hills(net, found)], "; ".join(words) + ".")
+
+
+def _relief(found: dict[str, Array]) -> str:
+    percent = {name: 100 * float(np.nanmean(values)) for name, values in found.items()}
+    return (
+        f"at the lowest ELR of regime 2 the loss half-way is {percent['lower']:.0f}% lower than at the ends and rises at most "
+        f"{percent['rise_lowest']:.1f}% above the line between them; at the highest {percent['rise_highest']:.1f}%, and "
+        f"{percent['farther']:.1f}% more per decade of distance"
     )
+
+
+def _hills(net: str, seen: dict[str, Array]) -> list[Part]:
+    """The parts of TR12 for one network."""
+    unit = "of the loss at the ends"
+    return [
+        part(f"lower half-way, lowest ELR, {net}", seen["lower"], above=0.1, unit=unit),
+        part(f"rise above the line, lowest ELR, {net}", seen["rise_lowest"], below=0.05, unit=unit),
+        part(
+            f"larger rise at the highest ELR, {net}", seen["rise_highest"] - seen["rise_lowest"], above=0.0, unit=unit
+        ),
+        part(
+            f"more the farther apart, highest ELR, {net}",
+            seen["farther"],
+            above=0.0,
+            unit=f"{unit} per decade of epochs",
+        ),
+    ]
 
 
 def _random_walk(results: StudyResults) -> Finding:
-    found, offsets = walk_and_regimes(results.measurement("walks")), results.measurement("walk_offsets")
-    two, three, walk, above = (found[name] for name in ("two", "three", "walk", "above"))
-    parts = [
-        part("cosine falls from 2 to 3", two - three, above=0.5, unit="cosine"),
-        part("cosine in regime 3, absolute", np.abs(three), below=0.2, unit="cosine"),
-        part("cosine of the walk, absolute", np.abs(walk), below=0.2, unit="cosine"),
-        part("regime 3's loss above the walk's", above, above=0.0, unit="nats"),
+    walks, parts, words = results.measurement("walks"), [], []
+    for net, name in WALKING.items():
+        there = of_net(walks, name)
+        seen = walk_and_regimes(there)
+        parts += _steps(net, seen, has_two=name != "wide")
+        words.append(_losses(net, there.sel(regime="3")))
+    return finding(parts, f"In regime 3, ranges over seeds: {'; '.join(words)}.")
+
+
+def _steps(net: str, seen: dict[str, Array], has_two: bool) -> list[Part]:
+    """The parts of TR14 for one network; without regime 2 there is nothing to tell it from."""
+    alike: dict[str, Any] = {"above": -ALIKE, "below": ALIKE, "unit": "cosine"}
+    told = [part(f"memory in regime 2, {net}", seen["two"], above=0.5, unit="cosine")] if has_two else []
+    return [
+        part(f"successive updates against a walk's, {net}", seen["turn"], **alike),
+        part(f"weights ten steps apart against a walk's, {net}", seen["lag"], **alike),
+        *told,
+        part(f"regime 3's loss above the walk's, {net}", seen["above"], above=0.0, unit="nats"),
     ]
-    return finding(
-        parts,
-        f"Mean cosine between successive weights: {two.mean():.3f} at the highest ELR of regime 2 that learns, {three.mean():.3f} in "
-        f"regime 3, {walk.mean():.3f} for the random walk; regime 3's loss lies {above.mean():.2f} nats above "
-        f"the walk's.{_offsets(offsets)}",
-        offsets={
-            str(net): {str(name): interval(offsets[name].sel(net=net).values)[:3] for name in offsets.data_vars}
-            for net in offsets["net"].values
-        },
+
+
+def _losses(net: str, walks: xr.Dataset) -> str:
+    """What the losses of regime 3 and of walks consist of."""
+    walks = walks.dropna("seed", how="all", subset=["loss"])
+    if not walks.sizes["seed"]:
+        return f"{net} not in regime 3"
+    later = walks.isel(moment=slice(1, None)).mean("moment")
+    fraction = [float((later[p + "constant"] / later[p + "loss"]).mean()) for p in ("", "walk_")]
+    return (
+        f"{net} ({int(walks['parameters'])} weights) {_range(later['loss'])} nats, the mean output alone costs {fraction[0]:.2f} of it; "
+        f"the walk {_range(later['walk_loss'])}, {fraction[1]:.2f} of it"
     )
-
-
-def _offsets(found: xr.Dataset) -> str:
-    """What the losses of regime 3 and of walks consist of, for the networks that were in regime 3."""
-    parts = []
-    for name in found["net"].values:
-        net = found.sel(net=name).dropna("seed")
-        if net.sizes["seed"] == 0:
-            continue
-        fraction = [float((net[p + "constant"] / net[p + "loss"]).mean()) for p in ("", "walk_")]
-        parts.append(
-            f"{int(net['parameters'])} weights, {net.sizes['seed']} seeds: regime 3 {_range(net['loss'])} nats, the mean output alone "
-            f"costs {fraction[0]:.2f} of it; the walk {_range(net['walk_loss'])}, {fraction[1]:.2f} of it"
-        )
-    return f" At the highest ELR, range over seeds: {'; '.join(parts)}." if parts else ""
 
 
 def _range(values: xr.DataArray) -> str:
@@ -98,15 +128,15 @@ CLAIMS = (
     Claim(
         id="TR9",
         sentence="In regime 2 the groups' effective step sizes equalise, in 1 and 3 they do not; within 2 a higher ELR sits at higher loss but lower sharpness.",
-        criterion="Ratio of the largest to the smallest ESS of the weight tensors over the last fifth of training, log scale: 95% intervals over seeds of its mean in regime 1 minus regime 2, and 3 minus 2, lie above 0; slope of log loss on log ELR in regime 2 above 0 and of log sharpness below 0. Regime 2 counts where its mean loss is below ln C: closer to divergence runs jump between both (Fig. 6).",
-        needs=("convnet", "data_sizes"),
+        criterion="For the ConvNet and for the MLP with 20% label noise: ratio of the largest to the smallest ESS of the weight tensors over the last fifth of training, log scale: 95% intervals over seeds of its mean in regime 1 minus regime 2, and 3 minus 2, lie above 0; slope of log loss on log ELR in regime 2 above 0 and of log sharpness below 0. Regime 2 counts where its mean loss is below ln C: closer to divergence runs jump between both (Fig. 6).",
+        needs=tuple(NETS.values()),
         check=_equilibrium,
         figures=("1", "4", "20", "21"),
     ),
     Claim(
         id="TR12",
-        sentence="Between checkpoints of a regime-2 run the loss is convex and lower in the middle at low ELR, hilly at the highest.",
-        criterion="Medians over checkpoint distances, 95% intervals over seeds: at the lowest ELR of regime 2 the loss half-way is more than 10% below the mean of the ends and nowhere more than 5% above the line between them; at the highest the largest relative rise above that line is larger than at the lowest.",
+        sentence="Between checkpoints of a regime-2 run the loss is convex and lower in the middle at low ELR, hilly at the highest, the more so the further apart the checkpoints.",
+        criterion="For the ConvNet and for the MLP with 20% label noise, over all pairs of checkpoints of the second half of training, 95% intervals over seeds: at the lowest ELR of regime 2 the median loss half-way is more than 10% below the mean of the ends and the median of the largest rise above the line between them is below 5% of it; at the highest ELR of regime 2 with a mean loss below ln C that median rise is larger than at the lowest, and the slope of the rise on the logarithm of the epochs between the checkpoints is above 0.",
         needs=("checkpoint_paths",),
         check=_valley,
         figures=("22",),
@@ -114,8 +144,8 @@ CLAIMS = (
     Claim(
         id="TR14",
         sentence="Regime 3 resembles a random walk in its step-to-step cosine, and the walk's loss bounds regime 3's from below.",
-        criterion="95% intervals over seeds: mean cosine of successive weights at the highest learning ELR of regime 2 minus that of regime 3 above 0.5; absolute cosine in regime 3 and of the random walk with the same step lengths below 0.2; mean training loss of regime 3 minus the walk's above 0.",
-        needs=("walks", "walk_offsets"),
+        criterion="For the MLP, the small and the wide ConvNet, 95% intervals over seeds: in regime 3 the mean cosine of successive updates, and that of weights ten steps apart, differ from what is expected of a random walk with the same step sizes by less than 0.1; weights ten steps apart have a cosine higher by 0.5 at the highest ELR of regime 2 with a mean loss below ln C (MLP and small ConvNet); mean training loss of regime 3 minus that of a random walk with the same step sizes is above 0.",
+        needs=("walks",),
         check=_random_walk,
         figures=("24",),
     ),

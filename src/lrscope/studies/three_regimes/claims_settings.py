@@ -1,4 +1,4 @@
-"""TR13, TR15, TR17: label noise, widths and augmentation, training in the whole space."""
+"""TR15, TR17: widths and augmentation, training in the whole space."""
 
 from __future__ import annotations
 
@@ -14,28 +14,11 @@ from lrscope.studies.three_regimes.effects_settings import (
     best_rates,
     jumps,
     jumps_in_regime_one,
-    peaks,
     per_width,
     steepest_rise,
 )
 from lrscope.studies.types import Claim, Finding, StudyResults
 from lrscope.studies.verdicts import finding, part
-
-
-def _transition(results: StudyResults) -> Finding:
-    clean, noisy = peaks(results.sweep("noise0")), peaks(results.sweep("noise20"))
-    parts = [
-        part("peak from border 1|2, clean labels", clean["away"], below=0.4, unit="decades of ELR"),
-        part("peak from border 1|2, 20% label noise", noisy["away"], below=0.4, unit="decades of ELR"),
-        part("peak higher with label noise", noisy["height"] - clean["height"], above=0.0, unit="decades of sharpness"),
-        part("second descent larger in regime 1", noisy["one"] - noisy["two"], above=0.0, unit="test error (0 to 1)"),
-    ]
-    return finding(
-        parts,
-        f"The sharpest ELR lies {clean['away'].mean():.2f} decades from the border 1|2 without and {noisy['away'].mean():.2f} with 20% label noise, and "
-        f"{clean['height'].mean():.2f} and {noisy['height'].mean():.2f} decades above the flattest of upper regime 1; with noise the test error falls again by "
-        f"{100 * noisy['one'].mean():.1f} points in upper regime 1, {100 * np.nanmean(noisy['two']):.1f} in regime 2.",
-    )
 
 
 def _widths(results: StudyResults) -> Finding:
@@ -130,14 +113,6 @@ def _transformer(results: StudyResults) -> Finding:
 
 
 CLAIMS = (
-    Claim(
-        id="TR13",
-        sentence="Sharpness and test error peak at the transition from 1 to 2; label noise makes it plainer (double descent); in regime 2 the second descent is missing.",
-        criterion="95% intervals over seeds: the ELR with the largest final sharpness among those with loss below ln C lies within 0.4 decades of the border 1|2, without and with 20% label noise; its height over the flattest ELR of upper regime 1 is larger with noise; with noise the test error's second descent (after a rise of at least a point) is larger in upper regime 1 than in regime 2.",
-        needs=("noise0", "noise20"),
-        check=_transition,
-        figures=("15", "16"),
-    ),
     Claim(
         id="TR15",
         sentence="Wider nets have a clearer 1-2 border and their 2-3 border at lower ELR; augmentation acts like a smaller net.",

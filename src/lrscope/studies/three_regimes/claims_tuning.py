@@ -1,127 +1,203 @@
 """TR7, TR10, TR11: what changing the ELR does within and between regimes.
 
-P pre-training rates, F fine-tuning rates, U seeds.
+U seeds.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
 import numpy as np
+import xarray as xr
 
 from lrscope.studies.arrays import Array
-from lrscope.studies.three_regimes.data_sizes import FRACTIONS, by_size, elsewhere
 from lrscope.studies.three_regimes.effects import barrier
-from lrscope.studies.three_regimes.effects_tuning import (
-    MUCH,
-    SLIGHTLY,
-    flatter_at_equal_loss,
-    levels,
-    roles,
-    tuned_spread,
+from lrscope.studies.three_regimes.effects_tuning import MUCH, flatter_side, levels, roles, tuned_spread
+from lrscope.studies.three_regimes.network_effects import Effects
+from lrscope.studies.types import Claim, Finding, Part, StudyResults
+from lrscope.studies.verdicts import Undetermined, finding, interval, part
+
+
+@dataclass(frozen=True)
+class Net:
+    """The sweeps of one network: with fixed ELRs, and fine-tuned: `lower` and `much` inside regime 1, `within` regime 2, `down`
+    from 2 to 1; `scratch` has training from initialisation for as long as that."""
+
+    name: str
+    base: str
+    lower: str
+    much: str
+    within: str
+    down: str
+    scratch: str
+
+    @property
+    def first(self) -> tuple[tuple[str, str], ...]:
+        """The sweeps with fixed ELRs and with fine-tuning inside regime 1."""
+        return tuple((self.base, name) for name in dict.fromkeys((self.lower, self.much)))
+
+
+NETS = (
+    Net("ConvNet", "convnet", "tune_lower", "tune_first", "tune_within", "tune", "long"),
+    Net("MLP, 20% label noise", "noise20", "tune_noise", "tune_noise", "tune_noise", "tune_noise", "noise20"),
 )
-from lrscope.studies.types import Claim, Finding, StudyResults
-from lrscope.studies.verdicts import finding, interval, part
+FALL = 2.0  # ours: with a smaller ELR the loss must fall by this factor, or nothing could have happened
 
 
 def _basins(results: StudyResults) -> Finding:
-    tune = results.sweep("tune_first")
-    known = roles(results.sweep("convnet"), tune)
-    path = results.measurement("tuned_paths")["train_loss"].transpose("lr", "finetune_lr", "seed", "alpha").values
-    rise = barrier(path)  # [P, F, U]
+    paths = results.measurement("tuned_paths")
+    nets = {net.name: Effects(partial(_moves, results, paths, net)) for net in NETS}
+    words = [f"{name}: {found.words(_moved)}" for name, found in nets.items()]
+    return finding([one for name, found in nets.items() for one in _stays(name, found)], "; ".join(words) + ".")
 
-    def over(kind: str) -> Array:
-        return np.stack([rise[p, f] for p, f in known.some(kind)])
 
-    lower, much = over("lower").max(0), over("much").mean(0)
-    flatter = np.stack([flatter_at_equal_loss(tune, p, f) for p, f in known.some("much")]).mean(0)
-    slight = (
-        f"{over('slightly').max(0).mean():.3f} at most with up to {SLIGHTLY:g} times the ELR, "
-        if known.pairs("slightly")
-        else ""
+def _moves(results: StudyResults, paths: xr.Dataset, net: Net) -> dict[str, Array]:
+    """What fine-tuning inside regime 1 does, by kind [U]: the barrier, and on which side of the middle it ends."""
+    base = results.sweep(net.base)
+    return {
+        "lower_barrier": _barriers(paths, net.lower, "lower").max(0),
+        "much_barrier": _barriers(paths, net.much, "much").mean(0),
+        "lower_side": _flatter(base, results.sweep(net.lower), "lower", fall=FALL),
+        "much_side": _flatter(base, results.sweep(net.much), "much"),
+    }
+
+
+def _stays(net: str, found: Effects) -> list[Part]:
+    """The parts of TR7 for one network."""
+    unit = "decades of sharpness"
+    return [
+        part(f"barrier with a smaller ELR, {net}", found.named("lower_barrier"), below=0.05, unit="nats"),
+        part(
+            f"stays on the flatter trajectory with a smaller ELR, {net}",
+            found.named("lower_side"),
+            above=0.0,
+            unit=unit,
+        ),
+        part(f"barrier with a much larger ELR, {net}", found.named("much_barrier"), above=0.1, unit="nats"),
+        part(f"moves to the flatter one with a much larger ELR, {net}", found.named("much_side"), above=0.0, unit=unit),
+    ]
+
+
+def _moved(found: dict[str, Array]) -> str:
+    mean = {name: interval(values)[0] for name, values in found.items()}
+    return (
+        f"barrier in training loss {mean['lower_barrier']:.3f} nats at most with a smaller ELR, {mean['much_barrier']:.2f} on average "
+        f"with {MUCH:g} times and more; sharpness at equal training loss ends {mean['lower_side']:.3f} and {mean['much_side']:.3f} "
+        "decades on the flatter side of the middle between both ELRs' own trajectories"
     )
-    decades, _, _, met = interval(flatter)
-    seeds = "" if met == len(flatter) else f" ({met} of {len(flatter)} seeds come down to one)"
-    return finding(
-        [
-            part("barrier with a smaller ELR", lower, below=0.05, unit="nats"),
-            part("barrier with a much larger ELR", much, above=0.1, unit="nats"),
-            part("flatter with a much larger ELR", flatter, above=0.0, unit="decades of sharpness"),
-        ],
-        f"Barrier in training loss between pre-trained and fine-tuned weights, within regime 1: {lower.mean():.3f} nats at most with a "
-        f"smaller ELR, {slight}{much.mean():.2f} on average with {MUCH:g} times and more, "
-        f"which then ends {decades:.2f} decades flatter at equal training loss{seeds}.",
-    )
+
+
+def _barriers(paths: xr.Dataset, name: str, kind: str) -> Array:
+    """Barriers of one kind of fine-tuning in one sweep [pairs, U].
+
+    Raises:
+        Undetermined: the sweep has none.
+    """
+    at = (paths["sweep"].values == name) & (paths["kind"].values == kind)
+    if not at.any():
+        raise Undetermined(f"no pair of pre-training and fine-tuning ELR of {name} is of the kind {kind!r}")
+    found = paths["train_loss"].isel(pair=np.flatnonzero(at)).dropna("seed", how="all")
+    return barrier(found.transpose("pair", "seed", "alpha").values)
+
+
+def _flatter(base: xr.DataTree, tune: xr.DataTree, kind: str, **options: float) -> Array:
+    """`flatter_side` over all pairs of one kind: their mean in each seed that has one [U]."""
+    sides = np.stack([flatter_side(base, tune, p, f, **options) for p, f in roles(base, tune).some(kind)])
+    known = np.isfinite(sides)
+    return np.where(known.any(0), np.where(known, sides, 0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
 
 
 def _levels(results: StudyResults) -> Finding:
-    found, sizes = levels(results.sweep("convnet"), results.sweep("tune_within")), results.measurement("data_sizes")
-    ways = ("up", "down")
-    words = ", ".join(f"{name} {found[name].mean():.2f} of the way" for name in ways)
-    return finding(
-        [part(f"level reached going {name}", found[name], above=0.75, below=1.25, unit="of the way") for name in ways],
-        f"From the old ELR's loss level to the new one's, on a log scale: {words}."
-        + elsewhere(
-            sizes,
-            ("up", "fraction of the way up", 1),
-            ("down", "down", 1),
-            ("up_later", "up to the new ELR's level after going on with it for as long", 1),
-            ("down_later", "down to that", 1),
-        ),
-        data_sizes=by_size(sizes, FRACTIONS),
-    )
+    nets = {net.name: Effects(partial(levels, results.sweep(net.base), results.sweep(net.within))) for net in NETS}
+    bounds: dict[str, Any] = {"above": 0.75, "below": 1.25, "unit": "of the way"}
+    parts = [
+        part(f"level reached going {way}, {name}", found.named(way), **bounds)
+        for name, found in nets.items()
+        for way in ("up", "down")
+    ]
+    words = [f"{name}: {found.words(_ways)}" for name, found in nets.items()]
+    return finding(parts, f"From the old ELR's loss level to the new one's, on a log scale; {'; '.join(words)}.")
+
+
+def _ways(found: dict[str, Array]) -> str:
+    return f"up {np.nanmean(found['up']):.2f} of the way, down {np.nanmean(found['down']):.2f}"
 
 
 def _many_or_one(results: StudyResults) -> Finding:
-    found = tuned_spread(results.sweep("convnet"), results.sweep("tune"))
-    parts = [
+    nets = {
+        net.name: Effects(partial(tuned_spread, *(results.sweep(name) for name in (net.base, net.down, net.scratch))))
+        for net in NETS
+    }
+    words = [f"{name}: {found.words(_fans)}" for name, found in nets.items()]
+    return finding([one for name, found in nets.items() for one in _spreads(name, found)], "; ".join(words) + ".")
+
+
+def _fans(found: dict[str, Array]) -> str:
+    steep, points = (
+        ", ".join(f"{factor * np.nanmean(found[kind + end]):.3g}" for kind in ("low", "high", "scratch"))
+        for end, factor in (("", 1), ("_error", 100))
+    )
+    return (
+        f"at training loss {found['level'][0]:.3g} sharpness falls over regime 1's ELRs by {steep} decades after the lowest ELR of "
+        f"regime 2, after the highest and from initialisation; test error by {points} points"
+    )
+
+
+def _spreads(net: str, found: Effects) -> list[Part]:
+    """The parts of TR11 for one network."""
+    unit = "decades of sharpness"
+    return [
         part(
-            "wider range of sharpness from high regime 2",
-            found["high"] - found["low"],
+            f"wider range of sharpness from high regime 2, {net}",
+            found.of(lambda seen: seen["high"] - seen["low"]),
             above=0.0,
-            unit="decades of sharpness",
+            unit=unit,
+        ),
+        part(f"low regime 2 above the flattest, {net}", found.named("low_above"), below=0.1, unit=unit),
+        part(
+            f"range of sharpness from high regime 2 over half of regime 1's, {net}",
+            found.of(lambda seen: seen["high"] - seen["scratch"] / 2),
+            above=0.0,
+            unit=unit,
         ),
         part(
-            "low regime 2 above the flattest",
-            found["low_mean"] - found["flattest"],
-            below=0.1,
-            unit="decades of sharpness",
-        ),
-        part(
-            "narrower range of test error",
-            found["scratch_error"] - found["high_error"],
+            f"narrower range of test error, {net}",
+            found.of(lambda seen: seen["scratch_error"] - seen["high_error"]),
             above=0.0,
             unit="test error (0 to 1)",
         ),
     ]
-    return finding(
-        parts,
-        f"At training loss {found['level'][0]:.3g} fine-tunes from low regime 2 spread over {found['low'].mean():.3f} decades of sharpness, "
-        f"from high regime 2 over {found['high'].mean():.3f}, training from initialisation over {found['scratch'].mean():.3f}; in test error over "
-        f"{100 * found['low_error'].mean():.2f}, {100 * found['high_error'].mean():.2f} and {100 * found['scratch_error'].mean():.2f} points.",
-    )
+
+
+def _needs(*names: str) -> tuple[str, ...]:
+    """The sweeps of both networks, each once."""
+    return tuple(dict.fromkeys(getattr(net, name) for net in NETS for name in names))
 
 
 CLAIMS = (
     Claim(
         id="TR7",
         sentence="Fine-tuning with a smaller ELR stays on the trajectory and in the basin; a much larger one jumps to a new, flatter basin.",
-        criterion="Within regime 1, 95% intervals over seeds: the largest barrier in training loss between pre-trained and fine-tuned weights is under 0.05 nats for every smaller ELR; with 8 times the ELR and more its mean is over 0.1 nats, and sharpness at the lowest training loss that both reach is lower after fine-tuning than in pre-training.",
-        needs=("convnet", "tune_first", "tuned_paths"),
+        criterion="Within regime 1, for the ConvNet and for the MLP with 20% label noise, 95% intervals over seeds: with a smaller ELR the largest barrier in training loss between pre-trained and fine-tuned weights is under 0.05 nats, and with 8 times the ELR and more the mean barrier is over 0.1 nats. Of the trajectories of both ELRs from initialisation the fine-tuned one lies, at the lowest training loss that all three reach (times 1.05), nearer to the flatter one: for a smaller ELR, where that loss is at most half of that at which fine-tuning began (otherwise nothing could have happened), that is the one it comes from; for 8 times the ELR and more the one of the new ELR.",
+        needs=(*_needs("base", "lower", "much"), "tuned_paths"),
         check=_basins,
         figures=("3", "17", "18", "19"),
     ),
     Claim(
         id="TR10",
         sentence="Changing the ELR inside regime 2 moves the loss to the new ELR's level, up or down.",
-        criterion="Log training loss at the end of fine-tuning, as a share of the way from the old ELR's level to that of training with the new ELR all along: 95% intervals over seeds of its mean lie within 0.25 of 1, for higher and for lower ELRs.",
-        needs=("convnet", "tune_within", "data_sizes"),
+        criterion="For the ConvNet and for the MLP with 20% label noise, log training loss at the end of fine-tuning, as a share of the way from the old ELR's level to that of training with the new ELR for as long in all (sum over pairs of ELRs of the ways gone over that of the whole ways): 95% intervals over seeds lie within 0.25 of 1, for higher and for lower ELRs.",
+        needs=_needs("base", "within"),
         check=_levels,
         figures=("5",),
     ),
     Claim(
         id="TR11",
         sentence="Fine-tuning from low regime 2 always ends flattest; from high regime 2 anywhere in regime 1's range of sharpness, while the range of test error reached is much narrower.",
-        criterion="At the lowest training loss that all these fine-tunes reach (times 1.05), 95% intervals over seeds: the range of log sharpness over regime-1 ELRs is larger from the upper than from the lower half of regime 2; the mean from the lower half is less than 0.1 decades above the flattest training from initialisation; the range of test error from the upper half is smaller than that of training from initialisation.",
-        needs=("convnet", "tune"),
+        criterion="For the ConvNet and for the MLP with 20% label noise, at the lowest training loss that all these runs reach (times 1.05); the range of a quantity is its fall over regime 1's ELRs by a straight line on their logarithm. 95% intervals over seeds: the range of log sharpness is larger after the highest ELR of regime 2 than after the lowest, and larger than half of that of training from initialisation; the mean log sharpness after the lowest is less than 0.1 decades above that of training from initialisation with the highest ELR of regime 1; the range of test error after the highest is smaller than that of training from initialisation.",
+        needs=_needs("base", "down", "scratch"),
         check=_many_or_one,
         figures=("5", "23"),
     ),

@@ -5,11 +5,8 @@ L learning rates, U seeds (data seed x seed), W logging intervals, G groups.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import xarray as xr
-from scipy.signal import detrend
 
 from lrscope.mapping import regimes
 from lrscope.schema import segment
@@ -17,36 +14,45 @@ from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
 from lrscope.studies.verdicts import Undetermined
 
-MEDIAN_WIDTH = 3  # ours, after seeing runs, for TR6's note only
+MEDIAN_WIDTH = 3  # ours: single logging intervals near the border have bursts of test error
+CONVERGED = 0.02  # ours, nats: the paper reads trajectories of regime 1 at losses of 1e-2 and less (Fig. 3)
+LEAST_RATES = 3  # ours: ELRs that a slope is read from
 
 
 def faster_flatter_better(result: xr.DataTree) -> dict[str, Array]:
-    """Per seed: how log steps to a loss, log sharpness and test error at equal loss change per decade of ELR in regime 1; the
-    last also with the error's running median, because near the border it has bursts of single logging intervals.
+    """Per seed: how log steps to `CONVERGED`, log sharpness there and test error there (running medians) change per decade of
+    ELR, over the ELRs of regime 1 that come down to it; NaN for a seed that has fewer than `LEAST_RATES` of them.
+
+    Raises:
+        Undetermined: regime 1 has fewer.
+    """
+    inside = arrays.shown(regimes(result), "1", least=LEAST_RATES)
+    lr = np.log10(result.coords["lr"].values)[inside]
+    error = arrays.running_median(arrays.logged(result, "test_error"), MEDIAN_WIDTH)
+    values = {
+        "faster": np.log10(_epochs_to(result, CONVERGED)),
+        "flatter": np.log10(arrays.at_level(result, "effective_grad_norm", CONVERGED)),
+        "better": arrays.read_off(arrays.logged(result, "train_loss"), error, CONVERGED),
+    }
+    return {name: -_slope(lr, there[inside]) for name, there in values.items()}
+
+
+def _slope(x: Array, y: Array) -> Array:
+    """`arrays.slope` with at least `LEAST_RATES` points."""
+    return np.where(np.isfinite(y).sum(0) >= LEAST_RATES, arrays.slope(x, y), np.nan)
+
+
+def lowest_apart(result: xr.DataTree) -> tuple[Array, float]:
+    """Decades [U] of sharpness between the three lowest ELRs of regime 1 at the lowest training loss that they all reach
+    (times 1.05), and that loss.
 
     Raises:
         Undetermined: regime 1 has fewer than four ELRs.
     """
-    inside = arrays.shown(regimes(result), "1", least=4)
-    upper = inside[len(inside) // 2 :]
-    level = arrays.reached_by(result, upper) * 1.05
-    lr = np.log10(result.coords["lr"].values)
-    first = np.log10(_epochs_to(result, level))
-    sharp = np.log10(arrays.at_level(result, "effective_grad_norm", level))
-    error = arrays.at_level(result, "test_error", level)
-    smooth = arrays.running_median(arrays.logged(result, "test_error"), MEDIAN_WIDTH)
-    without_bursts = arrays.read_off(arrays.logged(result, "train_loss"), smooth, level)
-    low = inside[:3]
-    shared = arrays.reached_by(result, low) * 1.05
-    slow = np.log10(arrays.at_level(result, "effective_grad_norm", shared))[low]
-    return {
-        "faster": -arrays.slope(lr[upper], first[upper]),
-        "flatter": -arrays.slope(lr[upper], sharp[upper]),
-        "better": -arrays.slope(lr[upper], error[upper]),
-        "better_without_bursts": -arrays.slope(lr[upper], without_bursts[upper]),
-        "apart": slow.max(0) - slow.min(0),
-        "level": np.array([level, shared]),
-    }
+    low = arrays.shown(regimes(result), "1", least=4)[:3]
+    level = arrays.reached_by(result, low) * 1.05
+    steep = np.log10(arrays.at_level(result, "effective_grad_norm", level))[low]
+    return steep.max(0) - steep.min(0), level
 
 
 def _epochs_to(result: xr.DataTree, level: float) -> Array:
@@ -85,14 +91,9 @@ def slopes_at_equal_loss(steepness: xr.Dataset) -> dict[str, Array]:
     return slopes
 
 
-CALM = (
-    0.25  # ours, after seeing runs, for TR9's note only: the fraction of ln C above which runs of regime 2 have bursts
-)
-
-
 def equalised(result: xr.DataTree) -> dict[str, Array]:
-    """Per seed: log10 of the largest over the smallest group ESS, mean over each regime; and the trends inside regime 2, that
-    of sharpness also where runs are calm; and `within_runs` at the ELRs of regime 2.
+    """Per seed: log10 of the largest over the smallest group ESS, mean over each regime; and the slopes of log loss (`higher`)
+    and of log sharpness (`flatter`, with the opposite sign) on log ELR inside regime 2, where its loss is below ln C.
 
     Raises:
         Undetermined: no regime 1, no 3, or no 2 with a loss below ln C.
@@ -105,30 +106,9 @@ def equalised(result: xr.DataTree) -> dict[str, Array]:
     steep = arrays.settled(arrays.logged(result, "effective_grad_norm"))
     learning = arrays.learning(result, found)
     lr = np.log10(result.coords["lr"].values)
-    calm = [k for k in learning if np.nanmean(loss[k]) < CALM * arrays.guessing(result)]
     return {
         **{regime: np.nanmean(ratio[arrays.shown(found, regime)], axis=0) for regime in ("1", "2", "3")},
         "learning": np.nanmean(ratio[learning], axis=0),
         "higher": arrays.slope(lr[learning], np.log10(loss[learning])),
         "flatter": -arrays.slope(lr[learning], np.log10(steep[learning])),
-        "flatter_where_calm": -arrays.slope(lr[calm], np.log10(steep[calm])),
-        **within_runs(result, learning),
-        "ratio": 10**ratio,
     }
-
-
-def within_runs(result: xr.DataTree, positions: Sequence[int]) -> dict[str, Array]:
-    """How runs go up and down over the logging intervals of their second half, without linear trends in time [L', U]: `scatter`, the
-    standard deviation of log10 loss, and `together`, its correlation with log sharpness. NaN with fewer than four of them."""
-    loss, steep = (arrays.logged(result, name)[list(positions)] for name in ("train_loss", "effective_grad_norm"))
-    late = slice(loss.shape[-1] // 2, None)
-    x, y = np.log10(arrays.positive(loss))[..., late], np.log10(arrays.positive(steep))[..., late]
-    found = {name: np.full(x.shape[:-1], np.nan) for name in ("scatter", "together")}
-    for place in np.ndindex(x.shape[:-1]):
-        known = np.isfinite(x[place]) & np.isfinite(y[place])
-        if known.sum() >= 4:
-            a, b = (detrend(values[place][known]) for values in (x, y))
-            found["scatter"][place] = np.sqrt((a**2).sum() / (len(a) - 2))
-            scale = np.sqrt((a**2).sum() * (b**2).sum())
-            found["together"][place] = (a * b).sum() / scale if scale > 0 else np.nan
-    return found

@@ -9,24 +9,34 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
 from lrscope.studies.three_regimes.effects import barrier
 from lrscope.studies.verdicts import Undetermined
 
 
-def along_lines(paths: xr.DataArray) -> dict[str, Array]:
-    """Losses on lines between checkpoints, relative to the mean of the two ends, median over checkpoint distances [U]:
-    `lower`, how much lower it is half-way at the lowest ELR; `rise_lowest`, `rise_highest`, the largest rise above the
-    straight line at the lowest and highest ELR. `rises` [U, L, distances] are not summarised."""
-    values = paths.transpose("seed", "lr", "delta", "alpha").values
+def of_net(found: xr.Dataset, name: str) -> xr.Dataset:
+    """One network of a measurement, without the seeds and pairs that only others have."""
+    there = found.sel(net=name)
+    for dim in ("seed", "pair"):
+        if dim in there.dims:
+            there = there.dropna(dim, how="all", subset=[v for v in there.data_vars if dim in there[v].dims])
+    return there
+
+
+def along_lines(paths: xr.Dataset) -> dict[str, Array]:
+    """Losses on lines between the checkpoints of a run, relative to the mean of the two ends [U]: `lower`, how much lower it is
+    half-way at the lowest ELR; `rise_lowest`, `rise_highest`, the largest rise above the straight line at the lowest and the
+    highest ELR, medians over all pairs of checkpoints; `farther`, the slope of the last per decade of epochs between them."""
+    values = paths["train_loss"].transpose("seed", "rate", "pair", "alpha").values
     ends = (values[..., 0] + values[..., -1]) / 2
     middle = values[..., values.shape[-1] // 2]
-    rise = barrier(values) / ends
+    rise = barrier(values) / ends  # [U, rates, pairs]
     return {
         "lower": np.median(1 - (middle / ends)[:, 0], axis=-1),
         "rise_lowest": np.median(rise[:, 0], axis=-1),
         "rise_highest": np.median(rise[:, -1], axis=-1),
-        "rises": rise,
+        "farther": arrays.slope(np.log10(paths["delta"].values), rise[:, -1].T),
     }
 
 
@@ -46,21 +56,29 @@ def median_barriers(paths: xr.DataArray) -> tuple[Array, Array]:
 
 
 def walk_and_regimes(walks: xr.Dataset) -> dict[str, Array]:
-    """Mean cosine of successive weights in regimes `two` and `three` and of the random `walk`, and by how much the training
-    loss of regime 3 lies `above` the walk's [U]."""
-    cosine, walk = walks["cosine"].mean("step"), walks["walk_cosine"].mean("step")
-    above = (walks["loss"] - walks["walk_loss"]).sel(regime="3").mean("moment")
+    """Training in regime 3 against a random walk of the same step sizes, of one network [U]: `turn`, the mean cosine of
+    successive updates less a walk's; `lag`, that of weights from moment to moment less a walk's; `above`, by how much its training
+    loss lies above the walk's (nats); and `two`, the mean cosine of weights from moment to moment in regime 2 less that in 3.
+    NaN where a run was not in its regime."""
+    three = walks.sel(regime="3")
+    cosine = walks["moment_cosine"].mean("moment")
     found = {
-        "two": cosine.sel(regime="2"),
-        "three": cosine.sel(regime="3"),
-        "walk": walk.sel(regime="3"),
-        "above": above,
+        "turn": (three["update_cosine"] - three["expected_update_cosine"]).mean("step"),
+        "lag": (three["moment_cosine"] - three["expected_moment_cosine"]).mean("moment"),
+        "above": (three["loss"] - three["walk_loss"]).isel(moment=slice(1, None)).mean("moment"),
+        "two": cosine.sel(regime="2") - cosine.sel(regime="3"),
     }
     return {name: np.asarray(values.values, dtype=np.float64) for name, values in found.items()}
 
 
-def rank_correlation(steepness: xr.Dataset, first: str, second: str) -> Array:
-    """Spearman correlation of two measures over ELRs and times of training [U]."""
+def partial_correlation(steepness: xr.Dataset, first: str, second: str) -> Array:
+    """Spearman correlation [U] of two measures over ELRs and times of training at equal training loss: of what is left of their
+    logarithms after a straight line on that of the loss."""
     found = steepness.transpose("seed", "lr", "epoch")
-    pairs = zip(found[first].values, found[second].values, strict=True)
-    return np.array([stats.spearmanr(a.ravel(), b.ravel()).statistic for a, b in pairs], dtype=np.float64)
+    logs = [np.log10(arrays.positive(found[name].values)) for name in ("train_loss", first, second)]
+    rows = []
+    for x, *others in zip(*(values.reshape(len(values), -1) for values in logs), strict=True):
+        known = np.isfinite(x) & np.isfinite(others).all(0)
+        left = [y[known] - np.polyval(np.polyfit(x[known], y[known], 1), x[known]) for y in others]
+        rows.append(stats.spearmanr(*left).statistic)
+    return np.array(rows, dtype=np.float64)

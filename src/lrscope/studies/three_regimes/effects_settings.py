@@ -1,4 +1,4 @@
-"""Effects of label noise, width, augmentation and training in the whole space: from results to numbers per seed.
+"""Effects of width, augmentation and training in the whole space: from results to numbers per seed.
 
 L learning rates, U seeds.
 """
@@ -15,45 +15,6 @@ from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
 
 JUMP = 0.7  # ours: the factor 5 by which the map flags periodic jumps (`Rules.jump_factor`), in decades
-
-
-def peaks(result: xr.DataTree) -> dict[str, Array]:
-    """Per seed: distance in decades of the sharpest ELR (below ln C) from the border 1|2, and how far it stands out in log10
-    over the lowest ELR; second descents of the test error in regimes 1 and 2 (fractions of runs). NaN where a seed has no ELR
-    below ln C, or one of upper regime 1 is not.
-
-    Raises:
-        Undetermined: no learning rate lies in regime 1.
-    """
-    found = regimes(result)
-    lr = np.log10(result.coords["lr"].values)
-    steep = arrays.positive(arrays.settled(arrays.logged(result, "effective_grad_norm")))
-    loss = arrays.settled(arrays.logged(result, "train_loss"))
-    ok = (loss < arrays.guessing(result)) & np.isfinite(steep)
-    shown = np.where(ok, np.log10(steep), np.nan)
-    one = arrays.shown(found, "1")
-    upper = one[len(one) // 2 :]
-    two = [k for k in arrays.inside(found, "2") if ok[k].all()]
-    again = second_descent(result)
-    height = arrays.best(shown, shown) - shown[upper].min(0)
-    return {
-        "away": np.abs(arrays.best(shown, lr) - np.log10(arrays.border(found, "1|2"))),
-        "height": height,
-        "one": again[upper].mean(0),
-        "two": again[two].mean(0) if two else np.full(steep.shape[1], np.nan),
-    }
-
-
-def second_descent(result: xr.DataTree, least: float = 0.01) -> Array:
-    """By how much [L, U] the test error falls again after a rise of at least `least`; 0 where it does not rise or fall, NaN
-    where an interval has no test error."""
-    error = arrays.logged(result, "test_error")
-    lowest = np.minimum.accumulate(error, axis=-1)
-    rise = error - lowest
-    top = rise.argmax(-1)
-    later = np.take_along_axis(error, top[..., None], -1)[..., 0] - arrays.settled(error)
-    found = np.where(rise.max(-1) >= least, np.maximum(later, 0.0), 0.0)
-    return np.where(np.isnan(error).any(-1), np.nan, found)
 
 
 def steepest_rise(result: xr.DataTree) -> Array:

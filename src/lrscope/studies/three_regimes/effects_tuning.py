@@ -18,6 +18,8 @@ from lrscope.studies.verdicts import Undetermined
 
 MUCH = 8.0  # ours: FLR over PLR from which a jump is expected; the paper's examples are 10 and more
 SLIGHTLY = 2.5  # ours: up to here the paper speaks of a slightly increased ELR
+SMOOTH = 3  # ours: logging intervals of running medians
+SAME = 1e-3  # relative: rates that are written with few digits
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Roles:
 
     def pairs(self, kind: str) -> list[tuple[int, int]]:
         """Positions (P, F) of one kind: both in regime 1 and `lower`, `slightly` or `much` higher; `within` 2; `down` from 2
-        to 1 where the PLR is in the lower or upper half of regime 2 (`low`, `high`)."""
+        to 1."""
         return [
             (p, f)
             for p in range(len(self.plr))
@@ -52,14 +54,26 @@ class Roles:
             )
         return found
 
+    def down(self, which: int) -> list[tuple[int, int]]:
+        """Positions (P, F) from one PLR of regime 2 (0: the lowest, -1: the highest) down to regime 1.
+
+        Raises:
+            Undetermined: there are fewer than two PLRs.
+        """
+        pairs = self.some("down")
+        plrs = sorted({p for p, _ in pairs}, key=lambda p: float(self.plr[p]))
+        if len(plrs) < 2:
+            raise Undetermined("only one pre-training ELR lies in regime 2")
+        return [(p, f) for p, f in pairs if p == plrs[which]]
+
     def _is(self, kind: str, plr: float, flr: float) -> bool:
-        ratio, middle = flr / plr, np.sqrt(self.first * self.second)
+        ratio = flr / plr
         if kind == "within":
             return bool(
                 self.first < plr and self.first < flr < self.second and plr < self.second and abs(ratio - 1) > 0.1
             )
-        if kind in ("low", "high"):
-            return bool(flr < self.first < plr < self.second and (plr < middle) == (kind == "low"))
+        if kind == "down":
+            return bool(flr < self.first < plr < self.second)
         bounds = {"lower": (0.0, 0.9), "slightly": (1.1, SLIGHTLY), "much": (MUCH, np.inf)}[kind]
         return bool(plr < self.first and flr < self.first and bounds[0] < ratio < bounds[1])
 
@@ -82,28 +96,100 @@ def end_of(result: xr.DataTree, name: str) -> Array:
     return arrays.settled(arrays.logged(result, name, "finetune"))
 
 
-def flatter_at_equal_loss(tune: xr.DataTree, p: int, f: int) -> Array:
-    """Decades of sharpness [U] by which fine-tuning at F lies below the pre-training, at the lowest loss both reach."""
-    before, after = arrays.logged(tune, "train_loss")[p], arrays.logged(tune, "train_loss", "finetune")[p, f]
-    steep = arrays.logged(tune, "effective_grad_norm")[p]
-    steep_after = arrays.logged(tune, "effective_grad_norm", "finetune")[p, f]
-    found = np.full(len(before), np.nan)
-    for u in range(len(before)):
-        level = 1.05 * max(np.nanmin(before[u]), np.nanmin(after[u]))
-        # Fine-tuning starts low and may jump up: read it off where it comes down for the last time.
-        high = np.flatnonzero(after[u] > level)
-        start = int(high[-1]) if len(high) else 0
-        first = np.flatnonzero(before[u] <= level)
-        if len(first) and start + 1 < len(after[u]):
-            found[u] = np.log10(steep[u, first[0]] / steep_after[u, start + 1])
+def last_crossing(loss: Array, values: Array, level: Array | float) -> Array:
+    """Values [..., W] where the loss [..., W] comes down to `level` [...] for the last time, interpolated in the logarithm of
+    the loss: [...]. NaN where it starts below and stays there, or ends above. (Fine-tuning may jump up from a low loss.)"""
+    logs, wanted = np.log(arrays.positive(loss)), np.broadcast_to(np.log(level), loss.shape[:-1])
+    found = np.full(loss.shape[:-1], np.nan)
+    for place in np.ndindex(found.shape):
+        high = np.flatnonzero(logs[place] > wanted[place])
+        if len(high) and high[-1] + 1 < loss.shape[-1] and np.isfinite(logs[place][high[-1] + 1]):
+            i = high[-1]
+            part = (logs[place][i] - wanted[place]) / (logs[place][i] - logs[place][i + 1])
+            found[place] = values[place][i] + part * (values[place][i + 1] - values[place][i])
     return found
 
 
+@dataclass(frozen=True)
+class Course:
+    """Training loss and log10 sharpness along a training [U, W]: running medians, as trainings are noisy."""
+
+    loss: Array
+    steep: Array
+
+    @property
+    def lowest(self) -> Array:
+        """The lowest training loss [U]."""
+        return np.asarray(np.nanmin(self.loss, axis=-1), dtype=np.float64)
+
+    def at(self, level: Array | float) -> Array:
+        """Log10 sharpness where the loss comes down to a level for the last time [U]."""
+        return last_crossing(self.loss, self.steep, level)
+
+
+def tuned(tune: xr.DataTree, p: int, f: int) -> Course:
+    """The fine-tuning at F from P, the end of pre-training included."""
+    loss, steep = (_along(tune, name, p, f) for name in ("train_loss", "effective_grad_norm"))
+    last = arrays.logged(tune, "train_loss").shape[-1] - 1
+    return _course(loss[:, last:], steep[:, last:])
+
+
+def all_along(base: xr.DataTree, tune: xr.DataTree, rate: float) -> Course:
+    """Training from initialisation at one rate: of the fine-tuning sweep with the fine-tuning that goes on at this rate, where it
+    has both, otherwise of the sweep with fixed rates.
+
+    Raises:
+        Undetermined: neither was trained at this rate.
+    """
+    known = [_place(rates, rate) for rates in (tune.coords["lr"].values, _tuned_rates(tune))]
+    if known[0] is not None and known[1] is not None:
+        return _course(*(_along(tune, name, known[0], known[1]) for name in ("train_loss", "effective_grad_norm")))
+    k = _place(base.coords["lr"].values, rate)
+    if k is None:
+        raise Undetermined(f"no training from initialisation has the ELR {rate:g}")
+    return _course(*(arrays.logged(base, name)[k] for name in ("train_loss", "effective_grad_norm")))
+
+
+def _along(tune: xr.DataTree, name: str, p: int, f: int) -> Array:
+    """Pre-training at P and fine-tuning at F, one after the other [U, W]."""
+    return np.concatenate([arrays.logged(tune, name)[p], arrays.logged(tune, name, "finetune")[p, f]], -1)
+
+
+def _course(loss: Array, steep: Array) -> Course:
+    smooth = (arrays.running_median(np.log10(arrays.positive(values)), SMOOTH) for values in (loss, steep))
+    log_loss, log_steep = smooth
+    return Course(loss=10**log_loss, steep=log_steep)
+
+
+def _place(rates: Array, rate: float) -> int | None:
+    near = np.flatnonzero(np.abs(np.asarray(rates, dtype=np.float64) / rate - 1) < SAME)
+    return int(near[0]) if len(near) else None
+
+
+def _tuned_rates(tune: xr.DataTree) -> Array:
+    return np.asarray(segment(tune, "finetune")["finetune_lr"].values, dtype=np.float64)
+
+
+def flatter_side(base: xr.DataTree, tune: xr.DataTree, p: int, f: int, *, fall: float = 1.0) -> Array:
+    """Decades of sharpness [U] by which fine-tuning at F from P lies below the middle between two trainings from initialisation,
+    at P's and at F's rate, at the lowest training loss that all three reach (times 1.05). NaN where that level lies less than
+    a factor `fall` below where fine-tuning began: then nothing could have happened.
+
+    A smaller rate that stays on the trajectory and a larger one that leaves it for its own both end on the flatter one.
+    """
+    base, tune = arrays.shared_seeds(base, tune)
+    rates = float(tune.coords["lr"].values[p]), float(_tuned_rates(tune)[f])
+    after, (own, other) = tuned(tune, p, f), (all_along(base, tune, rate) for rate in rates)
+    level = 1.05 * np.max([course.lowest for course in (after, own, other)], axis=0)
+    below = (own.at(level) + other.at(level)) / 2 - after.at(level)
+    return np.where(level * fall <= after.loss[:, 0], below, np.nan) if fall > 1 else below
+
+
 def levels(base: xr.DataTree, tune: xr.DataTree) -> dict[str, Array]:
-    """Per seed: how much of the way from the old ELR's level of log training loss to the new one's fine-tuning inside regime 2
-    goes, mean over pairs with a higher (`up`) and a lower (`down`) new ELR; 1: it arrives. The levels are those at the end
-    of pre-training; `up_later` and `down_later` hold the same against the new ELR's level after going on with it for as
-    long as the fine-tuning.
+    """Per seed: which part of the way from the old ELR's level of log training loss to the new one's fine-tuning inside regime
+    2 goes, to a higher (`up`) and to a lower (`down`) new ELR, over all such pairs: the sum of ways gone over that of whole
+    ways. 1: it arrives. The old level is that at the end of pre-training, the new one that of training with the new ELR for
+    as long in all.
 
     Raises:
         Undetermined: no pair goes up, or none down, to an ELR that was also trained all along.
@@ -113,46 +199,64 @@ def levels(base: xr.DataTree, tune: xr.DataTree) -> dict[str, Array]:
     end = np.log10(end_of(tune, "train_loss"))
     found = {}
     for name, sign in (("up", 1), ("down", -1)):
-        closed, later = [], []
+        gone, whole = [], []
         for p, f in known.some("within"):
-            same = [q for q in range(len(known.plr)) if abs(known.plr[q] / known.flr[f] - 1) < 1e-3]
-            if same and sign * (known.flr[f] - known.plr[p]) > 0:
-                closed.append((end[p, f] - own[p]) / (own[same[0]] - own[p]))
-                later.append((end[p, f] - own[p]) / (end[same[0], f] - own[p]))
-        if not closed:
+            same = _place(known.plr, known.flr[f])
+            if same is not None and sign * (known.flr[f] - known.plr[p]) > 0:
+                gone.append(end[p, f] - own[p])
+                whole.append(end[same, f] - own[p])
+        if not gone:
             raise Undetermined(f"no pair inside regime 2 goes {name} to an ELR that was also trained all along")
-        found[name], found[name + "_later"] = np.stack(closed).mean(0), np.stack(later).mean(0)
+        found[name] = np.sum(gone, axis=0) / np.sum(whole, axis=0)
     return found
 
 
-def tuned_spread(base: xr.DataTree, tune: xr.DataTree) -> dict[str, Array]:
-    """Per seed: what fine-tuning from regime 2 with regime 1's rates reaches at equal training loss. Decades of sharpness
-    between the flattest and the sharpest, and points of test error, from low and from high PLRs and for training from
-    initialisation with those rates."""
+def tuned_spread(base: xr.DataTree, tune: xr.DataTree, scratch: xr.DataTree) -> dict[str, Array]:
+    """Per seed: what fine-tuning from the lowest and the highest PLR of regime 2 with regime 1's rates reaches at equal training
+    loss, and what training from initialisation with the same rates does (`scratch`, a sweep that has them).
+
+    `low`, `high`, `scratch`: by how many decades sharpness falls over those rates, by a straight line over their logarithms;
+    `..._error`: the same of the test error; `low_above`: decades of mean sharpness from the lowest PLR above training from
+    initialisation with the highest of the rates; `level`: the training loss.
+
+    Raises:
+        Undetermined: fewer than two rates of regime 1, one PLR of regime 2, or no training loss that all pass.
+    """
     known = roles(base, tune)
-    inside = arrays.inside(regimes(base), "1")
-    tune, base = arrays.shared_seeds(tune, base)
-    loss = arrays.logged(tune, "train_loss", "finetune")
-    wanted = {kind: known.some(kind) for kind in ("low", "high")}
-    level = 1.05 * float(np.nanmax([np.nanmin(loss[p, f], axis=-1) for pairs in wanted.values() for p, f in pairs]))
-    steep = np.log10(arrays.at_level(tune, "effective_grad_norm", level, "finetune"))
-    for kind, pairs in wanted.items():
-        if not all(np.isfinite(steep[p, f]).all() for p, f in pairs):
-            raise Undetermined(
-                f"fine-tunes from {kind} regime 2 start below {level:.3g}, the lowest training loss that all fine-tunes to regime 1 "
-                "reach: there is no loss at which all could be compared"
-            )
-    error = arrays.at_level(tune, "test_error", level, "finetune")
-    base_steep = np.log10(arrays.at_level(base, "effective_grad_norm", level))[inside]
-    base_error = arrays.at_level(base, "test_error", level)[inside]
+    tune, scratch = arrays.shared_seeds(tune, scratch)
+    pairs = {"low": known.down(0), "high": known.down(-1)}
+    rates = known.flr[[f for _, f in pairs["low"]]]
+    places = [_place(scratch.coords["lr"].values, rate) for rate in rates]
+    same = [k for k in places if k is not None]
+    if len(rates) < 2 or len(same) < len(rates):
+        raise Undetermined(
+            f"training from initialisation has {len(same)} of the {len(rates)} rates of regime 1, 2 are needed"
+        )
+    loss, steep, error = _smooth(tune, "finetune")
+    runs = {kind: tuple(zip(*chosen, strict=True)) for kind, chosen in pairs.items()}
+    curves = {kind: (loss[at], steep[at], error[at]) for kind, at in runs.items()}
+    loss, steep, error = _smooth(scratch, "pretrain")
+    curves["scratch"] = loss[same], steep[same], error[same]
+    level = 1.05 * float(np.nanmax([np.nanmin(values[0], axis=-1) for values in curves.values()]))
     found: dict[str, Array] = {"level": np.array([level])}
-    for kind, pairs in wanted.items():
-        at = np.array([steep[p, f] for p, f in pairs])
-        found[kind] = np.nanmax(at, axis=0) - np.nanmin(at, axis=0)
-        found[kind + "_mean"] = np.nanmean(at, axis=0)
-        errors = np.array([error[p, f] for p, f in pairs])
-        found[kind + "_error"] = np.nanmax(errors, axis=0) - np.nanmin(errors, axis=0)
-    found["scratch"] = np.nanmax(base_steep, axis=0) - np.nanmin(base_steep, axis=0)
-    found["flattest"] = np.nanmin(base_steep, axis=0)
-    found["scratch_error"] = np.nanmax(base_error, axis=0) - np.nanmin(base_error, axis=0)
+    across = float(np.log10(rates[-1] / rates[0]))
+    for kind, (losses, *others) in curves.items():
+        at = [last_crossing(losses, values, level) for values in others]
+        if not np.isfinite(at[0]).all():
+            raise Undetermined(f"not all runs ({kind}) pass the training loss {level:.3g}, the lowest that all reach")
+        for name, there in zip(("", "_error"), at, strict=True):
+            found[kind + name] = -across * arrays.slope(np.log10(rates), there)
+        found[kind + "_mean"] = at[0].mean(0)
+        found[kind + "_flattest"] = at[0][-1]
+    found["low_above"] = found["low_mean"] - found["scratch_flattest"]
     return found
+
+
+def _smooth(result: xr.DataTree, node: str) -> tuple[Array, Array, Array]:
+    """Loss, log10 sharpness and test error of a segment, running medians."""
+    loss, steep = (
+        np.log10(arrays.positive(arrays.logged(result, n, node))) for n in ("train_loss", "effective_grad_norm")
+    )
+    curves = (loss, steep, arrays.logged(result, "test_error", node))
+    smooth = [arrays.running_median(values, SMOOTH) for values in curves]
+    return 10 ** smooth[0], smooth[1], smooth[2]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from lrscope.charts import Axis, Chart, Line, Panel, Points, style
+from lrscope.charts import Axis, Chart, Level, Line, Panel, Points, style
 from lrscope.mapping import regimes
 from lrscope.schema import segment
 from lrscope.studies import arrays, common_panels
@@ -47,24 +47,27 @@ def titled(panel: Panel, title: str) -> Panel:
     return replace(panel, title=title)
 
 
-def landscapes(results: StudyResults, names: Mapping[str, str]) -> Chart:
+def landscapes(results: StudyResults, names: Mapping[str, str], *, single: bool = False) -> Chart:
     """Sharpness against training loss, and ends over learning rates: one row of panels per quantity, on the same axes. `names` are
-    those of sweeps, with what their panels' titles begin with."""
-    rows = _landscapes({words: results.sweep(name) for name, words in names.items()})
+    those of sweeps, with what their panels' titles begin with. `single`: trajectories of the first seed, because a mean hides
+    peaks along training."""
+    rows = _landscapes(
+        {words: results.sweep(name) for name, words in names.items()}, tuple(names.values()) if single else ()
+    )
     color = common_panels.rate(results.sweep(next(iter(names))))
     return chart([panel for row in rows for panel in common_panels.same_limits(row)], columns=len(names), color=color)
 
 
-def _landscapes(sweeps: Mapping[str, xr.DataTree], single: str = "") -> list[list[Panel]]:
-    """The rows of `landscapes`; `single` names the sweep whose trajectories are those of its first seed, at a few learning rates."""
+def _landscapes(sweeps: Mapping[str, xr.DataTree], single: Sequence[str] = ()) -> list[list[Panel]]:
+    """The rows of `landscapes`; `single` names the sweeps whose trajectories are those of their first seed, at a few learning rates."""
     rows = [
         [
             common_panels.trajectories(
                 result,
                 *common_panels.sharpness(result),
                 panel_title=f"{words}sharpness against loss",
-                lrs=common_panels.representative(result) if words == single else None,
-                run=0 if words == single else None,
+                lrs=common_panels.representative(result) if words in single else None,
+                run=0 if words in single else None,
             )
             for words, result in sweeps.items()
         ]
@@ -129,14 +132,22 @@ def stabilisation(results: StudyResults) -> Chart:
 
 
 def transitions(results: StudyResults) -> Chart:
-    """Figure 6: training loss in the regimes and at the transitions between them."""
-    result = results.sweep("convnet")
+    """Figure 6: training loss in the regimes and at the transitions between them, of one seed."""
+    result = results.sweep("mlp")
     found = regimes(result)
     first, second = (arrays.border_index(result, found, between) for between in ("1|2", "2|3"))
+    top = len(result.coords["lr"]) - 1
     chosen = sorted(
-        {max(0, first - 4), first - 1, first, (first + second) // 2, second - 1, second, len(result.coords["lr"]) - 1}
+        {max(0, first - 8), first - 1, first, (first + second) // 2, second - 1, second, min(second + 4, top)}
     )
-    return chart([common_panels.curves(result, "train_loss", LOSS, lrs=chosen)], columns=1)
+    panel = common_panels.curves(result, "train_loss", LOSS, lrs=chosen, run=0)
+    lines = [
+        replace(line, name=f"{line.value:.2g}, regime {found.labels[k].regime}", width=1.2)
+        for line, k in zip(panel.layers, chosen, strict=True)
+        if isinstance(line, Line)
+    ]
+    guess = Level(y=arrays.guessing(result), label="guessing")
+    return chart([replace(panel, layers=[guess, *lines])], columns=1)
 
 
 STANDARD = {"whole": "SI net, whole space: ", "constant": "constant LR: ", "cosine": "cosine schedule: "}
@@ -145,20 +156,23 @@ STANDARD = {"whole": "SI net, whole space: ", "constant": "constant LR: ", "cosi
 def standard(results: StudyResults) -> Chart:
     """Figure 7: whole-space training of an SI net (single runs, because a mean hides their jumps), conventional training with constant
     and with cosine schedules; on the same axes as far as the networks are the same."""
-    rows = _landscapes({words: results.sweep(name) for name, words in STANDARD.items()}, STANDARD["whole"])
+    rows = _landscapes({words: results.sweep(name) for name, words in STANDARD.items()}, (STANDARD["whole"],))
     found = [panel for first, *others in rows for panel in (first, *common_panels.same_limits(others))]
     return chart(found, columns=3, color=LR)
 
 
 def first_epochs(results: StudyResults) -> Chart:
-    """Figure 16: test error and sharpness in the first epochs, without and with label noise."""
+    """Figure 16: test error and sharpness in the first epochs, without and with label noise, of one seed: from the middle of
+    regime 1 to the lower half of regime 2."""
     made = []
     for name, words in (("noise0", "clean labels"), ("noise20", "20% label noise")):
         result = results.sweep(name)
-        top = int(np.searchsorted(result.coords["lr"].values, arrays.border(regimes(result), "2|3")))
-        chosen = list(range(0, top, max(1, top // 8)))
+        found = regimes(result)
+        one, two = (arrays.shown(found, regime) for regime in ("1", "2"))
+        chosen = [*one[len(one) // 2 :: 2], *two[: (len(two) + 1) // 2 : 2]]
         for variable, title in (("test_error", ERROR), ("effective_grad_norm", SHARPNESS)):
-            made.append(
-                titled(common_panels.curves(result, variable, title, lrs=chosen, log_x=True), f"{words}: {title}")
-            )
-    return chart(made, columns=2)
+            panel = common_panels.curves(result, variable, title, lrs=chosen, log_x=True, run=0)
+            lines = [replace(line, width=1.2) for line in panel.layers if isinstance(line, Line)]
+            made.append(replace(panel, title=f"{words}: {title}", layers=lines))
+    alike = [common_panels.same_limits(made[i::2]) for i in (0, 1)]
+    return chart([panel for row in zip(*alike, strict=True) for panel in row], columns=2)

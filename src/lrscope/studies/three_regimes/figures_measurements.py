@@ -7,9 +7,11 @@ import xarray as xr
 from lrscope.charts import Axis, Chart, Level, Line, Panel, style
 from lrscope.studies import common_panels
 from lrscope.studies.common_panels import LOSS
+from lrscope.studies.three_regimes.effects_measurements import of_net
 from lrscope.studies.three_regimes.figures import chart
 from lrscope.studies.types import StudyResults
 
+NETS = {"mlp": "MLP", "convnet": "small ConvNet", "wide": "wide ConvNet", "noise20": "MLP, 20% label noise"}
 DECAYED = 1e-12  # below it the toy function is drawn no further: it is zero for the eye
 
 
@@ -88,49 +90,47 @@ def other_measures(results: StudyResults) -> Chart:
 
 
 def between_checkpoints(results: StudyResults) -> Chart:
-    """Figure 22: losses along lines between checkpoints of a regime-2 run, by the epochs between them."""
-    found = results.measurement("checkpoint_paths")
-    made = []
-    for lr in found["lr"].values:
-        lines = [
-            Line(
-                x=found["alpha"].values,
-                y=common_panels.log_mean(
-                    found["train_loss"].sel(lr=lr, delta=delta).transpose("seed", "alpha").values, 0
-                ),
-                value=float(delta),
-                mark="both",
-                name=f"{delta:g} epochs apart",
-            )
-            for delta in found["delta"].values
-        ]
-        along = Axis(title="position on the line")
-        made.append(Panel(title=f"ELR {lr:.2g}", x=along, y=Axis(title=LOSS), layers=lines))
+    """Figure 22: losses along lines between checkpoints of a regime-2 run of the first seed, by the epochs between them."""
+    found, made = results.measurement("checkpoint_paths"), []
+    for net in found["net"].values:
+        there = of_net(found, str(net)).isel(seed=0)
+        for rate in there["rate"].values:
+            here = there.sel(rate=rate)
+            lines = [_between(here.isel(pair=i)) for i in range(here.sizes["pair"])]
+            title = f"{NETS[str(net)]}, ELR {float(here['lr']):.2g}"
+            made.append(Panel(title=title, x=Axis(title="position on the line"), y=Axis(title=LOSS), layers=lines))
     return chart(made, color="epochs between the checkpoints")
 
 
-def walks(results: StudyResults) -> Chart:
-    """Figure 24: training loss and step-to-step cosine in regimes 2 and 3 and of a random walk."""
-    found = results.measurement("walks")
-    steps, moments, lines, cosines = found["step"].values, found["moment"].values, [], []
-    for regime in ("2", "3"):
-        color = style.REGIME_COLOR[regime]
-        part = found.sel(regime=regime).transpose("seed", ...)
-        name = f"regime {regime}"
-        lines.append(Line(x=moments, y=common_panels.mean(part["loss"].values, 0), color=color, name=name))
-        cosines.append(Line(x=steps, y=common_panels.mean(part["cosine"].values, 0), color=color, name=name))
-    walk = found.sel(regime="3").transpose("seed", ...)
-    lines.append(Line(x=moments, y=common_panels.mean(walk["walk_loss"].values, 0), dashed=True, name="random walk"))
-    cosines.append(Line(x=steps, y=common_panels.mean(walk["walk_cosine"].values, 0), dashed=True, name="random walk"))
-    return chart(
-        [
-            Panel(title="training loss", x=Axis(title="step"), y=Axis(title=LOSS), layers=lines),
-            Panel(
-                title="cosine between successive weights",
-                x=Axis(title="step"),
-                y=Axis(title="cosine"),
-                layers=cosines,
-            ),
-        ],
-        color="",
+def _between(pair: xr.Dataset) -> Line:
+    apart = float(pair["delta"])
+    return Line(
+        x=pair["alpha"].values, y=pair["train_loss"].values, value=apart, mark="both", name=f"{apart:g} epochs apart"
     )
+
+
+def walks(results: StudyResults) -> Chart:
+    """Figure 24: training loss, cosine between weights ten steps apart and between successive updates, in regimes 2 and 3 and of
+    a random walk, of the first seed."""
+    found, made = results.measurement("walks"), []
+    for net in found["net"].values:
+        there = of_net(found, str(net)).isel(seed=0)
+        for name, title, along in (
+            ("loss", LOSS, "moment"),
+            ("moment_cosine", "cosine of weights ten steps apart", "moment"),
+            ("update_cosine", "cosine of successive updates", "step"),
+        ):
+            lines = [
+                Line(
+                    x=there[along].values,
+                    y=there[name].sel(regime=r).values,
+                    color=style.REGIME_COLOR[r],
+                    name=f"regime {r}",
+                )
+                for r in sorted(map(str, there["regime"].values))
+                if bool(there["loss"].sel(regime=r).notnull().any())
+            ]
+            walk = there[f"walk_{name}"].sel(regime="3").values
+            lines.append(Line(x=there[along].values, y=walk, dashed=True, name="random walk"))
+            made.append(Panel(title=f"{NETS[str(net)]}", x=Axis(title="step"), y=Axis(title=title), layers=lines))
+    return chart(made, color="")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,72 +14,35 @@ from torch import nn
 
 from lrscope.mapping import regimes
 from lrscope.measures import equilibrium, geometry, sharpness, walks
-from lrscope.schema import segment
 from lrscope.studies import arrays
-from lrscope.studies.three_regimes.data_sizes import FRACTIONS, REGIME_ONE, REGIME_TWO
-from lrscope.studies.three_regimes.effects import equalised, faster_flatter_better
-from lrscope.studies.three_regimes.effects_tuning import levels
+from lrscope.studies.arrays import Array
+from lrscope.studies.three_regimes.effects_tuning import roles
 from lrscope.studies.types import StudyResults
 from lrscope.studies.verdicts import Undetermined
 from lrscope.trained import State, Trained
 
-WALK_STEPS, WALK_EVERY = 200, 10  # ours: a random walk in regime 3 forgets where it began within a few steps
-OFFSET_STEPS = 60  # ours
+WALK_STEPS, WALK_EVERY = 100, 10  # ours: a random walk in regime 3 forgets where it began within a few steps
 IDENTITY_STEPS = 100  # ours
-CONVERGED = 0.1  # ours, nats: what counts as having reached a minimum where solutions are connected (TR8)
-
-
-def data_sizes(results: StudyResults, names: Sequence[tuple[str, str]]) -> xr.Dataset:
-    """What TR6, TR9 and TR10 speak of, on training sets of different sizes [train_size, seed]: slopes per decade of ELR,
-    the settled training loss at the lowest ELR of regime 2, how loss and sharpness go together within its runs at its lowest
-    and highest ELR, fractions of the way to another level; NaN where it does not show. `names` are those of the sweeps with fixed ELRs and with fine-tuning."""
-    rows = []
-    for name, tuned in names:
-        result = results.sweep(name)
-        found = {key: np.full(len(_seeds(result)), np.nan) for key in (*REGIME_ONE, *REGIME_TWO)}
-        with suppress(Undetermined):
-            one = faster_flatter_better(result)
-            found |= {key: one[key] for key in REGIME_ONE}
-        with suppress(Undetermined):
-            two = equalised(result)
-            lowest = arrays.learning(result, regimes(result))[0]
-            found |= {
-                "higher": two["higher"],
-                "flatter_within_2": two["flatter"],
-                "flatter_where_calm": two["flatter_where_calm"],
-                **{f"{name}_{end}": two[name][k] for name in ("scatter", "together") for end, k in _ENDS},
-                "lowest_loss": arrays.settled(arrays.logged(result, "train_loss"))[lowest],
-            }
-        row = xr.Dataset({key: ("seed", values) for key, values in found.items()}, {"seed": _seeds(result)})
-        tune = results.sweep(tuned)
-        fractions = {key: np.full(len(_seeds(tune)), np.nan) for key in FRACTIONS}
-        with suppress(Undetermined):
-            fractions = levels(result, tune)
-        rows.append(
-            row.merge(xr.Dataset({k: ("seed", v) for k, v in fractions.items()}, {"seed": _seeds(tune)}), join="outer")
-        )
-    sizes = [json.loads(results.sweep(name).attrs["task"])["train_size"] for name, _ in names]
-    return xr.concat(rows, "train_size", join="outer").assign_coords(train_size=sizes)
-
-
-_ENDS = (("lowest", 0), ("highest", -1))
+MINIMUM = 0.05  # ours, nats: what counts as having reached a minimum where solutions are connected (TR8)
+RATES = ("lowest", "middle", "highest")  # of regime 2
 
 
 def neighbour_paths(results: StudyResults) -> xr.Dataset:
     """Losses on lines between the solutions of neighbouring regime-1 ELRs: of a seed's where both have a loss under
-    `CONVERGED`, NaN for the others; without the pairs that no seed has."""
-    result, trained = results.sweep("convnet"), results.trained("convnet")
+    `MINIMUM`, NaN for the others; without the pairs that no seed has. A seed is one of the data with one of the training."""
+    result, trained = results.sweep("converged"), results.trained("converged")
     one = arrays.shown(regimes(result), "1", least=2)
-    converged = arrays.logged(result, "fixed_train_loss") < CONVERGED
+    converged = arrays.logged(result, "fixed_train_loss") < MINIMUM
     pairs = [(a, b) for a, b in itertools.pairwise(one) if b == a + 1 and (converged[a] & converged[b]).any()]
-    lrs, seeds = result.coords["lr"].values, _seeds(result)
+    lrs, units = result.coords["lr"].values, _units(result)
     values = {
-        name: np.full((len(pairs), len(seeds), geometry.POINTS), np.nan) for name in ("train_loss", "train_error")
+        name: np.full((len(pairs), len(units), geometry.POINTS), np.nan) for name in ("train_loss", "train_error")
     }
     for i, (a, b) in enumerate(pairs):
         for u in np.flatnonzero(converged[a] & converged[b]):
-            ends = (_end(trained, lr, seeds[u]) for lr in (lrs[a], lrs[b]))
-            path = geometry.between(trained, *ends, test=False)
+            data_seed, seed = units[u]
+            ends = (trained.state(lr=float(lr), seed=seed, data_seed=data_seed) for lr in (lrs[a], lrs[b]))
+            path = geometry.between(trained, *ends, data_seed=data_seed, test=False)
             for name, array in values.items():
                 array[i, u] = path[name]
     return xr.Dataset(
@@ -88,57 +50,75 @@ def neighbour_paths(results: StudyResults) -> xr.Dataset:
         {
             "low_lr": ("pair", [lrs[a] for a, _ in pairs]),
             "high_lr": ("pair", [lrs[b] for _, b in pairs]),
-            "seed": seeds,
+            "seed": np.arange(len(units)),
             "alpha": np.linspace(0, 1, geometry.POINTS),
         },
     )
 
 
-def tuned_paths(results: StudyResults) -> xr.Dataset:
-    """Losses on lines between pre-trained and fine-tuned weights, for PLRs and FLRs that both lie in regime 1 of the whole
-    grid; NaN for the others."""
-    tune, trained = results.sweep("tune_first"), results.trained("tune_first")
-    first = arrays.border(regimes(results.sweep("convnet")), "1|2")
-    plrs, flrs, seeds = tune.coords["lr"].values, segment(tune, "finetune")["finetune_lr"].values, _seeds(tune)
-    values = np.full((len(plrs), len(flrs), len(seeds), geometry.POINTS), np.nan)
-    for p, plr in enumerate(plrs):
-        for f, flr in enumerate(flrs):
-            if max(plr, flr) < first:
-                for u, seed in enumerate(seeds):
-                    end = trained.state(lr=plr, seed=seed, finetune_lr=flr)
-                    values[p, f, u] = geometry.between(trained, _end(trained, plr, seed), end, test=False)["train_loss"]
+def tuned_paths(results: StudyResults, sweeps: Sequence[tuple[str, str]]) -> xr.Dataset:
+    """Losses on lines between pre-trained and fine-tuned weights [pair, seed, alpha], where both rates lie in regime 1 by the
+    map of the sweep with fixed ELRs. `sweeps` names pairs of such a sweep and one of fine-tuning; `kind` [pair] says `lower`,
+    `slightly` or `much`."""
+    found = [
+        _tuned_path(results.trained(name), name, kind, rates, _seeds(results.sweep(name)))
+        for base, name in sweeps
+        for kind, rates in _pairs(results.sweep(base), results.sweep(name))
+    ]
+    if not found:
+        raise Undetermined("no fine-tuning stays inside regime 1")
+    return xr.concat(found, "pair", join="outer")
+
+
+def _pairs(base: xr.DataTree, tune: xr.DataTree) -> Iterator[tuple[str, tuple[float, float]]]:
+    known = roles(base, tune)
+    for kind in ("lower", "slightly", "much"):
+        for p, f in known.pairs(kind):
+            yield kind, (float(known.plr[p]), float(known.flr[f]))
+
+
+def _tuned_path(trained: Trained, name: str, kind: str, rates: tuple[float, float], seeds: Sequence[int]) -> xr.Dataset:
+    plr, flr = rates
+    losses = [
+        geometry.between(trained, _end(trained, plr, u), trained.state(lr=plr, seed=u, finetune_lr=flr), test=False)[
+            "train_loss"
+        ].values
+        for u in seeds
+    ]
+    about = {"sweep": name, "kind": kind, "lr": plr, "finetune_lr": flr}
     return xr.Dataset(
-        {"train_loss": (("lr", "finetune_lr", "seed", "alpha"), values)},
-        {"lr": plrs, "finetune_lr": flrs, "seed": seeds, "alpha": np.linspace(0, 1, geometry.POINTS)},
+        {"train_loss": (("pair", "seed", "alpha"), np.array(losses)[None])},
+        {"seed": list(seeds), "alpha": np.linspace(0, 1, geometry.POINTS)}
+        | {k: ("pair", [v]) for k, v in about.items()},
     )
 
 
-def checkpoint_paths(results: StudyResults) -> xr.Dataset:
-    """Losses on lines between stored checkpoints of regime-2 runs: from the first one to the later ones."""
-    result, trained = results.sweep("convnet"), results.trained("convnet")
-    two = arrays.learning(result, regimes(result))
-    chosen = sorted({two[0], two[len(two) // 2], two[-1]})
-    lrs, seeds = result.coords["lr"].values[chosen], _seeds(result)
-    epochs = _late(trained)
-    deltas = [later - epochs[0] for later in epochs[1:]]
-    values = [
-        [
-            [
-                geometry.between(
-                    trained,
-                    trained.state(lr=lr, seed=seed, epoch=epochs[0]),
-                    trained.state(lr=lr, seed=seed, epoch=later),
-                    test=False,
-                )["train_loss"].values
-                for seed in seeds
-            ]
-            for later in epochs[1:]
-        ]
-        for lr in lrs
-    ]
+def checkpoint_paths(results: StudyResults, names: Sequence[str]) -> xr.Dataset:
+    """Losses on lines between all pairs of checkpoints of the second half of training, at the lowest, a middle and the highest
+    ELR of regime 2 that learns, of each of the sweeps `names` [net]."""
+    nets = [_checkpoint_paths(results.sweep(name), results.trained(name)) for name in names]
+    return xr.concat(nets, "net", join="outer").assign_coords(net=list(names))
+
+
+def _checkpoint_paths(result: xr.DataTree, trained: Trained) -> xr.Dataset:
+    two, seeds = arrays.learning(result, regimes(result)), _seeds(result)
+    lrs = result.coords["lr"].values[[two[0], two[len(two) // 2], two[-1]]]
+    pairs = list(itertools.combinations(_late(trained), 2))
+
+    def path(lr: float, seed: int, first: float, later: float) -> Array:
+        ends = (trained.state(lr=lr, seed=seed, epoch=epoch) for epoch in (first, later))
+        return np.asarray(geometry.between(trained, *ends, test=False)["train_loss"].values, dtype=np.float64)
+
+    values = [[[path(float(lr), seed, *pair) for seed in seeds] for pair in pairs] for lr in lrs]
     return xr.Dataset(
-        {"train_loss": (("lr", "delta", "seed", "alpha"), np.array(values))},
-        {"lr": lrs, "delta": deltas, "seed": seeds, "alpha": np.linspace(0, 1, geometry.POINTS)},
+        {"train_loss": (("rate", "pair", "seed", "alpha"), np.array(values))},
+        {
+            "rate": list(RATES),
+            "lr": ("rate", lrs),
+            "delta": ("pair", [later - first for first, later in pairs]),
+            "seed": seeds,
+            "alpha": np.linspace(0, 1, geometry.POINTS),
+        },
     )
 
 
@@ -182,60 +162,54 @@ def steepness(results: StudyResults) -> xr.Dataset:
     return xr.Dataset({name: (("lr", "seed", "epoch"), array) for name, array in values.items()}, coords)
 
 
-def walking(results: StudyResults) -> xr.Dataset:
-    """Some steps more from the end of training, at the highest ELR of regime 2 that learns and at the middle one of regime 3,
-    and random walks of the same step sizes: cosines of successive weights, and training losses every few steps."""
-    result, trained = results.sweep("convnet"), results.trained("convnet")
-    found = regimes(result)
-    three = arrays.shown(found, "3")
-    chosen = {"2": arrays.learning(result, found)[-1], "3": three[len(three) // 2]}
+def walking(results: StudyResults, names: Sequence[str]) -> xr.Dataset:
+    """Some steps more from the end of training in regimes 2 (the highest ELR that learns) and 3 (the middle one; the only one of
+    a sweep with one ELR), and random walks of the same step sizes, for each of the sweeps `names` [net, regime, seed]: cosines of
+    successive updates and of weights from moment to moment, what is expected of a walk, training losses and those that the
+    mean output alone would cost. NaN for a run at regime 3's ELR that is below ln C: it is not in regime 3."""
+    nets = [_walking(results.sweep(name), results.trained(name)) for name in names]
+    sizes = [results.trained(name).net.size for name in names]
+    return xr.concat(nets, "net", join="outer").assign_coords(net=list(names), parameters=("net", sizes))
+
+
+def _walking(result: xr.DataTree, trained: Trained) -> xr.Dataset:
+    lrs, chosen = result.coords["lr"].values, {"3": 0}
+    if len(lrs) > 1:
+        found = regimes(result)
+        three = arrays.shown(found, "3")
+        chosen = {"2": arrays.learning(result, found)[-1], "3": three[len(three) // 2]}
     rows = []
-    for k in chosen.values():
-        lr, seeds = float(result.coords["lr"].values[k]), []
-        for seed in _seeds(result):
-            state = _end(trained, lr, seed)
-            ours = walks.training(trained, state, elr=lr, steps=WALK_STEPS, every=WALK_EVERY)
-            theirs = walks.random_walk(trained, state, step_sizes=ours["step_size"], every=WALK_EVERY)
-            seeds.append(
-                xr.Dataset(
-                    {
-                        "cosine": ("step", ours["cosine"].values),
-                        "walk_cosine": ("step", theirs["cosine"].values),
-                        "loss": ("moment", ours["train_loss"].values),
-                        "walk_loss": ("moment", theirs["train_loss"].values),
-                    },
-                    {"step": np.arange(1, WALK_STEPS + 1), "moment": ours["moment"].values},
-                )
+    for regime, k in chosen.items():
+        least = arrays.guessing(result) if regime == "3" else 0.0
+        walked = [_walk(trained, float(lrs[k]), seed, least) for seed in _seeds(result)]
+        rows.append(
+            xr.concat(walked, "seed").expand_dims(regime=[regime]).assign_coords(lr=("regime", [float(lrs[k])]))
+        )
+    return xr.concat(rows, "regime").assign_coords(seed=_seeds(result))
+
+
+def _walk(trained: Trained, lr: float, seed: int, least: float) -> xr.Dataset:
+    """One run's steps and its walk's; NaN if its mean training loss is below `least`."""
+    state = _end(trained, lr, seed)
+    ours = walks.training(trained, state, elr=lr, steps=WALK_STEPS, every=WALK_EVERY)
+    sizes = ours["step_size"].values
+    theirs = walks.random_walk(trained, state, step_sizes=sizes, every=WALK_EVERY)
+    values: dict[str, Any] = {}
+    for prefix, track in (("", ours), ("walk_", theirs)):
+        values |= {prefix + name: ("step", track[name].values) for name in ("update_cosine",)}
+        values |= {
+            prefix + short: ("moment", track[name].values)
+            for short, name in (
+                ("loss", "train_loss"),
+                ("constant", "constant_loss"),
+                ("moment_cosine", "moment_cosine"),
             )
-        rows.append(xr.concat(seeds, "seed"))
-    lrs = [float(result.coords["lr"].values[k]) for k in chosen.values()]
-    return xr.concat(rows, "regime").assign_coords(regime=list(chosen), seed=_seeds(result), lr=("regime", lrs))
-
-
-def walk_offsets(results: StudyResults, names: Sequence[str]) -> xr.Dataset:
-    """What lies behind the losses of regime 3 and of random walks, for networks of different sizes [net, seed]: mean
-    training loss and error of some steps from the end of training at the highest ELR of each of the sweeps `names`, those
-    of a random walk of the same step sizes, and the losses that the mean output alone would cost; `parameters` [net]. NaN
-    for a run that is below ln C: it is not in regime 3."""
-    nets, sizes = [], []
-    for name in names:
-        result, trained = results.sweep(name), results.trained(name)
-        lr, runs = float(result.coords["lr"].values[-1]), []
-        for seed in _seeds(result):
-            state = _end(trained, lr, seed)
-            ours = walks.training(trained, state, elr=lr, steps=OFFSET_STEPS, every=WALK_EVERY)
-            theirs = walks.random_walk(trained, state, step_sizes=ours["step_size"], every=WALK_EVERY)
-            values = {
-                prefix + short: float(track[long].isel(moment=slice(1, None)).mean())
-                for prefix, track in (("", ours), ("walk_", theirs))
-                for short, long in (("loss", "train_loss"), ("constant", "constant_loss"), ("error", "train_error"))
-            }
-            if values["loss"] < arrays.guessing(result):
-                values = dict.fromkeys(values, np.nan)
-            runs.append(xr.Dataset(values, {"seed": seed}))
-        nets.append(xr.concat(runs, "seed").expand_dims(net=[name]))
-        sizes.append(trained.net.size)
-    return xr.concat(nets, "net", join="outer").assign_coords(parameters=("net", sizes))
+        }
+    lagged = walks.expected_cosine(sizes, WALK_EVERY)[::WALK_EVERY]
+    values["expected_update_cosine"] = ("step", walks.expected_update_cosine(sizes))
+    values["expected_moment_cosine"] = ("moment", np.concatenate([[np.nan], lagged]))
+    found = xr.Dataset(values, {"step": np.arange(1, WALK_STEPS + 1), "moment": ours["moment"].values})
+    return found.where(float(ours["train_loss"].isel(moment=slice(1, None)).mean()) >= least)
 
 
 def exactness(results: StudyResults) -> xr.Dataset:
@@ -278,6 +252,11 @@ def _spread(epochs: Sequence[float], count: int) -> list[float]:
 
 def _end(trained: Trained, lr: float, seed: int) -> State:
     return trained.state(lr=float(lr), seed=seed)
+
+
+def _units(result: xr.DataTree) -> list[tuple[int, int]]:
+    """Data seeds and training seeds, as `arrays.per_seed` lays them out."""
+    return [(int(d), int(s)) for d in result.coords["data_seed"].values for s in result.coords["seed"].values]
 
 
 def _seeds(result: xr.DataTree) -> list[int]:

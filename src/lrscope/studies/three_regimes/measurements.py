@@ -9,23 +9,19 @@ HERE = "lrscope.studies.three_regimes"
 FUNCTIONS = f"{HERE}.measurement_functions"
 
 
-def measurements(sizes: tuple[tuple[str, str], ...], nets: tuple[str, ...]) -> tuple[Measurement, ...]:
-    """The measurements of a scale. `sizes` names the sweeps that train the ConvNet with fixed ELRs and fine-tune it, a pair for
-    each size of the training set; `nets` those whose highest ELR lies in regime 3, one for each width."""
-    by_size = Measurement(
-        name="data_sizes",
-        about="What regimes 1 and 2 show on training sets of different sizes.",
-        needs=tuple(name for pair in sizes for name in pair),
-        run=lazy(f"{FUNCTIONS}:data_sizes", names=sizes),
-    )
-    offsets = Measurement(
-        name="walk_offsets",
-        about="What the losses of regime 3 and of random walks consist of, for networks of different widths.",
+def measurements(nets: tuple[str, ...]) -> tuple[Measurement, ...]:
+    """The measurements of a scale. `nets` names the sweeps whose regime 3 is held against random walks."""
+    steps = Measurement(
+        name="walks",
+        about="Steps in regimes 2 and 3, and random walks of the same step sizes, for networks of different widths.",
         needs=nets,
-        run=lazy(f"{FUNCTIONS}:walk_offsets", names=nets),
+        run=lazy(f"{FUNCTIONS}:walking", names=nets),
     )
-    return (*_EVERYWHERE, by_size, offsets)
+    return (*_EVERYWHERE, steps)
 
+
+EQUILIBRIA = ("convnet", "noise20")  # whose checkpoints are connected
+TUNED = (("convnet", "tune_lower"), ("convnet", "tune_first"), ("noise20", "tune_noise"))  # fixed ELRs, fine-tuning
 
 _EVERYWHERE = (
     Measurement(
@@ -43,32 +39,26 @@ _EVERYWHERE = (
     Measurement(
         name="neighbour_paths",
         about="Losses between solutions of neighbouring ELRs of regime 1.",
-        needs=("convnet",),
+        needs=("converged",),
         run=lazy(f"{FUNCTIONS}:neighbour_paths"),
     ),
     Measurement(
         name="tuned_paths",
         about="Losses between pre-trained and fine-tuned weights of regime 1.",
-        needs=("convnet", "tune_first"),
-        run=lazy(f"{FUNCTIONS}:tuned_paths"),
+        needs=tuple(dict.fromkeys(name for pair in TUNED for name in pair)),
+        run=lazy(f"{FUNCTIONS}:tuned_paths", sweeps=TUNED),
     ),
     Measurement(
         name="checkpoint_paths",
         about="Losses between checkpoints of regime-2 runs.",
-        needs=("convnet",),
-        run=lazy(f"{FUNCTIONS}:checkpoint_paths"),
+        needs=EQUILIBRIA,
+        run=lazy(f"{FUNCTIONS}:checkpoint_paths", names=EQUILIBRIA),
     ),
     Measurement(
         name="steepness",
         about="Four sharpness measures over ELRs and times of training.",
         needs=("convnet",),
         run=lazy(f"{FUNCTIONS}:steepness"),
-    ),
-    Measurement(
-        name="walks",
-        about="Steps in regimes 2 and 3, and random walks of the same step sizes.",
-        needs=("convnet",),
-        run=lazy(f"{FUNCTIONS}:walking"),
     ),
     Measurement(
         name="identities",

@@ -9,21 +9,20 @@ from lrscope.studies.types import PaperFigure
 
 SMALL = "Smaller network and images, a few thousand steps instead of 1000 epochs, several seeds instead of one."
 MLP = "An MLP on digits instead of the ConvNet on CIFAR-10, 5 seeds."
-TUNED = (
-    SMALL
-    + " Lines are means over seeds; grey: pre-training; dashed: training with the fine-tuning ELR from initialisation."
-)
-TUNED_FIRST = TUNED + " TR7 is judged by runs with longer training and fine-tuning inside regime 1 (Figure 19)."
+ONE_SEED = " Trajectories are single runs, of the first seed."
+TUNED_LINES = " Single runs of the first seed; grey: pre-training; dashed: training from initialisation with the nearest fixed ELR."
+TUNED = SMALL + TUNED_LINES
+NOISY = MLP + " With 20% label noise, where regime 2 is 1.5 decades wide." + TUNED_LINES
 
 FIGURES = (
     PaperFigure(
         number="1",
         title="Three regimes of training on the sphere",
         look_for="Low ELRs fall steadily, medium ones level off, high ones never leave the level of guessing; over the ELR the final loss "
-        "bends at both borders, and sharpness peaks at the first.",
-        differs=SMALL,
+        "bends at both borders. Along training, trajectories of regime 1 pass a peak of sharpness, where those of regime 2 stop.",
+        differs=SMALL + ONE_SEED,
         needs=("convnet",),
-        draw=partial(figures.overview, name="convnet"),
+        draw=partial(figures.single_runs, name="convnet"),
     ),
     PaperFigure(
         number="2",
@@ -38,8 +37,8 @@ FIGURES = (
         title="Regime 1: trajectories, and fine-tuning with other ELRs",
         look_for="At equal training loss a larger ELR runs flatter and with less test error; the lowest coincide. Decreased ELRs stay on "
         "their trajectory, much increased ones jump up and come down on a flatter one.",
-        differs=TUNED_FIRST,
-        needs=("convnet", "tune"),
+        differs=TUNED,
+        needs=("convnet", "tune_lower", "tune_first"),
         draw=figures_tuning.regime_one,
     ),
     PaperFigure(
@@ -55,8 +54,8 @@ FIGURES = (
         title="Regime 2: changing the ELR within it, and going down to regime 1",
         look_for="Left: the loss moves to the new ELR's level. Right: from low regime 2 all trajectories end together, from high regime 2 "
         "they spread.",
-        differs=TUNED + " TR10 is judged by runs with more seeds and longer fine-tuning inside regime 2.",
-        needs=("convnet", "tune"),
+        differs=NOISY,
+        needs=("noise20", "tune_noise"),
         draw=figures_tuning.within_and_down,
     ),
     PaperFigure(
@@ -64,8 +63,8 @@ FIGURES = (
         title="Transitions between the regimes",
         look_for="Just above the border 1|2 the loss lingers and may suddenly converge; just below 2|3 it dips from the level of guessing and "
         "returns.",
-        differs=SMALL,
-        needs=("convnet",),
+        differs=MLP + " One seed, logged finely.",
+        needs=("mlp",),
         draw=figures.transitions,
     ),
     PaperFigure(
@@ -113,9 +112,9 @@ FIGURES = (
         number="12",
         title="Every run with its own seed",
         look_for="The same picture although nothing is shared between runs.",
-        differs=MLP,
+        differs=MLP + ONE_SEED,
         needs=("mlp_own",),
-        draw=partial(figures.overview, name="mlp_own"),
+        draw=partial(figures.single_runs, name="mlp_own"),
     ),
     PaperFigure(
         number="13",
@@ -140,15 +139,17 @@ FIGURES = (
         number="15",
         title="Label noise",
         look_for="With label noise the peak of sharpness at the border 1|2 stands out.",
-        differs=MLP + " 20% noise only.",
+        differs=MLP + " 20% noise only." + ONE_SEED,
         needs=("noise0", "noise20"),
-        draw=partial(figures.landscapes, names={"noise0": "clean labels: ", "noise20": "20% label noise: "}),
+        draw=partial(
+            figures.landscapes, names={"noise0": "clean labels: ", "noise20": "20% label noise: "}, single=True
+        ),
     ),
     PaperFigure(
         number="16",
         title="The first epochs, without and with label noise",
         look_for="With noise test error and sharpness rise and fall again (double descent); in regime 2 the second descent is missing.",
-        differs=MLP,
+        differs=MLP + " One seed.",
         needs=("noise0", "noise20"),
         draw=figures.first_epochs,
     ),
@@ -156,24 +157,24 @@ FIGURES = (
         number="17",
         title="Regime 1: fine-tuning with a decreased ELR",
         look_for="Trajectories go on where they were.",
-        differs=TUNED_FIRST,
-        needs=("convnet", "tune"),
+        differs=TUNED + " Below: the MLP on digits with 20% label noise.",
+        needs=("convnet", "tune_lower", "noise20", "tune_noise"),
         draw=figures_tuning.lower,
     ),
     PaperFigure(
         number="18",
         title="Regime 1: fine-tuning with an increased ELR",
         look_for="Slightly increased: the same trajectory, noisier. Much increased: up, and down on the flatter trajectory of the new ELR.",
-        differs=TUNED_FIRST + " No slightly increased ELR at laptop scale.",
-        needs=("convnet", "tune"),
+        differs=TUNED,
+        needs=("convnet", "tune_first"),
         draw=figures_tuning.higher,
     ),
     PaperFigure(
         number="19",
         title="Linear connectivity in regime 1",
         look_for="Barriers between neighbouring ELRs; none after a decrease; one after a large increase.",
-        differs=SMALL + " No slightly increased ELR at laptop scale.",
-        needs=("neighbour_paths", "tuned_paths", "convnet", "tune_first"),
+        differs=SMALL + " Geometric means over seeds.",
+        needs=("neighbour_paths", "tuned_paths"),
         draw=figures_tuning.connectivity,
     ),
     PaperFigure(
@@ -195,8 +196,8 @@ FIGURES = (
     PaperFigure(
         number="22",
         title="Lines between checkpoints of regime-2 runs",
-        look_for="Convex and lower in the middle at low ELR, hilly at the highest.",
-        differs=SMALL,
+        look_for="Convex and lower in the middle at low ELR, hilly at the highest, the more so the further apart the checkpoints.",
+        differs=SMALL + " Besides, the MLP on digits with 20% label noise. Lines of one seed.",
         needs=("checkpoint_paths",),
         draw=figures_measurements.between_checkpoints,
     ),
@@ -204,15 +205,17 @@ FIGURES = (
         number="23",
         title="From regime 2 to regime 1",
         look_for="One bundle from low regime 2, a fan from high regime 2, narrower in test error than in sharpness.",
-        differs=TUNED,
-        needs=("convnet", "tune"),
+        differs=NOISY,
+        needs=("noise20", "tune_noise"),
         draw=figures_tuning.down,
     ),
     PaperFigure(
         number="24",
         title="Regime 3 and a random walk",
-        look_for="Successive weights are uncorrelated in both; the walk's loss lies below.",
-        differs=SMALL + " Some hundred steps after training instead of whole runs.",
+        look_for="Successive updates, and weights ten steps apart, are as in the walk, while regime 2 remembers; the walk's loss lies below.",
+        differs=SMALL
+        + " A hundred steps after training instead of whole runs, one seed. The paper draws the cosine of adjacent weights, which tells the "
+        "step size alone: cosines of updates and over ten steps instead.",
         needs=("walks",),
         draw=figures_measurements.walks,
     ),
@@ -238,7 +241,7 @@ FIGURES = (
         look_for="All three regimes for a network without convolutions.",
         differs="Digits (8 x 8) instead of MNIST, 64-64-64-10 instead of 784-300-100-10.",
         needs=("mlp",),
-        draw=partial(figures.overview, name="mlp"),
+        draw=partial(figures.single_runs, name="mlp"),
     ),
     PaperFigure(
         number="28",

@@ -14,15 +14,17 @@ from lrscope.studies.types import Scale, StudySweep
 
 ABOUT = {
     "convnet": "SI ConvNet on the sphere: the paper's main experiment.",
-    "larger": "The ConvNet on another, larger training set, to see what of regimes 1 and 2 depends on the data.",
-    "wide": "A ConvNet four times as wide in regime 3, to see what its loss consists of.",
+    "converged": "The ConvNet at ELRs of regime 1, on a larger training set and until it has converged.",
+    "long": "The ConvNet at ELRs of regime 1, trained for as long as with fine-tuning from regime 2.",
+    "wide": "A ConvNet four times as wide, on images of full size, in regime 3, to see what its loss consists of.",
     "resnet": "SI ResNet-18 on the sphere.",
     "mlp": "SI MLP on the sphere, same initialisation and batches at every ELR.",
     "mlp_own": "A network with an own initialisation and batch order at every ELR.",
-    "tune": "The ConvNet fine-tuned from ELRs of regimes 1 and 2 with others of both.",
-    "tune_first": "The ConvNet fine-tuned inside regime 1 only, after longer training: barriers grow with convergence.",
+    "tune": "The ConvNet fine-tuned from ELRs of regime 2 with those of regime 1, until it has converged.",
+    "tune_first": "The ConvNet fine-tuned inside regime 1 with larger ELRs, after longer training: barriers grow with convergence.",
+    "tune_lower": "The ConvNet fine-tuned inside regime 1 with a smaller ELR, early and for long, so that its loss falls.",
     "tune_within": "The ConvNet fine-tuned inside regime 2 only, for longer and with more seeds: its levels scatter.",
-    "tune_larger": "The same network and data as in `larger`, fine-tuned inside regime 2.",
+    "tune_noise": "The network of `noise20` fine-tuned from ELRs of regimes 1 and 2 with others of both.",
     "noise0": "The network of Figures 13, 15 and 16, with its first epochs logged finely.",
     "noise20": "The same with 20% of the training labels redrawn.",
     "width_small": "A narrow network.",
@@ -47,6 +49,7 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
     images = {"data": "fashion-mnist", "pool": 2, "train_size": 1024, "test_size": 2000}
     convnet = {**images, "model": "convnet", "width": 8}
     digits = {"data": "digits", "model": "mlp"}
+    noisy = {**digits, "label_noise": 0.2}
     # Batches of 32: the paper's fraction of the training set is smaller still, and smaller batches widen regime 2. Evaluation
     # on test data costs as much as 40 training steps, so that it is logged rarely.
     short = {"batch_size": 32, "seeds": 3, "log_points": 20}
@@ -55,28 +58,37 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
     early = tuple(k / 4 for k in range(1, 12))  # Fig. 16: the first three epochs finely
     conventional = {**short, "space": "whole", "momentum": 0.9, "weight_decay": 5e-4, "augment": True, "epochs": 64}
     # Evenly spaced in regime 1, and three times as densely in regime 2 up to where runs begin to jump.
-    elrs = (4e-5, 1.15e-4, 3.2e-4, 9.3e-4, 2.7e-3, 4.6e-3, 6.6e-3, 9.3e-3, 1.3e-2, 2.2e-2, 1e-1)
+    elrs = (4e-5, 1.15e-4, 3.2e-4, 9.3e-4, 2.7e-3, 4.6e-3, 6.6e-3, 9.3e-3, 1.3e-2, 2.2e-2, 4.7e-2, 1e-1)
     grid = log_grid(1e-4, 3, 24)
+    # With label noise regime 1 ends at 3.6e-3 and regime 2 at 0.1, without at 0.035 and 0.1: seen in a pilot with seeds 0 to 2.
+    fine = log_grid(3e-4, 1, 36)
+    rates = tuple(fine[k] for k in (0, 5, 10, 13, 17, 21))
+    settling = {**cheap, "steps": 9600, "log_points": 300}
     sweeps = (
-        # Differences in test error of a point need more test images and seeds than the other claims.
         _sweep(
             "convnet",
-            {**convnet, "test_size": 4000},
+            {**convnet, "test_size": 1000},
             lrs=elrs,
-            snapshot_epochs=(6, 18, 36, 48, 60, 72),
-            **{**sphere, "seeds": 5},
+            log_epochs=early,
+            snapshot_epochs=(3, 6, 18, 36, 38, 45, 72),
+            **{**sphere, "seeds": 5, "log_points": 48},
         ),
-        # As experiments/fashion-mnist.toml: a grid there, before this study's runs, told which learning rates lie where.
         _sweep(
-            "larger",
-            {**convnet, "train_size": 4000},
-            lrs=(9.4e-5, 2.3e-4, 5.6e-4, 1.4e-3, 3.4e-3, 5.3e-3, 8.3e-3, 1.3e-2, 1e-1),
-            **{**short, "batch_size": 64, "epochs": 40, "seeds": 4, "log_points": 16},
+            "converged",
+            {**convnet, "train_size": 4000, "test_size": 10_000},
+            lrs=(2.5e-4, 5e-4, 1e-3, 2e-3),
+            **{**short, "batch_size": 64, "epochs": 200, "seeds": 1, "data_seeds": 4, "log_points": 40},
+        ),
+        _sweep(
+            "long",
+            convnet,
+            lrs=(3.2e-4, 9.3e-4, 2.7e-3),
+            **{**sphere, "epochs": 320, "seeds": 4, "log_points": 80},
         ),
         # A run in regime 3 forgets where it was within a step.
         _sweep(
             "wide",
-            {**convnet, "width": 32, "train_size": 512, "test_size": 200},
+            {**convnet, "pool": 1, "width": 32, "train_size": 512, "test_size": 200},
             lrs=(1e-1,),
             **{**short, "seeds": 5, "steps": 32, "log_points": 2},
         ),
@@ -86,25 +98,33 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
             lrs=(2e-4, 6e-4, 2e-3, 6e-3, 2e-2, 6e-2, 2e-1, 6e-1),
             **{**short, "steps": 1280},
         ),
-        _sweep("mlp", digits, lrs=grid, **cheap),
+        _sweep("mlp", digits, lrs=grid, **{**cheap, "log_points": 200}),
         _sweep("mlp_own", digits, lrs=grid, same_init=False, **cheap),
         _sweep(
             "tune",
             convnet,
-            lrs=(3.2e-4, 6.6e-3, 1.3e-2),
-            finetune_lrs=(1.15e-4, 2.7e-3, 6.6e-3, 1.3e-2),
-            finetune_epochs=28,
-            keep_weights=True,
-            **{**sphere, "seeds": 5, "log_points": 8},
+            lrs=(6.6e-3, 1.3e-2),
+            finetune_lrs=(3.2e-4, 9.3e-4, 2.7e-3),
+            finetune_epochs=250,
+            **{**sphere, "seeds": 4, "log_points": 80},
         ),
         _sweep(
             "tune_first",
             {**convnet, "test_size": 500},
             lrs=(3.2e-4,),
-            finetune_lrs=(1.15e-4, 2.7e-3),
+            finetune_lrs=(3.2e-4, 6.4e-4, 2.7e-3),
             finetune_epochs=64,
             keep_weights=True,
-            **{**sphere, "epochs": 160, "seeds": 9},  # barriers of single seeds differ tenfold
+            **{**sphere, "epochs": 160, "seeds": 6, "log_points": 64},
+        ),
+        _sweep(
+            "tune_lower",
+            {**convnet, "test_size": 500},
+            lrs=(9.3e-4, 2.7e-3),
+            finetune_lrs=(9.3e-4, 2.7e-3),
+            finetune_epochs=150,
+            keep_weights=True,
+            **{**sphere, "epochs": 30, "seeds": 5, "log_points": 75},
         ),
         _sweep(
             "tune_within",
@@ -112,18 +132,19 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
             lrs=(6.6e-3, 1.3e-2),
             finetune_lrs=(6.6e-3, 1.3e-2),
             finetune_epochs=56,
-            **{**sphere, "seeds": 10, "log_points": 10},
+            **{**sphere, "seeds": 6, "log_points": 28},
         ),
         _sweep(
-            "tune_larger",
-            {**convnet, "train_size": 4000},
-            lrs=(3.4e-3, 5.3e-3, 8.3e-3),
-            finetune_lrs=(3.4e-3, 5.3e-3, 8.3e-3),
-            finetune_epochs=15,
-            **{**short, "batch_size": 64, "epochs": 40, "log_points": 15},
+            "tune_noise",
+            noisy,
+            lrs=rates,
+            finetune_lrs=rates,
+            finetune_steps=6400,
+            keep_weights=True,
+            **{**cheap, "steps": 4800, "log_points": 200},
         ),
-        _sweep("noise0", digits, lrs=grid, log_epochs=early, **cheap),
-        _sweep("noise20", {**digits, "label_noise": 0.2}, lrs=grid, log_epochs=early, **cheap),
+        _sweep("noise0", digits, lrs=fine, log_epochs=early, **settling),
+        _sweep("noise20", noisy, lrs=fine, log_epochs=early, snapshot_epochs=(300, 310, 350, 450, 600), **settling),
         _sweep("width_small", {**digits, "width": 16}, lrs=grid, **cheap),
         _sweep("width_usual", digits, lrs=grid, **cheap),
         _sweep("width_large", {**digits, "width": 256}, lrs=grid, **cheap),
@@ -170,8 +191,9 @@ def smoke(measurements: tuple[Any, ...]) -> Scale:
         "lrs": (1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0),
     }
     sweeps = (
-        _sweep("convnet", digits, lrs=elrs, snapshot_epochs=(5, 20, 30), **shared),
-        _sweep("larger", {**digits, "train_size": 1024}, lrs=elrs, **shared),
+        _sweep("convnet", digits, lrs=elrs, snapshot_epochs=(5, 16, 20, 30), **shared),
+        _sweep("converged", digits, lrs=elrs[:4], **{**shared, "seeds": 1, "data_seeds": 3}),
+        _sweep("long", digits, lrs=(2e-3, 4e-3), **shared),
         _sweep("wide", {**digits, "width": 64}, lrs=elrs[-1:], **shared),
         _sweep("resnet", {**digits, "width": 32}, lrs=elrs, **shared),
         _sweep("mlp", digits, lrs=elrs, **shared),
@@ -179,17 +201,25 @@ def smoke(measurements: tuple[Any, ...]) -> Scale:
         _sweep(
             "tune",
             digits,
-            lrs=(5e-4, 2e-3, 3.2e-2, 4.5e-2, 6.4e-2),
-            finetune_lrs=(2e-4, 4e-3, 3.2e-2, 4.5e-2, 6.4e-2),
+            lrs=(3.2e-2, 6.4e-2),
+            finetune_lrs=(2e-3, 4e-3),
             finetune_steps=80,
-            keep_weights=True,
             **shared,
         ),
         _sweep(
             "tune_first",
             digits,
             lrs=(5e-4, 2e-3),
-            finetune_lrs=(2e-4, 1e-3, 4.2e-3),
+            finetune_lrs=(5e-4, 1e-3, 4.2e-3),
+            finetune_steps=80,
+            keep_weights=True,
+            **shared,
+        ),
+        _sweep(
+            "tune_lower",
+            digits,
+            lrs=(2e-3, 4e-3),
+            finetune_lrs=(2e-3, 4e-3),
             finetune_steps=80,
             keep_weights=True,
             **shared,
@@ -197,21 +227,29 @@ def smoke(measurements: tuple[Any, ...]) -> Scale:
         _sweep(
             "tune_within",
             digits,
-            lrs=(3.2e-2, 4.5e-2, 6.4e-2),
-            finetune_lrs=(3.2e-2, 4.5e-2, 6.4e-2),
+            lrs=(3.2e-2, 6.4e-2),
+            finetune_lrs=(3.2e-2, 6.4e-2),
             finetune_steps=80,
             **shared,
         ),
         _sweep(
-            "tune_larger",
-            {**digits, "train_size": 1024},
-            lrs=(3.2e-2, 4.5e-2, 6.4e-2),
-            finetune_lrs=(3.2e-2, 4.5e-2, 6.4e-2),
+            "tune_noise",
+            {**digits, "label_noise": 0.2},
+            lrs=(5e-4, 4e-3, 3.2e-2, 6.4e-2),
+            finetune_lrs=(5e-4, 4e-3, 3.2e-2, 6.4e-2),
             finetune_steps=80,
+            keep_weights=True,
             **shared,
         ),
         _sweep("noise0", digits, lrs=elrs, log_epochs=(0.25, 0.5), **shared),
-        _sweep("noise20", {**digits, "label_noise": 0.2}, lrs=elrs, log_epochs=(0.25, 0.5), **shared),
+        _sweep(
+            "noise20",
+            {**digits, "label_noise": 0.2},
+            lrs=elrs,
+            log_epochs=(0.25, 0.5),
+            snapshot_epochs=(16, 20, 30),
+            **shared,
+        ),
         _sweep("width_small", {**digits, "width": 8}, lrs=elrs, **shared),
         _sweep("width_usual", {**digits, "width": 24}, lrs=elrs, **shared),
         _sweep("width_large", {**digits, "width": 64}, lrs=elrs, **shared),
@@ -235,42 +273,36 @@ def paper(measurements: tuple[Any, ...]) -> Scale:
     # three_regimes, Sec. 4: {1, 2, 5} x 10^-k for k = 0 .. 7, finer near the borders (which points: ours).
     coarse = [m * 10.0**-k for k in range(7, -1, -1) for m in (1, 2, 5)]
     elrs = tuple(sorted({*coarse[:-2], 3e-4, 7e-4, 1.4e-3, 3e-3, 7e-3, 1.4e-2, 3e-2, 7e-2}))
+    noisy = {**convnet, "label_noise": 0.2}
+    # Those of Fig. 3, 5 and 17 to 23: regime 1 up to 5e-4, regime 2 from 1e-3 (which of them with which: ours).
+    first, second = (1e-5, 5e-5, 1e-4, 2e-4, 5e-4), (1e-3, 2e-3, 5e-3, 1e-2)
+    inside = {"lrs": first[:3], "finetune_lrs": first, "keep_weights": True}
     long = {"epochs": 1000, "batch_size": 128, "seeds": 1, "log_points": 1000}
     lrs = tuple(m * 10.0**-k for k in range(4, -1, -1) for m in (1, 2, 5))
     conventional = {"space": "whole", "momentum": 0.9, "augment": True, "batch_size": 128, "seeds": 1, "lrs": lrs}
     sweeps = (
         _sweep("convnet", convnet, lrs=elrs, snapshot_epochs=(10, 50, 100, 200, 500, 600, 800, 1000), **long),
+        # Three seeds, each with its own part of the training set (ours): the paper has one.
+        _sweep("converged", {**convnet, "train_size": 40_000}, lrs=first, **{**long, "data_seeds": 3}),
+        _sweep("long", convnet, lrs=first, **{**long, "epochs": 3000}),
         _sweep("resnet", {**cifar, "model": "resnet18", "width": 32}, lrs=elrs, **long),
         _sweep("mlp", {"data": "mnist", "model": "mlp"}, lrs=elrs, **long),
         _sweep("mlp_own", convnet, lrs=elrs, same_init=False, **{**long, "seeds": 3}),
+        _sweep("tune", convnet, lrs=second, finetune_lrs=first, finetune_epochs=2000, **long),  # Fig. 5, 23
+        _sweep("tune_first", convnet, finetune_epochs=1000, **inside, **long),
+        _sweep("tune_lower", convnet, finetune_epochs=1000, **inside, **long),
+        _sweep("tune_within", convnet, lrs=second, finetune_lrs=second, finetune_epochs=2000, **long),
         _sweep(
-            "tune",
-            convnet,
-            lrs=(1e-5, 5e-5, 1e-4, 1e-3, 2e-3, 5e-3, 1e-2),
-            finetune_lrs=(1e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2),
-            finetune_epochs=2000,  # Fig. 5, 23
-            keep_weights=True,
-            **long,
-        ),
-        _sweep(
-            "tune_first",
-            convnet,
-            lrs=(1e-5, 5e-5, 1e-4),
-            finetune_lrs=(1e-5, 5e-5, 1e-4, 2e-4, 5e-4),
-            finetune_epochs=1000,
-            keep_weights=True,
-            **long,
-        ),
-        _sweep(
-            "tune_within",
-            convnet,
-            lrs=(1e-3, 2e-3, 5e-3, 1e-2),
-            finetune_lrs=(1e-3, 2e-3, 5e-3, 1e-2),
+            "tune_noise",
+            noisy,
+            lrs=(*first, *second),
+            finetune_lrs=(*first, *second),
             finetune_epochs=2000,
+            keep_weights=True,
             **long,
         ),
         _sweep("noise0", convnet, lrs=elrs, log_epochs=(0.25, 0.5, 0.75), **long),
-        _sweep("noise20", {**convnet, "label_noise": 0.2}, lrs=elrs, log_epochs=(0.25, 0.5, 0.75), **long),
+        _sweep("noise20", noisy, lrs=elrs, log_epochs=(0.25, 0.5, 0.75), snapshot_epochs=(500, 600, 800, 1000), **long),
         _sweep("width_small", {**convnet, "width": 8}, lrs=elrs, **long),
         _sweep("width_usual", convnet, lrs=elrs, **long),
         _sweep("width_large", {**convnet, "width": 64}, lrs=elrs, **long),

@@ -1,0 +1,184 @@
+"""Criteria of TR6 to TR14, TR16 and TR19 that were changed before the evidence was made anew, with the reasons."""
+
+from __future__ import annotations
+
+from lrscope.studies.types import Change
+
+CHANGES = (
+    Change(
+        claim="TR6",
+        date="2026-11-29",
+        before="In the upper half of regime 1's ELRs, at the lowest training loss they all reach (times 1.05): 95% "
+        "intervals over seeds of the slopes per decade of ELR of log epochs, log sharpness and test error all lie"
+        " below 0; and at the lowest loss that the three lowest ELRs reach, their sharpness differs by less than "
+        "0.1 decades.",
+        after="Of regime 1's ELRs those whose training loss comes down to 0.02 nats: 95% intervals over seeds, each "
+        "with its own training set, of the slopes per decade of ELR of log epochs to that loss, log sharpness and"
+        " test error there (running median over three logging intervals) all lie below 0; and at the lowest "
+        "training loss that the three lowest ELRs of regime 1 reach (times 1.05) their sharpness differs by less "
+        "than 0.1 decades.",
+        reason="It was read at a loss of 0.137, far from convergence: the paper reads trajectories at 1e-2 and below "
+        "(Fig. 3). So other runs: a larger training set, several draws of it, 10,000 test images, trained until "
+        "they pass 0.02. The running median is for bursts of test error in single logging intervals, which one "
+        "seed's slope followed.",
+    ),
+    Change(
+        claim="TR7",
+        date="2026-11-29",
+        before="Within regime 1, 95% intervals over seeds: the largest barrier in training loss between pre-trained and "
+        "fine-tuned weights is under 0.05 nats for every smaller ELR; with 8 times the ELR and more its mean is "
+        "over 0.1 nats, and sharpness at the lowest training loss that both reach is lower after fine-tuning than"
+        " in pre-training.",
+        after="Within regime 1, for the ConvNet and for the MLP with 20% label noise, 95% intervals over seeds: with a "
+        "smaller ELR the largest barrier in training loss between pre-trained and fine-tuned weights is under "
+        "0.05 nats, and with 8 times the ELR and more the mean barrier is over 0.1 nats. Of the trajectories of "
+        "both ELRs from initialisation the fine-tuned one lies, at the lowest training loss that all three reach "
+        "(times 1.05), nearer to the flatter one: for a smaller ELR, where that loss is at most half of that at "
+        "which fine-tuning began (otherwise nothing could have happened), that is the one it comes from; for 8 "
+        "times the ELR and more the one of the new ELR.",
+        reason="With the smaller ELR the loss moved from 0.038 to 0.032, so that nothing could have happened, and only "
+        'the basin was asked about, not the trajectory ("continues to move along the same trajectory as the pre-'
+        'trained model"; "converges to a new basin with a profile attributed to that higher ELR", Sec. 5.1). Both'
+        " trajectories from initialisation are compared now, as in Fig. 3 right.",
+    ),
+    Change(
+        claim="TR8",
+        date="2026-11-29",
+        before="The 95% interval over seeds of the median barrier in training loss between neighbouring regime-1 "
+        "solutions with final loss under 0.1 nats lies above 0.1 nats.",
+        after="The 95% interval over seeds, each with its own training set, of the median barrier in training loss "
+        "between neighbouring regime-1 solutions with final loss under 0.05 nats lies above 0.1 nats.",
+        reason="Solutions are those that converged to a low-loss region (App. I): 0.1 nats on 1,024 images, one draw of "
+        "them, was far from it.",
+    ),
+    Change(
+        claim="TR9",
+        date="2026-11-29",
+        before="Ratio of the largest to the smallest ESS of the weight tensors over the last fifth of training, log "
+        "scale: 95% intervals over seeds of its mean in regime 1 minus regime 2, and 3 minus 2, lie above 0; "
+        "slope of log loss on log ELR in regime 2 above 0 and of log sharpness below 0. Regime 2 counts where its"
+        " mean loss is below ln C: closer to divergence runs jump between both (Fig. 6).",
+        after="For the ConvNet and for the MLP with 20% label noise: ratio of the largest to the smallest ESS of the "
+        "weight tensors over the last fifth of training, log scale: 95% intervals over seeds of its mean in "
+        "regime 1 minus regime 2, and 3 minus 2, lie above 0; slope of log loss on log ELR in regime 2 above 0 "
+        "and of log sharpness below 0. Regime 2 counts where its mean loss is below ln C: closer to divergence "
+        "runs jump between both (Fig. 6).",
+        reason="On 1,024 images runs burst from the lowest ELR of regime 2 on, and regime 2 was short. A second network,"
+        " with a regime 2 of more than a decade, is judged beside the first, by the same inequalities.",
+    ),
+    Change(
+        claim="TR10",
+        date="2026-11-29",
+        before="Log training loss at the end of fine-tuning, as a share of the way from the old ELR's level to that of "
+        "training with the new ELR all along: 95% intervals over seeds of its mean lie within 0.25 of 1, for "
+        "higher and for lower ELRs.",
+        after="For the ConvNet and for the MLP with 20% label noise, log training loss at the end of fine-tuning, as a "
+        "share of the way from the old ELR's level to that of training with the new ELR for as long in all (sum "
+        "over pairs of ELRs of the ways gone over that of the whole ways): 95% intervals over seeds lie within "
+        "0.25 of 1, for higher and for lower ELRs.",
+        reason="The level of the new ELR was that at the end of pre-training, although training all along goes on "
+        "falling meanwhile: the same total length is compared now. Ways are summed over pairs, because the ratio "
+        "of a short way says little. A second network is judged beside the first.",
+    ),
+    Change(
+        claim="TR11",
+        date="2026-11-29",
+        before="At the lowest training loss that all these fine-tunes reach (times 1.05), 95% intervals over seeds: the "
+        "range of log sharpness over regime-1 ELRs is larger from the upper than from the lower half of regime 2;"
+        " the mean from the lower half is less than 0.1 decades above the flattest training from initialisation; "
+        "the range of test error from the upper half is smaller than that of training from initialisation.",
+        after="For the ConvNet and for the MLP with 20% label noise, at the lowest training loss that all these runs "
+        "reach (times 1.05); the range of a quantity is its fall over regime 1's ELRs by a straight line on their"
+        " logarithm. 95% intervals over seeds: the range of log sharpness is larger after the highest ELR of "
+        "regime 2 than after the lowest, and larger than half of that of training from initialisation; the mean "
+        "log sharpness after the lowest is less than 0.1 decades above that of training from initialisation with "
+        "the highest ELR of regime 1; the range of test error after the highest is smaller than that of training "
+        "from initialisation.",
+        reason="Read at a loss of 0.75, because the slow fine-tunes were short; the baseline was shorter still. Ranges "
+        "were largest minus smallest of noisy numbers over two and over five ELRs, which grow with their number; "
+        "they are falls along a straight line now. That high regime 2 covers regime 1's range of sharpness was "
+        "not asked. A second network is judged beside the first.",
+    ),
+    Change(
+        claim="TR12",
+        date="2026-11-29",
+        before="Medians over checkpoint distances, 95% intervals over seeds: at the lowest ELR of regime 2 the loss "
+        "half-way is more than 10% below the mean of the ends and nowhere more than 5% above the line between "
+        "them; at the highest the largest relative rise above that line is larger than at the lowest.",
+        after="For the ConvNet and for the MLP with 20% label noise, over all pairs of checkpoints of the second half "
+        "of training, 95% intervals over seeds: at the lowest ELR of regime 2 the median loss half-way is more "
+        "than 10% below the mean of the ends and the median of the largest rise above the line between them is "
+        "below 5% of it; at the highest ELR of regime 2 with a mean loss below ln C that median rise is larger "
+        "than at the lowest, and the slope of the rise on the logarithm of the epochs between the checkpoints is "
+        "above 0.",
+        reason='Correction of reading. App. K: "For the highest ELRs of the second regime (especially when Delta is '
+        'large), the loss is highly non-convex": that it grows with the distance was not asked. All pairs of late'
+        " checkpoints are used instead of those with the first one, and a second network is judged beside the "
+        "first.",
+    ),
+    Change(
+        claim="TR13",
+        date="2026-11-29",
+        before="95% intervals over seeds: the ELR with the largest final sharpness among those with loss below ln C lies"
+        " within 0.4 decades of the border 1|2, without and with 20% label noise; its height over the flattest "
+        "ELR of upper regime 1 is larger with noise; with noise the test error's second descent (after a rise of "
+        "at least a point) is larger in upper regime 1 than in regime 2.",
+        after="By each seed's own map, over the three highest ELRs of regime 1 that end at a third or less of the "
+        "training loss of regime 2's lowest ELR, read where the training loss first comes down to each level "
+        "(running medians over three logging intervals). 95% intervals over seeds, without and with 20% label "
+        "noise: the training loss at the peak of sharpness along training (the place that stands out most over "
+        "its lowest before and after) is within 0.3 decades of that of regime 2's lowest ELR in the end; that at "
+        "the peak of test error (where it stands out by a point) within 0.3 decades of that at the peak of "
+        "sharpness (where it stands out by 0.01 decades); the test error in the end of regime 2's lowest ELR is "
+        "above the middle between the peak of test error and its end in those runs of regime 1. With noise both "
+        "peaks stand out more than without.",
+        reason="Correction of reading. Sec. 5.3 and App. G speak of the peak along training, in the diagram of sharpness"
+        ' against training loss ("in the gradient norm vs. training loss diagram in Figure 1, we can observe that'
+        ' the sharpness reaches its peak precisely at the transition point"; "both test error and sharpness '
+        'demonstrate the double descent behavior and peak approximately at the same time"). The check looked at '
+        "the ELR with the largest final sharpness, against one pooled border put into every seed, and took the "
+        "largest spike of a chaotic run for a second descent.",
+    ),
+    Change(
+        claim="TR14",
+        date="2026-11-29",
+        before="95% intervals over seeds: mean cosine of successive weights at the highest learning ELR of regime 2 "
+        "minus that of regime 3 above 0.5; absolute cosine in regime 3 and of the random walk with the same step "
+        "lengths below 0.2; mean training loss of regime 3 minus the walk's above 0.",
+        after="For the MLP, the small and the wide ConvNet, 95% intervals over seeds: in regime 3 the mean cosine of "
+        "successive updates, and that of weights ten steps apart, differ from what is expected of a random walk "
+        "with the same step sizes by less than 0.1; weights ten steps apart have a cosine higher by 0.5 at the "
+        "highest ELR of regime 2 with a mean loss below ln C (MLP and small ConvNet); mean training loss of "
+        "regime 3 minus that of a random walk with the same step sizes is above 0.",
+        reason="The cosine of adjacent weights is 1 / sqrt(1 + s^2) at a step of size s, whatever its direction, so that"
+        " three of four parts could not fail. Cosines of successive updates, and of weights ten steps apart, "
+        "against those expected of a walk can. Networks are reported apart, because the walk's loss differs "
+        "between them.",
+    ),
+    Change(
+        claim="TR16",
+        date="2026-11-29",
+        before="With an own initialisation and batch order for every seed and ELR: the 95% interval of the mean distance"
+        " of a seed's border from the median lies below 1.5 grid cells, for 1|2 and for 2|3.",
+        after="With an own initialisation and batch order for every seed and ELR, for 1|2 and for 2|3, 95% intervals "
+        "over seeds widened by the grid's cell: the mean distance of a seed's border from the median lies below "
+        "1.5 grid cells; and its mean distance, with its sign, from the median border of runs that share both "
+        "between ELRs lies within 1.5 grid cells of 0. A border that a seed's grid does not reach has no value.",
+        reason="Intervals of no width came from the grid: they are widened by its cell. App. E compares runs of which "
+        "each has its own seed with runs that share it, which was not asked.",
+    ),
+    Change(
+        claim="TR19",
+        date="2026-11-29",
+        before="In regime 1, by least squares of each log measure on log training loss and log ELR over ELRs and moments"
+        " of training: the 95% interval over seeds of the slope on log ELR lies below 0 for all four; and the 95%"
+        " interval of the Spearman correlation of gradient norm and covariance trace over all measured ELRs and "
+        "moments lies above 0.95.",
+        after="In regime 1, by least squares of each log measure on log training loss and log ELR over ELRs and moments"
+        " of training: the 95% interval over seeds of the slope on log ELR lies below 0 for all four; and the 95%"
+        " interval of the Spearman correlation of gradient norm and covariance trace over all measured ELRs and "
+        "moments, after a straight line of either's logarithm on that of the training loss, lies above 0.8.",
+        reason="Both gradient measures fall with the loss by decades, so that their correlation could hardly fail: it is"
+        " taken at equal training loss now.",
+    ),
+)

@@ -1,0 +1,83 @@
+"""TR13: the peak of sharpness along training between regimes 1 and 2, and the double descent."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lrscope.studies.arrays import Array
+from lrscope.studies.three_regimes.effects_transition import bottleneck
+from lrscope.studies.types import Claim, Finding, Part, StudyResults
+from lrscope.studies.verdicts import finding, interval, part
+
+SWEEPS = {"clean labels": "noise0", "20% label noise": "noise20"}
+NEAR = 0.3  # ours: decades of training loss, a factor of two
+
+
+def _transition(results: StudyResults) -> Finding:
+    found = {words: bottleneck(results.sweep(name)) for words, name in SWEEPS.items()}
+    clean, noisy = found.values()
+    parts = [one for words, seen in found.items() for one in _along(words, seen)]
+    for name, unit in (("sharpness", "decades of sharpness"), ("error", "test error (0 to 1)")):
+        height = noisy[f"{name}_height"] - clean[f"{name}_height"]
+        parts.append(part(f"peak of {_NAMED[name]} higher with label noise", height, above=0.0, unit=unit))
+    return finding(parts, " ".join(_words(words, seen) for words, seen in found.items()))
+
+
+_NAMED = {"sharpness": "sharpness", "error": "test error"}
+
+
+def _along(words: str, seen: dict[str, Array]) -> list[Part]:
+    """The parts of one sweep."""
+    decades = "decades of training loss"
+    return [
+        part(
+            f"sharpness peaks where regime 2 begins, {words}",
+            seen["sharpness"] - seen["level"],
+            above=-NEAR,
+            below=NEAR,
+            unit=decades,
+        ),
+        part(
+            f"test error peaks where sharpness does, {words}",
+            seen["error"] - seen["sharpness"],
+            above=-NEAR,
+            below=NEAR,
+            unit=decades,
+        ),
+        part(
+            f"regime 2 stops at the peak of test error, {words}", seen["stuck"], above=0.0, unit="test error (0 to 1)"
+        ),
+    ]
+
+
+def _words(words: str, seen: dict[str, Array]) -> str:
+    """A sentence about one sweep."""
+
+    def mean(name: str, factor: float = 1.0) -> str:
+        value, _, _, count = interval(factor * seen[name])
+        return f"{value:.2g}" if count else "undetermined"
+
+    losses = ", ".join(
+        f"{said} {10 ** interval(seen[name])[0]:.2g}" if np.isfinite(seen[name]).any() else f"{said} undetermined"
+        for name, said in (
+            ("level", "regime 2 begins at training loss"),
+            ("sharpness", "sharpness peaks at"),
+            ("error", "test error at"),
+        )
+    )
+    return (
+        f"With {words} {losses}; the peaks are {mean('sharpness_height')} decades and {mean('error_height', 100)} points high, and the "
+        f"test error at regime 2's lowest ELR ends {mean('stuck', 100)} points above the middle between peak and end of regime 1."
+    )
+
+
+CLAIMS = (
+    Claim(
+        id="TR13",
+        sentence="Along training, trajectories of regime 1 pass a peak of sharpness at the training loss where regime 2 begins; test error peaks there too; label noise makes both plainer; trajectories of regime 2 stop at the peak, so their second descent is missing.",
+        criterion="By each seed's own map, over the three highest ELRs of regime 1 that end at a third or less of the training loss of regime 2's lowest ELR, read where the training loss first comes down to each level (running medians over three logging intervals). 95% intervals over seeds, without and with 20% label noise: the training loss at the peak of sharpness along training (the place that stands out most over its lowest before and after) is within 0.3 decades of that of regime 2's lowest ELR in the end; that at the peak of test error (where it stands out by a point) within 0.3 decades of that at the peak of sharpness (where it stands out by 0.01 decades); the test error in the end of regime 2's lowest ELR is above the middle between the peak of test error and its end in those runs of regime 1. With noise both peaks stand out more than without.",
+        needs=("noise0", "noise20"),
+        check=_transition,
+        figures=("15", "16"),
+    ),
+)

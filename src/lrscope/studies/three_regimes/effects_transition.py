@@ -1,0 +1,109 @@
+"""Effects along training at the transition between regimes 1 and 2 (TR13): from results to numbers per seed.
+
+L learning rates, U seeds, W logging intervals, K levels of training loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from lrscope.mapping import regimes
+from lrscope.measures.alignment import at_loss
+from lrscope.studies import arrays
+from lrscope.studies.arrays import Array
+
+SMOOTH = 3  # ours: logging intervals of running medians
+STEP = 0.05  # ours: decades of training loss between the levels at which trajectories are read
+LEAST = {"sharpness": 0.01, "error": 0.01}  # ours: decades and test error (0 to 1) by which a peak stands out at least
+THROUGH = 3.0  # ours: a run is through the bottleneck where it ends at a loss this many times below regime 2's lowest
+TOP = 3  # ours: of the runs that come through those with the highest ELRs, where the double descent is most distinct (App. G)
+
+
+def prominences(values: Array) -> Array:
+    """How far a curve [..., K] stands out at each place over its lowest value before and over its lowest value after, the
+    smaller of both: 0 along a curve that only rises or only falls. NaN where the value is."""
+    known = np.where(np.isnan(values), np.inf, values)
+    before = np.minimum.accumulate(known, -1)
+    after = np.minimum.accumulate(known[..., ::-1], -1)[..., ::-1]
+    return np.asarray(values - np.maximum(before, after), dtype=np.float64)
+
+
+def peak(values: Array) -> tuple[NDArray[np.int64], Array]:
+    """The place [...] along a curve [..., K] where it stands out most, and by how much; -1 and NaN for a curve of NaN."""
+    out = prominences(values)
+    shown, lost = np.where(np.isnan(out), -np.inf, out), np.isnan(out).all(-1)
+    return np.where(lost, -1, shown.argmax(-1)), np.where(lost, np.nan, shown.max(-1))
+
+
+def bottleneck(result: xr.DataTree) -> dict[str, Array]:
+    """Per seed, each by its own map: along the `TOP` runs of regime 1 that come through, and along those of regime 2.
+
+    Trajectories are read where the training loss first comes down to each of a row of levels, so that later jumps, and
+    spikes of chaotic runs, are no part of them. `level`: log10 of the training loss where regime 2 begins, that of its lowest
+    ELR in the end. `sharpness`, `error`: log10 of the training loss at the peaks of sharpness and of test error, medians over
+    the runs that have one. `sharpness_height` (decades), `error_height` (0 to 1): how far the peaks stand out, means over
+    all of them. `stuck`: by how much the test error in the end of regime 2's lowest ELR lies above the middle between peak
+    and end of the runs that have a peak; a mean over time, because the highest of a chaotic run is a spike. NaN where a
+    seed has no such run.
+    """
+    rows = [_of_seed(one) for one in arrays.single_seeds(result)]
+    return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in rows[0]}
+
+
+def _of_seed(one: xr.DataTree) -> dict[str, float]:
+    found = dict.fromkeys(("level", "sharpness", "error", "sharpness_height", "error_height", "stuck"), np.nan)
+    through, two = through_and_stuck(one)
+    if not through or not two:
+        return found
+    levels = loss_levels(one)
+    loss, error = (arrays.settled(arrays.logged(one, name))[:, 0] for name in ("train_loss", "test_error"))
+    found["level"] = float(np.log10(loss[two[0]]))
+    for name, curves in trajectories(one, levels).items():
+        at, height = peak(curves[through])
+        clear = height >= LEAST[name]
+        found[name] = _middle(np.log10(levels)[at][clear], np.median)
+        found[name + "_height"] = _middle(height, np.mean)
+        if name == "error" and clear.any():
+            tops = np.take_along_axis(curves[through], at[:, None], -1)[clear, 0]
+            found["stuck"] = float(error[two[0]] - (tops.mean() + error[through][clear].mean()) / 2)
+    return found
+
+
+def through_and_stuck(one: xr.DataTree) -> tuple[list[int], list[int]]:
+    """Positions of a single seed's runs: the `TOP` ones of regime 1 that end `THROUGH` times below the lowest loss level of
+    regime 2, and those of regime 2 below ln C. Both are empty where there is no such regime 2."""
+    found, end = regimes(one), arrays.settled(arrays.logged(one, "train_loss"))[:, 0]
+    two = [k for k in arrays.inside(found, "2") if end[k] < arrays.guessing(one)]
+    if not two:
+        return [], []
+    return [k for k in arrays.inside(found, "1") if end[k] * THROUGH < end[two[0]]][-TOP:], two
+
+
+def loss_levels(one: xr.DataTree) -> Array:
+    """Training losses from that of guessing down to the lowest, `STEP` decades apart [K]."""
+    lowest, top = float(np.nanmin(arrays.positive(arrays.logged(one, "train_loss")))), arrays.guessing(one)
+    return np.asarray(top * 10 ** (-STEP * np.arange(max(2, int(np.log10(top / lowest) / STEP)))), dtype=np.float64)
+
+
+def trajectories(one: xr.DataTree, levels: Array) -> dict[str, Array]:
+    """A single seed's log10 `sharpness` and test `error` where its training loss first comes down to the levels [L, K]; NaN
+    where it begins below, or never gets there."""
+    loss, steep = (
+        np.log10(arrays.positive(arrays.logged(one, n)))[:, 0] for n in ("train_loss", "effective_grad_norm")
+    )
+    smooth = 10 ** arrays.running_median(loss, SMOOTH)
+    curves = {"sharpness": steep, "error": arrays.logged(one, "test_error")[:, 0]}
+    return {
+        name: np.asarray(at_loss(smooth, arrays.running_median(values, SMOOTH), levels), dtype=np.float64)
+        for name, values in curves.items()
+    }
+
+
+def _middle(values: Array, middle: Callable[[Array], Any]) -> float:
+    known = values[np.isfinite(values)]
+    return float(middle(known)) if len(known) else np.nan

@@ -1,0 +1,126 @@
+"""TR13: peaks along training, on curves with peaks at known places."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from fake_results import fake_result
+from lrscope.mapping import regimes
+from lrscope.studies import arrays
+from lrscope.studies.three_regimes import effects_transition
+from planted_study import PlantedResults, checked, verdicts
+from trees import changed
+
+WINDOWS = 120
+
+
+def test_what_stands_out_is_measured_from_both_sides() -> None:
+    curve = np.array([5.0, 1.0, 3.0, 2.0, 4.0, 3.0, 0.0])
+    assert effects_transition.prominences(curve) == pytest.approx([0, 0, 2, 1, 3, 2, 0])
+    at, height = effects_transition.peak(np.stack([curve, np.arange(7.0), np.arange(7.0)[::-1], np.full(7, np.nan)]))
+    assert at[0] == 4
+    assert height == pytest.approx([3, 0, 0, np.nan], nan_ok=True)
+    assert at[3] == -1
+
+
+def test_spikes_of_a_chaotic_run_and_later_jumps_are_no_peaks() -> None:
+    """Regime 2 stays at its level with spikes of loss and test error in single intervals; a run of regime 1 jumps late."""
+    calm = with_peaks(0.0, 0.0, 0.5)
+    one, two = (arrays.inside(regimes(calm), regime) for regime in ("1", "2"))
+    loss, accuracy, steep = (
+        calm[f"pretrain/{name}"].copy(deep=True) for name in ("train_loss", "test_accuracy", "effective_grad_norm")
+    )
+    spikes = {"lr": two, "epoch": slice(50, None, 7)}
+    loss[spikes], accuracy[spikes] = loss[spikes] * 1.5, accuracy[spikes] - 0.3
+    jump = {"lr": one[-1], "epoch": slice(110, 114)}
+    loss[jump], accuracy[jump], steep[jump] = 0.05, 0.1, 1e3
+    new = {"train_loss": loss, "test_accuracy": accuracy, "effective_grad_norm": steep}
+    shaken = changed(calm, {f"pretrain/{name}": array for name, array in new.items()})
+    before, after = (effects_transition.bottleneck(result) for result in (calm, shaken))
+    for name in ("sharpness", "error", "sharpness_height", "error_height"):
+        assert after[name] == pytest.approx(before[name], abs=0.02), name
+    assert after["stuck"] == pytest.approx(before["stuck"] + 3 * 0.3 / 24 - 4 * 0.7 / 24 / 6, abs=0.01), (
+        "ends are means"
+    )
+
+
+def with_peaks(sharp: float, error: float, height: float, end: float = 0.3) -> xr.DataTree:
+    """Regime-1 runs whose sharpness and test error peak `sharp` and `error` decades above the loss where regime 2 begins, by
+    `height` decades and a tenth of that in error over an end of 0.2; regime 2 ends with a test error of `end`."""
+    planted = fake_result(lrs=24, seeds=5, epochs=WINDOWS, finetune=False, average=False, features=False)
+    one, two = (arrays.inside(regimes(planted), regime) for regime in ("1", "2"))
+    dims = planted["pretrain/train_loss"].dims
+    loss, steep, accuracy = (
+        planted[f"pretrain/{name}"].values.copy() for name in ("train_loss", "effective_grad_norm", "test_accuracy")
+    )
+    rng, t = np.random.default_rng(0), np.linspace(0, 1, WINDOWS)
+    loss[one] = np.exp(np.log(0.69) * (1 - t) + np.log(1e-4) * t)
+    for s, single in enumerate(arrays.single_seeds(changed(planted, {"pretrain/train_loss": (dims, loss)}))):
+        first = arrays.inside(regimes(single), "2")[0]
+        level = np.log10(arrays.settled(loss[first, 0, s]))
+        x = np.log10(loss[one, 0, s])
+        noise = 0.002 * rng.standard_normal((2, *x.shape))
+        steep[one, 0, s] = 10 ** (1 + 0.3 * x + (height + 0.4) * np.exp(-((x - level - sharp) ** 2) / 0.05) + noise[0])
+        accuracy[one, 0, s] = 0.8 - (height + 0.1) / 10 * np.exp(-((x - level - error) ** 2) / 0.05) + noise[1] / 10
+    steep[two] = 10.0
+    accuracy[two] = 1 - end
+    new = {"train_loss": loss, "effective_grad_norm": steep, "test_accuracy": accuracy}
+    return changed(planted, {f"pretrain/{name}": (dims, values) for name, values in new.items()})
+
+
+def test_peaks_are_read_where_they_were_planted() -> None:
+    found = effects_transition.bottleneck(with_peaks(0.1, 0.2, 0.5))
+    assert found["sharpness"] - found["level"] == pytest.approx(np.full(5, 0.1), abs=0.08)
+    assert found["error"] - found["level"] == pytest.approx(np.full(5, 0.2), abs=0.08)
+    assert found["sharpness_height"].min() > 0.4
+    assert found["error_height"] == pytest.approx(np.full(5, 0.06), abs=0.005)
+    assert found["stuck"] == pytest.approx(np.full(5, 0.3 - (0.26 + 0.2) / 2), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("noisy", "refuted"),
+    [
+        ((0.0, 0.0, 0.5, 0.3), []),
+        ((-0.7, -0.7, 0.5, 0.3), ["sharpness peaks where regime 2 begins, 20% label noise"]),
+        ((0.0, -0.7, 0.5, 0.3), ["test error peaks where sharpness does, 20% label noise"]),
+        ((0.0, 0.0, 0.5, 0.2), ["regime 2 stops at the peak of test error, 20% label noise"]),
+        (
+            (0.0, 0.0, 0.1, 0.3),
+            ["peak of sharpness higher with label noise", "peak of test error higher with label noise"],
+        ),
+    ],
+)
+def test_each_part_of_the_transition_can_fail(noisy: tuple[float, ...], refuted: list[str]) -> None:
+    found = verdicts("TR13", PlantedResults({"noise0": with_peaks(0.0, 0.0, 0.2), "noise20": with_peaks(*noisy)}))
+    assert [name for name, verdict in found.items() if verdict == "contradicted"] == refuted
+    assert {found[name] for name in found if name not in refuted} == {"supported"}
+
+
+def test_without_a_peak_its_place_is_undetermined() -> None:
+    flat = with_peaks(0.0, 0.0, -0.1)  # no test error of a point
+    found = checked("TR13", PlantedResults({"noise0": flat, "noise20": with_peaks(0.0, 0.0, 0.5)}))
+    part = next(one for one in found.parts if one.name == "test error peaks where sharpness does, clean labels")
+    assert (part.verdict, part.seeds) == ("undetermined", 0)
+    assert "test error at undetermined" in found.note.replace("test error undetermined", "test error at undetermined")
+
+
+@pytest.mark.parametrize("low", [0, 12])
+def test_a_seed_whose_grid_shows_one_regime_has_no_transition(low: int) -> None:
+    planted = fake_result(lrs=24, seeds=5, epochs=60, finetune=False, average=False, features=False)
+    part = planted.isel(lr=slice(low, low + 10))
+    assert np.isnan(arrays.border(regimes(part), "1|2")), "what is tried"
+    found = effects_transition.bottleneck(part)
+    assert all(np.isnan(values).all() for values in found.values())
+    assert checked("TR13", PlantedResults({"noise0": part, "noise20": part})).verdict == "undetermined"
+
+
+def test_a_seed_without_numbers_is_nan() -> None:
+    result = with_peaks(0.0, 0.0, 0.5)
+    accuracy = result["pretrain/test_accuracy"].copy(deep=True)
+    accuracy[{"seed": 0}] = np.nan
+    found = effects_transition.bottleneck(changed(result, {"pretrain/test_accuracy": accuracy}))
+    assert np.isnan([found[name][0] for name in ("error", "error_height", "stuck")]).all()
+    assert np.isfinite(found["sharpness"]).all()
+    assert np.isfinite(found["error"][1:]).all()

@@ -1,0 +1,257 @@
+"""TR7, TR10, TR11: what changing the ELR does, on trajectories with known places."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from fake_results import fake_result
+from lrscope.mapping import regimes
+from lrscope.studies import arrays
+from lrscope.studies.three_regimes import claims_tuning, effects_tuning
+from lrscope.studies.verdicts import Undetermined
+from planted_study import PlantedResults, checked, verdicts
+from trees import changed, with_node
+
+SEEDS, BEFORE, AFTER = 5, 60, 40
+DIMS = ("lr", "finetune_lr", "data_seed", "seed", "epoch")
+
+
+@pytest.fixture(scope="module")
+def planted() -> xr.DataTree:
+    return fake_result(lrs=24, seeds=SEEDS, epochs=BEFORE, finetune=False, average=False, features=False)
+
+
+def test_roles_of_rates_follow_the_map() -> None:
+    known = effects_tuning.Roles(
+        plr=np.array([1e-4, 1e-3, 4e-3, 3e-2]), flr=np.array([5e-5, 2e-4, 1e-3, 4e-3, 3e-2]), first=2e-3, second=6e-2
+    )
+    assert known.pairs("lower") == [(0, 0), (1, 0), (1, 1)]
+    assert known.pairs("slightly") == [(0, 1)]
+    assert known.pairs("much") == [(0, 2)]
+    assert known.pairs("within") == [(2, 4), (3, 3)]
+    assert known.down(0) == [(2, 0), (2, 1), (2, 2)]
+    assert known.down(-1) == [(3, 0), (3, 1), (3, 2)]
+    with pytest.raises(Undetermined, match="'much'"):
+        effects_tuning.Roles(plr=np.array([1e-3]), flr=np.array([1e-3]), first=2e-3, second=6e-2).some("much")
+    with pytest.raises(Undetermined, match="only one"):
+        effects_tuning.Roles(plr=np.array([1e-2]), flr=np.array([1e-3]), first=2e-3, second=6e-2).down(0)
+
+
+def test_a_jump_is_read_where_it_comes_down_for_the_last_time() -> None:
+    loss = np.array([0.1, 0.01, 1.0, 0.1, 0.01, 0.001])
+    values = np.arange(6.0)
+    assert effects_tuning.last_crossing(loss, values, 0.1**1.5) == pytest.approx(3.5)
+    assert np.isnan(effects_tuning.last_crossing(loss, values, 10.0)), "it starts below and stays there"
+    assert np.isnan(effects_tuning.last_crossing(loss, values, 1e-4)), "it never gets there"
+    both = effects_tuning.last_crossing(
+        np.stack([loss, loss[::-1]]), np.stack([values, values]), np.array([0.05, 0.05])
+    )
+    assert np.isfinite(both).tolist() == [True, False]
+
+
+def steep_at(loss: Any, lr: Any) -> Any:
+    """Sharpness on the trajectory of an ELR: lower by 0.3 decades per decade of it."""
+    return 10 * loss**0.7 * (lr / 1e-3) ** -0.3
+
+
+def tuned(planted: xr.DataTree, rates: tuple[int, int], own: float, *, last: float = 1e-6) -> xr.DataTree:
+    """Fine-tuning from each of two ELRs (positions in the grid) at each of both: at the same one it goes on; otherwise
+    it lies the part `own` of the way from the other ELR's trajectory to its own. Loss falls to `last`."""
+    lrs = planted["lr"].values[list(rates)]
+    tune = planted.isel(lr=list(rates))
+    start = arrays.per_seed(tune["pretrain/train_loss"])[..., -1]  # [P, U]
+    t = np.linspace(0, 1, AFTER + 1)[1:]
+    loss = np.exp(np.log(start)[..., None] * (1 - t) + np.log(last) * t)  # [P, U, W]
+    steep = np.empty((2, 2, SEEDS, AFTER))
+    for p in range(2):
+        for f in range(2):
+            ends = np.log(steep_at(loss[p], lrs[p])), np.log(steep_at(loss[p], lrs[f]))
+            steep[p, f] = np.exp(own * ends[0] + (1 - own) * ends[1])
+    every = np.broadcast_to(loss[:, None], steep.shape)
+    curves = {
+        name: (DIMS, values[:, :, None]) for name, values in (("train_loss", every), ("effective_grad_norm", steep))
+    }
+    before = steep_at(tune["pretrain/train_loss"], tune["lr"]).transpose(*tune["pretrain/train_loss"].dims)
+    tune = changed(tune, {"pretrain/effective_grad_norm": before})
+    return with_node(tune, "finetune", xr.Dataset(curves, {"finetune_lr": lrs, "epoch": np.arange(1.0, AFTER + 1)}))
+
+
+def on_trajectories(planted: xr.DataTree) -> xr.DataTree:
+    steep = steep_at(planted["pretrain/train_loss"], planted["lr"]).transpose(*planted["pretrain/train_loss"].dims)
+    return changed(planted, {"pretrain/effective_grad_norm": steep})
+
+
+@pytest.mark.parametrize(("own", "side"), [(1.0, 1), (0.0, -1), (0.5, 0)])
+def test_the_side_on_which_fine_tuning_ends(planted: xr.DataTree, own: float, side: int) -> None:
+    """With a smaller ELR its own trajectory is the flatter one; with a larger one the other's is."""
+    base, tune = on_trajectories(planted), tuned(planted, (4, 8), own)
+    lrs = planted["lr"].values[[4, 8]]
+    half = 0.15 * np.log10(lrs[1] / lrs[0])
+    assert effects_tuning.flatter_side(base, tune, 1, 0) == pytest.approx(np.full(SEEDS, side * half), abs=0.02)
+    assert effects_tuning.flatter_side(base, tune, 0, 1) == pytest.approx(np.full(SEEDS, -side * half), abs=0.02)
+
+
+def test_nothing_is_said_where_nothing_could_have_happened(planted: xr.DataTree) -> None:
+    base = on_trajectories(planted)
+    assert np.isfinite(effects_tuning.flatter_side(base, tuned(planted, (4, 8), 1.0), 1, 0, fall=2.0)).all()
+    start = arrays.per_seed(planted["pretrain/train_loss"])[8, :, -1].min()
+    near = tuned(planted, (4, 8), 1.0, last=0.9 * start)
+    assert np.isnan(effects_tuning.flatter_side(base, near, 1, 0, fall=2.0)).all()
+
+
+def barriers(sweeps: dict[str, str], below: float, above: float) -> xr.Dataset:
+    """Hills of known heights between pre-trained and fine-tuned weights, by kind."""
+    alpha = np.linspace(0, 1, 11)
+    noise = 1 + 0.01 * np.random.default_rng(0).standard_normal(SEEDS)
+    rows = [(name, kind, {"lower": below, "much": above}[kind]) for kind, name in sweeps.items()]
+    values = [1 + 4 * height * noise[:, None] * alpha * (1 - alpha) for _, _, height in rows]
+    return xr.Dataset(
+        {"train_loss": (("pair", "seed", "alpha"), np.array(values))},
+        {"sweep": ("pair", [r[0] for r in rows]), "kind": ("pair", [r[1] for r in rows]), "seed": np.arange(SEEDS)},
+    )
+
+
+@pytest.fixture
+def one_net(monkeypatch: pytest.MonkeyPatch) -> claims_tuning.Net:
+    net = claims_tuning.Net("net", "base", "lower", "much", "within", "down", "scratch")
+    monkeypatch.setattr(claims_tuning, "NETS", (net,))
+    return net
+
+
+@pytest.mark.parametrize(
+    ("below", "above", "own", "refuted"),
+    [
+        (0.0, 0.3, (1.0, 0.0), []),
+        (0.1, 0.3, (1.0, 0.0), ["barrier with a smaller ELR, net"]),
+        (0.0, 0.05, (1.0, 0.0), ["barrier with a much larger ELR, net"]),
+        (0.0, 0.3, (0.0, 0.0), ["stays on the flatter trajectory with a smaller ELR, net"]),
+        (0.0, 0.3, (1.0, 1.0), ["moves to the flatter one with a much larger ELR, net"]),
+    ],
+)
+def test_each_part_of_the_basins_can_fail(
+    planted: xr.DataTree,
+    one_net: claims_tuning.Net,
+    below: float,
+    above: float,
+    own: tuple[float, float],
+    refuted: list[str],
+) -> None:
+    sweeps = {
+        "base": on_trajectories(planted),
+        "lower": tuned(planted, (3, 5), own[0]),
+        "much": tuned(planted, (2, 9), own[1]),
+    }
+    kinds = {"lower": "lower", "much": "much"}
+    found = verdicts("TR7", PlantedResults(sweeps, {"tuned_paths": barriers(kinds, below, above)}))
+    assert [name for name, verdict in found.items() if verdict == "contradicted"] == refuted
+    assert len(found) == 4
+    assert {found[name] for name in found if name not in refuted} == {"supported"}
+
+
+def test_a_network_without_such_fine_tunes_is_undetermined(planted: xr.DataTree, one_net: claims_tuning.Net) -> None:
+    base = on_trajectories(planted)
+    results = PlantedResults(
+        {"base": base, "lower": tuned(planted, (3, 5), 1.0), "much": tuned(planted, (3, 5), 1.0)},
+        {"tuned_paths": barriers({"lower": "lower", "much": "much"}, 0.0, 0.3)},
+    )
+    found = checked("TR7", results)
+    assert {part.verdict for part in found.parts} == {"undetermined"}
+    assert "of the kind 'much'" in found.note
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(1.0, "supported"), (0.3, "contradicted")])
+def test_levels_inside_regime_two(planted: xr.DataTree, one_net: claims_tuning.Net, share: float, verdict: str) -> None:
+    results = PlantedResults({"base": planted, "within": within_two(planted, share)})
+    found = checked("TR10", results)
+    assert found.verdict == verdict
+    for part in found.parts:
+        assert part.per_seed == pytest.approx(np.full(SEEDS, share), abs=0.1)
+
+
+def test_levels_are_held_against_training_for_as_long(planted: xr.DataTree) -> None:
+    """Going down ends at the new ELR's level, which has come down by a fifth of the way meanwhile."""
+    tune = within_two(planted, 1.0)
+    own = arrays.settled(arrays.per_seed(tune["pretrain/train_loss"]))
+    later = own[0] * (own[0] / own[1]) ** 0.2
+    ends = tune["finetune/train_loss"].copy(deep=True)
+    for p in (0, 1):
+        ends[{"lr": p, "finetune_lr": 0}] = np.broadcast_to(later[:, None], ends.shape[2:])
+    found = effects_tuning.levels(planted, changed(tune, {"finetune/train_loss": ends}))
+    assert found["down"] == pytest.approx(np.ones(SEEDS))
+    assert found["up"] == pytest.approx(np.ones(SEEDS), abs=0.1)
+
+
+def within_two(planted: xr.DataTree, share: float) -> xr.DataTree:
+    """Fine-tuning inside regime 2 that goes `share` of the way from the old level to the new one, on a log scale."""
+    two = arrays.learning(planted, regimes(planted))
+    at = [two[0], two[-1]]
+    lrs = planted["lr"].values[at]
+    tune = planted.isel(lr=at)
+    own = np.log(arrays.settled(arrays.per_seed(tune["pretrain/train_loss"])))
+    whole = own[None] - own[:, None]
+    level = np.exp(own[:, None] + share * whole)
+    level[[0, 1], [0, 1]] = np.exp(own)  # going on with the same ELR
+    rng = np.random.default_rng(0)
+    values = level[..., None] * np.exp(0.02 * rng.standard_normal((2, 2, SEEDS, 10)))
+    coords = {"finetune_lr": lrs, "epoch": np.arange(1.0, 11)}
+    return with_node(tune, "finetune", xr.Dataset({"train_loss": (DIMS, values[:, :, None])}, coords))
+
+
+def fans(planted: xr.DataTree, low: float, high: float, error: float) -> tuple[xr.DataTree, xr.DataTree]:
+    """Fine-tuning from the lowest and highest ELR of regime 2 with three ELRs of regime 1, and training with these from
+    initialisation. Per decade of ELR sharpness falls by 0.4 decades from initialisation and by these parts of it after fine-
+    tuning; test error by two points and by a part of them."""
+    two = arrays.learning(planted, regimes(planted))
+    tune, lrs = planted.isel(lr=[two[0], two[-1]]), planted["lr"].values[[4, 6, 8]]
+    steps = np.log10(lrs / lrs[-1])[:, None, None]
+    loss = np.broadcast_to(np.geomspace(1.0, 1e-3, AFTER), (3, SEEDS, AFTER))
+    rng = np.random.default_rng(0)
+
+    def curves(part: float, points: float) -> dict[str, Any]:
+        noise = rng.standard_normal((3, SEEDS, 1))
+        steep = 10 * loss**0.7 * 10 ** (-0.4 * part * steps + 0.003 * noise)
+        accuracy = 0.8 + 0.02 * points * steps + 0.0003 * noise + 0 * loss
+        return {"train_loss": loss, "effective_grad_norm": steep, "test_accuracy": accuracy}
+
+    rows = [curves(low, 0.1), curves(high, error)]
+    epoch = np.arange(1.0, AFTER + 1)
+    fine = {name: (DIMS, np.stack([row[name] for row in rows])[:, :, None]) for name in rows[0]}
+    tune = with_node(tune, "finetune", xr.Dataset(fine, {"finetune_lr": lrs, "epoch": epoch}))
+    scratch = planted.isel(lr=[4, 6, 8])
+    plain = {name: (("lr", "data_seed", "seed", "epoch"), v[:, None]) for name, v in curves(1.0, 1.0).items()}
+    node = xr.Dataset(plain, {"epoch": epoch})
+    return tune, with_node(scratch, "pretrain", node)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "error", "refuted"),
+    [
+        (0.1, 0.9, 0.3, []),
+        (0.9, 0.8, 0.3, ["wider range of sharpness from high regime 2", "low regime 2 above the flattest"]),
+        (0.1, 0.3, 0.3, ["range of sharpness from high regime 2 over half of regime 1's"]),
+        (0.1, 0.9, 1.5, ["narrower range of test error"]),
+    ],
+)
+def test_each_part_of_the_fans_can_fail(
+    planted: xr.DataTree, one_net: claims_tuning.Net, low: float, high: float, error: float, refuted: list[str]
+) -> None:
+    tune, scratch = fans(planted, low, high, error)
+    found = verdicts("TR11", PlantedResults({"base": planted, "down": tune, "scratch": scratch}))
+    assert [name for name, verdict in found.items() if verdict == "contradicted"] == [
+        f"{name}, net" for name in refuted
+    ]
+    assert {verdict for name, verdict in found.items() if name.removesuffix(", net") not in refuted} == {"supported"}
+
+
+def test_without_a_common_loss_the_fans_are_undetermined(planted: xr.DataTree, one_net: claims_tuning.Net) -> None:
+    tune, scratch = fans(planted, 0.1, 0.9, 0.3)
+    loss = tune["finetune/train_loss"].copy(deep=True)
+    loss[{"lr": 1}] = loss[{"lr": 1}] * 1e-4  # it begins below what the others reach
+    part = changed(tune, {"finetune/train_loss": loss})
+    found = checked("TR11", PlantedResults({"base": planted, "down": part, "scratch": scratch}))
+    assert {one.verdict for one in found.parts} == {"undetermined"}
+    assert "not all runs (high) pass the training loss" in found.note
