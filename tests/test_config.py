@@ -36,6 +36,10 @@ def test_log_grid_is_even_on_a_logarithmic_axis(low: float, decades: float, coun
     assert max(abs(s - decades / (count - 1)) for s in steps) < 1e-3
 
 
+def test_log_grid_may_reach_as_far_as_floats_do() -> None:
+    assert log_grid(0.1, 1e308, 3) == (0.1, 3.162e153, 1e308)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

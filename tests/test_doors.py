@@ -488,6 +488,15 @@ def test_any_argument_of_a_public_function(doors: dict[str, Any], data: st.DataO
     refused(lambda: function(**{**valid, name: value}))
 
 
+@pytest.mark.slow
+def test_any_argument_beyond_all_measure(doors: dict[str, Any]) -> None:
+    """Numbers that no float holds, or no memory; every argument of every function meets them."""
+    for function, valid in doors.values():
+        for name in valid:
+            for value in (10**5000, 1e308, range(10**9)):
+                refused(lambda: function(**{**valid, name: value}))  # noqa: B023 - called at once
+
+
 def test_the_arguments_of_the_doors_are_fine(doors: dict[str, Any]) -> None:
     for name, (function, valid) in doors.items():
         if name not in ("report", "save_figures"):  # drawing takes seconds; they are given no result

@@ -167,13 +167,14 @@ class _Tuple:
 
 
 @dataclass(frozen=True)
-class _Numbers:
+class Numbers:
     """Numbers in any shape, left as they are."""
 
     def read(self, name: str, value: Any) -> Any:
+        """The value; a range that would take gigabytes as an array is refused before it is one."""
         import numpy as np
 
-        if isinstance(value, range) and len(value) > MOST_NUMBERS:  # it takes no memory before it is an array
+        if isinstance(value, range) and len(value) > MOST_NUMBERS:
             raise LrscopeError(f"{name}: {shown(value)} has more than {MOST_NUMBERS:,} numbers: pass fewer")
         try:
             array = np.asarray(plain(value) if not hasattr(value, "__array__") else value)
@@ -230,7 +231,7 @@ def _check(hint: Any) -> Check | None:
         reader = next((extra for extra in inside[1:] if isinstance(extra, Reader)), None)
         return _check(inside[0]) if reader is None else _Any((reader,), type(None) in typing.get_args(inside[0]))
     if "_SupportsArray" in str(hint):  # numpy.typing.ArrayLike is a union of what makes an array
-        return _Any((_Numbers(),), type(None) in inside)
+        return _Any((Numbers(),), type(None) in inside)
     if origin in (typing.Union, types.UnionType):
         return _union(inside)
     if origin is typing.Literal:
@@ -242,7 +243,7 @@ def _check(hint: Any) -> Check | None:
     if origin is tuple and inside:
         return _Tuple(tuple(_check(item) for item in inside))
     if getattr(origin, "__name__", "") == "ndarray":
-        return _Numbers()
+        return Numbers()
     if origin is collections.abc.Callable:
         return _Function()
     if origin in (collections.abc.Mapping, dict):

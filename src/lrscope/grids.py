@@ -39,12 +39,20 @@ def log_grid(low: float, high: float, count: int) -> tuple[float, ...]:
             else f"lrs: {grid} has more than {MOST_LRS:,} points: lower its count"
         )
     ratio = math.log(high / low) if math.isfinite(high / low) else math.log(high) - math.log(low)
-    made = tuple(float(f"{low * math.exp(ratio * i / (count - 1)):.{DIGITS}g}") for i in range(count))
+    made = tuple(float(f"{_from(low, ratio * i / (count - 1)):.{DIGITS}g}") for i in range(count))
     if any(b <= a for a, b in pairwise(made)) or not math.isfinite(made[-1]):
         raise LrscopeError(
             f"lrs: {grid} is finer than {DIGITS} digits: lower its count, or give a list of learning rates"
         )
     return made
+
+
+def _from(low: float, logs: float) -> float:
+    """`low` times e to the `logs`, which alone may be too large for a float."""
+    try:
+        return low * math.exp(logs)
+    except OverflowError:
+        return math.exp(math.log(low) + logs)
 
 
 def parse_lrs(text: str, name: str = "lrs") -> tuple[float, ...]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lrscope.checked import Seed, checked, checked_fields
 from lrscope.config import EngineConfig, SweepConfig
-from lrscope.config.branches import FINETUNE
+from lrscope.config.branches import FINETUNE, MOST_STEPS
 from lrscope.engine.adaptive_rounds import restore_parts
 from lrscope.engine.checked import load_chunk
 from lrscope.engine.context import Context
@@ -234,7 +234,7 @@ class Trained:
 
     def _epoch_steps(self, phase: Phase, epoch: float) -> int:
         per_epoch = len(self.task.data(0).train_x) // self.config.batch_size
-        steps = round(epoch * per_epoch)
+        steps = round(min(epoch * per_epoch, MOST_STEPS))
         exact = epoch in self.config.snapshot_epochs or abs(epoch * per_epoch - steps) <= ROUNDING
         if steps not in phase.snapshots or not exact:
             known = ", ".join(f"{s / per_epoch:g}" for s in phase.snapshots) or "none"

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lrscope.checked import Steps, checked
+from lrscope.checked import Numbers, Steps, checked
 from lrscope.dynamics.layout import Segments
 from lrscope.dynamics.objective import Objective
 from lrscope.dynamics.optimizers import Optimizer
@@ -142,9 +142,10 @@ def _start(objective: Objective, start: Tensor) -> Tensor:
 def _numbers(name: str, value: Any, start: Tensor, shapes: Sequence[tuple[int, ...]], remedy: str) -> Tensor:
     """`value` as a tensor like `start`: finite, not negative, of one of the shapes (1 stands for any length)."""
     try:
-        given = value.detach() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value, dtype=float))
-    except (TypeError, ValueError):
+        numbers = value if isinstance(value, Tensor) else Numbers().read(name, value)
+    except LrscopeError:
         raise LrscopeError(f"{name}: {shown(value)} is not a number: {remedy}") from None
+    given = numbers.detach() if isinstance(numbers, Tensor) else torch.as_tensor(np.asarray(numbers, dtype=float))
     fits = any(
         given.dim() == len(shape) and all(a in (1, b) for a, b in zip(given.shape, shape, strict=True))
         for shape in shapes

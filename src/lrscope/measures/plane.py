@@ -67,6 +67,7 @@ class Plane:
         y = y - (y @ x) * x
         return cls(origin, x, y / y.norm())
 
+    @checked
     def grid(self, x: ArrayLike, y: ArrayLike, *, dtype: torch.dtype = torch.float64) -> Iterator[Tensor]:
         """The points at coordinates x [M] and y [N], row by row when they are asked for: N slabs [M, P].
 
@@ -95,10 +96,7 @@ class Plane:
 
 
 def _coordinates(name: str, values: ArrayLike) -> np.ndarray:
-    try:
-        found = np.atleast_1d(np.asarray(values, float))
-    except (TypeError, ValueError):
-        raise LrscopeError(f"{name}: its coordinates are not numbers: pass a list of them") from None
+    found = np.atleast_1d(np.asarray(values, float))
     if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
         raise LrscopeError(f"{name}: coordinates of shape {found.shape} must be a list of finite numbers")
     return found
