@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lrscope.studies.three_regimes import (
     changes_sphere,
+    claims_conventional,
     claims_equilibrium,
     claims_settings,
     claims_sphere,
@@ -33,6 +34,7 @@ _CLAIMS = (
     *claims_transition.CLAIMS,
     *claims_tuning.CLAIMS,
     *claims_settings.CLAIMS,
+    *claims_conventional.CLAIMS,
 )
 _WALKING = ("mlp", "convnet", "wide")
 

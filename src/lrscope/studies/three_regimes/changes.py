@@ -93,4 +93,43 @@ CHANGES = (
         "out of the low-loss region (Sec. 6, the yellow trajectory of Fig. 7), which can be counted: more than two "
         "jumps of a run are periodic, and at low LRs there should be none.",
     ),
+    Change(
+        claim="TR18",
+        date="2026-11-29",
+        before="95% intervals over seeds: the best constant LR lies within 0.5 decades of the border 1|2; the best initial "
+        "LR of the cosine lies above it.",
+        after="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2 and the next one. The "
+        "border is the ordered split, from the first LR whose trajectory passes the peak of sharpness to the last "
+        "that learns, into those that pass and those that do not. A trajectory passes if its effective gradient norm "
+        "(the norm of the gradient times that of all trained weights, running medians over five logging intervals) "
+        "climbs to a peak and ends below it, both by more than 0.05 decades and more than three standard deviations "
+        "of its second half about a straight line. 95% intervals over seeds: the decades from the border to the end "
+        "of learning lie above 0.2; less than a tenth of the LRs above end finite with a loss of more than twice ln "
+        "C; with a constant LR the mean test error of the half decade below the border is lower than that of the half"
+        " decade below that, and than that of the half decade above the border; with a cosine that of initial LRs in "
+        "the lower half of the decades from the border to the end of learning is lower than that of the decade below "
+        "the border, and than that of the upper half.",
+        reason="Correction of reading, and of the check. The paper draws the border of conventional training where "
+        "trajectories stop passing the peak of sharpness, not where losses level off (Sec. 6: training with lower LRs"
+        " passes the region with the highest sharpness along the trajectory and starts converging to a flatter "
+        "region, while training with higher LRs gets stuck in the high-sharpness zone); very high LRs overflow, and "
+        "networks that die at chance were counted as regime 2; the best cosines are those of medium initial LRs, "
+        "which pass through low regime 2, not all above the border. One pooled border was put into every seed, and "
+        "the best of a flat curve was looked for in three seeds: now differences between neighbourhoods of each "
+        "seed's own border.",
+    ),
+    Change(
+        claim="TR20",
+        date="2026-11-29",
+        before="The 95% interval over seeds of the decades of LR labelled 2 lies above 0.2, undetermined where a seed does "
+        "not show both 1 and 2; overflow is counted and reported.",
+        after="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2 and the next one. 95% "
+        "intervals over seeds: the decades of LR from border 1|2 to the end of learning lie above 0.2 (0 where regime"
+        " 1 ends there); more than half of the LRs above overflow; the lowest test error of a LR of regime 2 differs "
+        "from the lowest of regime 1 by less than a point.",
+        reason="Correction of reading: the paper says that the third regime quickly leads to NaNs, and that the best "
+        "achieved test error can be observed for LR values from both regimes (App. O); the second was not checked and"
+        " the first only counted. The end of regime 2 is that of learning, known to a cell, and regime 1 right below "
+        "overflow is a width of 0.",
+    ),
 )

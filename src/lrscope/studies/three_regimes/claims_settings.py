@@ -7,11 +7,9 @@ import xarray as xr
 
 from lrscope.charts.text import number
 from lrscope.mapping import regimes
-from lrscope.schema import segment
 from lrscope.studies import arrays
 from lrscope.studies.three_regimes.effects_settings import (
     alike,
-    best_rates,
     jumps,
     jumps_in_regime_one,
     per_width,
@@ -73,45 +71,6 @@ def _whole(results: StudyResults) -> Finding:
     )
 
 
-def _conventional(results: StudyResults) -> Finding:
-    found = best_rates(results.sweep("constant"), results.sweep("cosine"))
-    no_third = "3" not in arrays.labels(regimes(results.sweep("constant")))
-    parts = [
-        part(
-            "best constant LR from border 1|2",
-            np.abs(found["constant"] - found["border"]),
-            below=0.5,
-            unit="decades of LR",
-        ),
-        part("best cosine above border 1|2", found["cosine"] - found["border"], above=0.0, unit="decades of LR"),
-    ]
-    return finding(
-        parts,
-        f"Best constant LR {10 ** found['constant'].mean():.2g}, best initial LR of a cosine {10 ** found['cosine'].mean():.2g}, border 1|2 "
-        f"{10 ** found['border'].mean():.2g}; test accuracy {100 * found['constant_accuracy'].mean():.1f}% and {100 * found['cosine_accuracy'].mean():.1f}%; regime 3 is "
-        f"{'absent' if no_third else 'present'}.",
-    )
-
-
-def _transformer(results: StudyResults) -> Finding:
-    result = results.sweep("transformer")
-    found = regimes(result)
-    seen = arrays.labels(found)
-    overflow = np.asarray(segment(result, "pretrain")["status"].values == 1)
-    spans = []
-    for one in arrays.single_seeds(result):
-        lrs = one.coords["lr"].values
-        inside = arrays.inside(regimes(one), "2")
-        both = {"1", "2"} <= set(arrays.labels(regimes(one)))
-        spans.append(float(np.log10(lrs[inside[-1]] / lrs[inside[0]])) if both else np.nan)
-    return finding(
-        [part("width of regime 2", spans, above=0.2, unit="decades of LR")],
-        f"Decades of LR labelled regime 2 after regime 1; labels over all seeds: {' '.join(seen)}; {int(overflow.sum())} of {overflow.size} runs "
-        "overflowed.",
-        overflow=int(overflow.sum()),
-    )
-
-
 CLAIMS = (
     Claim(
         id="TR15",
@@ -128,21 +87,5 @@ CLAIMS = (
         needs=("whole",),
         check=_whole,
         figures=("7", "25"),
-    ),
-    Claim(
-        id="TR18",
-        sentence="Conventional training shows regimes 1 and 2 only; with a constant LR the best test accuracy lies at the top of 1, with a cosine at a medium initial LR that passes through low 2.",
-        criterion="95% intervals over seeds: the best constant LR lies within 0.5 decades of the border 1|2; the best initial LR of the cosine lies above it.",
-        needs=("constant", "cosine"),
-        check=_conventional,
-        figures=("7", "26"),
-    ),
-    Claim(
-        id="TR20",
-        sentence="A text Transformer trained conventionally shows regimes 1 and 2, then overflow.",
-        criterion="The 95% interval over seeds of the decades of LR labelled 2 lies above 0.2, undetermined where a seed does not show both 1 and 2; overflow is counted and reported.",
-        needs=("transformer",),
-        check=_transformer,
-        figures=("28",),
     ),
 )

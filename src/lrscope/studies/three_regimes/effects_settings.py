@@ -69,16 +69,3 @@ def jumps_in_regime_one(result: xr.DataTree) -> dict[str, Array]:
     one = arrays.shown(regimes(result), "1", least=6)
     count, third = jumps(arrays.logged(result, "train_loss")), len(one) // 3
     return {"high": count[one[-third:]].mean(0), "low": count[one[:third]].mean(0)}
-
-
-def best_rates(constant: xr.DataTree, cosine: xr.DataTree) -> dict[str, Array]:
-    """Per seed: log10 of the LR with the best final test accuracy, constant and cosine, and of the border 1|2 of constant LRs.
-    NaN where a seed has no accuracy."""
-    found: dict[str, Array] = {}
-    for name, result in (("constant", constant), ("cosine", cosine)):
-        accuracy = arrays.logged(result, "test_accuracy")
-        end = arrays.settled(accuracy) if name == "constant" else accuracy[..., -1]
-        found[name] = arrays.best(end, np.log10(result.coords["lr"].values))
-        found[name + "_accuracy"] = arrays.best(end, end)
-    found["border"] = np.full(len(found["constant"]), np.log10(arrays.border(regimes(constant), "1|2")))
-    return found

@@ -8,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from lrscope.charts import Axis, Chart, Level, Line, Panel, Points, style
+from lrscope.charts import Axis, Border, Chart, Level, Line, Panel, Points, style
 from lrscope.mapping import regimes
 from lrscope.schema import segment
 from lrscope.studies import arrays, common_panels
 from lrscope.studies.common_panels import ELR, ERROR, LOSS, LR, SHARPNESS
+from lrscope.studies.three_regimes.effects_conventional import alive
+from lrscope.studies.three_regimes.effects_peak import stops_passing
 from lrscope.studies.types import StudyResults
 
 
@@ -41,6 +43,29 @@ def single_runs(results: StudyResults, name: str) -> Chart:
     result = results.sweep(name)
     few = common_panels.representative(result)
     return chart(common_panels.overview(result, lrs=few, run=0), color=common_panels.rate(result))
+
+
+def conventional(results: StudyResults) -> Chart:
+    """Figure 26: the six panels for constant and for cosine schedules; over constant learning rates with the border that the paper
+    draws, where trajectories stop passing the peak of sharpness, beside that of the losses."""
+    drawn = overviews(results, {"constant": "constant: ", "cosine": "cosine: "})
+    border = _peak_border(results.sweep("constant"))
+    marked = [
+        titled(replace(panel, layers=[*panel.layers, border]), f"{panel.title}; dotted: peak passed")
+        if border is not None and 3 <= i < 6
+        else panel
+        for i, panel in enumerate(drawn.panels)
+    ]
+    return replace(drawn, panels=marked)
+
+
+def _peak_border(result: xr.DataTree) -> Border | None:
+    """Where trajectories stop passing the peak, the median over seeds with its range; None where no seed shows it."""
+    found = stops_passing(result, alive(result))
+    found = found[np.isfinite(found)]
+    if not len(found):
+        return None
+    return Border(x=float(np.median(found)), low=float(found.min()), high=float(found.max()), dotted=True)
 
 
 def titled(panel: Panel, title: str) -> Panel:

@@ -230,10 +230,10 @@ FIGURES = (
     PaperFigure(
         number="26",
         title="Conventional training",
-        look_for="Two regimes; the best test error at the top of regime 1 (constant LR), at medium initial LRs (cosine).",
+        look_for="Two regimes, then dead networks (dashed); trajectories pass the peak of sharpness below the dotted border; the best test error at the top of regime 1 (constant LR), at medium initial LRs (cosine).",
         differs="The ConvNet on Fashion-MNIST instead of two networks on two CIFARs.",
         needs=("constant", "cosine"),
-        draw=partial(figures.overviews, names={"constant": "constant: ", "cosine": "cosine: "}),
+        draw=figures.conventional,
     ),
     PaperFigure(
         number="27",

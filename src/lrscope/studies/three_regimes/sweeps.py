@@ -164,11 +164,11 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
         _sweep(
             "transformer",
             {"data": "fortunes", "model": "transformer"},
-            lrs=log_grid(1e-3, 10, 12),
+            lrs=log_grid(2e-2, 1, 12),
             space="whole",
             momentum=0.9,
             weight_decay=1e-3,
-            **{**short, "steps": 2000},
+            **{**short, "seeds": 1, "data_seeds": 5, "steps": 2000},
         ),
     )
     about = (

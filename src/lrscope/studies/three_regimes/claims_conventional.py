@@ -1,0 +1,88 @@
+"""TR18, TR20: training of networks that are not scale-invariant, a ConvNet and a Transformer."""
+
+from __future__ import annotations
+
+from lrscope.charts.text import number
+from lrscope.studies import arrays
+from lrscope.studies.arrays import Array
+from lrscope.studies.three_regimes.effects_conventional import both_regimes, generalisation
+from lrscope.studies.types import Claim, Finding, StudyResults
+from lrscope.studies.verdicts import finding, part
+
+ERROR = "test error (0 to 1)"
+ZONES = {
+    "lower": "below the top of regime 1",
+    "at_top": "at the top",
+    "higher": "above the border",
+    "low": "cosines from regime 1",
+    "medium": "from low regime 2",
+    "high": "from high regime 2",
+}
+
+
+def _conventional(results: StudyResults) -> Finding:
+    found = generalisation(results.sweep("constant"), results.sweep("cosine"))
+    cell = arrays.cell(results.sweep("constant").coords["lr"].values)
+    parts = [
+        part("width of regime 2", found["end"] - found["border"], above=0.2, cell=2 * cell, unit="decades of LR"),
+        part("neither overflowed nor dead above", found["neither"], below=0.1, unit="fraction of LRs"),
+        part("constant: top of 1 better than below", found["lower"] - found["at_top"], above=0.0, unit=ERROR),
+        part("constant: top of 1 better than 2", found["higher"] - found["at_top"], above=0.0, unit=ERROR),
+        part("cosine: medium better than low", found["low"] - found["medium"], above=0.0, unit=ERROR),
+        part("cosine: medium better than high", found["high"] - found["medium"], above=0.0, unit=ERROR),
+    ]
+    errors = ", ".join(f"{words} {_percent(found[name])}" for name, words in ZONES.items())
+    return finding(
+        parts,
+        f"Trajectories pass the peak of sharpness up to LR {_rate(found['border'])} and networks learn up to "
+        f"{_rate(found['end'])}. Test errors: {errors}.",
+    )
+
+
+def _transformer(results: StudyResults) -> Finding:
+    result = results.sweep("transformer")
+    found = both_regimes(result)
+    parts = [
+        part(
+            "width of regime 2",
+            found["width"],
+            above=0.2,
+            cell=2 * arrays.cell(result.coords["lr"].values),
+            unit="decades of LR",
+        ),
+        part("overflow above regime 2", found["overflow"], above=0.5, unit="fraction of LRs"),
+        part("best of 2 against best of 1", found["two"] - found["one"], above=-0.01, below=0.01, unit=ERROR),
+    ]
+    return finding(
+        parts,
+        f"Border 1|2 at LR {_rate(found['border'])}; networks learn up to {_rate(found['end'])}. Best test error "
+        f"{_percent(found['one'])} in regime 1 and {_percent(found['two'])} in regime 2.",
+    )
+
+
+def _rate(logs: Array) -> str:
+    return number(10 ** arrays.average(logs), 2)
+
+
+def _percent(errors: Array) -> str:
+    return f"{number(100 * arrays.average(errors))}%"
+
+
+CLAIMS = (
+    Claim(
+        id="TR18",
+        sentence="Conventional training shows regimes 1 and 2 only, then overflow or a dead network; the border is where trajectories stop passing the peak of sharpness. With a constant LR the best test error lies at the top of 1, with a cosine at a medium initial LR that passes through low 2.",
+        criterion="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2 and the next one. The border is the ordered split, from the first LR whose trajectory passes the peak of sharpness to the last that learns, into those that pass and those that do not. A trajectory passes if its effective gradient norm (the norm of the gradient times that of all trained weights, running medians over five logging intervals) climbs to a peak and ends below it, both by more than 0.05 decades and more than three standard deviations of its second half about a straight line. 95% intervals over seeds: the decades from the border to the end of learning lie above 0.2; less than a tenth of the LRs above end finite with a loss of more than twice ln C; with a constant LR the mean test error of the half decade below the border is lower than that of the half decade below that, and than that of the half decade above the border; with a cosine that of initial LRs in the lower half of the decades from the border to the end of learning is lower than that of the decade below the border, and than that of the upper half.",
+        needs=("constant", "cosine"),
+        check=_conventional,
+        figures=("7", "26"),
+    ),
+    Claim(
+        id="TR20",
+        sentence="A text Transformer trained conventionally shows regimes 1 and 2, then overflow; the best test error is found in both.",
+        criterion="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2 and the next one. 95% intervals over seeds: the decades of LR from border 1|2 to the end of learning lie above 0.2 (0 where regime 1 ends there); more than half of the LRs above overflow; the lowest test error of a LR of regime 2 differs from the lowest of regime 1 by less than a point.",
+        needs=("transformer",),
+        check=_transformer,
+        figures=("28",),
+    ),
+)

@@ -1,0 +1,113 @@
+"""Training of networks that are not scale-invariant: how far regime 2 reaches, and which learning rates generalise best.
+
+L learning rates, U seeds (data seed x seed).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from lrscope.mapping import regimes
+from lrscope.schema import segment
+from lrscope.studies import arrays
+from lrscope.studies.arrays import Array
+from lrscope.studies.three_regimes.effects_peak import stops_passing
+
+HALF_DECADE, DECADE = 10**0.5, 10.0  # ours: the widths of the neighbourhoods of a border that are compared
+DIVERGED = 2.0  # ours: a dead network's loss is that of a constant prediction; regime 3's is several times as large
+
+
+def alive(result: xr.DataTree) -> NDArray[np.bool_]:
+    """Which runs [L, U] learn: those that are labelled 1 or 2 in the map of their own seed. The others overflowed or died."""
+    names = [arrays.labels(regimes(one)) for one in arrays.single_seeds(result)]
+    return np.array([[name in ("1", "2") for name in of_one] for of_one in names]).T
+
+
+def top(result: xr.DataTree, living: NDArray[np.bool_]) -> Array:
+    """Where learning ends [U]: the middle between the highest learning rate that is alive [L, U] and the next. NaN where none
+    is, or where the highest of the grid is."""
+    lrs, found = result.coords["lr"].values, np.full(living.shape[1], np.nan)
+    for u, of_one in enumerate(living.T):
+        last = np.flatnonzero(of_one)[-1:]
+        if len(last) and last[0] + 1 < len(lrs):
+            found[u] = np.sqrt(lrs[last[0]] * lrs[last[0] + 1])
+    return found
+
+
+def between(result: xr.DataTree, values: Array, low: Array, high: Array) -> Array:
+    """Means [U] of values [L, U] over the learning rates between two bounds [U] of each seed, NaN passed over; NaN where there are
+    none."""
+    lrs = result.coords["lr"].values[:, None]
+    inside = (lrs > low) & (lrs < high) & np.isfinite(values)
+    count = inside.sum(0)
+    return np.where(count > 0, np.where(inside, values, 0.0).sum(0) / np.maximum(count, 1), np.nan)
+
+
+def neither(result: xr.DataTree, above: Array) -> Array:
+    """The fraction [U] of learning rates above bounds [U] that end finite and still are not dead: worse than a constant prediction
+    as regime 3 is. NaN where there are none."""
+    loss = arrays.settled(arrays.logged(result, "train_loss"))
+    broken = _overflowed(result)
+    third = np.where(broken, 0.0, loss > DIVERGED * arrays.guessing(result))
+    return between(result, third, above, np.full_like(above, np.inf))
+
+
+def overflow(result: xr.DataTree, above: Array) -> Array:
+    """The fraction [U] of learning rates above bounds [U] whose runs overflow; NaN where there are none."""
+    return between(result, _overflowed(result).astype(np.float64), above, np.full_like(above, np.inf))
+
+
+def _overflowed(result: xr.DataTree) -> NDArray[np.bool_]:
+    return np.asarray(arrays.per_seed(segment(result, "pretrain")["status"]) == 1)
+
+
+def generalisation(constant: xr.DataTree, cosine: xr.DataTree) -> dict[str, Array]:
+    """Per seed: log10 of the border where trajectories stop passing the peak of sharpness and of the learning rate where learning
+    ends; mean test errors of constant learning rates in the half decades below (`at_top`), further below (`lower`) and above
+    (`higher`) the border, and of cosines that start in the decade below it (`low`), in the lower (`medium`) and in the upper half
+    (`high`) of the decades from the border to the end of learning. Runs that do not learn are left out.
+    """
+    living = alive(constant)
+    border, end = stops_passing(constant, living), top(constant, living)
+    error = np.where(living, arrays.settled(arrays.logged(constant, "test_error")), np.nan)
+    decayed = arrays.logged(cosine, "test_error")[..., -1]
+    middle = np.sqrt(border * end)
+    return {
+        "border": np.log10(border),
+        "end": np.log10(end),
+        "at_top": between(constant, error, border / HALF_DECADE, border),
+        "lower": between(constant, error, border / DECADE, border / HALF_DECADE),
+        "higher": between(constant, error, border, border * HALF_DECADE),
+        "low": between(cosine, decayed, border / DECADE, border),
+        "medium": between(cosine, decayed, border, middle),
+        "high": between(cosine, decayed, middle, end),
+        "neither": neither(constant, end),
+    }
+
+
+def both_regimes(result: xr.DataTree) -> dict[str, Array]:
+    """Per seed: decades of learning rate from the border 1|2 to where learning ends (0 where regime 1 ends in overflow or dead
+    networks), the best test error in regime 1 and in regime 2, and the fraction of higher learning rates that overflow."""
+    living = alive(result)
+    end = top(result, living)
+    error = arrays.settled(arrays.logged(result, "test_error"))
+    maps = [arrays.labels(regimes(one)) for one in arrays.single_seeds(result)]
+    border = arrays.seed_borders(result, "1|2")
+    abrupt = np.array([names[0] == "1" and "2" not in names for names in maps])
+    return {
+        "border": np.log10(border),
+        "end": np.log10(end),
+        "width": np.where(abrupt & np.isfinite(end), 0.0, np.log10(end / border)),
+        "one": _best(error, maps, "1"),
+        "two": _best(error, maps, "2"),
+        "overflow": overflow(result, end),
+    }
+
+
+def _best(error: Array, maps: list[list[str]], regime: str) -> Array:
+    """The lowest error [L, U] in a regime of each seed's map [U]; NaN where there is none."""
+    labels = np.array(maps).T
+    lowest = np.where((labels == regime) & np.isfinite(error), error, np.inf).min(0)
+    return np.where(np.isfinite(lowest), lowest, np.nan)

@@ -1,0 +1,79 @@
+"""Which trajectories pass the peak of sharpness, and the border that the paper draws where they stop to, in conventional training.
+
+three_regimes, Sec. 6: training with lower learning rates passes the region with the highest sharpness along the trajectory and
+starts converging to a flatter region, training with higher ones gets stuck in the high-sharpness zone.
+
+L learning rates, U seeds, W logging intervals.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.signal import detrend
+
+from lrscope.schema import segment
+from lrscope.studies import arrays
+from lrscope.studies.arrays import Array
+
+SMOOTH = (
+    5  # ours: logging intervals of the running median, without which the largest spike of a chaotic run is its peak
+)
+LEAST = 0.05  # ours, decades of sharpness: a climb or a descent below this is none
+ERRORS = 3.0  # ours: a descent below this many standard deviations of the run's second half is noise
+
+
+def passes(result: xr.DataTree) -> NDArray[np.bool_]:
+    """Which runs [L, U] climb to a peak of log10 sharpness and end clearly below it: by more than `LEAST` decades and more than
+    noise."""
+    steep = np.log10(arrays.positive(effective_gradient_norm(result)))
+    finite = np.asarray(np.isfinite(steep).all(-1), dtype=bool)
+    clean = np.where(finite[..., None], steep, 0.0)
+    descent = descents(arrays.running_median(clean, SMOOTH))
+    return np.asarray(finite & (descent > np.fmax(LEAST, ERRORS * scatter(clean))), dtype=bool)
+
+
+def effective_gradient_norm(result: xr.DataTree) -> Array:
+    """Sharpness along training [L, U, W]: the gradient norm times the norm of the trained weights (three_regimes, App. B). Without the
+    factor it falls at high learning rates because weights grow there, whatever the sharpness of their directions does."""
+    if "effective_grad_norm" in segment(result, "pretrain"):
+        return arrays.logged(result, "effective_grad_norm")
+    total = np.sqrt((arrays.logged(result, "group_norm") ** 2).sum(-1))
+    return np.asarray(arrays.logged(result, "grad_norm") * total, dtype=np.float64)
+
+
+def descents(values: Array) -> Array:
+    """By how much smooth curves [..., W] come down again to their settled end after a climb, at most the climb: the largest over all
+    places. 0 for a curve that stays at its peak, or never climbs."""
+    rise = values - np.minimum.accumulate(values, axis=-1)
+    fall = values - arrays.settled(values)[..., None]
+    return np.asarray(np.maximum(np.minimum(rise, fall).max(-1), 0.0), dtype=np.float64)
+
+
+def scatter(values: Array) -> Array:
+    """Standard deviation of the second half of curves [..., W] about a straight line in time; NaN with fewer than four intervals."""
+    late = values[..., values.shape[-1] // 2 :]
+    if late.shape[-1] < 4:
+        return np.full(values.shape[:-1], np.nan)
+    return np.asarray(np.sqrt((detrend(late) ** 2).sum(-1) / (late.shape[-1] - 2)), dtype=np.float64)
+
+
+def stops_passing(result: xr.DataTree, alive: NDArray[np.bool_]) -> Array:
+    """The border that the paper draws in conventional training: the learning rate above which trajectories no longer pass the peak of
+    sharpness [U]. Below the first that passes runs are too slow; those that are not `alive` [L, U], at chance or overflowed, have
+    no trajectory. NaN where none passes, or none that is alive stops.
+    """
+    lrs, passed = result.coords["lr"].values, passes(result)
+    return np.array([_split(lrs, passed[:, u], alive[:, u]) for u in range(alive.shape[1])])
+
+
+def _split(lrs: Array, passed: NDArray[np.bool_], known: NDArray[np.bool_]) -> float:
+    """The middle of the ordered split into passed and stopped that agrees with most runs, among several the lowest."""
+    first = np.flatnonzero(known & passed)[:1]
+    places = np.flatnonzero(known)
+    places = places[places >= first] if len(first) else places[:0]
+    votes = passed[places]
+    agree = [int(votes[:k].sum() + (~votes[k:]).sum()) for k in range(1, len(votes) + 1)]
+    at = int(np.argmax(agree)) + 1 if agree else 0
+    return float(np.sqrt(lrs[places[at - 1]] * lrs[places[at]])) if 0 < at < len(votes) else np.nan
