@@ -29,11 +29,11 @@ test: venv ## Run the tests; as root on Debian or Ubuntu install what they need 
 	@if [ "$$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then \
 	    $(MAKE) system-deps || echo "make test: going on without them" >&2; \
 	fi
-	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 .PHONY: quick
 quick: venv ## Run the tests that are not slow: minutes, for whoever is changing the code
-	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(PYTEST_ARGS)
 
 .PHONY: neutral
 neutral: venv ## Compare the numbers of this tree with those of a commit to the byte: make neutral BASE=<commit>

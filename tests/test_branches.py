@@ -281,6 +281,7 @@ def whole_tree(tmp_path_factory: pytest.TempPathFactory) -> xr.DataTree:
     return of(EVERYTHING, tmp_path_factory.mktemp("whole"))
 
 
+@pytest.mark.slow
 def test_an_adaptive_sweep_trains_the_branches_of_what_it_pretrains(tmp_path: Path) -> None:
     lrs = tuple(float(lr) for lr in np.logspace(-4, 1, 24))
     base = replace(SPHERE, lrs=lrs, seeds=3, epochs=12, finetune_lrs=(1e-3,), finetune_epochs=1)
@@ -294,6 +295,7 @@ def test_an_adaptive_sweep_trains_the_branches_of_what_it_pretrains(tmp_path: Pa
     np.testing.assert_allclose(ours[trained], all_[trained], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_longer_fine_tunes_keep_the_branches_of_pretraining(tmp_path: Path) -> None:
     base = replace(BASE, finetune_lrs=(1e-3,), finetune_epochs=1)
     tree = Branch(name="decay", at=(2,), factors=(0.1,), epochs=1), Branch(name="more", parent="finetune", epochs=1)

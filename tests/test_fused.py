@@ -188,6 +188,7 @@ def test_calls_and_chunks_change_no_bit(tmp_path: Path) -> None:
     assert torch.equal(found[0], found[2])
 
 
+@pytest.mark.slow
 def test_a_run_that_blows_up_leaves_the_others_alone(tmp_path: Path) -> None:
     config = replace(WHOLE, lrs=(1e-3, 1e200), seeds=1)
     together = trained(trainer_of(regression(), config, tmp_path, FUSED), 20)

@@ -264,12 +264,14 @@ def test_codecs_whose_sizes_are_not_told_are_refused(codecs: list[str], folder: 
     refused(folder, "asks for the codec")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["", "random_train_loss", "pretrain", "pretrain/test_loss"])
 def test_deep_metadata_is_refused(place: str, folder: Path) -> None:
     (folder / "results.zarr" / place / "zarr.json").write_text('{"a":' * 50_000 + "1" + "}" * 50_000)
     refused(folder, "is damaged")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "depth", [1300, 3000]
 )  # beyond what functions may call each other; beyond what a path may have
@@ -483,6 +485,7 @@ FOREIGN: dict[str, Callable[[dict[str, torch.Tensor], dict[str, Any]], object]] 
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_a_chunk_that_is_not_of_this_sweep_is_kept_aside_and_computed_again(
     kind: str, unfinished: Path, finished: tuple[Path, xr.DataTree], tmp_path: Path

@@ -334,6 +334,7 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+@pytest.mark.slow
 def test_system_packages_of_the_tests_are_installed_by_make():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     match = re.search(r"^SYSTEM_PACKAGES := (.+)$", makefile, flags=re.MULTILINE)

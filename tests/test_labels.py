@@ -82,6 +82,7 @@ def test_probabilities_of_classes(test_y: Tensor, options: dict[str, Any]) -> No
     assert task.summary()["classes"] == CLASSES
 
 
+@pytest.mark.slow
 def test_probabilities_train_as_a_loss_written_by_hand() -> None:
     def by_hand(output: Tensor, target: Tensor) -> Tensor:
         return functional.cross_entropy(output, target, reduction="none")

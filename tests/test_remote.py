@@ -195,6 +195,7 @@ def test_a_folder_of_something_else_is_left_as_it_is(memory: Remote) -> None:
     assert names(memory) == {"thesis.tex"}
 
 
+@pytest.mark.slow
 def test_a_stranger_s_result_writes_nowhere_else(memory: Remote) -> None:
     save_result(train(mlp_task(), SHORT), memory)
     assert open_result(memory / "results.zarr").attrs["schema_version"] == SCHEMA_VERSION

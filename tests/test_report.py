@@ -107,6 +107,7 @@ def write(result: xr.DataTree, folder: Path, **more: Any) -> Page:
 # --- the page ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_every_figure_is_valid_for_plotly_and_strict_json(case, tmp_path):
     import plotly.graph_objects as go

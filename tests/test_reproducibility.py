@@ -133,6 +133,7 @@ def test_a_stop_leaves_a_checkpoint_and_the_end_removes_it(tmp_path: Path) -> No
 # -- the global random state ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [mlp_task, *(partial(task_of, m, (5,)) for m in (Dropping, Shuffling))])
 @pytest.mark.filterwarnings("ignore:this model draws noise")
 def test_global_random_state_neither_moves_nor_matters(make: Callable[[], Task]) -> None:
@@ -152,6 +153,7 @@ def test_global_random_state_neither_moves_nor_matters(make: Callable[[], Task])
 # -- no run sees another -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [mlp_task, conv_task], ids=["mlp", "convnet"])
 def test_a_run_that_diverges_changes_no_other_by_a_bit(make: Callable[[], Task], tmp_path: Path) -> None:
     config = replace(BASE, **WHOLE, finetune_lrs=(1e-3,), lrs=(1e-2, 2e-2, 3e-2))
@@ -179,6 +181,7 @@ def test_a_run_that_diverges_changes_no_other_by_a_bit(make: Callable[[], Task],
         assert np.isnan(values.values).all(), f"{name} after the run turned non-finite"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [mlp_task, conv_task], ids=["mlp", "convnet"])
 def test_nan_in_one_runs_weights_stays_there(make: Callable[[], Task], tmp_path: Path) -> None:
     plan = Plan("batched", 4, False, "", 0.0)

@@ -43,6 +43,7 @@ def test_slabs_hold_every_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert held == [(d, s) for d in range(2) for s in range(5)]
 
 
+@pytest.mark.slow
 def test_a_part_that_fails_leaves_the_old_result(tmp_path: Path) -> None:
     result = train(mlp_task(), replace(BASE, seeds=1), BATCHED, tmp_path)
 

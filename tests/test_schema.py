@@ -206,6 +206,7 @@ OTHERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("node", "axes"), OTHERS, ids=lambda v: getattr(v, "name", ""))
 def test_a_node_of_any_name_is_valid_that_follows_the_rules(
     node: Node, axes: dict[str, Any], result: xr.DataTree, tmp_path: Path
@@ -253,6 +254,7 @@ BRANCHES = (
 GROWN = replace(BASE, branches=BRANCHES)
 
 
+@pytest.mark.slow
 def test_branches_have_nodes_of_their_own(tmp_path: Path) -> None:
     result = train(mlp_task(), GROWN, BATCHED, tmp_path / "out")
     assert {node.name for node in result_nodes(result)} == {"pretrain", "average", "finetune", "decay", "cool", "never"}
@@ -277,6 +279,7 @@ def test_branches_have_nodes_of_their_own(tmp_path: Path) -> None:
     assert same_bytes(open_result(tmp_path / "out"), result) == []
 
 
+@pytest.mark.slow
 def test_branches_change_nothing_else_and_plans_agree(tmp_path: Path) -> None:
     grown, plain = (computed(mlp_task(), c, ALL_RUNS, tmp_path / str(i)) for i, c in enumerate((GROWN, BASE)))
     for name in ("decay", "cool", "never"):
@@ -378,6 +381,7 @@ def flattened(result: xr.DataTree) -> xr.Dataset:
     return flat.assign_attrs({**result.attrs, "schema_version": 1})
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_result_is_of_version_1_is_opened_and_not_trained(tmp_path: Path) -> None:
     first = train(mlp_task(), BASE, SINGLE, tmp_path)
     shutil.rmtree(tmp_path / "results.zarr")

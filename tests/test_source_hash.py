@@ -314,6 +314,7 @@ def test_functions_without_a_name_are_followed_too(study, made: str) -> None:
     assert hashed() != hashed("effects.py", "HALF = 0.5", "HALF = 0.25")
 
 
+@pytest.mark.slow
 def test_processes_agree_about_functions_without_a_name() -> None:
     code = "from test_source_hash import identity_of; print(identity_of(lambda r: r in {'a', 'b', 'c', 'd'}))"
     here = Path(__file__).parent
@@ -343,6 +344,7 @@ def test_arguments_are_part_of_the_identity() -> None:
     assert identity(a=1) != identity(a=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", registry.names())
 def test_measurements_of_the_studies_are_found_without_importing_them(name: str) -> None:
     code = (

@@ -226,6 +226,7 @@ ADDED = """
 """
 
 
+@pytest.mark.slow
 def test_a_statistic_is_one_entry(tmp_path: Path) -> None:
     """Two entries more are computed, stored, validated and opened, without a change anywhere else."""
     script = textwrap.dedent(ADDED)

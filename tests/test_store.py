@@ -81,6 +81,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, xr.DataTree]:
     return folder, train(mlp_task(), SHORT, CHUNKS_OF_2, folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_files_are_named_removed_and_computed_again(
     damage: str, once: tuple[Path, xr.DataTree], tmp_path: Path
@@ -105,6 +106,7 @@ def remove(folder: Path) -> None:
     folder.rmdir()
 
 
+@pytest.mark.slow
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), cut=st.none() | st.floats(0, 1))
 def test_no_flipped_bit_and_no_cut_goes_unnoticed(position: float, bit: int, cut: float | None, tmp_path: Path) -> None:
@@ -128,6 +130,7 @@ def test_no_flipped_bit_and_no_cut_goes_unnoticed(position: float, bit: int, cut
     assert all(torch.equal(loaded[0][name], value) for name, value in TENSORS.items())
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_costs_its_steps_only(tmp_path: Path) -> None:
     whole = train(mlp_task(), SHORT, CHUNKS_OF_2, tmp_path)
     remove(tmp_path / "results.zarr")
@@ -173,6 +176,7 @@ def done_stamps(folder: Path) -> dict[str, int]:
     return {p.name: p.stat().st_mtime_ns for p in (folder / "chunks").iterdir()}
 
 
+@pytest.mark.slow
 def test_a_length_written_as_a_whole_number_or_with_a_point_is_one_sweep(tmp_path: Path) -> None:
     config = replace(SHORT, steps=None, epochs=1, log_epochs=(1,), random_points=1)
     whole = train(mlp_task(), config, out=tmp_path)
@@ -185,6 +189,7 @@ def test_a_length_written_as_a_whole_number_or_with_a_point_is_one_sweep(tmp_pat
         train(mlp_task(), replace(config, epochs=1.5), out=tmp_path)
 
 
+@pytest.mark.slow
 def test_chunks_of_another_sweep_are_refused_though_experiment_json_is_damaged(tmp_path: Path) -> None:
     train(mlp_task(), SHORT, out=tmp_path)
     (tmp_path / "experiment.json").write_text("{")
@@ -275,6 +280,7 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
             train(mlp_task(), SHORT, out=out)
 
 
+@pytest.mark.slow
 def test_nothing_written_is_pickled(tmp_path: Path) -> None:
     train(mlp_task(), BASE, CHUNKS_OF_2, tmp_path)
     files = [p for p in tmp_path.rglob("*") if p.is_file() and p.name != "lock"]
@@ -385,6 +391,7 @@ def test_a_full_disk_costs_nothing_but_the_rest(
     assert {name: (out / "chunks" / name).stat().st_mtime_ns for name in left} == stamps
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_the_result_is_written(
     tmp_path: Path, small_disk: Callable[[int | str], Path]
 ) -> None:

@@ -331,6 +331,7 @@ def call(*words: str):
     return done.exit_code, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_what_a_study_is_written_with_is_public_and_light():
     code = (
         "import sys, lrscope.studies as s; found = [getattr(s, name) for name in s.__all__];"
@@ -555,6 +556,7 @@ def test_reproduce_draws_what_it_has(tiny, root, tmp_path):  # noqa: F811
     assert '<th scope="row">ELR 0.1</th>' in page
 
 
+@pytest.mark.slow
 def test_a_dry_run_needs_no_data_and_writes_nothing(tiny, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LRSCOPE_DATA", str(tmp_path / "none"))

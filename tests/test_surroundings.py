@@ -117,6 +117,7 @@ def test_a_daemon_trains_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert default_jobs(context_of(mlp_task(), SHORT, tmp_path, replace(BATCHED, jobs=4))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
 def test_a_sweep_under_modes_without_gradients(mode: Any) -> None:
     whole = train(mlp_task(), SHORT)

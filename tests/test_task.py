@@ -163,11 +163,13 @@ def test_regression_has_no_accuracy() -> None:
     assert task.summary()["kind"] == "regression"
 
 
+@pytest.mark.slow
 def test_own_loss_trains_as_the_named_one() -> None:
     own = Task(MODEL, TRAIN, TEST, loss=lambda o, y: cross_entropy(o, y), classification=True)
     assert same_bytes(train(own, SHORT), train(Task(MODEL, TRAIN, TEST), SHORT)) == []
 
 
+@pytest.mark.slow
 def test_one_logit_is_a_binary_classifier() -> None:
     y = (TRAIN[0][:, 0] > 0).long()
     task = Task(partial(MLP, (5, 8, 1)), (TRAIN[0], y), (TRAIN[0], y), loss="binary_cross_entropy")

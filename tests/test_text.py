@@ -153,6 +153,7 @@ def real(data_seed: int = 0, **options: Any) -> DataSet:
     return load("fortunes", data_seed=data_seed, **options)
 
 
+@pytest.mark.slow
 def test_debians_fortunes() -> None:
     data, again, other = real(), load("fortunes"), real(1)
     assert data.train_x.shape == (3072, 32)
@@ -286,6 +287,7 @@ def text_task(**options: Any) -> Task:
     return Task(partial(Transformer, 20, 6, 3, width=8), made_up(48, 0), made_up(20, 1), name="texts", **options)
 
 
+@pytest.mark.slow
 def test_batched_and_single_agree(tmp_path: Path) -> None:
     """With integers as inputs, through every phase, to rtol 1e-9."""
     config = replace(CONFIG, precision="float64", finetune_lrs=(1e-2,), finetune_steps=6, average=(2,), average_every=3)

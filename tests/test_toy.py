@@ -80,6 +80,7 @@ def equilibrium(elr: float) -> np.ndarray:
     return toy.equilibrium(elr).numpy()
 
 
+@pytest.mark.slow
 def test_threshold_lies_at_one_over_the_sum_of_alphas(three_pairs: Recorded) -> None:
     total = three_pairs.values.sum(-1)
     for below in (REGIME_1, JUST_BELOW):

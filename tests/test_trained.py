@@ -147,6 +147,7 @@ def test_closely_spaced_learning_rates_are_told_apart() -> None:
         _nearest("lr", 0.10002, grid)
 
 
+@pytest.mark.slow
 def test_without_keep_weights_fine_tunes_are_asked_for(tmp_path: Path) -> None:
     options = {**OPTIONS, "keep_weights": False, "snapshot_epochs": (), "data_seeds": 1, "seeds": 1}
     lrscope.sweep(mlp_task(train=64), LRS, out=tmp_path / "out", **options)
@@ -158,6 +159,7 @@ def test_without_keep_weights_fine_tunes_are_asked_for(tmp_path: Path) -> None:
         found.state(lr=1e-2, seed=0, epoch=2)
 
 
+@pytest.mark.slow
 def test_another_task_is_refused(tmp_path: Path) -> None:
     options = {**OPTIONS, "data_seeds": 1, "seeds": 1, "epochs": 4, "finetune_epochs": 1}
     lrscope.sweep(mlp_task(train=64), LRS, out=tmp_path / "out", **options)

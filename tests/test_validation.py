@@ -402,6 +402,7 @@ def test_training_is_that_on_the_remaining_examples(plan: Plan, tmp_path: Path) 
     assert same_bytes(without(ours, *NAMES), alone) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", PLANS, ids=plan_name)
 def test_poisoned_validation_labels_change_no_byte_of_training(plan: Plan, tmp_path: Path) -> None:
     whole, held = task(validation=0).data(0), task(validation=12)
@@ -442,6 +443,7 @@ def test_dropout_draws_as_without_a_validation_set(tmp_path: Path) -> None:
     assert same_bytes(without(ours, *NAMES), plain) == []
 
 
+@pytest.mark.slow
 def test_data_seeds_train_on_their_own_remainders(tmp_path: Path) -> None:
     held, config = task(validation=12), replace(BASE, seeds=1, data_seeds=2)
     result = computed(held, config, ALL_RUNS, tmp_path / "held")
@@ -464,6 +466,7 @@ def test_label_noise_leaves_validation_clean_and_training_as_without(tmp_path: P
 # -- whatever happens --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_is_the_same_to_the_byte(tmp_path: Path) -> None:
     """A checkpoint after every step, and another process's context after every stop."""
     plan, engine = Plan("batched", 2, False, "", 0.0), replace(BATCHED, checkpoint_seconds=0.0)
@@ -490,6 +493,7 @@ def test_slabs_of_runs_give_the_same_result(tmp_path: Path, monkeypatch: pytest.
     assert same_bytes(train(task(validation=12), config, out=tmp_path / "parts"), whole) == []
 
 
+@pytest.mark.slow
 def test_an_adaptive_sweep_keeps_them(tmp_path: Path) -> None:
     lrs = tuple(float(f"{10 ** (-4 + i / 2):.3g}") for i in range(8))
     tuned: dict[str, Any] = {"finetune_lrs": (1e-3,), "finetune_epochs": 2}
@@ -525,6 +529,7 @@ def test_it_is_nan_even_where_the_model_hides_it() -> None:
         assert np.isnan(result[name].values[1]).all(), name
 
 
+@pytest.mark.slow
 def test_regression_has_no_accuracy() -> None:
     x = examples(48, (5,))[0]
     held = Task(partial(MLP, (5, 8, 1)), (x, x[:, 0]), (x[:20], x[:20, 0]), loss="mse", validation=12)

@@ -166,6 +166,7 @@ def vit_task(dropout: float = 0.0) -> Task:
     return task_of(partial(VisionTransformer, (1, 8, 8), 3, 16, depth=1, dropout=dropout), (1, 8, 8), name="vit")
 
 
+@pytest.mark.slow
 def test_batched_and_single_agree(tmp_path: Path) -> None:
     """Through every phase, to rtol 1e-9."""
     batched, single = (computed(vit_task(), CONFIG, p, tmp_path / p.path) for p in (ALL_RUNS, ONE_RUN))

@@ -169,6 +169,7 @@ COMPILED = """
 """
 
 
+@pytest.mark.slow
 def test_where_workers_cannot_train_one_process_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "autograd_survives_fork", lambda: False)
     with pytest.warns(UserWarning, match=r"no processes can be forked: training in this one"):
