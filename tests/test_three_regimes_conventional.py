@@ -8,6 +8,8 @@ import xarray as xr
 
 from fake_results import BORDERS, fake_result
 from lrscope.charts import Border
+from lrscope.mapping import regimes
+from lrscope.studies import arrays
 from lrscope.studies.three_regimes import STUDY, effects_conventional, figures
 from test_three_regimes_peak import PASSES, STOPS
 from trees import changed
@@ -75,6 +77,16 @@ def test_regime_two_ends_where_networks_die(result: xr.DataTree) -> None:
     assert np.log10(effects_conventional.top(result, living)) == pytest.approx(np.full(SEEDS, SECOND), abs=0.13)
     part = result.isel(lr=slice(0, 20))
     assert np.isnan(effects_conventional.top(part, effects_conventional.alive(part))).all(), "the grid ends in regime 2"
+
+
+def test_dead_networks_on_unequal_classes_do_not_learn(result: xr.DataTree) -> None:
+    """They predict the most frequent class, which a map by accuracy takes for learning: the loss tells."""
+    dead = [k for k, lr in enumerate(np.log10(result["lr"].values)) if lr > SECOND][:-BROKEN]
+    accuracy, loss = (result[f"pretrain/{name}"].copy(deep=True) for name in ("train_accuracy", "train_loss"))
+    accuracy[{"lr": dead}], loss[{"lr": dead}] = 0.56, np.log(2) * 1.01
+    part = changed(result, {"pretrain/train_accuracy": accuracy, "pretrain/train_loss": loss})
+    assert "2" in {arrays.labels(regimes(part))[k] for k in dead}, "what is tried"
+    assert (effects_conventional.alive(part) == effects_conventional.alive(result)).all()
 
 
 def test_the_best_rates_are_held_against_their_neighbourhoods(result: xr.DataTree) -> None:

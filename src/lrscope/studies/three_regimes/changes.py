@@ -132,4 +132,48 @@ CHANGES = (
         " the first only counted. The end of regime 2 is that of learning, known to a cell, and regime 1 right below "
         "overflow is a width of 0.",
     ),
+    Change(
+        claim="TR18",
+        date="2026-11-29",
+        before="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2 and the next one. The "
+        "border is the ordered split, from the first LR whose trajectory passes the peak of sharpness to the last "
+        "that learns, into those that pass and those that do not. A trajectory passes if its effective gradient norm "
+        "(the norm of the gradient times that of all trained weights, running medians over five logging intervals) "
+        "climbs to a peak and ends below it, both by more than 0.05 decades and more than three standard deviations "
+        "of its second half about a straight line. 95% intervals over seeds: the decades from the border to the end "
+        "of learning lie above 0.2; less than a tenth of the LRs above end finite with a loss of more than twice ln "
+        "C; with a constant LR the mean test error of the half decade below the border is lower than that of the half"
+        " decade below that, and than that of the half decade above the border; with a cosine that of initial LRs in "
+        "the lower half of the decades from the border to the end of learning is lower than that of the decade below "
+        "the border, and than that of the upper half.",
+        after="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2, with a settled training"
+        " loss below 0.99 ln C, and the next one. The border is the ordered split, from the first LR whose trajectory"
+        " passes the peak of sharpness to the last that learns, into those that pass and those that do not. A "
+        "trajectory passes if its effective gradient norm (the norm of the gradient times that of all trained "
+        "weights, running medians over five logging intervals) climbs to a peak and ends below it, both by more than "
+        "0.05 decades and more than three standard deviations of its second half about a straight line. 95% intervals"
+        " over seeds: the decades from the border to the end of learning lie above 0.2; less than a tenth of the LRs "
+        "above end finite with a loss of more than twice ln C; with a constant LR the mean test error of the half "
+        "decade below the border is lower than that of the half decade below that, and than that of the half decade "
+        "above the border; with a cosine that of initial LRs in the lower half of the decades from the border to the "
+        "end of learning is lower than that of the decade below the border, and than that of the upper half.",
+        reason="Before any evidence: with few training images the classes are unequal, and a dead network that predicts the "
+        "most frequent one has an accuracy above chance, so that the map labels it 2. Its loss, that of a constant "
+        "prediction, tells.",
+    ),
+    Change(
+        claim="TR20",
+        date="2026-11-29",
+        before="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2 and the next one. 95% "
+        "intervals over seeds: the decades of LR from border 1|2 to the end of learning lie above 0.2 (0 where regime"
+        " 1 ends there); more than half of the LRs above overflow; the lowest test error of a LR of regime 2 differs "
+        "from the lowest of regime 1 by less than a point.",
+        after="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2, with a settled training"
+        " loss below 0.99 ln C, and the next one. 95% intervals over seeds: the decades of LR from border 1|2 to the "
+        "end of learning lie above 0.2 (0 where regime 1 ends there); more than half of the LRs above overflow; the "
+        "lowest test error of a LR of regime 2 differs from the lowest of regime 1 by less than a point.",
+        reason="Before any evidence: with few training images the classes are unequal, and a dead network that predicts the "
+        "most frequent one has an accuracy above chance, so that the map labels it 2. Its loss, that of a constant "
+        "prediction, tells.",
+    ),
 )

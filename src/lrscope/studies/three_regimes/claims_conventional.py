@@ -1,4 +1,4 @@
-"""TR18, TR20: training of networks that are not scale-invariant, a ConvNet and a Transformer."""
+"""TR18, TR20: training of networks that are not scale-invariant, an MLP or ResNet-18 and a Transformer."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ CLAIMS = (
     Claim(
         id="TR18",
         sentence="Conventional training shows regimes 1 and 2 only, then overflow or a dead network; the border is where trajectories stop passing the peak of sharpness. With a constant LR the best test error lies at the top of 1, with a cosine at a medium initial LR that passes through low 2.",
-        criterion="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2 and the next one. The border is the ordered split, from the first LR whose trajectory passes the peak of sharpness to the last that learns, into those that pass and those that do not. A trajectory passes if its effective gradient norm (the norm of the gradient times that of all trained weights, running medians over five logging intervals) climbs to a peak and ends below it, both by more than 0.05 decades and more than three standard deviations of its second half about a straight line. 95% intervals over seeds: the decades from the border to the end of learning lie above 0.2; less than a tenth of the LRs above end finite with a loss of more than twice ln C; with a constant LR the mean test error of the half decade below the border is lower than that of the half decade below that, and than that of the half decade above the border; with a cosine that of initial LRs in the lower half of the decades from the border to the end of learning is lower than that of the decade below the border, and than that of the upper half.",
+        criterion="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2, with a settled training loss below 0.99 ln C, and the next one. The border is the ordered split, from the first LR whose trajectory passes the peak of sharpness to the last that learns, into those that pass and those that do not. A trajectory passes if its effective gradient norm (the norm of the gradient times that of all trained weights, running medians over five logging intervals) climbs to a peak and ends below it, both by more than 0.05 decades and more than three standard deviations of its second half about a straight line. 95% intervals over seeds: the decades from the border to the end of learning lie above 0.2; less than a tenth of the LRs above end finite with a loss of more than twice ln C; with a constant LR the mean test error of the half decade below the border is lower than that of the half decade below that, and than that of the half decade above the border; with a cosine that of initial LRs in the lower half of the decades from the border to the end of learning is lower than that of the decade below the border, and than that of the upper half.",
         needs=("constant", "cosine"),
         check=_conventional,
         figures=("7", "26"),
@@ -80,7 +80,7 @@ CLAIMS = (
     Claim(
         id="TR20",
         sentence="A text Transformer trained conventionally shows regimes 1 and 2, then overflow; the best test error is found in both.",
-        criterion="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2 and the next one. 95% intervals over seeds: the decades of LR from border 1|2 to the end of learning lie above 0.2 (0 where regime 1 ends there); more than half of the LRs above overflow; the lowest test error of a LR of regime 2 differs from the lowest of regime 1 by less than a point.",
+        criterion="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2, with a settled training loss below 0.99 ln C, and the next one. 95% intervals over seeds: the decades of LR from border 1|2 to the end of learning lie above 0.2 (0 where regime 1 ends there); more than half of the LRs above overflow; the lowest test error of a LR of regime 2 differs from the lowest of regime 1 by less than a point.",
         needs=("transformer",),
         check=_transformer,
         figures=("28",),

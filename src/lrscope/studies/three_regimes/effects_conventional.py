@@ -16,13 +16,17 @@ from lrscope.studies.arrays import Array
 from lrscope.studies.three_regimes.effects_peak import stops_passing
 
 HALF_DECADE, DECADE = 10**0.5, 10.0  # ours: the widths of the neighbourhoods of a border that are compared
+BELOW_GUESSING = 0.99  # ours: as the map tells dead networks by their losses (`votes.dies`)
 DIVERGED = 2.0  # ours: a dead network's loss is that of a constant prediction; regime 3's is several times as large
 
 
 def alive(result: xr.DataTree) -> NDArray[np.bool_]:
-    """Which runs [L, U] learn: those that are labelled 1 or 2 in the map of their own seed. The others overflowed or died."""
+    """Which runs [L, U] learn: labelled 1 or 2 in the map of their own seed, with a settled training loss clearly below ln C. The
+    others overflowed or died; a few images of unequal classes let dead networks look better than chance by their accuracy."""
     names = [arrays.labels(regimes(one)) for one in arrays.single_seeds(result)]
-    return np.array([[name in ("1", "2") for name in of_one] for of_one in names]).T
+    learning = arrays.settled(arrays.logged(result, "train_loss")) < BELOW_GUESSING * arrays.guessing(result)
+    labelled = np.array([[name in ("1", "2") for name in of_one] for of_one in names]).T
+    return np.asarray(learning & labelled, dtype=bool)
 
 
 def top(result: xr.DataTree, living: NDArray[np.bool_]) -> Array:
