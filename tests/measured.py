@@ -96,6 +96,6 @@ class OneRun(Trained):
         assert dtype == self.at.weights.dtype
         return self.at.program
 
-    def material(self, data_seed: int = 0, dtype: torch.dtype = torch.float32) -> Material:
-        assert (data_seed, dtype) == (0, self.at.weights.dtype)
+    def material(self, data_seed: int | None = None, dtype: torch.dtype = torch.float32) -> Material:
+        assert (data_seed or 0, dtype) == (0, self.at.weights.dtype)
         return self.at.material

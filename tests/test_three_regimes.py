@@ -214,7 +214,7 @@ def test_lines_are_drawn_between_the_runs_that_converged(planted: xr.Dataset, mo
         return {"train_loss": np.zeros(geometry.POINTS), "train_error": np.zeros(geometry.POINTS)}
 
     monkeypatch.setattr(geometry, "between", between)
-    results = PlantedResults({"converged": result})
+    results = PlantedResults({"long": result})
     state = SimpleNamespace(state=lambda *, lr, seed, data_seed: (lr, data_seed, seed))
     monkeypatch.setattr(results, "trained", lambda name: state)
     found = neighbour_paths(results)

@@ -117,7 +117,7 @@ def barriers(sweeps: dict[str, str], below: float, above: float) -> xr.Dataset:
 
 @pytest.fixture
 def one_net(monkeypatch: pytest.MonkeyPatch) -> claims_tuning.Net:
-    net = claims_tuning.Net("net", "base", "lower", "much", "within", "down", "scratch")
+    net = claims_tuning.Net("net", "base", "lower", "much", "within", "down", "scratch", "tuned_paths")
     monkeypatch.setattr(claims_tuning, "NETS", (net,))
     return net
 

@@ -123,7 +123,7 @@ CLAIMS = (
     Claim(
         id="TR8",
         sentence="Solutions of neighbouring regime-1 ELRs are not linearly connected, although initialisation and batches are the same.",
-        criterion="The 95% interval over seeds, each with its own training set, of the median barrier in training loss between neighbouring regime-1 solutions with final loss under 0.05 nats lies above 0.1 nats.",
+        criterion="The 95% interval over seeds of the median barrier in training loss between neighbouring regime-1 solutions with final loss under 0.05 nats lies above 0.1 nats.",
         needs=("neighbour_paths",),
         check=_not_connected,
         figures=("19",),

@@ -107,7 +107,7 @@ def lower(results: StudyResults) -> Chart:
     return chart(
         [
             *_panels(results, "convnet", "tune_lower", ("lower",), (f"ConvNet, {words[0]}",)),
-            *_panels(results, "noise20", "tune_noise", ("lower",), (f"MLP, {words[0]}",)),
+            *_panels(results, "noise20", "tune_noise_lower", ("lower",), (f"MLP, {words[0]}",)),
         ],
         columns=2,
     )
@@ -181,7 +181,7 @@ def connectivity(results: StudyResults) -> Chart:
     made = [_line_panel("between neighbouring ELRs of regime 1", lines)]
     for kind, words in (("lower", "lower ELR"), ("slightly", "slightly higher ELR"), ("much", "much higher ELR")):
         at = np.flatnonzero(tuned["kind"].values == kind)
-        lines = [_tuned_line(tuned.isel(pair=i)) for i in at if tuned["sweep"].values[i] != "tune_noise"]
+        lines = [_tuned_line(tuned.isel(pair=i)) for i in at]
         if lines:
             made.append(_line_panel(f"to fine-tuned, {words}", lines))
     return chart(made, columns=2)

@@ -18,7 +18,6 @@ from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
 from lrscope.studies.three_regimes.effects_tuning import roles
 from lrscope.studies.types import StudyResults
-from lrscope.studies.verdicts import Undetermined
 from lrscope.trained import State, Trained
 
 WALK_STEPS, WALK_EVERY = 100, 10  # ours: a random walk in regime 3 forgets where it began within a few steps
@@ -30,7 +29,7 @@ RATES = ("lowest", "middle", "highest")  # of regime 2
 def neighbour_paths(results: StudyResults) -> xr.Dataset:
     """Losses on lines between the solutions of neighbouring regime-1 ELRs: of a seed's where both have a loss under
     `MINIMUM`, NaN for the others; without the pairs that no seed has. A seed is one of the data with one of the training."""
-    result, trained = results.sweep("converged"), results.trained("converged")
+    result, trained = results.sweep("long"), results.trained("long")
     one = arrays.shown(regimes(result), "1", least=2)
     converged = arrays.logged(result, "fixed_train_loss") < MINIMUM
     pairs = [(a, b) for a, b in itertools.pairwise(one) if b == a + 1 and (converged[a] & converged[b]).any()]
@@ -58,16 +57,14 @@ def neighbour_paths(results: StudyResults) -> xr.Dataset:
 
 def tuned_paths(results: StudyResults, sweeps: Sequence[tuple[str, str]]) -> xr.Dataset:
     """Losses on lines between pre-trained and fine-tuned weights [pair, seed, alpha], where both rates lie in regime 1 by the
-    map of the sweep with fixed ELRs. `sweeps` names pairs of such a sweep and one of fine-tuning; `kind` [pair] says `lower`,
-    `slightly` or `much`."""
+    map of the sweep with fixed ELRs; no pair where none do. `sweeps` names pairs of such a sweep and one of fine-tuning; `kind`
+    [pair] says `lower`, `slightly` or `much`."""
     found = [
         _tuned_path(results.trained(name), name, kind, rates, _seeds(results.sweep(name)))
         for base, name in sweeps
         for kind, rates in _pairs(results.sweep(base), results.sweep(name))
     ]
-    if not found:
-        raise Undetermined("no fine-tuning stays inside regime 1")
-    return xr.concat(found, "pair", join="outer")
+    return xr.concat(found, "pair", join="outer") if found else _tuned_paths_of((), np.empty((0, 0, geometry.POINTS)))
 
 
 def _pairs(base: xr.DataTree, tune: xr.DataTree) -> Iterator[tuple[str, tuple[float, float]]]:
@@ -85,12 +82,15 @@ def _tuned_path(trained: Trained, name: str, kind: str, rates: tuple[float, floa
         ].values
         for u in seeds
     ]
-    about = {"sweep": name, "kind": kind, "lr": plr, "finetune_lr": flr}
-    return xr.Dataset(
-        {"train_loss": (("pair", "seed", "alpha"), np.array(losses)[None])},
-        {"seed": list(seeds), "alpha": np.linspace(0, 1, geometry.POINTS)}
-        | {k: ("pair", [v]) for k, v in about.items()},
-    )
+    return _tuned_paths_of(seeds, np.array(losses)[None], sweep=name, kind=kind, lr=plr, finetune_lr=flr)
+
+
+def _tuned_paths_of(seeds: Sequence[int], losses: Array, **about: Any) -> xr.Dataset:
+    """A measurement of one pair, with what there is to say `about` it, or of none: losses [pair, seed, alpha]."""
+    named = about or dict.fromkeys(("sweep", "kind"), "") | dict.fromkeys(("lr", "finetune_lr"), 0.0)
+    said = {name: ("pair", np.array([value] * len(losses))) for name, value in named.items()}
+    coords = {"seed": list(seeds), "alpha": np.linspace(0, 1, losses.shape[-1]), **said}
+    return xr.Dataset({"train_loss": (("pair", "seed", "alpha"), losses)}, coords)
 
 
 def checkpoint_paths(results: StudyResults, names: Sequence[str]) -> xr.Dataset:

@@ -21,7 +21,10 @@ def measurements(nets: tuple[str, ...]) -> tuple[Measurement, ...]:
 
 
 EQUILIBRIA = ("convnet", "noise20")  # whose checkpoints are connected
-TUNED = (("convnet", "tune_lower"), ("convnet", "tune_first"), ("noise20", "tune_noise"))  # fixed ELRs, fine-tuning
+TUNED = {  # sweeps with fixed ELRs and with fine-tuning
+    "tuned_paths": (("convnet", "tune_lower"), ("convnet", "tune_first")),
+    "tuned_paths_noise": (("noise20", "tune_noise_lower"), ("noise20", "tune_noise")),
+}
 
 _EVERYWHERE = (
     Measurement(
@@ -39,14 +42,17 @@ _EVERYWHERE = (
     Measurement(
         name="neighbour_paths",
         about="Losses between solutions of neighbouring ELRs of regime 1.",
-        needs=("converged",),
+        needs=("long",),
         run=lazy(f"{FUNCTIONS}:neighbour_paths"),
     ),
-    Measurement(
-        name="tuned_paths",
-        about="Losses between pre-trained and fine-tuned weights of regime 1.",
-        needs=tuple(dict.fromkeys(name for pair in TUNED for name in pair)),
-        run=lazy(f"{FUNCTIONS}:tuned_paths", sweeps=TUNED),
+    *(
+        Measurement(
+            name=name,
+            about="Losses between pre-trained and fine-tuned weights of regime 1.",
+            needs=tuple(dict.fromkeys(sweep for pair in pairs for sweep in pair)),
+            run=lazy(f"{FUNCTIONS}:tuned_paths", sweeps=pairs),
+        )
+        for name, pairs in TUNED.items()
     ),
     Measurement(
         name="checkpoint_paths",

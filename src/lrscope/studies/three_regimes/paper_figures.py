@@ -158,7 +158,7 @@ FIGURES = (
         title="Regime 1: fine-tuning with a decreased ELR",
         look_for="Trajectories go on where they were.",
         differs=TUNED + " Below: the MLP on digits with 20% label noise.",
-        needs=("convnet", "tune_lower", "noise20", "tune_noise"),
+        needs=("convnet", "tune_lower", "noise20", "tune_noise_lower"),
         draw=figures_tuning.lower,
     ),
     PaperFigure(
