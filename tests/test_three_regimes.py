@@ -66,7 +66,7 @@ def test_scales_differ_in_size_only() -> None:
 
 def _check_rates(net: claims_tuning.Net, configs: dict[str, SweepConfig]) -> None:
     """What the criteria of TR7, TR10 and TR11 speak of is trained, around the borders that runs before gave."""
-    first, second = {"convnet": (3.5e-3, 1.01 * 1.3e-2), "noise20": NOISY_BORDERS}[net.base]
+    first, second = {"convnet": (3.5e-3, 1.01 * 1.3e-2), "noisy": NOISY_BORDERS}[net.base]
     for kind, name in (("lower", net.lower), ("much", net.much), ("within", net.within), ("down", net.down)):
         tune = configs[name]
         known = effects_tuning.Roles(np.array(tune.lrs), np.array(tune.finetune_lrs), first=first, second=second)

@@ -15,7 +15,7 @@ from lrscope.studies.three_regimes.network_effects import Effects
 from lrscope.studies.types import Claim, Finding, Part, StudyResults
 from lrscope.studies.verdicts import finding, part
 
-NETS = {"ConvNet": "convnet", "MLP, 20% label noise": "noise20"}
+NETS = {"ConvNet": "convnet", "MLP, 20% label noise": "noisy"}
 WALKING = {"MLP": "mlp", "small ConvNet": "convnet", "wide ConvNet": "wide"}
 ALIKE = 0.1  # ours: a cosine
 

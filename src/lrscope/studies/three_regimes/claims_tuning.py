@@ -39,12 +39,12 @@ NETS = (
     Net("ConvNet", "convnet", "tune_lower", "tune_first", "tune_within", "tune", "long", "tuned_paths"),
     Net(
         "MLP, 20% label noise",
-        "noise20",
+        "noisy",
         "tune_noise_lower",
         "tune_noise",
         "tune_noise",
         "tune_noise",
-        "noise20",
+        "noisy",
         "tuned_paths_noise",
     ),
 )

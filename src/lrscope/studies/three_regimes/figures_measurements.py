@@ -11,7 +11,7 @@ from lrscope.studies.three_regimes.effects_measurements import of_net
 from lrscope.studies.three_regimes.figures import chart
 from lrscope.studies.types import StudyResults
 
-NETS = {"mlp": "MLP", "convnet": "small ConvNet", "wide": "wide ConvNet", "noise20": "MLP, 20% label noise"}
+NETS = {"mlp": "MLP", "convnet": "small ConvNet", "wide": "wide ConvNet", "noisy": "MLP, 20% label noise"}
 DECAYED = 1e-12  # below it the toy function is drawn no further: it is zero for the eye
 
 

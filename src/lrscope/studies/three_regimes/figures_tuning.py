@@ -107,7 +107,7 @@ def lower(results: StudyResults) -> Chart:
     return chart(
         [
             *_panels(results, "convnet", "tune_lower", ("lower",), (f"ConvNet, {words[0]}",)),
-            *_panels(results, "noise20", "tune_noise_lower", ("lower",), (f"MLP, {words[0]}",)),
+            *_panels(results, "noisy", "tune_noise_lower", ("lower",), (f"MLP, {words[0]}",)),
         ],
         columns=2,
     )
@@ -121,8 +121,8 @@ def higher(results: StudyResults) -> Chart:
 
 def within_and_down(results: StudyResults) -> Chart:
     """Figure 5: left, changing the ELR inside regime 2; right, fine-tuning from regime 2 with ELRs of regime 1."""
-    known = roles(results.sweep("noise20"), results.sweep("tune_noise"))
-    seen = Tuned.of(results, "noise20", "tune_noise")
+    known = roles(results.sweep("noisy"), results.sweep("tune_noise"))
+    seen = Tuned.of(results, "noisy", "tune_noise")
     right = [
         tuned_panel(seen, known, known.down(which), QUANTITIES[0], f"to regime 1 from {words} regime 2")
         for which, words in ((0, "low"), (-1, "high"))
@@ -158,8 +158,8 @@ def _within(tune: xr.DataTree, known: Roles) -> Panel:
 
 def down(results: StudyResults) -> Chart:
     """Figure 23: from rising ELRs of regime 2 with those of regime 1, sharpness and test error."""
-    known = roles(results.sweep("noise20"), results.sweep("tune_noise"))
-    seen = Tuned.of(results, "noise20", "tune_noise")
+    known = roles(results.sweep("noisy"), results.sweep("tune_noise"))
+    seen = Tuned.of(results, "noisy", "tune_noise")
     pairs = known.some("down")
     plrs = sorted({p for p, _ in pairs})
     found = [

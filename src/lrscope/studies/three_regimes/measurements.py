@@ -20,10 +20,10 @@ def measurements(nets: tuple[str, ...]) -> tuple[Measurement, ...]:
     return (*_EVERYWHERE, steps)
 
 
-EQUILIBRIA = ("convnet", "noise20")  # whose checkpoints are connected
+EQUILIBRIA = ("convnet", "noisy")  # whose checkpoints are connected
 TUNED = {  # sweeps with fixed ELRs and with fine-tuning
     "tuned_paths": (("convnet", "tune_lower"), ("convnet", "tune_first")),
-    "tuned_paths_noise": (("noise20", "tune_noise_lower"), ("noise20", "tune_noise")),
+    "tuned_paths_noise": (("noisy", "tune_noise_lower"), ("noisy", "tune_noise")),
 }
 
 _EVERYWHERE = (

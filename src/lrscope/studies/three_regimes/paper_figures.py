@@ -9,6 +9,7 @@ from lrscope.studies.types import PaperFigure
 
 SMALL = "Smaller network and images, a few thousand steps instead of 1000 epochs, several seeds instead of one."
 MLP = "An MLP on digits instead of the ConvNet on CIFAR-10, 5 seeds."
+WIDE = "An MLP with 256 units a layer on digits instead of the ConvNet on CIFAR-10, 4 seeds."
 ONE_SEED = " Trajectories are single runs, of the first seed."
 TUNED_LINES = " Single runs of the first seed; grey: pre-training; dashed: training from initialisation with the nearest fixed ELR."
 TUNED = SMALL + TUNED_LINES
@@ -55,7 +56,7 @@ FIGURES = (
         look_for="Left: the loss moves to the new ELR's level. Right: from low regime 2 all trajectories end together, from high regime 2 "
         "they spread.",
         differs=NOISY,
-        needs=("noise20", "tune_noise"),
+        needs=("noisy", "tune_noise"),
         draw=figures_tuning.within_and_down,
     ),
     PaperFigure(
@@ -139,7 +140,7 @@ FIGURES = (
         number="15",
         title="Label noise",
         look_for="With label noise the peak of sharpness at the border 1|2 stands out.",
-        differs=MLP + " 20% noise only." + ONE_SEED,
+        differs=WIDE + " 20% noise only." + ONE_SEED,
         needs=("noise0", "noise20"),
         draw=partial(
             figures.landscapes, names={"noise0": "clean labels: ", "noise20": "20% label noise: "}, single=True
@@ -149,7 +150,7 @@ FIGURES = (
         number="16",
         title="The first epochs, without and with label noise",
         look_for="With noise test error and sharpness rise and fall again (double descent); in regime 2 the second descent is missing.",
-        differs=MLP + " One seed.",
+        differs=WIDE + " One seed.",
         needs=("noise0", "noise20"),
         draw=figures.first_epochs,
     ),
@@ -158,7 +159,7 @@ FIGURES = (
         title="Regime 1: fine-tuning with a decreased ELR",
         look_for="Trajectories go on where they were.",
         differs=TUNED + " Below: the MLP on digits with 20% label noise.",
-        needs=("convnet", "tune_lower", "noise20", "tune_noise_lower"),
+        needs=("convnet", "tune_lower", "noisy", "tune_noise_lower"),
         draw=figures_tuning.lower,
     ),
     PaperFigure(
@@ -206,7 +207,7 @@ FIGURES = (
         title="From regime 2 to regime 1",
         look_for="One bundle from low regime 2, a fan from high regime 2, narrower in test error than in sharpness.",
         differs=NOISY,
-        needs=("noise20", "tune_noise"),
+        needs=("noisy", "tune_noise"),
         draw=figures_tuning.down,
     ),
     PaperFigure(
