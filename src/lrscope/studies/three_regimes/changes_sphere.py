@@ -127,11 +127,11 @@ CHANGES = (
         "less of the training loss of regime 2's lowest ELR, read where the training loss first comes down to "
         "each level (running medians over three logging intervals). 95% intervals over seeds, without and with "
         "20% label noise: the training loss at the peak of sharpness along training (the place that stands out "
-        "most over its lowest before and after) is within 0.3 decades of that of regime 2's lowest ELR in the "
-        "end; that at the peak of test error (where it stands out by a point) within 0.3 decades of that at the "
-        "peak of sharpness (where it stands out by 0.01 decades); the test error in the end of regime 2's lowest "
-        "ELR is above the middle between the peak of test error and its end in those runs of regime 1. With noise"
-        " both peaks stand out more than without.",
+        "most over its lowest before and after, of the run where it does most) is within 0.3 decades of that of "
+        "regime 2's lowest ELR in the end; that at the peak of test error (likewise; it stands out by a point at "
+        "least) within 0.3 decades of that at the peak of sharpness (by 0.01 decades at least); the test error in"
+        " the end of regime 2's lowest ELR is above the middle between the peak of test error and its end in "
+        "those runs of regime 1. With noise both peaks stand out more than without.",
         reason="Correction of reading. Sec. 5.3 and App. G speak of the peak along training, in the diagram of sharpness"
         ' against training loss ("in the gradient norm vs. training loss diagram in Figure 1, we can observe that'
         ' the sharpness reaches its peak precisely at the transition point"; "both test error and sharpness '

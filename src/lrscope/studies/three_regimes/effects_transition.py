@@ -5,9 +5,6 @@ L learning rates, U seeds, W logging intervals, K levels of training loss.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -45,8 +42,8 @@ def bottleneck(result: xr.DataTree) -> dict[str, Array]:
 
     Trajectories are read where the training loss first comes down to each of a row of levels, so that later jumps, and
     spikes of chaotic runs, are no part of them. `level`: log10 of the training loss where regime 2 begins, that of its lowest
-    ELR in the end. `sharpness`, `error`: log10 of the training loss at the peaks of sharpness and of test error, medians over
-    the runs that have one. `sharpness_height` (decades), `error_height` (0 to 1): how far the peaks stand out, means over
+    ELR in the end. `sharpness`, `error`: log10 of the training loss at the peaks of sharpness and of test error, of the run where
+    it stands out most. `sharpness_height` (decades), `error_height` (0 to 1): how far the peaks stand out, means over
     all of them. `stuck`: by how much the test error in the end of regime 2's lowest ELR lies above the middle between peak
     and end of the runs that have a peak; a mean over time, because the highest of a chaotic run is a spike. NaN where a
     seed has no such run.
@@ -66,8 +63,9 @@ def _of_seed(one: xr.DataTree) -> dict[str, float]:
     for name, curves in trajectories(one, levels).items():
         at, height = peak(curves[through])
         clear = height >= LEAST[name]
-        found[name] = _middle(np.log10(levels)[at][clear], np.median)
-        found[name + "_height"] = _middle(height, np.mean)
+        if clear.any():
+            found[name] = float(np.log10(levels)[at[np.nanargmax(height)]])
+        found[name + "_height"] = _mean(height)
         if name == "error" and clear.any():
             tops = np.take_along_axis(curves[through], at[:, None], -1)[clear, 0]
             found["stuck"] = float(error[two[0]] - (tops.mean() + error[through][clear].mean()) / 2)
@@ -104,6 +102,6 @@ def trajectories(one: xr.DataTree, levels: Array) -> dict[str, Array]:
     }
 
 
-def _middle(values: Array, middle: Callable[[Array], Any]) -> float:
+def _mean(values: Array) -> float:
     known = values[np.isfinite(values)]
-    return float(middle(known)) if len(known) else np.nan
+    return float(known.mean()) if len(known) else np.nan

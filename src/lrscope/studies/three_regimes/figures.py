@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from lrscope.charts import Axis, Border, Chart, Level, Line, Panel, Points, style
+from lrscope.charts import Axis, Border, Chart, Line, Panel, Points, style
 from lrscope.mapping import regimes
 from lrscope.schema import segment
 from lrscope.studies import arrays, common_panels
@@ -168,11 +168,10 @@ def transitions(results: StudyResults) -> Chart:
     panel = common_panels.curves(result, "train_loss", LOSS, lrs=chosen, run=0)
     lines = [
         replace(line, name=f"{line.value:.2g}, regime {found.labels[k].regime}", width=1.2)
-        for line, k in zip(panel.layers, chosen, strict=True)
-        if isinstance(line, Line)
+        for line, k in zip((layer for layer in panel.layers if isinstance(layer, Line)), chosen, strict=True)
     ]
-    guess = Level(y=arrays.guessing(result), label="guessing")
-    return chart([replace(panel, layers=[guess, *lines])], columns=1)
+    others = [layer for layer in panel.layers if not isinstance(layer, Line)]
+    return chart([replace(panel, layers=[*others, *lines])], columns=1)
 
 
 STANDARD = {"whole": "SI net, whole space: ", "constant": "constant LR: ", "cosine": "cosine schedule: "}
@@ -197,7 +196,7 @@ def first_epochs(results: StudyResults) -> Chart:
         chosen = [*one[len(one) // 2 :: 2], *two[: (len(two) + 1) // 2 : 2]]
         for variable, title in (("test_error", ERROR), ("effective_grad_norm", SHARPNESS)):
             panel = common_panels.curves(result, variable, title, lrs=chosen, log_x=True, run=0)
-            lines = [replace(line, width=1.2) for line in panel.layers if isinstance(line, Line)]
-            made.append(replace(panel, title=f"{words}: {title}", layers=lines))
+            layers = [replace(layer, width=1.2) if isinstance(layer, Line) else layer for layer in panel.layers]
+            made.append(replace(panel, title=f"{words}: {title}", layers=layers))
     alike = [common_panels.same_limits(made[i::2]) for i in (0, 1)]
     return chart([panel for row in zip(*alike, strict=True) for panel in row], columns=2)
