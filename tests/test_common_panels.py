@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -69,6 +71,10 @@ def test_dead_networks_and_overflow_are_dashed_and_named(lost: xr.DataTree) -> N
         names = [(line.name, line.dashed) for line in lines(panel)]
         assert names == [("", False)] * dead[0] + [(common_panels.LOST, True)] * (12 - dead[0])
     assert common_panels.lost(planted()) == [], "regime 3 is a regime"
+    config = json.dumps({"lr": {"low": 1e-4, "high": 1.0, "n": 12}, "schedule": "cosine"})
+    under_a_schedule = changed(lost, config=config)
+    assert {label.regime for label in regimes(under_a_schedule).labels} == {"?"}, "what is tried"
+    assert common_panels.lost(under_a_schedule) == common_panels.lost(lost)
 
 
 def test_an_overflow_stretches_no_axis(lost: xr.DataTree) -> None:

@@ -17,7 +17,6 @@ import xarray as xr
 from lrscope.charts import Axis, Layer, Level, Line, Panel, Points, style
 from lrscope.charts.scales import extent
 from lrscope.mapping import regimes
-from lrscope.mapping.types import Label
 from lrscope.reporting import frames
 from lrscope.schema import segment
 from lrscope.studies import arrays
@@ -57,6 +56,7 @@ def mean(values: Array, axis: int) -> Array:
 
 
 LOST = "dead or overflowed"
+NEAR_GUESSING = 0.99  # ours: as the map tells dead networks by their losses (`votes.dies`)
 
 
 def guessing(result: xr.DataTree, name: str) -> list[Layer]:
@@ -67,12 +67,12 @@ def guessing(result: xr.DataTree, name: str) -> list[Layer]:
 
 
 def lost(result: xr.DataTree) -> list[int]:
-    """Positions of the learning rates at which networks die or overflow, and so have no regime."""
-    return [k for k, label in enumerate(regimes(result).labels) if label.regime == "dead" or _overflowed(label)]
-
-
-def _overflowed(label: Label) -> bool:
-    return label.regime == "?" and "non-finite" in label.flags
+    """Positions of the learning rates at which most networks overflow or, where they are not scale-invariant, die: end at
+    guessing. They have no regime. (A map says so too, but not under a schedule.)"""
+    loss = arrays.settled(arrays.logged(result, "train_loss"))
+    end = np.where(np.isfinite(loss), loss, np.inf)
+    limit = np.inf if result.attrs["scale_invariant"] else NEAR_GUESSING * arrays.guessing(result)
+    return [k for k, losses in enumerate(end) if np.median(losses) >= limit]
 
 
 def curves(

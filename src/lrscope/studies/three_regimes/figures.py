@@ -51,7 +51,7 @@ def conventional(results: StudyResults) -> Chart:
     drawn = overviews(results, {"constant": "constant: ", "cosine": "cosine: "})
     border = _peak_border(results.sweep("constant"))
     marked = [
-        titled(replace(panel, layers=[*panel.layers, border]), f"{panel.title}; dotted: peak passed")
+        titled(replace(panel, layers=[*panel.layers, border]), panel.title.replace(" at the end", ", dotted: peak"))
         if border is not None and 3 <= i < 6
         else panel
         for i, panel in enumerate(drawn.panels)
