@@ -12,6 +12,7 @@ from fake_results import fake_result
 from lrscope.mapping import regimes
 from lrscope.studies import arrays
 from lrscope.studies.three_regimes import claims_tuning, effects_tuning
+from lrscope.studies.three_regimes.measurement_functions import tuned_paths
 from lrscope.studies.verdicts import Undetermined
 from planted_study import PlantedResults, checked, verdicts
 from trees import changed, with_node
@@ -161,6 +162,18 @@ def test_a_network_without_such_fine_tunes_is_undetermined(planted: xr.DataTree,
     found = checked("TR7", results)
     assert {part.verdict for part in found.parts} == {"undetermined"}
     assert "of the kind 'much'" in found.note
+
+
+def test_a_measurement_without_pairs_is_empty_and_its_claim_undetermined(
+    planted: xr.DataTree, one_net: claims_tuning.Net
+) -> None:
+    """A grid whose rates lie elsewhere ends nothing but the parts that speak of them."""
+    outside = within_two(planted, 1.0)
+    results = PlantedResults({"base": planted, "lower": outside, "much": outside})
+    found = tuned_paths(results, (("base", "lower"), ("base", "much")))
+    assert found.sizes["pair"] == 0
+    results.measurements["tuned_paths"] = found
+    assert {part.verdict for part in checked("TR7", results).parts} == {"undetermined"}
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(1.0, "supported"), (0.3, "contradicted")])

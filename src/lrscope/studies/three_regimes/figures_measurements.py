@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import xarray as xr
 
 from lrscope.charts import Axis, Chart, Level, Line, Panel, style
@@ -96,7 +97,7 @@ def between_checkpoints(results: StudyResults) -> Chart:
         there = of_net(found, str(net)).isel(seed=0)
         for rate in there["rate"].values:
             here = there.sel(rate=rate)
-            lines = [_between(here.isel(pair=i)) for i in range(here.sizes["pair"])]
+            lines = [_between(here.isel(pair=i)) for i in np.argsort(here["delta"].values)]
             title = f"{NETS[str(net)]}, ELR {float(here['lr']):.2g}"
             made.append(Panel(title=title, x=Axis(title="position on the line"), y=Axis(title=LOSS), layers=lines))
     return chart(made, color="epochs between the checkpoints")

@@ -63,15 +63,25 @@ def tuned_panel(seen: Tuned, known: Roles, pairs: Pairs, quantity: tuple[str, st
     for p in sorted({p for p, _ in pairs}):
         x, y = seen.before(name, p)
         lines.append(
-            Line(x=x, y=y, color=GREY, mark="end", symbol=style.symbol(p), name=f"pre-training, {known.plr[p]:.2g}")
+            Line(
+                x=x,
+                y=y,
+                color=GREY,
+                mark="end",
+                symbol=style.symbol(p),
+                width=1.2,
+                name=f"pre-training, {known.plr[p]:.2g}",
+            )
         )
     for f in sorted({f for _, f in pairs}):
         lr, x, y = seen.fixed(name, float(known.flr[f]))
-        lines.append(Line(x=x, y=y, value=lr, dashed=True, name=f"from initialisation, {lr:.2g}"))
+        lines.append(Line(x=x, y=y, value=lr, dashed=True, width=1.2, name=f"from initialisation, {lr:.2g}"))
     for p, f in pairs:
         x, y = seen.after(name, p, f)
         named = f"{known.plr[p]:.2g} → {known.flr[f]:.2g}"
-        lines.append(Line(x=x, y=y, value=float(known.flr[f]), mark="end", symbol=style.symbol(p), name=named))
+        lines.append(
+            Line(x=x, y=y, value=float(known.flr[f]), mark="end", symbol=style.symbol(p), width=1.2, name=named)
+        )
     return Panel(title=title, x=Axis(title=LOSS, log=True), y=Axis(title=words, log=name != "test_error"), layers=lines)
 
 
