@@ -143,6 +143,18 @@ def test_regime_2_of_conventional_networks_begins_at_the_best_accuracy(planted: 
     assert found == ("1",) * 10 + ("2A",) * 4 + ("2B",) * (count - 14 - dead) + ("dead",) * dead
 
 
+def test_a_lucky_seed_on_a_flat_curve_does_not_draw_the_border(
+    planted: xr.DataTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folds, "by_rules", lambda result: ("1",) * result.sizes["lr"])
+    names = ("pretrain/test_accuracy", "finetune/test_accuracy")
+    made = changed(planted, {n: by_place(planted, n, 0.81 - 0.002 * abs(np.arange(24) - 10)) for n in names})
+    accuracy = made[names[0]].copy(deep=True)
+    accuracy[{"lr": 4, "data_seed": 0, "seed": 0}] = 0.9  # the mean over six seeds is now the highest
+    assert int(accuracy.mean(RUNS).isel(epoch=-1).argmax("lr")) == 4
+    assert folds.by_accuracy(changed(made, {names[0]: accuracy})).count("1") == 10
+
+
 # -- readings of planted results ---------------------------------------------------------------------------------------
 
 

@@ -78,15 +78,18 @@ def by_rules(result: xr.DataTree) -> Labels:
 
 def by_accuracy(result: xr.DataTree) -> Labels:
     """Labels of a conventional network by the paper's convention: regime 2 begins at the PLR with the best pre-training
-    accuracy, mean over seeds (feature_learning, Sec. 4). 2A are the PLRs from there on from which the lowest FLR ends within
-    noise of the best (`quality.lower_part`). PLRs at which every run overflowed or died are dead.
+    accuracy (feature_learning, Sec. 4), mean over seeds, smoothed as for a recommendation (`quality.smoothing`), because the
+    accuracy is flat around it. 2A are the PLRs from there on from which the lowest FLR ends within noise of the best
+    (`quality.lower_part`). PLRs at which a run overflowed or all died are dead.
     """
     before = arrays.logged(result, "test_accuracy")[..., -1]
-    gone = [label in ("dead", "?") for label in by_rules(result)]
-    means = np.where(gone, np.nan, common_panels.mean(before, 1))
-    if np.isnan(means).all():
-        return ("?",) * len(means)
-    first = int(np.nanargmax(means))
+    lost = ~np.isfinite(before).all(1)
+    gone = [label in ("dead", "?") or bool(lost[k]) for k, label in enumerate(by_rules(result))]
+    if all(gone):
+        return ("?",) * len(gone)
+    plr = np.asarray(result.coords["lr"].values, dtype=np.float64)
+    smooth = quality.smoothing(plr, before) @ np.where(lost, 0.0, common_panels.mean(before, 1))
+    first = int(np.where(gone, -np.inf, smooth).argmax())
     stop = next((k for k in range(first, len(gone)) if gone[k]), len(gone))
     after = arrays.logged(result, "test_accuracy", "finetune")[:, 0, :, -1]
     begin, end = quality.lower_part(after, first, stop)
@@ -96,7 +99,7 @@ def by_accuracy(result: xr.DataTree) -> Labels:
             return "dead"
         return "1" if k < first else "2A" if begin <= k < end else "2" if k < begin else "2B"
 
-    return tuple(label(k) for k in range(len(means)))
+    return tuple(label(k) for k in range(len(gone)))
 
 
 def folds_of(result: xr.DataTree, labels: Callable[[xr.DataTree], Labels] = by_rules) -> list[Fold]:
