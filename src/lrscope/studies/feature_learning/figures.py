@@ -150,15 +150,20 @@ def features(
         feature_panel(results.sweep(name), stage, _titled(words, stage, gone, removed), gone)
         for name, words in names.items()
         for gone in removed
-        for stage in stages
+        for stage in _different(results.sweep(name), stages)
     ]
     return Chart(
         panels=made,
-        columns=min(len(stages), 4),
+        columns=len(made) // (len(names) * len(removed)),
         share_y=True,
         color_title="rank of the feature in its run",
         color_log=False,
     )
+
+
+def _different(result: xr.DataTree, stages: Sequence[str]) -> list[str]:
+    """The stages without that of the highest FLR where there is but one."""
+    return [stage for stage in stages if stage != "high" or segment(result, "finetune").sizes["finetune_lr"] > 1]
 
 
 def _titled(words: str, stage: str, gone: bool, removed: Sequence[bool]) -> str:

@@ -31,6 +31,7 @@ TICKS_PLRS = (
 )  # fmt: skip
 # Of the laptop evidence: nobody has looked at runs with these seeds. Criteria were settled with those from 0 on.
 FIRST_SEED = 1000
+VIT = {"depth": 2, "patch": 7, "dropout": 0.0}  # without dropout, so that runs train together
 CONVENTIONAL: dict[str, Any] = {"space": "whole", "momentum": 0.9, "weight_decay": 5e-4, "augment": True}
 
 
@@ -65,71 +66,67 @@ def ticks() -> StudySweep:
 
 def laptop() -> Scale:
     """Ticks as published; Fashion-MNIST for networks with convolutions; ours, but for the ticks."""
-    images = {"data": "fashion-mnist", "test_size": 5000, "features": "bands/scaled/removed"}
-    resnet = {**images, "model": "resnet18", "width": 4, "train_size": 512}
-    shared: dict[str, Any] = {"batch_size": 32, "data_seeds": 4, "seeds": 1, "average": (5, 10), "log_points": 8}
+    images = {"data": "fashion-mnist", "test_size": 5000, "features": "bands/scaled/removed", "train_size": 512}
+    resnet = {**images, "model": "resnet18", "width": 4}
+    shared: dict[str, Any] = {"batch_size": 32, "data_seeds": 4, "seeds": 1}
+    short: dict[str, Any] = {**shared, "epochs": 36, "finetune_epochs": 24, "average": (5,), "log_points": 8}
     sweeps = (
         ticks(),
-        *_alone(resnet, lrs=(1e-3, 4e-3), epochs=60, batch_size=32, data_seeds=4, seeds=1, log_points=2),
-        _sweep(
-            "resnet",
-            resnet,
-            lrs=(4e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
-            finetune_lrs=(3e-4, 2.4e-3),
-            epochs=60,
-            finetune_epochs=30,
-            **shared,
-        ),
+        *_alone(resnet, lrs=(1e-3, 3e-3), epochs=36, log_points=2, **shared),
+        # One FLR: bands are measured after it, and each more would cost as much as pre-training. The spread of FLRs is seen in
+        # `converged`.
+        _sweep("resnet", resnet, lrs=(5e-4, 2e-3, 4e-3, 8e-3, 1.6e-2, 4e-2), finetune_lrs=(5e-4,), **short),
         _sweep(
             "convnet",
-            {**images, "model": "convnet", "width": 8, "train_size": 512},
-            lrs=(5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
-            finetune_lrs=(3e-4, 2.4e-3),
-            epochs=60,
-            finetune_epochs=30,
-            **shared,
+            {**images, "model": "convnet", "width": 4},
+            lrs=(5e-4, 2e-3, 5e-3, 1e-2),
+            finetune_lrs=(5e-4,),
+            **short,
         ),
         _sweep(
             "practical",
             resnet,
-            lrs=(1e-3, 4e-3, 1e-2, 3e-2, 6e-2, 1.2e-1, 2.5e-1, 5e-1),
+            lrs=(4e-3, 1.6e-2, 6e-2, 1.5e-1, 4e-1),
             finetune_lrs=(1e-3, 4e-3),
-            epochs=60,
-            finetune_epochs=30,
+            epochs=50,
+            finetune_epochs=25,
+            average=(5,),
+            log_points=8,
             **shared,
             **CONVENTIONAL,
         ),
         _sweep(
             "vit",
-            {**images, "model": "vit", "width": 32, "train_size": 1024, "model_options": {"depth": 2, "dropout": 0.0}},
+            # Patches of 7 x 7 are 16 tokens; the paper's 4 x 4 would be 49, for four times the work.
+            {**images, "model": "vit", "width": 32, "train_size": 1024, "model_options": VIT},
             space="whole",
             optimizer="adam",
             weight_decay=1e-4,
-            lrs=(1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
-            finetune_lrs=(1e-4, 1e-3),
+            lrs=(1e-4, 3e-4, 1e-3, 2e-3, 4e-3, 1e-2),
+            finetune_lrs=(1e-4, 3e-4),
             epochs=60,
-            finetune_epochs=30,
+            finetune_epochs=40,
+            average=(5, 10),
+            log_points=8,
             keep_weights=True,
             **shared,
         ),
         _sweep(
             "converged",
-            {"data": "fashion-mnist", "pool": 2, "test_size": 5000, "model": "resnet18", "width": 8, "train_size": 512},
-            lrs=(1e-3, 6e-3, 1.2e-2, 2.4e-2),
-            finetune_lrs=(5e-4, 1e-3, 2e-3),
-            epochs=60,
-            finetune_epochs=200,
-            batch_size=32,
-            data_seeds=4,
-            seeds=1,
-            log_points=20,
+            {"data": "fashion-mnist", "pool": 2, "test_size": 5000, "model": "resnet18", "width": 8, "train_size": 256},
+            lrs=(2e-3, 5e-3, 8e-3, 1.4e-2, 5e-2),
+            finetune_lrs=(6e-4, 1.2e-3, 2.4e-3),
+            epochs=80,
+            finetune_epochs=180,
+            log_points=12,
+            **shared,
         ),
     )
     return Scale(
         sweeps=sweeps,
         measurements=everywhere(resnet, scaled=True),
-        about="The published ticks; Fashion-MNIST (ResNet-18 k = 4 and ConvNet k = 8 on 512 images), 4 data seeds. "
-        "About an hour and a half on two CPU cores.",
+        about="The published ticks; Fashion-MNIST (ResNet-18 and ConvNet k = 4 on 512 images, a transformer of two blocks on 1,024; pooled to "
+        "14 x 14 a ResNet-18 k = 8 on 256), 4 data seeds. About an hour and a half on two CPU cores.",
         first_seed=FIRST_SEED,
     )
 
