@@ -10,9 +10,10 @@ import pytest
 import xarray as xr
 
 from fake_results import fake_map, fake_result, regime_of
+from lrscope.charts import Border, Span
 from lrscope.mapping import regimes
 from lrscope.studies import arrays
-from lrscope.studies.feature_learning import effects_bands, effects_sharpness, folds
+from lrscope.studies.feature_learning import effects_bands, effects_sharpness, figures, folds
 from lrscope.studies.verdicts import Undetermined
 from planted_results import (
     PlantedResults,
@@ -290,3 +291,42 @@ def test_fine_tunes_are_compared_at_a_loss_that_all_reach(long: xr.DataTree) -> 
         checked("FL8", {"converged": made.isel(finetune_lr=[0, 1])})
     with pytest.raises(Undetermined, match="2 learning rates lie in regime 2 and"):
         checked("FL8", {"converged": made.isel(lr=[0, 1, 2, 3, *two[:2]])})
+
+
+# -- figures -----------------------------------------------------------------------------------------------------------
+
+
+def test_regimes_behind_the_lines_of_conventional_networks_are_the_drawn_ones(
+    images: xr.DataTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = ("1", "1", "2A", *("2B",) * 9)
+    monkeypatch.setattr(figures, "by_accuracy", lambda result: drawn)
+    monkeypatch.setattr(figures, "regimes", fake_map)
+
+    def shown(result: xr.DataTree) -> list[str]:
+        panel = figures.tuned_panel(result, "fine-tuning")
+        return [layer.label for layer in panel.layers if isinstance(layer, Span)]
+
+    assert shown(changed(images, scale_invariant=0)) == ["1", "2A", "2B"]
+    assert shown(images) == ["1", "2A", "2B", "3"]
+    conventional = figures.tuned_panel(changed(images, scale_invariant=0), "fine-tuning")
+    assert not any(isinstance(layer, Border) for layer in conventional.layers), "a drawn border has no interval"
+
+
+def test_a_stage_that_is_another_one_is_not_drawn_twice(images: xr.DataTree) -> None:
+    sweeps = PlantedResults({"resnet": images, "convnet": images.isel(finetune_lr=[0])})
+    titles = [
+        [panel.title for panel in figures.features(sweeps, {name: ""}, ("pre", "low", "high")).panels]
+        for name in ("resnet", "convnet")
+    ]
+    assert titles == [
+        [figures.STAGES[stage] for stage in stages] for stages in (("pre", "low", "high"), ("pre", "low"))
+    ]
+
+
+def test_many_lines_are_medians_that_tell_their_quartiles() -> None:
+    values = np.array([[0.1, 0.2, 0.3, 0.4, 0.9]])
+    line = figures.median(np.array([1.0]), values, "FLR 0.1", value=0.1)
+    assert (line.y, line.low) == (pytest.approx([0.3]), None)
+    assert line.told is not None
+    assert list(line.told) == ["FLR 0.1: 0.3, quartiles 0.2 to 0.4"]

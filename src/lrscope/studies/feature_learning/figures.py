@@ -7,6 +7,7 @@ medians and quartiles. Many lines are drawn as medians; their quartiles are told
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import xarray as xr
 from lrscope.charts import Axis, Chart, ErrorBars, Layer, Level, Line, Panel, Points
 from lrscope.charts.style import COLORS, GREY, INK
 from lrscope.charts.text import number
+from lrscope.mapping import regimes
 from lrscope.reporting import frames
 from lrscope.reporting.zoom import zoom
 from lrscope.schema import segment
@@ -22,6 +24,7 @@ from lrscope.studies import arrays, common_panels
 from lrscope.studies.feature_learning.effects import accuracies, nearest_average
 from lrscope.studies.feature_learning.effects_bands import WITHOUT, chance
 from lrscope.studies.feature_learning.effects_sharpness import at_equal_loss
+from lrscope.studies.feature_learning.folds import by_accuracy
 from lrscope.studies.types import StudyResults
 
 MOST_BANDS = 5  # ours: of deviations, in one panel
@@ -57,8 +60,17 @@ def _panel(
         title=title,
         x=Axis(title=f"pre-training {common_panels.rate(result)}", log=True),
         y=Axis(title=y_title, limits=limits),
-        layers=[*common_panels.shading(result), *layers],
+        layers=[*_shading(result), *layers],
     )
+
+
+def _shading(result: xr.DataTree) -> list[Layer]:
+    """Regimes behind the lines: those of the rules, of a conventional network those that the paper draws (`by_accuracy`)."""
+    found = regimes(result)
+    if not result.attrs["scale_invariant"]:
+        drawn = zip(found.labels, by_accuracy(result), strict=True)
+        found = replace(found, labels=tuple(replace(label, regime=name) for label, name in drawn), borders={})
+    return frames.shading(frames.backdrop(frames.grid(result), found))
 
 
 def _trained(result: xr.DataTree) -> Line:

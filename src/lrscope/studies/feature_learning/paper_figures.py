@@ -19,6 +19,7 @@ BANDS = (
     + " On a laptop bands alone are divided by the standard deviation, because the background of Fashion-MNIST is black; what the bands are "
     "worth is also shown by removing them."
 )
+DRAWN = " As in the paper regime 2 begins at the best pre-training accuracy; 2A ends where the lowest FLR falls behind."
 ALL_STAGES = ("pre", "swa", "low", "high")
 
 FIGURES = (
@@ -67,7 +68,7 @@ FIGURES = (
         number="6",
         title="Conventional training",
         look_for="Left: the best accuracy from 2A. Right: mid frequencies peak there.",
-        differs=SMALL + BANDS,
+        differs=SMALL + BANDS + DRAWN,
         needs=("practical",),
         draw=figures.practice,
     ),
@@ -118,7 +119,7 @@ FIGURES = (
         number="12",
         title="Conventional training: fine-tuning and averaging",
         look_for="Both are best in 2A; in regime 1 both improve on pre-training.",
-        differs=SMALL,
+        differs=SMALL + DRAWN,
         needs=("practical",),
         draw=partial(figures.accuracy, name="practical"),
     ),
@@ -126,7 +127,7 @@ FIGURES = (
         number="13",
         title="Conventional training: frequency bands at four stages",
         look_for="The mid-frequency bias in 2A, strongest after fine-tuning or averaging.",
-        differs=SMALL + BANDS,
+        differs=SMALL + BANDS + DRAWN,
         needs=("practical",),
         draw=partial(figures.features, names={"practical": ""}, stages=ALL_STAGES),
     ),
@@ -134,8 +135,8 @@ FIGURES = (
         number="14",
         title="Vision transformer: fine-tuning and averaging",
         look_for="In 2A both FLRs agree; the high FLR's accuracy does not depend on the PLR.",
-        differs="On a laptop a transformer of two blocks of width 32 on Fashion-MNIST, without dropout and augmentation; at paper scale three "
-        "seeds instead of one.",
+        differs="On a laptop a transformer of two blocks of width 32 with patches of 7 x 7 on Fashion-MNIST, without dropout and augmentation; at paper scale three "
+        "seeds instead of one." + DRAWN,
         needs=("vit",),
         draw=partial(figures.accuracy, name="vit"),
     ),
