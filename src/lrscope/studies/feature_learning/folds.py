@@ -83,7 +83,7 @@ def by_accuracy(result: xr.DataTree) -> Labels:
     (`quality.lower_part`). PLRs at which a run overflowed or all died are dead.
     """
     before = arrays.logged(result, "test_accuracy")[..., -1]
-    lost = ~np.isfinite(before).all(1)
+    lost = np.asarray(~np.isfinite(before).all(1))
     gone = [label in ("dead", "?") or bool(lost[k]) for k, label in enumerate(by_rules(result))]
     if all(gone):
         return ("?",) * len(gone)
