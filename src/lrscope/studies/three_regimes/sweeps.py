@@ -201,7 +201,7 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
         ),
     )
     about = (
-        "Fashion-MNIST pooled to 14 x 14 (1,024 images, and 4,000 in larger batches to see what depends on the data; ConvNet k = 8, ResNet-18 k = 4 on 512), digits (MLP 64-64-64-10), "
+        "Fashion-MNIST pooled to 14 x 14 (1,024 images, 4,000 until convergence; ConvNet k = 8, ResNet-18 k = 4 on 512), digits (MLP 64-64-64-10), "
         "256 images at 7 x 7 (a conventional MLP), Debian's fortunes (Transformer); 3 to 10 seeds. Up to two hours on two CPU cores."
     )
     return Scale(sweeps=sweeps, measurements=measurements, about=about, first_seed=FIRST_SEED)
