@@ -77,6 +77,7 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
     # Evenly spaced in regime 1, and three times as densely in regime 2 up to where runs begin to jump.
     elrs = (4e-5, 1.15e-4, 3.2e-4, 9.3e-4, 2.7e-3, 4.6e-3, 6.6e-3, 1.3e-2, 2.2e-2, 4.7e-2, 1e-1)
     grid = log_grid(1e-4, 3, 24)
+    wide_grid = log_grid(1e-4, 30, 29)  # narrow nets diverge from ELR 1 on
     # With label noise regime 1 ends at 3.6e-3 and regime 2 at 0.08: a pilot's, seeds 0 to 2.
     fine = log_grid(3e-4, 1, 36)
     first, second = (tuple(fine[k] for k in places) for places in ((5, 8, 10), (13, 17, 21)))  # of regimes 1 and 2
@@ -174,10 +175,10 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
         _sweep("noisy", noisy, lrs=fine, log_epochs=early, snapshot_epochs=(300, 310, 350, 450, 600), **settling),
         _sweep("noise0", {**digits, "width": 256}, lrs=around, log_epochs=early, **{**cheap, **wide}),
         _sweep("noise20", {**noisy, "width": 256}, lrs=around, log_epochs=early, **{**cheap, **wide}),
-        _sweep("width_small", {**digits, "width": 16}, lrs=grid, **cheap),
-        _sweep("width_usual", digits, lrs=grid, **cheap),
-        _sweep("width_large", {**digits, "width": 256}, lrs=grid, **cheap),
-        _sweep("augmented", digits, lrs=grid, augment=True, **cheap),
+        _sweep("width_small", {**digits, "width": 16}, lrs=wide_grid, **cheap),
+        _sweep("width_usual", digits, lrs=wide_grid, **cheap),
+        _sweep("width_large", {**digits, "width": 256}, lrs=wide_grid, **cheap),
+        _sweep("augmented", digits, lrs=wide_grid, augment=True, **cheap),
         # Up to just below lr x weight decay = 2, where the decay alone makes weights grow; dense enough in time that jumps show.
         _sweep(
             "whole",
