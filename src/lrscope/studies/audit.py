@@ -9,7 +9,7 @@ from typing import Any
 from lrscope.studies import evidence
 from lrscope.studies.dependencies import claims_at
 from lrscope.studies.history import History
-from lrscope.studies.judged import CURRENT, UNKNOWN, standing
+from lrscope.studies.judged import CURRENT, UNKNOWN, earlier_criteria, standing
 from lrscope.studies.types import SCALES, Claim, Study, strength
 
 
@@ -82,9 +82,9 @@ def _dated(where: str, record: dict[str, Any], history: History, *, now: bool) -
 
 
 def _changed(where: str, study: Study, claim: Claim, folder: Path, history: History) -> Iterator[str]:
-    """Every text that the criterion has had since there was evidence is in the log of changes."""
-    texts = history.texts_since(claim.id, folder / study.name)
-    logged = {(change.before, change.after) for change in study.changes if change.claim == claim.id}
-    for before, after in zip(texts, [*texts[1:], claim.criterion], strict=False):  # no texts: nothing to log
-        if before != after and (before, after) not in logged:
-            yield f"{where}: its criterion was changed after evidence was committed; add a Change (before: {before!r})"
+    """From every text that the criterion had when evidence was committed logged changes lead to the present one. Drafts that
+    no evidence was judged by are in git alone."""
+    led = {claim.criterion, *earlier_criteria(study, claim)}
+    for text in history.texts_with(claim.id, folder / study.name):
+        if text not in led:
+            yield f"{where}: its criterion was changed after evidence was committed; add a Change (before: {text!r})"

@@ -101,26 +101,16 @@ class History:
             if criterion == text != before
         ]
 
-    def texts_since(self, claim: str, path: Path) -> list[str]:
-        """The different texts that a claim's criterion has had since `path` was first committed, oldest first, without
-        repetitions next to each other."""
+    def texts_with(self, claim: str, path: Path) -> list[str]:
+        """The different texts that a claim's criterion had whenever something at `path` was committed, newest first."""
         if self.repository is None:
             return []
-        first = self._commits_of(path.resolve(), self.repository)[-1:]
-        if not first:
-            return []
-        later = {c.hash for c in self._commits_of(self.source, self.repository, f"{first[0].hash}..HEAD")}
-        states = [first[0].hash, *(c.hash for c in reversed(self.commits) if c.hash in later)]
-        texts: list[str] = []
-        for state in states:
-            text = self.at(state).get(claim)
-            if text is not None and texts[-1:] != [text]:
-                texts.append(text)
-        return texts
+        states = [commit.hash for commit in self._commits_of(path.resolve(), self.repository)]
+        return list(dict.fromkeys(text for state in states if (text := self.at(state).get(claim)) is not None))
 
-    def _commits_of(self, path: Path, repository: Path, revisions: str = "HEAD") -> list[Commit]:
+    def _commits_of(self, path: Path, repository: Path) -> list[Commit]:
         try:
-            listed = self._git("log", "--format=%H %cI", revisions, "--", str(path), at=repository)
+            listed = self._git("log", "--format=%H %cI", "HEAD", "--", str(path), at=repository)
         except subprocess.SubprocessError:  # no commit yet
             return []
         return [Commit(*line.split()) for line in listed.splitlines()]
