@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -70,7 +71,7 @@ def tuned_panel(seen: Tuned, known: Roles, pairs: Pairs, quantity: tuple[str, st
                 mark="end",
                 symbol=style.symbol(p),
                 width=1.2,
-                name=f"pre-training, {known.plr[p]:.2g}",
+                name="pre-training",
             )
         )
     for f in sorted({f for _, f in pairs}):
@@ -148,7 +149,11 @@ def _within(tune: xr.DataTree, known: Roles) -> Panel:
     for p in sorted(ends):
         lines.append(
             Line(
-                x=start, y=arrays.logged(tune, "train_loss")[p, 0], color=GREY, name=f"pre-training, {known.plr[p]:.2g}"
+                x=start,
+                y=arrays.logged(tune, "train_loss")[p, 0],
+                color=GREY,
+                dashed=p > min(ends),
+                name=f"pre-training, {known.plr[p]:.2g}",
             )
         )
     for p, f in pairs:
@@ -185,27 +190,28 @@ def connectivity(results: StudyResults) -> Chart:
     """Figure 19: losses along lines between neighbouring solutions, and between pre-trained and fine-tuned ones."""
     found, tuned = results.measurement("neighbour_paths"), results.measurement("tuned_paths")
     lines = [
-        _path(found.isel(pair=i), float(found["high_lr"].values[i]), f"{low:.2g} and {high:.2g}")
+        _path(found.isel(pair=i), float(found["high_lr"].values[i]), f"{low:.2g} and {high:.2g}", dashed=True)
         for i, (low, high) in enumerate(zip(found["low_lr"].values, found["high_lr"].values, strict=True))
     ]
     made = [_line_panel("between neighbouring ELRs of regime 1", lines)]
+    plrs = sorted(set(tuned["lr"].values.tolist()))
     for kind, words in (("lower", "lower ELR"), ("slightly", "slightly higher ELR"), ("much", "much higher ELR")):
         at = np.flatnonzero(tuned["kind"].values == kind)
-        lines = [_tuned_line(tuned.isel(pair=i)) for i in at]
+        lines = [_tuned_line(tuned.isel(pair=i), plrs) for i in at]
         if lines:
             made.append(_line_panel(f"to fine-tuned, {words}", lines))
     return chart(made, columns=2)
 
 
-def _tuned_line(pair: xr.Dataset) -> Line:
+def _tuned_line(pair: xr.Dataset, plrs: Sequence[float]) -> Line:
     plr, flr = float(pair["lr"]), float(pair["finetune_lr"])
-    return _path(pair, flr, f"{plr:.2g} → {flr:.2g}")
+    return _path(pair, flr, f"{plr:.2g} → {flr:.2g}", symbol=style.symbol(plrs.index(plr)))
 
 
-def _path(pair: xr.Dataset, value: float, name: str) -> Line:
+def _path(pair: xr.Dataset, value: float, name: str, **look: Any) -> Line:
     """Losses along a line, geometric mean over the seeds that have one."""
     losses = common_panels.log_mean(pair["train_loss"].transpose("seed", "alpha").values, 0)
-    return Line(x=pair["alpha"].values, y=losses, value=value, mark="both", name=name)
+    return Line(x=pair["alpha"].values, y=losses, value=value, mark="both", name=name, **look)
 
 
 def _line_panel(title: str, lines: Sequence[Line]) -> Panel:

@@ -211,7 +211,7 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
 def smoke(measurements: tuple[Any, ...]) -> Scale:
     """Everything in small, an MLP on digits instead of every network: shows that it runs, says nothing."""
     digits = {"data": "digits", "model": "mlp", "train_size": 512, "test_size": 200}
-    shared = {"batch_size": 32, "seeds": 3, "steps": 480, "log_points": 24}
+    shared = {"batch_size": 32, "seeds": 3, "steps": 256, "log_points": 16}
     elrs = (5e-4, 2e-3, 4e-3, 8e-3, 2e-2, 3.2e-2, 4.5e-2, 6.4e-2, 1.0)
     whole = {
         **shared,
@@ -221,7 +221,7 @@ def smoke(measurements: tuple[Any, ...]) -> Scale:
         "lrs": (1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0),
     }
     sweeps = (
-        _sweep("convnet", digits, lrs=elrs, snapshot_epochs=(5, 16, 20, 30), **shared),
+        _sweep("convnet", digits, lrs=elrs, snapshot_epochs=(3, 8, 10, 16), **shared),
         _sweep("converged", digits, lrs=elrs[:4], **{**shared, "seeds": 1, "data_seeds": 3}),
         _sweep("long", digits, lrs=(2e-3, 4e-3), **shared),
         _sweep("wide", {**digits, "width": 64}, lrs=elrs[-1:], **shared),
@@ -265,8 +265,8 @@ def smoke(measurements: tuple[Any, ...]) -> Scale:
         _sweep(
             "tune_noise",
             {**digits, "label_noise": 0.2},
-            lrs=(5e-4, 3.2e-2, 6.4e-2),
-            finetune_lrs=(2e-3, 4e-3, 3.2e-2, 6.4e-2),
+            lrs=(5e-4, 2e-2, 3.2e-2),
+            finetune_lrs=(5e-4, 2e-3, 2e-2, 3.2e-2),
             finetune_steps=80,
             keep_weights=True,
             **shared,
@@ -274,15 +274,15 @@ def smoke(measurements: tuple[Any, ...]) -> Scale:
         _sweep(
             "tune_noise_lower",
             {**digits, "label_noise": 0.2},
-            lrs=(2e-3, 4e-3),
-            finetune_lrs=(2e-3, 4e-3),
+            lrs=(5e-4, 2e-3),
+            finetune_lrs=(5e-4, 2e-3),
             finetune_steps=80,
             keep_weights=True,
             **shared,
         ),
-        _sweep("noisy", {**digits, "label_noise": 0.2}, lrs=elrs, snapshot_epochs=(16, 20, 30), **shared),
-        _sweep("noise0", digits, lrs=elrs[3:7], log_epochs=(0.25, 0.5), **shared),
-        _sweep("noise20", {**digits, "label_noise": 0.2}, lrs=elrs[3:7], log_epochs=(0.25, 0.5), **shared),
+        _sweep("noisy", {**digits, "label_noise": 0.2}, lrs=elrs, snapshot_epochs=(8, 10, 16), **shared),
+        _sweep("noise0", digits, lrs=elrs[1:7], log_epochs=(0.25, 0.5), **shared),
+        _sweep("noise20", {**digits, "label_noise": 0.2}, lrs=elrs[1:7], log_epochs=(0.25, 0.5), **shared),
         _sweep("width_small", {**digits, "width": 8}, lrs=elrs, **shared),
         _sweep("width_usual", {**digits, "width": 24}, lrs=elrs, **shared),
         _sweep("width_large", {**digits, "width": 64}, lrs=elrs, **shared),
