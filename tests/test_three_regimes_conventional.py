@@ -37,12 +37,13 @@ def verdicts(claim: str, **sweeps: xr.DataTree) -> list[str]:
     return [part.verdict for part in found.parts]
 
 
-def planted(broken: int) -> xr.DataTree:
+def planted(broken: int, *, seeds: int = SEEDS, data_seeds: int = 1) -> xr.DataTree:
     """Regimes 1 and 2, dead networks, overflow at the `broken` highest learning rates; gradient norms pass a peak below the
     border 1|2 and stop at it above."""
     made = fake_result(
         lrs=LRS,
-        seeds=SEEDS,
+        seeds=seeds,
+        data_seeds=data_seeds,
         epochs=40,
         finetune=False,
         average=False,
@@ -51,11 +52,15 @@ def planted(broken: int) -> xr.DataTree:
         space="whole",
         nonfinite_lrs=broken,
     )
-    lr = np.log10(made["lr"].values)
-    curves = 10 ** np.where((lr < FIRST)[:, None], PASSES, STOPS)
-    steep = made["pretrain/grad_norm"].copy(deep=True)
-    steep[:] = np.where(np.isfinite(steep), curves[:, None, None], np.nan)
-    return changed(made, {"pretrain/grad_norm": steep})
+    return with_sharpness(made, np.where((np.log10(made["lr"].values) < FIRST)[:, None], PASSES, STOPS))
+
+
+def with_sharpness(result: xr.DataTree, logs: np.ndarray) -> xr.DataTree:
+    """The result with log10 gradient norms [L, W] along training, and weights of norm 1."""
+    steep, norms = (result[f"pretrain/{name}"].copy(deep=True) for name in ("grad_norm", "group_norm"))
+    steep[:] = np.where(np.isfinite(steep), 10 ** logs[:, None, None], np.nan)
+    norms[:] = np.where(np.isfinite(norms), 1.0, np.nan)
+    return changed(result, {"pretrain/grad_norm": steep, "pretrain/group_norm": norms})
 
 
 @pytest.fixture(scope="module")
@@ -91,16 +96,54 @@ def test_dead_networks_on_unequal_classes_do_not_learn(result: xr.DataTree) -> N
 
 def test_the_best_rates_are_held_against_their_neighbourhoods(result: xr.DataTree) -> None:
     at_top, medium = with_errors(result, FIRST - 0.25), with_errors(result, FIRST + 0.2)
-    assert verdicts("TR18", constant=at_top, cosine=medium) == ["supported"] * 6
+    assert verdicts("TR18", constant=at_top, cosine=medium) == ["supported"] * 7
     low, high = with_errors(result, FIRST - 1.0), with_errors(result, SECOND)
-    assert verdicts("TR18", constant=low, cosine=low)[2:] == ["contradicted", "supported"] * 2
-    assert verdicts("TR18", constant=high, cosine=high)[2:] == ["supported", "contradicted"] * 2
+    assert verdicts("TR18", constant=low, cosine=low)[3:] == ["contradicted", "supported"] * 2
+    assert verdicts("TR18", constant=high, cosine=high)[3:] == ["supported", "contradicted"] * 2
 
 
 def test_without_a_border_nothing_is_held_against_the_claim(result: xr.DataTree) -> None:
     low, high = result.isel(lr=slice(0, 10)), result.isel(lr=slice(18, None))
-    assert verdicts("TR18", constant=low, cosine=low) == ["undetermined"] * 6
-    assert verdicts("TR18", constant=high, cosine=high) == ["undetermined", "supported", *["undetermined"] * 4]
+    assert verdicts("TR18", constant=low, cosine=low) == ["undetermined"] * 7
+    assert verdicts("TR18", constant=high, cosine=high) == ["undetermined", "supported", *["undetermined"] * 5]
+
+
+def test_stretches_that_the_grid_cuts_off_are_undetermined(result: xr.DataTree) -> None:
+    """Down to half a decade below the border, where the next half decade begins."""
+    whole = with_errors(result, FIRST - 0.25)
+    part = whole.isel(lr=slice(int((np.log10(whole["lr"].values) < FIRST - 0.6).sum()), None))
+    found = verdicts("TR18", constant=part, cosine=whole)
+    assert (found[0], *found[3:5]) == ("supported", "undetermined", "supported")
+
+
+def test_a_conventional_network_without_regime_two_contradicts(result: xr.DataTree) -> None:
+    """All that learn pass the peak, up to where networks die; a single learning rate that is stuck leaves it open."""
+    always = with_sharpness(result, np.tile(PASSES, (LRS, 1)))
+    assert verdicts("TR18", constant=always, cosine=always)[0] == "contradicted"
+    last = int((np.log10(result["lr"].values) < SECOND).sum()) - 1
+    once = with_sharpness(result, np.where((np.arange(LRS) < last)[:, None], PASSES, STOPS))
+    assert verdicts("TR18", constant=once, cosine=once)[0] == "inconclusive"
+
+
+def test_runs_that_never_climb_are_not_stuck_where_it_is_sharp(result: xr.DataTree) -> None:
+    flat = np.full(len(PASSES), PASSES[-1] - 0.3)
+    low = with_sharpness(result, np.where((np.log10(result["lr"].values) < FIRST)[:, None], PASSES, flat))
+    assert verdicts("TR18", constant=low, cosine=low)[:3] == ["supported", "supported", "contradicted"]
+
+
+def test_seeds_of_one_draw_are_one_value() -> None:
+    """Test errors in favour of the paper in one draw of three: its six seeds are no evidence."""
+    many = planted(BROKEN, seeds=6, data_seeds=3)
+    error = with_errors(many, FIRST - 0.25)
+    accuracy = many["pretrain/test_accuracy"].copy(deep=True)
+    accuracy[:] = np.where(np.isfinite(accuracy), 0.8, np.nan)
+    accuracy[{"data_seed": 0}] = error["pretrain/test_accuracy"].isel(data_seed=0).values
+    one = changed(many, {"pretrain/test_accuracy": accuracy})
+    check = next(c for c in STUDY.claims if c.id == "TR18").check
+    parts = check(Planted(constant=one, cosine=with_errors(many, FIRST + 0.2))).parts
+    assert {part.asked for part in parts} == {3}
+    assert [part.verdict for part in parts[3:5]] == ["inconclusive"] * 2
+    assert [part.verdict for part in parts[5:]] == ["supported"] * 2, "in every draw"
 
 
 def test_a_third_regime_is_neither_overflow_nor_death(result: xr.DataTree) -> None:

@@ -38,22 +38,26 @@ def with_curves(result: xr.DataTree, *curves: np.ndarray) -> xr.DataTree:
     return changed(result, arrays)
 
 
+def passes(result: xr.DataTree) -> np.ndarray:
+    return effects_peak.passes(effects_peak.effective_gradient_norm(result))
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.03])
 def test_a_run_passes_if_it_climbs_and_ends_below(result: xr.DataTree, noise: float) -> None:
     """Not if it stays at the peak, still climbs, or only falls: from the start, sharpness falls anyway."""
     rng = np.random.default_rng(0)
     curves = [curve + noise * rng.standard_normal(WINDOWS) for curve in (PASSES, STOPS, CLIMBS, FALLS) * 2]
-    found = effects_peak.passes(with_curves(result, *curves))
+    found = passes(with_curves(result, *curves))
     assert found.tolist() == [[True] * 3, *[[False] * 3] * 3] * 2
 
 
 def test_bursts_of_a_chaotic_run_are_no_descent(result: xr.DataTree) -> None:
     rng = np.random.default_rng(1)
     chaotic = [1.0 + 0.2 * rng.standard_normal(WINDOWS) for _ in range(8)]
-    assert not effects_peak.passes(with_curves(result, *chaotic)).any()
+    assert not passes(with_curves(result, *chaotic)).any()
     spiked = STOPS.copy()
     spiked[20:22] += 1.0
-    assert not effects_peak.passes(with_curves(result, *[spiked] * 8)).any(), "two logging intervals"
+    assert not passes(with_curves(result, *[spiked] * 8)).any(), "two logging intervals"
 
 
 def test_weights_that_grow_are_no_descent(result: xr.DataTree) -> None:
@@ -62,14 +66,14 @@ def test_weights_that_grow_are_no_descent(result: xr.DataTree) -> None:
     there = part["pretrain/group_norm"]
     growth = 10 ** np.concatenate([np.tile(STOPS - PASSES, (4, 1)), np.tile(PASSES - STOPS, (4, 1))])
     norms = np.ones(there.shape) * growth[:, None, None, :, None]
-    found = effects_peak.passes(changed(part, {"pretrain/group_norm": (there.dims, norms)}))
+    found = passes(changed(part, {"pretrain/group_norm": (there.dims, norms)}))
     assert found.tolist() == [*[[False] * 3] * 4, *[[True] * 3] * 4]
 
 
 def test_a_run_that_overflows_does_not_pass(result: xr.DataTree) -> None:
     lost = PASSES.copy()
     lost[-1] = np.nan
-    assert not effects_peak.passes(with_curves(result, *[lost] * 8)).any()
+    assert not passes(with_curves(result, *[lost] * 8)).any()
 
 
 def test_the_border_lies_where_trajectories_stop_passing_the_peak(result: xr.DataTree) -> None:
@@ -87,6 +91,29 @@ def test_a_border_that_the_grid_does_not_reach_is_undetermined(result: xr.DataTr
     alive = np.ones((8, 3), dtype=bool)
     for curves in ([STOPS] * 8, [CLIMBS] * 8, [CLIMBS] * 4 + [PASSES] * 4):
         assert np.isnan(effects_peak.stops_passing(with_curves(result, *curves), alive)).all()
-    alive[4:] = False
-    part = with_curves(result, *[PASSES] * 4, *[STOPS] * 4)
-    assert np.isnan(effects_peak.stops_passing(part, alive)).all(), "what stops is dead"
+
+
+def test_where_all_that_learn_pass_the_border_is_the_end_of_learning(result: xr.DataTree) -> None:
+    """No regime 2: one that hides beyond the grid is another matter, and so are dead networks that stop."""
+    lrs = result.coords["lr"].values
+    alive = np.arange(8)[:, None] < np.array([4, 6, 8])
+    part = with_curves(result, CLIMBS, *[PASSES] * 3, *[STOPS] * 4)
+    expected = [np.sqrt(lrs[3] * lrs[4])] * 3
+    assert effects_peak.stops_passing(part, alive) == pytest.approx(expected), (
+        "the last of them are stuck, or there are none"
+    )
+    always = with_curves(result, *[PASSES] * 8)
+    ends = [np.sqrt(lrs[3] * lrs[4]), np.sqrt(lrs[5] * lrs[6]), np.nan]
+    assert effects_peak.stops_passing(always, alive) == pytest.approx(ends, nan_ok=True)
+
+
+def test_the_border_by_the_norm_of_the_gradient_alone(result: xr.DataTree) -> None:
+    """Weights grow at the four highest learning rates, so that the gradient falls although sharpness stays."""
+    lrs, alive = result.coords["lr"].values, np.arange(8)[:, None] < np.full(3, 7)
+    part = with_curves(result, *[PASSES] * 8)
+    there = part["pretrain/group_norm"]
+    growth = np.ones(there.shape)
+    growth[4:] *= (10 ** (STOPS - PASSES))[None, None, None, :, None]
+    grown = changed(part, {"pretrain/group_norm": (there.dims, growth)})
+    assert effects_peak.stops_passing(grown, alive) == pytest.approx(np.full(3, np.sqrt(lrs[3] * lrs[4])))
+    assert effects_peak.stops_passing(grown, alive, plain=True) == pytest.approx(np.full(3, np.sqrt(lrs[6] * lrs[7])))

@@ -9,6 +9,7 @@ import xarray as xr
 from fake_results import BORDERS, fake_result
 from lrscope.studies import arrays
 from lrscope.studies.three_regimes import STUDY, effects_settings
+from lrscope.studies.verdicts import part
 from trees import changed
 
 LRS, SEEDS, WINDOWS = 24, 5, 60
@@ -128,6 +129,16 @@ def test_widths_and_augmentation_are_judged_by_their_trends(result: xr.DataTree)
     turned = {"width_small": large, "width_usual": usual, "width_large": small, "augmented": shifted(planted(3), 1)}
     assert verdicts("TR15", **turned)[:3] == ["contradicted"] * 3
     assert "supported" not in verdicts("TR15", **{**sweeps, "augmented": shifted(planted(3), 1)})[2:]
+
+
+@pytest.mark.parametrize("name", ["whole", "constant", "transformer"])
+def test_no_regime_two_would_contradict_on_the_laptops_grid(name: str) -> None:
+    """A width of 0 in every seed, known to a cell for either border, and the bound of 0.2 decades."""
+    sweep = next(s for s in STUDY.scales["laptop"].sweeps if s.name == name)
+    grid = xr.DataTree(xr.Dataset(coords={"lr": list(sweep.config.lrs)}))
+    for width, expected in ((0.0, "contradicted"), (arrays.cell(grid["lr"].values), "inconclusive")):
+        found = part("width", [width] * 5, above=0.2, cell=arrays.width_cell(grid), unit="decades")
+        assert found.verdict == expected
 
 
 # -- jumps ---------------------------------------------------------------------------------------------------------------

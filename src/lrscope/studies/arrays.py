@@ -132,6 +132,20 @@ def cell(lrs: Array) -> float:
     return float(np.diff(np.log10(lrs)).max())
 
 
+def width_cell(result: xr.DataTree) -> float:
+    """What a difference of two borders is known to, in decades: a step of the grid for either."""
+    return 2 * cell(result.coords["lr"].values)
+
+
+def independent(result: xr.DataTree, values: Array) -> Array:
+    """The independent ones among values [U]: where several training sets were drawn, the mean over the seeds of each [D], because
+    runs on the same examples share what those do; NaN is passed over. With one training set, the values as they are."""
+    draws = result.sizes["data_seed"]
+    if draws == 1:
+        return values
+    return np.array([average(of_one) for of_one in values.reshape(draws, -1)])
+
+
 def average(values: Array) -> float:
     """Mean over seeds, NaN passed over; NaN where there is nothing."""
     known = values[np.isfinite(values)]

@@ -176,4 +176,45 @@ CHANGES = (
         "most frequent one has an accuracy above chance, so that the map labels it 2. Its loss, that of a constant "
         "prediction, tells.",
     ),
+    Change(
+        claim="TR18",
+        date="2026-11-29",
+        before="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2, with a settled "
+        "training loss below 0.99 ln C, and the next one. The border is the ordered split, from the first LR "
+        "whose trajectory passes the peak of sharpness to the last that learns, into those that pass and those "
+        "that do not. A trajectory passes if its effective gradient norm (the norm of the gradient times that "
+        "of all trained weights, running medians over five logging intervals) climbs to a peak and ends below "
+        "it, both by more than 0.05 decades and more than three standard deviations of its second half about a "
+        "straight line. 95% intervals over seeds: the decades from the border to the end of learning lie above "
+        "0.2; less than a tenth of the LRs above end finite with a loss of more than twice ln C; with a "
+        "constant LR the mean test error of the half decade below the border is lower than that of the half "
+        "decade below that, and than that of the half decade above the border; with a cosine that of initial "
+        "LRs in the lower half of the decades from the border to the end of learning is lower than that of the "
+        "decade below the border, and than that of the upper half.",
+        after="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2, with a settled "
+        "training loss below 0.99 ln C, and the next one. The border is the ordered split, from the first LR "
+        "whose trajectory passes the peak of sharpness to the last that learns, into those that pass and those "
+        "that do not; where all of them pass it is the end of learning. A trajectory passes if its effective "
+        "gradient norm (the norm of the gradient times that of all trained weights, running medians over five "
+        "logging intervals; ours: the paper plots that of the gradient alone, by which the border is reported) "
+        "climbs to a peak and ends below it, both by more than 0.05 decades and more than three standard "
+        "deviations of its second half about a straight line. 95% intervals over draws of the training set, the"
+        " mean over its seeds for each: the decades from the border to the end of learning lie above 0.2; less "
+        "than a tenth of the LRs above end finite with a loss of more than twice ln C; log sharpness at the end"
+        " is higher between the border and the end of learning than in the half decade below the border; with a"
+        " constant LR the mean test error of the half decade below the border is lower than that of the half "
+        "decade below that, and than that of the half decade above the border; with a cosine that of initial "
+        "LRs in the lower half of the decades from the border to the end of learning is lower than that of the "
+        "decade below the border, and than that of the upper half. A stretch of LRs of which the grid leaves "
+        "out the lower half is undetermined.",
+        reason="Before any evidence. Two seeds on one draw of the data are not independent: ten values from five draws"
+        " were judged as ten. A border that no living trajectory shows was undetermined, so that a regime 2 of "
+        "no width could not contradict: it has width 0, and the grid has steps below 0.2 decades, so that its "
+        "interval does not reach 0.2. That higher LRs get stuck in the high-sharpness zone (Sec. 6) was not "
+        "asked: runs that never climb counted as stuck. The paper's sharpness of standard networks is the norm "
+        "of the gradient (Sec. 4). Ours multiplies it by that of the weights, because weights grow at high LRs,"
+        " where the gradient falls for that reason alone and trajectories stuck at the peak seem to pass it; "
+        "the border by the paper's measure stands beside it. Stretches cut off by the end of the grid were "
+        "judged by what was left.",
+    ),
 )

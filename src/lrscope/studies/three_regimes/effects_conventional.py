@@ -13,7 +13,7 @@ from lrscope.mapping import regimes
 from lrscope.schema import segment
 from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
-from lrscope.studies.three_regimes.effects_peak import stops_passing
+from lrscope.studies.three_regimes.effects_peak import effective_gradient_norm, stops_passing
 
 HALF_DECADE, DECADE = 10**0.5, 10.0  # ours: the widths of the neighbourhoods of a border that are compared
 BELOW_GUESSING = 0.99  # ours: as the map tells dead networks by their losses (`votes.dies`)
@@ -42,11 +42,12 @@ def top(result: xr.DataTree, living: NDArray[np.bool_]) -> Array:
 
 def between(result: xr.DataTree, values: Array, low: Array, high: Array) -> Array:
     """Means [U] of values [L, U] over the learning rates between two bounds [U] of each seed, NaN passed over; NaN where there are
-    none."""
+    none, or where the grid begins above the middle between the bounds."""
     lrs = result.coords["lr"].values[:, None]
     inside = (lrs > low) & (lrs < high) & np.isfinite(values)
     count = inside.sum(0)
-    return np.where(count > 0, np.where(inside, values, 0.0).sum(0) / np.maximum(count, 1), np.nan)
+    reached = lrs.min() <= np.sqrt(low * high)
+    return np.where(reached & (count > 0), np.where(inside, values, 0.0).sum(0) / np.maximum(count, 1), np.nan)
 
 
 def neither(result: xr.DataTree, above: Array) -> Array:
@@ -67,9 +68,17 @@ def _overflowed(result: xr.DataTree) -> NDArray[np.bool_]:
     return np.asarray(arrays.per_seed(segment(result, "pretrain")["status"]) == 1)
 
 
+def stuck_above(result: xr.DataTree, living: NDArray[np.bool_], border: Array, end: Array) -> Array:
+    """By how many decades runs between the border and the end of learning [U] end sharper than those of the half decade below the
+    border, which passed the peak [U]; NaN where there are none on a side."""
+    steep = np.log10(arrays.positive(arrays.settled(effective_gradient_norm(result))))
+    steep = np.where(living, steep, np.nan)
+    return between(result, steep, border, end) - between(result, steep, border / HALF_DECADE, border)
+
+
 def generalisation(constant: xr.DataTree, cosine: xr.DataTree) -> dict[str, Array]:
-    """Per seed: log10 of the border where trajectories stop passing the peak of sharpness and of the learning rate where learning
-    ends; mean test errors of constant learning rates in the half decades below (`at_top`), further below (`lower`) and above
+    """Per seed: log10 of the border where trajectories stop passing the peak of sharpness, of that by the norm of the gradient alone
+    (`plain`), and of the learning rate where learning ends; how much sharper runs end above the border (`stuck`); mean test errors of constant learning rates in the half decades below (`at_top`), further below (`lower`) and above
     (`higher`) the border, and of cosines that start in the decade below it (`low`), in the lower (`medium`) and in the upper half
     (`high`) of the decades from the border to the end of learning. Runs that do not learn are left out.
     """
@@ -80,7 +89,9 @@ def generalisation(constant: xr.DataTree, cosine: xr.DataTree) -> dict[str, Arra
     middle = np.sqrt(border * end)
     return {
         "border": np.log10(border),
+        "plain": np.log10(stops_passing(constant, living, plain=True)),
         "end": np.log10(end),
+        "stuck": stuck_above(constant, living, border, end),
         "at_top": between(constant, error, border / HALF_DECADE, border),
         "lower": between(constant, error, border / DECADE, border / HALF_DECADE),
         "higher": between(constant, error, border, border * HALF_DECADE),

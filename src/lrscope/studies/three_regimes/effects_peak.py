@@ -24,10 +24,10 @@ LEAST = 0.05  # ours, decades of sharpness: a climb or a descent below this is n
 ERRORS = 3.0  # ours: a descent below this many standard deviations of the run's second half is noise
 
 
-def passes(result: xr.DataTree) -> NDArray[np.bool_]:
-    """Which runs [L, U] climb to a peak of log10 sharpness and end clearly below it: by more than `LEAST` decades and more than
-    noise."""
-    steep = np.log10(arrays.positive(effective_gradient_norm(result)))
+def passes(sharpness: Array) -> NDArray[np.bool_]:
+    """Which runs [L, U] climb to a peak of log10 sharpness [L, U, W] and end clearly below it: by more than `LEAST` decades and more
+    than noise."""
+    steep = np.log10(arrays.positive(sharpness))
     finite = np.asarray(np.isfinite(steep).all(-1), dtype=bool)
     clean = np.where(finite[..., None], steep, 0.0)
     descent = descents(arrays.running_median(clean, SMOOTH))
@@ -35,8 +35,9 @@ def passes(result: xr.DataTree) -> NDArray[np.bool_]:
 
 
 def effective_gradient_norm(result: xr.DataTree) -> Array:
-    """Sharpness along training [L, U, W]: the gradient norm times the norm of the trained weights (three_regimes, App. B). Without the
-    factor it falls at high learning rates because weights grow there, whatever the sharpness of their directions does."""
+    """Sharpness along training [L, U, W]: the gradient norm times the norm of the trained weights. Ours: for networks that are not
+    scale-invariant the paper takes the norm of the gradient alone (Sec. 4), which falls where weights grow, whatever the sharpness
+    of their directions does."""
     if "effective_grad_norm" in segment(result, "pretrain"):
         return arrays.logged(result, "effective_grad_norm")
     total = np.sqrt((arrays.logged(result, "group_norm") ** 2).sum(-1))
@@ -59,12 +60,14 @@ def scatter(values: Array) -> Array:
     return np.asarray(np.sqrt((detrend(late) ** 2).sum(-1) / (late.shape[-1] - 2)), dtype=np.float64)
 
 
-def stops_passing(result: xr.DataTree, alive: NDArray[np.bool_]) -> Array:
+def stops_passing(result: xr.DataTree, alive: NDArray[np.bool_], *, plain: bool = False) -> Array:
     """The border that the paper draws in conventional training: the learning rate above which trajectories no longer pass the peak of
     sharpness [U]. Below the first that passes runs are too slow; those that are not `alive` [L, U], at chance or overflowed, have
-    no trajectory. NaN where none passes, or none that is alive stops.
+    no trajectory. Where all that are alive from there on pass, it is where learning ends. NaN where none passes, or where the
+    highest learning rate of the grid does. `plain`: by the norm of the gradient alone, as the paper plots it.
     """
-    lrs, passed = result.coords["lr"].values, passes(result)
+    steep = arrays.logged(result, "grad_norm") if plain else effective_gradient_norm(result)
+    lrs, passed = result.coords["lr"].values, passes(steep)
     return np.array([_split(lrs, passed[:, u], alive[:, u]) for u in range(alive.shape[1])])
 
 
@@ -75,5 +78,9 @@ def _split(lrs: Array, passed: NDArray[np.bool_], known: NDArray[np.bool_]) -> f
     places = places[places >= first] if len(first) else places[:0]
     votes = passed[places]
     agree = [int(votes[:k].sum() + (~votes[k:]).sum()) for k in range(1, len(votes) + 1)]
-    at = int(np.argmax(agree)) + 1 if agree else 0
-    return float(np.sqrt(lrs[places[at - 1]] * lrs[places[at]])) if 0 < at < len(votes) else np.nan
+    if not agree:
+        return np.nan
+    at = int(np.argmax(agree)) + 1
+    low = places[at - 1]
+    high = places[at] if at < len(votes) else low + 1
+    return float(np.sqrt(lrs[low] * lrs[high])) if high < len(lrs) else np.nan

@@ -73,7 +73,7 @@ FIGURES = (
         title="Regimes in standard training",
         look_for="Whole-space SI training shows all three regimes; conventional training 1 and 2; with a cosine the best runs start in low "
         "regime 2.",
-        differs="MLPs on digits (left, one seed's trajectories, so that jumps show) and on 256 images of Fashion-MNIST (others) instead of ConvNet and ResNet-18 on CIFAR-10.",
+        differs="MLPs on digits (left, one seed's trajectories, so that jumps show) and on 256 images of Fashion-MNIST (others) instead of ConvNet and ResNet-18 on CIFAR-10. Sharpness of the others is the gradient norm, as in the paper; TR18 multiplies it by the norm of the weights.",
         needs=("whole", "constant", "cosine"),
         draw=figures.standard,
     ),
@@ -232,7 +232,7 @@ FIGURES = (
         number="26",
         title="Conventional training",
         look_for="Two regimes, then dead networks (dashed); trajectories pass the peak of sharpness below the dotted border; the best test error at the top of regime 1 (constant LR), at medium initial LRs (cosine).",
-        differs="An MLP on 256 images of Fashion-MNIST at 7 x 7 pixels instead of two networks on two CIFARs, five draws of the data with two seeds each.",
+        differs="An MLP on 256 images of Fashion-MNIST at 7 x 7 pixels instead of two networks on two CIFARs, five draws of the data with two seeds each. Drawn is the gradient norm, as in the paper; the dotted border is that of the gradient norm times the norm of the weights, which grow at high LRs.",
         needs=("constant", "cosine"),
         draw=figures.conventional,
     ),
