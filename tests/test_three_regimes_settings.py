@@ -153,16 +153,49 @@ def test_a_jump_goes_up_and_comes_back() -> None:
     found = effects_settings.jumps(np.stack([calm, saw, up, noise, lost]))
     assert found[:4].tolist() == [0, 3, 0, 0]
     assert np.isnan(found[4])
+    assert effects_settings.jumps(saw[:8]) == 0, "shorter than what a jump is held against"
+
+
+def test_noise_does_not_jump_however_long() -> None:
+    """Its values lie a factor 5 above the lowest before them, again and again."""
+    noise = 10 ** np.random.default_rng(0).normal(-2, 0.15, (50, 400))
+    assert effects_settings.jumps(noise).sum() == 0
+    drift = noise * 10 ** np.linspace(0, 1.5, 400)
+    assert effects_settings.jumps(drift).sum() == 0, "a loss that goes up slowly"
+
+
+def test_a_clock_is_periodic_and_chance_is_not() -> None:
+    rng = np.random.default_rng(1)
+    clock = (np.arange(400) % 40 == 7)[None].repeat(5, 0)
+    chance = rng.random((40, 400)) < 0.02
+    late = (
+        np.array(
+            [np.bincount((np.arange(1, 9) * 45 + rng.normal(0, 9, 8)).astype(int), minlength=400) for _ in range(9)]
+        )
+        > 0
+    )
+    assert effects_settings.spread_of_intervals(clock) == 0
+    assert effects_settings.spread_of_intervals(chance) == pytest.approx(0.95, abs=0.1)
+    assert effects_settings.spread_of_intervals(late) == pytest.approx(0.28, abs=0.08)
+    assert np.isnan(effects_settings.spread_of_intervals(clock[:, :80])), "two jumps have one interval"
+
+
+def test_intervals_are_those_of_single_runs() -> None:
+    """Two clocks of different speed are clocks."""
+    steps = np.arange(400)
+    assert effects_settings.spread_of_intervals(np.stack([steps % 20 == 1, steps % 90 == 1])) == 0
 
 
 def test_jumps_are_counted_where_regime_one_is_high(result: xr.DataTree) -> None:
     loss = result["pretrain/train_loss"].copy(deep=True)
     one = [k for k in range(LRS) if place(result)[k] < 0]
-    wave = np.tile([1.0, 1.0, 0.5, 0.1, 0.1, 0.1], WINDOWS // 6)
-    loss[{"lr": one[-3:]}] *= wave
-    part = changed(result, {"pretrain/train_loss": loss})
-    assert verdicts("TR17", whole=part) == ["supported"] * 3
-    assert verdicts("TR17", whole=result) == ["supported", "contradicted", "supported"]
-    loss[{"lr": one[:3]}] *= wave
+    clock, chance = (np.isin(np.arange(WINDOWS), at) for at in (range(20, WINDOWS, 8), (22, 25, 48, 51, 54)))
+    loss[{"lr": one[-3:]}] *= 10.0**clock
+    jumping = changed(result, {"pretrain/train_loss": loss})
+    assert verdicts("TR17", whole=jumping) == ["supported"] * 4
+    assert verdicts("TR17", whole=result) == ["supported", "contradicted", "supported", "undetermined"]
+    loss[{"lr": one[:3]}] *= 10.0**clock
     assert verdicts("TR17", whole=changed(result, {"pretrain/train_loss": loss}))[2] == "contradicted"
-    assert verdicts("TR17", whole=result.isel(lr=slice(0, 5)))[1:] == ["undetermined"] * 2
+    loss[{"lr": one[-3:]}] *= 10.0 ** (chance * 1.0 - clock)
+    assert verdicts("TR17", whole=changed(result, {"pretrain/train_loss": loss}))[1::2] == ["supported", "contradicted"]
+    assert verdicts("TR17", whole=result.isel(lr=slice(0, 5)))[1:] == ["undetermined"] * 3

@@ -217,4 +217,24 @@ CHANGES = (
         "the border by the paper's measure stands beside it. Stretches cut off by the end of the grid were "
         "judged by what was left.",
     ),
+    Change(
+        claim="TR17",
+        date="2026-11-29",
+        before="95% intervals over seeds: the decades of LR from border 1|2 to border 2|3 lie above 0.2 (0 where a "
+        "seed shows regimes 1 and 3 with no 2 between them, undetermined where the grid does not reach a "
+        "border). Runs at the highest third of the LRs of regime 1 jump more than twice, those at the lowest "
+        "third less than every second: a jump is a rise of the training loss by a factor 5 above its lowest "
+        "value since the last one, followed by a fall by as much.",
+        after="95% intervals over seeds: the decades of LR from border 1|2 to border 2|3 lie above 0.2 (0 where a "
+        "seed shows regimes 1 and 3 with no 2 between them, undetermined where the grid does not reach a "
+        "border). Runs at the highest third of the LRs of regime 1 jump more than twice, those at the lowest "
+        "third less than every second: a jump is a rise of the training loss by a factor 5 above the median of "
+        "the ten logging intervals before, followed by a fall by as much. In runs at the highest third the "
+        "standard deviation of the intervals between jumps about their run's mean is less than half of the mean"
+        " (near 0 for a clock, near 1 for jumps at random times; undetermined where no run jumps three times).",
+        reason="Before any evidence. Noise rises by a factor 5 above its lowest value more than twice in a run of 400 "
+        "logging intervals, at a standard deviation of 0.15 decades: jumps are held against the level before "
+        "them. Periodic is more than often: jumps at random times would have done. The grid has steps below 0.2"
+        " decades, so that a regime 2 of no width contradicts.",
+    ),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import xarray as xr
 
 from lrscope.charts.text import number
 from lrscope.mapping import regimes
@@ -18,13 +17,15 @@ from lrscope.studies.three_regimes.effects_settings import (
 from lrscope.studies.types import Claim, Finding, StudyResults
 from lrscope.studies.verdicts import finding, part
 
+SPREAD = "spread of intervals between jumps, over their mean"
+
 
 def _widths(results: StudyResults) -> Finding:
     nets = [results.sweep(name) for name in ("width_small", "width_usual", "width_large")]
     augmented = results.sweep("augmented")
     borders = [np.log10(arrays.seed_borders(net, "2|3")) for net in nets]
     rises = [steepest_rise(net) for net in (*nets, augmented)]
-    cell = 2 * _cell(nets[0]) / (len(nets) - 1)  # of a slope: both ends' borders, over the steps between them
+    cell = arrays.width_cell(nets[0]) / (len(nets) - 1)  # of a slope: both ends' borders, over the steps between them
     steep, per_step = "decades of loss per decade of ELR", "per step of width"
     likeness = {
         title: alike(augmented, nets[0], nets[1], name)
@@ -50,16 +51,14 @@ def _widths(results: StudyResults) -> Finding:
     )
 
 
-def _cell(result: xr.DataTree) -> float:
-    return arrays.cell(result.coords["lr"].values)
-
-
 def _whole(results: StudyResults) -> Finding:
     result = results.sweep("whole")
+    cell = arrays.width_cell(result)
     parts = [
-        part("width of regime 2", arrays.widths(result), above=0.2, cell=2 * _cell(result), unit="decades of LR"),
+        part("width of regime 2", arrays.widths(result), above=0.2, cell=cell, unit="decades of LR"),
         part("jumps high in regime 1", lambda: jumps_in_regime_one(result)["high"], above=2.0, unit="jumps of a run"),
         part("jumps low in regime 1", lambda: jumps_in_regime_one(result)["low"], below=0.5, unit="jumps of a run"),
+        part("periodic high in regime 1", lambda: jumps_in_regime_one(result)["spread"], below=0.5, unit=SPREAD),
     ]
     borders = [number(arrays.border(regimes(result), name), 2) for name in ("1|2", "2|3")]
     per_lr = jumps(arrays.logged(result, "train_loss")).mean(1)
@@ -83,7 +82,7 @@ CLAIMS = (
     Claim(
         id="TR17",
         sentence="Scale-invariant nets trained in the whole space with weight decay show three regimes too, with periodic jumps at high regime-1 LR.",
-        criterion="95% intervals over seeds: the decades of LR from border 1|2 to border 2|3 lie above 0.2 (0 where a seed shows regimes 1 and 3 with no 2 between them, undetermined where the grid does not reach a border). Runs at the highest third of the LRs of regime 1 jump more than twice, those at the lowest third less than every second: a jump is a rise of the training loss by a factor 5 above its lowest value since the last one, followed by a fall by as much.",
+        criterion="95% intervals over seeds: the decades of LR from border 1|2 to border 2|3 lie above 0.2 (0 where a seed shows regimes 1 and 3 with no 2 between them, undetermined where the grid does not reach a border). Runs at the highest third of the LRs of regime 1 jump more than twice, those at the lowest third less than every second: a jump is a rise of the training loss by a factor 5 above the median of the ten logging intervals before, followed by a fall by as much. In runs at the highest third the standard deviation of the intervals between jumps about their run's mean is less than half of the mean (near 0 for a clock, near 1 for jumps at random times; undetermined where no run jumps three times).",
         needs=("whole",),
         check=_whole,
         figures=("7", "25"),

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from lrscope.mapping import regimes
 from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
 
 JUMP = 0.7  # ours: the factor 5 by which the map flags periodic jumps (`Rules.jump_factor`), in decades
+BEFORE = 10  # ours: logging intervals whose median is the region that a jump leaves, as in `votes.jumps` on both sides
 
 
 def steepest_rise(result: xr.DataTree) -> Array:
@@ -48,24 +50,56 @@ def alike(change: xr.DataTree, other: xr.DataTree, base: xr.DataTree, name: str)
 
 
 def jumps(loss: Array) -> Array:
-    """How often training losses [..., W] jump out of a low-loss region and come back to one: rises by `JUMP` decades above the
-    lowest value since the last jump, followed by falls of as much. NaN where a loss is not a positive number."""
+    """How often training losses [..., W] jump out of a low-loss region and come back (`jump_times`). NaN where a loss is not a
+    positive number."""
     logs = np.log10(arrays.positive(loss))
-    count = np.zeros(logs.shape[:-1])
-    low, high, up = logs[..., 0], logs[..., 0], np.zeros(logs.shape[:-1], dtype=bool)
-    for now in np.moveaxis(logs, -1, 0):
-        low, high = np.where(up, low, np.minimum(low, now)), np.where(up, np.maximum(high, now), now)
-        back = up & (now < high - JUMP)
-        count, low, up = count + back, np.where(back, now, low), (up & ~back) | (~up & (now > low + JUMP))
-    return np.where(np.isfinite(logs).all(-1), count, np.nan)
+    return np.where(np.isfinite(logs).all(-1), jump_times(logs).sum(-1), np.nan)
+
+
+def jump_times(logs: Array) -> NDArray[np.bool_]:
+    """The intervals [..., W] at which curves of log10 loss rise by `JUMP` decades above the median of the `BEFORE` intervals before and
+    then fall by as much. (Above the lowest value before, noise would jump too, the more often the longer a run.)"""
+    runs = logs.reshape(-1, logs.shape[-1])
+    return np.array([_jump_times(of_one) for of_one in runs], dtype=bool).reshape(logs.shape)
+
+
+def _jump_times(logs: Array) -> NDArray[np.bool_]:
+    """The same of one run [W]."""
+    found = np.zeros(len(logs), dtype=bool)
+    if len(logs) <= BEFORE:
+        return found
+    before = np.median(np.lib.stride_tricks.sliding_window_view(logs, BEFORE), axis=-1)[:-1]
+    rises = BEFORE + np.flatnonzero(logs[BEFORE:] > before + JUMP)
+    back = 0
+    for at in rises:
+        if at >= back:
+            later = logs[at:]
+            fallen = np.flatnonzero(np.maximum.accumulate(later) - later > JUMP)
+            found[at], back = len(fallen) > 0, int(at + (fallen[0] if len(fallen) else len(later)))
+    return found
+
+
+def spread_of_intervals(times: NDArray[np.bool_]) -> float:
+    """How far jumps are from periodic, over runs [R, W]: the standard deviation of the intervals from one jump to the next about their
+    mean in each run, over their mean. 0 for a clock, near 1 for jumps at random times; NaN where no run jumps three times."""
+    intervals = [np.diff(np.flatnonzero(of_one)) for of_one in times if of_one.sum() > 2]
+    if not intervals:
+        return np.nan
+    squares = sum(float(((of_one - of_one.mean()) ** 2).sum()) for of_one in intervals)
+    freedom = sum(len(of_one) - 1 for of_one in intervals)
+    return float(np.sqrt(squares / freedom) / np.concatenate(intervals).mean())
 
 
 def jumps_in_regime_one(result: xr.DataTree) -> dict[str, Array]:
-    """Per seed: jumps of a run, mean over the highest and the lowest third of the learning rates of regime 1.
+    """Per seed: jumps of a run, mean over the highest and the lowest third of the learning rates of regime 1, and the
+    `spread_of_intervals` of the highest.
 
     Raises:
         Undetermined: fewer than six learning rates lie in regime 1.
     """
     one = arrays.shown(regimes(result), "1", least=6)
-    count, third = jumps(arrays.logged(result, "train_loss")), len(one) // 3
-    return {"high": count[one[-third:]].mean(0), "low": count[one[:third]].mean(0)}
+    loss, third = arrays.logged(result, "train_loss"), len(one) // 3
+    count = jumps(loss)
+    times = jump_times(np.log10(arrays.positive(loss[one[-third:]])))
+    spread = np.array([spread_of_intervals(times[:, u]) for u in range(times.shape[1])])
+    return {"high": count[one[-third:]].mean(0), "low": count[one[:third]].mean(0), "spread": spread}
