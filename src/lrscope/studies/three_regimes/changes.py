@@ -237,4 +237,24 @@ CHANGES = (
         "them. Periodic is more than often: jumps at random times would have done. The grid has steps below 0.2"
         " decades, so that a regime 2 of no width contradicts.",
     ),
+    Change(
+        claim="TR15",
+        date="2026-11-29",
+        before="95% intervals over seeds, with nets of three widths: the slope of the log of a seed's border 2|3 on "
+        "the step of width lies below 0; that of the steepest rise of log training loss between neighbouring "
+        "ELRs, per decade of ELR and within three cells of the seed's border 1|2, above 0. That rise is smaller"
+        " with augmentation than without; and what augmentation does to the settled log training loss, and to "
+        "log sharpness, correlates over ELRs above 0.7 with what the narrow net does (held against the usual "
+        "net of another seed).",
+        after="95% intervals over seeds, with nets of three widths: the slope of the log of a seed's border 2|3 on "
+        "the step of width lies below 0; that of the steepest rise of log training loss between neighbouring "
+        "ELRs, per decade of ELR and within three cells of the seed's border 1|2, above 0 (a seed that shows "
+        "regime 2 and no regime 1 has no rise). That rise is smaller with augmentation than without; and what "
+        "augmentation does to the settled log training loss, and to log sharpness, has a cosine over ELRs above"
+        " 0.7 with what the narrow net does (held against the usual net of another seed), and is between a "
+        "quarter and four times as large (least squares through the origin).",
+        reason="Before any evidence. A correlation has neither the sign of what augmentation does, nor its size: "
+        "losses lowered wherever a narrow net raises them less would have done. The smallest models of the "
+        "paper may show no transition to the first regime (App. F), which is no rise, not an undetermined one.",
+    ),
 )

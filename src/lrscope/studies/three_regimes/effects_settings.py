@@ -21,13 +21,17 @@ BEFORE = 10  # ours: logging intervals whose median is the region that a jump le
 
 def steepest_rise(result: xr.DataTree) -> Array:
     """How clear the border 1|2 is [U]: the largest rise of log10 training loss from one ELR to the next, in decades per decade of
-    ELR, within three cells of each seed's own border; NaN where that is undetermined."""
+    ELR, within three cells of each seed's own border. 0 where a seed shows regime 2 and no regime 1: the smallest networks may show
+    no transition to convergence (three_regimes, App. F). NaN where the border is undetermined otherwise."""
     lrs = result.coords["lr"].values
     loss = np.log10(arrays.positive(arrays.settled(arrays.logged(result, "train_loss"))))
     rises = np.diff(loss, axis=0) / np.diff(np.log10(lrs))[:, None]
     found = np.full(loss.shape[1], np.nan)
-    for u, border in enumerate(arrays.seed_borders(result, "1|2")):
-        if np.isfinite(border):
+    for u, one in enumerate(arrays.single_seeds(result)):
+        border = arrays.border(seen := regimes(one), "1|2")
+        if {"1", "2"} & set(arrays.labels(seen)) == {"2"}:
+            found[u] = 0.0
+        elif np.isfinite(border):
             at = int(np.searchsorted(lrs, border)) - 1  # of the rise across the border
             found[u] = rises[max(0, at - 3) : at + 4, u].max()
     return found
@@ -39,14 +43,14 @@ def per_width(values: Sequence[Array]) -> Array:
     return np.where(np.isfinite(stacked).all(0), arrays.slope(range(len(stacked)), stacked), np.nan)
 
 
-def alike(change: xr.DataTree, other: xr.DataTree, base: xr.DataTree, name: str) -> Array:
-    """How much two changes of a setting do the same [U]: the correlation over ELRs of what they do to the log of a settled quantity.
-    The other change is held against the base's next seed, so that no noise of the base is in both; the seeds of the other
-    change start from other weights anyway."""
+def alike(change: xr.DataTree, other: xr.DataTree, base: xr.DataTree, name: str) -> dict[str, Array]:
+    """How much two changes of a setting do the same to the log of a settled quantity, over ELRs, by seed [U]: the `cosine` of what they
+    do, and the `size` of the one in units of the other (least squares through the origin). The other change is held against the base's
+    next seed, so that no noise of the base is in both; the seeds of the other change start from other weights anyway."""
     one, two, plain = (np.log10(arrays.positive(arrays.settled(arrays.logged(r, name)))) for r in (change, other, base))
     a, b = one - plain, two - np.roll(plain, 1, axis=1)
-    a, b = a - a.mean(0), b - b.mean(0)
-    return np.asarray((a * b).sum(0) / np.sqrt((a**2).sum(0) * (b**2).sum(0)), dtype=np.float64)
+    both, squares = (a * b).sum(0), (b**2).sum(0)
+    return {"cosine": both / np.sqrt((a**2).sum(0) * squares), "size": both / squares}
 
 
 def jumps(loss: Array) -> Array:
