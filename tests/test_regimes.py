@@ -165,6 +165,45 @@ def test_a_dead_network_may_end_a_little_below_a_constant_predictions_loss() -> 
     assert (last(curves(lambda t: 0.995 * np.log(10) + 0 * t, noise=1e-4), accuracy=0.1) == 2).all(), "not so regime 3"
 
 
+@pytest.mark.parametrize(
+    "shares", [(0.5, 0.5), (0.62, 0.38), (0.2,) * 5, (0.4, 0.15, 0.15, 0.15, 0.15), (0.999, 0.001)]
+)
+def test_the_entropy_of_labels_bounds_the_share_of_the_most_frequent_class(shares: tuple[float, ...]) -> None:
+    """Exactly where the other classes are equally frequent; otherwise from above."""
+    p = np.array(shares)
+    assert votes.most_frequent(float(-(p * np.log(p)).sum()), len(p)) == pytest.approx(max(p), abs=2e-3)
+    uneven = np.array([0.4, 0.3, 0.2, 0.1])
+    bound = votes.most_frequent(float(-(uneven * np.log(uneven)).sum()), 4)
+    assert 0.4 < bound < 0.55
+
+
+def test_a_dead_network_that_predicts_the_most_frequent_class_is_dead() -> None:
+    """Its accuracy is that class's share, above what random points get: what it learned is a constant."""
+    shares = np.array([0.62, 0.38])
+    constant = float(-(shares * np.log(shares)).sum())
+    level = curves(lambda t: constant * 1.01 + 0 * t, noise=1e-4)
+    loss = np.stack([CONVERGING, level])
+    even = np.tile(np.linspace(0.4, 0.6, 16), (UNITS, 1))
+    most = votes.most_frequent(constant, 2)
+    own = votes.Guessing(loss=guessing().loss, accuracy=even, constant_loss=constant, constant_accuracy=most)
+    for accuracy, expected in ((0.62, 3), (0.7, 2)):
+        found = votes.vote(loss, np.full(loss.shape, accuracy), own, divergence_exists=False)
+        assert set(found.votes[1]) == {expected}
+
+
+def test_dead_networks_on_unequal_classes_are_labelled_so() -> None:
+    result = fake_result(lrs=16, seeds=3, finetune=False, average=False, features=False, invariant=False, space="whole")
+    shares = np.array([0.62, 0.38])
+    constant = float(-(shares * np.log(shares)).sum())
+    result["pretrain/train_loss"][-3:] = constant * 1.01
+    for part in ("train", "test"):
+        result[f"pretrain/{part}_accuracy"][-3:] = 0.62
+    told = {**json.loads(result.attrs["task"]), "constant_loss": constant}
+    for loss, expected in (("cross_entropy", "dead"), ("mse", "2")):
+        result.attrs["task"] = json.dumps({**told, "loss": loss})
+        assert [x.regime.rstrip("AB") for x in regimes(result).labels[-3:]] == [expected] * 3
+
+
 def test_a_dead_regression_predicts_a_constant() -> None:
     constant = votes.Guessing(loss=guessing().loss, accuracy=None, constant_loss=1.0)
     for level, expected in ((1.0, 3), (0.9, 2)):

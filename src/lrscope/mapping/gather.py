@@ -21,6 +21,10 @@ from lrscope.schema import AVERAGE, FINETUNE, NOT_TRAINED, PRETRAIN, segment, se
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 NON_FINITE = 1  # a code of `status`
+ENTROPIES = (
+    "cross_entropy",
+    "binary_cross_entropy",
+)  # losses whose best constant prediction gets the entropy of the labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +157,7 @@ def gather(result: xr.DataTree) -> Evidence:
         loss=_units(root["random_train_loss"]),
         accuracy=_units(root["random_train_accuracy"]) if classified else None,
         constant_loss=float(task.get("constant_loss", 0.0)),
+        constant_accuracy=_constant_accuracy(task),
     )
     ballot = votes.vote(loss, accuracy, guessing, divergence_exists=invariant)
     score = _score(task, guessing)
@@ -188,6 +193,14 @@ def gather(result: xr.DataTree) -> Evidence:
         share=float(json.loads(result.attrs["plan"]).get("trained_share", 1.0)),
         likely_LU=ballot.votes,
     )
+
+
+def _constant_accuracy(task: dict[str, Any]) -> float:
+    """What no constant prediction exceeds in accuracy; 0 where its loss is not known, or no entropy."""
+    if task.get("loss") not in ENTROPIES:
+        return 0.0
+    classes, entropy = int(task.get("classes", 0)), float(task.get("constant_loss", 0.0))
+    return votes.most_frequent(entropy, classes) if classes > 1 and entropy > 0 else 0.0
 
 
 def _score(task: dict[str, Any], guessing: votes.Guessing) -> Score:

@@ -38,6 +38,7 @@ class Rules:
 
 
 RULES = Rules()
+SHARES = 10_001  # of the most frequent class that are tried: a ten-thousandth is enough to tell accuracies
 CONVERGENCE, EQUILIBRIUM, DIVERGENCE, UNKNOWN = 1, 2, 3, 0
 
 
@@ -161,11 +162,22 @@ def final_window(windows: int) -> slice:
 @dataclass(frozen=True)
 class Guessing:
     """What a network that knows nothing gets: losses and accuracies [U, K] at random points, with each unit's own
-    readout, and the loss of the best constant prediction (0 where it is not known)."""
+    readout, and the loss of the best constant prediction and the accuracy that none exceeds (0 where it is not known)."""
 
     loss: Array
     accuracy: Array | None
     constant_loss: float
+    constant_accuracy: float = 0.0
+
+
+def most_frequent(entropy: float, classes: int) -> float:
+    """The largest share that the most frequent class can have, by the entropy (nats) of the labels, which is the cross-entropy of
+    the best constant prediction. All others are equally frequent then; with two classes it is the share itself."""
+    share = np.linspace(1 / classes, 1, SHARES)
+    rest = 1 - share
+    with np.errstate(divide="ignore", invalid="ignore"):
+        each = -share * np.log(share) - np.where(rest > 0, rest * np.log(rest / max(classes - 1, 1)), 0.0)
+    return float(np.interp(-entropy, -each, share))
 
 
 def diverges(loss_UW: Array, accuracy_UW: Array | None, guessing: Guessing) -> NDArray[np.bool_]:
@@ -189,21 +201,25 @@ def diverges(loss_UW: Array, accuracy_UW: Array | None, guessing: Guessing) -> N
 
 def dies(loss_UW: Array, accuracy_UW: Array | None, guessing: Guessing) -> NDArray[np.bool_]:
     """Which runs [U] of a network that is not SI end no better than guessing, though finite: accuracy no higher than random
-    points' (`diverges`), loss at most a hundredth below a constant prediction's, around which a dead network's scatters.
-    Without accuracies the loss decides alone, where a constant prediction's is known."""
+    points' (`diverges`) or than any constant prediction's, loss at most a hundredth below the best constant prediction's,
+    around which a dead network's scatters. Without accuracies the loss decides alone, where a constant prediction's is
+    known."""
     part = final_window(loss_UW.shape[1])
     loss, floor = loss_UW[:, part].mean(1), (1 - RULES.least_learned) * guessing.constant_loss
     if accuracy_UW is None or guessing.accuracy is None:
         none_learned: NDArray[np.bool_] = (loss >= floor) & (guessing.constant_loss > 0)
         return none_learned
-    return _blind(loss, accuracy_UW[:, part], guessing.accuracy, floor)
+    return _blind(loss, accuracy_UW[:, part], guessing.accuracy, floor, least=guessing.constant_accuracy)
 
 
-def _blind(loss_U: Array, accuracy_UN: Array, chance_UK: Array, floor: float) -> NDArray[np.bool_]:
-    """Runs with an accuracy no higher than random points' (all units together) and a loss no lower than `floor`, unless
-    the runs of that learning rate together beat chance."""
+def _blind(
+    loss_U: Array, accuracy_UN: Array, chance_UK: Array, floor: float, *, least: float = 0.0
+) -> NDArray[np.bool_]:
+    """Runs with an accuracy no higher than chance and a loss no lower than `floor`, unless the runs of that learning rate
+    together beat chance: what random points get (all units together), at `least` this."""
     accuracy, accuracy_error = _mean_and_error(accuracy_UN)
     chance, chance_error = _mean_and_error(chance_UK.reshape(1, -1))
+    chance = np.maximum(chance, least)
     if _learned_together(accuracy, float(chance[0])):
         return np.zeros(len(loss_U), bool)
     lucky = RULES.random_error * np.sqrt(chance_error**2 + accuracy_error**2)
