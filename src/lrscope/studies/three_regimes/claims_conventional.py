@@ -63,7 +63,7 @@ def _transformer(results: StudyResults) -> Finding:
     ]
     return finding(
         parts,
-        f"Border 1|2 at LR {_rate(found['border'])}; networks learn up to {_rate(found['end'])}. Best test error "
+        f"Border 1|2, by the losses, at LR {_rate(found['border'])}; networks learn up to {_rate(found['end'])}. Best test error "
         f"{_percent(found['one'])} in regime 1 and {_percent(found['two'])} in regime 2.",
     )
 
