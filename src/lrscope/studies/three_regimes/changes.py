@@ -64,133 +64,49 @@ CHANGES = (
     Change(
         claim="TR15",
         date="2026-11-29",
-        before="95% intervals over seeds: log border 2|3 of the narrow net minus the wide one above 0; the steepest rise of "
-        "log training loss between neighbouring ELRs around 1|2 larger in the wide net; the lowest training loss over"
-        " the shared ELRs larger with augmentation than without.",
-        after="95% intervals over seeds, with nets of three widths: the slope of the log of a seed's border 2|3 on the step"
-        " of width lies below 0; that of the steepest rise of log training loss between neighbouring ELRs, per decade"
-        " of ELR and within three cells of the seed's border 1|2, above 0. That rise is smaller with augmentation "
-        "than without; and what augmentation does to the settled log training loss, and to log sharpness, correlates "
-        "over ELRs above 0.7 with what the narrow net does (held against the usual net of another seed).",
-        reason="The parts could hardly fail: augmentation always raises the lowest training loss, and one rise around a "
-        "border pooled over seeds stood for clearness. The paper says that wider nets show the border more clearly "
-        "(App. F, Fig. 13), and that augmentation changes training loss and gradient norm as a smaller network does: "
-        "a profile over ELRs, in which augmentation could also act otherwise. A third width shows a trend, and nets "
-        "and augmentation are compared on one network and grid. Borders are those of single seeds, known to a cell.",
+        before="95% intervals over seeds: log border 2|3 of the narrow net minus the wide one above 0; the steepest "
+        "rise of log training loss between neighbouring ELRs around 1|2 larger in the wide net; the lowest "
+        "training loss over the shared ELRs larger with augmentation than without.",
+        after="95% intervals over seeds, with nets of three widths: the slope of the log of a seed's border 2|3 on "
+        "the step of width lies below 0; that of the steepest rise of log training loss between neighbouring "
+        "ELRs, per decade of ELR and within three cells of the seed's border 1|2, above 0 (a seed that shows "
+        "regime 2 and no regime 1 has no rise). That rise is smaller with augmentation than without; and what "
+        "augmentation does to the settled log training loss, and to log sharpness, has a cosine over ELRs above"
+        " 0.7 with what the narrow net does (held against the usual net of another seed), and is between a "
+        "quarter and four times as large (least squares through the origin).",
+        reason="The parts could hardly fail: augmentation always raises the lowest training loss, and one rise around "
+        "a border pooled over seeds stood for clearness. The paper says that wider nets show the border more "
+        "clearly and that the smallest may show no transition to the first regime (App. F, Fig. 13), which is "
+        "no rise, and that augmentation changes training loss and gradient norm as a smaller network does: a "
+        "profile over ELRs, with a sign and a size, in which augmentation could also act otherwise. A third "
+        "width shows a trend, and nets and augmentation are compared on one network and grid. Borders are those"
+        " of single seeds, known to a cell.",
     ),
     Change(
         claim="TR17",
         date="2026-11-29",
-        before="The 95% interval over seeds of the decades of LR from border 1|2 to border 2|3 lies above 0.2 (0 where a "
-        "seed shows regimes 1 and 3 with no 2 between them, undetermined where the grid does not reach a border); "
-        "jumps are marked and reported.",
-        after="95% intervals over seeds: the decades of LR from border 1|2 to border 2|3 lie above 0.2 (0 where a seed "
-        "shows regimes 1 and 3 with no 2 between them, undetermined where the grid does not reach a border). Runs at "
-        "the highest third of the LRs of regime 1 jump more than twice, those at the lowest third less than every "
-        "second: a jump is a rise of the training loss by a factor 5 above its lowest value since the last one, "
-        "followed by a fall by as much.",
-        reason="Jumps were only marked. The paper says that trajectories at high LRs of the first regime periodically jump "
-        "out of the low-loss region (Sec. 6, the yellow trajectory of Fig. 7), which can be counted: more than two "
-        "jumps of a run are periodic, and at low LRs there should be none.",
+        before="The 95% interval over seeds of the decades of LR from border 1|2 to border 2|3 lies above 0.2 (0 where"
+        " a seed shows regimes 1 and 3 with no 2 between them, undetermined where the grid does not reach a "
+        "border); jumps are marked and reported.",
+        after="95% intervals over seeds: the decades of LR from border 1|2 to border 2|3 lie above 0.2 (0 where a "
+        "seed shows regimes 1 and 3 with no 2 between them, undetermined where the grid does not reach a "
+        "border). Runs at the highest third of the LRs of regime 1 jump more than twice, those at the lowest "
+        "third less than every second: a jump is a rise of the training loss by a factor 5 above the median of "
+        "the ten logging intervals before, followed by a fall by as much. In runs at the highest third the "
+        "standard deviation of the intervals between jumps about their run's mean is less than half of the mean"
+        " (near 0 for a clock, near 1 for jumps at random times; undetermined where no run jumps three times).",
+        reason="Jumps were only marked. The paper says that trajectories at high LRs of the first regime periodically "
+        "jump out of the low-loss region (Sec. 6, the yellow trajectory of Fig. 7), which can be counted: there"
+        " should be more than two in a run, none at low LRs, and they should come like a clock's, as those at "
+        "random times would not. They are held against the level before them: above the lowest value so far "
+        "noise jumps too, the more often the longer a run. The grid has steps below 0.2 decades, so that a "
+        "regime 2 of no width contradicts.",
     ),
     Change(
         claim="TR18",
         date="2026-11-29",
-        before="95% intervals over seeds: the best constant LR lies within 0.5 decades of the border 1|2; the best initial "
-        "LR of the cosine lies above it.",
-        after="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2 and the next one. The "
-        "border is the ordered split, from the first LR whose trajectory passes the peak of sharpness to the last "
-        "that learns, into those that pass and those that do not. A trajectory passes if its effective gradient norm "
-        "(the norm of the gradient times that of all trained weights, running medians over five logging intervals) "
-        "climbs to a peak and ends below it, both by more than 0.05 decades and more than three standard deviations "
-        "of its second half about a straight line. 95% intervals over seeds: the decades from the border to the end "
-        "of learning lie above 0.2; less than a tenth of the LRs above end finite with a loss of more than twice ln "
-        "C; with a constant LR the mean test error of the half decade below the border is lower than that of the half"
-        " decade below that, and than that of the half decade above the border; with a cosine that of initial LRs in "
-        "the lower half of the decades from the border to the end of learning is lower than that of the decade below "
-        "the border, and than that of the upper half.",
-        reason="Correction of reading, and of the check. The paper draws the border of conventional training where "
-        "trajectories stop passing the peak of sharpness, not where losses level off (Sec. 6: training with lower LRs"
-        " passes the region with the highest sharpness along the trajectory and starts converging to a flatter "
-        "region, while training with higher LRs gets stuck in the high-sharpness zone); very high LRs overflow, and "
-        "networks that die at chance were counted as regime 2; the best cosines are those of medium initial LRs, "
-        "which pass through low regime 2, not all above the border. One pooled border was put into every seed, and "
-        "the best of a flat curve was looked for in three seeds: now differences between neighbourhoods of each "
-        "seed's own border.",
-    ),
-    Change(
-        claim="TR20",
-        date="2026-11-29",
-        before="The 95% interval over seeds of the decades of LR labelled 2 lies above 0.2, undetermined where a seed does "
-        "not show both 1 and 2; overflow is counted and reported.",
-        after="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2 and the next one. 95% "
-        "intervals over seeds: the decades of LR from border 1|2 to the end of learning lie above 0.2 (0 where regime"
-        " 1 ends there); more than half of the LRs above overflow; the lowest test error of a LR of regime 2 differs "
-        "from the lowest of regime 1 by less than a point.",
-        reason="Correction of reading: the paper says that the third regime quickly leads to NaNs, and that the best "
-        "achieved test error can be observed for LR values from both regimes (App. O); the second was not checked and"
-        " the first only counted. The end of regime 2 is that of learning, known to a cell, and regime 1 right below "
-        "overflow is a width of 0.",
-    ),
-    Change(
-        claim="TR18",
-        date="2026-11-29",
-        before="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2 and the next one. The "
-        "border is the ordered split, from the first LR whose trajectory passes the peak of sharpness to the last "
-        "that learns, into those that pass and those that do not. A trajectory passes if its effective gradient norm "
-        "(the norm of the gradient times that of all trained weights, running medians over five logging intervals) "
-        "climbs to a peak and ends below it, both by more than 0.05 decades and more than three standard deviations "
-        "of its second half about a straight line. 95% intervals over seeds: the decades from the border to the end "
-        "of learning lie above 0.2; less than a tenth of the LRs above end finite with a loss of more than twice ln "
-        "C; with a constant LR the mean test error of the half decade below the border is lower than that of the half"
-        " decade below that, and than that of the half decade above the border; with a cosine that of initial LRs in "
-        "the lower half of the decades from the border to the end of learning is lower than that of the decade below "
-        "the border, and than that of the upper half.",
-        after="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2, with a settled training"
-        " loss below 0.99 ln C, and the next one. The border is the ordered split, from the first LR whose trajectory"
-        " passes the peak of sharpness to the last that learns, into those that pass and those that do not. A "
-        "trajectory passes if its effective gradient norm (the norm of the gradient times that of all trained "
-        "weights, running medians over five logging intervals) climbs to a peak and ends below it, both by more than "
-        "0.05 decades and more than three standard deviations of its second half about a straight line. 95% intervals"
-        " over seeds: the decades from the border to the end of learning lie above 0.2; less than a tenth of the LRs "
-        "above end finite with a loss of more than twice ln C; with a constant LR the mean test error of the half "
-        "decade below the border is lower than that of the half decade below that, and than that of the half decade "
-        "above the border; with a cosine that of initial LRs in the lower half of the decades from the border to the "
-        "end of learning is lower than that of the decade below the border, and than that of the upper half.",
-        reason="Before any evidence: with few training images the classes are unequal, and a dead network that predicts the "
-        "most frequent one has an accuracy above chance, so that the map labels it 2. Its loss, that of a constant "
-        "prediction, tells.",
-    ),
-    Change(
-        claim="TR20",
-        date="2026-11-29",
-        before="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2 and the next one. 95% "
-        "intervals over seeds: the decades of LR from border 1|2 to the end of learning lie above 0.2 (0 where regime"
-        " 1 ends there); more than half of the LRs above overflow; the lowest test error of a LR of regime 2 differs "
-        "from the lowest of regime 1 by less than a point.",
-        after="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2, with a settled training"
-        " loss below 0.99 ln C, and the next one. 95% intervals over seeds: the decades of LR from border 1|2 to the "
-        "end of learning lie above 0.2 (0 where regime 1 ends there); more than half of the LRs above overflow; the "
-        "lowest test error of a LR of regime 2 differs from the lowest of regime 1 by less than a point.",
-        reason="Before any evidence: with few training images the classes are unequal, and a dead network that predicts the "
-        "most frequent one has an accuracy above chance, so that the map labels it 2. Its loss, that of a constant "
-        "prediction, tells.",
-    ),
-    Change(
-        claim="TR18",
-        date="2026-11-29",
-        before="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2, with a settled "
-        "training loss below 0.99 ln C, and the next one. The border is the ordered split, from the first LR "
-        "whose trajectory passes the peak of sharpness to the last that learns, into those that pass and those "
-        "that do not. A trajectory passes if its effective gradient norm (the norm of the gradient times that "
-        "of all trained weights, running medians over five logging intervals) climbs to a peak and ends below "
-        "it, both by more than 0.05 decades and more than three standard deviations of its second half about a "
-        "straight line. 95% intervals over seeds: the decades from the border to the end of learning lie above "
-        "0.2; less than a tenth of the LRs above end finite with a loss of more than twice ln C; with a "
-        "constant LR the mean test error of the half decade below the border is lower than that of the half "
-        "decade below that, and than that of the half decade above the border; with a cosine that of initial "
-        "LRs in the lower half of the decades from the border to the end of learning is lower than that of the "
-        "decade below the border, and than that of the upper half.",
+        before="95% intervals over seeds: the best constant LR lies within 0.5 decades of the border 1|2; the best "
+        "initial LR of the cosine lies above it.",
         after="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2, with a settled "
         "training loss below 0.99 ln C, and the next one. The border is the ordered split, from the first LR "
         "whose trajectory passes the peak of sharpness to the last that learns, into those that pass and those "
@@ -207,54 +123,35 @@ CHANGES = (
         "LRs in the lower half of the decades from the border to the end of learning is lower than that of the "
         "decade below the border, and than that of the upper half. A stretch of LRs of which the grid leaves "
         "out the lower half is undetermined.",
-        reason="Before any evidence. Two seeds on one draw of the data are not independent: ten values from five draws"
-        " were judged as ten. A border that no living trajectory shows was undetermined, so that a regime 2 of "
-        "no width could not contradict: it has width 0, and the grid has steps below 0.2 decades, so that its "
-        "interval does not reach 0.2. That higher LRs get stuck in the high-sharpness zone (Sec. 6) was not "
-        "asked: runs that never climb counted as stuck. The paper's sharpness of standard networks is the norm "
-        "of the gradient (Sec. 4). Ours multiplies it by that of the weights, because weights grow at high LRs,"
-        " where the gradient falls for that reason alone and trajectories stuck at the peak seem to pass it; "
-        "the border by the paper's measure stands beside it. Stretches cut off by the end of the grid were "
-        "judged by what was left.",
+        reason="Correction of reading, and of the check. The paper draws the border of conventional training where "
+        "trajectories stop passing the peak of sharpness, not where losses level off (Sec. 6: training with "
+        "lower LRs passes the region with the highest sharpness along the trajectory and starts converging to a"
+        " flatter region, while training with higher LRs gets stuck in the high-sharpness zone). Its sharpness "
+        "of standard networks is the norm of the gradient (Sec. 4); ours multiplies it by that of the weights, "
+        "because weights grow at high LRs, where the gradient falls for that reason alone and trajectories "
+        "stuck at the peak seem to pass it; the border by the paper's measure stands beside it. Very high LRs "
+        "overflow, and networks that die at chance were counted as regime 2: their loss, that of a constant "
+        "prediction, tells, where unequal classes give them an accuracy above chance. The best cosines are "
+        "those of medium initial LRs, which pass through low regime 2, not all above the border. One pooled "
+        "border was put into every seed, and the best of a flat curve was looked for in three seeds: now "
+        "differences between neighbourhoods of each seed's own border, over draws of the data, because two "
+        "seeds on one draw are not independent. Where all that learn pass the peak regime 2 has no width, and "
+        "the grid has steps below 0.2 decades, so that this contradicts.",
     ),
     Change(
-        claim="TR17",
+        claim="TR20",
         date="2026-11-29",
-        before="95% intervals over seeds: the decades of LR from border 1|2 to border 2|3 lie above 0.2 (0 where a "
-        "seed shows regimes 1 and 3 with no 2 between them, undetermined where the grid does not reach a "
-        "border). Runs at the highest third of the LRs of regime 1 jump more than twice, those at the lowest "
-        "third less than every second: a jump is a rise of the training loss by a factor 5 above its lowest "
-        "value since the last one, followed by a fall by as much.",
-        after="95% intervals over seeds: the decades of LR from border 1|2 to border 2|3 lie above 0.2 (0 where a "
-        "seed shows regimes 1 and 3 with no 2 between them, undetermined where the grid does not reach a "
-        "border). Runs at the highest third of the LRs of regime 1 jump more than twice, those at the lowest "
-        "third less than every second: a jump is a rise of the training loss by a factor 5 above the median of "
-        "the ten logging intervals before, followed by a fall by as much. In runs at the highest third the "
-        "standard deviation of the intervals between jumps about their run's mean is less than half of the mean"
-        " (near 0 for a clock, near 1 for jumps at random times; undetermined where no run jumps three times).",
-        reason="Before any evidence. Noise rises by a factor 5 above its lowest value more than twice in a run of 400 "
-        "logging intervals, at a standard deviation of 0.15 decades: jumps are held against the level before "
-        "them. Periodic is more than often: jumps at random times would have done. The grid has steps below 0.2"
-        " decades, so that a regime 2 of no width contradicts.",
-    ),
-    Change(
-        claim="TR15",
-        date="2026-11-29",
-        before="95% intervals over seeds, with nets of three widths: the slope of the log of a seed's border 2|3 on "
-        "the step of width lies below 0; that of the steepest rise of log training loss between neighbouring "
-        "ELRs, per decade of ELR and within three cells of the seed's border 1|2, above 0. That rise is smaller"
-        " with augmentation than without; and what augmentation does to the settled log training loss, and to "
-        "log sharpness, correlates over ELRs above 0.7 with what the narrow net does (held against the usual "
-        "net of another seed).",
-        after="95% intervals over seeds, with nets of three widths: the slope of the log of a seed's border 2|3 on "
-        "the step of width lies below 0; that of the steepest rise of log training loss between neighbouring "
-        "ELRs, per decade of ELR and within three cells of the seed's border 1|2, above 0 (a seed that shows "
-        "regime 2 and no regime 1 has no rise). That rise is smaller with augmentation than without; and what "
-        "augmentation does to the settled log training loss, and to log sharpness, has a cosine over ELRs above"
-        " 0.7 with what the narrow net does (held against the usual net of another seed), and is between a "
-        "quarter and four times as large (least squares through the origin).",
-        reason="Before any evidence. A correlation has neither the sign of what augmentation does, nor its size: "
-        "losses lowered wherever a narrow net raises them less would have done. The smallest models of the "
-        "paper may show no transition to the first regime (App. F), which is no rise, not an undetermined one.",
+        before="The 95% interval over seeds of the decades of LR labelled 2 lies above 0.2, undetermined where a seed "
+        "does not show both 1 and 2; overflow is counted and reported.",
+        after="Learning ends half-way between the highest LR that its seed's own map labels 1 or 2, with a settled "
+        "training loss below 0.99 ln C, and the next one. 95% intervals over seeds: the decades of LR from "
+        "border 1|2 to the end of learning lie above 0.2 (0 where regime 1 ends there); more than half of the "
+        "LRs above overflow; the lowest test error of a LR of regime 2 differs from the lowest of regime 1 by "
+        "less than a point.",
+        reason="Correction of reading: the paper says that the third regime quickly leads to NaNs, and that the best "
+        "achieved test error can be observed for LR values from both regimes (App. O); the second was not "
+        "checked and the first only counted. The end of regime 2 is that of learning, known to a cell, and "
+        "regime 1 right below overflow is a width of 0. A dead network may have an accuracy above chance where "
+        "classes are unequal: its loss, that of a constant prediction, tells.",
     ),
 )
