@@ -142,6 +142,7 @@ def test_seeds_of_one_draw_are_one_value() -> None:
     check = next(c for c in STUDY.claims if c.id == "TR18").check
     parts = check(Planted(constant=one, cosine=with_errors(many, FIRST + 0.2))).parts
     assert {part.asked for part in parts} == {3}
+    assert parts[0].cell == pytest.approx(2 * arrays.cell(one["lr"].values)), "a step for either end of the width"
     assert [part.verdict for part in parts[3:5]] == ["inconclusive"] * 2
     assert [part.verdict for part in parts[5:]] == ["supported"] * 2, "in every draw"
 

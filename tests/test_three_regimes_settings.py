@@ -160,10 +160,9 @@ def test_no_regime_two_would_contradict_on_the_laptops_grid(name: str) -> None:
     """A width of 0 in every seed, known to a cell for either border, and the bound of 0.2 decades. One or two learning rates in
     regime 2 decide nothing."""
     sweep = next(s for s in STUDY.scales["laptop"].sweeps if s.name == name)
-    grid = xr.DataTree(xr.Dataset(coords={"lr": list(sweep.config.lrs)}))
+    cell = arrays.cell(np.array(sweep.config.lrs))
     for cells, expected in ((0, "contradicted"), (1, "inconclusive"), (2, "inconclusive")):
-        width = cells * arrays.cell(grid["lr"].values)
-        found = part("width", [width] * 5, above=0.2, cell=arrays.width_cell(grid), unit="decades")
+        found = part("width", [cells * cell] * 5, above=0.2, cell=2 * cell, unit="decades")
         assert found.verdict == expected
 
 
@@ -219,6 +218,8 @@ def test_jumps_are_counted_where_regime_one_is_high(result: xr.DataTree) -> None
     loss[{"lr": one[-3:]}] *= 10.0**clock
     jumping = changed(result, {"pretrain/train_loss": loss})
     assert verdicts("TR17", whole=jumping) == ["supported"] * 4
+    check = next(c for c in STUDY.claims if c.id == "TR17").check
+    assert check(Planted(whole=result)).parts[0].cell == pytest.approx(2 * arrays.cell(result["lr"].values))
     assert verdicts("TR17", whole=result) == ["supported", "contradicted", "supported", "undetermined"]
     loss[{"lr": one[:3]}] *= 10.0**clock
     assert verdicts("TR17", whole=changed(result, {"pretrain/train_loss": loss}))[2] == "contradicted"

@@ -133,8 +133,21 @@ def cell(lrs: Array) -> float:
 
 
 def width_cell(result: xr.DataTree) -> float:
-    """What a difference of two borders is known to, in decades: a step of the grid for either."""
-    return 2 * cell(result.coords["lr"].values)
+    """What `widths` are known to, in decades, for `part(cell=...)`: the largest steps of the grid in which the two borders of a
+    seed lie, added, because each may lie anywhere in its step. Twice the grid's `cell` where no border shows."""
+    places = np.log10(result.coords["lr"].values)
+    total = 0.0
+    for between in ("1|2", "2|3"):
+        borders = np.log10(seed_borders(result, between))
+        above = np.searchsorted(places, borders[np.isfinite(borders)])
+        total += float((places[above] - places[above - 1]).max()) if len(above) else cell(result.coords["lr"].values)
+    return total
+
+
+def average(values: Array) -> float:
+    """Mean over seeds, NaN passed over; NaN where there is nothing."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else np.nan
 
 
 def independent(result: xr.DataTree, values: Array) -> Array:
@@ -144,12 +157,6 @@ def independent(result: xr.DataTree, values: Array) -> Array:
     if draws == 1:
         return values
     return np.array([average(of_one) for of_one in values.reshape(draws, -1)])
-
-
-def average(values: Array) -> float:
-    """Mean over seeds, NaN passed over; NaN where there is nothing."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else np.nan
 
 
 def slope(x: Sequence[float] | Array, y: Array) -> Array:

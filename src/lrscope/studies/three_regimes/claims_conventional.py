@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import xarray as xr
+
 from lrscope.charts.text import number
 from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
@@ -22,7 +24,6 @@ ZONES = {
 
 def _conventional(results: StudyResults) -> Finding:
     constant = results.sweep("constant")
-    cell = arrays.width_cell(constant)
     found = generalisation(constant, results.sweep("cosine"))
 
     def above(high: str, low: str) -> Array:
@@ -30,7 +31,7 @@ def _conventional(results: StudyResults) -> Finding:
 
     neither, stuck = (arrays.independent(constant, found[name]) for name in ("neither", "stuck"))
     parts = [
-        part("width of regime 2", above("end", "border"), above=0.2, cell=cell, unit="decades of LR"),
+        part("width of regime 2", above("end", "border"), above=0.2, cell=_width_cell(constant), unit="decades of LR"),
         part("neither overflowed nor dead above", neither, below=0.1, unit="fraction of LRs"),
         part("sharper where it is stuck", stuck, above=0.0, unit="decades of sharpness"),
         part("constant: top of 1 better than below", above("lower", "at_top"), above=0.0, unit=ERROR),
@@ -55,7 +56,7 @@ def _transformer(results: StudyResults) -> Finding:
             "width of regime 2",
             found["width"],
             above=0.2,
-            cell=arrays.width_cell(result),
+            cell=_width_cell(result),
             unit="decades of LR",
         ),
         part("overflow above regime 2", found["overflow"], above=0.5, unit="fraction of LRs"),
@@ -66,6 +67,11 @@ def _transformer(results: StudyResults) -> Finding:
         f"Border 1|2, by the losses, at LR {_rate(found['border'])}; networks learn up to {_rate(found['end'])}. Best test error "
         f"{_percent(found['one'])} in regime 1 and {_percent(found['two'])} in regime 2.",
     )
+
+
+def _width_cell(result: xr.DataTree) -> float:
+    """What the decades from a border to the end of learning are known to: a step of the grid for either."""
+    return 2 * arrays.cell(result.coords["lr"].values)
 
 
 def _rate(logs: Array) -> str:

@@ -26,7 +26,8 @@ def _widths(results: StudyResults) -> Finding:
     augmented = results.sweep("augmented")
     borders = [np.log10(arrays.seed_borders(net, "2|3")) for net in nets]
     rises = [steepest_rise(net) for net in (*nets, augmented)]
-    cell = arrays.width_cell(nets[0]) / (len(nets) - 1)  # of a slope: both ends' borders, over the steps between them
+    # Of a slope: the borders of both ends, over the steps between them.
+    cell = 2 * arrays.cell(nets[0].coords["lr"].values) / (len(nets) - 1)
     steep, per_step = "decades of loss per decade of ELR", "per step of width"
     likeness = {
         title: alike(augmented, nets[0], nets[1], name)
