@@ -319,6 +319,55 @@ def test_a_measurement_returns_a_dataset(tmp_path):
         reproduction(tmp_path, study).prepare(["noise"])
 
 
+def not_shown(results):
+    CALLS.append("losses")
+    raise Undetermined("0 learning rates lie in regime 3, 1 are needed")
+
+
+def test_a_measurement_of_what_does_not_show_is_remembered_and_ends_nothing(root, tmp_path, capsys):
+    """Claims and measurements that rest on it are undetermined with its reason, the others are judged."""
+    import shutil
+
+    shutil.copytree(root / "tiny/smoke/sphere", tmp_path / "tiny/smoke/sphere")
+    study = smoke(measurements=(replace(LOSSES, run=not_shown), DOUBLE, NOISE))
+    CALLS.clear()
+    there = reproduction(tmp_path, study)
+    there.quiet = False
+    there.prepare(["double", "noise"])
+    assert CALLS == ["losses", "double", "noise"]
+    assert "it cannot be made, and what needs it is undetermined: 0 learning rates" in capsys.readouterr().err
+    for one in (there, reproduction(tmp_path, study)):
+        assert one.ready(["double", "noise"])
+        one.prepare(["double", "noise"])
+        (part,) = one.check(T1).parts
+        assert (part.verdict, part.note) == ("undetermined", "0 learning rates lie in regime 3, 1 are needed")
+        assert one.check(study.claims[1]).headline.seeds == 1
+        with pytest.raises(Undetermined, match="0 learning rates lie in regime 3"):
+            one.chart(study.figures[0])
+    assert CALLS == ["losses", "double", "noise"], "it is known, not tried again"
+    assert set(there.records(["double"])[1]) == {"losses", "double"}
+    made = reproduction(tmp_path)  # other code: it can be made
+    made.prepare(["double"])
+    assert made.check(T1).verdict == "supported"
+
+
+def test_commands_go_on_where_a_measurement_cannot_be_made(tiny, root, tmp_path, monkeypatch):  # noqa: F811
+    import shutil
+
+    shutil.copytree(root / "tiny/smoke/sphere", tmp_path / "tiny/smoke/sphere")
+    study = smoke(measurements=(replace(LOSSES, run=not_shown), DOUBLE, NOISE))
+    monkeypatch.setattr(registry, "study", lambda name: study)
+    how = ("--scale", "smoke", "--root", str(tmp_path), "--jobs", "1")
+    code, out, _ = call("verify", tiny, "--fresh", "--json", *how)
+    assert code == 0
+    found = {row["id"]: row["verdict"] for row in json.loads(out)["claims"]}
+    assert found == {"T1": "undetermined", "T2": "reported"}
+    with pytest.warns(UserWarning, match="figure 1 is not drawn: 0 learning rates lie in regime 3"):
+        code, out, _ = call("reproduce", tiny, *how)
+    assert code == 0
+    assert "gallery.html" in out
+
+
 # --- commands ---
 
 

@@ -27,12 +27,14 @@ RECORD = "lrscope_measurement"
 
 @dataclass(frozen=True)
 class StoredMeasurement:
-    """A measurement's arrays and how they came about: wall seconds, ISO 8601 UTC when computing began."""
+    """A measurement's arrays and how they came about: wall seconds, ISO 8601 UTC when computing began. `reason`: why there are
+    none, because what it speaks of does not show; empty where there are."""
 
     arrays: xr.Dataset
     identity: str
     seconds: float
     created: str
+    reason: str = ""
 
 
 def code_of(measurement: Measurement) -> list[Any]:
@@ -51,9 +53,8 @@ def identity(codes: Sequence[list[Any]], hashes: Mapping[str, str], first_seed: 
 def write(folder: Path, stored: StoredMeasurement) -> None:
     """Put a measurement where it is stored, so that it is whole or absent."""
     staging = folder.with_name(folder.name + ".writing")
-    arrays = stored.arrays.drop_encoding().assign_attrs(
-        {RECORD: json.dumps({"identity": stored.identity, "seconds": stored.seconds, "created": stored.created})}
-    )
+    record = {name: getattr(stored, name) for name in ("identity", "seconds", "created", "reason")}
+    arrays = stored.arrays.drop_encoding().assign_attrs({RECORD: json.dumps(record)})
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         if staging.exists():
@@ -78,7 +79,8 @@ def read(folder: Path) -> StoredMeasurement | None:
         arrays = xr.open_zarr(folder, consolidated=False, zarr_format=3).load()
         record = json.loads(arrays.attrs.pop(RECORD))
         arrays.attrs.pop(CHECKSUMS, None)
-        return StoredMeasurement(_plain_text(arrays), record["identity"], record["seconds"], record["created"])
+        named = {name: record[name] for name in ("identity", "seconds", "created")}
+        return StoredMeasurement(_plain_text(arrays), **named, reason=record.get("reason", ""))
     except (LrscopeError, ValueError, KeyError):
         warnings.warn(f"measurement {folder} is damaged; it is computed again", stacklevel=2)
         return None

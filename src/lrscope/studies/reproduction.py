@@ -199,7 +199,15 @@ class Reproduction:
         return Trained.open(self.folder / name, named_task(**self._sweeps[name].arguments))
 
     def measurement(self, name: str) -> xr.Dataset:
-        """A measurement's arrays."""
+        """A measurement's arrays.
+
+        Raises:
+            Undetermined: it could not be made, because what it speaks of does not show.
+        """
+        from lrscope.studies.verdicts import Undetermined
+
+        if self._stored[name].reason:
+            raise Undetermined(self._stored[name].reason)
         return self._stored[name].arrays
 
     def _train(self, name: str) -> bool:
@@ -249,10 +257,8 @@ class Reproduction:
         if self._place(name).exists():
             self._say("    what is stored is of other code, arguments or sweeps: it is computed anew")
         created, begun, identity = now(), time.monotonic(), self._identity(name)
-        arrays = measurement.run(self.view(measurement.needs))
-        if not isinstance(arrays, xr.Dataset):
-            raise LrscopeError(f"measurement {name}: it returned {type(arrays).__name__}: return an xarray Dataset")
-        made = measurement_store.StoredMeasurement(arrays, identity, time.monotonic() - begun, created)
+        arrays, reason = self._computed(measurement)
+        made = measurement_store.StoredMeasurement(arrays, identity, time.monotonic() - begun, created, reason)
         if self._changed(name):
             warnings.warn(
                 f"measurement {name}: its code or arguments were changed while it was computed; it is stored as of those "
@@ -263,6 +269,21 @@ class Reproduction:
         measurement_store.write(path, made)
         self._stored[name] = measurement_store.read(path) or made  # as the next call will find it
         return True
+
+    def _computed(self, measurement: Measurement) -> tuple[xr.Dataset, str]:
+        """A measurement's arrays; or none, and the reason, where it speaks of something that does not show."""
+        from lrscope.studies.verdicts import Undetermined
+
+        try:
+            arrays = measurement.run(self.view(measurement.needs))
+        except Undetermined as reason:
+            self._say(f"    it cannot be made, and what needs it is undetermined: {reason}")
+            return xr.Dataset(), str(reason)
+        if not isinstance(arrays, xr.Dataset):
+            raise LrscopeError(
+                f"measurement {measurement.name}: it returned {type(arrays).__name__}: return an xarray Dataset"
+            )
+        return arrays, ""
 
     def _code(self, name: str) -> list[Any]:
         if name not in self._codes:

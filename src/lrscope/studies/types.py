@@ -75,7 +75,8 @@ class Measurement:
     """Arrays computed from trained weights, or by a simulation of its own; stored beside the sweeps.
 
     `needs` names sweeps and other measurements. Stored arrays are known by the function's code and its arguments
-    (`source_hash`): if they change, it is computed anew. `lazy` declares a function without importing its module.
+    (`source_hash`): if they change, it is computed anew. `lazy` declares a function without importing its module. A function
+    that raises `Undetermined` says that what it measures does not show: claims that need it are undetermined then.
     """
 
     name: str
