@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import xarray as xr
 
-from lrscope.studies.three_regimes import claims_equilibrium
+from fake_results import fake_result
+from lrscope.mapping import regimes
+from lrscope.studies import arrays
+from lrscope.studies.three_regimes import claims_equilibrium, measurement_functions
 from lrscope.studies.three_regimes.effects_measurements import (
     along_lines,
     of_net,
@@ -14,6 +20,7 @@ from lrscope.studies.three_regimes.effects_measurements import (
     walk_and_regimes,
 )
 from planted_study import PlantedResults, checked, verdicts
+from trees import changed
 
 SEEDS = 4
 
@@ -61,31 +68,33 @@ def test_each_part_of_the_valleys_can_fail(paths: tuple[float, ...], wanted: lis
 
 
 def steps(turn: float, lag: float, two: float, above: float) -> xr.Dataset:
-    """Cosines in regime 3 beside a walk's, memory in regime 2 less that in 3, and by how much 3's loss lies above the walk's."""
+    """Cosines in regime 3 beside a walk's, the same in regime 2, and by how much 3's loss lies above the walk's. Steps in regime 2
+    are so small that a walk's cosine is 0.7."""
     noise = 0.001 * np.random.default_rng(1).standard_normal((2, SEEDS, 6))
     per_step, per_moment = ("regime", "seed", "step"), ("regime", "seed", "moment")
     three = np.array([0.0, 1.0])[:, None, None]
     loss = np.array([1.0, 5.0 + above])[:, None, None] + noise
+    expected = 0.05 * three + 0.7 * (1 - three) + np.zeros_like(noise[:1])
     values = {
         "update_cosine": (per_step, -0.4 + turn * three + noise),
         "expected_update_cosine": (per_step, np.full_like(noise, -0.4)),
-        "moment_cosine": (per_moment, (0.05 + lag) + two * (1 - three) + noise),
-        "expected_moment_cosine": (per_moment, np.full_like(noise, 0.05)),
+        "moment_cosine": (per_moment, expected + lag * three + two * (1 - three) + noise),
+        "expected_moment_cosine": (per_moment, expected),
         "loss": (per_moment, loss),
         "constant": (per_moment, 0.9 * loss),
         "walk_loss": (per_moment, np.full_like(loss, 5.0)),
         "walk_constant": (per_moment, np.full_like(loss, 4.0)),
     }
-    return xr.Dataset(values, {"regime": ["2", "3"], "seed": np.arange(SEEDS), "parameters": 600})
+    return xr.Dataset(values, {"regime": ["2", "3"], "seed": np.arange(SEEDS), "parameters": 600, "runs": SEEDS + 1})
 
 
 @pytest.mark.parametrize(
     ("planted", "wanted"),
     [
-        ((0.0, 0.0, 0.8, 1.5), ["supported"] * 4),
-        ((-0.5, 0.0, 0.8, 1.5), ["contradicted", "supported", "supported", "supported"]),
-        ((0.0, 0.5, 0.8, 1.5), ["supported", "contradicted", "supported", "supported"]),
-        ((0.0, 0.0, 0.1, -1.5), ["supported", "supported", "contradicted", "contradicted"]),
+        ((0.0, 0.0, 0.2, 1.5), ["supported"] * 4),
+        ((-0.5, 0.0, 0.2, 1.5), ["contradicted", "supported", "supported", "supported"]),
+        ((0.0, 0.5, 0.2, 1.5), ["supported", "contradicted", "supported", "supported"]),
+        ((0.0, 0.0, 0.0, -1.5), ["supported", "supported", "contradicted", "contradicted"]),  # a walk with 2's steps
     ],
 )
 def test_each_part_of_the_walk_can_fail(planted: tuple[float, ...], wanted: list[str]) -> None:
@@ -100,7 +109,7 @@ def test_each_part_of_the_walk_can_fail(planted: tuple[float, ...], wanted: list
 def test_a_network_that_was_not_in_regime_three_is_undetermined() -> None:
     """Its runs are NaN there; the others are judged, and what losses consist of is said of them."""
     names = tuple(claims_equilibrium.WALKING.values())
-    measured = nets(steps(0.0, 0.0, 0.8, 1.5), names)
+    measured = nets(steps(0.0, 0.0, 0.2, 1.5), names)
     lost = measured.where(measured["net"] != "wide")
     found = checked("TR14", PlantedResults({}, {"walks": lost}))
     by_net = {
@@ -109,15 +118,34 @@ def test_a_network_that_was_not_in_regime_three_is_undetermined() -> None:
     assert by_net["MLP"] == by_net["small ConvNet"] == ["supported"] * 4
     assert set(by_net["wide ConvNet"]) == {"undetermined"}
     assert (
-        "MLP (600 weights) 6.5 to 6.5 nats, the mean output alone costs 0.90 of it; the walk 5.0 to 5.0, 0.80 of it"
+        "MLP (600 weights; 4 of 5 runs are in regime 3) 6.5 to 6.5 nats, the mean output alone costs 0.90 of it; the walk 5.0 to 5.0, 0.80 of it"
         in found.note
     )
     assert "wide ConvNet not in regime 3" in found.note
 
 
+def test_runs_in_regime_three_are_chosen_before_they_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by the loss that is then compared with the walk's."""
+    result = fake_result(lrs=24, seeds=SEEDS, epochs=60, finetune=False, average=False, features=False)
+    k = arrays.inside(regimes(result), "3")
+    loss = result["pretrain/train_loss"].copy(deep=True)
+    loss[{"lr": k, "seed": 1}] = 0.5 * arrays.guessing(result)
+
+    def walked(_trained: Any, lr: float, seed: int) -> xr.Dataset:
+        return xr.Dataset({"loss": ("moment", np.full(3, 0.1 + seed))})
+
+    monkeypatch.setattr(measurement_functions, "_walk", walked)
+    results = PlantedResults({"net": changed(result, {"pretrain/train_loss": loss})})
+    monkeypatch.setattr(results, "trained", lambda name: SimpleNamespace(net=SimpleNamespace(size=600)))
+    found = measurement_functions.walking(results, ("net",)).sel(net="net")
+    assert np.isnan(found["loss"].sel(regime="3").values).all(1).tolist() == [False, True, False, False]
+    assert found["loss"].sel(regime="2").notnull().all()
+    assert int(found["runs"]) == SEEDS
+
+
 def test_one_network_has_only_its_own_seeds() -> None:
-    few = steps(0.0, 0.0, 0.8, 1.5).isel(seed=slice(0, 2)).sel(regime=["3"])
-    both = xr.concat([steps(0.0, 0.0, 0.8, 1.5), few], "net", join="outer").assign_coords(net=["a", "b"])
+    few = steps(0.0, 0.0, 0.2, 1.5).isel(seed=slice(0, 2)).sel(regime=["3"])
+    both = xr.concat([steps(0.0, 0.0, 0.2, 1.5), few], "net", join="outer").assign_coords(net=["a", "b"])
     assert of_net(both, "b").sizes["seed"] == 2
     assert of_net(both, "a").sizes["seed"] == SEEDS
 

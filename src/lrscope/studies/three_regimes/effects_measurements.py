@@ -58,15 +58,15 @@ def median_barriers(paths: xr.DataArray) -> tuple[Array, Array]:
 def walk_and_regimes(walks: xr.Dataset) -> dict[str, Array]:
     """Training in regime 3 against a random walk of the same step sizes, of one network [U]: `turn`, the mean cosine of
     successive updates less a walk's; `lag`, that of weights from moment to moment less a walk's; `above`, by how much its training
-    loss lies above the walk's (nats); and `two`, the mean cosine of weights from moment to moment in regime 2 less that in 3.
-    NaN where a run was not in its regime."""
+    loss lies above the walk's (nats); and `two`, the same as `lag` in regime 2: small steps alone keep a walk's cosine high. NaN
+    where a run was not in its regime."""
     three = walks.sel(regime="3")
-    cosine = walks["moment_cosine"].mean("moment")
+    memory = (walks["moment_cosine"] - walks["expected_moment_cosine"]).mean("moment")
     found = {
         "turn": (three["update_cosine"] - three["expected_update_cosine"]).mean("step"),
-        "lag": (three["moment_cosine"] - three["expected_moment_cosine"]).mean("moment"),
+        "lag": memory.sel(regime="3"),
         "above": (three["loss"] - three["walk_loss"]).isel(moment=slice(1, None)).mean("moment"),
-        "two": cosine.sel(regime="2") - cosine.sel(regime="3"),
+        "two": memory.sel(regime="2"),
     }
     return {name: np.asarray(values.values, dtype=np.float64) for name, values in found.items()}
 

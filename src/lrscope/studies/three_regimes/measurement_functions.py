@@ -166,10 +166,15 @@ def walking(results: StudyResults, names: Sequence[str]) -> xr.Dataset:
     """Some steps more from the end of training in regimes 2 (the highest ELR that learns) and 3 (the middle one; the only one of
     a sweep with one ELR), and random walks of the same step sizes, for each of the sweeps `names` [net, regime, seed]: cosines of
     successive updates and of weights from moment to moment, what is expected of a walk, training losses and those that the
-    mean output alone would cost. NaN for a run at regime 3's ELR that is below ln C: it is not in regime 3."""
+    mean output alone would cost. NaN for a run at regime 3's ELR whose training ended below ln C: it is not in regime 3. That
+    is asked of training before these steps, because their loss is what is compared with the walk's. `runs` are there."""
     nets = [_walking(results.sweep(name), results.trained(name)) for name in names]
-    sizes = [results.trained(name).net.size for name in names]
-    return xr.concat(nets, "net", join="outer").assign_coords(net=list(names), parameters=("net", sizes))
+    sizes, runs = (
+        [results.trained(name).net.size for name in names],
+        [len(_seeds(results.sweep(name))) for name in names],
+    )
+    joined = xr.concat(nets, "net", join="outer")
+    return joined.assign_coords(net=list(names), parameters=("net", sizes), runs=("net", runs))
 
 
 def _walking(result: xr.DataTree, trained: Trained) -> xr.Dataset:
@@ -178,18 +183,20 @@ def _walking(result: xr.DataTree, trained: Trained) -> xr.Dataset:
         found = regimes(result)
         three = arrays.shown(found, "3")
         chosen = {"2": arrays.learning(result, found)[-1], "3": three[len(three) // 2]}
+    ended = arrays.settled(arrays.logged(result, "train_loss"))
     rows = []
     for regime, k in chosen.items():
         least = arrays.guessing(result) if regime == "3" else 0.0
-        walked = [_walk(trained, float(lrs[k]), seed, least) for seed in _seeds(result)]
+        there = ended[k] >= least
+        walked = [_walk(trained, float(lrs[k]), seed).where(there[u]) for u, seed in enumerate(_seeds(result))]
         rows.append(
             xr.concat(walked, "seed").expand_dims(regime=[regime]).assign_coords(lr=("regime", [float(lrs[k])]))
         )
     return xr.concat(rows, "regime").assign_coords(seed=_seeds(result))
 
 
-def _walk(trained: Trained, lr: float, seed: int, least: float) -> xr.Dataset:
-    """One run's steps and its walk's; NaN if its mean training loss is below `least`."""
+def _walk(trained: Trained, lr: float, seed: int) -> xr.Dataset:
+    """One run's steps and its walk's."""
     state = _end(trained, lr, seed)
     ours = walks.training(trained, state, elr=lr, steps=WALK_STEPS, every=WALK_EVERY)
     sizes = ours["step_size"].values
@@ -208,8 +215,7 @@ def _walk(trained: Trained, lr: float, seed: int, least: float) -> xr.Dataset:
     lagged = walks.expected_cosine(sizes, WALK_EVERY)[::WALK_EVERY]
     values["expected_update_cosine"] = ("step", walks.expected_update_cosine(sizes))
     values["expected_moment_cosine"] = ("moment", np.concatenate([[np.nan], lagged]))
-    found = xr.Dataset(values, {"step": np.arange(1, WALK_STEPS + 1), "moment": ours["moment"].values})
-    return found.where(float(ours["train_loss"].isel(moment=slice(1, None)).mean()) >= least)
+    return xr.Dataset(values, {"step": np.arange(1, WALK_STEPS + 1), "moment": ours["moment"].values})
 
 
 def exactness(results: StudyResults) -> xr.Dataset:
