@@ -12,7 +12,7 @@ import xarray as xr
 from fake_results import fake_result
 from lrscope.mapping import regimes
 from lrscope.studies import arrays
-from lrscope.studies.three_regimes import claims_equilibrium, measurement_functions
+from lrscope.studies.three_regimes import STUDY, claims_equilibrium, measurement_functions
 from lrscope.studies.three_regimes.effects_measurements import (
     along_lines,
     of_net,
@@ -57,14 +57,28 @@ def test_valleys_and_hills_are_read_off_lines() -> None:
     ("paths", "wanted"),
     [
         ((-0.3, 0.4, 0.2), ["supported"] * 4),
-        ((0.4, 0.3, -0.1), ["contradicted"] * 4),
+        ((0.4, 0.01, -0.004), ["contradicted"] * 4),
         ((-0.3, 0.4, -0.2), ["supported", "supported", "supported", "contradicted"]),
+        ((-0.3, 0.01, 0.001), ["supported", "supported", "contradicted", "supported"]),  # convex at the highest too
     ],
 )
 def test_each_part_of_the_valleys_can_fail(paths: tuple[float, ...], wanted: list[str]) -> None:
     measured = nets(lines(*paths), tuple(claims_equilibrium.NETS.values()))
     found = verdicts("TR12", PlantedResults({}, {"checkpoint_paths": measured}))
     assert list(found.values()) == wanted * 2
+
+
+@pytest.mark.parametrize("scale", ["laptop", "paper"])
+@pytest.mark.parametrize("name", claims_equilibrium.NETS.values())
+def test_each_distance_between_checkpoints_is_seen_from_several(scale: str, name: str) -> None:
+    """Otherwise a burst at one checkpoint would make the farthest pairs the highest. One distance is a fraction of an epoch."""
+    sweep = next(sweep for sweep in STUDY.scales[scale].sweeps if sweep.name == name)
+    pairs = measurement_functions.pairs_of(sweep.config.snapshot_epochs)
+    apart = [later - first for first, later in pairs]
+    assert min(apart) < 1
+    assert max(apart) > 40 * min(apart)
+    assert {apart.count(one) for one in apart} == {3}
+    assert len({later for _, later in pairs}) == len(pairs)
 
 
 def steps(turn: float, lag: float, two: float, above: float) -> xr.Dataset:

@@ -41,14 +41,14 @@ def test_spikes_of_a_chaotic_run_and_later_jumps_are_no_peaks() -> None:
     before, after = (effects_transition.bottleneck(result) for result in (calm, shaken))
     for name in ("sharpness", "error", "sharpness_height", "error_height"):
         assert after[name] == pytest.approx(before[name], abs=0.02), name
-    assert after["stuck"] == pytest.approx(before["stuck"] + 3 * 0.3 / 24 - 4 * 0.7 / 24 / 6, abs=0.01), (
+    assert after["error_stuck"] == pytest.approx(before["error_stuck"] + 3 * 0.3 / 24 - 4 * 0.7 / 24 / 6, abs=0.01), (
         "ends are means"
     )
 
 
-def with_peaks(sharp: float, error: float, height: float, end: float = 0.3) -> xr.DataTree:
+def with_peaks(sharp: float, error: float, height: float, end: float = 0.3, stuck: float = 50.0) -> xr.DataTree:
     """Regime-1 runs whose sharpness and test error peak `sharp` and `error` decades above the loss where regime 2 begins, by
-    `height` decades and a tenth of that in error over an end of 0.2; regime 2 ends with a test error of `end`."""
+    `height` decades and a tenth of that in error over an end of 0.2; regime 2 ends with a test error of `end`, sharpness `stuck`."""
     planted = fake_result(lrs=24, seeds=5, epochs=WINDOWS, finetune=False, average=False, features=False)
     one, two = (arrays.inside(regimes(planted), regime) for regime in ("1", "2"))
     dims = planted["pretrain/train_loss"].dims
@@ -64,7 +64,7 @@ def with_peaks(sharp: float, error: float, height: float, end: float = 0.3) -> x
         noise = 0.002 * rng.standard_normal((2, *x.shape))
         steep[one, 0, s] = 10 ** (1 + 0.3 * x + (height + 0.4) * np.exp(-((x - level - sharp) ** 2) / 0.05) + noise[0])
         accuracy[one, 0, s] = 0.8 - (height + 0.1) / 10 * np.exp(-((x - level - error) ** 2) / 0.05) + noise[1] / 10
-    steep[two] = 10.0
+    steep[two] = stuck
     accuracy[two] = 1 - end
     new = {"train_loss": loss, "effective_grad_norm": steep, "test_accuracy": accuracy}
     return changed(planted, {f"pretrain/{name}": (dims, values) for name, values in new.items()})
@@ -76,7 +76,11 @@ def test_peaks_are_read_where_they_were_planted() -> None:
     assert found["error"] - found["level"] == pytest.approx(np.full(5, 0.2), abs=0.08)
     assert found["sharpness_height"].min() > 0.4
     assert found["error_height"] == pytest.approx(np.full(5, 0.06), abs=0.005)
-    assert found["stuck"] == pytest.approx(np.full(5, 0.3 - (0.26 + 0.2) / 2), abs=0.01)
+    assert found["error_stuck"] == pytest.approx(np.full(5, 0.3 - (0.26 + 0.2) / 2), abs=0.01)
+
+
+def both(clean: xr.DataTree, noisy: xr.DataTree) -> PlantedResults:
+    return PlantedResults({"noise0": clean, "noise20": noisy, "noisy": noisy})
 
 
 @pytest.mark.parametrize(
@@ -86,6 +90,7 @@ def test_peaks_are_read_where_they_were_planted() -> None:
         ((-0.7, -0.7, 0.5, 0.3), ["sharpness peaks where regime 2 begins, 20% label noise"]),
         ((0.0, -0.7, 0.5, 0.3), ["test error peaks where sharpness does, 20% label noise"]),
         ((0.0, 0.0, 0.5, 0.2), ["regime 2 stops at the peak of test error, 20% label noise"]),
+        ((0.0, 0.0, 0.5, 0.3, 1.0), ["regime 2 stops at the peak of sharpness, 20% label noise"]),
         (
             (0.0, 0.0, 0.1, 0.3),
             ["peak of sharpness higher with label noise", "peak of test error higher with label noise"],
@@ -93,14 +98,43 @@ def test_peaks_are_read_where_they_were_planted() -> None:
     ],
 )
 def test_each_part_of_the_transition_can_fail(noisy: tuple[float, ...], refuted: list[str]) -> None:
-    found = verdicts("TR13", PlantedResults({"noise0": with_peaks(0.0, 0.0, 0.2), "noise20": with_peaks(*noisy)}))
+    found = verdicts("TR13", both(with_peaks(0.0, 0.0, 0.2), with_peaks(*noisy)))
     assert [name for name, verdict in found.items() if verdict == "contradicted"] == refuted
     assert {found[name] for name in found if name not in refuted} == {"supported"}
 
 
+def test_a_peak_that_is_not_there_contradicts_that_it_is() -> None:
+    """Its place is undetermined, its height is 0: curves that only fall, and others whose noise stands out by a point."""
+    for clean, noisy in ((flat(0.0), flat(0.0)), (flat(0.02), flat(0.02))):
+        found = verdicts("TR13", both(clean, noisy))
+        assert found["peak of sharpness, 20% label noise"] == "contradicted"
+        assert found["peak of test error, 20% label noise"] == "contradicted"
+        assert found["test error peaks where sharpness does, 20% label noise"] == "undetermined"
+
+
+def flat(noise: float) -> xr.DataTree:
+    """Test error that falls with the training loss, with so much noise, and sharpness that does with little."""
+    result, rng = with_peaks(0.0, 0.0, 0.5), np.random.default_rng(3)
+    loss = np.log10(result["pretrain/train_loss"])
+    errors, steeps = (scale * rng.standard_normal(loss.shape) for scale in (noise, 0.005))
+    new = {"test_accuracy": 0.7 - 0.01 * loss + errors, "effective_grad_norm": 10 ** (1 + 0.1 * loss + steeps)}
+    return changed(result, {f"pretrain/{name}": array for name, array in new.items()})
+
+
+def test_a_run_of_regime_two_that_still_falls_sets_no_level() -> None:
+    result = with_peaks(0.0, 0.0, 0.5)
+    (one, *_), loss = arrays.single_seeds(result), result["pretrain/train_loss"].copy(deep=True)
+    first = effects_transition.through_and_stuck(one)[1][0]
+    start = loss.values[first, 0, 0, 0]
+    loss[{"lr": first, "seed": 0}] = start * 10 ** np.linspace(0, -1.5, WINDOWS)  # slower than those below it
+    late = arrays.single_seeds(changed(result, {"pretrain/train_loss": loss}))[0]
+    assert first in arrays.inside(regimes(late), "2"), "what is tried"
+    assert effects_transition.through_and_stuck(late)[1][0] == first + 1
+
+
 def test_without_a_peak_its_place_is_undetermined() -> None:
     flat = with_peaks(0.0, 0.0, -0.1)  # no test error of a point
-    found = checked("TR13", PlantedResults({"noise0": flat, "noise20": with_peaks(0.0, 0.0, 0.5)}))
+    found = checked("TR13", both(flat, with_peaks(0.0, 0.0, 0.5)))
     part = next(one for one in found.parts if one.name == "test error peaks where sharpness does, clean labels")
     assert (part.verdict, part.seeds) == ("undetermined", 0)
     assert "test error at undetermined" in found.note.replace("test error undetermined", "test error at undetermined")
@@ -113,7 +147,7 @@ def test_a_seed_whose_grid_shows_one_regime_has_no_transition(low: int) -> None:
     assert np.isnan(arrays.border(regimes(part), "1|2")), "what is tried"
     found = effects_transition.bottleneck(part)
     assert all(np.isnan(values).all() for values in found.values())
-    assert checked("TR13", PlantedResults({"noise0": part, "noise20": part})).verdict == "undetermined"
+    assert checked("TR13", both(part, part)).verdict == "undetermined"
 
 
 def test_a_seed_without_numbers_is_nan() -> None:
@@ -121,6 +155,6 @@ def test_a_seed_without_numbers_is_nan() -> None:
     accuracy = result["pretrain/test_accuracy"].copy(deep=True)
     accuracy[{"seed": 0}] = np.nan
     found = effects_transition.bottleneck(changed(result, {"pretrain/test_accuracy": accuracy}))
-    assert np.isnan([found[name][0] for name in ("error", "error_height", "stuck")]).all()
+    assert np.isnan([found[name][0] for name in ("error", "error_height", "error_stuck")]).all()
     assert np.isfinite(found["sharpness"]).all()
     assert np.isfinite(found["error"][1:]).all()

@@ -10,6 +10,7 @@ from lrscope.studies.types import Claim, Finding, Part, StudyResults
 from lrscope.studies.verdicts import finding, interval, part
 
 SWEEPS = {"clean labels": "noise0", "20% label noise": "noise20"}
+NARROW = "noisy"  # the same noise on a usual network: reported
 NEAR = 0.3  # ours: decades of training loss, a factor of two
 
 
@@ -20,7 +21,10 @@ def _transition(results: StudyResults) -> Finding:
     for name, unit in (("sharpness", "decades of sharpness"), ("error", "test error (0 to 1)")):
         height = noisy[f"{name}_height"] - clean[f"{name}_height"]
         parts.append(part(f"peak of {_NAMED[name]} higher with label noise", height, above=0.0, unit=unit))
-    return finding(parts, " ".join(_words(words, seen) for words, seen in found.items()))
+    for name, least, unit in (("sharpness", 0.05, "decades of sharpness"), ("error", 0.01, "test error (0 to 1)")):
+        parts.append(part(f"peak of {_NAMED[name]}, 20% label noise", noisy[f"{name}_height"], above=least, unit=unit))
+    told = [_words(words, seen) for words, seen in found.items()]
+    return finding(parts, " ".join([*told, _narrow(bottleneck(results.sweep(NARROW)))]))
 
 
 _NAMED = {"sharpness": "sharpness", "error": "test error"}
@@ -44,18 +48,18 @@ def _along(words: str, seen: dict[str, Array]) -> list[Part]:
             below=NEAR,
             unit=decades,
         ),
+        part(f"regime 2 stops at the peak of sharpness, {words}", seen["sharpness_stuck"], above=0.0, unit="decades"),
         part(
-            f"regime 2 stops at the peak of test error, {words}", seen["stuck"], above=0.0, unit="test error (0 to 1)"
+            f"regime 2 stops at the peak of test error, {words}",
+            seen["error_stuck"],
+            above=0.0,
+            unit="test error (0 to 1)",
         ),
     ]
 
 
 def _words(words: str, seen: dict[str, Array]) -> str:
     """A sentence about one sweep."""
-
-    def mean(name: str, factor: float = 1.0) -> str:
-        value, _, _, count = interval(factor * seen[name])
-        return f"{value:.2g}" if count else "undetermined"
 
     losses = ", ".join(
         f"{said} {10 ** interval(seen[name])[0]:.2g}" if np.isfinite(seen[name]).any() else f"{said} undetermined"
@@ -66,17 +70,30 @@ def _words(words: str, seen: dict[str, Array]) -> str:
         )
     )
     return (
-        f"With {words} {losses}; the peaks are {mean('sharpness_height')} decades and {mean('error_height', 100)} points high, and the "
-        f"test error at regime 2's lowest ELR ends {mean('stuck', 100)} points above the middle between peak and end of regime 1."
+        f"With {words} {losses}; the peaks are {_heights(seen)} high, and the test error at regime 2's lowest ELR ends "
+        f"{_mean(seen['error_stuck'], 100)} points above the middle between peak and end of regime 1."
     )
+
+
+def _narrow(seen: dict[str, Array]) -> str:
+    return f"On the network of the usual width, with 20% label noise, the peaks are {_heights(seen)} high."
+
+
+def _heights(seen: dict[str, Array]) -> str:
+    return f"{_mean(seen['sharpness_height'])} decades and {_mean(seen['error_height'], 100)} points"
+
+
+def _mean(values: Array, factor: float = 1.0) -> str:
+    value, _, _, count = interval(factor * values)
+    return f"{value:.2g}" if count else "undetermined"
 
 
 CLAIMS = (
     Claim(
         id="TR13",
         sentence="Along training, trajectories of regime 1 pass a peak of sharpness at the training loss where regime 2 begins; test error peaks there too; label noise makes both plainer; trajectories of regime 2 stop at the peak, so their second descent is missing.",
-        criterion="For a wide MLP, by each seed's own map, over the three highest ELRs of regime 1 that end at a third or less of the training loss of regime 2's lowest ELR, read where the training loss first comes down to each level (running medians over three logging intervals). 95% intervals over seeds, without and with 20% label noise: the training loss at the peak of sharpness along training (the place that stands out most over its lowest before and after, of the run where it does most) is within 0.3 decades of that of regime 2's lowest ELR in the end; that at the peak of test error (likewise; it stands out by a point at least) within 0.3 decades of that at the peak of sharpness (by 0.01 decades at least); the test error in the end of regime 2's lowest ELR is above the middle between the peak of test error and its end in those runs of regime 1. With noise both peaks stand out more than without.",
-        needs=("noise0", "noise20"),
+        criterion="For a wide MLP, by each seed's own map, over the three highest ELRs of regime 1 that end at a third or less of the training loss of regime 2's lowest ELR, read where the training loss first comes down to each level (running medians over three logging intervals). 95% intervals over seeds, without and with 20% label noise: the training loss at the peak of sharpness along training (the place that stands out most over its lowest before and after, of the run where it does most) is within 0.3 decades of that of regime 2's lowest ELR in the end; that at the peak of test error (likewise; it stands out by a point at least, and by five standard deviations of single logging intervals in the second half of training, from the differences of successive ones) within 0.3 decades of that at the peak of sharpness (by 0.01 decades at least). Test error, and sharpness (the mean of its logarithm), in the end of regime 2's lowest ELR are above the middle between their peak and their end in those runs of regime 1. With noise both peaks stand out more than without, on average by more than 0.05 decades of sharpness and by more than a point of test error (a run without a peak counts as 0). Regime 2's lowest ELR is the lowest labelled 2 below ln C whose loss does not fall any more.",
+        needs=("noise0", "noise20", NARROW),
         check=_transition,
         figures=("15", "16"),
     ),

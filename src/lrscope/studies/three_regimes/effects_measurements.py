@@ -27,7 +27,7 @@ def of_net(found: xr.Dataset, name: str) -> xr.Dataset:
 def along_lines(paths: xr.Dataset) -> dict[str, Array]:
     """Losses on lines between the checkpoints of a run, relative to the mean of the two ends [U]: `lower`, how much lower it is
     half-way at the lowest ELR; `rise_lowest`, `rise_highest`, the largest rise above the straight line at the lowest and the
-    highest ELR, medians over all pairs of checkpoints; `farther`, the slope of the last per decade of epochs between them."""
+    highest ELR, medians over the pairs of checkpoints; `farther`, the slope of the last per decade of epochs between them."""
     values = paths["train_loss"].transpose("seed", "rate", "pair", "alpha").values
     ends = (values[..., 0] + values[..., -1]) / 2
     middle = values[..., values.shape[-1] // 2]

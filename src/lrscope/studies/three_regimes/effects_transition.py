@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lrscope.mapping import regimes
+from lrscope.mapping.votes import decline
 from lrscope.measures.alignment import at_loss
 from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
@@ -17,6 +18,9 @@ from lrscope.studies.arrays import Array
 SMOOTH = 3  # ours: logging intervals of running medians
 STEP = 0.05  # ours: decades of training loss between the levels at which trajectories are read
 LEAST = {"sharpness": 0.01, "error": 0.01}  # ours: decades and test error (0 to 1) by which a peak stands out at least
+# Ours: and this many standard deviations of its noise: among some hundred values that alone stands out by four. Gradients scatter
+# the more the lower the loss is, so that their noise after the peak says nothing of it.
+ERRORS = {"sharpness": 0.0, "error": 5.0}
 THROUGH = 3.0  # ours: a run is through the bottleneck where it ends at a loss this many times below regime 2's lowest
 TOP = 3  # ours: of the runs that come through those with the highest ELRs, where the double descent is most distinct (App. G)
 
@@ -44,39 +48,59 @@ def bottleneck(result: xr.DataTree) -> dict[str, Array]:
     spikes of chaotic runs, are no part of them. `level`: log10 of the training loss where regime 2 begins, that of its lowest
     ELR in the end. `sharpness`, `error`: log10 of the training loss at the peaks of sharpness and of test error, of the run where
     it stands out most. `sharpness_height` (decades), `error_height` (0 to 1): how far the peaks stand out, means over
-    all of them. `stuck`: by how much the test error in the end of regime 2's lowest ELR lies above the middle between peak
-    and end of the runs that have a peak; a mean over time, because the highest of a chaotic run is a spike. NaN where a
-    seed has no such run.
+    all of them; 0 for one that stands out by less than `LEAST` or `ERRORS`. `sharpness_stuck`, `error_stuck`: by how much the
+    quantity in the end of regime 2's lowest ELR lies above the middle between peak and end of the runs that have a peak; a
+    mean over time, because the highest of a chaotic run is a spike. NaN where a seed has no such run.
     """
     rows = [_of_seed(one) for one in arrays.single_seeds(result)]
     return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in rows[0]}
 
 
 def _of_seed(one: xr.DataTree) -> dict[str, float]:
-    found = dict.fromkeys(("level", "sharpness", "error", "sharpness_height", "error_height", "stuck"), np.nan)
+    names = (f"{name}{what}" for name in LEAST for what in ("", "_height", "_stuck"))
+    found = dict.fromkeys(("level", *names), np.nan)
     through, two = through_and_stuck(one)
     if not through or not two:
         return found
     levels = loss_levels(one)
-    loss, error = (arrays.settled(arrays.logged(one, name))[:, 0] for name in ("train_loss", "test_error"))
-    found["level"] = float(np.log10(loss[two[0]]))
+    loss = arrays.logged(one, "train_loss")[:, 0]
+    found["level"] = float(np.log10(arrays.settled(loss)[two[0]]))
+    over_time = curves_of(one)
     for name, curves in trajectories(one, levels).items():
         at, height = peak(curves[through])
-        clear = height >= LEAST[name]
+        clear = height >= np.fmax(LEAST[name], ERRORS[name] * noise(over_time[name][through]))
+        found[name + "_height"] = _mean(np.where(clear | np.isnan(height), height, 0.0))
         if clear.any():
-            found[name] = float(np.log10(levels)[at[np.nanargmax(height)]])
-        found[name + "_height"] = _mean(height)
-        if name == "error" and clear.any():
-            tops = np.take_along_axis(curves[through], at[:, None], -1)[clear, 0]
-            found["stuck"] = float(error[two[0]] - (tops.mean() + error[through][clear].mean()) / 2)
+            found[name] = float(np.log10(levels)[at[np.argmax(np.where(clear, height, 0.0))]])
+            tops, ends = np.take_along_axis(curves[through], at[:, None], -1)[:, 0], arrays.settled(over_time[name])
+            found[name + "_stuck"] = float(
+                ends[two[0]] - _middle(name, tops[clear].mean(), ends[through][clear].mean())
+            )
     return found
+
+
+def _middle(name: str, top: float, end: float) -> float:
+    """Half-way between a peak and an end; of sharpness itself, whose logarithm falls without end as runs converge."""
+    return float(np.log10((10**top + 10**end) / 2)) if name == "sharpness" else (top + end) / 2
+
+
+def noise(curves: Array) -> Array:
+    """Robust standard deviation of single logging intervals in the second half of curves [..., W], from the differences between
+    successive ones: neither a slope nor a jump is noise. 0 where some of it is missing."""
+    late = curves[..., curves.shape[-1] // 2 :]
+    known = np.isfinite(late).all(-1)
+    steps = np.diff(np.where(known[..., None], late, 0.0))
+    left = np.abs(steps - np.median(steps, axis=-1, keepdims=True))
+    return np.asarray(1.4826 / np.sqrt(2) * np.median(left, axis=-1), dtype=np.float64)
 
 
 def through_and_stuck(one: xr.DataTree) -> tuple[list[int], list[int]]:
     """Positions of a single seed's runs: the `TOP` ones of regime 1 that end `THROUGH` times below the lowest loss level of
-    regime 2, and those of regime 2 below ln C. Both are empty where there is no such regime 2."""
-    found, end = regimes(one), arrays.settled(arrays.logged(one, "train_loss"))[:, 0]
-    two = [k for k in arrays.inside(found, "2") if end[k] < arrays.guessing(one)]
+    regime 2, and those of regime 2 below ln C that do not fall any more: a slow run that still converges has no level. Both are
+    empty where there is no such regime 2."""
+    found, loss = regimes(one), arrays.logged(one, "train_loss")[:, 0]
+    end, falls = arrays.settled(loss), decline(loss).falls
+    two = [k for k in arrays.inside(found, "2") if end[k] < arrays.guessing(one) and not falls[k]]
     if not two:
         return [], []
     return [k for k in arrays.inside(found, "1") if end[k] * THROUGH < end[two[0]]][-TOP:], two
@@ -91,15 +115,18 @@ def loss_levels(one: xr.DataTree) -> Array:
 def trajectories(one: xr.DataTree, levels: Array) -> dict[str, Array]:
     """A single seed's log10 `sharpness` and test `error` where its training loss first comes down to the levels [L, K]; NaN
     where it begins below, or never gets there."""
-    loss, steep = (
-        np.log10(arrays.positive(arrays.logged(one, n)))[:, 0] for n in ("train_loss", "effective_grad_norm")
-    )
+    loss = np.log10(arrays.positive(arrays.logged(one, "train_loss")))[:, 0]
     smooth = 10 ** arrays.running_median(loss, SMOOTH)
-    curves = {"sharpness": steep, "error": arrays.logged(one, "test_error")[:, 0]}
     return {
         name: np.asarray(at_loss(smooth, arrays.running_median(values, SMOOTH), levels), dtype=np.float64)
-        for name, values in curves.items()
+        for name, values in curves_of(one).items()
     }
+
+
+def curves_of(one: xr.DataTree) -> dict[str, Array]:
+    """A single seed's log10 `sharpness` and test `error` along training [L, W]."""
+    steep = np.log10(arrays.positive(arrays.logged(one, "effective_grad_norm")))
+    return {"sharpness": steep[:, 0], "error": arrays.logged(one, "test_error")[:, 0]}
 
 
 def _mean(values: Array) -> float:

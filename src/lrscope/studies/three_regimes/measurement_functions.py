@@ -94,8 +94,8 @@ def _tuned_paths_of(seeds: Sequence[int], losses: Array, **about: Any) -> xr.Dat
 
 
 def checkpoint_paths(results: StudyResults, names: Sequence[str]) -> xr.Dataset:
-    """Losses on lines between all pairs of checkpoints of the second half of training, at the lowest, a middle and the highest
-    ELR of regime 2 that learns, of each of the sweeps `names` [net]."""
+    """Losses on lines between pairs of checkpoints of the second half of training (`pairs_of`), at the lowest, a middle and the
+    highest ELR of regime 2 that learns, of each of the sweeps `names` [net]."""
     nets = [_checkpoint_paths(results.sweep(name), results.trained(name)) for name in names]
     return xr.concat(nets, "net", join="outer").assign_coords(net=list(names))
 
@@ -103,7 +103,7 @@ def checkpoint_paths(results: StudyResults, names: Sequence[str]) -> xr.Dataset:
 def _checkpoint_paths(result: xr.DataTree, trained: Trained) -> xr.Dataset:
     two, seeds = arrays.learning(result, regimes(result)), _seeds(result)
     lrs = result.coords["lr"].values[[two[0], two[len(two) // 2], two[-1]]]
-    pairs = list(itertools.combinations(_late(trained), 2))
+    pairs = pairs_of(trained.config.snapshot_epochs)
 
     def path(lr: float, seed: int, first: float, later: float) -> Array:
         ends = (trained.state(lr=lr, seed=seed, epoch=epoch) for epoch in (first, later))
@@ -122,10 +122,11 @@ def _checkpoint_paths(result: xr.DataTree, trained: Trained) -> xr.Dataset:
     )
 
 
-def _late(trained: Trained) -> list[float]:
-    """The stored checkpoints of the second half of training."""
-    epochs = trained.config.snapshot_epochs
-    return [epoch for epoch in epochs if epoch >= epochs[-1] / 2]
+def pairs_of(epochs: Sequence[float]) -> list[tuple[float, float]]:
+    """Pairs of checkpoints of the second half of training: every third one with each of the next three. Where they come in such
+    groups the same distances are seen from several first checkpoints, and do not share the last."""
+    late = [epoch for epoch in epochs if epoch >= epochs[-1] / 2]
+    return [(late[i], later) for i in range(0, len(late), 3) for later in late[i + 1 : i + 4]]
 
 
 def steepness(results: StudyResults) -> xr.Dataset:

@@ -46,6 +46,11 @@ def _sweep(name: str, task: dict[str, Any], **options: Any) -> StudySweep:
     return StudySweep(name=name, about=ABOUT[name], task=task, config=SweepConfig(**options))
 
 
+def _groups(starts: tuple[float, ...], *after: float) -> tuple[float, ...]:
+    """Epochs, and others so many after each but the last: the same distances between checkpoints from several first ones."""
+    return (*(start + more for start in starts[:-1] for more in (0, *after)), starts[-1])
+
+
 def laptop(measurements: tuple[Any, ...]) -> Scale:
     """Fashion-MNIST pooled to 14 x 14 (1,024 images) for the ConvNet, digits for the MLP; ours, all of it."""
     images = {"data": "fashion-mnist", "pool": 2, "train_size": 1024, "test_size": 2000}
@@ -90,7 +95,7 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
             {**convnet, "test_size": 1000},
             lrs=elrs,
             log_epochs=early,
-            snapshot_epochs=(3, 6, 18, 36, 38, 45, 72),
+            snapshot_epochs=(3, 6, 18, *_groups((36, 48, 60, 72), 0.25, 2)),
             **{**sphere, "seeds": 5, "log_points": 36},
         ),
         _sweep(
@@ -172,7 +177,14 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
             keep_weights=True,
             **{**cheap, "steps": 1600, "log_points": 200},
         ),
-        _sweep("noisy", noisy, lrs=fine, log_epochs=early, snapshot_epochs=(300, 310, 350, 450, 600), **settling),
+        _sweep(
+            "noisy",
+            noisy,
+            lrs=fine,
+            log_epochs=early,
+            snapshot_epochs=_groups((300, 400, 500, 600), 0.25, 10),
+            **settling,
+        ),
         _sweep("noise0", {**digits, "width": 256}, lrs=around, log_epochs=early, **{**cheap, **wide}),
         _sweep("noise20", {**noisy, "width": 256}, lrs=around, log_epochs=early, **{**cheap, **wide}),
         _sweep("width_small", {**digits, "width": 16}, lrs=wide_grid, **cheap),
@@ -311,10 +323,11 @@ def paper(measurements: tuple[Any, ...]) -> Scale:
     first, second = (1e-5, 5e-5, 1e-4, 2e-4, 5e-4), (1e-3, 2e-3, 5e-3, 1e-2)
     inside = {"lrs": first[:3], "finetune_lrs": first, "keep_weights": True}
     long = {"epochs": 1000, "batch_size": 128, "seeds": 1, "log_points": 1000}
+    apart = _groups((500, 650, 800, 950), 0.25, 10)
     lrs = tuple(m * 10.0**-k for k in range(4, -1, -1) for m in (1, 2, 5))
     conventional = {"space": "whole", "momentum": 0.9, "augment": True, "batch_size": 128, "seeds": 1, "lrs": lrs}
     sweeps = (
-        _sweep("convnet", convnet, lrs=elrs, snapshot_epochs=(10, 50, 100, 200, 500, 600, 800, 1000), **long),
+        _sweep("convnet", convnet, lrs=elrs, snapshot_epochs=(10, 50, 100, 200, *apart), **long),
         # Three seeds, each with its own part of the training set (ours): the paper has one.
         _sweep("converged", {**convnet, "train_size": 40_000}, lrs=first, **{**long, "data_seeds": 3}),
         _sweep("long", convnet, lrs=first, **{**long, "epochs": 3000}),
@@ -335,7 +348,7 @@ def paper(measurements: tuple[Any, ...]) -> Scale:
             **long,
         ),
         _sweep("tune_noise_lower", noisy, finetune_epochs=1000, **inside, **long),
-        _sweep("noisy", noisy, lrs=(*first, *second, 5e-2, 2e-1), snapshot_epochs=(500, 600, 800, 1000), **long),
+        _sweep("noisy", noisy, lrs=(*first, *second, 5e-2, 2e-1), snapshot_epochs=apart, **long),
         _sweep("noise0", convnet, lrs=elrs, log_epochs=(0.25, 0.5, 0.75), **long),
         _sweep("noise20", noisy, lrs=elrs, log_epochs=(0.25, 0.5, 0.75), **long),
         _sweep("width_small", {**convnet, "width": 8}, lrs=elrs, **long),
