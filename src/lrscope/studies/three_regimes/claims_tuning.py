@@ -89,7 +89,7 @@ def _moved(found: dict[str, Array]) -> str:
     return (
         f"barrier in training loss {mean['lower_barrier']:.3f} nats at most with a smaller ELR, {mean['much_barrier']:.2f} on average "
         f"with {MUCH:g} times and more; sharpness at equal training loss ends {mean['lower_side']:.3f} and {mean['much_side']:.3f} "
-        "decades on the flatter side of the middle between both ELRs' own trajectories"
+        "decades nearer to the larger ELR's own trajectory than half of the way to the smaller one's"
     )
 
 
@@ -144,14 +144,14 @@ def _fans(found: dict[str, Array]) -> str:
         for end, factor in (("", 1), ("_error", 100))
     )
     return (
-        f"at training loss {found['level'][0]:.3g} sharpness falls over regime 1's ELRs by {steep} decades after the lowest ELR of "
+        f"at training loss {np.median(found['level']):.3g} sharpness falls over regime 1's ELRs by {steep} decades after the lowest ELR of "
         f"regime 2, after the highest and from initialisation; test error by {points} points"
     )
 
 
 def _spreads(net: str, found: Effects) -> list[Part]:
     """The parts of TR11 for one network."""
-    unit = "decades of sharpness"
+    unit, error = "decades of sharpness", "test error (0 to 1)"
     return [
         part(
             f"wider range of sharpness from high regime 2, {net}",
@@ -159,18 +159,25 @@ def _spreads(net: str, found: Effects) -> list[Part]:
             above=0.0,
             unit=unit,
         ),
-        part(f"low regime 2 above the flattest, {net}", found.named("low_above"), below=0.1, unit=unit),
+        part(f"range of sharpness from initialisation, {net}", found.named("scratch"), above=0.0, unit=unit),
+        part(
+            f"low regime 2 above the flattest, over a quarter of regime 1's range, {net}",
+            found.of(lambda seen: seen["low_above"] - seen["scratch"] / 4),
+            below=0.0,
+            unit=unit,
+        ),
         part(
             f"range of sharpness from high regime 2 over half of regime 1's, {net}",
             found.of(lambda seen: seen["high"] - seen["scratch"] / 2),
             above=0.0,
             unit=unit,
         ),
+        part(f"range of test error from initialisation, {net}", found.named("scratch_error"), above=0.0, unit=error),
         part(
-            f"narrower range of test error, {net}",
-            found.of(lambda seen: seen["scratch_error"] - seen["high_error"]),
+            f"range of test error from high regime 2 below half of regime 1's, {net}",
+            found.of(lambda seen: seen["scratch_error"] / 2 - seen["high_error"]),
             above=0.0,
-            unit="test error (0 to 1)",
+            unit=error,
         ),
     ]
 
@@ -184,7 +191,7 @@ CLAIMS = (
     Claim(
         id="TR7",
         sentence="Fine-tuning with a smaller ELR stays on the trajectory and in the basin; a much larger one jumps to a new, flatter basin.",
-        criterion="Within regime 1, for the ConvNet and for the MLP with 20% label noise, 95% intervals over seeds: with a smaller ELR the largest barrier in training loss between pre-trained and fine-tuned weights is under 0.05 nats, and with 8 times the ELR and more the mean barrier is over 0.1 nats. Of the trajectories of both ELRs from initialisation the fine-tuned one lies, at the lowest training loss that all three reach (times 1.05), nearer to the flatter one: for a smaller ELR, where that loss is at most half of that at which fine-tuning began (otherwise nothing could have happened), that is the one it comes from; for 8 times the ELR and more the one of the new ELR.",
+        criterion="Within regime 1, for the ConvNet and for the MLP with 20% label noise, 95% intervals over seeds: with a smaller ELR the largest barrier in training loss between pre-trained and fine-tuned weights is under 0.05 nats, and with 8 times the ELR and more the mean barrier is over 0.1 nats. Of the trajectories of both ELRs from initialisation that of the larger is the flatter one, at the lowest training loss that all three reach (times 1.05), and the sharpness of the fine-tuned one differs from it, either way, by less than half of the difference between both: for a smaller ELR, where that loss is at most half of that at which fine-tuning began (otherwise nothing could have happened), that is the trajectory it comes from; for 8 times the ELR and more the one of the new ELR.",
         needs=_needs("base", "lower", "much", "paths"),
         check=_basins,
         figures=("3", "17", "18", "19"),
@@ -200,7 +207,7 @@ CLAIMS = (
     Claim(
         id="TR11",
         sentence="Fine-tuning from low regime 2 always ends flattest; from high regime 2 anywhere in regime 1's range of sharpness, while the range of test error reached is much narrower.",
-        criterion="For the ConvNet and for the MLP with 20% label noise, at the lowest training loss that all these runs reach (times 1.05); the range of a quantity is its fall over regime 1's ELRs by a straight line on their logarithm. 95% intervals over seeds: the range of log sharpness is larger after the highest ELR of regime 2 than after the lowest, and larger than half of that of training from initialisation; the mean log sharpness after the lowest is less than 0.1 decades above that of training from initialisation with the highest ELR of regime 1; the range of test error after the highest is smaller than that of training from initialisation.",
+        criterion="For the ConvNet and for the MLP with 20% label noise, at the lowest training loss that all these runs of a seed reach (times 1.05), with the lowest and the highest pre-training ELR that lies in regime 2; the range of a quantity is its fall over regime 1's ELRs by a straight line on their logarithm. 95% intervals over seeds: the ranges of log sharpness and of test error of training from initialisation are above 0; the range of log sharpness is larger after the highest ELR of regime 2 than after the lowest, and larger than half of that of training from initialisation; the mean log sharpness after the lowest lies above that of training from initialisation with the highest ELR of regime 1 by less than a quarter of the range of training from initialisation; the range of test error after the highest is smaller than half of that of training from initialisation.",
         needs=_needs("base", "down", "scratch"),
         check=_many_or_one,
         figures=("5", "23"),

@@ -171,18 +171,19 @@ def _tuned_rates(tune: xr.DataTree) -> Array:
 
 
 def flatter_side(base: xr.DataTree, tune: xr.DataTree, p: int, f: int, *, fall: float = 1.0) -> Array:
-    """Decades of sharpness [U] by which fine-tuning at F from P lies below the middle between two trainings from initialisation,
-    at P's and at F's rate, at the lowest training loss that all three reach (times 1.05). NaN where that level lies less than
-    a factor `fall` below where fine-tuning began: then nothing could have happened.
+    """By how many decades of sharpness [U] fine-tuning at F from P ends nearer to the training from initialisation with the
+    larger of both rates than half of the distance to that with the smaller, at the lowest training loss that all three reach
+    (times 1.05). Below 0 where it lies farther off, on either side, and where that of the larger rate is not the flatter one. NaN
+    where the level lies less than a factor `fall` below where fine-tuning began: then nothing could have happened.
 
     A smaller rate that stays on the trajectory and a larger one that leaves it for its own both end on the flatter one.
     """
     base, tune = arrays.shared_seeds(base, tune)
     rates = float(tune.coords["lr"].values[p]), float(_tuned_rates(tune)[f])
-    after, (own, other) = tuned(tune, p, f), (all_along(base, tune, rate) for rate in rates)
-    level = 1.05 * np.max([course.lowest for course in (after, own, other)], axis=0)
-    below = (own.at(level) + other.at(level)) / 2 - after.at(level)
-    return np.where(level * fall <= after.loss[:, 0], below, np.nan) if fall > 1 else below
+    after, (small, large) = tuned(tune, p, f), (all_along(base, tune, rate) for rate in sorted(rates))
+    level = 1.05 * np.max([course.lowest for course in (after, small, large)], axis=0)
+    near = (small.at(level) - large.at(level)) / 2 - np.abs(after.at(level) - large.at(level))
+    return np.where(level * fall <= after.loss[:, 0], near, np.nan) if fall > 1 else near
 
 
 def levels(base: xr.DataTree, tune: xr.DataTree) -> dict[str, Array]:
@@ -217,10 +218,11 @@ def tuned_spread(base: xr.DataTree, tune: xr.DataTree, scratch: xr.DataTree) -> 
 
     `low`, `high`, `scratch`: by how many decades sharpness falls over those rates, by a straight line over their logarithms;
     `..._error`: the same of the test error; `low_above`: decades of mean sharpness from the lowest PLR above training from
-    initialisation with the highest of the rates; `level`: the training loss.
+    initialisation with the highest of the rates; `level`: the training loss. Each seed has its own, 1.05 times the lowest
+    that all its runs reach; NaN for a seed some of whose runs do not come down through it.
 
     Raises:
-        Undetermined: fewer than two rates of regime 1, one PLR of regime 2, or no training loss that all pass.
+        Undetermined: fewer than two rates of regime 1, one PLR of regime 2, or no seed with a training loss that all pass.
     """
     known = roles(base, tune)
     tune, scratch = arrays.shared_seeds(tune, scratch)
@@ -237,15 +239,18 @@ def tuned_spread(base: xr.DataTree, tune: xr.DataTree, scratch: xr.DataTree) -> 
     curves = {kind: (loss[at], steep[at], error[at]) for kind, at in runs.items()}
     loss, steep, error = _smooth(scratch, "pretrain")
     curves["scratch"] = loss[same], steep[same], error[same]
-    level = 1.05 * float(np.nanmax([np.nanmin(values[0], axis=-1) for values in curves.values()]))
-    found: dict[str, Array] = {"level": np.array([level])}
+    level = 1.05 * np.max([np.nanmin(values[0], axis=-1).max(0) for values in curves.values()], axis=0)  # [U]
+    found: dict[str, Array] = {"level": level}
     across = float(np.log10(rates[-1] / rates[0]))
     for kind, (losses, *others) in curves.items():
         at = [last_crossing(losses, values, level) for values in others]
-        if not np.isfinite(at[0]).all():
-            raise Undetermined(f"not all runs ({kind}) pass the training loss {level:.3g}, the lowest that all reach")
+        if not np.isfinite(at[0]).all(0).any():
+            raise Undetermined(
+                f"in no seed all runs ({kind}) pass the lowest training loss that all reach, {np.median(level):.3g} (median)"
+            )
         for name, there in zip(("", "_error"), at, strict=True):
-            found[kind + name] = -across * arrays.slope(np.log10(rates), there)
+            fall = -across * arrays.slope(np.log10(rates), there)
+            found[kind + name] = np.where(np.isfinite(there).all(0), fall, np.nan)
         found[kind + "_mean"] = at[0].mean(0)
         found[kind + "_flattest"] = at[0][-1]
     found["low_above"] = found["low_mean"] - found["scratch_flattest"]
