@@ -29,7 +29,7 @@ from lrscope.studies.three_regimes import (
 )
 from lrscope.studies.three_regimes.measurement_functions import neighbour_paths
 from lrscope.studies.verdicts import Undetermined
-from planted_study import PlantedResults, checked
+from planted_study import PlantedResults, checked, verdicts
 from trees import changed
 
 NOISY_BORDERS = (3.6e-3, 8e-2)  # a pilot's, seeds 0 to 2
@@ -178,6 +178,29 @@ def test_equilibration_is_seen_where_it_was_planted(planted: xr.Dataset) -> None
     assert (found["1"] > 0.3).all()
     assert (found["learning"] < 0.15).all()
     assert (found["higher"] > 0).all()
+
+
+def test_bursts_do_not_reach_the_sharpness_of_an_equilibrium(planted: xr.DataTree) -> None:
+    """Three windows of the last fifth are a thousand times as sharp at the highest ELRs: the median stays."""
+    steep = planted["pretrain/effective_grad_norm"].copy(deep=True)
+    steep[{"lr": slice(13, None), "epoch": slice(-3, None)}] *= 1e3
+    found = effects.equalised(changed(planted, {"pretrain/effective_grad_norm": steep}))
+    assert found["flatter"] == pytest.approx(effects.equalised(planted)["flatter"], abs=0.1)
+
+
+def test_more_equal_is_not_equal(planted: xr.DataTree) -> None:
+    """ESS that differ by a factor of 1.5 in regime 2 and by more elsewhere; each seed by its own map."""
+    ess = planted["pretrain/group_ess"].copy(deep=True)
+    two = arrays.inside(regimes(planted), "2")
+    ess[{"lr": two}] = ess[{"lr": two}].mean("group") * xr.DataArray([1.0, 1.2, 1.5], dims="group")
+    apart = changed(planted, {"pretrain/group_ess": ess.transpose(*planted["pretrain/group_ess"].dims)})
+    found = verdicts("TR9", PlantedResults({"convnet": planted, "noisy": apart}))
+    assert found["equal in regime 2, ConvNet"] == "supported"
+    assert found["equal in regime 2, MLP, 20% label noise"] == "contradicted"
+    loss = planted["pretrain/train_loss"].copy(deep=True)
+    loss[{"seed": 0}] = loss[{"seed": 0}].isel(lr=0)  # a seed that shows regime 1 only
+    seen = effects.equalised(changed(planted, {"pretrain/train_loss": loss}))
+    assert all(np.isnan(values).tolist() == [True, *[False] * 4] for values in seen.values())
 
 
 def test_a_regime_that_does_not_show_is_said(planted: xr.Dataset) -> None:

@@ -92,23 +92,39 @@ def slopes_at_equal_loss(steepness: xr.Dataset) -> dict[str, Array]:
 
 
 def equalised(result: xr.DataTree) -> dict[str, Array]:
-    """Per seed: log10 of the largest over the smallest group ESS, mean over each regime; and the slopes of log loss (`higher`)
-    and of log sharpness (`flatter`, with the opposite sign) on log ELR inside regime 2, where its loss is below ln C.
+    """Per seed, each by its own map: log10 of the largest over the smallest group ESS, mean over each regime (`learning`: 2 where
+    its loss is below ln C); and the slopes of log loss (`higher`) and of the median of log sharpness (`flatter`, with the
+    opposite sign; bursts do not reach it) on log ELR there. NaN for a seed that does not show all of 1, 2 and 3.
 
     Raises:
-        Undetermined: no regime 1, no 3, or no 2 with a loss below ln C.
+        Undetermined: no seed does.
     """
-    found = regimes(result)
-    ess = arrays.logged(result, "group_ess")  # [L, U, W, G]
-    settled = arrays.settled(np.moveaxis(ess, -1, 2))
+    rows, reasons = [], []
+    for one in arrays.single_seeds(result):
+        try:
+            rows.append(_equalised(one))
+        except Undetermined as reason:
+            reasons.append(reason)
+            rows.append({})
+    if not any(rows):
+        raise reasons[0]
+    names = next(row for row in rows if row)
+    return {name: np.array([row.get(name, np.nan) for row in rows], dtype=np.float64) for name in names}
+
+
+def _equalised(one: xr.DataTree) -> dict[str, float]:
+    found = regimes(one)
+    ess = arrays.logged(one, "group_ess")  # [L, 1, W, G]
+    settled = arrays.settled(np.moveaxis(ess, -1, 2))[:, 0]
     ratio = np.log10(settled.max(-1) / settled.min(-1))
-    loss = arrays.settled(arrays.logged(result, "train_loss"))
-    steep = arrays.settled(arrays.logged(result, "effective_grad_norm"))
-    learning = arrays.learning(result, found)
-    lr = np.log10(result.coords["lr"].values)
+    loss = arrays.settled(arrays.logged(one, "train_loss"))
+    steep = np.log10(arrays.positive(arrays.logged(one, "effective_grad_norm")))
+    late = steep[..., -max(1, round(arrays.FINAL_FRACTION * steep.shape[-1])) :]
+    learning = arrays.learning(one, found)
+    lr = np.log10(one.coords["lr"].values)[learning]
     return {
-        **{regime: np.nanmean(ratio[arrays.shown(found, regime)], axis=0) for regime in ("1", "2", "3")},
-        "learning": np.nanmean(ratio[learning], axis=0),
-        "higher": arrays.slope(lr[learning], np.log10(loss[learning])),
-        "flatter": -arrays.slope(lr[learning], np.log10(steep[learning])),
+        **{regime: float(np.nanmean(ratio[arrays.shown(found, regime)])) for regime in ("1", "3")},
+        "learning": float(np.nanmean(ratio[learning])),
+        "higher": float(arrays.slope(lr, np.log10(loss[learning]))[0]),
+        "flatter": -float(arrays.slope(lr, np.nanmedian(late[learning], axis=-1))[0]),
     }
