@@ -58,7 +58,10 @@ def test_scales_differ_in_size_only() -> None:
     assert names["paper"] == [name for name in sweeps.ABOUT if name != "wide"], "the paper's networks are wide"
     laptop = {sweep.name: sweep for sweep in STUDY.scales["laptop"].sweeps}
     assert all(sweep.config.seeds * sweep.config.data_seeds >= 3 for sweep in laptop.values())
-    assert len(laptop["resnet"].config.lrs) <= 8
+    assert len(laptop["resnet"].config.lrs) <= 12
+    for name, borders in {"convnet": (3.5e-3,), "resnet": (3.5e-3, 3.5e-2), "mlp": (1e-2, 1e-1)}.items():
+        steps = np.diff(np.log10(laptop[name].config.lrs))[np.searchsorted(laptop[name].config.lrs, borders) - 1]
+        assert steps.max() < 0.2, "or TR5 could not be contradicted there"
     assert laptop["augmented"].config.lrs == laptop["width_usual"].config.lrs == laptop["width_small"].config.lrs
     for net in claims_tuning.NETS:
         _check_rates(net, {name: sweep.config for name, sweep in laptop.items()})
@@ -100,6 +103,18 @@ def test_widths_are_decades_between_borders(planted: xr.DataTree) -> None:
     assert (arrays.widths(without(planted, "2")) == 0).all(), "regimes 1 and 3, and nothing between them"
 
 
+def test_a_width_is_known_to_both_steps_in_which_borders_lie(planted: xr.DataTree) -> None:
+    step = arrays.cell(planted["lr"].values)
+    assert arrays.width_cell(planted) == pytest.approx(2 * step)
+    far = planted.isel(lr=[0, 2, 4, *range(6, 24)])  # coarse where no border lies
+    assert arrays.width_cell(far) == pytest.approx(2 * step)
+    assert arrays.width_cell(planted.isel(lr=slice(0, 10))) == pytest.approx(2 * step)
+    one = planted.isel(lr=[*arrays.inside(regimes(planted), "1"), 13, *arrays.inside(regimes(planted), "3")])
+    (part, *_) = checked("TR5", PlantedResults(dict.fromkeys(claims_sphere.NETS, one))).parts
+    assert part.low < 0.2, "one ELR of regime 2 in every seed tells no width"
+    assert part.verdict == "inconclusive"
+
+
 def without(planted: xr.DataTree, regime: str) -> xr.DataTree:
     """The same grid without the learning rates of a regime."""
     found = arrays.labels(regimes(planted))
@@ -118,7 +133,10 @@ def test_a_border_beyond_the_grid_is_undetermined_and_never_contradicts(planted:
 def test_three_regimes_are_found_in_planted_ones(planted: xr.DataTree) -> None:
     results = PlantedResults(dict.fromkeys(claims_sphere.NETS, planted))
     assert checked("TR5", results).verdict == "supported"
-    results.sweeps["mlp"] = without(planted, "2")
+    none = without(planted, "2")
+    results.sweeps["mlp"] = none
+    assert checked("TR5", results).verdict == "inconclusive", "there may be one where the grid has a gap"
+    results.sweeps["mlp"] = changed(none, {"lr": 1e-4 * 1.5 ** np.arange(none.sizes["lr"])})
     assert checked("TR5", results).verdict == "contradicted"
 
 

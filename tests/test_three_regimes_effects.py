@@ -82,8 +82,8 @@ def test_each_distance_between_checkpoints_is_seen_from_several(scale: str, name
 
 
 def steps(turn: float, lag: float, two: float, above: float) -> xr.Dataset:
-    """Cosines in regime 3 beside a walk's, the same in regime 2, and by how much 3's loss lies above the walk's. Steps in regime 2
-    are so small that a walk's cosine is 0.7."""
+    """Cosines in regime 3 beside a walk's, the same in regime 2, and by how much 3's loss lies above the walk's. Steps in
+    regime 2 are so small that a walk's cosine is 0.7."""
     noise = 0.001 * np.random.default_rng(1).standard_normal((2, SEEDS, 6))
     per_step, per_moment = ("regime", "seed", "step"), ("regime", "seed", "moment")
     three = np.array([0.0, 1.0])[:, None, None]
@@ -132,8 +132,8 @@ def test_a_network_that_was_not_in_regime_three_is_undetermined() -> None:
     assert by_net["MLP"] == by_net["small ConvNet"] == ["supported"] * 4
     assert set(by_net["wide ConvNet"]) == {"undetermined"}
     assert (
-        "MLP (600 weights; 4 of 5 runs are in regime 3) 6.5 to 6.5 nats, the mean output alone costs 0.90 of it; the walk 5.0 to 5.0, 0.80 of it"
-        in found.note
+        "MLP (600 weights; 4 of 5 runs are in regime 3) "
+        "6.5 to 6.5 nats, the mean output alone costs 0.90 of it; the walk 5.0 to 5.0, 0.80 of it" in found.note
     )
     assert "wide ConvNet not in regime 3" in found.note
 

@@ -48,7 +48,8 @@ def test_spikes_of_a_chaotic_run_and_later_jumps_are_no_peaks() -> None:
 
 def with_peaks(sharp: float, error: float, height: float, end: float = 0.3, stuck: float = 50.0) -> xr.DataTree:
     """Regime-1 runs whose sharpness and test error peak `sharp` and `error` decades above the loss where regime 2 begins, by
-    `height` decades and a tenth of that in error over an end of 0.2; regime 2 ends with a test error of `end`, sharpness `stuck`."""
+    `height` decades and a tenth of that in error over an end of 0.2; regime 2 ends with a test error of `end` and sharpness
+    `stuck`."""
     planted = fake_result(lrs=24, seeds=5, epochs=WINDOWS, finetune=False, average=False, features=False)
     one, two = (arrays.inside(regimes(planted), regime) for regime in ("1", "2"))
     dims = planted["pretrain/train_loss"].dims

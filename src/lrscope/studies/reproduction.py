@@ -32,7 +32,7 @@ from lrscope.studies import measurement_store
 from lrscope.studies.declared_results import DeclaredResults
 from lrscope.studies.dependencies import closure
 from lrscope.studies.phrases import plan
-from lrscope.studies.types import Claim, Finding, PaperFigure, Scale, Study, StudyResults, StudySweep
+from lrscope.studies.types import Claim, Finding, Measurement, PaperFigure, Scale, Study, StudyResults, StudySweep
 from lrscope.terminal import say
 
 if TYPE_CHECKING:

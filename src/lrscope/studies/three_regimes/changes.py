@@ -31,14 +31,17 @@ CHANGES = (
     ),
     Change(
         claim="TR5",
-        date="2026-11-28",
+        date="2026-11-29",
         before="For each of the three networks the 95% interval over seeds of the decades of ELR that regime 2 spans lies above "
         "0.2, where a seed that does not show all of 1, 2 and 3 counts as 0.",
-        after="For each of the three networks the 95% interval over seeds of the decades of ELR from border 1|2 to border 2|3 "
-        "lies above 0.2. They are 0 where a seed shows regimes 1 and 3 with no 2 between them, and undetermined where the"
-        " grid does not reach a border.",
-        reason="What a grid does not reach is undetermined, never contradicted: a border beyond the grid was counted as a regime"
-        " 2 of width 0.",
+        after="For each of the three networks the 95% interval over seeds of the decades of ELR from border 1|2 to "
+        "border 2|3 lies above 0.2. They are 0 where a seed shows regimes 1 and 3 with no 2 between them, and "
+        "undetermined where the grid does not reach a border; the interval is at least as wide as both steps of "
+        "the grid in which the borders lie. That regime 2 is an equilibrium is what TR9 judges: here it is what "
+        "neither converges nor is at chance.",
+        reason="What a grid does not reach is undetermined, never contradicted: a border beyond the grid was counted as "
+        "a regime 2 of width 0. A difference of two borders is known to both of their steps: one ELR in regime 2,"
+        " in every seed, was enough, and a width of 0 could not contradict on a coarse grid.",
     ),
     Change(
         claim="TR17",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import xarray as xr
 
 from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
@@ -26,14 +25,9 @@ def _three_exist(results: StudyResults) -> Finding:
     for name in NETS:
         result = results.sweep(name)
         width, unit = arrays.widths(result), "decades of ELR"
-        parts.append(part(name, width, above=0.2, unit=unit, cell=cell(result)))
+        parts.append(part(name, width, above=0.2, unit=unit, cell=arrays.width_cell(result)))
         words.append(f"{name} {interval(width)[0]:.2f} ({int((width > 0).sum())} of {len(width)} seeds with all three)")
     return finding(parts, "Decades of ELR that regime 2 spans: " + ", ".join(words) + ".")
-
-
-def cell(result: xr.DataTree) -> float:
-    """The mean step of a sweep's learning rates, in decades."""
-    return float(np.mean(np.diff(np.log10(result.coords["lr"].values))))
 
 
 def _regime_one(results: StudyResults) -> Finding:
@@ -65,7 +59,10 @@ def _seeds_agree(results: StudyResults) -> Finding:
     own, shared = results.sweep("mlp_own"), results.sweep("mlp")
     parts, words = [], []
     for between in ("1|2", "2|3"):
-        places, others = (np.log10(arrays.seed_borders(result, between)) / cell(own) for result in (own, shared))
+        places, others = (
+            np.log10(arrays.seed_borders(result, between)) / arrays.cell(own.coords["lr"].values)
+            for result in (own, shared)
+        )
         middle = _median(others)
         unit = "grid cells"
         parts += [
@@ -107,7 +104,7 @@ CLAIMS = (
     Claim(
         id="TR5",
         sentence="Convergence, chaotic equilibrium and divergence exist for a ConvNet, a ResNet-18 and an MLP, on different data sets.",
-        criterion="For each of the three networks the 95% interval over seeds of the decades of ELR from border 1|2 to border 2|3 lies above 0.2. They are 0 where a seed shows regimes 1 and 3 with no 2 between them, and undetermined where the grid does not reach a border.",
+        criterion="For each of the three networks the 95% interval over seeds of the decades of ELR from border 1|2 to border 2|3 lies above 0.2. They are 0 where a seed shows regimes 1 and 3 with no 2 between them, and undetermined where the grid does not reach a border; the interval is at least as wide as both steps of the grid in which the borders lie. That regime 2 is an equilibrium is what TR9 judges: here it is what neither converges nor is at chance.",
         needs=NETS,
         check=_three_exist,
         figures=("1", "6", "11", "27"),

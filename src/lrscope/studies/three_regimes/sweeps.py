@@ -80,7 +80,7 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
         "log_epochs": (0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24),
     }
     # Evenly spaced in regime 1, and three times as densely in regime 2 up to where runs begin to jump.
-    elrs = (4e-5, 1.15e-4, 3.2e-4, 9.3e-4, 2.7e-3, 4.6e-3, 6.6e-3, 1.3e-2, 2.2e-2, 4.7e-2, 1e-1)
+    elrs = (4e-5, 1.15e-4, 3.2e-4, 9.3e-4, 2.7e-3, 3.5e-3, 4.6e-3, 6.6e-3, 1.3e-2, 2.2e-2, 4.7e-2, 1e-1)
     grid = log_grid(1e-4, 3, 24)
     wide_grid = log_grid(1e-4, 30, 29)  # narrow nets diverge from ELR 1 on
     # With label noise regime 1 ends at 3.6e-3 and regime 2 at 0.08: a pilot's, seeds 0 to 2.
@@ -120,7 +120,7 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
         _sweep(
             "resnet",
             {**images, "model": "resnet18", "width": 4, "train_size": 512},
-            lrs=(2e-4, 6e-4, 2e-3, 6e-3, 2e-2, 6e-2, 2e-1, 6e-1),
+            lrs=(6e-4, *log_grid(2e-3, 8e-2, 10), 3e-1),
             **{**short, "steps": 1280},
         ),
         _sweep("mlp", digits, lrs=grid, **{**cheap, "log_points": 200}),
