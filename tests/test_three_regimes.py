@@ -164,6 +164,20 @@ def test_regime_one_slopes_are_the_planted_ones(planted: xr.Dataset) -> None:
     assert checked("TR6", results).verdict == "contradicted"
 
 
+@pytest.mark.parametrize(("low", "verdict"), [(0.0, "supported"), (-0.3, "contradicted"), (0.3, "contradicted")])
+def test_the_lowest_rates_coincide_where_the_highest_do_not(planted: xr.DataTree, low: float, verdict: str) -> None:
+    """A slope that is the same over all ELRs is none that vanishes at the lowest ones."""
+    begun = arrays.inside(regimes(planted), "1")[-6:]  # these pass the same losses
+    planted = planted.isel(lr=slice(begun[0], None))
+    one, lr, loss = arrays.inside(regimes(planted), "1"), planted["lr"], planted["pretrain/train_loss"]
+    knee = np.log10(lr.values[one[len(one) // 2]])
+    x = np.log10(lr) - knee
+    steep = 10 ** (0.7 * np.log10(loss) - 0.3 * x.clip(min=0) + low * x.clip(max=0))
+    bent = changed(planted, {"pretrain/effective_grad_norm": steep.transpose(*loss.dims)})
+    found = verdicts("TR6", PlantedResults({"converged": planted, "convnet": bent}))
+    assert found["lowest ELRs apart over half of the slope at the highest"] == verdict
+
+
 def test_runs_that_have_not_converged_say_nothing_of_solutions(planted: xr.Dataset) -> None:
     """Seed 0 stays above the loss at which regime 1 is read; the others count."""
     loss = planted["pretrain/train_loss"].copy(deep=True)
@@ -284,32 +298,51 @@ def test_nothing_is_read_at_a_border_that_does_not_show(planted: xr.DataTree, lo
         figure.draw(PlantedResults({"mlp": part}))
 
 
-def test_the_same_story_is_told_by_measures_that_agree() -> None:
+def measured(rng: np.random.Generator, *, fisher: float = -0.3, curved: float = 0.0, faster: float = 1.0) -> xr.Dataset:
+    """Three ELRs along training, the loss of higher ones lower by `faster` decades per decade at each moment; measures follow the
+    loss, by `curved` bent, and ELRs by a slope of -0.2 (the Fisher trace `fisher`) per decade."""
+    lr, times = np.array([1e-4, 1e-3, 1e-2]), np.linspace(0, -2.5, 8)
+    x = (times - faster * (np.log10(lr)[:, None] + 3))[:, None] + 0 * np.zeros((3, 4, 1))
+    noise = 0.01 * rng.standard_normal(x.shape)
+    steep = 0.7 * x - curved * x**2 - 0.2 * (np.log10(lr)[:, None, None] + 3) + noise
+    values = {
+        "gradient_norm": 10**steep,
+        "covariance_trace": 10 ** (2 * steep),
+        "fisher_trace": 10 ** (x - curved * x**2 + fisher * (np.log10(lr)[:, None, None] + 3)),
+        "hessian_top": 10 ** (1.5 * steep),
+        "train_loss": 10**x,
+    }
+    coords = {"lr": lr, "seed": range(4), "epoch": range(8), "regime": ("lr", ["1", "1", "1"])}
+    return xr.Dataset({n: (("lr", "seed", "epoch"), v) for n, v in values.items()}, coords)
+
+
+@pytest.mark.parametrize("curved", [0.0, 0.1])
+def test_the_same_story_is_told_by_measures_that_agree(curved: float) -> None:
+    """Also where measures are no power of the loss, and ELRs and losses go together: neither is taken for a slope."""
     rng = np.random.default_rng(0)
-    lr, loss = np.array([1e-4, 1e-3, 1e-2]), 10 ** rng.uniform(-2, 0, (3, 4, 5))
-    steep = loss**0.7 * (lr[:, None, None] / 1e-3) ** -0.2 * np.exp(0.02 * rng.standard_normal(loss.shape))
-
-    def table(fisher_sign: float) -> xr.Dataset:
-        values = {
-            "gradient_norm": steep,
-            "covariance_trace": steep**2,
-            "fisher_trace": loss * lr[:, None, None] ** (0.3 * fisher_sign),
-            "hessian_top": steep**1.5,
-            "train_loss": loss,
-        }
-        coords = {"lr": lr, "seed": range(4), "epoch": range(5), "regime": ("lr", ["1", "1", "1"])}
-        return xr.Dataset({n: (("lr", "seed", "epoch"), v) for n, v in values.items()}, coords)
-
-    slopes = effects.slopes_at_equal_loss(table(-1))
-    assert slopes["gradient_norm"] == pytest.approx(np.full(4, -0.2), abs=0.02)
-    assert slopes["fisher_trace"] == pytest.approx(np.full(4, -0.3), abs=1e-6)
-    assert checked("TR19", PlantedResults(measurements={"steepness": table(-1)})).verdict == "supported"
-    assert checked("TR19", PlantedResults(measurements={"steepness": table(1)})).verdict == "contradicted"
-    apart = table(-1)
-    noise = np.exp(2 * rng.standard_normal(loss.shape))  # heavy tails: the trace is not the mean norm's square any more
+    slopes = effects.slopes_at_equal_loss(measured(rng, curved=curved))
+    assert slopes["gradient_norm"] == pytest.approx(np.full(4, -0.2), abs=0.03)
+    assert slopes["fisher_trace"] == pytest.approx(np.full(4, -0.3), abs=0.03)
+    flat = effects.slopes_at_equal_loss(measured(rng, curved=curved, fisher=0.0))
+    assert flat["fisher_trace"] == pytest.approx(np.zeros(4), abs=0.03)
+    assert checked("TR19", PlantedResults(measurements={"steepness": measured(rng)})).verdict == "supported"
+    against = measured(rng, fisher=0.3)
+    assert checked("TR19", PlantedResults(measurements={"steepness": against})).verdict == "contradicted"
+    apart = measured(rng)
+    noise = np.exp(
+        2 * rng.standard_normal(apart["train_loss"].shape)
+    )  # heavy tails: no square of the mean norm any more
     apart["covariance_trace"] = apart["covariance_trace"] * noise
     found = checked("TR19", PlantedResults(measurements={"steepness": apart})).parts[-1]
     assert found.verdict == "contradicted", "though both fall with the loss by two decades"
+
+
+def test_runs_that_share_no_loss_after_the_peak_tell_nothing() -> None:
+    rng = np.random.default_rng(0)
+    assert np.isnan(effects.slopes_at_equal_loss(measured(rng, faster=3.0))["hessian_top"]).all()
+    found = measured(rng)
+    found["hessian_top"][:, 1] = 1 / found["hessian_top"][:, 1]  # it only climbs: at its peak in the end
+    assert np.isnan(effects.slopes_at_equal_loss(found)["hessian_top"]).tolist() == [False, True, False, False]
 
 
 # -- all of it, in small ------------------------------------------------------------------------------------------------

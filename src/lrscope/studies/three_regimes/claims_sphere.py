@@ -10,7 +10,7 @@ from lrscope.studies.three_regimes.effects import (
     CONVERGED,
     MEASURES,
     faster_flatter_better,
-    lowest_apart,
+    lowest_and_highest,
     slopes_at_equal_loss,
 )
 from lrscope.studies.three_regimes.effects_measurements import median_barriers, partial_correlation
@@ -32,16 +32,18 @@ def _three_exist(results: StudyResults) -> Finding:
 
 def _regime_one(results: StudyResults) -> Finding:
     found = faster_flatter_better(results.sweep("converged"))
-    apart, level = lowest_apart(results.sweep("convnet"))
+    low, top, level = lowest_and_highest(results.sweep("convnet"))
     units = {"faster": "decades of epochs", "flatter": "decades of sharpness", "better": "test error (0 to 1)"}
     parts = [part(name, found[name], above=0.0, unit=f"{unit} per decade of ELR") for name, unit in units.items()]
-    parts.append(part("lowest ELRs apart", apart, below=0.1, unit="decades of sharpness"))
+    unit = "decades of sharpness per decade of ELR"
+    parts.append(part("lowest ELRs apart over half of the slope at the highest", low - top / 2, below=0.0, unit=unit))
     means = {name: interval(found[name])[0] for name in units}
     return finding(
         parts,
         f"Per decade of ELR in regime 1, at training loss {CONVERGED:g}: {means['faster']:.2f} decades fewer epochs, "
-        f"{means['flatter']:.3f} decades less sharpness, {100 * means['better']:.2f} points less test error; in the shorter runs the "
-        f"three lowest ELRs lie {np.nanmean(apart):.3f} decades of sharpness apart at loss {level:.3g}.",
+        f"{means['flatter']:.3f} decades less sharpness, {100 * means['better']:.2f} points less test error; at loss {level:.3g} of "
+        f"the shorter runs the three lowest ELRs lie {interval(low)[0]:.3f} decades of sharpness apart per decade of ELR, and it falls "
+        f"by {interval(top)[0]:.3f} over the three highest.",
     )
 
 
@@ -92,7 +94,7 @@ def _same_story(results: StudyResults) -> Finding:
     unit = "decades per decade of ELR"
     parts = [part(name.replace("_", " "), slopes[name], below=0.0, unit=unit) for name in MEASURES]
     parts.append(part("gradient norm and covariance trace", same, above=0.8, unit="rank correlation at equal loss"))
-    words = ", ".join(f"{name.replace('_', ' ')} {slopes[name].mean():.2f}" for name in MEASURES)
+    words = ", ".join(f"{name.replace('_', ' ')} {interval(slopes[name])[0]:.2f}" for name in MEASURES)
     return finding(
         parts,
         f"Decades per decade of ELR at equal training loss in regime 1: {words}. Rank correlation of gradient norm and covariance "
@@ -112,7 +114,7 @@ CLAIMS = (
     Claim(
         id="TR6",
         sentence="In regime 1 a larger ELR converges faster, to lower sharpness and lower test error at equal training loss; the lowest ELRs' trajectories coincide.",
-        criterion="Of regime 1's ELRs those whose training loss comes down to 0.02 nats: 95% intervals over seeds, each with its own training set, of the slopes per decade of ELR of log epochs to that loss, log sharpness and test error there (running median over three logging intervals) all lie below 0; and at the lowest training loss that the three lowest ELRs of regime 1 reach (times 1.05) their sharpness differs by less than 0.1 decades.",
+        criterion="Of regime 1's ELRs those whose training loss comes down to 0.02 nats: 95% intervals over seeds, each with its own training set, of the slopes per decade of ELR of log epochs to that loss, log sharpness and test error there (of all, training loss included, running medians over three logging intervals) all lie below 0; and at the lowest training loss that the three lowest and the three highest ELRs of regime 1 reach (times 1.05) log sharpness differs between the three lowest, per decade of ELR, by less than half of what it falls per decade over the three highest.",
         needs=("converged", "convnet"),
         check=_regime_one,
         figures=("1", "3"),
@@ -136,7 +138,7 @@ CLAIMS = (
     Claim(
         id="TR19",
         sentence="Gradient-norm sharpness, gradient-covariance trace, Fisher trace and top Hessian eigenvalue tell the same story.",
-        criterion="In regime 1, by least squares of each log measure on log training loss and log ELR over ELRs and moments of training: the 95% interval over seeds of the slope on log ELR lies below 0 for all four; and the 95% interval of the Spearman correlation of gradient norm and covariance trace over all measured ELRs and moments, after a straight line of either's logarithm on that of the training loss, lies above 0.8.",
+        criterion="In regime 1, at five training losses that all measured ELRs pass after the peak of the measure, interpolated along each run: the 95% interval over seeds of the mean slope per decade of ELR of log gradient norm, log Fisher trace and log top Hessian eigenvalue lies below 0 for each; and the 95% interval of the Spearman correlation of gradient norm and covariance trace over all measured ELRs and moments, after a parabola of either's logarithm on that of the training loss, lies above 0.8.",
         needs=("steepness",),
         check=_same_story,
         figures=("9", "10"),

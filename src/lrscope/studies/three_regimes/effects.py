@@ -20,7 +20,7 @@ LEAST_RATES = 3  # ours: ELRs that a slope is read from
 
 
 def faster_flatter_better(result: xr.DataTree) -> dict[str, Array]:
-    """Per seed: how log steps to `CONVERGED`, log sharpness there and test error there (running medians) change per decade of
+    """Per seed: how log steps to `CONVERGED`, log sharpness there and test error there (all of running medians) change per decade of
     ELR, over the ELRs of regime 1 that come down to it; NaN for a seed that has fewer than `LEAST_RATES` of them.
 
     Raises:
@@ -28,11 +28,11 @@ def faster_flatter_better(result: xr.DataTree) -> dict[str, Array]:
     """
     inside = arrays.shown(regimes(result), "1", least=LEAST_RATES)
     lr = np.log10(result.coords["lr"].values)[inside]
-    error = arrays.running_median(arrays.logged(result, "test_error"), MEDIAN_WIDTH)
+    loss = _smooth(result, "train_loss")
     values = {
         "faster": np.log10(_epochs_to(result, CONVERGED)),
-        "flatter": np.log10(arrays.at_level(result, "effective_grad_norm", CONVERGED)),
-        "better": arrays.read_off(arrays.logged(result, "train_loss"), error, CONVERGED),
+        "flatter": np.log10(arrays.read_off(loss, _smooth(result, "effective_grad_norm"), CONVERGED)),
+        "better": arrays.read_off(loss, _smooth(result, "test_error"), CONVERGED),
     }
     return {name: -_slope(lr, there[inside]) for name, there in values.items()}
 
@@ -42,22 +42,29 @@ def _slope(x: Array, y: Array) -> Array:
     return np.where(np.isfinite(y).sum(0) >= LEAST_RATES, arrays.slope(x, y), np.nan)
 
 
-def lowest_apart(result: xr.DataTree) -> tuple[Array, float]:
-    """Decades [U] of sharpness between the three lowest ELRs of regime 1 at the lowest training loss that they all reach
-    (times 1.05), and that loss.
+def lowest_and_highest(result: xr.DataTree) -> tuple[Array, Array, float]:
+    """Decades of sharpness per decade of ELR: the largest difference between the three lowest ELRs of regime 1 [U], and the fall by a
+    straight line over the three highest [U], at the lowest training loss that all of them reach (times 1.05); and that loss.
 
     Raises:
         Undetermined: regime 1 has fewer than four ELRs.
     """
-    low = arrays.shown(regimes(result), "1", least=4)[:3]
-    level = arrays.reached_by(result, low) * 1.05
-    steep = np.log10(arrays.at_level(result, "effective_grad_norm", level))[low]
-    return steep.max(0) - steep.min(0), level
+    one = arrays.shown(regimes(result), "1", least=4)
+    low, top = one[:3], one[-3:]
+    level = arrays.reached_by(result, [*low, *top]) * 1.05
+    lr = np.log10(result.coords["lr"].values)
+    steep = np.log10(arrays.read_off(_smooth(result, "train_loss"), _smooth(result, "effective_grad_norm"), level))
+    apart = (steep[low].max(0) - steep[low].min(0)) / (lr[low[-1]] - lr[low[0]])
+    return apart, -arrays.slope(lr[top], steep[top]), level
+
+
+def _smooth(result: xr.DataTree, name: str) -> Array:
+    return arrays.running_median(arrays.logged(result, name), MEDIAN_WIDTH)
 
 
 def _epochs_to(result: xr.DataTree, level: float) -> Array:
     """Epochs until the training loss first comes down to a level [L, U]."""
-    loss = arrays.logged(result, "train_loss")
+    loss = _smooth(result, "train_loss")
     epochs = np.broadcast_to(segment(result, "pretrain")["epoch"].values, loss.shape)
     return arrays.read_off(loss, epochs, level)
 
@@ -69,26 +76,52 @@ def barrier(path: Array) -> Array:
     return np.asarray((path - line).max(-1), dtype=np.float64)
 
 
-MEASURES = ("gradient_norm", "covariance_trace", "fisher_trace", "hessian_top")
+MEASURES = ("gradient_norm", "fisher_trace", "hessian_top")
+LEVELS = 5  # ours: training losses between the lowest and the highest that all chosen ELRs pass
 
 
 def slopes_at_equal_loss(steepness: xr.Dataset) -> dict[str, Array]:
-    """Per measure and seed: decades per decade of ELR at equal training loss in regime 1, by least squares of log measure
-    on log loss and log ELR over ELRs and times of training."""
+    """Per measure and seed: decades per decade of ELR at equal training loss in regime 1, mean over `LEVELS` losses that all measured
+    ELRs pass after the peak of the measure; log measures are interpolated along each run in the logarithm of the loss, so that
+    what they owe to the loss is no part of it. NaN for a seed whose runs share no losses.
+
+    Raises:
+        Undetermined: fewer than two of the measured ELRs lie in regime 1.
+    """
     found = steepness.transpose("seed", "lr", "epoch")
     one = np.flatnonzero(found["regime"].values == "1")
     if len(one) < 2:
         raise Undetermined(f"{len(one)} of the measured ELRs lie in regime 1, 2 are needed")
     part = found.isel(lr=one)
-    lr = np.broadcast_to(np.log10(part["lr"].values)[:, None], part["train_loss"].shape[1:]).ravel()
-    slopes: dict[str, Array] = {name: np.full(found.sizes["seed"], np.nan) for name in MEASURES}
+    lr, loss = np.log10(part["lr"].values), np.log10(arrays.positive(part["train_loss"].values))
+    slopes = {}
     for name in MEASURES:
-        for s in range(found.sizes["seed"]):
-            y, x = part[name].values[s].ravel(), part["train_loss"].values[s].ravel()
-            known = (y > 0) & (x > 0)
-            design = np.stack([np.ones(known.sum()), np.log10(x[known]), lr[known]], 1)
-            slopes[name][s] = np.linalg.lstsq(design, np.log10(y[known]), rcond=None)[0][2]
+        logs = np.log10(arrays.positive(part[name].values))
+        slopes[name] = np.array([_slope_between(lr, *seed) for seed in zip(loss, logs, strict=True)], dtype=np.float64)
     return slopes
+
+
+def _slope_between(lr: Array, loss: Array, values: Array) -> float:
+    """The slope of one seed's values [L, T] on `lr` [L], at the losses [L, T] that all runs pass; NaN where there are none."""
+    runs = [_after_peak(*run) for run in zip(loss, values, strict=True)]
+    if not all(len(run) for run, _ in runs):
+        return np.nan
+    low, high = max(run[0] for run, _ in runs), min(run[-1] for run, _ in runs)
+    if not low < high:
+        return np.nan
+    levels = np.linspace(low, high, LEVELS)
+    return float(arrays.slope(lr, np.stack([np.interp(levels, *run) for run in runs])).mean())
+
+
+def _after_peak(loss: Array, values: Array) -> tuple[Array, Array]:
+    """A run's losses, rising, and its values there, from the end of training back to where the values peak; what is not finite is
+    left out."""
+    known = np.isfinite(loss) & np.isfinite(values)
+    loss, values = loss[known], values[known]
+    order = np.argsort(loss)
+    loss, values = loss[order], values[order]
+    stop = int(values.argmax()) + 1 if len(values) else 0
+    return loss[:stop], values[:stop]
 
 
 def equalised(result: xr.DataTree) -> dict[str, Array]:

@@ -73,12 +73,12 @@ def walk_and_regimes(walks: xr.Dataset) -> dict[str, Array]:
 
 def partial_correlation(steepness: xr.Dataset, first: str, second: str) -> Array:
     """Spearman correlation [U] of two measures over ELRs and times of training at equal training loss: of what is left of their
-    logarithms after a straight line on that of the loss."""
+    logarithms after a parabola of that of the loss."""
     found = steepness.transpose("seed", "lr", "epoch")
     logs = [np.log10(arrays.positive(found[name].values)) for name in ("train_loss", first, second)]
     rows = []
     for x, *others in zip(*(values.reshape(len(values), -1) for values in logs), strict=True):
         known = np.isfinite(x) & np.isfinite(others).all(0)
-        left = [y[known] - np.polyval(np.polyfit(x[known], y[known], 1), x[known]) for y in others]
+        left = [y[known] - np.polyval(np.polyfit(x[known], y[known], 2), x[known]) for y in others]
         rows.append(stats.spearmanr(*left).statistic)
     return np.array(rows, dtype=np.float64)

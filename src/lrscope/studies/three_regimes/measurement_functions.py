@@ -23,6 +23,7 @@ from lrscope.trained import State, Trained
 WALK_STEPS, WALK_EVERY = 100, 10  # ours: a random walk in regime 3 forgets where it began within a few steps
 IDENTITY_STEPS = 100  # ours
 MINIMUM = 0.05  # ours, nats: what counts as having reached a minimum where solutions are connected (TR8)
+MOMENTS = 6  # ours: of training, at which sharpness is measured
 RATES = ("lowest", "middle", "highest")  # of regime 2
 
 
@@ -130,17 +131,15 @@ def pairs_of(epochs: Sequence[float]) -> list[tuple[float, float]]:
 
 
 def steepness(results: StudyResults) -> xr.Dataset:
-    """The four sharpness measures at every second ELR that learns and some checkpoints."""
+    """The four sharpness measures at the three highest ELRs of regime 1, which pass the same losses, one of regime 2, and some
+    checkpoints."""
     result, trained = results.sweep("convnet"), results.trained("convnet")
     found = regimes(result)
     one, two = arrays.shown(found, "1"), arrays.learning(result, found)
-    chosen = [
-        *one[(len(one) - 1) % 2 :: 2],
-        *two[1:2],
-    ]  # every second of regime 1 with the highest, and one of regime 2
+    chosen = [*one[-3:], *two[1:2]]
     labels, seeds = [found.labels[k].regime[0] for k in chosen], _seeds(result)
     lrs = result.coords["lr"].values[chosen]
-    epochs = _spread(trained.config.snapshot_epochs, 4)
+    epochs = _spread(trained.config.snapshot_epochs, MOMENTS)
     names = {
         "gradient_norm": "grad_norm",
         "covariance_trace": "grad_trace",
@@ -254,7 +253,9 @@ def _without_eps(module: nn.Module) -> Iterator[None]:
 
 
 def _spread(epochs: Sequence[float], count: int) -> list[float]:
-    return [epochs[int(i)] for i in np.linspace(0, len(epochs) - 1, min(count, len(epochs))).round()]
+    """So many of the epochs at most, from the first to the last, as evenly as there are on a log scale."""
+    known, wanted = np.array(epochs, dtype=np.float64), np.geomspace(epochs[0], epochs[-1], count)
+    return sorted({float(known[np.abs(np.log(known / one)).argmin()]) for one in wanted})
 
 
 def _end(trained: Trained, lr: float, seed: int) -> State:
