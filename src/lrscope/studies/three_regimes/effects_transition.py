@@ -68,7 +68,7 @@ def _of_seed(one: xr.DataTree) -> dict[str, float]:
     over_time = curves_of(one)
     for name, curves in trajectories(one, levels).items():
         at, height = peak(curves[through])
-        clear = height >= np.fmax(LEAST[name], ERRORS[name] * noise(over_time[name][through]))
+        clear = np.asarray(height >= np.fmax(LEAST[name], ERRORS[name] * noise(over_time[name][through])), dtype=bool)
         found[name + "_height"] = _mean(np.where(clear | np.isnan(height), height, 0.0))
         if clear.any():
             found[name] = float(np.log10(levels)[at[np.argmax(np.where(clear, height, 0.0))]])
@@ -88,7 +88,7 @@ def noise(curves: Array) -> Array:
     """Robust standard deviation of single logging intervals in the second half of curves [..., W], from the differences between
     successive ones: neither a slope nor a jump is noise. 0 where some of it is missing."""
     late = curves[..., curves.shape[-1] // 2 :]
-    known = np.isfinite(late).all(-1)
+    known = np.asarray(np.isfinite(late).all(-1), dtype=bool)
     steps = np.diff(np.where(known[..., None], late, 0.0))
     left = np.abs(steps - np.median(steps, axis=-1, keepdims=True))
     return np.asarray(1.4826 / np.sqrt(2) * np.median(left, axis=-1), dtype=np.float64)
