@@ -6,12 +6,13 @@ L pre-training rates, U seeds (data seed x seed).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from lrscope.studies.arrays import Array
-from lrscope.studies.feature_learning.effects import ACCURACY, over, trained
+from lrscope.studies.feature_learning.effects import ACCURACY, best_apart, over, trained
 from lrscope.studies.feature_learning.effects_bands import (
     GROUPS,
     ONLY,
@@ -20,7 +21,6 @@ from lrscope.studies.feature_learning.effects_bands import (
     ahead,
     lost,
     on_set,
-    share,
     useful,
     whole,
 )
@@ -36,14 +36,14 @@ def _part(folds: list[Fold], name: str, effect: Effect, unit: str = ACCURACY) ->
     return part(name, lambda: per_fold(folds, effect), above=0.0, unit=unit)
 
 
-def _read(stage: str, effect: Effect) -> Effect:
-    """The effect, undetermined where bands alone measure a floor."""
+def _alone_part(folds: list[Fold], name: str, stage: str, effect: Effect) -> Part:
+    """A part about bands alone, undetermined where they measure a floor."""
 
-    def read(fold: Fold) -> Array:
-        above_floor(fold, stage)
-        return effect(fold)
+    def values() -> Array:
+        above_floor(folds, stage)
+        return per_fold(folds, effect)
 
-    return read
+    return part(name, values, above=0.0, unit=ACCURACY)
 
 
 def _rise(of: Effect, low: Callable[[Fold], list[int]]) -> Effect:
@@ -55,8 +55,30 @@ def _alone(stage: str, group: str) -> Effect:
     return lambda fold: on_set(fold, stage, group)
 
 
-def _without(stage: str, group: str) -> Effect:
-    return lambda fold: lost(fold, stage, group)
+def _ahead(stage: str, group: str) -> Callable[[Callable[[Fold], list[int]]], Effect]:
+    """How far networks get further on a group alone than on the best of the others, in 2A minus elsewhere [U]."""
+
+    def against(low: Callable[[Fold], list[int]]) -> Effect:
+        def lead(fold: Fold, where: list[int]) -> Array:
+            return ahead(fold, stage, group, on_set, where)
+
+        return lambda fold: lead(fold, _a(fold)) - lead(fold, low(fold))
+
+    return against
+
+
+def _removed(folds: list[Fold], group: str) -> dict[str, Any]:
+    """What removing a group costs after the lowest FLR, in 2A minus in 1, and in 2A minus what another one costs at most: of
+    networks that get nothing without it, it says how much they had. So it is reported without a verdict."""
+    effects: dict[str, Effect] = {
+        "2A minus 1": _rise(lambda fold: lost(fold, "low", group), _one),
+        "minus the others in 2A": lambda fold: ahead(fold, "low", group, lost, _a(fold)),
+    }
+    return _numbers([_part(folds, name, effect) for name, effect in effects.items()])
+
+
+def _a(fold: Fold) -> list[int]:
+    return fold.inside("2A")
 
 
 def _one(fold: Fold) -> list[int]:
@@ -74,29 +96,16 @@ def _more(stage: str, group: str) -> Effect:
 
 def _resnet(folds: list[Fold], group: str) -> list[Part]:
     """The parts about the ResNet for a group of bands."""
-    return [
-        _part(folds, f"ResNet: {group} alone, 2A above 1", _read("pre", _rise(_alone("pre", group), _one))),
-        _part(folds, f"ResNet: {group} alone, 2A above 2B", _read("pre", _rise(_alone("pre", group), _b))),
-        _part(
-            folds,
-            f"ResNet: {group} alone ahead of the others in 2A",
-            _read("low", lambda fold: ahead(fold, "low", group, on_set, "2A")),
-        ),
-        _part(
-            folds,
-            f"ResNet: sparser in 2A than in 1, part of {group}",
-            _read("pre", _rise(lambda fold: share(fold, "pre", group), _one)),
-            "part of accuracies above chance",
-        ),
-        _part(folds, f"ResNet: {group} alone, more by the lowest FLR", _read("low", _more("low", group))),
-        _part(folds, f"ResNet: {group} alone, more by averaging", _read("swa", _more("swa", group))),
-        _part(folds, f"ResNet: removing {group} costs more in 2A than in 1", _rise(_without("low", group), _one)),
-        _part(
-            folds,
-            f"ResNet: removing {group} costs most in 2A",
-            lambda fold: ahead(fold, "low", group, lost, "2A"),
-        ),
-    ]
+    alone = _alone("pre", group)
+    parts: dict[str, tuple[str, Effect]] = {
+        "alone, 2A above 1": ("pre", _rise(alone, _one)),
+        "alone, 2A above 2B": ("pre", _rise(alone, _b)),
+        "alone ahead of the others in 2A": ("low", lambda fold: ahead(fold, "low", group, on_set, _a(fold))),
+        "alone ahead of the others, 2A above 1": ("pre", _ahead("pre", group)(_one)),
+        "alone, more by the lowest FLR": ("low", _more("low", group)),
+        "alone, more by averaging": ("swa", _more("swa", group)),
+    }
+    return [_alone_part(folds, f"ResNet: {group} {name}", stage, effect) for name, (stage, effect) in parts.items()]
 
 
 def _bands(results: StudyResults) -> Finding:
@@ -107,10 +116,11 @@ def _bands(results: StudyResults) -> Finding:
         [
             _lead(found),
             *_resnet(resnet, found.best),
-            _part(convnet, f"ConvNet: {found.best} alone, 2A above 1", _read("pre", weak)),
+            _alone_part(convnet, f"ConvNet: {found.best} alone, 2A above 1", "pre", weak),
         ],
         _note(found, "The paper's most useful group is mid."),
         alone={name: interval(values)[:3] for name, values in found.accuracy.items()},
+        removed=_removed(resnet, found.best),
         mid=_numbers(_resnet(resnet, "mid")) if found.best != "mid" else {},
     )
 
@@ -144,20 +154,25 @@ def _practice(results: StudyResults) -> Finding:
 
     return finding(
         [
-            _part(folds, "fine-tuning: 2A above 1", stage_rise("low", _one)),
-            _part(folds, "averaging: 2A above 1", stage_rise("swa", _one)),
+            *(
+                _part(folds, f"{name}: best of 2 above best of 1", partial(best_apart, of=partial(whole, stage=stage)))
+                for stage, name in (("low", "fine-tuning"), ("swa", "averaging"))
+            ),
             _part(folds, "averaging: 2A above 2B", stage_rise("swa", _b)),
             _part(folds, "fine-tuning helps in 1", gain("low")),
             _part(folds, "averaging helps in 1", gain("swa")),
-            _part(folds, f"{group} alone, 2A above 1", _read("low", _rise(_alone("low", group), _one))),
-            _part(
+            _alone_part(folds, f"{group} alone, 2A above 1", "low", _rise(_alone("low", group), _one)),
+            _alone_part(
                 folds,
                 f"{group} alone ahead of the others in 2A",
-                _read("low", lambda fold: ahead(fold, "low", group, on_set, "2A")),
+                "low",
+                lambda fold: ahead(fold, "low", group, on_set, _a(fold)),
             ),
-            _part(folds, f"removing {group} costs more in 2A than in 1", _rise(_without("low", group), _one)),
+            _alone_part(folds, f"{group} alone ahead of the others, 2A above 1", "low", _ahead("low", group)(_one)),
+            _alone_part(folds, f"{group} alone ahead of the others, 2A above 2B", "low", _ahead("low", group)(_b)),
         ],
         _note(found, "Regime 2 begins at the best pre-training accuracy, as the paper draws it."),
+        removed=_removed(folds, group),
         border=[float(fold.plr[fold.labels.index("2A")]) if "2A" in fold.labels else np.nan for fold in folds],
     )
 
@@ -166,15 +181,15 @@ CLAIMS = (
     Claim(
         id="FL5",
         sentence="The most useful frequency bands, in the paper the mid ones, matter most in 2A (ResNet clearly, ConvNet weakly), more so after fine-tuning or averaging.",
-        criterion="The most useful of the groups background, low, mid and high is the one on which networks trained on it alone get most; all is undetermined while it gets less than twice chance, and what networks get on bands alone is undetermined while in 2A no group reaches twice chance. Regimes by the other data seeds, regime 1 meaning its upper half; 95% intervals over data seeds, all above 0. Most useful group minus the next one. ResNet-18: accuracy on images with that group alone after pre-training in 2A minus 1, and minus 2B; after the lowest FLR in 2A minus the best of the other groups; its part of all groups' accuracy above chance after pre-training in 2A minus 1; its accuracy in 2A after the lowest FLR, and after averaging five checkpoints, minus after pre-training; what removing it costs after the lowest FLR in 2A minus 1, and in 2A minus what removing another one costs at most. ConvNet: accuracy with that group alone after pre-training in 2A minus 1.",
+        criterion="The most useful of the groups background, low, mid and high is the one on which networks trained on it alone get most; all is undetermined while it gets less than twice chance, and what networks get on bands alone is undetermined while in 2A, mean over all data seeds, no group reaches twice chance. Regimes by the other data seeds, regime 1 meaning its upper half; 95% intervals over data seeds, all above 0. Most useful group minus the next one. ResNet-18: accuracy on images with that group alone after pre-training in 2A minus 1, and minus 2B; after the lowest FLR in 2A minus the best of the other groups; that lead over the best of the others after pre-training in 2A minus 1; its accuracy in 2A after the lowest FLR, and after averaging five checkpoints, minus after pre-training. ConvNet: accuracy with that group alone after pre-training in 2A minus 1. What removing the group costs is reported.",
         needs=("resnet", "convnet", *TRAINED_ALONE),
         check=_bands,
         figures=("4", "5", "7", "11"),
     ),
     Claim(
         id="FL6",
-        sentence="The same shows in conventional training: fine-tuned and averaged networks are best from 2A; in regime 1 both help, because convergence was incomplete.",
-        criterion="Momentum, weight decay, augmentation. By the other data seeds regime 2 begins at the best pre-training accuracy, as the paper draws it, and 2A ends where the lowest FLR does; regime 1 means its upper half but where it is compared with itself; the most useful group of bands is that of FL5. 95% intervals over data seeds, all above 0: accuracy after the lowest FLR, and after averaging five checkpoints, in 2A minus 1, and averaged in 2A minus 2B; accuracy in 1 after the lowest FLR, and after averaging, minus after pre-training; after the lowest FLR accuracy on images with the most useful group alone in 2A minus 1, and in 2A minus the best of the other groups, both undetermined while in 2A no group reaches twice chance; what removing it costs in 2A minus 1.",
+        sentence="The same shows in conventional training: fine-tuned and averaged networks are best from 2A; in regime 1 both help.",
+        criterion="Momentum, weight decay, augmentation. By the other data seeds regime 2 begins at the best pre-training accuracy, as the paper draws it; 2A: PLRs whose accuracy after the lowest FLR is within noise of the best; regime 1 means its upper half but where it is compared with itself or by its best rate; the most useful group of bands is that of FL5. 95% intervals over data seeds, all above 0: accuracy after the lowest FLR, and after averaging five checkpoints, at the best PLR of regime 2 minus the best of 1, both chosen by the other data seeds, and averaged in 2A minus 2B; accuracy in 1 after the lowest FLR, and after averaging, minus after pre-training; after the lowest FLR accuracy on images with the most useful group alone in 2A minus 1, in 2A minus the best of the other groups, and that lead in 2A minus 1 and minus 2B, all four undetermined while in 2A, mean over all data seeds, no group reaches twice chance. What removing the group costs is reported.",
         needs=("practical", *TRAINED_ALONE),
         check=_practice,
         figures=("6", "12", "13"),

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from lrscope.studies.arrays import Array
 from lrscope.studies.feature_learning.effects_sharpness import (
+    CLEARLY,
+    LEAST_RATES,
+    LOW_LEVEL,
     at_equal_loss,
     equal_error,
-    equal_sharpness,
     mean_slopes,
     overall_slopes,
+    reversed_pairs,
 )
 from lrscope.studies.types import Claim, Finding, StudyResults
 from lrscope.studies.verdicts import Undetermined, finding, interval, part
 
-LEAST_RATES = 3  # ours: a trend needs three points
-CLEARLY = float(np.log10(1.5))  # ours: App. G has almost a factor of two
 POINT = 0.01  # ours
-ALIKE = 0.1  # ours: decades of sharpness, a quarter more
+ERROR, DECADES = "test error (0 to 1)", "decades of sharpness"
 SLOPE = "test error (0 to 1) per decade of sharpness"
 
 
@@ -32,45 +34,47 @@ def _sharpness(results: StudyResults) -> Finding:
         raise Undetermined(
             f"{plrs} learning rates lie in regime 2 and there are {flrs} fine-tuning learning rates, {LEAST_RATES} of each are needed"
         )
-    known = np.isfinite(sharp).all((0, 1))
-    if not known.any():
-        raise Undetermined("some fine-tunes start below the lowest training loss that all of them reach")
-    sharp, error = sharp[..., known], error[..., known]
-    errors, sharps = equal_error(sharp, error), equal_sharpness(sharp, error)
+    if not np.isfinite(sharp).any():
+        raise Undetermined("all fine-tunes start below the lowest training loss that all of them reach")
+    level = float(found["level"][0])
+    if level > LOW_LEVEL:
+        raise Undetermined(f"all fine-tunes reach a training loss of {level:.2g} only, {LOW_LEVEL:g} is needed")
+    equal, turned = equal_error(sharp, error), reversed_pairs(sharp, error)
     across = mean_slopes(sharp.swapaxes(0, 1), error.swapaxes(0, 1))
     return finding(
         [
             part("slope over all fine-tunes", overall_slopes(sharp, error), above=0.0, unit=SLOPE),
             part("slope within a pre-training", mean_slopes(sharp, error), above=0.0, unit=SLOPE),
-            part("equal error: test error apart", errors.error, above=-POINT, below=POINT, unit="test error (0 to 1)"),
-            part("equal error: sharpness apart", errors.sharpness, above=CLEARLY, unit="decades of sharpness"),
-            part(
-                "equal sharpness: sharpness apart",
-                sharps.sharpness,
-                above=-ALIKE,
-                below=ALIKE,
-                unit="decades of sharpness",
-            ),
-            part("equal sharpness: test error apart", sharps.error, above=POINT, unit="test error (0 to 1)"),
+            part("equal error: test error apart", equal.error, above=-POINT, below=POINT, unit=ERROR),
+            part("equal error: sharpness apart", equal.sharpness, above=CLEARLY, unit=DECADES),
+            part("reverse: the sharper one's test error minus the other's", turned.error, below=0.0, unit=ERROR),
+            part("reverse: sharpness apart", turned.sharpness, above=CLEARLY, unit=DECADES),
         ],
-        f"At training loss {found['level'][0]:.2g}. Over PLRs at one FLR {100 * np.nanmean(across):+.2f} points of test error per decade of sharpness. Pairs of fine-tunes "
+        f"At training loss {level:.2g}. Over PLRs at one FLR {100 * np.nanmean(across):+.2f} points of test error per decade of sharpness. Pairs of fine-tunes "
         f"from different pre-trainings are chosen by the other seeds and measured in the one left out.",
-        level=float(found["level"][0]),
+        level=level,
         across=interval(across)[:3],
-        decades_by_flr=float(np.ptp(sharp, axis=1).mean()),
-        decades_by_plr=float(np.ptp(sharp, axis=0).mean()),
-        seeds_at_the_level=int(known.sum()),
+        decades_by_flr=_decades(sharp, 1),
+        decades_by_plr=_decades(sharp, 0),
+        runs_at_the_level=float(np.isfinite(sharp).mean()),
         passed_before_the_first_log=float(found["early"].mean()),
-        pairs_of_equal_error=[None if pair is None else list(map(list, pair)) for pair in errors.pairs],
-        pairs_of_equal_sharpness=[None if pair is None else list(map(list, pair)) for pair in sharps.pairs],
+        pairs_of_equal_error=[None if pair is None else list(map(list, pair)) for pair in equal.pairs],
+        reversed_pairs=[None if pair is None else list(map(list, pair)) for pair in turned.pairs],
     )
+
+
+def _decades(sharpness: Array, axis: int) -> float:
+    """Range of known sharpness along an axis, mean over the rest."""
+    known = np.isfinite(sharpness)
+    top, bottom = (f(np.where(known, sharpness, fill), axis=axis) for f, fill in ((np.max, -np.inf), (np.min, np.inf)))
+    return float((top - bottom)[known.any(axis)].mean())
 
 
 CLAIMS = (
     Claim(
         id="FL8",
         sentence="At equal training loss sharpness goes with test error, overall and within the fine-tunes of one pre-training; across pre-trainings the relation breaks: equal error with clearly different sharpness, and the reverse.",
-        criterion="ResNet-18, fine-tunes from regime 2 at the lowest training loss that all reach (times 1.05), 95% intervals over seeds. Slope of test error on log sharpness over all fine-tunes, and over FLRs, mean over PLRs, above 0. Of the pairs of fine-tunes from different pre-trainings whose mean test error over the other seeds is equal to 0.3 points, the one with the most different sharpness: in the seed left out its test errors differ by less than a point and its sharpness by more than a factor of 1.5. Of the pairs whose mean sharpness is equal to 0.03 decades, the one with the most different test error: its sharpness differs by less than 0.1 decades and its test error by more than a point.",
+        criterion="ResNet-18, fine-tunes from regime 2 at the lowest training loss that all reach (times 1.05), undetermined if that is above 0.01; runs that passed it before the first logged moment of fine-tuning are left out; 95% intervals over seeds. Slope of test error on log sharpness over all fine-tunes, and over FLRs, mean over PLRs, above 0. Of the pairs of fine-tunes from different pre-trainings whose mean test error over the other seeds is equal to 0.3 points, the one with the most different sharpness: in the seed left out its test errors differ by less than a point and its sharpness by more than a factor of 1.5. Of the pairs whose mean sharpness over the other seeds differs by more than a factor of 1.5, the one whose sharper fine-tune has the least error in comparison: in the seed left out the sharper one's test error minus the other's is below 0, and its sharpness is more than 1.5 times the other's.",
         needs=("converged",),
         check=_sharpness,
         figures=("17",),

@@ -45,6 +45,13 @@ def nearest_average(result: xr.DataTree, wanted: int = SWA_FEATURES) -> int:
     return int(np.abs(segment(result, "average")["n_average"].values - wanted).argmin())
 
 
+def best_apart(fold: Fold, of: Callable[[Fold], Array]) -> Array:
+    """`of` [L, U] at the best PLR of regime 2 minus at the best of regime 1, both chosen by the other seeds [U]. It needs no
+    2A, which exists only where regime 2 is as good as the best: so regime 1 can win."""
+    values = of(fold)
+    return np.asarray(values[fold.best("2", of)] - values[fold.best("1", of)], dtype=np.float64)
+
+
 def feature_accuracies(fold: Fold, stage: str) -> Array:
     """Accuracies on the feature sets [L, U, features] at a stage."""
     return arrays.per_seed(accuracies(fold.result, stage))

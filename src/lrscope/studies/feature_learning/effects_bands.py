@@ -15,7 +15,7 @@ import xarray as xr
 from lrscope.studies import arrays, common_panels
 from lrscope.studies.arrays import Array
 from lrscope.studies.feature_learning.effects import SWA_FEATURES, accuracies, averaged, over, trained, tuned
-from lrscope.studies.feature_learning.folds import Fold
+from lrscope.studies.feature_learning.folds import Fold, mean_over_folds, per_fold
 from lrscope.studies.types import StudyResults
 from lrscope.studies.verdicts import Undetermined
 
@@ -49,27 +49,36 @@ def lost(fold: Fold, stage: str, group: str) -> Array:
     return np.asarray(whole(fold, stage) - on_set(fold, stage, WITHOUT + group), dtype=np.float64)
 
 
-def share(fold: Fold, stage: str, group: str) -> Array:
-    """A group's part of what all groups alone get above chance [L, U], 0 to 1; NaN where none gets anything."""
-    above = {name: np.maximum(on_set(fold, stage, name) - chance(fold.result), 0.0) for name in GROUPS}
-    total = np.sum(list(above.values()), axis=0)
-    return np.asarray(np.divide(above[group], total, out=np.full_like(total, np.nan), where=total > 0))
+def ahead(fold: Fold, stage: str, group: str, of: Callable[[Fold, str, str], Array], where: Sequence[int]) -> Array:
+    """`of` (`on_set`, `lost`) the group minus the largest of the others, mean over some PLRs [U]."""
+    rest = [over(of(fold, stage, name), where) for name in GROUPS if name != group]
+    return np.asarray(over(of(fold, stage, group), where) - np.max(rest, axis=0), dtype=np.float64)
 
 
-def ahead(fold: Fold, stage: str, group: str, of: Callable[[Fold, str, str], Array], label: str) -> Array:
-    """`of` (`on_set`, `lost`) the group minus the largest of the others, mean over the PLRs with a label [U]."""
-    rest = [over(of(fold, stage, name), fold.inside(label)) for name in GROUPS if name != group]
-    return np.asarray(over(of(fold, stage, group), fold.inside(label)) - np.max(rest, axis=0), dtype=np.float64)
+def low_of_both(fold: Fold, stage: str) -> Array:
+    """Accuracy above chance on low bands alone, as a part of that on low and on mid ones, mean over 2A [U]: 0 to 1, NaN
+    where neither gets anything."""
+    low, mid = (
+        np.maximum(over(on_set(fold, stage, name), fold.inside("2A")) - chance(fold.result), 0.0)
+        for name in ("low", "mid")
+    )
+    both = low + mid
+    return np.asarray(np.divide(low, both, out=np.full_like(both, np.nan), where=both > 0))
 
 
-def above_floor(fold: Fold, stage: str) -> None:
-    """Refuse to read what networks get on bands alone where they get nothing.
+def above_floor(folds: Sequence[Fold], stage: str) -> None:
+    """Refuse to read what networks get on bands alone where they get nothing. It is decided once, on the mean over folds: left
+    out one by one by what they got, the folds that remain would be the better ones.
 
     Raises:
         Undetermined: in 2A no group alone reaches twice chance.
     """
-    best = max(float(over(on_set(fold, stage, name), fold.inside("2A")).mean()) for name in GROUPS)
-    if best < FLOOR * chance(fold.result):
+
+    def level(name: str) -> float:
+        return mean_over_folds(per_fold(list(folds), lambda fold: over(on_set(fold, stage, name), fold.inside("2A"))))
+
+    best = max(map(level, GROUPS))
+    if best < FLOOR * chance(folds[0].result):
         raise Undetermined(f"no group of bands alone reaches twice chance in 2A ({best:.2f})")
 
 

@@ -5,8 +5,9 @@ P pre-training rates of regime 2, F fine-tuning rates, U seeds (data seed x seed
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import combinations
 
 import numpy as np
 import xarray as xr
@@ -17,7 +18,10 @@ from lrscope.studies import arrays, common_panels
 from lrscope.studies.arrays import Array
 from lrscope.studies.verdicts import Undetermined
 
-NEAR_ERROR, NEAR_SHARPNESS = 0.003, 0.03  # ours: equal, in test error and in decades of sharpness, mean over seeds
+NEAR_ERROR = 0.003  # ours: equal test error, mean over seeds
+CLEARLY = float(np.log10(1.5))  # ours: App. G has almost a factor of two
+LEAST_RATES = 3  # ours: a trend needs three points
+LOW_LEVEL = 0.01  # ours: the training loss is near its end; App. G has 6e-4
 Run = tuple[int, int]
 
 
@@ -26,8 +30,9 @@ def at_equal_loss(result: xr.DataTree) -> dict[str, Array]:
     `early` [P, F, U], whether the first logging interval of fine-tuning lies below it, `plr` [P], `flr` [F], `level` [1]; and of
     regime 1's pre-trainings `one_sharpness`, `one_error` [K, U].
 
-    The level is the lowest training loss that all these fine-tunes reach, times 1.05 (feature_learning, App. G: 6e-4). A
-    fine-tune begins where its pre-training ended; runs that start below the level, or never reach it, are NaN.
+    The level is the lowest training loss that all these fine-tunes reach, times 1.05 (feature_learning, App. G: 6e-4).
+    Runs that have passed it at the first logged moment of fine-tuning, or never reach it, are NaN: what lies between the end
+    of pre-training and that moment, nobody saw.
 
     Raises:
         Undetermined: no regime 2; a fine-tune reaches a loss of 0.
@@ -40,14 +45,9 @@ def at_equal_loss(result: xr.DataTree) -> dict[str, Array]:
     one = result.isel(lr=arrays.inside(found, "1"))
     if not level > 0:
         raise Undetermined("some fine-tunes reach a training loss of 0: there is no level to compare at")
-    path = _path(arrays.logged(two, "train_loss"), loss)
-
-    def at(before: Array, after: Array) -> Array:
-        return arrays.read_off(path, _path(before, after), level)
-
     return {
-        "sharpness": np.log10(at(arrays.logged(two, name), arrays.logged(two, name, "finetune"))),
-        "error": at(arrays.logged(two, "test_error"), arrays.logged(two, "test_error", "finetune")),
+        "sharpness": np.log10(arrays.at_level(two, name, level, "finetune")),
+        "error": arrays.at_level(two, "test_error", level, "finetune"),
         "early": loss[..., 0] <= level,
         "plr": two.coords["lr"].values.astype(float),
         "flr": segment(result, "finetune")["finetune_lr"].values.astype(float),
@@ -57,19 +57,19 @@ def at_equal_loss(result: xr.DataTree) -> dict[str, Array]:
     }
 
 
-def _path(before: Array, after: Array) -> Array:
-    """Fine-tuning [P, F, U, W] with the end of pre-training [P, U, W'] in front: [P, F, U, 1 + W]."""
-    start = np.broadcast_to(before[:, None, :, -1:], (*after.shape[:-1], 1))
-    return np.concatenate([start, after], -1)
-
-
 def mean_slopes(sharpness: Array, error: Array) -> Array:
-    """Mean over the first axis of the slopes of error on sharpness along the second: [A, B, U] to [U]."""
+    """Mean over the first axis of the slopes of error on sharpness along the second: [A, B, U] to [U]. NaN is left out, and
+    so is a line of fewer than `LEAST_RATES` runs."""
     found = [
-        [np.polyfit(sharpness[a, :, u], error[a, :, u], 1)[0] for u in range(sharpness.shape[2])]
+        [_slope(sharpness[a, :, u], error[a, :, u]) for u in range(sharpness.shape[2])]
         for a in range(sharpness.shape[0])
     ]
     return common_panels.mean(np.array(found), 0)
+
+
+def _slope(sharpness: Array, error: Array) -> float:
+    known = np.isfinite(sharpness) & np.isfinite(error)
+    return float(np.polyfit(sharpness[known], error[known], 1)[0]) if known.sum() >= LEAST_RATES else np.nan
 
 
 def overall_slopes(sharpness: Array, error: Array) -> Array:
@@ -90,21 +90,22 @@ class Held:
 
 def equal_error(sharpness: Array, error: Array) -> Held:
     """Pairs with equal test error and the most different sharpness; the sharper one first [P, F, U]."""
-    return _held_out(sharpness, error, near=error, far=sharpness, close=NEAR_ERROR)
+    return _held_out(sharpness, error, furthest_at_equal_error)
 
 
-def equal_sharpness(sharpness: Array, error: Array) -> Held:
-    """Pairs with equal sharpness and the most different test error; the one with more error first [P, F, U]."""
-    return _held_out(sharpness, error, near=sharpness, far=error, close=NEAR_SHARPNESS)
+def reversed_pairs(sharpness: Array, error: Array) -> Held:
+    """Pairs whose sharper one is more than `CLEARLY` sharper and has the least error in comparison, be it less or more; the
+    sharper one first [P, F, U]."""
+    return _held_out(sharpness, error, most_reversed)
 
 
-def _held_out(sharpness: Array, error: Array, *, near: Array, far: Array, close: float) -> Held:
+def _held_out(sharpness: Array, error: Array, choose: Callable[[Array, Array], tuple[Run, Run] | None]) -> Held:
     seeds = sharpness.shape[2]
     found = np.full((2, seeds), np.nan)
     pairs: list[tuple[Run, Run] | None] = []
     for u in range(seeds):
         rest = [v for v in range(seeds) if v != u]
-        pair = _furthest(near[..., rest].mean(-1), far[..., rest].mean(-1), close)
+        pair = choose(sharpness[..., rest].mean(-1), error[..., rest].mean(-1))
         pairs.append(pair)
         if pair is not None:
             (first, second) = pair
@@ -112,13 +113,24 @@ def _held_out(sharpness: Array, error: Array, *, near: Array, far: Array, close:
     return Held(found[0], found[1], tuple(pairs))
 
 
-def _furthest(near: Array, far: Array, close: float) -> tuple[Run, Run] | None:
-    """The runs of different pre-trainings [P, F] that are `close` in one quantity and furthest apart in the other."""
-    plrs, flrs = near.shape
-    runs = [run for run in product(range(plrs), range(flrs)) if np.isfinite(near[run]) and np.isfinite(far[run])]
-    found = [
-        (a, b) if far[a] > far[b] else (b, a)
-        for a, b in combinations(runs, 2)
-        if a[0] != b[0] and abs(near[a] - near[b]) <= close
-    ]
-    return max(found, key=lambda pair: far[pair[0]] - far[pair[1]], default=None)
+def furthest_at_equal_error(sharpness: Array, error: Array) -> tuple[Run, Run] | None:
+    """Of runs [P, F] with equal error the pair whose sharpness is the most different."""
+    found = [pair for pair in _pairs(sharpness, error) if abs(_gap(error, pair)) <= NEAR_ERROR]
+    return max(found, key=lambda pair: _gap(sharpness, pair), default=None)
+
+
+def most_reversed(sharpness: Array, error: Array) -> tuple[Run, Run] | None:
+    """Of runs [P, F] with clearly different sharpness the pair whose sharper one has the least error in comparison."""
+    found = [pair for pair in _pairs(sharpness, error) if _gap(sharpness, pair) > CLEARLY]
+    return min(found, key=lambda pair: _gap(error, pair), default=None)
+
+
+def _pairs(sharpness: Array, error: Array) -> list[tuple[Run, Run]]:
+    """Pairs of known runs [P, F] of different pre-trainings, the sharper one first."""
+    known = np.argwhere(np.isfinite(sharpness) & np.isfinite(error)).tolist()
+    runs: list[Run] = [(p, f) for p, f in known]
+    return [(a, b) if sharpness[a] > sharpness[b] else (b, a) for a, b in combinations(runs, 2) if a[0] != b[0]]
+
+
+def _gap(values: Array, pair: tuple[Run, Run]) -> float:
+    return float(values[pair[0]] - values[pair[1]])

@@ -39,12 +39,12 @@ class Fold:
         return np.asarray(segment(self.result, "finetune")["finetune_lr"].values, dtype=np.float64)
 
     def inside(self, label: str) -> list[int]:
-        """Positions of the PLRs with a label: 1, 2A, 2B or 3.
+        """Positions of the PLRs with a label: 1, 2A, 2B or 3; all of regime 2 for 2.
 
         Raises:
             Undetermined: none has it.
         """
-        found = [k for k, one in enumerate(self.labels) if one == label]
+        found = [k for k, one in enumerate(self.labels) if one.startswith(label)]
         if not found:
             raise Undetermined(f"no learning rate lies in {label}")
         return found
