@@ -280,7 +280,7 @@ def test_sparsity_is_read_stage_by_stage_and_by_the_angle(planted: xr.DataTree, 
     assert found["restored by the highest FLR from 1 where it catapults"] != "supported"
     found = checked("FL3", {"ticks": made}, {"geometry": with_angles(planted, thrown=0)})
     assert by_name(found)["restored by the highest FLR from 1 where it catapults"] == "undetermined"
-    assert [part.note for part in found.parts if part.note] == ["no run of regime 1 is catapulted by the highest FLR"]
+    assert {part.note for part in found.parts if part.note} == {"no run of regime 1 is catapulted by the highest FLR"}
     even = with_features(planted, labels, {"pretrain": {**pre, "2A": many}, "finetune": dict.fromkeys(pre, many)})
     found = by_name(checked("FL3", {"ticks": even}, measured))
     assert {name for name, verdict in found.items() if verdict == "contradicted"} == {

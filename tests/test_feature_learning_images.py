@@ -238,7 +238,7 @@ def test_pairs_are_chosen_by_the_other_seeds() -> None:
     reverse = effects_sharpness.reversed_pairs(plr, -0.1 * plr)
     assert (reverse.error, reverse.sharpness) == (pytest.approx([-0.05] * 6), pytest.approx([0.5] * 6))
     law = effects_sharpness.reversed_pairs(plr, 0.1 * plr)
-    assert law.error == pytest.approx([0.03] * 6), "the least against it: 0.3 decades"
+    assert law.error == pytest.approx([0.02] * 6), "the least against it: 0.2 decades"
     assert effects_sharpness.reversed_pairs(0.1 * plr, plr).pairs == (None,) * 6, (
         "no pair has clearly different sharpness"
     )
@@ -274,7 +274,7 @@ def test_sharpness_is_held_against_error_within_and_across(long: xr.DataTree) ->
     assert law["slope over all fine-tunes"] == "supported"
     assert law["equal error: sharpness apart"] in ("contradicted", "undetermined"), "one law for all"
     assert law["reverse: the sharper one's test error minus the other's"] == "contradicted"
-    turned = found(within=0.1, across=-0.2)
+    turned = found(within=0.1, across=-0.35, sharper=4.0)
     assert turned["reverse: the sharper one's test error minus the other's"] == "supported"
     assert turned["reverse: sharpness apart"] == "supported"
     reverse = found(within=-0.1, across=-0.2)
