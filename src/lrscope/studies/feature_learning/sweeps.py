@@ -114,11 +114,11 @@ def laptop() -> Scale:
         _sweep(
             "converged",
             {"data": "fashion-mnist", "pool": 2, "test_size": 5000, "model": "resnet18", "width": 8, "train_size": 256},
-            lrs=(2e-3, 5e-3, 8e-3, 1.4e-2, 5e-2),
+            lrs=(2e-3, 5e-3, 8e-3, 1.4e-2, 2.4e-2, 5e-2),
             finetune_lrs=(6e-4, 1.2e-3, 2.4e-3),
             epochs=80,
             finetune_epochs=180,
-            log_points=12,
+            log_points=36,  # every five epochs of fine-tuning: each log tests on ten times as many images as an epoch has
             **shared,
         ),
     )
