@@ -16,7 +16,7 @@ from lrscope.studies.arrays import Array
 from lrscope.studies.feature_learning.effects import ACCURACY, averaged, best_apart, by_plr, over, trained, tuned
 from lrscope.studies.feature_learning.folds import Fold, folds_of, mean_over_folds, per_fold
 from lrscope.studies.types import Claim, Finding, Part, StudyResults
-from lrscope.studies.verdicts import finding, interval, part
+from lrscope.studies.verdicts import Undetermined, finding, interval, part
 
 SAME = 0.01  # ours: a point
 MOST = 50  # checkpoints: the most of Figure 8
@@ -99,8 +99,10 @@ def _against_one(fold: Fold, numbers: Sequence[int], label: str) -> Array:
     """An average at the PLRs with a label minus pre-training with the best PLR of regime 1; that PLR, and the number of
     checkpoints that does best, are chosen by the other seeds [U]."""
     where, others = fold.inside(label), Fold(fold.others, fold.others, fold.labels)
-    means = [float(np.nanmean(averaged(others, n)[where])) for n in numbers]
-    found = averaged(fold, numbers[int(np.argmax(means))])
+    means = np.array([common_panels.mean(averaged(others, n)[where].ravel(), 0) for n in numbers])
+    if np.isnan(means).all():
+        raise Undetermined(f"the other seeds say nothing of averages in {label}")
+    found = averaged(fold, numbers[int(np.nanargmax(means))])
     return np.asarray(over(found, where) - trained(fold)[fold.best("1", trained)], dtype=np.float64)
 
 
