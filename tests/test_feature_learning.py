@@ -20,7 +20,7 @@ from lrscope.studies.dependencies import figures_at
 from lrscope.studies.feature_learning import STUDY, effects, folds
 from lrscope.studies.reproduction import Reproduction
 from lrscope.studies.verdicts import Undetermined
-from planted_results import RUNS, by_name, by_place, checked, planted_result, verdicts, with_levels
+from planted_results import RUNS, by_label, by_name, by_place, checked, planted_result, verdicts, with_levels
 from trees import changed
 
 REPOSITORY = Path(__file__).parents[1]
@@ -238,11 +238,14 @@ def with_features(planted: xr.DataTree, labels: list[str], used: dict[str, dict[
     return changed(planted, new)
 
 
+ONE = {"1": 1.0, "2A": 0.0, "2B": 0.0, "3": 0.0}
+
+
 def above_2a(planted: xr.DataTree, labels: list[str], level: float) -> xr.DataArray:
-    """Single-feature accuracies after pre-training that 2B has higher than 2A."""
+    """Single-feature accuracies after pre-training with others in 2B; the best in 2A is better than in 1."""
     array = planted["pretrain/feature_accuracy"].copy(deep=True)
     array[{"lr": [k for k, label in enumerate(labels) if label == "2B"]}] = level
-    return array
+    return array - 0.1 * by_label(planted, "pretrain/feature_accuracy", labels, ONE, spread=0.0)
 
 
 def with_angles(planted: xr.DataTree, thrown: int, barrier: dict[str, float] | None = None) -> xr.Dataset:
@@ -292,6 +295,12 @@ def test_sparsity_is_read_stage_by_stage_and_by_the_angle(planted: xr.DataTree, 
     assert by_name(checked("FL3", {"ticks": narrow}, measured))["even at the lowest PLRs"] == "contradicted"
     better = changed(made, {"pretrain/feature_accuracy": above_2a(made, labels, 0.95)})
     assert by_name(checked("FL3", {"ticks": better}, measured))["best feature lost above 2A"] == "contradicted"
+    grown = made["finetune/feature_accuracy"].copy(deep=True)
+    grown[{"lr": [k for k, label in enumerate(labels) if label == "2A"], "finetune_lr": 0}] = 0.9
+    found = by_name(checked("FL3", {"ticks": changed(made, {"finetune/feature_accuracy": grown})}, measured))
+    assert found["not undone by the lowest FLR"] == "contradicted"
+    flat = with_features(planted, labels, {"pretrain": pre, "average": pre, "finetune": sparse})
+    assert by_name(checked("FL3", {"ticks": flat}, measured))["best feature gained up to 2A"] != "supported"
     # After the highest FLR from 2B one run in each data seed learns: sparse, but most runs are not.
     array = made["finetune/feature_accuracy"].copy(deep=True)
     where = {"lr": [k for k, label in enumerate(labels) if label == "2B"]}

@@ -24,7 +24,7 @@ from lrscope.studies.verdicts import Undetermined, finding, interval, part
 SPARSER = float(np.log(1.5))  # ours: a third fewer features
 EVEN = 0.5  # ours: of all features
 MOST = 0.5  # ours: of the runs
-RATIO = "log of how many times fewer"
+RATIO, MORE, ACCURACY = "log of how many times fewer", "log of how many times more", "accuracy (0 to 1)"
 
 
 def even(fold: Fold) -> Array:
@@ -96,7 +96,12 @@ def _sparse(results: StudyResults) -> Finding:
             part(f"{name}: runs that learn", partial(per_fold, folds, effect), above=MOST, unit="fraction of the runs")
             for name, effect in known.items()
         ),
-        part("best feature lost above 2A", lambda: per_fold(folds, _best_lost), above=0.0, unit="accuracy (0 to 1)"),
+        *(
+            part(f"not undone by {name}", partial(per_fold, folds, partial(_grown, stage=at)), below=SPARSER, unit=MORE)
+            for name, at in (("the lowest FLR", "low"), ("SWA", "swa"))
+        ),
+        part("best feature gained up to 2A", lambda: per_fold(folds, _best_gained), above=0.0, unit=ACCURACY),
+        part("best feature lost above 2A", lambda: per_fold(folds, _best_lost), above=0.0, unit=ACCURACY),
     ]
     rest = part(
         "rest",
@@ -120,6 +125,18 @@ def _of_label(fold: Fold, of: Callable[[Fold, str, list[int]], Array], stage: st
     return of(fold, stage, fold.inside(label))
 
 
+def _grown(fold: Fold, stage: str) -> Array:
+    """Log ratio in 2A of the features relied on at a stage and after pre-training [U]."""
+    before, after = (common_panels.mean(effective_number(fold, at)[fold.inside("2A")], 0) for at in ("pre", stage))
+    return np.asarray(np.log(after / before), dtype=np.float64)
+
+
+def _best_gained(fold: Fold) -> Array:
+    """Accuracy of the best single feature after pre-training in 2A minus at the lowest PLRs [U]."""
+    best = feature_accuracies(fold, "pre").max(2)
+    return over(best, fold.inside("2A")) - over(best, fold.lowest())
+
+
 def _best_lost(fold: Fold) -> Array:
     """Accuracy of the best single feature after pre-training in 2A minus in 2B [U]."""
     best = feature_accuracies(fold, "pre").max(2)
@@ -130,7 +147,7 @@ CLAIMS = (
     Claim(
         id="FL3",
         sentence="Single-feature accuracies are even at small PLRs, sparse in 2A and gone above; a low FLR and averaging keep the sparsity; a high FLR restores it: from regime 1 where it catapults, from 2 and 3 by convergence.",
-        criterion="Ticks, regimes by the runs of the other data seeds. Number of features relied on (participation ratio of single-feature accuracies above chance), 95% intervals over data seeds: at the lowest decade of PLRs it is more than half of the features, and more than 1.5 times that in 2A after pre-training, after the lowest FLR and after averaging five checkpoints, and that after the highest FLR from 2B, from 3, and from those runs of regime 1 that it catapults: its solution lies more than 1 rad from the lowest FLR's; in each of these six cases more than half of the runs learned anything, since only those are counted; accuracy of the best single feature after pre-training in 2A minus in 2B is above 0.",
+        criterion="Ticks, regimes by the runs of the other data seeds. Number of features relied on (participation ratio of single-feature accuracies above chance), 95% intervals over data seeds: at the lowest decade of PLRs it is more than half of the features, and more than 1.5 times that in 2A after pre-training, after the lowest FLR and after averaging five checkpoints, and that after the highest FLR from 2B, from 3, and from those runs of regime 1 that it catapults: its solution lies more than 1 rad from the lowest FLR's; in each of these six cases more than half of the runs learned anything, since only those are counted; in 2A after the lowest FLR, and after averaging, it is less than 1.5 times that after pre-training there; accuracy of the best single feature after pre-training in 2A minus in 2B, and minus at the lowest decade, is above 0.",
         needs=("ticks", "geometry"),
         check=_sparse,
         figures=("2", "3", "10"),
