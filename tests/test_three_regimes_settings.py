@@ -7,7 +7,6 @@ import pytest
 import xarray as xr
 
 from fake_results import BORDERS, fake_result
-from lrscope.mapping import regimes
 from lrscope.studies import arrays
 from lrscope.studies.three_regimes import STUDY, effects_settings
 from lrscope.studies.verdicts import part
@@ -93,15 +92,6 @@ def test_a_rise_around_each_seeds_own_border(result: xr.DataTree) -> None:
     moved = changed(result, {"pretrain/train_loss": loss})
     assert arrays.seed_borders(moved, "1|2")[0] > 3 * arrays.seed_borders(moved, "1|2")[1]
     assert effects_settings.steepest_rise(moved) == pytest.approx(whole, rel=0.3)
-
-
-def test_a_net_that_shows_no_convergence_has_no_rise(result: xr.DataTree) -> None:
-    """Regimes 2 and 3 only, as the smallest networks may; what the grid leaves out otherwise is undetermined."""
-    high = result.isel(lr=place(result) > 0)
-    assert "1" not in arrays.labels(regimes(high)), "what is tried"
-    assert (effects_settings.steepest_rise(high) == 0).all()
-    third = result.isel(lr=result["lr"].values > BORDERS["2|3"])
-    assert np.isnan(effects_settings.steepest_rise(third)).all()
 
 
 def test_trends_over_widths_need_all_of_them() -> None:

@@ -72,15 +72,14 @@ CHANGES = (
         "training loss over the shared ELRs larger with augmentation than without.",
         after="95% intervals over seeds, with nets of three widths: the slope of the log of a seed's border 2|3 on "
         "the step of width lies below 0; that of the steepest rise of log training loss between neighbouring "
-        "ELRs, per decade of ELR and within three cells of the seed's border 1|2, above 0 (a seed that shows "
-        "regime 2 and no regime 1 has no rise). That rise is smaller with augmentation than without; and what "
+        "ELRs, per decade of ELR and within three cells of the seed's border 1|2, above 0 (undetermined where "
+        "a seed's border 1|2 is). That rise is smaller with augmentation than without; and what "
         "augmentation does to the settled log training loss, and to log sharpness, has a cosine over ELRs above"
         " 0.7 with what the narrow net does (held against the usual net of another seed), and is between a "
         "quarter and four times as large (least squares through the origin).",
         reason="The parts could hardly fail: augmentation always raises the lowest training loss, and one rise around "
         "a border pooled over seeds stood for clearness. The paper says that wider nets show the border more "
-        "clearly and that the smallest may show no transition to the first regime (App. F, Fig. 13), which is "
-        "no rise, and that augmentation changes training loss and gradient norm as a smaller network does: a "
+        "clearly, and that augmentation changes training loss and gradient norm as a smaller network does: a "
         "profile over ELRs, with a sign and a size, in which augmentation could also act otherwise. A third "
         "width shows a trend, and nets and augmentation are compared on one network and grid. Borders are those"
         " of single seeds, known to a cell.",

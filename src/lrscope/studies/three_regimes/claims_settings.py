@@ -80,7 +80,7 @@ CLAIMS = (
     Claim(
         id="TR15",
         sentence="Wider nets have a clearer 1-2 border and their 2-3 border at lower ELR; augmentation acts like a smaller net.",
-        criterion="95% intervals over seeds, with nets of three widths: the slope of the log of a seed's border 2|3 on the step of width lies below 0; that of the steepest rise of log training loss between neighbouring ELRs, per decade of ELR and within three cells of the seed's border 1|2, above 0 (a seed that shows regime 2 and no regime 1 has no rise). That rise is smaller with augmentation than without; and what augmentation does to the settled log training loss, and to log sharpness, has a cosine over ELRs above 0.7 with what the narrow net does (held against the usual net of another seed), and is between a quarter and four times as large (least squares through the origin).",
+        criterion="95% intervals over seeds, with nets of three widths: the slope of the log of a seed's border 2|3 on the step of width lies below 0; that of the steepest rise of log training loss between neighbouring ELRs, per decade of ELR and within three cells of the seed's border 1|2, above 0 (undetermined where a seed's border 1|2 is). That rise is smaller with augmentation than without; and what augmentation does to the settled log training loss, and to log sharpness, has a cosine over ELRs above 0.7 with what the narrow net does (held against the usual net of another seed), and is between a quarter and four times as large (least squares through the origin).",
         needs=("width_small", "width_usual", "width_large", "augmented"),
         check=_widths,
         figures=("13", "14"),

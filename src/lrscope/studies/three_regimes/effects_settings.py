@@ -21,17 +21,14 @@ BEFORE = 10  # ours: logging intervals whose median is the region that a jump le
 
 def steepest_rise(result: xr.DataTree) -> Array:
     """How clear the border 1|2 is [U]: the largest rise of log10 training loss from one ELR to the next, in decades per decade of
-    ELR, within three cells of each seed's own border. 0 where a seed shows regime 2 and no regime 1: the smallest networks may show
-    no transition to convergence (three_regimes, App. F). NaN where the border is undetermined otherwise."""
+    ELR, within three cells of each seed's own border. NaN where that is undetermined."""
     lrs = result.coords["lr"].values
     loss = np.log10(arrays.positive(arrays.settled(arrays.logged(result, "train_loss"))))
     rises = np.diff(loss, axis=0) / np.diff(np.log10(lrs))[:, None]
     found = np.full(loss.shape[1], np.nan)
     for u, one in enumerate(arrays.single_seeds(result)):
-        border = arrays.border(seen := regimes(one), "1|2")
-        if {"1", "2"} & set(arrays.labels(seen)) == {"2"}:
-            found[u] = 0.0
-        elif np.isfinite(border):
+        border = arrays.border(regimes(one), "1|2")
+        if np.isfinite(border):
             at = int(np.searchsorted(lrs, border)) - 1  # of the rise across the border
             found[u] = rises[max(0, at - 3) : at + 4, u].max()
     return found
