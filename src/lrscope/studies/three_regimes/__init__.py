@@ -11,7 +11,9 @@ from lrscope.studies.three_regimes import (
     claims_theory,
     claims_transition,
     claims_tuning,
-    sweeps,
+    sweeps_laptop,
+    sweeps_paper,
+    sweeps_smoke,
 )
 from lrscope.studies.three_regimes.changes import CHANGES
 from lrscope.studies.three_regimes.measurements import measurements
@@ -46,8 +48,8 @@ STUDY = Study(
     figures=FIGURES,
     changes=(*CHANGES, *changes_sphere.CHANGES),
     scales={
-        "smoke": sweeps.smoke(measurements(_WALKING)),
-        "laptop": sweeps.laptop(measurements(_WALKING)),
-        "paper": sweeps.paper(measurements(_WALKING[:2])),
+        "smoke": sweeps_smoke.smoke(measurements(_WALKING)),
+        "laptop": sweeps_laptop.laptop(measurements(_WALKING)),
+        "paper": sweeps_paper.paper(measurements(_WALKING[:2])),
     },
 )

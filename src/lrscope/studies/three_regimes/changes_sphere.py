@@ -19,7 +19,7 @@ CHANGES = (
         "reach (times 1.05) log sharpness differs between the three lowest, per decade of ELR, by less than half "
         "of what it falls per decade over the three highest.",
         reason="It was read at a loss of 0.137, far from convergence: the paper reads trajectories at 1e-2 and below "
-        "(Fig. 3). So other runs: a larger training set, several draws of it, 10,000 test images, trained until "
+        "(Fig. 3). So other runs: several draws of the training set, 10,000 test images, trained until "
         "they pass 0.02. The running median is for bursts of test error in single logging intervals, which one "
         "seed's slope followed. A difference of 0.1 decades between the lowest ELRs said nothing of itself: a "
         "slope that is the same over all ELRs of regime 1 would have passed. It is held against the slope at the "

@@ -1,0 +1,182 @@
+"""What two CPU cores train in two hours; ours, all of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lrscope.grids import log_grid
+from lrscope.studies.three_regimes.sweeps import declared, epoch_groups
+from lrscope.studies.types import Scale
+
+# Nobody has looked at runs with these seeds. Criteria were settled with those from 0 on.
+FIRST_SEED = 1000
+
+
+def laptop(measurements: tuple[Any, ...]) -> Scale:
+    """Fashion-MNIST pooled to 14 x 14 (1,024 images) for the ConvNet, digits for the MLP; ours, all of it."""
+    images = {"data": "fashion-mnist", "pool": 2, "train_size": 1024, "test_size": 2000}
+    convnet = {**images, "model": "convnet", "width": 8}
+    digits = {"data": "digits", "model": "mlp"}
+    noisy = {**digits, "label_noise": 0.2}
+    # Batches of 32: the paper's fraction of the training set is smaller still, and smaller batches widen regime 2. Evaluation
+    # on test data costs as much as 40 training steps, so that it is logged rarely.
+    short = {"batch_size": 32, "seeds": 3, "log_points": 20}
+    sphere = {**short, "epochs": 72, "log_points": 12}
+    cheap = {"batch_size": 64, "seeds": 5, "steps": 3200, "log_points": 80}
+    early = tuple(k / 4 for k in range(1, 12))  # Fig. 16: the first three epochs finely
+    # Few images and many steps: with augmentation trajectories pass the peak of sharpness at losses of 0.2 to 0.4, where 512 images
+    # or a ConvNet do not get in these minutes. The climb to the peak takes the first few dozen epochs.
+    fewer = {"data": "fashion-mnist", "pool": 4, "model": "mlp", "width": 128, "train_size": 256, "test_size": 10_000}
+    conventional = {
+        "lrs": log_grid(2e-3, 1.5, 16),  # steps below 0.2 decades, so that a regime 2 of no width contradicts
+        "seeds": 2,
+        "data_seeds": 5,
+        "space": "whole",
+        "steps": 24_000,
+        "batch_size": 32,
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "augment": True,
+        "log_points": 60,
+        "log_epochs": (0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24),
+    }
+    # Evenly spaced in regime 1, and three times as densely in regime 2 up to where runs begin to jump.
+    elrs = (4e-5, 1.15e-4, 3.2e-4, 9.3e-4, 2.7e-3, 3.5e-3, 4.6e-3, 6.6e-3, 1.3e-2, 2.2e-2, 4.7e-2, 1e-1)
+    grid = log_grid(1e-4, 3, 24)
+    wide_grid = log_grid(1e-4, 30, 29)  # narrow nets diverge from ELR 1 on
+    # With label noise regime 1 ends at 3.6e-3 and regime 2 at 0.08: a pilot's, seeds 0 to 2.
+    fine = log_grid(3e-4, 1, 36)
+    first, second = (tuple(fine[k] for k in places) for places in ((5, 7, 9), (13, 17, 21)))  # of regimes 1 and 2
+    settling = {**cheap, "steps": 9600, "log_points": 300}
+    # The peak of sharpness along training is plain in wide networks only (Fig. 13): 2% high with 64 units, 20% with 256 (seed 0).
+    around, wide = log_grid(2e-3, 8e-2, 16), {"seeds": 4, "log_points": 200}
+    sweeps = (
+        declared(
+            "convnet",
+            {**convnet, "test_size": 1000},
+            lrs=elrs,
+            log_epochs=early,
+            snapshot_epochs=(3, 6, 18, *epoch_groups((36, 48, 60, 72), 0.25, 2)),
+            **{**sphere, "seeds": 5, "log_points": 36},
+        ),
+        declared(
+            "converged",
+            # As many images as it can learn: on 4,000 it ends at a loss of 0.1 after 200 epochs (a pilot's, seed 0).
+            {**convnet, "test_size": 10_000},
+            lrs=(8e-4, 1.2e-3, 1.7e-3, 2.4e-3),
+            **{**short, "epochs": 260, "seeds": 1, "data_seeds": 4, "log_points": 32},
+        ),
+        declared(
+            "long",
+            convnet,
+            lrs=(3.2e-4, 9.3e-4, 2.7e-3),
+            **{**sphere, "epochs": 280, "seeds": 4, "log_points": 80},
+        ),
+        # A run in regime 3 forgets where it was within a step.
+        declared(
+            "wide",
+            {**convnet, "pool": 1, "width": 32, "train_size": 256, "test_size": 200},
+            lrs=(1e-1,),
+            **{**short, "seeds": 5, "steps": 32, "log_points": 2},
+        ),
+        declared(
+            "resnet",
+            {**images, "model": "resnet18", "width": 4, "train_size": 512},
+            lrs=(6e-4, *log_grid(2e-3, 8e-2, 10), 3e-1),
+            **{**short, "steps": 1280},
+        ),
+        declared("mlp", digits, lrs=grid, **cheap),
+        declared("mlp_own", digits, lrs=grid, same_init=False, **cheap),
+        declared(
+            "tune",
+            convnet,
+            lrs=(4.6e-3, 1.3e-2),
+            finetune_lrs=(3.2e-4, 9.3e-4, 2.7e-3),
+            finetune_epochs=250,
+            **{**sphere, "seeds": 4, "log_points": 80},
+        ),
+        declared(
+            "tune_first",
+            {**convnet, "test_size": 500},
+            lrs=(3.2e-4,),
+            finetune_lrs=(3.2e-4, 6.4e-4, 2.7e-3),
+            finetune_epochs=64,
+            keep_weights=True,
+            **{**sphere, "epochs": 160, "seeds": 5, "log_points": 64},
+        ),
+        declared(
+            "tune_lower",
+            {**convnet, "test_size": 500},
+            lrs=(9.3e-4, 2.7e-3),
+            finetune_lrs=(9.3e-4, 2.7e-3),
+            finetune_epochs=120,
+            keep_weights=True,
+            **{**sphere, "epochs": 30, "seeds": 4, "log_points": 60},
+        ),
+        declared(
+            "tune_within",
+            {**convnet, "test_size": 500},
+            lrs=(6.6e-3, 1.3e-2),
+            finetune_lrs=(6.6e-3, 1.3e-2),
+            finetune_epochs=56,
+            **{**sphere, "seeds": 6, "log_points": 28},
+        ),
+        declared(
+            "tune_noise",
+            noisy,
+            lrs=(fine[0], *second),
+            finetune_lrs=(*first, *second),
+            finetune_steps=6400,
+            keep_weights=True,
+            **{**cheap, "steps": 4800, "log_points": 200},
+        ),
+        declared(
+            "tune_noise_lower",
+            noisy,
+            lrs=(first[0], first[2]),
+            finetune_lrs=(first[0], first[2]),
+            finetune_steps=8000,
+            keep_weights=True,
+            **{**cheap, "steps": 1600, "log_points": 200},
+        ),
+        declared(
+            "noisy",
+            noisy,
+            lrs=fine,
+            log_epochs=early,
+            snapshot_epochs=epoch_groups((300, 400, 500, 600), 0.25, 10),
+            **settling,
+        ),
+        declared("noise0", {**digits, "width": 256}, lrs=around, log_epochs=early, **{**cheap, **wide}),
+        declared("noise20", {**noisy, "width": 256}, lrs=around, log_epochs=early, **{**cheap, **wide}),
+        declared("width_small", {**digits, "width": 16}, lrs=wide_grid, **cheap),
+        declared("width_usual", digits, lrs=wide_grid, **cheap),
+        declared("width_large", {**digits, "width": 256}, lrs=wide_grid, **cheap),
+        declared("augmented", digits, lrs=wide_grid, augment=True, **cheap),
+        # Up to just below lr x weight decay = 2, where the decay alone makes weights grow; dense enough in time that jumps show.
+        declared(
+            "whole",
+            digits,
+            lrs=log_grid(1e-2, 1.9e3, 28),
+            space="whole",
+            scale_invariant=True,
+            weight_decay=1e-3,
+            **{**cheap, "steps": 16_000, "log_points": 400},
+        ),
+        declared("constant", fewer, **conventional),
+        declared("cosine", fewer, schedule="cosine", **conventional),
+        declared(
+            "transformer",
+            {"data": "fortunes", "model": "transformer"},
+            lrs=log_grid(2e-2, 1, 12),
+            space="whole",
+            momentum=0.9,
+            weight_decay=1e-3,
+            **{**short, "seeds": 1, "data_seeds": 5, "steps": 2000},
+        ),
+    )
+    about = (
+        "Fashion-MNIST pooled to 14 x 14 (1,024 images; ConvNet k = 8, ResNet-18 k = 4 on 512), digits (MLP 64-64-64-10), "
+        "256 images at 7 x 7 (a conventional MLP), Debian's fortunes (Transformer); 3 to 10 seeds. Up to two hours on two CPU cores."
+    )
+    return Scale(sweeps=sweeps, measurements=measurements, about=about, first_seed=FIRST_SEED)
