@@ -1,0 +1,1 @@
+"""Learning order (Li, Wei, Ma 2019): the theory's model, simulated at infinite width. No study yet: it is in no table."""
