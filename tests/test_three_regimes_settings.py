@@ -199,6 +199,9 @@ def test_intervals_are_those_of_single_runs() -> None:
     """Two clocks of different speed are clocks."""
     steps = np.arange(400)
     assert effects_settings.spread_of_intervals(np.stack([steps % 20 == 1, steps % 90 == 1])) == 0
+    # Jumps at random times, ten times as rare in one run as in the other: still jumps at random times.
+    chance = np.random.default_rng(0).random((2, 100_000)) < np.array([[0.1], [0.01]])
+    assert effects_settings.spread_of_intervals(chance) == pytest.approx(0.96, abs=0.05)
 
 
 def test_jumps_are_counted_where_regime_one_is_high(result: xr.DataTree) -> None:

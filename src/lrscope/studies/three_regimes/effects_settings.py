@@ -81,14 +81,14 @@ def _jump_times(logs: Array) -> NDArray[np.bool_]:
 
 
 def spread_of_intervals(times: NDArray[np.bool_]) -> float:
-    """How far jumps are from periodic, over runs [R, W]: the standard deviation of the intervals from one jump to the next about their
-    mean in each run, over their mean. 0 for a clock, near 1 for jumps at random times; NaN where no run jumps three times."""
+    """How far jumps are from periodic, over runs [R, W]: the standard deviation of the intervals from one jump to the next, each
+    over the mean of its run (runs may have periods of their own). 0 for a clock, near 1 for jumps at random times; NaN where no run
+    jumps three times."""
     intervals = [np.diff(np.flatnonzero(of_one)) for of_one in times if of_one.sum() > 2]
     if not intervals:
         return np.nan
-    squares = sum(float(((of_one - of_one.mean()) ** 2).sum()) for of_one in intervals)
-    freedom = sum(len(of_one) - 1 for of_one in intervals)
-    return float(np.sqrt(squares / freedom) / np.concatenate(intervals).mean())
+    squares = sum(float(((of_one / of_one.mean() - 1) ** 2).sum()) for of_one in intervals)
+    return float(np.sqrt(squares / sum(len(of_one) - 1 for of_one in intervals)))
 
 
 def jumps_in_regime_one(result: xr.DataTree) -> dict[str, Array]:

@@ -98,14 +98,16 @@ def end_of(result: xr.DataTree, name: str) -> Array:
 
 def last_crossing(loss: Array, values: Array, level: Array | float) -> Array:
     """Values [..., W] where the loss [..., W] comes down to `level` [...] for the last time, interpolated in the logarithm of
-    the loss: [...]. NaN where it starts below and stays there, or ends above. (Fine-tuning may jump up from a low loss.)"""
+    the loss: [...]. NaN where it never does. (Fine-tuning may jump up from a low loss, and training with noisy labels again
+    and again, so that where a run ends says little.)"""
     logs, wanted = np.log(arrays.positive(loss)), np.broadcast_to(np.log(level), loss.shape[:-1])
     found = np.full(loss.shape[:-1], np.nan)
     for place in np.ndindex(found.shape):
-        high = np.flatnonzero(logs[place] > wanted[place])
-        if len(high) and high[-1] + 1 < loss.shape[-1] and np.isfinite(logs[place][high[-1] + 1]):
-            i = high[-1]
-            part = (logs[place][i] - wanted[place]) / (logs[place][i] - logs[place][i + 1])
+        here, goal = logs[place], wanted[place]
+        down = np.flatnonzero((here[:-1] > goal) & (here[1:] <= goal))
+        if len(down):
+            i = down[-1]
+            part = (here[i] - goal) / (here[i] - here[i + 1])
             found[place] = values[place][i] + part * (values[place][i + 1] - values[place][i])
     return found
 
