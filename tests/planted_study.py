@@ -42,6 +42,13 @@ def the_verdict(claim: str, sweeps: dict[str, xr.DataTree]) -> str:
         return "undetermined"
 
 
+def part_verdicts(claim: str, **sweeps: xr.DataTree) -> list[str]:
+    """The verdict of each part, in their order, of a claim that reads sweeps only."""
+    found = checked(claim, PlantedResults(sweeps))
+    assert "nan" not in found.note
+    return [part.verdict for part in found.parts]
+
+
 def verdicts(claim: str, results: PlantedResults) -> dict[str, str]:
     """The verdict of each part."""
     return {part.name: part.verdict for part in checked(claim, results).parts}

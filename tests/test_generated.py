@@ -505,7 +505,8 @@ def test_a_compiler_ends_with_the_program(number: int, tmp_path: Path) -> None:
     assert status == (130 if number != signal.SIGKILL else -signal.SIGKILL)
     assert "Traceback" not in words
     assert vanished(tmp_path / "pids")
-    assert not list((tmp_path / "cache").rglob("work-*")) or number == signal.SIGKILL
+    left = list((tmp_path / "cache").rglob("work-*"))
+    assert not left or number == signal.SIGKILL, "nobody can tidy up after SIGKILL"
 
 
 # -- the plan knows what is generated ----------------------------------------------------------------------------------

@@ -10,31 +10,13 @@ from fake_results import BORDERS, fake_result
 from lrscope.charts import Border
 from lrscope.mapping import regimes
 from lrscope.studies import arrays
-from lrscope.studies.three_regimes import STUDY, effects_conventional, figures
+from lrscope.studies.three_regimes import effects_conventional, figures
+from planted_study import PlantedResults, checked, part_verdicts
 from test_three_regimes_peak import PASSES, STOPS
 from trees import changed
 
 FIRST, SECOND = np.log10(BORDERS["1|2"]), np.log10(BORDERS["2|3"])
 LRS, SEEDS, BROKEN = 33, 4, 4
-
-
-class Planted:
-    """A study whose sweeps are given."""
-
-    scale = "smoke"
-
-    def __init__(self, **sweeps: xr.DataTree) -> None:
-        self.sweeps = sweeps
-
-    def sweep(self, name: str) -> xr.DataTree:
-        return self.sweeps[name]
-
-
-def verdicts(claim: str, **sweeps: xr.DataTree) -> list[str]:
-    check = next(c for c in STUDY.claims if c.id == claim).check
-    found = check(Planted(**sweeps))
-    assert "nan" not in found.note
-    return [part.verdict for part in found.parts]
 
 
 def planted(broken: int, *, seeds: int = SEEDS, data_seeds: int = 1) -> xr.DataTree:
@@ -96,39 +78,39 @@ def test_dead_networks_on_unequal_classes_do_not_learn(result: xr.DataTree) -> N
 
 def test_the_best_rates_are_held_against_their_neighbourhoods(result: xr.DataTree) -> None:
     at_top, medium = with_errors(result, FIRST - 0.25), with_errors(result, FIRST + 0.2)
-    assert verdicts("TR18", constant=at_top, cosine=medium) == ["supported"] * 7
+    assert part_verdicts("TR18", constant=at_top, cosine=medium) == ["supported"] * 7
     low, high = with_errors(result, FIRST - 1.0), with_errors(result, SECOND)
-    assert verdicts("TR18", constant=low, cosine=low)[3:] == ["contradicted", "supported"] * 2
-    assert verdicts("TR18", constant=high, cosine=high)[3:] == ["supported", "contradicted"] * 2
+    assert part_verdicts("TR18", constant=low, cosine=low)[3:] == ["contradicted", "supported"] * 2
+    assert part_verdicts("TR18", constant=high, cosine=high)[3:] == ["supported", "contradicted"] * 2
 
 
 def test_without_a_border_nothing_is_held_against_the_claim(result: xr.DataTree) -> None:
     low, high = result.isel(lr=slice(0, 10)), result.isel(lr=slice(18, None))
-    assert verdicts("TR18", constant=low, cosine=low) == ["undetermined"] * 7
-    assert verdicts("TR18", constant=high, cosine=high) == ["undetermined", "supported", *["undetermined"] * 5]
+    assert part_verdicts("TR18", constant=low, cosine=low) == ["undetermined"] * 7
+    assert part_verdicts("TR18", constant=high, cosine=high) == ["undetermined", "supported", *["undetermined"] * 5]
 
 
 def test_stretches_that_the_grid_cuts_off_are_undetermined(result: xr.DataTree) -> None:
     """Down to half a decade below the border, where the next half decade begins."""
     whole = with_errors(result, FIRST - 0.25)
     part = whole.isel(lr=slice(int((np.log10(whole["lr"].values) < FIRST - 0.6).sum()), None))
-    found = verdicts("TR18", constant=part, cosine=whole)
+    found = part_verdicts("TR18", constant=part, cosine=whole)
     assert (found[0], *found[3:5]) == ("supported", "undetermined", "supported")
 
 
 def test_a_conventional_network_without_regime_two_contradicts(result: xr.DataTree) -> None:
     """All that learn pass the peak, up to where networks die; a single learning rate that is stuck leaves it open."""
     always = with_sharpness(result, np.tile(PASSES, (LRS, 1)))
-    assert verdicts("TR18", constant=always, cosine=always)[0] == "contradicted"
+    assert part_verdicts("TR18", constant=always, cosine=always)[0] == "contradicted"
     last = int((np.log10(result["lr"].values) < SECOND).sum()) - 1
     once = with_sharpness(result, np.where((np.arange(LRS) < last)[:, None], PASSES, STOPS))
-    assert verdicts("TR18", constant=once, cosine=once)[0] == "inconclusive"
+    assert part_verdicts("TR18", constant=once, cosine=once)[0] == "inconclusive"
 
 
 def test_runs_that_never_climb_are_not_stuck_where_it_is_sharp(result: xr.DataTree) -> None:
     flat = np.full(len(PASSES), PASSES[-1] - 0.3)
     low = with_sharpness(result, np.where((np.log10(result["lr"].values) < FIRST)[:, None], PASSES, flat))
-    assert verdicts("TR18", constant=low, cosine=low)[:3] == ["supported", "supported", "contradicted"]
+    assert part_verdicts("TR18", constant=low, cosine=low)[:3] == ["supported", "supported", "contradicted"]
 
 
 def test_seeds_of_one_draw_are_one_value() -> None:
@@ -139,8 +121,7 @@ def test_seeds_of_one_draw_are_one_value() -> None:
     accuracy[:] = np.where(np.isfinite(accuracy), 0.8, np.nan)
     accuracy[{"data_seed": 0}] = error["pretrain/test_accuracy"].isel(data_seed=0).values
     one = changed(many, {"pretrain/test_accuracy": accuracy})
-    check = next(c for c in STUDY.claims if c.id == "TR18").check
-    parts = check(Planted(constant=one, cosine=with_errors(many, FIRST + 0.2))).parts
+    parts = checked("TR18", PlantedResults({"constant": one, "cosine": with_errors(many, FIRST + 0.2)})).parts
     assert {part.asked for part in parts} == {3}
     assert parts[0].cell == pytest.approx(2 * arrays.cell(one["lr"].values)), "a step for either end of the width"
     assert [part.verdict for part in parts[3:5]] == ["inconclusive"] * 2
@@ -152,17 +133,17 @@ def test_a_third_regime_is_neither_overflow_nor_death(result: xr.DataTree) -> No
     dead = [k for k, lr in enumerate(np.log10(result["lr"].values)) if lr > SECOND][:-BROKEN]
     loss[{"lr": dead}] *= 5.0
     part = changed(result, {"pretrain/train_loss": loss})
-    assert verdicts("TR18", constant=part, cosine=part)[1] == "contradicted"
+    assert part_verdicts("TR18", constant=part, cosine=part)[1] == "contradicted"
 
 
 def test_a_transformer_generalises_as_well_in_both_regimes(result: xr.DataTree) -> None:
     flat = with_errors(result, FIRST, slope=0.0)
-    assert verdicts("TR20", transformer=flat)[0::2] == ["supported", "supported"]
-    assert verdicts("TR20", transformer=flat)[1] == "contradicted", "half of what lies above is dead"
+    assert part_verdicts("TR20", transformer=flat)[0::2] == ["supported", "supported"]
+    assert part_verdicts("TR20", transformer=flat)[1] == "contradicted", "half of what lies above is dead"
     broken = planted(int((np.log10(result["lr"].values) > SECOND).sum()))
-    assert verdicts("TR20", transformer=with_errors(broken, FIRST, slope=0.0)) == ["supported"] * 3
-    assert verdicts("TR20", transformer=with_errors(broken, FIRST - 1.0))[2] == "contradicted"
-    assert verdicts("TR20", transformer=with_errors(broken, SECOND))[2] == "contradicted"
+    assert part_verdicts("TR20", transformer=with_errors(broken, FIRST, slope=0.0)) == ["supported"] * 3
+    assert part_verdicts("TR20", transformer=with_errors(broken, FIRST - 1.0))[2] == "contradicted"
+    assert part_verdicts("TR20", transformer=with_errors(broken, SECOND))[2] == "contradicted"
 
 
 def test_overflow_right_above_regime_one_leaves_no_regime_two(result: xr.DataTree) -> None:
@@ -177,10 +158,12 @@ def test_overflow_right_above_regime_one_leaves_no_regime_two(result: xr.DataTre
 
 
 def test_the_border_of_the_peak_is_drawn_and_named(result: xr.DataTree) -> None:
-    drawn = figures.conventional(Planted(constant=result, cosine=result)).panels
+    drawn = figures.conventional(PlantedResults({"constant": result, "cosine": result})).panels
     dotted = [[layer for layer in panel.layers if isinstance(layer, Border) and layer.dotted] for panel in drawn]
     assert [len(layers) for layers in dotted] == [0, 0, 0, 1, 1, 1, *[0] * 6]
     assert np.log10(dotted[3][0].x) == pytest.approx(FIRST, abs=0.13)
     assert all(("peak" in panel.title) == bool(layers) for panel, layers in zip(drawn, dotted, strict=True))
     low = result.isel(lr=slice(0, 10))
-    assert not any("peak" in panel.title for panel in figures.conventional(Planted(constant=low, cosine=low)).panels)
+    assert not any(
+        "peak" in panel.title for panel in figures.conventional(PlantedResults({"constant": low, "cosine": low})).panels
+    )

@@ -10,28 +10,10 @@ from fake_results import BORDERS, fake_result
 from lrscope.studies import arrays
 from lrscope.studies.three_regimes import STUDY, effects_settings
 from lrscope.studies.verdicts import part
+from planted_study import PlantedResults, checked, part_verdicts
 from trees import changed
 
 LRS, SEEDS, WINDOWS = 24, 5, 60
-
-
-class Planted:
-    """A study whose sweeps are given."""
-
-    scale = "smoke"
-
-    def __init__(self, **sweeps: xr.DataTree) -> None:
-        self.sweeps = sweeps
-
-    def sweep(self, name: str) -> xr.DataTree:
-        return self.sweeps[name]
-
-
-def verdicts(claim: str, **sweeps: xr.DataTree) -> list[str]:
-    check = next(c for c in STUDY.claims if c.id == claim).check
-    found = check(Planted(**sweeps))
-    assert "nan" not in found.note
-    return [part.verdict for part in found.parts]
 
 
 def planted(key: int = 0) -> xr.DataTree:
@@ -139,10 +121,10 @@ def test_widths_and_augmentation_are_judged_by_their_trends(result: xr.DataTree)
     )
     augmented = shifted(blurred(planted(3), 2.0), 1)
     sweeps = {"width_small": small, "width_usual": usual, "width_large": large, "augmented": augmented}
-    assert verdicts("TR15", **sweeps) == ["supported"] * 7
+    assert part_verdicts("TR15", **sweeps) == ["supported"] * 7
     turned = {"width_small": large, "width_usual": usual, "width_large": small, "augmented": shifted(planted(3), 1)}
-    assert verdicts("TR15", **turned)[:3] == ["contradicted"] * 3
-    assert "supported" not in verdicts("TR15", **{**sweeps, "augmented": shifted(planted(3), 1)})[2:]
+    assert part_verdicts("TR15", **turned)[:3] == ["contradicted"] * 3
+    assert "supported" not in part_verdicts("TR15", **{**sweeps, "augmented": shifted(planted(3), 1)})[2:]
 
 
 @pytest.mark.parametrize("name", ["whole", "constant", "transformer"])
@@ -210,12 +192,16 @@ def test_jumps_are_counted_where_regime_one_is_high(result: xr.DataTree) -> None
     clock, chance = (np.isin(np.arange(WINDOWS), at) for at in (range(20, WINDOWS, 8), (22, 25, 48, 51, 54)))
     loss[{"lr": one[-3:]}] *= 10.0**clock
     jumping = changed(result, {"pretrain/train_loss": loss})
-    assert verdicts("TR17", whole=jumping) == ["supported"] * 4
-    check = next(c for c in STUDY.claims if c.id == "TR17").check
-    assert check(Planted(whole=result)).parts[0].cell == pytest.approx(2 * arrays.cell(result["lr"].values))
-    assert verdicts("TR17", whole=result) == ["supported", "contradicted", "supported", "undetermined"]
+    assert part_verdicts("TR17", whole=jumping) == ["supported"] * 4
+    assert checked("TR17", PlantedResults({"whole": result})).parts[0].cell == pytest.approx(
+        2 * arrays.cell(result["lr"].values)
+    )
+    assert part_verdicts("TR17", whole=result) == ["supported", "contradicted", "supported", "undetermined"]
     loss[{"lr": one[:3]}] *= 10.0**clock
-    assert verdicts("TR17", whole=changed(result, {"pretrain/train_loss": loss}))[2] == "contradicted"
+    assert part_verdicts("TR17", whole=changed(result, {"pretrain/train_loss": loss}))[2] == "contradicted"
     loss[{"lr": one[-3:]}] *= 10.0 ** (chance * 1.0 - clock)
-    assert verdicts("TR17", whole=changed(result, {"pretrain/train_loss": loss}))[1::2] == ["supported", "contradicted"]
-    assert verdicts("TR17", whole=result.isel(lr=slice(0, 5)))[1:] == ["undetermined"] * 3
+    assert part_verdicts("TR17", whole=changed(result, {"pretrain/train_loss": loss}))[1::2] == [
+        "supported",
+        "contradicted",
+    ]
+    assert part_verdicts("TR17", whole=result.isel(lr=slice(0, 5)))[1:] == ["undetermined"] * 3
