@@ -20,6 +20,7 @@ from lrscope.errors import LrscopeError
 from lrscope.tasks.models import MLP, ConvNet, ResNet18
 from lrscope.tasks.norms import PopulationBatchNorm, is_norm, replace_batch_norms
 from lrscope.tasks.streams import generator
+from lrscope.tasks.wideresnet import WideResNet16
 from tiny_tasks import CLASSES, drawn, examples, task_of
 
 BATCH = 32
@@ -74,6 +75,9 @@ LAYERS_18 = range(8)
 STREAM = {"stem.weight", *(f"blocks.{i}.conv2.weight" for i in LAYERS_18)} | {
     f"blocks.{i}.shortcut.1.weight" for i in (2, 4, 6)
 }
+WIDE_STREAM = tuple(f"blocks.{i}.conv2.weight" for i in range(6)) + tuple(
+    f"blocks.{i}.shortcut.weight" for i in (0, 2, 4)
+)
 CASES = [
     Case("mlp batch norm", partial(MLP, (5, 8, 6, 3)), (5,), "readout", (("hidden.0.weight",), ("hidden.1.weight",))),
     Case(
@@ -96,6 +100,13 @@ CASES = [
         (1, 8, 8),
         "readout",
         (tuple(sorted(STREAM)), *((f"blocks.{i}.conv1.weight",) for i in LAYERS_18)),
+    ),
+    Case(
+        "wideresnet16",
+        partial(WideResNet16, 1, 3, 2),
+        (1, 8, 8),
+        "readout",
+        (("stem.weight",), WIDE_STREAM, *((f"blocks.{i}.conv1.weight",) for i in range(6))),
     ),
     Case("group norm", partial(images, partial(nn.GroupNorm, 2)), (1, 8, 8), "7", (("0.weight",), ("3.weight",))),
     Case("instance norm", partial(images, nn.InstanceNorm2d), (1, 8, 8), "7", (("0.weight",), ("3.weight",))),

@@ -39,7 +39,7 @@ def named_task(
     root: Path | None = None,
     source: Callable[..., DataSet] = load,
 ) -> Task:
-    """The task of training `model` (mlp, convnet, resnet18, transformer, vit) on `data` (digits, fashion-mnist, ...).
+    """The task of training `model` (mlp, convnet, resnet18, wideresnet16, transformer, vit) on `data` (digits, cifar10, ...).
 
     model_options: arguments of the model beside its width: of vit patch, depth and dropout.
     features: test sets that show which features a network uses: `bands` (background, low, mid and high frequencies of

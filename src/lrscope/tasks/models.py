@@ -14,6 +14,7 @@ from lrscope.errors import LrscopeError, nearest
 from lrscope.tasks.data.table import TABLE
 from lrscope.tasks.transformer import Transformer
 from lrscope.tasks.vit import VisionTransformer
+from lrscope.tasks.wideresnet import WideResNet16
 
 
 class MLP(nn.Module):
@@ -136,6 +137,11 @@ def _resnet18(data: str, shape: Sequence[int], outputs: int, width: int | None) 
     return ResNet18(shape[0], outputs, width or 32)
 
 
+def _wideresnet16(data: str, shape: Sequence[int], outputs: int, width: int | None) -> nn.Module:
+    _check_images("wideresnet16", data, shape)
+    return WideResNet16(shape[0], outputs, width or 10)  # learning_order, Sec. 6
+
+
 def _check_images(model: str, data: str, shape: Sequence[int]) -> None:
     if len(shape) != 3 or min(shape[1:]) < 4:
         other = "transformer" if _vocabulary(data) else "mlp"
@@ -186,6 +192,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "mlp": _mlp,
     "convnet": _convnet,
     "resnet18": _resnet18,
+    "wideresnet16": _wideresnet16,
     "transformer": _transformer,
     "vit": _vit,
 }
