@@ -28,8 +28,20 @@ from lrscope.tasks.features import BandSets, parse_features, with_features, with
 from lrscope.tasks.streams import generator, stream_seed
 from lrscope.validation import validate
 from naive import Naive, new_model
-from tiny_tasks import CLASSES, examples
-from trees import changed
+from tiny_tasks import (
+    ALL_RUNS,
+    BASE,
+    CLASSES,
+    SHORT,
+    computed,
+    context_of,
+    examples,
+    mlp_task,
+    probed_task,
+    same_bytes,
+    train,
+)
+from trees import arrays, changed
 
 PAPER = ("background", "low", "mid", "high")
 OPTIONS: dict[str, Any] = {
@@ -415,6 +427,41 @@ def test_feature_accuracies_are_those_of_the_stored_weights_on_the_bands(swept: 
                 expected.append(by_hand(swept, swept.state(lr=lr, seed=seed, **moment), seed=seed, lr=lr))
     np.testing.assert_allclose(logged, expected, atol=1.01 / 150)  # rounding may tip one of 150 examples
     assert (np.ptp(expected, axis=1) > 0.1).mean() > 0.5, "bands differ by far more than rounding in most runs"
+
+
+def test_accuracy_on_features_is_logged_along_training_where_that_is_asked_for(tmp_path: Path) -> None:
+    config = replace(BASE, log_features=True, log_points=3, epochs=None, average=(2,))
+    plain = computed(probed_task(), replace(config, log_features=False), ALL_RUNS, tmp_path / "plain")
+    result = computed(probed_task(), config, ALL_RUNS, tmp_path / "logged")
+    logged = result["pretrain/logged_feature_accuracy"]
+    assert logged.dims == ("lr", "data_seed", "seed", "epoch", "feature")
+    for node in ("pretrain", "finetune"):
+        last = result[f"{node}/logged_feature_accuracy"].isel(epoch=-1).drop_vars(("epoch", "step"))
+        xr.testing.assert_equal(last, result[f"{node}/feature_accuracy"])
+    assert (logged.isel(epoch=0) != logged.isel(epoch=-1)).any()
+    assert {n for n in arrays(result) if n not in arrays(plain)} == {
+        "pretrain/logged_feature_accuracy",
+        "finetune/logged_feature_accuracy",
+    }
+    others = result.map_over_datasets(lambda node: node.drop_vars("logged_feature_accuracy", errors="ignore"))
+    assert same_bytes(others, plain) == [], "the rest of the sweep does not change"
+    shorter = computed(
+        probed_task(), replace(config, steps=logged["step"].values.tolist()[0]), ALL_RUNS, tmp_path / "s"
+    )
+    xr.testing.assert_equal(shorter["pretrain/feature_accuracy"], logged.isel(epoch=0).drop_vars(("epoch", "step")))
+
+
+def test_a_result_with_logged_features_must_hold_them() -> None:
+    result = train(probed_task(), replace(SHORT, log_features=True))
+    validate(result)
+    lacking = result.map_over_datasets(lambda node: node.drop_vars("logged_feature_accuracy", errors="ignore"))
+    with pytest.raises(LrscopeError, match="logged_feature_accuracy' is missing"):
+        validate(lacking)
+
+
+def test_logging_features_that_are_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LrscopeError, match=r"log_features: mlp batch has no feature sets .* leave it out"):
+        context_of(mlp_task(), replace(BASE, log_features=True), tmp_path)
 
 
 def test_a_users_features_are_measured(tmp_path: Path) -> None:

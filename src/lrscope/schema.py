@@ -82,9 +82,7 @@ class Variable:
     dims: tuple[str, ...]
     unit: str
     meaning: str
-    when: str = (
-        "always"  # always | classification, invariant, features, example_groups, true_labels, validation, metrics
-    )
+    when: str = "always"  # always, or words of `traits_of`
 
     def belongs(self, traits: AbstractSet[str]) -> bool:
         """Does a result with these traits (and always) hold it?"""
@@ -152,8 +150,10 @@ ATTRIBUTES = (
 NODE_ATTRIBUTES = ("kind", "parent", "axes")
 
 
-def traits_of(task: Mapping[str, Any], dimensions: AbstractSet[str], *, invariant: bool) -> frozenset[str]:
-    """What the variables of a result depend on, from its `task` attribute and the dimensions of its root."""
+def traits_of(
+    task: Mapping[str, Any], config: Mapping[str, Any], dimensions: AbstractSet[str], *, invariant: bool
+) -> frozenset[str]:
+    """What the variables of a result depend on, from its attributes `task` and `config` and the dimensions of its root."""
     groups = "example_group" in dimensions
     found = {
         "always": True,
@@ -163,6 +163,7 @@ def traits_of(task: Mapping[str, Any], dimensions: AbstractSet[str], *, invarian
         "validation": has_validation(task),
         "invariant": invariant,
         "features": "feature" in dimensions,
+        "logged_features": "feature" in dimensions and bool(config.get("log_features")),
         "metrics": "metric" in dimensions,
     }
     return frozenset(name for name, holds in found.items() if holds)

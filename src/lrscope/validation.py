@@ -79,7 +79,8 @@ def check_version(version: object) -> None:
 def result_traits(result: xr.DataTree) -> frozenset[str]:
     """What the variables that a result must hold depend on."""
     invariant = bool(int(result.attrs["scale_invariant"]))
-    return traits_of(attribute_json(result, "task"), set(map(str, result.to_dataset().dims)), invariant=invariant)
+    task, config = (attribute_json(result, name) for name in ("task", "config"))
+    return traits_of(task, config, set(map(str, result.to_dataset().dims)), invariant=invariant)
 
 
 def result_nodes(result: xr.DataTree) -> tuple[Node, ...]:

@@ -183,6 +183,8 @@ class SweepConfig:
 
     Default: none
     """
+    log_features: Yes = False
+    """Log accuracy on feature sets along training, not only at the end of each segment."""
     snapshot_epochs: Times = ()
     """Times of pre-training, in epochs, whose weights are kept.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 TRAINED = ("pretrain", "finetune", "branch")
 WHOLE = ("pretrain", "branch")  # with what is logged of each tensor
 # Traits of a task without which there is nothing to compute from.
-STRUCTURAL = {"example_groups", "features", "validation", "metrics"}
+STRUCTURAL = {"example_groups", "features", "logged_features", "validation", "metrics"}
 
 
 class StepFacts(NamedTuple):
@@ -39,6 +39,7 @@ class IntervalFacts(NamedTuple):
     lr: Tensor  # [R] float64, the optimizer's
     examples: Tensor | None  # [R, E, 3]: loss, accuracy, accuracy under the true labels
     own: Tensor | None  # [R, M], the task's own metrics on the test set
+    features: Tensor | None  # [R, F], accuracy on each feature set, where it is logged along training
 
 
 class EndFacts(NamedTuple):
@@ -195,6 +196,14 @@ INTERVAL = (  # at the end of a logging interval
         lambda f: f.own,
         dims=("metric",),
         needs="metrics",
+    ),
+    Statistic(
+        "logged_feature_accuracy",
+        "1",
+        "accuracy on each feature set at the end of the logging interval",
+        lambda f: f.features,
+        dims=("feature",),
+        needs="logged_features",
     ),
 )
 

@@ -291,7 +291,8 @@ class ChunkTrainer:
         frozen = self._frozen("log noise", phase)
         test, examples_REM = self.material.window_metrics(self.program, self.tensors["weights"], frozen)
         own_RM = self.material.own_metrics(self.program, self.tensors["weights"], frozen)
-        facts = IntervalFacts(test, self.tensors["squares"].to(torch.float64), lr_R, examples_REM, own_RM)
+        features_RF = self.material.logged_features(self.program, self.tensors["weights"], frozen)
+        facts = IntervalFacts(test, self.tensors["squares"].to(torch.float64), lr_R, examples_REM, own_RM, features_RF)
         of_steps = {s.name: in_own_memory(means[s.name]) for s in STEP if phase.kind in s.segments}
         return {**of_steps, **computed(facts, INTERVAL, phase.kind)}
 

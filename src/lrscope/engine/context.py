@@ -78,6 +78,7 @@ class Context:
             raise LrscopeError("precision: float64 does not exist on mps: use float32, or device cpu")
         dtype = torch.float64 if config.precision == "float64" else torch.float32
         Augmentation(task.data(0), crops=config.augment, randaugment=config.randaugment)
+        _check_features(task, config)
         net = build_net(task, invariant=config.invariant, device=device, dtype=dtype)
         examples = len(task.data(0).train_x)
         if examples < config.batch_size:
@@ -159,6 +160,7 @@ class Context:
             "classification": self.task.classification,
             "invariant": self.net.scale_invariant,
             "features": data.feature_x is not None,
+            "logged_features": data.feature_x is not None and self.config.log_features,
             "validation": data.validation_x is not None,
             "example_groups": bool(data.train_group_names),
             "true_labels": data.clean_train_y is not None,
@@ -297,6 +299,14 @@ def _try_schedules(found: Iterable[Phase]) -> None:
     for phase in found:
         if isinstance(phase.schedule, OwnSchedule):
             factors(phase.schedule, phase.steps, phase.warmup)
+
+
+def _check_features(task: Task, config: SweepConfig) -> None:
+    """Refuse to log accuracy on feature sets that are not there."""
+    if config.log_features and task.data(0).feature_x is None:
+        raise LrscopeError(
+            f"log_features: {task.name} has no feature sets to log accuracy on: name some (features, patches), or leave it out"
+        )
 
 
 def _check_batch_of_one(net: Net, task: Task, config: SweepConfig, device: torch.device, dtype: torch.dtype) -> None:

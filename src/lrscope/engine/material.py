@@ -129,6 +129,10 @@ class Material:
             1,
         )
 
+    def logged_features(self, evaluation: Evaluation, weights_RP: Tensor, frozen: Named) -> Tensor | None:
+        """The same at the end of a logging interval, or None where it is not logged along training."""
+        return self.feature_accuracy(evaluation, weights_RP, frozen) if self.config.log_features else None
+
     def _evaluated(
         self, evaluation: Evaluation, weights_RP: Tensor, frozen: Named, x: Tensor, y: Tensor
     ) -> tuple[Tensor, Tensor]:

@@ -165,6 +165,7 @@ def _chunk(context: Context, plan: Plan) -> int:
     kept = size * item * _kept_copies(context)
     logs = sum(len(p.windows) for p in context.phases) * (9 + 4 * len(context.net.groups)) * 8
     logs += sum(len(p.windows) for p in context.phases) * 3 * 8 * _example_groups(context)
+    logs += sum(len(p.windows) for p in context.phases) * 8 * _logged_features(context)
     followed = len(context.phases) > 1
     states = (2 if followed else 1) + most_held(context.phases)
     state = size * item * (1 + remembered) * states + kept + logs
@@ -193,6 +194,10 @@ def _kept_copies(context: Context) -> int:
 def _example_groups(context: Context) -> int:
     groups = _material(context).groups
     return 0 if groups is None else len(groups.sizes)
+
+
+def _logged_features(context: Context) -> int:
+    return context.sizes["feature"] if context.config.log_features else 0
 
 
 def _largest_set(context: Context) -> int:
