@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 from lrscope.readers import Number, Text, Whole, Word, read_fields
+from lrscope.tasks.patch_options import PatchReader
 from lrscope.tasks.validation import ADVICE, parse_size
 
 DATA = "digits, mnist, fashion-mnist, cifar10, cifar100, svhn, ticks, ag-news or fortunes"  # a test compares
@@ -51,6 +52,11 @@ class TaskConfig:
     """Fraction of the training labels that are drawn anew."""
     pool: Annotated[int, Whole(1, 1_000)] = 1
     """Average-pool images by this factor."""
+    patches: Annotated[str | None, Text(PatchReader())] = None
+    """Fraction of the training images that get a patch which tells their class, and more about the patches.
+
+    Default: none
+    """
     features: Annotated[str | None, Word(words="bands, bands/scaled/removed or bands:low=1-6,mid=7-24")] = None
     """Frequencies of images: test sets that show which of them the network uses.
 

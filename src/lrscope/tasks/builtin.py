@@ -16,6 +16,8 @@ from lrscope.tasks.data import load
 from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.features import Features, with_features, with_only_bands
 from lrscope.tasks.models import build
+from lrscope.tasks.patch_options import Patches, PatchReader
+from lrscope.tasks.patches import with_patches
 from lrscope.tasks.task import Task
 from lrscope.tasks.validation import Size, SizeReader
 
@@ -35,6 +37,7 @@ def named_task(
     pool: int = 1,
     features: Features | None = None,
     only_bands: str | None = None,
+    patches: Annotated[Patches | None, PatchReader()] = None,
     validation: Annotated[Size, SizeReader()] = None,
     root: Path | None = None,
     source: Callable[..., DataSet] = load,
@@ -47,6 +50,8 @@ def named_task(
         (`tasks.features.with_features`).
     only_bands: train and test on images that hold one group of bands alone: background, low, mid, high or a range such as
         9-24 (`tasks.features.with_only_bands`).
+    patches: a patch that tells the class over some training images, and patched test sets: a `tasks.patch_options.Patches`, the
+        fraction of patched images, or text such as `0.8,only=0.2,train=unpatched` (learning_order, App. H.2).
     validation: examples to choose by, so that the test set only reports: a fraction of the training examples, a whole number of
         examples or 0 for none. None: of unused training examples of the data set a tenth of `train_size`, but at least 1,000
         or all there are, if there are at least 500; otherwise a tenth of the training examples is held out of training, if
@@ -61,7 +66,7 @@ def named_task(
         "validation": validation,
         "root": root,
     }
-    examples = partial(_load, source, data, options, features, only_bands)
+    examples = partial(_load, source, data, options, features, only_bands, patches)
     first = examples(0)
     outputs = 1 if first.loss == "binary_cross_entropy" else first.classes
     chosen = dict(model_options or {})
@@ -70,6 +75,7 @@ def named_task(
     _check_size(factory, width)
     words = [f"{data} / {model}", *([f"k={width}"] if width else []), *(f"{k}={v:g}" for k, v in chosen.items())]
     words += [f"only {only_bands} bands"] if only_bands else []
+    words += [f"patches {patches}"] if patches else []
     return Task.from_data(" ".join(words), factory, examples)
 
 
@@ -89,11 +95,13 @@ def _load(
     options: dict[str, Any],
     features: Features | None,
     only_bands: str | None,
+    patches: Patches | None,
     data_seed: int,
 ) -> DataSet:
     data = source(name, data_seed=data_seed, **options)
     data = data if only_bands is None else with_only_bands(data, only_bands)
-    return data if features is None else with_features(data, features)
+    data = data if features is None else with_features(data, features)
+    return data if patches is None else with_patches(data, patches, data_seed)
 
 
 def _build(name: str, **options: Any) -> nn.Module:
