@@ -90,6 +90,18 @@ class SweepOptions(TypedDict, total=False):
     """RandAugment of images: N,M with N from 1 to 100 operations an image and a magnitude M from 0 to 30, such as 2,14.
     It is slow. Default: none.
     """
+    activation_noise: Real
+    """Standard deviation of noise that is added before layers in training: one map for the whole batch. Default: 0."""
+    noise_before: str
+    """The layers that it is added before: activations, classes or names of layers with commas between them. Default:
+    ReLU.
+    """
+    noise_schedule: str | Callable[[int, int], float]
+    """Course of that noise over pre-training; later segments go on with what it comes to at their step, at most its
+    end: constant, cosine, linear, 1-sqrt, step:FACTOR@FRACTION,FRACTION such as step:0.2@0.3,0.6, exponential:END such
+    as exponential:0.01, cyclic:LOW@CYCLES such as cyclic:0.1@4 or wsd:FRACTION such as wsd:0.2 or wsd:0.2,linear.
+    Default: constant.
+    """
     precision: Literal["float32", "float64", "bf16"]
     """Numbers that the network is trained in: one of float32, float64, bf16. Default: float32."""
     finetune_lrs: Reals

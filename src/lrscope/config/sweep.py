@@ -140,6 +140,17 @@ class SweepConfig:
 
     Default: none
     """
+    activation_noise: Annotated[float, Number(0, HUGE)] = 0.0
+    """Standard deviation of noise that is added before layers in training: one map for the whole batch."""
+    noise_before: Annotated[str, Word(words="activations, classes or names of layers with commas between them")] = (
+        "ReLU"
+    )
+    """The layers that it is added before.
+
+    Origin: learning_order, Sec. 6
+    """
+    noise_schedule: Annotated[str, Course()] = "constant"
+    """Course of that noise over pre-training; later segments go on with what it comes to at their step, at most its end."""
     precision: Annotated[str, Word(("float32", "float64", "bf16"))] = "float32"
     """Numbers that the network is trained in."""
 
@@ -209,6 +220,7 @@ class SweepConfig:
         self._check_space()
         self._check_optimizer()
         self._check_warmup()
+        self._check_noise()
         self._check_length("epochs", "steps")
         if self.finetune_lrs:
             if self.finetune_epochs is None and self.finetune_steps is None:
@@ -264,6 +276,18 @@ class SweepConfig:
             raise LrscopeError(
                 f"warmup_epochs and warmup_steps: give one of them (now warmup_epochs={self.warmup_epochs}, "
                 f"warmup_steps={self.warmup_steps})"
+            )
+
+    def _check_noise(self) -> None:
+        """Refuse options of noise that there is not, and a course of noise where its step is not known."""
+        defaults = {f.name: f.default for f in fields(self)}
+        for name in ("noise_before", "noise_schedule"):
+            if not self.activation_noise and getattr(self, name) != defaults[name]:
+                raise LrscopeError(f"{name}: given without activation_noise: say how strong it is, or leave it out")
+        if self.noise_schedule != "constant" and any(branch.at_loss for branch in self.branches):
+            raise LrscopeError(
+                "noise_schedule: a branch begins at a loss, so the step of its noise is not known before: use a "
+                "constant schedule, or branches at times"
             )
 
     def _check_length(self, epochs: str, steps: str) -> None:

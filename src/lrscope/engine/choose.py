@@ -91,7 +91,7 @@ def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Pla
                 stacklevel=2,
             )
         return _timed(context, Plan("single", 1, False, alone, 0.0))
-    if engine.compile and context.net.stochastic:
+    if engine.compile and context.net.draws:
         raise LrscopeError(f"compile: training steps cannot be compiled here, because {DRAWS}: leave it out")
     runs = config.seeds * len(config.lrs)
     if engine.path == "single":
@@ -223,7 +223,7 @@ def _compiled_if_it_pays(context: Context, best: Plan, timed: Sequence[Plan], jo
     predicted = predict(context, best, jobs)
     if wanted is False:
         return best
-    if context.net.stochastic:
+    if context.net.draws:
         return replace(best, chosen=f"{best.chosen}; not compiled ({DRAWS})")
     words, found, begun = best.chosen, [], time.perf_counter()
     batched = [p for p in timed if p.path == "batched"]

@@ -33,7 +33,7 @@ from lrscope.dynamics.statistics import (
 from lrscope.engine.batch_order import BatchOrder
 from lrscope.engine.branching import forget, keep_losses, keep_moment, last_use, state_for
 from lrscope.engine.material import Material
-from lrscope.engine.noise import seeds, with_noise
+from lrscope.engine.noise import levels, seeds, with_noise
 from lrscope.engine.plan import Chunk
 from lrscope.engine.program import Program
 from lrscope.engine.segments import AT_END, BRANCH, Phase
@@ -215,7 +215,8 @@ class ChunkTrainer:
             noise = self._noise("noise", phase, step, call)
             state = StepState.of(self.tensors, self._remembered)
             lr_KR = (scale[step : step + call, None] * lr_R).to(state.weights.dtype)
-            inputs = StepInputs(self.frozen, x, y, lr_KR, self.rho_R, index, noise)
+            level = levels(self.config, self.phases, phase, step, call, self.rho_R)
+            inputs = StepInputs(self.frozen, x, y, lr_KR, self.rho_R, index, noise, level)
             self.tensors.update(self.program.steps(state, inputs).named())
             self.cursor["step"] = step + call
 
@@ -241,19 +242,19 @@ class ChunkTrainer:
     def _noise(self, purpose: str, phase: Phase, step: int, count: int) -> Tensor | None:
         """Seeds [K, R] of what the network draws in `count` steps of a segment; None where it draws nothing from them. A segment
         that continues its parent's batches continues its noise."""
-        if self.program.net.noise != "keyed":
+        if not self.program.net.keyed:
             return None
         stream = purpose, phase.stream
         if stream not in self._noise_streams:
-            names = [(*stream, *self._key(*run)) for run in self.chunk.runs]
-            self._noise_streams[stream] = seeds(names, self.device)
+            self._noise_streams[stream] = seeds([(*stream, *self._key(*run)) for run in self.chunk.runs], self.device)
         steps = torch.arange(count, device=self.device) + phase.offset + step
         return folded(self._noise_streams[stream], steps[:, None])
 
     def _frozen(self, purpose: str, phase: Phase) -> Named:
         """The frozen tensors for evaluation after the present step: it has passes in train mode too."""
-        noise_KR = self._noise(purpose, phase, self.cursor["step"], 1)
-        return with_noise(self.frozen, None if noise_KR is None else noise_KR[0])
+        at = phase, self.cursor["step"], 1
+        given = self._noise(purpose, *at), levels(self.config, self.phases, *at, self.rho_R)
+        return with_noise(self.frozen, *(None if value_KR is None else value_KR[0] for value_KR in given))
 
     def _lr(self, phase: Phase) -> Tensor:
         """Optimizer's learning rates [R], float64: on the sphere lr = ELR rho^2 (`Optimizer.radius_power`)."""

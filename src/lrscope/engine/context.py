@@ -24,7 +24,7 @@ from lrscope.engine.checked import RANDOM, load_checkpoint
 from lrscope.engine.chunk import ChunkTrainer, Tick
 from lrscope.engine.material import Material
 from lrscope.engine.memory_need import Passes, measured, resident
-from lrscope.engine.net import Net, build_net
+from lrscope.engine.net import Net, build_net, with_activation_noise
 from lrscope.engine.plan import Chunk, Plan, chunk_at, count_chunks, cut, divided, each_chunk
 from lrscope.engine.program import Program
 from lrscope.engine.segments import Phase, phases
@@ -80,6 +80,8 @@ class Context:
         Augmentation(task.data(0), crops=config.augment, randaugment=config.randaugment)
         _check_features(task, config)
         net = build_net(task, invariant=config.invariant, device=device, dtype=dtype)
+        if config.activation_noise:
+            net = with_activation_noise(net, task, config.noise_before)
         examples = len(task.data(0).train_x)
         if examples < config.batch_size:
             raise LrscopeError(

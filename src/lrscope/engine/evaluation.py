@@ -7,7 +7,7 @@ about phases, files or processes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from types import MappingProxyType
 
 import torch
@@ -17,7 +17,7 @@ from torch.func import functional_call
 from lrscope.engine.backends import Backend
 from lrscope.engine.example_groups import ExampleGroups
 from lrscope.engine.net import Net
-from lrscope.engine.noise import NOISE, of_batch
+from lrscope.engine.noise import LEVEL, NOISE, of_batch
 from lrscope.engine.step import Named
 from lrscope.tasks.losses import Loss, correct
 from lrscope.tasks.metrics import Metric, values
@@ -58,13 +58,16 @@ class Evaluation:
     def output(self, tensors: Named, x: Tensor) -> Tensor:
         """The network's output for examples x [B, ...], with the tensors of one run by name.
 
-        In train mode what it draws comes from the run's seed, if that is among them.
+        In train mode what it draws comes from the run's seed, and noise before layers has the run's level, if they are among
+        them.
         """
-        seed = tensors.get(NOISE)
-        if seed is None:
-            return self._output(tensors, x)
-        tensors = {name: value for name, value in tensors.items() if name != NOISE}
-        with Keyed(seed) if self.net.module.training else nullcontext():
+        seed, level = tensors.get(NOISE), tensors.get(LEVEL)
+        tensors = {name: value for name, value in tensors.items() if name not in (NOISE, LEVEL)}
+        with ExitStack() as drawing:
+            if seed is not None and self.net.module.training:
+                drawing.enter_context(Keyed(seed))
+            if level is not None and self.net.module.training and self.net.added is not None:
+                drawing.enter_context(self.net.added.at(level))
             return self._output(tensors, x)
 
     def _output(self, tensors: Named, x: Tensor) -> Tensor:

@@ -99,8 +99,9 @@ def _pass(context: Context, size: int) -> tuple[int, int]:
     values = dict(named_tensors(net.module))
     params = {s.name: values[s.name].detach().requires_grad_() for s in net.slots}
     frozen = {name: values[name].detach() for name in net.frozen}
-    if net.noise == "keyed":
-        frozen = with_noise(frozen, torch.zeros((), dtype=torch.int64, device=material.device))
+    if net.keyed:
+        level = torch.zeros((), dtype=context.dtype, device=material.device) if net.added else None
+        frozen = with_noise(frozen, torch.zeros((), dtype=torch.int64, device=material.device), level)
     x, y = material.train_x[:size].clone(), material.train_y[:size].clone()  # in inference mode they save no gradient
     net.module.train()
     with Live() as step, torch.enable_grad():

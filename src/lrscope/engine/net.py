@@ -6,7 +6,7 @@ R runs, P trainable parameters, G groups.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from lrscope.engine.trial import (
     try_modes,
 )
 from lrscope.errors import LrscopeError
+from lrscope.tasks.activation_noise import ActivationNoise, check_met
 from lrscope.tasks.factory import copied, same_values, tensors, weights_type
 from lrscope.tasks.noise import Noise
 from lrscope.tasks.norms import population_norms, replace_batch_norms
@@ -35,6 +36,7 @@ class Net:
 
     frozen: what belongs to a run without being trained: parameters, and buffers that differ between seeds.
     noise: what its passes draw (`tasks.noise`).
+    added: noise before layers that a sweep asks for.
     """
 
     module: nn.Module
@@ -46,6 +48,17 @@ class Net:
     norms: tuple[str, ...]
     noise: Noise
     readout: str | None
+    added: ActivationNoise | None = None
+
+    @property
+    def keyed(self) -> bool:
+        """Does a pass draw from the run's seed?"""
+        return self.noise == "keyed" or (self.noise == "none" and self.added is not None)
+
+    @property
+    def draws(self) -> bool:
+        """Does a training step draw noise, its own or noise before layers?"""
+        return self.stochastic or self.added is not None
 
     @property
     def stochastic(self) -> bool:
@@ -102,6 +115,23 @@ def build_net(task: Task, *, invariant: bool, device: torch.device, dtype: torch
         noise=noise,
         readout=readout,
     )
+
+
+@seeded(0)
+def with_activation_noise(net: Net, task: Task, before: str) -> Net:
+    """The net with noise before these layers, tried in a pass.
+
+    Raises:
+        LrscopeError: there are no such layers, or the pass does not come by them.
+    """
+    added = ActivationNoise(net.module, [word.strip() for word in before.split(",")])
+    x, _ = distinct_examples(task.data(0).train_x)
+    first = next(net.module.parameters())
+    x = x.to(first.device, first.dtype if x.is_floating_point() else None)
+    with torch.no_grad(), added.at(0.0):
+        net.module.train()(x)
+    check_met(added)
+    return replace(net, added=added)
 
 
 def _noise(task: Task, *, drew: bool) -> Noise:

@@ -85,7 +85,7 @@ class Program(Evaluation):
         A run whose loss or gradient is not finite ends there: its weights become NaN.
         """
         segments = self.net.segments
-        frozen = with_noise(inputs.frozen, inputs.noise)
+        frozen = with_noise(inputs.frozen, inputs.noise, inputs.level)
         gradient_RP, loss_R, accuracy_R = self.gradients(state.weights, frozen, inputs.x, inputs.y)
         gradient_squares_RG = group_squares(gradient_RP, segments)
         total_R = gradient_squares_RG.sum(1)

@@ -76,8 +76,9 @@ def _run(context: Context, path: str, runs: int) -> None:
     """Call the functions of a path for `runs` runs; what they return is thrown away."""
     program, material = context.program(path, False), context.material(context.config.first_data_seed)
     weights, frozen = material.initial_weights([stream_seed("init", 0, 0)] * runs)
-    if context.net.noise == "keyed":
-        frozen = with_noise(frozen, torch.arange(runs, device=context.device))
+    if context.net.keyed:
+        level = torch.zeros(runs, dtype=context.dtype, device=context.device) if context.net.added else None
+        frozen = with_noise(frozen, torch.arange(runs, device=context.device), level)
     x, y = material.batches(1)
     size = len(x[0])
     x_R, y_R = (t[0].expand(runs, *t.shape[1:]) for t in (x, y))

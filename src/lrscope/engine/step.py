@@ -33,7 +33,7 @@ class StepInputs(NamedTuple):
     """What a step only reads: x [R, B, ...], y [R, B, ...] and lr [R], which has the weights' type.
 
     Of K steps that are handed over together: all examples x [N, ...], y [N, ...], `order` [K, R, B] with the numbers of those
-    in the mini-batches, lr [K, R] and noise [K, R].
+    in the mini-batches, lr, noise and level [K, R].
     """
 
     frozen: Named  # [R, ...] each
@@ -43,6 +43,7 @@ class StepInputs(NamedTuple):
     rho: Tensor  # [R], radius of the sphere
     order: Tensor | None = None
     noise: Tensor | None = None  # [R] int64, seeds of what the network draws; None where it draws nothing from them
+    level: Tensor | None = None  # [R], of the noise before layers; None without
 
     def gathered(self) -> StepInputs:
         """Of K steps: the examples that `order` names instead of all, x [K, R, B, ...], y [K, R, B, ...]."""
@@ -59,6 +60,7 @@ Step = Callable[[StepState, StepInputs], StepState]
 def unrolled(step: Step, state: StepState, inputs: StepInputs) -> StepState:
     """K steps one after the other, on inputs that are `gathered`."""
     noise = [None] * len(inputs.lr) if inputs.noise is None else inputs.noise
-    for x, y, lr_R, noise_R in zip(inputs.x, inputs.y, inputs.lr, noise, strict=True):
-        state = step(state, inputs._replace(x=x, y=y, lr=lr_R, noise=noise_R))
+    levels = [None] * len(inputs.lr) if inputs.level is None else inputs.level
+    for x, y, lr_R, noise_R, level_R in zip(inputs.x, inputs.y, inputs.lr, noise, levels, strict=True):
+        state = step(state, inputs._replace(x=x, y=y, lr=lr_R, noise=noise_R, level=level_R))
     return state

@@ -47,8 +47,8 @@ def with_patches(data: DataSet, patches: Annotated[Patches, PatchReader()], data
 
     Which images are patched, the patterns, signs and factors depend on `data_seed` alone and are drawn once (ours), so an
     image is the same in every epoch. Patches are written over normalised images. Test set and validation set stay clean.
-    Two feature sets come after those that there are, under the test labels: `mixed`, patched as training images are, and `patch only`. The
-    training examples become the groups `image only`, `image and patch` and `patch only`.
+    Two feature sets come after those that there are, under the test labels: `mixed`, patched as training images are, and
+    `patch only`. The training examples become the groups `image only`, `image and patch` and `patch only`.
 
     Args:
         data: images [N, C, H, W] with class numbers; without example groups, as label noise makes.

@@ -31,7 +31,7 @@ class _Inductor:
 
     def steps(self, program: Trained, state: StepState, inputs: StepInputs) -> StepState:
         """See `Backend`."""
-        if inputs.noise is not None:
+        if inputs.noise is not None or inputs.level is not None:
             raise NotCompiled("the network draws noise")
         if self._compiled is None:
             self._compiled = CompiledSteps(program.step)
@@ -59,7 +59,7 @@ class CompiledSteps:
         Raises:
             NotCompiled: that fails.
         """
-        leaves, form = tree_flatten((state, inputs[:-2]))
+        leaves, form = tree_flatten((state, inputs[:5]))
         given = [t.contiguous() for t in leaves]
         key = (form, *((t.shape, t.dtype) for t in given))
         with torch.no_grad():

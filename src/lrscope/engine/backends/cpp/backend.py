@@ -38,7 +38,7 @@ class Generated(Vmap):
 
     def steps(self, program: Trained, state: StepState, inputs: StepInputs) -> StepState:
         """See `Backend`; the arguments of the first call serve as examples."""
-        if inputs.noise is not None:
+        if inputs.noise is not None or inputs.level is not None:
             raise NotFusible("the network draws noise")
         if self._steps is None:
             self._steps = FusedSteps(program.one_run().step, *_of_one_run(state, inputs))
@@ -66,7 +66,7 @@ class Generated(Vmap):
 
 def _of_one_run(state: StepState, inputs: StepInputs) -> tuple[StepState, StepInputs]:
     """The state and the first step's inputs of the first run."""
-    frozen, x, y, lr_KR, rho_R, order, _ = inputs
+    frozen, x, y, lr_KR, rho_R, order = inputs[:6]
     assert order is not None
     first = order[0, 0]
     remembered = {name: value[:1] for name, value in state.optimizer.items()}

@@ -47,7 +47,7 @@ class FusedSteps:
 
     def __call__(self, state: StepState, inputs: StepInputs) -> StepState:
         """The state after the K steps of `inputs`, whose examples their order names."""
-        frozen, x, y, lr, rho, order, _ = inputs
+        frozen, x, y, lr, rho, order = inputs[:6]
         assert order is not None
         new = {name: t.clone(memory_format=torch.contiguous_format) for name, t in state.named().items()}
         given = [t.contiguous() for t in (x, y, lr, rho, *frozen.values(), order)]
