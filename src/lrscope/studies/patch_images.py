@@ -26,6 +26,7 @@ def patch_chart(data: DataSet, columns: Count = 5) -> Chart:
         data: what `with_patches` returns, with its `normalisation`.
         columns: images a row; fewer where a group that is drawn has fewer.
 
+    The first image of a row is titled by its group, the others by their class.
     Pixels are drawn as they are, cut to 0 and 1 where a patch goes beyond; a group without examples is left out.
 
     Raises:
@@ -44,8 +45,8 @@ def patch_chart(data: DataSet, columns: Count = 5) -> Chart:
         rows = _one_of_each_class(data, number, columns)
         pixels = (data.train_x[rows].double() * s + m).clamp(0, 1)
         panels += [
-            Panel(title=f"{name}, class {int(label)}", layers=[_picture(image)])
-            for image, label in zip(pixels, data.train_y[rows], strict=True)
+            Panel(title=f"class {int(label)}" if place else name, layers=[_picture(image)])
+            for place, (image, label) in enumerate(zip(pixels, data.train_y[rows], strict=True))
         ]
     return Chart(panels=panels, columns=columns)
 
