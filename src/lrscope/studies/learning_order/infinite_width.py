@@ -49,8 +49,7 @@ def infinite_width(
         stop_below: end where all runs have been below this training loss.
 
     Returns:
-        `QUANTITIES` by name [B + 1, S, R] (g: [B + 1, S, R, 3]), and `along` and `across`: the component of r's linear
-        predictor along w* and the norm of the rest, from which the test errors come.
+        `QUANTITIES` by name [B + 1, S, R] (g: [B + 1, S, R, 3]). The test errors are integrals over r's linear predictor.
 
     Raises:
         LrscopeError: a hold that is shorter than a learning rate, or so long that g would oscillate and diverge.
@@ -113,7 +112,6 @@ class _State:
         for k in range(self.block):
             total = self._one_hold(k, total)
         kept = (self.noise.left(self.block * self.hold) - self.noise.log_decay).exp()
-        self._norms_of_own(total, kept)
         self.noise.advance(self.block * self.hold)
         self.time += self.block * self.hold
         self.past_own.add(total, activations, self.noise.log_decay)
@@ -128,11 +126,13 @@ class _State:
         amount = self._amount(kept)
         source = (residual @ self.on_sides).double() * amount[..., None]
         kernel = self.three.kernel(torch.ones_like(amount))
-        grown = torch.einsum("sri,srij,srj->sr", source, kernel, source)
-        self.square_v = kept**2 * self.square_v + 2 * kept * (source * self.g).sum(-1) + grown
+        own = torch.einsum("sri,srij,srj->sr", source, kernel, source)
+        fixed = kept * (source * self.g).sum(-1) + own  # source times g at the end, if all activations stayed
         self.past_g.add(source, noise.moment(begin + (self.hold - noise.lr) / 2), noise.left(end))
         sources, left, rho = self.past_g.seen(noise.moment(end))
         self.g = torch.einsum("hsr,hsrij,hsrj->sri", left, self.three.kernel(rho), sources)
+        changed = (source * self.g).sum(-1) - fixed
+        self.square_v = kept**2 * self.square_v + 2 * fixed - own + self._share(self.hold) * changed
         return total * _as(kept, total) + residual * _as(amount, total)
 
     def _amount(self, kept: Tensor) -> Tensor:
@@ -140,9 +140,15 @@ class _State:
         decays = self.weight_decay > 0
         return torch.where(decays, (1 - kept) / self.weight_decay.clamp(min=1e-300), self.hold)
 
-    def _norms_of_own(self, total: Tensor, kept: Tensor) -> None:
-        """Squared norms of what W's signal has in directions of single examples, after the block."""
-        grown = 2 * _as(kept, total) * total * self.own + total.square() * self.squares / 4
+    def _share(self, elapsed: float) -> Tensor:
+        """Twice the mean, over the steps of a time, of how much of it has passed: 0 for a single step [S, R]."""
+        return 1 - self.noise.lr / elapsed
+
+    def _norms_of_own(self, total: Tensor, kept: Tensor, own: Tensor) -> None:
+        """Squared norms of what W's signal has in directions of single examples, after the block, where its terms are `own`."""
+        alone = total.square() * self.squares / 4
+        fixed = _as(kept, total) * total * self.own + alone  # total times the own terms, if all activations stayed
+        grown = 2 * fixed - alone + _as(self._share(self.block * self.hold), total) * (total * own - fixed)
         self.square_own = kept**2 * self.square_own + grown.sum(-1).double()
         self.square_own_m2 = kept**2 * self.square_own_m2 + (grown * self.first_of_m2).sum(-1).double()
 
@@ -153,7 +159,9 @@ class _State:
         self.w = self.w * _as(kept, total) + grown[:, :runs]
         self.w_m2 = self.w_m2 * _as(kept, total) + grown[:, runs:]
         sources, left, rho = self.past_own.seen(self.noise.moment(0.0))
-        self.own = torch.einsum("hsr,hsrn->srn", (left * own_excess(rho)).to(self.dtype), sources) * self.squares
+        own = torch.einsum("hsr,hsrn->srn", (left * own_excess(rho)).to(self.dtype), sources) * self.squares
+        self._norms_of_own(total, kept, own)
+        self.own = own
         self.r_before, self.r = self.r, self.w @ self.x.transpose(1, 2) / 4 + self.own
 
     def _g_of_examples(self) -> Tensor:

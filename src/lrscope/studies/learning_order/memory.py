@@ -21,6 +21,7 @@ class Noise:
         self.large, self.small = over_runs(runs, "large_lr"), over_runs(runs, "small_lr")
         self.weight_decay = over_runs(runs, "weight_decay")
         self.extra = over_runs(runs, "activation_noise").expand(sets, -1)
+        self.frozen = over_runs(runs, "frozen") > 0
         shape = (sets, len(runs))
         self.lr = self.large.expand(shape)
         self.log_decay = torch.zeros(shape, dtype=torch.float64)  # of a weight, since the start
@@ -41,8 +42,10 @@ class Noise:
 
     def moment(self, elapsed: Tensor | float) -> Moment:
         """What is needed of a time to correlate its activations with those of others."""
-        variance = self.variance_at(elapsed)
-        return Moment(self.left(elapsed), variance.log() / 2, -(self.extra.square() / variance).log1p() / 2)
+        variance, left = self.variance_at(elapsed), self.left(elapsed)
+        # As if no noise were added: then the initial weights decay, and that changes no activation.
+        log_std = torch.where(self.frozen, left, variance.log() / 2)
+        return Moment(left, log_std, -(self.extra.square() / variance).log1p() / 2)
 
     def advance(self, elapsed: float) -> None:
         """Go on by a time."""

@@ -24,6 +24,8 @@ QUANTITIES = {
     "loss_m2": "training loss on M_2, the examples with Q",
     "loss_r_m1": "training loss of r alone on M_1 (Lemma 4.4)",
     "g": "g(z - zeta), g(z), g(z + zeta)",
+    "along": "component along w* of r's linear predictor, (r(x) - r(-x)) / 2",
+    "across": "norm of the rest of r's linear predictor",
     "error_p": "test error on examples with P alone",
     "error_q": "test error on examples with Q alone",
     "error_both": "test error on examples with both",

@@ -37,6 +37,8 @@ class Run:
             weights where they decide activations, until the training loss is below `quiet_below` (ours: the mitigation of
             Sec. 6 and App. F.1 in this setting, as far as the paper's main text tells it).
         quiet_below: see there; 0: the noise stays.
+        frozen: the initial weights decide activations all the time, whatever the noise does: a linear model with a convex
+            loss (ours: the control of Sec. 1).
     """
 
     r: Positive
@@ -46,6 +48,7 @@ class Run:
     anneal_below: Annotated[float, Real()]
     activation_noise: Nonnegative = 0.0
     quiet_below: Nonnegative = 0.0
+    frozen: bool = False
 
     def __post_init__(self) -> None:
         if not self.small_lr <= self.large_lr:
@@ -56,6 +59,10 @@ class Run:
             )
         if not self.anneal_below >= 0:
             raise LrscopeError(f"anneal_below: {self.anneal_below:g} is no loss: use 0, a loss, or infinity")
+        if self.frozen and self.activation_noise > 0:
+            raise LrscopeError(
+                f"activation_noise: {self.activation_noise:g} would decide nothing where activations are frozen: use 0"
+            )
 
     @property
     def gradient_noise(self) -> float:

@@ -1,0 +1,156 @@
+"""The two-layer network of learning_order at finite width, Sec. 2: f(x) = r(x1) + g(x2), with its own gradient.
+
+r and g are sums of neurons u_i relu(<row_i, x>). The second layer u is random, +1 or -1 over the root of the width, and fixed.
+Rows of W have d coordinates; those of V have the two that the three directions of Q span, since all others see weight
+decay and noise only and nothing depends on them. So V may be much wider than W at no cost.
+
+S data sets, R runs on each, N examples, d dimensions of x1; widths m_W and m_V; P = m_W d + 2 m_V weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from lrscope.checked import Count, Positive, checked, checked_fields
+from lrscope.errors import LrscopeError
+from lrscope.studies.learning_order.distribution import Examples
+from lrscope.studies.learning_order.kernels import directions
+from lrscope.studies.learning_order.quantities import pull
+from lrscope.studies.learning_order.runs import Run, over_runs
+from lrscope.tasks.streams import generator
+
+
+class Outputs(NamedTuple):
+    """What the network says."""
+
+    r: Tensor  # [S, R, N], of x1
+    g: Tensor  # [S, R, 3], of z - zeta, z and z + zeta
+
+
+class Neurons(NamedTuple):
+    """A number for each neuron and input."""
+
+    first: Tensor  # [S, R, N, m_W]
+    second: Tensor  # [S, R, 3, m_V]
+
+
+@checked_fields
+@dataclass(frozen=True, kw_only=True)
+class Widths:
+    """Numbers of neurons: of W, which sees x1, and of V, which sees x2."""
+
+    first: Count
+    second: Count
+
+
+class TwoLayers:
+    """An objective: the training loss plus lambda / 2 times the squared norm of the weights. Its points are S x R rows.
+
+    Row s R + j is run j on data set s.
+
+    Args:
+        examples: S data sets; their seeds name second layers and initialisations, and their type is that of the weights.
+        runs: R; r, weight decay and whether activations are frozen are taken from them.
+        widths: of the two layers.
+        start_std: tau_0, the standard deviation of the initial weights.
+    """
+
+    @checked
+    def __init__(self, examples: Examples, runs: Sequence[Run], widths: Widths, start_std: Positive) -> None:
+        if not runs:
+            raise LrscopeError("runs: there are none: pass at least one Run")
+        self.examples, self.widths = examples, widths
+        self.x, self.labels, self.on_sides = examples.first, examples.labels[:, None], examples.on_sides
+        self.sets, _, self.dimension = self.x.shape
+        self.count = len(runs)
+        self.points = directions(over_runs(runs, "r")).to(self.x)  # [R, 3, 2]
+        self.weight_decay = over_runs(runs, "weight_decay").to(self.x).repeat(self.sets)[:, None]  # [S R, 1]
+        self.u_first = self._second_layer("W", widths.first)
+        self.u_second = self._second_layer("V", widths.second)
+        self.in_m2 = examples.has_second[:, None].to(self.x)
+        self.frozen = over_runs(runs, "frozen") > 0  # [R]
+        self.start_std, self.initial = start_std, self._start(start_std)
+
+    @property
+    def size(self) -> int:
+        """P."""
+        return self.widths.first * self.dimension + 2 * self.widths.second
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of the data sets."""
+        return self.examples.seeds
+
+    def _second_layer(self, layer: str, width: int) -> Tensor:
+        """u [S, 1, width]."""
+        streams = (generator("learning order", "second layer", layer, width, seed) for seed in self.seeds)
+        signs = torch.stack([2 * torch.randint(2, (width,), generator=stream) - 1 for stream in streams])
+        return (signs / math.sqrt(width)).to(self.x)[:, None]
+
+    def _start(self, std: float) -> Tensor:
+        """Initial weights [S R, P], the same for all runs on a data set."""
+        streams = (generator("learning order", "initialisation", self.size, seed) for seed in self.seeds)
+        drawn = torch.stack([torch.randn(self.size, generator=stream, dtype=self.x.dtype) for stream in streams])
+        return std * drawn.repeat_interleave(self.count, 0)
+
+    def layers(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """W [S, R, m_W, d] and V [S, R, m_V, 2] of weights [S R, P]."""
+        end = self.widths.first * self.dimension
+        first, second = weights[:, :end], weights[:, end:]
+        rows = (self.sets, self.count)
+        return first.view(*rows, self.widths.first, self.dimension), second.view(*rows, self.widths.second, 2)
+
+    def outputs(self, weights: Tensor, x: Tensor | None = None) -> Outputs:
+        """r on x1 [S, N, d] (the training examples', if left out) and g of the weights [S R, P]."""
+        return self._sums(*self._neurons(weights, self.x if x is None else x))
+
+    def gradient(self, points: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Gradient [S R, P] and loss [S R] at points [S R, P]; the step makes no difference."""
+        of_loss, _, loss = self.parts(points)
+        return of_loss + self.weight_decay * points, loss + self.weight_decay[:, 0] / 2 * points.square().sum(1)
+
+    def parts(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The training loss's gradient [S R, P], W's share [S R, m_W d] from M_2 in it (eq. 5.1), and the loss [S R]."""
+        heights, gates = self._neurons(points, self.x)
+        r, g = self._sums(heights, gates)
+        f = r + g @ self.on_sides.transpose(1, 2)
+        residual = pull(f, self.labels)
+        sources = residual @ self.on_sides  # [S, R, 3]
+        of_v = -self.u_second[..., None] * ((gates.second * sources[..., None]).transpose(2, 3) @ self.points)
+        of_w, of_w_m2 = (self._of_w(gates.first, pulled) for pulled in (residual, residual * self.in_m2))
+        rows = self.sets * self.count
+        whole = torch.cat([of_w, of_v.reshape(rows, -1)], 1)
+        return whole, of_w_m2, softplus(-self.labels * f).mean(-1).view(rows)
+
+    def _of_w(self, gates: Tensor, pulled: Tensor) -> Tensor:
+        """W's gradient [S R, m_W d] for minus the loss's derivatives by the outputs [S, R, N]."""
+        summed = (gates * pulled[..., None]).transpose(2, 3) @ self.x[:, None]
+        return (-self.u_first[..., None] * summed).reshape(self.sets * self.count, -1)
+
+    def _neurons(self, weights: Tensor, x: Tensor) -> tuple[Neurons, Neurons]:
+        """Each neuron's <row, x1> or <row, x2>, and whether it is active: 1(<row, x> >= 0)."""
+        heights = self._heights(weights, x)
+        return heights, Neurons(*((values >= 0).to(values) for values in self._deciding(heights, x)))
+
+    def _deciding(self, heights: Neurons, x: Tensor) -> Neurons:
+        """The heights that decide activations: those of the initial weights in frozen runs."""
+        if not bool(self.frozen.any()):
+            return heights
+        frozen, initial = self.frozen[:, None, None], self._heights(self.initial, x)
+        return Neurons(*(torch.where(frozen, old, new) for old, new in zip(initial, heights, strict=True)))
+
+    def _heights(self, weights: Tensor, x: Tensor) -> Neurons:
+        w, v = self.layers(weights)
+        return Neurons(x[:, None] @ w.transpose(2, 3), self.points @ v.transpose(2, 3))
+
+    def _sums(self, heights: Neurons, gates: Neurons) -> Outputs:
+        r = (gates.first * heights.first) @ self.u_first[..., None]
+        g = (gates.second * heights.second) @ self.u_second[..., None]
+        return Outputs(r[..., 0], g[..., 0])
