@@ -39,9 +39,14 @@ def test_examples_have_the_distribution_of_section_2() -> None:
     assert margin.min() >= 1 - 1e-12, "a margin of 1/sqrt(d)"
     assert float(margin.mean()) == pytest.approx(1 + (2 / math.pi) ** 0.5, abs=0.02)
     assert float(((margin - 1) ** 2).mean()) == pytest.approx(1, abs=0.04)
-    assert float(x[:, 1:].square().mean() * d) == pytest.approx(1, abs=0.02)
+    across = x[:, 1:] * d**0.5
+    assert float((across.T @ across / len(x) - torch.eye(d - 1, dtype=F64)).abs().max()) < 5 * (2 / len(x)) ** 0.5
     scale, side, y = (values[0][kind != P_ONLY] for values in (found.scale, found.side, found.labels))
     assert bool(((side == 0) == (y > 0)).all())
+    assert set(side[y < 0].tolist()) == {-1, 1}
+    assert 0 <= scale.min() < 0.001 < 0.999 < scale.max() <= 1
+    second = found.second(0.2)[0][kind != P_ONLY]
+    torch.testing.assert_close(second, scale[:, None] * torch.stack([torch.ones_like(y), 0.2 * side], 1))
     assert abs(float(side[y < 0].double().mean())) < 0.03
     assert float(scale.mean()) == pytest.approx(0.5, abs=0.01)
     assert float(scale.square().mean()) == pytest.approx(1 / 3, abs=0.01)
