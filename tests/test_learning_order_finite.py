@@ -136,9 +136,20 @@ def test_both_algorithms_by_their_thresholds() -> None:
     assert (curves["annealed"][..., 1] == 1).all()
     lr = np.where(curves["annealed"][1:] == 1, 1.0, 5.0)
     np.testing.assert_allclose(np.diff(curves["time"], axis=0), lr)
+    assert curves["time"][-1].min() == pytest.approx(120)
     below = finite_width(drawn(), runs, drawn(purpose="test"), **words, stop_below=0.5)["loss"]
     assert (below.min(0) < 0.5).all()
     assert not (below[:-1].min(0) < 0.5).all()
+
+
+def test_a_run_stays_annealed() -> None:
+    """Where noise and decay are so strong that the loss comes back above its threshold."""
+    run = Run(r=0.5, weight_decay=0.15, large_lr=5, small_lr=4, anneal_below=0.8)
+    words = {"widths": Widths(first=10, second=30), "start_std": 1.0}
+    curves = finite_width(drawn(), [run], drawn(), until=100, **words)
+    above = curves["loss"] > 0.8
+    assert (above & (curves["annealed"] == 1)).any()
+    assert (np.diff(curves["annealed"], axis=0) >= 0).all()
 
 
 def test_errors_are_counted_on_the_test_examples() -> None:
