@@ -92,6 +92,7 @@ class Naive:
             [] if data.train_groups is None else [data.train_groups == e for e in range(len(data.train_group_names))]
         )
         self.true_y = data.clean_train_y
+        self.test_groups = [data.test_groups == e for e in range(len(data.test_group_names))]
         mean, std = data.normalisation or ((0.0,), (1.0,))
         self.black = -mean[0] / std[0]
         self.epoch = len(self.x) // config.batch_size
@@ -205,7 +206,12 @@ class Naive:
         if pairs and self.true_y is not None:
             true = [self.evaluate(self.model, self.x[group], self.true_y[group])[1] for group in self.groups]
             found["true_accuracy"] = true
-        return {"example_group_" + name: values for name, values in found.items()}
+        tested = [self.evaluate(self.model, self.test_x[group], self.test_y[group]) for group in self.test_groups]
+        of_test = {
+            f"test_group_{name}": list(v)
+            for name, v in zip(("loss", "accuracy"), zip(*tested, strict=True), strict=False)
+        }
+        return {"example_group_" + name: values for name, values in found.items()} | of_test
 
     def probe_accuracy(self, model: nn.Module) -> np.ndarray:
         return np.array([self.evaluate(model, x, y)[1] for x, y in self.probes])

@@ -69,12 +69,12 @@ def evaluated(program: Program, trainer: ChunkTrainer, rows: slice) -> dict[str,
     material, frozen = trainer.material, rows_of(trainer.frozen, rows)
     weights = trainer.tensors["weights"][rows]
     test, groups = material.window_metrics(program, weights, frozen)
-    assert groups is not None
+    assert groups.train is not None
     batches = material.batches()
     return {
         **{f"population {name}": value for name, value in program.populations(weights, frozen, batches[0]).items()},
         "test": torch.stack(test, 1),
-        "groups": groups,
+        "groups": groups.train,
         "train mode": torch.stack(program.train_mode_metrics(weights, frozen, *batches), 1),
         "fixed pass": program.fixed_pass(weights, frozen, *batches),
     }

@@ -1,4 +1,4 @@
-"""Metrics of example groups: any partition of the training examples, first of all clean and corrupted labels."""
+"""Metrics of example groups: any partition of training or test examples, first of all clean and corrupted labels."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import xarray as xr
 
 from lrscope.config import SweepConfig
 from lrscope.engine import assemble as layout
+from lrscope.engine import example_groups
 from lrscope.engine.chunk import Stopped
 from lrscope.engine.example_groups import BLOCK, EXAMPLES, ExampleGroups
 from lrscope.engine.plan import Plan
@@ -26,7 +27,10 @@ from lrscope.reporting import report
 from lrscope.results import open_result, save_result
 from lrscope.tasks.builtin import named_task
 from lrscope.tasks.data import load
+from lrscope.tasks.data.subsets import subset
+from lrscope.tasks.groups import with_classes
 from lrscope.tasks.models import MLP
+from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task
 from test_engine import PHASES, SPHERE, disagreements
 from tiny_tasks import (
@@ -50,12 +54,20 @@ from trees import arrays, dims_of, without
 
 METRICS = ("loss", "accuracy", "true_accuracy")
 OURS = {f"{node}/example_group_{metric}" for node in ("pretrain", "finetune") for metric in METRICS}
+TESTED = {f"{node}/test_group_{metric}" for node in ("pretrain", "finetune") for metric in METRICS[:2]}
 FUSED = Plan("batched", 4, True, "", 0.0, 32, True)
 
 
 def split_task(groups: Any, **options: Any) -> Task:
     """The MLP's task with a partition of its 48 training examples."""
     return task_of(partial(MLP, (5, 8, 6, CLASSES)), (5,), name="mlp batch", train_groups=groups, **options)
+
+
+def task_with_test_groups(*, train: bool = True, norm: str = "layer", **options: Any) -> Task:
+    """The same with a partition of its 20 test examples too."""
+    groups = {"train_groups": torch.arange(48) % 2} if train else {}
+    groups |= {"test_groups": torch.arange(20) // 8, "test_group_names": ("a", "b", "c")}
+    return task_of(partial(MLP, (5, 8, 6, CLASSES), norm=norm), (5,), name="mlp batch", **groups, **options)
 
 
 # -- what is logged ------------------------------------------------------------------------------------------------
@@ -69,6 +81,16 @@ def test_metrics_agree_with_the_naive_twin(norm: str, plan: Plan, tmp_path: Path
     config = replace(SPHERE, lrs=(1e-2,), data_seeds=2, **PHASES)
     assert disagreements(grouped_task(norm=norm), config, plan, tmp_path / "a") == []
     assert set(arrays(computed(grouped_task(norm=norm), config, plan, tmp_path / "b"))) >= OURS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("train", [True, False], ids=["both", "test alone"])
+def test_groups_of_test_examples_agree_with_the_naive_twin(train: bool, tmp_path: Path) -> None:
+    config = replace(SPHERE, lrs=(1e-2,), **PHASES)
+    assert disagreements(task_with_test_groups(train=train, norm="batch"), config, ALL_RUNS, tmp_path / "a") == []
+    found = set(arrays(computed(task_with_test_groups(train=train), config, ALL_RUNS, tmp_path / "b")))
+    assert found >= TESTED
+    assert bool(found & OURS) == train
 
 
 @pytest.mark.slow
@@ -102,6 +124,56 @@ def test_groups_are_means_over_their_examples_alone() -> None:
     for name in ("pretrain/example_group_loss", "pretrain/example_group_accuracy"):
         np.testing.assert_allclose(each[name].mean("example_group"), whole[name][..., 0], rtol=1e-6)
     assert set(np.unique(each["pretrain/example_group_accuracy"])) == {0.0, 1.0}
+
+
+def test_groups_of_test_examples_are_means_over_these() -> None:
+    """One group of all test examples has the test metrics, its parts in their sizes too; training groups stay what they are."""
+    config = replace(BASE, steps=6, average=(), finetune_lrs=(), finetune_steps=None)
+    found = train(task_with_test_groups(), config)
+    assert found["test_group"].values.tolist() == ["a", "b", "c"]
+    sizes = xr.DataArray([8, 8, 4], dims="test_group")
+    for name in ("loss", "accuracy"):
+        parts = (found[f"pretrain/test_group_{name}"] * sizes).sum("test_group") / 20
+        np.testing.assert_allclose(parts, found[f"pretrain/test_{name}"], rtol=1e-5)
+    ours = torch.arange(48) % 2
+    alone = train(
+        task_of(partial(MLP, (5, 8, 6, CLASSES), norm="layer"), (5,), name="mlp batch", train_groups=ours), config
+    )
+    for name in ("loss", "accuracy"):
+        name = f"pretrain/example_group_{name}"
+        np.testing.assert_allclose(found[name], alone[name], rtol=1e-6)
+
+
+def test_without_test_groups_the_evaluated_examples_are_those_of_earlier_versions() -> None:
+    """To the bit: the results of earlier sweeps stay what they are."""
+    for task in (grouped_task(), grouped_task(true_labels=False), split_task(torch.arange(48) // 10)):
+        data = task.data(1)
+        assert data.train_groups is not None
+        found = ExampleGroups.of(data, 1, lambda t: t, torch.float32)
+        assert found is not None
+        assert found.of_training == len(found.sizes) == len(data.train_group_names)
+        streams = [generator("example group", e, 1) for e in range(len(found.sizes))]
+        where = [(data.train_groups == e).nonzero()[:, 0] for e in range(len(found.sizes))]
+        index = torch.cat([at[subset(len(at), EXAMPLES, stream)] for at, stream in zip(where, streams, strict=True)])
+        rest = torch.zeros(-len(index) % BLOCK, dtype=torch.int64)
+        true_y = data.train_y if data.clean_train_y is None else data.clean_train_y
+        for made, given in ((found.x, data.train_x), (found.y, data.train_y), (found.true_y, true_y)):
+            assert torch.equal(made, given[torch.cat([index, rest])])
+        assert torch.equal(found.member[: len(index)].argmax(1), data.train_groups[index])
+        assert int(found.member.sum()) == len(index)
+
+
+def test_test_examples_of_a_group_are_the_same_for_all_data_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the test set is; the training examples are each data seed's own."""
+    monkeypatch.setattr(example_groups, "EXAMPLES", 5)
+    data = task_with_test_groups().data(0)
+    one, other = (ExampleGroups.of(data, data_seed, lambda t: t, torch.float32) for data_seed in (0, 1))
+    assert one is not None
+    assert other is not None
+    assert one.sizes.tolist() == [5, 5, 5, 5, 4]
+    assert not torch.equal(one.x[:10], other.x[:10])
+    assert torch.equal(one.x[10:24], other.x[10:24])
+    assert torch.equal(one.y[10:24], other.y[10:24])
 
 
 def test_true_labels_are_those_before_noise() -> None:
@@ -184,6 +256,15 @@ def test_a_partition_changes_nothing_else() -> None:
 
 
 @pytest.mark.slow
+def test_groups_of_test_examples_change_nothing_else() -> None:
+    """But the last bits of the groups of training examples, which are evaluated in the same pass."""
+    plain, split = train(mlp_task(), BASE), train(task_with_test_groups(train=False, norm="batch"), BASE)
+    assert set(arrays(split, coordinates=True)) - set(arrays(plain, coordinates=True)) == {"test_group", *TESTED}
+    assert same_bytes(without(split, "test_group", *TESTED), plain) == []
+    assert json.loads(split.attrs["task"])["test_groups"] == {"a": 8, "b": 8, "c": 4}
+
+
+@pytest.mark.slow
 def test_stopped_and_resumed_is_the_same_to_the_byte(tmp_path: Path) -> None:
     """A checkpoint after every step, and another process's context after every stop."""
     config, plan = replace(BASE, average=()), Plan("batched", 2, False, "", 0.0)
@@ -242,6 +323,17 @@ def test_pages_and_files_take_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("lost", sorted(TESTED))
+def test_a_result_without_a_variable_of_test_groups_is_refused(lost: str, tmp_path: Path) -> None:
+    result = train(task_with_test_groups(train=False), replace(BASE, steps=6))
+    assert result[lost].dims[-1] == "test_group"
+    with pytest.raises(LrscopeError, match=f"variable '{lost}' is missing"):
+        save_result(without(result, lost), tmp_path)
+    save_result(result, tmp_path)
+    assert same_bytes(open_result(tmp_path), result) == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", sorted(OURS))
 def test_a_result_without_one_of_them_is_refused(lost: str, tmp_path: Path) -> None:
     result = train(grouped_task(), replace(BASE, steps=6))
@@ -270,6 +362,34 @@ def test_label_noise_makes_clean_and_corrupted() -> None:
     assert task.summary()["true_labels"] is True
 
 
+def test_classes_are_groups_of_training_and_of_test_examples() -> None:
+    """Of training examples by their labels before noise."""
+    options: dict[str, Any] = {"train_size": 200, "test_size": 50, "label_noise": 0.4}
+    data = named_task("digits", "mlp", groups="classes", **options).data(1)
+    assert data.train_group_names == data.test_group_names == tuple("0123456789")
+    assert torch.equal(data.train_groups, data.clean_train_y)
+    assert not torch.equal(data.train_groups, data.train_y)
+    assert torch.equal(data.test_groups, data.test_y)
+    plain = named_task("digits", "mlp", **options).data(1)
+    assert plain.train_group_names == ("clean", "corrupted")
+    assert plain.test_groups is None
+    assert torch.equal(plain.train_x, data.train_x)
+    task = named_task("digits", "mlp", groups="classes", **options)
+    assert sum(task.summary()["test_groups"].values()) == 50
+    with pytest.raises(LrscopeError, match=r"groups: .digits. is unknown: .*classes"):
+        named_task("digits", "mlp", groups="digits", **options)
+
+
+def test_data_without_classes_has_no_groups_of_them() -> None:
+    x = examples(48, (5,))[0]
+    data = Task(partial(MLP, (5, 8, 1)), (x, x[:, 0]), (x[:20], x[:20, 0]), loss="mse").data(0)
+    with pytest.raises(LrscopeError, match=r"groups: .* has no classes"):
+        with_classes(data)
+    many = replace(data, classes=101, train_y=torch.arange(48), test_y=torch.arange(20))
+    with pytest.raises(LrscopeError, match="over 100"):
+        with_classes(many)
+
+
 def test_the_partition_is_part_of_the_tasks_identity() -> None:
     groups = torch.arange(48) % 2
     tasks = [
@@ -280,6 +400,10 @@ def test_the_partition_is_part_of_the_tasks_identity() -> None:
         noisy_task(0.5),
         grouped_task(),
         grouped_task(true_labels=False),
+        split_task(None, test_groups=torch.arange(20) % 2),
+        split_task(None, test_groups=torch.arange(20) % 2, test_group_names=("a", "b")),
+        split_task(None, test_groups=(torch.arange(20) + 1) % 2),
+        split_task(groups, test_groups=torch.arange(20) % 2),
     ]
     assert len({task.fingerprint([0]) for task in tasks}) == len(tasks)
     assert split_task(groups).fingerprint([0]) == split_task(groups.tolist()).fingerprint([0])
@@ -311,6 +435,10 @@ WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
     "dict": ({"a": 0}, {}, r"train_groups: its values are a dict \(a\)"),
     "sparse": (torch.ones(48).to_sparse(), {}, "train_groups: its values are a sparse_coo tensor"),
     "names alone": (None, {"train_group_names": ["a"]}, "given without train_groups"),
+    "test names alone": (None, {"test_group_names": ["a"]}, "test_group_names: given without test_groups"),
+    "test length": (None, {"test_groups": [0, 1]}, r"test_groups: its shape is \(2,\), but there are 20 test examples"),
+    "test negative": (None, {"test_groups": [-1] * 20}, "test_groups: it holds -1: number the groups from 0"),
+    "test names": (None, {"test_groups": [0, 1] * 10, "test_group_names": ["a"]}, "1 names, but test_groups holds 1"),
 }
 
 
@@ -335,3 +463,16 @@ def test_every_data_seeds_partition_is_checked() -> None:
 
     with pytest.raises(LrscopeError, match=r"data seed 1: train_group_names: .* use the same groups"):
         Task.from_data("t", one.drawing.make, renamed).data(1)
+
+    def grown(data_seed: int) -> Any:
+        return replace(one.data(0), test_groups=torch.zeros(20 + data_seed, dtype=torch.int64), test_group_names=("a",))
+
+    with pytest.raises(LrscopeError, match=r"data seed 1: test_groups: its shape is \(21,\)"):
+        Task.from_data("t", one.drawing.make, grown).data(1)
+
+    def sometimes(data_seed: int) -> Any:
+        groups = {"test_groups": torch.zeros(20, dtype=torch.int64), "test_group_names": ("a",)}
+        return replace(one.data(0), **(groups if data_seed else {}))
+
+    with pytest.raises(LrscopeError, match=r"data seed 1: test_group_names: \['a'\], but \[\] for data seed 0"):
+        Task.from_data("t", one.drawing.make, sometimes).data(1)

@@ -32,7 +32,7 @@ STATUS_REMEDY = {
 MOMENTS = ("nonfinite_step", "branch_step")  # variables that are steps; -1 where there is none
 TRAIN, AVERAGED = "train", "average"  # kinds of nodes
 RUN = ("lr", "data_seed", "seed")
-SHARED = (*RUN, "group", "random_point", "feature", "example_group", "metric")  # dimensions of the root
+SHARED = (*RUN, "group", "random_point", "feature", "example_group", "test_group", "metric")  # dimensions of the root
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,7 @@ def traits_of(
         "always": True,
         "classification": task.get("kind") == "classification",
         "example_groups": groups,
+        "test_groups": "test_group" in dimensions,
         "true_labels": groups and bool(task.get("true_labels")),
         "validation": has_validation(task),
         "invariant": invariant,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 from lrscope.readers import Number, Text, Whole, Word, read_fields
+from lrscope.tasks.partitions import PARTITIONS
 from lrscope.tasks.patch_options import PatchReader
 from lrscope.tasks.validation import ADVICE, parse_size
 
@@ -61,6 +62,12 @@ class TaskConfig:
     """Frequencies of images: test sets that show which of them the network uses.
 
     Default: none
+    """
+
+    groups: Annotated[str | None, Word(PARTITIONS)] = None
+    """Groups of examples whose accuracy is logged over time, of training and of test examples.
+
+    Default: none; with label noise clean and corrupted
     """
 
     def __post_init__(self) -> None:

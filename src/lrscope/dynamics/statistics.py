@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 TRAINED = ("pretrain", "finetune", "branch")
 WHOLE = ("pretrain", "branch")  # with what is logged of each tensor
 # Traits of a task without which there is nothing to compute from.
-STRUCTURAL = {"example_groups", "features", "logged_features", "validation", "metrics"}
+STRUCTURAL = {"example_groups", "test_groups", "features", "logged_features", "validation", "metrics"}
 
 
 class StepFacts(NamedTuple):
@@ -31,13 +31,20 @@ class StepFacts(NamedTuple):
     lr: Tensor  # [R], the optimizer's
 
 
+class GroupFacts(NamedTuple):
+    """Metrics [R, E, 3] of groups of examples: loss, accuracy, accuracy under the true labels."""
+
+    train: Tensor | None = None  # of training examples
+    test: Tensor | None = None  # of test examples
+
+
 class IntervalFacts(NamedTuple):
     """What is known at the end of a logging interval."""
 
     test: tuple[Tensor, Tensor]  # loss [R] and accuracy [R]
     squares: Tensor  # [R, G] float64, of the weights
     lr: Tensor  # [R] float64, the optimizer's
-    examples: Tensor | None  # [R, E, 3]: loss, accuracy, accuracy under the true labels
+    examples: GroupFacts
     own: Tensor | None  # [R, M], the task's own metrics on the test set
     features: Tensor | None  # [R, F], accuracy on each feature set, where it is logged along training
 
@@ -90,7 +97,11 @@ class Statistic:
 
 
 def _example_group(column: int) -> Callable[[IntervalFacts], Tensor | None]:
-    return lambda facts: None if facts.examples is None else facts.examples[..., column]
+    return lambda facts: None if facts.examples.train is None else facts.examples.train[..., column]
+
+
+def _test_group(column: int) -> Callable[[IntervalFacts], Tensor | None]:
+    return lambda facts: None if facts.examples.test is None else facts.examples.test[..., column]
 
 
 def _validation(column: int) -> Callable[[EndFacts | AverageFacts], Tensor | None]:
@@ -188,6 +199,22 @@ INTERVAL = (  # at the end of a logging interval
         _example_group(2),
         dims=("example_group",),
         needs="example_groups true_labels classification",
+    ),
+    Statistic(
+        "test_group_loss",
+        "nat",
+        "loss of a group of test examples at the end of the logging interval",
+        _test_group(0),
+        dims=("test_group",),
+        needs="test_groups",
+    ),
+    Statistic(
+        "test_group_accuracy",
+        "1",
+        "accuracy of a group of test examples at the end of the logging interval",
+        _test_group(1),
+        dims=("test_group",),
+        needs="test_groups classification",
     ),
     Statistic(
         "test_metric",

@@ -165,6 +165,7 @@ class Context:
             "logged_features": data.feature_x is not None and self.config.log_features,
             "validation": data.validation_x is not None,
             "example_groups": bool(data.train_group_names),
+            "test_groups": bool(data.test_group_names),
             "true_labels": data.clean_train_y is not None,
             "metrics": bool(self.task.metrics),
         }
@@ -177,6 +178,7 @@ class Context:
         return {
             "group": len(self.net.groups),
             "example_group": len(data.train_group_names),
+            "test_group": len(data.test_group_names),
             "feature": 0 if data.feature_x is None else len(data.feature_x),
             "metric": len(self.task.metrics),
         }

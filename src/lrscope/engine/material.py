@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lrscope.config import SweepConfig
 from lrscope.dynamics.layout import group_squares
+from lrscope.dynamics.statistics import GroupFacts
 from lrscope.engine.evaluation import Evaluation
 from lrscope.engine.example_groups import ExampleGroups
 from lrscope.engine.net import Net, draw_weights
@@ -94,14 +95,14 @@ class Material:
 
     def window_metrics(
         self, evaluation: Evaluation, weights_RP: Tensor, frozen: Named
-    ) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
-        """What is logged at the end of a logging interval: `test_metrics`, and of E example groups loss, accuracy
-        and accuracy under the true labels [R, E, 3] under the same rule; None without groups."""
+    ) -> tuple[tuple[Tensor, Tensor], GroupFacts]:
+        """What is logged at the end of a logging interval: `test_metrics`, and the metrics of groups of examples under the same
+        rule."""
         populations = evaluation.populations(weights_RP, frozen, self._population_x)
         test = evaluation.metrics(weights_RP, frozen, populations, self.test_x, self.test_y)
         if self.groups is None:
-            return test, None
-        return test, evaluation.group_metrics(weights_RP, frozen, populations, self.groups)
+            return test, GroupFacts()
+        return test, self.groups.divided(evaluation.group_metrics(weights_RP, frozen, populations, self.groups))
 
     def own_metrics(
         self, evaluation: Evaluation, weights_RP: Tensor, frozen: Named, *, validation: bool = False

@@ -119,6 +119,8 @@ def _shared_coords(context: Context, slab: Slab) -> dict[str, Any]:
         coords["metric"] = np.array(list(context.task.metrics), dtype=object)
     if data.train_group_names:
         coords["example_group"] = np.array(data.train_group_names, dtype=object)
+    if data.test_group_names:
+        coords["test_group"] = np.array(data.test_group_names, dtype=object)
     return {name: (name, values) for name, values in coords.items()}
 
 

@@ -12,10 +12,13 @@ from torch import nn
 
 from lrscope.checked import checked
 from lrscope.errors import LrscopeError
+from lrscope.readers import Word
 from lrscope.tasks.data import load
 from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.features import Features, with_features, with_only_bands
+from lrscope.tasks.groups import with_classes
 from lrscope.tasks.models import build
+from lrscope.tasks.partitions import PARTITIONS
 from lrscope.tasks.patch_options import Patches, PatchReader
 from lrscope.tasks.patches import with_patches
 from lrscope.tasks.task import Task
@@ -35,6 +38,7 @@ def named_task(
     test_size: int | None = None,
     label_noise: float = 0.0,
     pool: int = 1,
+    groups: Annotated[str | None, Word(PARTITIONS)] = None,
     features: Features | None = None,
     only_bands: str | None = None,
     patches: Annotated[Patches | None, PatchReader()] = None,
@@ -45,6 +49,8 @@ def named_task(
     """The task of training `model` (mlp, convnet, resnet18, wideresnet16, transformer, vit) on `data` (digits, cifar10, ...).
 
     model_options: arguments of the model beside its width: of vit patch, depth and dropout.
+    groups: `classes` logs loss and accuracy of each class over time, of its training examples (by their labels before label
+        noise, instead of other groups such as clean and corrupted) and of its test examples.
     features: test sets that show which features a network uses: `bands` (background, low, mid and high frequencies of
         images, feature_learning App. A), `bands:low=1-6,mid=7-24`, or a dict of functions of the test inputs
         (`tasks.features.with_features`).
@@ -73,6 +79,7 @@ def named_task(
     shape = tuple(first.train_x.shape[1:])
     factory = partial(_build, model, data=data, shape=shape, outputs=outputs, width=width, **chosen)
     _check_size(factory, width)
+    examples = examples if groups is None else partial(_by_class, examples)
     words = [f"{data} / {model}", *([f"k={width}"] if width else []), *(f"{k}={v:g}" for k, v in chosen.items())]
     words += [f"only {only_bands} bands"] if only_bands else []
     words += [f"patches {patches}"] if patches else []
@@ -102,6 +109,10 @@ def _load(
     data = data if only_bands is None else with_only_bands(data, only_bands)
     data = data if features is None else with_features(data, features)
     return data if patches is None else with_patches(data, patches, data_seed)
+
+
+def _by_class(examples: Callable[[int], DataSet], data_seed: int) -> DataSet:
+    return with_classes(examples(data_seed))
 
 
 def _build(name: str, **options: Any) -> nn.Module:

@@ -74,10 +74,9 @@ def check_alike(first: DataSet, later: DataSet) -> None:
             f"feature_names: {list(later.feature_names)}, but {list(first.feature_names)} for data seed 0: use the same feature "
             "sets for all data seeds"
         )
-    if later.train_group_names != first.train_group_names or (later.train_groups is None) != (
-        first.train_groups is None
-    ):
-        raise LrscopeError(
-            f"train_group_names: {list(later.train_group_names)}, but {list(first.train_group_names)} for data seed 0: "
-            "use the same groups for all data seeds"
-        )
+    for split in ("train", "test"):
+        ours, theirs = (getattr(data, f"{split}_group_names") for data in (later, first))
+        if ours != theirs or len({getattr(data, f"{split}_groups") is None for data in (later, first)}) > 1:
+            raise LrscopeError(
+                f"{split}_group_names: {list(ours)}, but {list(theirs)} for data seed 0: use the same groups for all data seeds"
+            )

@@ -19,7 +19,7 @@ from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.examples import Examples, as_tensors, batch_size_of
 from lrscope.tasks.factory import Drawing
 from lrscope.tasks.features import Features, with_features
-from lrscope.tasks.groups import as_groups
+from lrscope.tasks.groups import given_groups, group_sizes
 from lrscope.tasks.identity import attributes, digest
 from lrscope.tasks.labels import as_labels, constant_loss
 from lrscope.tasks.losses import CLASSIFICATION, LOSSES, Loss, check_loss, name_of, named_loss
@@ -48,6 +48,7 @@ class Task:
         train_groups: a partition of the training examples: a whole number from 0 on for each, in the data's order [N]. Loss
             and accuracy are logged for each group.
         train_group_names: names of the groups 0, 1, ...; left out, their numbers.
+        test_groups, test_group_names: the same for the test examples.
         features: modified test sets by name, on which accuracy is measured at the end of every phase: a function of the
             test inputs for each name, or bands and masks of images (`tasks.features.with_features`).
         normalisation: (mean, std) per channel that images [N, C, H, W] were given, for bands; left out, they are taken as
@@ -82,6 +83,8 @@ class Task:
         name: str | None = None,
         train_groups: Tensor | Sequence[int] | None = None,
         train_group_names: Sequence[str] | None = None,
+        test_groups: Tensor | Sequence[int] | None = None,
+        test_group_names: Sequence[str] | None = None,
         features: Features | None = None,
         normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
         validation: Size | Examples = None,
@@ -119,11 +122,6 @@ class Task:
         given = {"train": train_y, "test": test_y, **({} if own is None else {"validation": own[1]})}
         labels, classes = as_labels(self.loss_name, self.classification, given)
         self.loader_batch_size = batch_size_of(train)
-        if train_groups is None and train_group_names is not None:
-            raise LrscopeError("train_group_names: given without train_groups: pass the partition too")
-        groups, group_names = (
-            (None, ()) if train_groups is None else as_groups(train_groups, train_group_names, len(train_y))
-        )
         fixed = DataSet(
             name=self.name,
             train_x=train_x,
@@ -132,8 +130,8 @@ class Task:
             test_y=labels["test"],
             classes=classes,
             loss=self.loss_name,
-            train_groups=groups,
-            train_group_names=group_names,
+            **given_groups(train_groups, train_group_names, len(train_y), "train"),
+            **given_groups(test_groups, test_group_names, len(test_y), "test"),
             normalisation=None if normalisation is None else as_normalisation(normalisation, tuple(train_x.shape[1:])),
         )
         if own is not None:
@@ -249,6 +247,9 @@ class Task:
                 sha.update(repr(data.train_group_names).encode())
                 for tensor in (data.train_groups, data.clean_train_y):
                     sha.update(b"none" if tensor is None else tensor.contiguous().numpy().tobytes())
+            if data.test_groups is not None:
+                sha.update(repr(("test groups", data.test_group_names)).encode())
+                sha.update(data.test_groups.contiguous().numpy().tobytes())
         if self._unusual:
             sha.update(repr(sorted(self._unusual.items())).encode())
         if self.loss_name not in LOSSES:
@@ -303,11 +304,13 @@ class Task:
 
     def _example_groups(self, data: DataSet) -> dict[str, Any]:
         """Sizes of the example groups; whether labels from before label noise are known."""
-        if data.train_groups is None:
-            return {}
-        sizes = torch.bincount(data.train_groups, minlength=len(data.train_group_names)).tolist()
-        groups = dict(zip(data.train_group_names, sizes, strict=True))
-        return {"example_groups": groups, **({} if data.clean_train_y is None else {"true_labels": True})}
+        train = group_sizes(data.train_groups, data.train_group_names)
+        test = group_sizes(data.test_groups, data.test_group_names)
+        return {
+            **({"example_groups": train} if train else {}),
+            **({"true_labels": True} if train and data.clean_train_y is not None else {}),
+            **({"test_groups": test} if test else {}),
+        }
 
     def _constant_prediction(self, data: DataSet) -> dict[str, float]:
         """Training loss of the best constant prediction, for named cross-entropies: what guessing gets."""

@@ -32,6 +32,8 @@ class DataSet:
     clean_train_y: Tensor | None = None  # [N] int64: labels before label noise, where noise was asked for
     train_groups: Tensor | None = None  # [N] int64: which group of a partition each training example is in
     train_group_names: tuple[str, ...] = ()  # of the groups 0, 1, ...
+    test_groups: Tensor | None = None  # [M] int64: the same for the M test examples
+    test_group_names: tuple[str, ...] = ()
     validation_x: Tensor | None = (
         None  # [V, ...]: examples to choose by; neither trained on nor reported as the test set is
     )
