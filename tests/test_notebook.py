@@ -11,13 +11,16 @@ from html.parser import HTMLParser
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from fake_results import fake_map, fake_result
-from lrscope import Task
+from lrscope import Task, learning_order
 from lrscope.engine import progress
 from lrscope.mapping.types import Border, RegimeMap
+from lrscope.order.types import time_text
+from test_order import result_with
 from test_report import HOSTILE
 
 
@@ -95,6 +98,24 @@ def test_a_task_shows_what_it_is_made_of():
     for words in ("Task mine", "kind classification", "train size 24", "validation size 6 (held out"):
         assert words in told
     assert "validation size none" in Words(small()._repr_html_()).said
+
+
+def test_a_learning_order_is_a_table():
+    """A group that is never learned, one whose order is undetermined, and a name that is hostile."""
+    names, at = (HOSTILE, "middle"), np.arange(1, 41)
+    rises = 1 - np.exp(-at[:, None] / np.array([2.0, 6.0]))
+    result = result_with(list(names), values=np.broadcast_to(rises, (4, 1, 5, 40, 2)).copy())
+    order = learning_order(result)
+    told = Words(order._repr_html_())
+    assert told.said.startswith("groups of training examples, pretrain 8 times learning rate group epochs to 90% place")
+    assert f"0.0001 {HOSTILE} {time_text(order.times[0])} 1.0 5 of 5 1.00 [1.00, 1.00] 0.0001 middle" in told.said
+    assert told.said.count("1.00 [1.00, 1.00]") == 2 + 3 * 4, (
+        "at the rate that others are compared with there is one tau"
+    )
+    assert told.tags <= {"div", "p", "b", "ul", "li", "details", "summary", "table", "tr", "th", "td"}
+    nothing = Words(learning_order(result, level=1)._repr_html_()).said
+    assert "not reached (not before 40) 1.5 0 of 5 undetermined" in nothing
+    assert "No group reaches 100%, so there is no order" in nothing
 
 
 @pytest.mark.slow

@@ -8,6 +8,8 @@ from .errors import LrscopeError as LrscopeError
 from .grids import log_grid as log_grid
 from .mapping import RegimeMap as RegimeMap
 from .mapping import regimes as regimes
+from .order import LearningOrder as LearningOrder
+from .order import learning_order as learning_order
 from .reporting import report as report
 from .reporting import save_figures as save_figures
 from .results import open_result as open_result

@@ -91,6 +91,26 @@ def report(
 
 
 @app.command()
+def order(
+    result: Result,
+    of: Annotated[
+        str | None, _option("Groups of train or test examples, of training examples under true labels, or features.")
+    ] = None,
+    level: Annotated[str | None, _option("Accuracy that counts as learned. Default: 0.9.")] = None,
+    segment: Annotated[str, typer.Option(help="Segment of training whose times are looked at.")] = "pretrain",
+    point: Annotated[
+        list[str] | None, _option("Where on an axis of the segment, such as decay_at=4; may be repeated.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which groups of examples are learned first, and whether learning rates agree on that."""
+    from lrscope.commands import print_order
+    from lrscope.results import open_result
+
+    print_order(open_result(result), of=of, level=level, segment=segment, point=point or [], as_json=as_json)
+
+
+@app.command()
 def export(
     result: Result,
     format: Annotated[str, typer.Option(help="csv (one row a run) or netcdf (everything).")] = "csv",

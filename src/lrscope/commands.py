@@ -6,14 +6,16 @@ import json
 import stat
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrscope.config.settings import MapSettings, load_settings
+from lrscope.errors import LrscopeError, shown
 from lrscope.storage.files import mode_of, read_json
 from lrscope.storage.paths import Remote, exists, local, place
+from lrscope.values import as_number
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -144,6 +146,30 @@ def print_map(result: xr.DataTree, *, margin: float | None = None, as_json: bool
         if count and name != "finished":
             print(f"{count} of {runs} runs {name}: {STATUS_REMEDY[name]}")
     return found
+
+
+def print_order(
+    result: xr.DataTree, *, of: str | None, level: str | None, segment: str, point: Sequence[str], as_json: bool
+) -> None:
+    """Find the learning order and print it as a table or JSON."""
+    from lrscope.order import learning_order
+
+    given: dict[str, Any] = {} if level is None else {"level": level}  # read as Python's argument is
+    found = learning_order(result, of=of, segment=segment, point=dict(map(_place, point)), **given)
+    if as_json:
+        dump(found.to_dict())
+        return
+    print(result.attrs["title"])
+    print(found)
+
+
+def _place(text: str) -> tuple[str, float | str]:
+    """Axis and value of a text such as decay_at=4."""
+    axis, equals, value = text.partition("=")
+    if not (axis and equals and value):
+        raise LrscopeError(f"point: {shown(text)} is not an axis and a value: write one such as decay_at=4")
+    number = as_number(value)
+    return axis, value if number is None else float(number)
 
 
 def status_counts(result: xr.DataTree) -> dict[str, int]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lrscope.mapping.types import Label, RegimeMap
+    from lrscope.order.types import LearningOrder
 
 MOST_OPEN_ROWS = 12  # a longer table is folded
 CELL = "padding:2px 12px 2px 0;text-align:{side};vertical-align:top"
@@ -41,6 +42,34 @@ def map_html(regime_map: RegimeMap) -> str:
     else:
         lines.append(_listed(dict.fromkeys(sentence(b.reason) for b in regime_map.borders.values())))
     return "<div>" + "".join(lines) + _listed(sentence(note) for note in regime_map.notes) + "</div>"
+
+
+def order_html(order: LearningOrder) -> str:
+    """A learning order: a row for each group at each learning rate, agreement with the order between seeds, the notes."""
+    from lrscope.order.types import tau_text, time_text
+    from lrscope.reporting.text import sentence
+
+    head = [
+        "learning rate",
+        "group",
+        f"epochs to {100 * order.level:g}%",
+        "place",
+        "reached",
+        "tau between seeds",
+        f"tau with {order.reference:.3g}",
+    ]
+    taus = {lr: [tau_text(order.between(lr, lr))] for lr in dict.fromkeys(row.lr for row in order.times)}
+    for lr, texts in taus.items():
+        texts.append("" if lr == order.reference else tau_text(order.between(lr, order.reference)))
+    rows = []
+    for row in order.times:
+        place = "" if row.rank is None else f"{row.rank:.1f}"
+        cells = [f"{row.lr:.3g}", row.group, time_text(row), place, f"{row.reached} of {row.runs}", *taus[row.lr]]
+        rows.append([escape(cell) for cell in cells])
+    title = f"<p style='margin:0 0 4px'><b>{escape(f'{order.of}, {order.segment}')}</b></p>"
+    opened = " open" if len(rows) <= MOST_OPEN_ROWS else ""
+    table = f"<details{opened}><summary>{len(rows)} times</summary>{_table(head, rows, numbers=1)}</details>"
+    return f"<div>{title}{table}{_listed(sentence(note) for note in order.notes)}</div>"
 
 
 def task_html(summary: dict[str, Any]) -> str:
