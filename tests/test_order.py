@@ -14,12 +14,15 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from fake_results import fake_result
-from lrscope import LrscopeError, learning_order
+from lrscope import LrscopeError, learning_order, regimes, report
+from lrscope.charts import Line, Points
 from lrscope.cli import app
 from lrscope.mapping.borders import draws
 from lrscope.order.learning_order import ordered
 from lrscope.order.ranks import between_units, interval, interval_of_pairs, mean, ranks, tau, within_units
 from lrscope.order.times import first_times
+from lrscope.reporting import frames
+from lrscope.reporting.order_chart import order_chart
 from lrscope.results import save_result
 from lrscope.validation import validate
 
@@ -438,7 +441,7 @@ def test_no_run_with_values_is_refused() -> None:
         learning_order(result)
 
 
-# -- the command ----------------------------------------------------------------------------------------
+# -- the command and the report ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -472,6 +475,43 @@ def test_a_command_that_cannot_be_done_says_why(words: list[str], message: str, 
     assert message in str(done.exception)
 
 
+def test_the_report_has_a_section(tmp_path: Path) -> None:
+    page = report(result_with(list(SCALES)), tmp_path / "page.html").read_text()
+    assert "In which order groups of training examples are learned" in page
+    assert "epochs to 90% accuracy" in page
+    assert "Groups that are not reached share the last places of an order." in page
+    assert "accuracy of middle" in page
+    bare = report(fake_result(lrs=LRS), tmp_path / "bare.html").read_text()
+    assert "In which order" not in bare
+
+
+def test_the_chart_draws_what_was_found() -> None:
+    """Medians with their intervals; groups that are not reached as hollow marks of their own above the end."""
+    result = result_with(list(SCALES))
+    order = learning_order(result)
+    found = regimes(result)
+    grid = frames.grid(result)
+    times, places, taus = order_chart(grid, frames.backdrop(grid, found), order).panels
+    lines = {line.name: line for line in times.layers if isinstance(line, Line) and line.name}
+    assert set(lines) == set(SCALES)
+    rows = sorted((row for row in order.times if row.group == "middle"), key=lambda row: row.lr)
+    np.testing.assert_array_equal(lines["middle"].y, [row.epoch for row in rows])
+    np.testing.assert_array_equal(lines["middle"].high, [row.high for row in rows])
+    np.testing.assert_array_equal(np.isnan(lines["hard"].y), [True, True, True, False])
+    for end in (lines["hard"].low, lines["hard"].high):
+        np.testing.assert_array_equal(np.isnan(np.asarray(end)), np.isnan(lines["hard"].y))
+    hard, never = (layer for layer in times.layers if isinstance(layer, Points))
+    assert (len(np.asarray(hard.x)), len(np.asarray(never.x))) == (LRS - 1, LRS)
+    assert 40 < np.min(hard.y) < np.asarray(never.y)[0]
+    assert np.asarray(never.y)[-1] == np.min(hard.y), "alone there, it stands lowest"
+    assert hard.color == lines["hard"].color
+    assert hard.hollow
+    assert next(np.asarray(line.y).tolist() for line in places.layers if isinstance(line, Line)) == [1, 1, 1, 2]
+    with_first = [line for line in taus.layers if isinstance(line, Line)][-1]
+    assert with_first.name == "with ELR 0.0001"
+    np.testing.assert_allclose(np.asarray(with_first.y)[:2], 1)
+
+
 def test_orders_are_compared_with_the_lowest_rate_that_has_one_in_most_runs() -> None:
     values = curves(5, 40, ["easy", "middle"])
     values[0, :, 1:] = 0.0  # one seed alone learns anything at the lowest rate
@@ -499,3 +539,16 @@ def test_runs_that_were_not_trained_are_not_counted_in_an_agreement() -> None:
     ]
     assert "with learning rate" in str(found)
     assert "of 5 runs" not in str(found)
+
+
+def test_a_report_of_many_groups_and_of_none_that_is_reached(tmp_path: Path) -> None:
+    """The chart is drawn whatever there is: 14 groups by a colour scale, nothing reached, one seed, one group."""
+    names = [f"group {i}" for i in range(14)]
+    many = np.random.default_rng(0).uniform(0, 0.1, (LRS, 1, 1, 40, 14)).cumsum(3).clip(0, 1)
+    for name, result in {
+        "many": result_with(names, seeds=1, values=many),
+        "none": result_with(["a", "b"], values=np.zeros((LRS, 1, 5, 40, 2))),
+    }.items():
+        assert "In which order" in report(result, tmp_path / f"{name}.html").read_text()
+    one = report(result_with(["easy"]), tmp_path / "one.html").read_text()
+    assert "In which order" not in one, "one group has no order"

@@ -11,13 +11,21 @@ import xarray as xr
 
 from lrscope.charts import Chart, Line
 from lrscope.mapping.types import RegimeMap
+from lrscope.order.learning_order import REACHED, learning_order, ordered
 from lrscope.reporting import frames, phases
 from lrscope.reporting import phase_charts as charts
 from lrscope.reporting.map_chart import map_chart
+from lrscope.reporting.order_chart import group_curves, order_chart
 from lrscope.reporting.start import wider
-from lrscope.reporting.text import interval
+from lrscope.reporting.text import interval, sentence
 
 MEANS = "with pre-training alone in black; mean and one standard deviation over runs."
+ORDER = (
+    "Look for lines that cross: there learning rates differ in what they learn first. Bands are intervals over runs. A hollow "
+    "mark above the dashed line, the end of training: half of the runs or more never get there. Kendall's tau is 1 where two "
+    "orders are the same. Compare it with the tau between seeds, which is what chance leaves."
+)
+RISING = "Look for what rises late, or only at some learning rates. Bring one forward to see its range over runs."
 RANKED = "sorted within each run from the best to the worst feature and averaged over runs."
 
 
@@ -85,6 +93,17 @@ def drawings(result: xr.DataTree, regime_map: RegimeMap) -> list[Drawing]:
     alt = f"{steep} and {error} against training loss while training goes on, one line per learning rate."
     chart = charts.curves_chart(grid, phases.trajectories(result), along_loss=True)
     add("trajectories", "Through the loss landscape", "Landscape", chart, caption, alt)
+    for of in ordered(result):
+        order = learning_order(result, of=of)
+        words = order.of
+        caption = " ".join([ORDER, *map(sentence, order.notes)])
+        alt = f"Epochs until {words} reach {REACHED:.0%} accuracy against the {grid.name}, and how far orders agree."
+        chart = order_chart(grid, back, order)
+        add(f"order-{of}", f"In which order {words} are learned", f"Order, {of}", chart, caption, alt)
+        chart = charts.curves_chart(grid, group_curves(result, of), along_loss=False)
+        alt = f"Accuracy of {words} by epoch, one line per {grid.short}, mean over runs."
+        title = f"{words[0].upper()}{words[1:]} along training"
+        add(f"order-{of}-curves", title, f"Curves, {of}", chart, RISING, alt)
     if (groups := phases.group_steps(result)) is not None:
         caption = (
             "In regime 2 the tensors' effective step sizes (ESS) drift together: lines merge and their ratio comes down to 1. "

@@ -105,7 +105,7 @@ def curves_chart(grid: Grid, panels: Sequence[CurvePanel], *, along_loss: bool) 
             x, y = panel.x if panel.x.ndim == 1 else panel.x[i], spread.mean[i]
             look: dict[str, Any] = {"mark": "end"} if along_loss else {"low": spread.low[i], "high": spread.high[i]}
             lines.append(Line(x=x, y=y, value=float(lr), width=1.6, key=i, **look))
-        x_axis, y_axis = Axis(title=panel.x_title, log=panel.log_x), Axis(log=panel.log)
+        x_axis, y_axis = Axis(title=panel.x_title, log=panel.log_x), Axis(log=panel.log, limits=panel.limits)
         made.append(Panel(title=panel.title, x=x_axis, y=y_axis, layers=lines, height=CURVES))
     return Chart(panels=made, columns=2, color_title=grid.name)
 

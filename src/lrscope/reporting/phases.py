@@ -72,6 +72,7 @@ class CurvePanel:
     log_x: bool
     log: bool
     spread: Spread
+    limits: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
