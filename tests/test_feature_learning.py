@@ -18,6 +18,7 @@ from lrscope.measures import geometry
 from lrscope.studies import registry
 from lrscope.studies.dependencies import figures_at
 from lrscope.studies.feature_learning import STUDY, effects, folds
+from lrscope.studies.feature_learning.claims_ticks import NETWORKS
 from lrscope.studies.reproduction import Reproduction
 from lrscope.studies.verdicts import Undetermined
 from planted_results import RUNS, by_label, by_name, by_place, checked, planted_result, verdicts, with_levels
@@ -170,25 +171,43 @@ def with_fine_tunes(planted: xr.DataTree, labels: list[str], tuned: dict[str, fl
     return changed(made, {"finetune/test_accuracy": accuracy.transpose(*planted["finetune/test_accuracy"].dims)})
 
 
-def test_fine_tunes_from_2a_are_held_against_fine_tunes_from_regime_1(planted: xr.DataTree, labels: list[str]) -> None:
+def fine_tunes_judged(ticks: xr.DataTree, resnet: xr.DataTree) -> tuple[dict[str, str], dict[str, str]]:
+    """FL1's verdicts on the ticks and on the ResNet, by part."""
+    found = by_name(checked("FL1", {"ticks": ticks, "converged": resnet}))
+    whose = {
+        network: {n.split(": ")[1]: v for n, v in found.items() if n.startswith(network)}
+        for network in NETWORKS.values()
+    }
+    assert sum(map(len, whose.values())) == len(found)
+    return whose["ticks"], whose["ResNet-18"]
+
+
+@pytest.mark.parametrize("judged", [0, 1], ids=NETWORKS.values())
+def test_fine_tunes_from_2a_are_held_against_fine_tunes_from_regime_1(
+    planted: xr.DataTree, labels: list[str], judged: int
+) -> None:
     good = with_fine_tunes(planted, labels, {"1": 0.8, "2A": 0.9, "2B": 0.7, "3": 0.6})
-    assert verdicts(checked("FL1", {"ticks": good})) == ["supported"] * 5
+
+    def verdicts_on(one: xr.DataTree) -> dict[str, str]:
+        found = fine_tunes_judged(*((one, good) if judged == 0 else (good, one)))
+        assert set(found[1 - judged].values()) == {"supported"}
+        return found[judged]
+
+    assert list(verdicts_on(good).values()) == ["supported"] * 5
     # Pre-training in regime 1 is worse than fine-tuning from 2A, but fine-tuning from regime 1 is better than both.
-    better = with_fine_tunes(planted, labels, {"1": 0.95, "2A": 0.9, "2B": 0.7, "3": 0.6})
-    found = by_name(checked("FL1", {"ticks": better}))
-    assert found["fine-tunes: best of 2 above best of 1"] == "contradicted"
+    found = verdicts_on(with_fine_tunes(planted, labels, {"1": 0.95, "2A": 0.9, "2B": 0.7, "3": 0.6}))
+    assert found["fine-tunes, best of 2 above best of 1"] == "contradicted"
     assert found["change in regime 1 by FLRs up to the PLR"] == "contradicted"
-    worse = with_fine_tunes(planted, labels, {"1": 0.75, "2A": 0.6, "2B": 0.7, "3": 0.6})
-    found = by_name(checked("FL1", {"ticks": worse}))
-    assert found["fine-tunes: 2A above 2B"] == "contradicted"
+    found = verdicts_on(with_fine_tunes(planted, labels, {"1": 0.75, "2A": 0.6, "2B": 0.7, "3": 0.6}))
+    assert found["fine-tunes, 2A above 2B"] == "contradicted"
     assert found["change in regime 1 by FLRs up to the PLR"] == "contradicted", "a loss is a change too"
     apart = good["finetune/test_accuracy"].copy(deep=True)
     apart[{"finetune_lr": 1}] += 0.03
-    found = by_name(checked("FL1", {"ticks": changed(good, {"finetune/test_accuracy": apart})}))
+    found = verdicts_on(changed(good, {"finetune/test_accuracy": apart}))
     assert found["second-highest minus lowest FLR in 2A"] == "contradicted"
     alike = good["finetune/test_accuracy"].mean("finetune_lr", keep_attrs=True) + 0 * good["finetune/test_accuracy"]
     narrow = changed(good, {"finetune/test_accuracy": alike.transpose(*good["finetune/test_accuracy"].dims)})
-    assert by_name(checked("FL1", {"ticks": narrow}))["FLRs spread more in 2B"] != "supported"
+    assert verdicts_on(narrow)["FLRs spread more in 2B"] != "supported"
 
 
 def test_regime_1_can_win_where_no_map_shows_a_2a(planted: xr.DataTree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,9 +217,10 @@ def test_regime_1_can_win_where_no_map_shows_a_2a(planted: xr.DataTree, monkeypa
         "lrscope.studies.feature_learning.claims_ticks.folds_of", lambda r: folds.folds_of(r, folds.by_rules)
     )
     levels = {"pretrain": {"1": 0.8, "2B": 0.6}, "finetune": {"1": 0.9, "2B": 0.88}}
-    parts = by_name(checked("FL1", {"ticks": with_levels(planted, found, levels)}))
-    assert parts["fine-tunes: best of 2 above best of 1"] == "contradicted"
-    assert parts["fine-tunes: 2A above 2B"] == "undetermined"
+    made = with_levels(planted, found, levels)
+    for parts in fine_tunes_judged(made, made):
+        assert parts["fine-tunes, best of 2 above best of 1"] == "contradicted"
+        assert parts["fine-tunes, 2A above 2B"] == "undetermined"
 
 
 def test_averages_are_good_if_they_reach_what_regime_1_reaches(planted: xr.DataTree, labels: list[str]) -> None:
@@ -249,7 +269,7 @@ def above_2a(planted: xr.DataTree, labels: list[str], level: float) -> xr.DataAr
 
 
 def with_angles(planted: xr.DataTree, thrown: int, barrier: dict[str, float] | None = None) -> xr.Dataset:
-    """A geometry in which the lowest `thrown` PLRs catapult; barriers of test error by regime."""
+    """A geometry in which the lowest `thrown` PLRs catapult; barriers of test and train error by regime."""
     dims = ("pair", "lr", *RUNS)
     shape = (3, *(planted.sizes[d] for d in dims[1:]))
     noise = 0.001 * np.random.default_rng(3).standard_normal(shape)
@@ -259,7 +279,7 @@ def with_angles(planted: xr.DataTree, thrown: int, barrier: dict[str, float] | N
     rise = np.array([levels[regime_of(float(lr))] for lr in planted["lr"].values])
     arrays = {
         "angle": (dims, (near * angle)[..., None, None] + noise),
-        "barrier_test_error": (dims, (near * rise)[..., None, None] + noise),
+        **{f"barrier_{on}_error": (dims, (near * rise)[..., None, None] + noise) for on in ("test", "train")},
     }
     return xr.Dataset(arrays, {"pair": ["low-high", "low-swa", "high-swa"], **{d: planted[d] for d in dims[1:]}})
 
@@ -321,11 +341,18 @@ def test_each_part_of_the_geometry_can_fail(planted: xr.DataTree, labels: list[s
     swapped = made.assign_coords(pair=["low-high", "high-swa", "low-swa"])
     found = by_name(checked("FL4", {"ticks": grid}, {"geometry": swapped}))
     assert {name for name, verdict in found.items() if verdict == "contradicted"} == {
-        f"{label}: SWA closer to low by {what}" for label in ("2A", "2B") for what in ("angle", "barrier")
+        f"{label}: SWA closer to low by {what}"
+        for label in ("2A", "2B")
+        for what in ("angle", "test barrier", "train barrier")
     }
     flat = with_angles(planted, thrown=4, barrier={"1": 0.1, "2A": 0.05, "2B": 0.02, "3": 0.0})
-    found = by_name(checked("FL4", {"ticks": grid}, {"geometry": flat}))
-    assert [found[f"barriers larger in {pair}"] for pair in ("2A than in 1", "2B than in 2A")] == ["contradicted"] * 2
+    for on in ("test", "train"):
+        worse = made.assign({f"barrier_{on}_error": flat[f"barrier_{on}_error"]})
+        found = by_name(checked("FL4", {"ticks": grid}, {"geometry": worse}))
+        assert {name for name, verdict in found.items() if verdict == "contradicted"} >= {
+            f"{on} barriers larger in {pair}" for pair in ("2A than in 1", "2B than in 2A")
+        }
+        assert all(verdict == "supported" for name, verdict in found.items() if on not in name)
     calm = by_name(checked("FL4", {"ticks": grid}, {"geometry": with_angles(planted, thrown=0)}))
     assert calm["FLR far above the PLR catapults"] == "contradicted"
     wild = by_name(checked("FL4", {"ticks": grid}, {"geometry": with_angles(planted, thrown=20)}))

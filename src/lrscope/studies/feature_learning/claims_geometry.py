@@ -18,7 +18,8 @@ from lrscope.studies.types import Claim, Finding, Part, StudyResults
 from lrscope.studies.verdicts import Undetermined, finding, part
 
 MUCH = float(np.log(1.5))  # ours: half as far again
-ERROR, ANGLE = "test error (0 to 1)", "rad"
+ERRORS = {"test": "test error (0 to 1)", "train": "train error (0 to 1)"}
+ANGLE = "rad"
 LOW_HIGH, LOW_SWA, HIGH_SWA = "low-high", "low-swa", "high-swa"
 
 
@@ -26,8 +27,8 @@ def _geometry(results: StudyResults) -> Finding:
     folds = folds_of(results.sweep("ticks"))
     found = results.measurement("geometry")
 
-    def barrier(fold: Fold, positions: list[int], pair: str = LOW_HIGH) -> Array:
-        return over(between(found, fold, "barrier_test_error", pair), positions)
+    def barrier(fold: Fold, positions: list[int], on: str, pair: str = LOW_HIGH) -> Array:
+        return over(between(found, fold, f"barrier_{on}_error", pair), positions)
 
     def angle(fold: Fold, positions: list[int], pair: str = LOW_HIGH) -> Array:
         if not positions:
@@ -39,36 +40,38 @@ def _geometry(results: StudyResults) -> Finding:
     ) -> Part:
         return part(name, lambda: per_fold(folds, effect), unit=unit, above=above, below=below)
 
-    def nearer(label: str, farther: float) -> tuple[Part, Part]:
-        def by_angle(fold: Fold) -> Array:
+    def higher(on: str) -> tuple[Part, Part]:
+        def in_2a(fold: Fold) -> Array:
+            return barrier(fold, fold.inside("2A"), on) - barrier(fold, fold.upper_one(), on)
+
+        def in_2b(fold: Fold) -> Array:
+            return barrier(fold, fold.inside("2B"), on) - barrier(fold, fold.inside("2A"), on)
+
+        return (
+            one(f"{on} barriers larger in 2A than in 1", in_2a, ERRORS[on], above=0.0),
+            one(f"{on} barriers larger in 2B than in 2A", in_2b, ERRORS[on], above=0.0),
+        )
+
+    def nearer_by_angle(label: str, farther: float) -> Part:
+        def apart(fold: Fold) -> Array:
             where = fold.inside(label)
             return np.asarray(np.log(angle(fold, where, HIGH_SWA) / angle(fold, where, LOW_SWA)), dtype=np.float64)
 
-        def by_barrier(fold: Fold) -> Array:
-            where = fold.inside(label)
-            return np.asarray(barrier(fold, where, HIGH_SWA) - barrier(fold, where, LOW_SWA), dtype=np.float64)
+        return one(f"{label}: SWA closer to low by angle", apart, "log of how many times", above=farther)
 
-        return (
-            one(f"{label}: SWA closer to low by angle", by_angle, "log of how many times", above=farther),
-            one(f"{label}: SWA closer to low by barrier", by_barrier, ERROR, above=0.0),
-        )
+    def nearer_by_barrier(label: str, on: str) -> Part:
+        def apart(fold: Fold) -> Array:
+            where = fold.inside(label)
+            return np.asarray(barrier(fold, where, on, HIGH_SWA) - barrier(fold, where, on, LOW_SWA), dtype=np.float64)
+
+        return one(f"{label}: SWA closer to low by {on} barrier", apart, ERRORS[on], above=0.0)
 
     return finding(
         [
-            one(
-                "barriers larger in 2A than in 1",
-                lambda f: barrier(f, f.inside("2A")) - barrier(f, f.upper_one()),
-                ERROR,
-                above=0.0,
-            ),
-            one(
-                "barriers larger in 2B than in 2A",
-                lambda f: barrier(f, f.inside("2B")) - barrier(f, f.inside("2A")),
-                ERROR,
-                above=0.0,
-            ),
-            *nearer("2A", MUCH),
-            *nearer("2B", 0.0),  # angles near their ceiling of 1.57 rad
+            *(one_part for on in ERRORS for one_part in higher(on)),
+            nearer_by_angle("2A", MUCH),
+            nearer_by_angle("2B", 0.0),  # angles near their ceiling of 1.57 rad
+            *(nearer_by_barrier(label, on) for label in ("2A", "2B") for on in ERRORS),
             one("FLR far above the PLR catapults", lambda f: angle(f, far_above(f)), ANGLE, above=CATAPULT),
             one("FLR close to the PLR does not", lambda f: angle(f, comparable(f)), ANGLE, below=CATAPULT),
         ],
@@ -96,7 +99,7 @@ CLAIMS = (
     Claim(
         id="FL4",
         sentence="Barriers between low- and high-FLR solutions appear in 2A and are significantly higher in 2B; the average lies close to the low-FLR solution and far from the high-FLR one; an FLR far above the PLR catapults.",
-        criterion="Ticks, regimes by the runs of the other data seeds; lowest FLR, highest FLR, average of five checkpoints. 95% intervals over data seeds of differences within a data seed: test-error barrier between low and high in 2A minus upper half of regime 1, and 2B minus 2A, above 0; the angle from the average to high is more than 1.5 times that to low in 2A, and larger than it in 2B, where angles near their ceiling; in both its test-error barrier to high minus to low is above 0; angle between low and high above 1 rad where the highest FLR is 100 times the PLR and more, and below 1 rad in regime 1 where it is at most ten times the PLR.",
+        criterion="Ticks, regimes by the runs of the other data seeds; lowest FLR, highest FLR, average of five checkpoints. 95% intervals over data seeds of differences within a data seed: barriers of test and of train error between low and high in 2A minus upper half of regime 1, and 2B minus 2A, above 0; the angle from the average to high is more than 1.5 times that to low in 2A, and larger than it in 2B, where angles near their ceiling; in both its barriers to high, of test and of train error, minus those to low are above 0; angle between low and high above 1 rad where the highest FLR is 100 times the PLR and more, and below 1 rad in regime 1 where it is at most ten times the PLR.",
         needs=("ticks", "geometry"),
         check=_geometry,
         figures=("9",),
