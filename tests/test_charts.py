@@ -84,6 +84,25 @@ def test_values_arrive_in_matplotlib(tmp_path):
     assert any(a.get_xlabel() == "ELR" and not a.get_title(loc="left") for a in figure.axes), "a colour bar"
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"from initialisation, {k}" for k in range(12)],
+        ["a", *(f"a curve whose name is long {k}" for k in range(5)), *"bcdefghij"],
+        ["one"],
+    ],
+    ids=["long", "mixed", "one"],
+)
+def test_a_legend_stays_inside_the_figure(names: list[str]) -> None:
+    figure = to_matplotlib(Chart(panels=[Panel(layers=[Line(x=X, y=X, name=name) for name in names])]))
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    inside, whole = legend.get_window_extent(), figure.bbox
+    assert whole.x0 <= inside.x0
+    assert inside.x1 <= whole.x1
+    assert inside.height < whole.height / 2
+
+
 def test_values_arrive_in_plotly():
     made = to_plotly(CHART)
     json.dumps(made, allow_nan=False)

@@ -22,7 +22,7 @@ from matplotlib.lines import Line2D
 from lrscope.charts import style
 from lrscope.charts.chart import Axis, Chart
 from lrscope.charts.layers import Band, Border, ErrorBars, HeatMap, Image, Layer, Level, Line, Note, Points, Span
-from lrscope.charts.layout import Cell, Layout, arrange, legend_rows, lettered
+from lrscope.charts.layout import Cell, Layout, arrange, lettered
 from lrscope.charts.scales import Ends, Palette, cell_edges, log_marks, pixels
 from lrscope.charts.scene import Scene, scenes
 from lrscope.charts.text import number, shorten
@@ -32,6 +32,7 @@ PIXELS_PER_INCH = 100  # of a chart's heights
 WIDTHS = {1: 7.2, 2: 8.4, 3: 10.5}  # inches, by columns; more of them are 3.5 inches each
 IMAGE_SIDE = 1.5  # inches, of charts that are pictures alone
 BAR, LEGEND_ROW = 0.6, 0.24  # inches
+LEGEND_ENTRY, LEGEND_LETTER = 0.6, 0.08  # inches: of an entry without its name, and of a letter of it
 Look = dict[str, Any]
 POINT = 0.75  # points per pixel
 HATCH = {"none": "", "plain": "", "/": "////", "\\": "\\\\\\\\", "x": "xxxx", "+": "++++", ".": "...."}
@@ -43,7 +44,8 @@ def to_matplotlib(chart: Chart) -> Figure:
     placed, panels = arrange(chart, narrow=False), scenes(chart)
     entries, shades = [*panels[0].entries], panels[0].palette
     width = _width(chart, placed)
-    rows = legend_rows(entries, round(PIXELS_PER_INCH * width))
+    across = _legend_columns(entries, width)
+    rows = -(-len(entries) // across)
     height = (placed.top + placed.height + placed.bottom) / PIXELS_PER_INCH + LEGEND_ROW * rows
     height += BAR * bool(shades.values.size) + LEGEND_ROW * bool(rows and chart.legend_title)
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
@@ -56,10 +58,23 @@ def to_matplotlib(chart: Chart) -> Figure:
     if shades.values.size:
         _color_bar(figure, grid[: len(panels)], shades, chart.color_title)
     if entries:
-        look: Look = {"loc": "outside lower center", "ncols": -(-len(entries) // rows), "frameon": False, "fontsize": 9}
+        look: Look = {"loc": "outside lower center", "ncols": across, "frameon": False, "fontsize": 9}
         names, title = [words(name, 60) for name in entries], words(chart.legend_title) or None
         figure.legend([handles[name] for name in entries], names, title=title, **look)
     return figure
+
+
+def _legend_columns(names: Sequence[str], width: float) -> int:
+    """How many columns, filled from top to bottom and each as wide as its longest name, a legend has room for in so many
+    inches; one at least."""
+
+    def needed(columns: int) -> int:
+        rows = -(-len(names) // columns)
+        return sum(
+            LEGEND_ENTRY + LEGEND_LETTER * max(map(len, names[k : k + rows])) for k in range(0, len(names), rows)
+        )
+
+    return next((columns for columns in range(len(names), 1, -1) if needed(columns) <= width), 1)
 
 
 def words(name: str, length: int = 40) -> str:
