@@ -84,6 +84,17 @@ def test_values_arrive_in_matplotlib(tmp_path):
     assert any(a.get_xlabel() == "ELR" and not a.get_title(loc="left") for a in figure.axes), "a colour bar"
 
 
+def test_a_level_beyond_the_limits_is_left_out_with_its_label() -> None:
+    layers = [Line(x=X, y=X), Level(y=0.05, label="near"), Level(y=0.9, label="far")]
+    chart = Chart(panels=[Panel(y=Axis(limits=(0.0, 0.1)), layers=layers)])
+    (ax,) = to_matplotlib(chart).axes
+    assert [text.get_text() for text in ax.texts] == ["near"]
+    assert len(ax.get_lines()) == 2
+    made = to_plotly(chart)
+    assert [note["text"] for note in made["wide"]["annotations"]] == ["near"]
+    assert [0.9] not in [sorted(set(t["y"])) for t in made["data"]]
+
+
 @pytest.mark.parametrize(
     "names",
     [

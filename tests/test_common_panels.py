@@ -99,6 +99,14 @@ def test_panels_to_be_compared_have_the_same_axes(lost: xr.DataTree) -> None:
             assert min(first) < values.min() <= values.max() < max(first)
 
 
+def test_the_same_axes_reach_chance() -> None:
+    errors = [common_panels.trajectories(planted(), "test_error", "test error", lrs=[k]) for k in (0, 1)]
+    for panel in common_panels.same_limits(errors):
+        (chance,) = (layer.y for layer in panel.layers if isinstance(layer, Level))
+        assert panel.y.limits is not None
+        assert max(float(np.max(line.y)) for line in lines(panel)) < chance < max(panel.y.limits)
+
+
 def test_under_a_schedule_the_end_is_the_last_value() -> None:
     for schedule, end in (("cosine", lambda values: values[..., -1]), ("constant", arrays.settled)):
         result = planted(space="whole", schedule=schedule)

@@ -246,7 +246,7 @@ def _border(ax: Axes, scene: Scene, border: Border, order: float) -> None:
 
 
 def _level(ax: Axes, scene: Scene, level: Level, order: float) -> None:
-    if not scene.shows(1.0, level.y):
+    if not scene.reaches(level):
         return
     left = scene.label_left(level)
     ax.axhline(level.y, color=style.INK, lw=1.1, ls="--", zorder=order)

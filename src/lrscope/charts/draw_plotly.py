@@ -176,7 +176,7 @@ def _border(canvas: Canvas, border: Border) -> None:
 
 def _level(canvas: Canvas, level: Level) -> None:
     ends, log = canvas.scene.x or (0.0, 1.0), canvas.scene.panel.x.log and canvas.scene.x is not None
-    if not canvas.scene.shows(1.0, level.y):
+    if not canvas.scene.reaches(level):
         return
     x = (np.geomspace if log else np.linspace)(*ends, LEVEL_POINTS)
     line = {"color": style.INK, "width": 1.4, "dash": "dash"}

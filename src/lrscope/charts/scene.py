@@ -80,6 +80,10 @@ class Scene:
         """Can the axes show a place?"""
         return bool(drawable(np.array(x), self.panel.x.log) & drawable(np.array(y), self.panel.y.log))
 
+    def reaches(self, level: Level) -> bool:
+        """Do the axes reach a level? It may lie beyond limits that were asked for."""
+        return self.shows(1.0, level.y) and (self.y is None or min(self.y) <= level.y <= max(self.y))
+
     def clipped(self, layer: Span | Border) -> Ends | None:
         """The part of a span, or of a border's interval, that the axis reaches."""
         if self.x is None or layer.low is None or layer.high is None:

@@ -162,12 +162,15 @@ def same_limits(panels: Sequence[Panel]) -> list[Panel]:
 
 
 def _held(panel: Panel, along: str) -> Array:
-    """What a panel shows along an axis: its limits where it has some, otherwise its lines and points."""
+    """What a panel shows along an axis: its limits where it has some, otherwise its lines, points and levels."""
     limits = getattr(panel, along).limits
     if limits is not None:
         return np.array(limits)
-    layers = [layer for layer in panel.layers if isinstance(layer, Line | Points)]
-    return np.concatenate([np.array([]), *(np.asarray(getattr(layer, along), dtype=np.float64) for layer in layers)])
+    kinds = Line | Points | Level if along == "y" else Line | Points
+    layers = [layer for layer in panel.layers if isinstance(layer, kinds)]
+    return np.concatenate(
+        [np.array([]), *(np.atleast_1d(np.asarray(getattr(layer, along), np.float64)) for layer in layers)]
+    )
 
 
 def ends(result: xr.DataTree, name: str, title: str) -> Panel:

@@ -196,7 +196,7 @@ def first_epochs(results: StudyResults) -> Chart:
         chosen = [*one[len(one) // 2 :: 2], *two[: (len(two) + 1) // 2 : 2]]
         for variable, title in (("test_error", ERROR), ("effective_grad_norm", SHARPNESS)):
             panel = common_panels.curves(result, variable, title, lrs=chosen, log_x=True, run=0)
-            layers = [replace(layer, width=1.2) if isinstance(layer, Line) else layer for layer in panel.layers]
+            layers = [replace(layer, width=1.2) for layer in panel.layers if isinstance(layer, Line)]  # chance is far
             made.append(replace(panel, title=f"{words}: {title}", layers=layers))
     alike = [common_panels.same_limits(made[i::2]) for i in (0, 1)]
     return chart([panel for row in zip(*alike, strict=True) for panel in row], columns=2)
