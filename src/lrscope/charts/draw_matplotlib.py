@@ -68,11 +68,10 @@ def _legend_columns(names: Sequence[str], width: float) -> int:
     """How many columns, filled from top to bottom and each as wide as its longest name, a legend has room for in so many
     inches; one at least."""
 
-    def needed(columns: int) -> int:
+    def needed(columns: int) -> float:
         rows = -(-len(names) // columns)
-        return sum(
-            LEGEND_ENTRY + LEGEND_LETTER * max(map(len, names[k : k + rows])) for k in range(0, len(names), rows)
-        )
+        longest = [max(map(len, names[k : k + rows])) for k in range(0, len(names), rows)]
+        return LEGEND_ENTRY * len(longest) + LEGEND_LETTER * sum(longest)
 
     return next((columns for columns in range(len(names), 1, -1) if needed(columns) <= width), 1)
 
