@@ -15,6 +15,7 @@ from lrscope.errors import LrscopeError
 from lrscope.studies.learning_order.comparison import at_loss, order_effect
 from lrscope.studies.learning_order.curves import DERIVED, Setting, finite_learning_curves, learning_curves
 from lrscope.studies.learning_order.distribution import Q_ONLY, sample
+from lrscope.studies.learning_order.finite_width import finite_width
 from lrscope.studies.learning_order.generalization import total_error
 from lrscope.studies.learning_order.infinite_width import infinite_width
 from lrscope.studies.learning_order.quantities import QUANTITIES
@@ -88,17 +89,24 @@ def test_finite_width_has_the_same_layout_at_times_of_a_grid() -> None:
         assert found[name].dims == limit[name].dims
         assert found[name].shape == limit[name].shape
     xr.testing.assert_equal(found.coords.to_dataset(), limit.coords.to_dataset())
+    run = small(r=0.3, weight_decay=4e-3, **RATES)
+    examples, test = (sample(n, 60, p=0.2, q=0.3, seeds=[1], purpose=of) for n, of in ((40, "training"), (50, "test")))
+    words = {"widths": Widths(first=20, second=320), "start_std": 0.8 * 20 ** (-1 / 3)}
+    expected = finite_width(examples, [run], test, until=30, every=2, **words)
+    of_run = found.sel(algorithm="S", r=0.3, seed=1).squeeze("weight_decay")
+    for name in ("loss", "g", "noise_std", "error_p"):
+        np.testing.assert_allclose(of_run[name], expected[name][:, 0, 0], rtol=1e-4, atol=1e-6, err_msg=name)
     coarse = finite(setting, 20, times=3)
     xr.testing.assert_equal(coarse, found.sel(time=coarse["time"]))
 
 
 def planted() -> xr.Dataset:
-    """Losses that fall from 1 by 0.1 and 0.2 in each time; the error on P is 0.1 and 0.3 times T."""
+    """Losses that fall from 1 by 0.1 and 0.2 in each time; the error on P is 0.1 and 0.3 times T squared."""
     time, dims = np.arange(5.0), ("algorithm", "time")
     loss = np.stack([1 - 0.1 * time, 1 - 0.2 * time])
     data = {
         "loss": (dims, loss),
-        "error_p": (dims, np.stack([0.1 * time, 0.3 * time])),
+        "error_p": (dims, np.stack([0.1 * time**2, 0.3 * time**2])),
         "loss_p_only": (dims, loss / 2),
     }
     return xr.Dataset(data, {"algorithm": ["L-S", "S"], "time": time}, {"until": 4})
@@ -108,10 +116,10 @@ def test_quantities_at_equal_loss() -> None:
     found = at_loss(planted(), 0.65)
     assert found["time"].values == pytest.approx([3.5, 1.75])
     assert found["loss"].values == pytest.approx([0.65, 0.65])
-    assert found["error_p"].values == pytest.approx([0.35, 0.525])
+    assert found["error_p"].values == pytest.approx([1.25, 0.975])
     assert found.attrs == {"until": 4}
     assert at_loss(planted(), 0.325, of="loss_p_only")["time"].values == pytest.approx([3.5, 1.75])
-    assert order_effect(planted(), 0.65).item() == pytest.approx(np.log10(1.5))
+    assert order_effect(planted(), 0.65).item() == pytest.approx(np.log10(0.975 / 1.25))
     assert np.isnan(at_loss(planted(), 0.4)["time"].values).tolist() == [True, False]
     assert np.isnan(at_loss(planted(), 0.85)["time"].values).tolist() == [False, True], "too early to be read"
     assert np.isnan(at_loss(planted(), 1.5)["time"]).all(), "there from the start"
