@@ -232,7 +232,7 @@ FIGURES = (
         number="26",
         title="Conventional training",
         look_for="Two regimes, then dead networks (dashed); trajectories pass the peak of sharpness below the dotted border; the best test error at the top of regime 1 (constant LR), at medium initial LRs (cosine).",
-        differs="An MLP on 256 images of Fashion-MNIST at 7 x 7 pixels instead of two networks on two CIFARs, five draws of the data with two seeds each. Drawn is the gradient norm, as in the paper; the dotted border is that of the gradient norm times the norm of the weights, which grow at high LRs.",
+        differs="An MLP on 256 images of Fashion-MNIST at 7 x 7 pixels instead of two networks on two CIFARs, five draws of the data with one seed each. Drawn is the gradient norm, as in the paper; the dotted border is that of the gradient norm times the norm of the weights, which grow at high LRs.",
         needs=("constant", "cosine"),
         draw=figures.conventional,
     ),
