@@ -148,7 +148,9 @@ def main() -> None:
 def compare(results: dict[str, xr.DataTree]) -> None:
     """Print both labels of every learning rate, 2A and 2B as one, and how many agree."""
     agreed: dict[str, list[bool]] = {}
-    for name, result in results.items():
+    for name in results.keys() - BY_EYE.keys():
+        print(f"{name}: nobody has labelled it yet")
+    for name, result in ((name, results[name]) for name in BY_EYE if name in results):
         by_rules = [label.regime.rstrip("AB") for label in lrscope.regimes(result).labels]
         agreed[name] = [seen == found for seen, found in zip(BY_EYE[name], by_rules, strict=True)]
         print(f"{name}: {sum(agreed[name])} of {len(by_rules)} agree")
