@@ -188,6 +188,7 @@ def test_another_plan_gives_the_same_runs(name: str, tmp_path: Path) -> None:
     assert "pretrain/train_loss" in differing(batched, quiet)
 
 
+@pytest.mark.slow
 def test_stopped_in_the_middle_and_resumed_is_the_same_to_the_byte(tmp_path: Path) -> None:
     config = replace(NOISY, steps=6, noise_schedule="step:0.1@0.5")
     plan = Plan("batched", 2, False, "", 0.0)
@@ -195,6 +196,7 @@ def test_stopped_in_the_middle_and_resumed_is_the_same_to_the_byte(tmp_path: Pat
     assert same_bytes(stopped_and_resumed(mlp_task, config, plan, tmp_path / "parts", 2), whole) == []
 
 
+@pytest.mark.slow
 def test_a_level_of_nearly_nothing_is_no_noise_and_tests_have_none(tmp_path: Path) -> None:
     quiet = computed(mlp_task(), replace(NOISY, activation_noise=0.0), ALL_RUNS, tmp_path / "quiet")
     faint = computed(mlp_task(), replace(NOISY, activation_noise=1e-13), ALL_RUNS, tmp_path / "faint")

@@ -53,6 +53,7 @@ def normal(*shape: int, key: str) -> Tensor:
     return torch.randn(*shape, generator=generator("tests", key), dtype=torch.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", [ALL_RUNS, ONE_RUN], ids=lambda p: p.path)
 def test_a_sweep_trains_as_a_plain_loop_with_torch_adam(plan: Plan, tmp_path: Path) -> None:
     """Pre-training and fine-tuning of every run; fine-tuning begins with a new optimizer."""
@@ -87,6 +88,7 @@ def plain_loop(context: Context, index_KB: Tensor, weights_P: Tensor, lr: float)
     return net.flatten({name: value.detach()[None] for name, value in named.items()})[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", [ONE_RUN, replace(ALL_RUNS, chunk=3)], ids=["single", "chunks of 3"])
 def test_plans_agree(plan: Plan, tmp_path: Path) -> None:
     one, other = (computed(mlp_task(), CONFIG, p, tmp_path / n) for p, n in ((ALL_RUNS, "a"), (plan, "b")))

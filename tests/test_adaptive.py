@@ -53,6 +53,7 @@ def layouts(draw: st.DrawFn) -> tuple[int, int, int, int, int]:
     return first, third, second, lrs, draw(st.integers(1, 6))
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(layout=layouts(), tuning=st.booleans())
 @example(layout=(0, 0, 0, 8, 1), tuning=True)

@@ -117,6 +117,7 @@ class Shaken(nn.Module):
         return out
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("model", "engine"), [(Dropping, BATCHED), (Shaken, SINGLE)], ids=["dropout", "global"])
 def test_noise_goes_on_too(model: Any, engine: EngineConfig) -> None:
@@ -146,6 +147,7 @@ def test_a_decay_is_a_step_schedule_to_the_byte(base: SweepConfig, tmp_path: Pat
     assert branch["test_loss"].isel(decay_at=0, decay_factor=0).values.tobytes() == rest.tobytes()
 
 
+@pytest.mark.slow
 def test_a_schedule_of_a_branch_is_that_of_pretraining(tmp_path: Path) -> None:
     """From the very beginning, pre-training with a schedule and a branch with it are one thing."""
     shapes = ("linear", "1-sqrt", "wsd:0.5,linear")
@@ -269,6 +271,7 @@ EVERYTHING = branching(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 3, 6, 13, 17, 20, 22, 27, 31, 36, 41, 44])
 def test_a_stopped_tree_goes_on_to_the_same_bytes(stop: int, tmp_path: Path, whole_tree: xr.DataTree) -> None:
     resumed = stopped_and_resumed(TASK, EVERYTHING, ALL_RUNS, tmp_path, stop)
@@ -308,6 +311,7 @@ def test_longer_fine_tunes_keep_the_branches_of_pretraining(tmp_path: Path) -> N
     assert same_bytes(extended, whole) == []
 
 
+@pytest.mark.slow
 def test_weights_of_branches_are_kept_and_found(tmp_path: Path) -> None:
     config = branching(
         Branch(name="on", at=(1, 2), until=4), Branch(name="down", at=(1,), factors=(0.1, 0.5), epochs=1)
@@ -420,6 +424,7 @@ def test_a_branch_of_a_branch_that_no_run_came_to_was_stopped_too(tmp_path: Path
     assert (found["nonfinite_step"].values == -1).all()
 
 
+@pytest.mark.slow
 def test_nodes_are_opened_parents_first_whatever_their_names(tmp_path: Path) -> None:
     config = branching(
         Branch(name="zz", at=(1,), epochs=1),
@@ -430,6 +435,7 @@ def test_nodes_are_opened_parents_first_whatever_their_names(tmp_path: Path) -> 
     assert list(open_result(tmp_path).children) == ["pretrain", "zz", "aa", "a"]
 
 
+@pytest.mark.slow
 def test_functions_among_the_schedules_are_saved_by_name(tmp_path: Path) -> None:
     def half(step: int, steps: int) -> float:
         return 0.5
@@ -461,6 +467,7 @@ def test_a_table_has_the_last_value_of_every_point(tmp_path: Path) -> None:
         assert losses["1.0", lr, seed] == losses["3.0", lr, seed] == losses["", lr, seed]
 
 
+@pytest.mark.slow
 def test_a_run_that_never_left_has_no_weights(tmp_path: Path) -> None:
     train(TASK(), branching(Branch(name="low", at_loss=(-1.0,), epochs=1)), out=tmp_path)
     with pytest.raises(LrscopeError, match=r"seed 1 never came to where low begins"):

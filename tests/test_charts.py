@@ -64,6 +64,7 @@ def drawn(chart: Chart, folder: Path) -> Figure:
     return figure
 
 
+@pytest.mark.slow
 def test_values_arrive_in_matplotlib(tmp_path):
     figure = drawn(CHART, tmp_path)
     axes = [ax for ax in figure.axes if ax.get_xlabel() == "ELR" and ax.get_title(loc="left")]

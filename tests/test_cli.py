@@ -115,6 +115,7 @@ def test_a_map_whose_result_is_damaged_is_put_together_anew(mapped: Path, tmp_pa
     assert run("show", "out", cwd=tmp_path).stdout == run("show", "out", cwd=mapped).stdout
 
 
+@pytest.mark.slow
 def test_show_json_has_the_promised_keys(mapped: Path) -> None:
     shown = run("show", "out", "--json", cwd=mapped)
     assert shown.returncode == 0, shown.stderr
@@ -149,6 +150,7 @@ def test_the_recorded_command_repeats_the_numbers(mapped: Path) -> None:
     assert same_bytes(one, two) == []
 
 
+@pytest.mark.slow
 def test_export_csv_and_netcdf(mapped: Path) -> None:
     import csv
 
@@ -180,6 +182,7 @@ def test_report_writes_page_and_figures(mapped: Path) -> None:
     assert not (mapped / "not.html").exists()
 
 
+@pytest.mark.slow
 def test_a_result_may_be_named_by_its_arrays(mapped: Path, tmp_path: Path) -> None:
     """What is written goes beside them: among them it would spoil their checksums."""
     folder = shutil.copytree(mapped / "out", tmp_path / "out")
@@ -366,6 +369,7 @@ def test_data_list_names_every_data_set(tmp_path: Path) -> None:
     assert "digits" in run("data", "list", cwd=tmp_path).stdout
 
 
+@pytest.mark.slow
 def test_help_is_quick_and_loads_no_torch(tmp_path: Path) -> None:
     code = (
         "import sys; from lrscope.cli import app; import typer.testing as t; r = t.CliRunner().invoke(app, ['--help']); "

@@ -125,5 +125,6 @@ def test_a_few_learning_rates_stand_for_all() -> None:
     assert common_panels.representative(low) == [0, 3]
 
 
+@pytest.mark.slow
 def test_overviews_are_drawn(lost: xr.DataTree) -> None:
     check_drawn(Chart(panels=common_panels.overview(lost, run=0)))

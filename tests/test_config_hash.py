@@ -161,6 +161,7 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["", "experiment.json", "experiment.json and chunks", "experiment.json and result"])
 @pytest.mark.filterwarnings("ignore:.*damaged.*")
 def test_a_finished_sweep_is_opened_and_its_units_are_accepted(damage: str, earlier: Path, tmp_path: Path) -> None:
@@ -179,6 +180,7 @@ def test_a_finished_sweep_is_opened_and_its_units_are_accepted(damage: str, earl
     assert not [path.name for path in folder.rglob("*") if "foreign" in path.name]
 
 
+@pytest.mark.slow
 def test_an_unfinished_sweep_goes_on_as_it_was_begun(earlier: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     shutil.copytree(earlier, folder)
@@ -193,6 +195,7 @@ def test_an_unfinished_sweep_goes_on_as_it_was_begun(earlier: Path, tmp_path: Pa
     assert Trained.open(folder, mlp_task()).config == CONFIG
 
 
+@pytest.mark.slow
 def test_its_fine_tunes_are_extended(earlier: Path, tmp_path: Path) -> None:
     folder, longer = tmp_path / "out", replace(CONFIG, finetune_steps=14)
     shutil.copytree(earlier, folder)

@@ -204,6 +204,7 @@ def test_debians_fashion_mnist_comes_before_a_download(copy_of: Callable[[str], 
     assert len(load("fashion-mnist").train_y) == 40  # an incomplete package is passed over
 
 
+@pytest.mark.slow
 def test_debians_own_fashion_mnist() -> None:
     require_system("/usr/share/datasets/fashion-mnist", "dataset-fashion-mnist")
     data = load("fashion-mnist")

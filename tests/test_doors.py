@@ -480,6 +480,7 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Callable[
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_argument_of_a_public_function(doors: dict[str, Any], data: st.DataObject) -> None:
@@ -497,6 +498,7 @@ def test_any_argument_beyond_all_measure(doors: dict[str, Any]) -> None:
                 refused(lambda: function(**{**valid, name: value}))  # noqa: B023 - called at once
 
 
+@pytest.mark.slow
 def test_the_arguments_of_the_doors_are_fine(doors: dict[str, Any]) -> None:
     for name, (function, valid) in doors.items():
         if name not in ("report", "save_figures"):  # drawing takes seconds; they are given no result

@@ -120,6 +120,7 @@ OPTIONS: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_options_agree(name: str, tmp_path: Path) -> None:
     make, options = OPTIONS[name]
@@ -146,6 +147,7 @@ def test_random_points_agree(space: str, plan: Plan, tmp_path: Path) -> None:
             np.testing.assert_allclose(ours, random_points(task, config, seed=seed, data_seed=data_seed), rtol=RTOL)
 
 
+@pytest.mark.slow
 def test_windows_and_coordinates_say_when_a_value_was_logged() -> None:
     config = replace(SPHERE, steps=50, log_points=4)  # 6 steps an epoch: 9 epochs, the last one cut short
     result = train(mlp_task(), config)
@@ -159,6 +161,7 @@ def test_windows_and_coordinates_say_when_a_value_was_logged() -> None:
     assert (result["pretrain/nonfinite_step"] == -1).all()
 
 
+@pytest.mark.slow
 def test_float32_follows_float64_at_first() -> None:
     """The precision is the one asked for: close to float64, but not it."""
     low, high = (train(mlp_task(), replace(SPHERE, steps=6, precision=p)) for p in ("float32", "float64"))
@@ -166,6 +169,7 @@ def test_float32_follows_float64_at_first() -> None:
     assert not np.allclose(low["pretrain/train_loss"], high["pretrain/train_loss"], rtol=1e-12, atol=0)
 
 
+@pytest.mark.slow
 def test_finetune_dimensions() -> None:
     result = train(mlp_task(), replace(SPHERE, **PHASES))
     assert result["finetune/status"].dims == FINETUNE.runs

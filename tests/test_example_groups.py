@@ -115,6 +115,7 @@ def test_the_generator_takes_groups(tmp_path: Path) -> None:
     assert program.backend.refused == {}
 
 
+@pytest.mark.slow
 def test_groups_are_means_over_their_examples_alone() -> None:
     """One group of all examples has the training set's metrics; singletons average to it."""
     config = replace(BASE, steps=6, average=(), finetune_lrs=(), finetune_steps=None)
@@ -126,6 +127,7 @@ def test_groups_are_means_over_their_examples_alone() -> None:
     assert set(np.unique(each["pretrain/example_group_accuracy"])) == {0.0, 1.0}
 
 
+@pytest.mark.slow
 def test_groups_of_test_examples_are_means_over_these() -> None:
     """One group of all test examples has the test metrics, its parts in their sizes too; training groups stay what they are."""
     config = replace(BASE, steps=6, average=(), finetune_lrs=(), finetune_steps=None)
@@ -176,6 +178,7 @@ def test_test_examples_of_a_group_are_the_same_for_all_data_seeds(monkeypatch: p
     assert torch.equal(one.y[10:24], other.y[10:24])
 
 
+@pytest.mark.slow
 def test_true_labels_are_those_before_noise() -> None:
     """No corrupted example can be right under both kinds of labels; clean ones have but one."""
     result = train(grouped_task(), replace(SPHERE, steps=40))
@@ -191,6 +194,7 @@ def test_true_labels_are_those_before_noise() -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_empty_group_is_nan_and_regression_has_no_accuracy() -> None:
     groups = torch.arange(48) % 2
     result = train(split_task(groups, train_group_names=("even", "odd", "none")), replace(SPHERE, steps=6))
@@ -203,6 +207,7 @@ def test_an_empty_group_is_nan_and_regression_has_no_accuracy() -> None:
     assert "pretrain/example_group_accuracy" not in arrays(result)
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_early_has_nan_from_there_and_changes_no_other() -> None:
     config = replace(SPHERE, space="whole", lrs=(1e-2, 1e30), steps=12, precision="float32")
     result = train(grouped_task(norm="layer"), config)

@@ -84,6 +84,7 @@ def test_generated_code_extends_too(tmp_path: Path) -> None:
     assert same_bytes(extended, whole) == []
 
 
+@pytest.mark.slow
 def test_a_dry_run_predicts_what_is_not_there(tmp_path: Path) -> None:
     config = replace(longer(BASE), average=())
     predicted = partial(dry_run, mlp_task(), config=config, engine=EXTENDING)
@@ -247,6 +248,7 @@ def test_what_is_not_the_same_but_longer_is_refused_and_left_alone(case: str, tm
     assert same_bytes(open_result(tmp_path), short) == []
 
 
+@pytest.mark.slow
 def test_another_task_is_not_extended(tmp_path: Path) -> None:
     train(mlp_task(), BASE, out=tmp_path)
     with pytest.raises(AnotherSweep):

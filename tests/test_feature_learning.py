@@ -99,6 +99,7 @@ def test_a_subregime_that_no_run_shows_is_said(planted: xr.Dataset) -> None:
         folds.folds_of(planted.isel(lr=slice(0, 8)))[0].inside("2A")
 
 
+@pytest.mark.slow
 def test_parts_whose_map_lacks_a_regime_are_left_out(planted: xr.Dataset) -> None:
     parts = folds.folds_of(planted)
 
@@ -182,6 +183,7 @@ def fine_tunes_judged(ticks: xr.DataTree, resnet: xr.DataTree) -> tuple[dict[str
     return whose["ticks"], whose["ResNet-18"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("judged", [0, 1], ids=NETWORKS.values())
 def test_fine_tunes_from_2a_are_held_against_fine_tunes_from_regime_1(
     planted: xr.DataTree, labels: list[str], judged: int
@@ -331,6 +333,7 @@ def test_sparsity_is_read_stage_by_stage_and_by_the_angle(planted: xr.DataTree, 
     assert found["restored by the highest FLR from 2B: runs that learn"] == "contradicted"
 
 
+@pytest.mark.slow
 def test_each_part_of_the_geometry_can_fail(planted: xr.DataTree, labels: list[str]) -> None:
     made = with_angles(planted, thrown=4)
     flr = planted["finetune/finetune_lr"].values

@@ -90,6 +90,7 @@ def test_the_most_useful_bands_are_those_on_which_networks_get_most_alone(plante
         effects_bands.useful(PlantedResults(trained_alone(dict.fromkeys(LEVELS, 0.15))))
 
 
+@pytest.mark.slow
 def test_reliance_on_the_most_useful_bands_is_told_from_its_absence(images: xr.DataTree, labels: list[str]) -> None:
     alone = trained_alone(LEVELS)
 
@@ -133,6 +134,7 @@ def test_the_bands_that_are_most_useful_decide_not_the_mid_ones(images: xr.DataT
     assert found["ResNet: mid alone ahead of the others in 2A"] == "contradicted"
 
 
+@pytest.mark.slow
 def test_conventional_training_is_read_from_its_drawn_border(
     images: xr.DataTree, labels: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +175,7 @@ def of_splits(planted: xr.DataTree, values: dict[str, float]) -> xr.Dataset:
     )
 
 
+@pytest.mark.slow
 def test_a_transformer_is_judged_by_flrs_bands_and_splits(
     images: xr.DataTree, labels: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,6 +266,7 @@ def with_sharpness(planted: xr.DataTree, within: float, across: float, sharper: 
     )
 
 
+@pytest.mark.slow
 def test_sharpness_is_held_against_error_within_and_across(long: xr.DataTree) -> None:
     def found(**effects: float) -> dict[str, str]:
         return by_name(checked("FL8", {"converged": with_sharpness(long, **effects)}))

@@ -417,6 +417,7 @@ def by_hand(swept: lrscope.Trained, state: Any, *, seed: int, lr: float) -> list
     return found
 
 
+@pytest.mark.slow
 def test_feature_accuracies_are_those_of_the_stored_weights_on_the_bands(swept: lrscope.Trained) -> None:
     logged, expected = [], []
     for lr in LRS:
@@ -429,6 +430,7 @@ def test_feature_accuracies_are_those_of_the_stored_weights_on_the_bands(swept: 
     assert (np.ptp(expected, axis=1) > 0.1).mean() > 0.5, "bands differ by far more than rounding in most runs"
 
 
+@pytest.mark.slow
 def test_accuracy_on_features_is_logged_along_training_where_that_is_asked_for(tmp_path: Path) -> None:
     config = replace(BASE, log_features=True, log_points=3, epochs=None, average=(2,))
     plain = computed(probed_task(), replace(config, log_features=False), ALL_RUNS, tmp_path / "plain")
@@ -451,6 +453,7 @@ def test_accuracy_on_features_is_logged_along_training_where_that_is_asked_for(t
     xr.testing.assert_equal(shorter["pretrain/feature_accuracy"], logged.isel(epoch=0).drop_vars(("epoch", "step")))
 
 
+@pytest.mark.slow
 def test_a_result_with_logged_features_must_hold_them() -> None:
     result = train(probed_task(), replace(SHORT, log_features=True))
     validate(result)
@@ -464,6 +467,7 @@ def test_logging_features_that_are_not_there_is_refused(tmp_path: Path) -> None:
         context_of(mlp_task(), replace(BASE, log_features=True), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_users_features_are_measured(tmp_path: Path) -> None:
     """What a network of one input cannot see changes nothing, what it sees turns its answers round."""
     train, test = examples(64, (6,)), examples(40, (6,), key="test")
@@ -505,6 +509,7 @@ def drawing(result: xr.DataTree) -> figures.Drawing:
     return next(d for d in figures.drawings(result, regimes(result)) if d.name == "features")
 
 
+@pytest.mark.slow
 def test_the_report_shows_the_names_of_features(tmp_path: Path) -> None:
     result = named_result(4)
     found = drawing(result)

@@ -201,6 +201,7 @@ def writing_calls(tree: ast.AST) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_all_files_are_written_by_one_helper() -> None:
     found = {}
     for path in SOURCE.rglob("*.py"):

@@ -57,6 +57,7 @@ def dropping() -> Task:
     return task_of(Dropping, (5,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", [TWO_SEEDS, ONE_RUN], ids=["batched", "single"])
 @pytest.mark.parametrize(
     ("task", "config"),
@@ -87,12 +88,14 @@ def test_so_it_is_with_draws_of_the_data(tmp_path: Path) -> None:
     assert any(name.endswith("train_loss") for name in same_bytes(whole.isel(data_seed=[0, 1]), later))
 
 
+@pytest.mark.slow
 def test_a_stopped_sweep_goes_on(tmp_path: Path) -> None:
     whole = computed(mlp_task(), FROM_7, TWO_SEEDS, tmp_path / "whole")
     again = stopped_and_resumed(mlp_task, FROM_7, TWO_SEEDS, tmp_path / "stopped", 3)
     assert same_bytes(whole, again) == []
 
 
+@pytest.mark.slow
 def test_a_result_in_many_parts_has_the_seeds_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train(mlp_task(), FROM_7, out=tmp_path / "whole")
     monkeypatch.setattr(assemble, "SLAB_BYTES", 1)
@@ -122,6 +125,7 @@ def test_chunks_are_cut_alike() -> None:
         assert list(cut(later, size)) == shifted
 
 
+@pytest.mark.slow
 def test_stored_weights_are_known_by_their_seeds(tmp_path: Path) -> None:
     config = replace(SHORT, first_seed=7, first_data_seed=3)
     train(mlp_task(), config, out=tmp_path)
@@ -140,6 +144,7 @@ def test_stored_weights_are_known_by_their_seeds(tmp_path: Path) -> None:
         trained.material(0)
 
 
+@pytest.mark.slow
 def test_zero_is_no_other_sweep_and_seven_is(tmp_path: Path) -> None:
     assert differing(replace(SHORT, first_seed=0, first_data_seed=0)) == differing(SHORT)
     first = train(mlp_task(), SHORT, out=tmp_path)
@@ -148,6 +153,7 @@ def test_zero_is_no_other_sweep_and_seven_is(tmp_path: Path) -> None:
         train(mlp_task(), replace(SHORT, first_seed=7), out=tmp_path)
 
 
+@pytest.mark.slow
 def test_only_what_differs_is_named_in_a_folder_of_an_earlier_version(tmp_path: Path) -> None:
     """It knows nothing of later options, which are as they were."""
     train(mlp_task(), SHORT, out=tmp_path)
@@ -173,6 +179,7 @@ def test_the_name_that_others_use_is_answered() -> None:
         sweep(mlp_task(), "1e-3:1:6", steps=3, seed_offset=7)  # type: ignore[call-arg]
 
 
+@pytest.mark.slow
 def test_the_command_line_and_config_files_say_it_too(tmp_path: Path) -> None:
     settings = tmp_path / "seeds.toml"
     settings.write_text("first_data_seed = 5\n")
@@ -222,6 +229,7 @@ def test_a_dry_run_knows_where_seeds_begin() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_tables_have_the_seeds(tmp_path: Path) -> None:
     train(mlp_task(), FROM_7, out=tmp_path / "out")
     export_result(open_result(tmp_path / "out"), "csv", tmp_path / "table.csv", tmp_path)

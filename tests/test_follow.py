@@ -40,6 +40,7 @@ def record_of(there: Reproduction) -> dict[str, Any]:
     return json.loads(json.dumps(evidence.plain(there.records(["double"])[0])))
 
 
+@pytest.mark.slow
 def test_a_repetition_follows_the_plan_to_the_byte(first: Reproduction, tmp_path: Path, capsys: Any) -> None:
     recorded = record_of(first)
     assert recorded["sphere"]["plan"] == "batched 4"
@@ -54,6 +55,7 @@ def test_a_repetition_follows_the_plan_to_the_byte(first: Reproduction, tmp_path
     assert steps[0] == steps[1], "so a third run follows the second"
 
 
+@pytest.mark.slow
 def test_verify_and_reproduce_follow_it(tiny: str, first: Reproduction, tmp_path: Path, monkeypatch: Any) -> None:  # noqa: F811
     path = evidence.path_of(tmp_path, "tiny", "smoke")
     path.parent.mkdir()
@@ -67,6 +69,7 @@ def test_verify_and_reproduce_follow_it(tiny: str, first: Reproduction, tmp_path
         assert json.loads((root / "tiny/smoke/sphere/plan.json").read_text())["chunk"] == 4
 
 
+@pytest.mark.slow
 def test_a_stopped_sweep_goes_on_by_its_own_plan(first: Reproduction, tmp_path: Path) -> None:
     made(tmp_path, replace(ODD, chunk=3))
     again = made(tmp_path, FREE, record_of(first))
@@ -188,6 +191,7 @@ def test_functions_that_cannot_be_generated_here_are_named(monkeypatch: pytest.M
     assert said.endswith("fixed_pass cannot be compiled here (an operation is missing)")
 
 
+@pytest.mark.slow
 def test_the_study_says_which_sweep_it_means(first: Reproduction, tmp_path: Path, capsys: Any) -> None:
     recorded = record_of(first)
     recorded["sphere"]["device"] = "cuda"

@@ -121,6 +121,7 @@ def _link(path: Path, data: bytes) -> None:
     path.symlink_to(elsewhere)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", TAMPERING)
 def test_a_tampered_library_is_compiled_again(how: str, fresh: Path) -> None:
     assert works()
@@ -165,6 +166,7 @@ def test_a_library_that_is_sealed_but_wrong_fails_its_self_test(fresh: Path) -> 
         assert all(map(works, (doubled, tripled)))
 
 
+@pytest.mark.slow
 def test_a_library_that_is_sealed_but_foreign_is_compiled_again(fresh: Path) -> None:
     works()
     (path,) = kept(fresh)
@@ -177,6 +179,7 @@ def test_a_library_that_is_sealed_but_foreign_is_compiled_again(fresh: Path) -> 
         assert works()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["processor", "compiler", "header", "flags"])
 def test_what_a_library_depends_on_is_in_its_name(
     change: str, fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -225,6 +228,7 @@ def planted(fresh: Path, tmp_path: Path) -> Iterator[None]:
     assert not marker.exists(), "a planted library ran"
 
 
+@pytest.mark.slow
 def test_the_planted_library_would_run(planted: None, fresh: Path, tmp_path: Path) -> None:
     """The fixture above can fail: in a folder that is trusted the library is loaded (and then fails its self-test)."""
     with pytest.warns(UserWarning, match="differ"):
@@ -248,6 +252,7 @@ def test_a_cache_that_others_may_write_is_not_used(level: str, mode: int, fresh:
     assert len(kept(private)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give folders away")
 @pytest.mark.usefixtures("planted")
 @pytest.mark.parametrize("level", ["steps", "lrscope", "cache"])
@@ -258,6 +263,7 @@ def test_a_cache_of_somebody_else_is_not_used(level: str, fresh: Path) -> None:
         assert works()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("planted")
 def test_a_link_into_a_folder_that_others_may_write_is_not_followed(
     fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -311,6 +317,7 @@ def test_without_a_cache_a_private_folder_serves(how: str, tmp_path: Path, monke
     assert not list(tmp_path.glob("~*")) + list(tmp_path.glob("relative*"))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_no_accident(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = cache.keep
 

@@ -195,6 +195,7 @@ def refused(folder: Path, words: str) -> None:
     assert peak_bytes() - before < ROOM
 
 
+@pytest.mark.slow
 def test_ten_million_claimed_seeds_are_refused_before_anything_is_allocated(folder: Path) -> None:
     seeds = np.arange(10**7)
     for name in stored(folder):

@@ -368,6 +368,7 @@ def loaded_at_once(body: list[ast.stmt]) -> Iterator[str]:
             yield from loaded_at_once(node.body)
 
 
+@pytest.mark.slow
 def test_no_two_packages_import_each_other() -> None:
     """Packages and single modules below `lrscope` stand in an order in which each imports only what comes before it."""
     package = ROOT / "src" / "lrscope"

@@ -182,6 +182,7 @@ NETS: dict[str, Callable[[], Task]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("name", NETS)
 def test_no_value_depends_on_the_memory(name: str, precision: str) -> None:
@@ -230,6 +231,7 @@ def test_points_may_bring_frozen_tensors_of_their_own() -> None:
         evaluate(values, [one.state, other.weights])
 
 
+@pytest.mark.slow
 def test_chunks_keep_within_the_memory() -> None:
     at = place(NETS["wider"](), path="batched", precision="float32")
     values = NetworkValues(at.program, at.material, at.frozen)
@@ -262,6 +264,7 @@ def state_of(trained: Trained, lr: int = 1, seed: int = 0) -> State:
     return trained.state(lr=SHORT.lrs[lr], seed=seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["batched", "single"])
 def test_points_of_a_trained_network(sweeps: dict[str, Trained], name: str) -> None:
     trained = sweeps[name]
@@ -308,6 +311,7 @@ def test_barriers_of_many_runs_do_not_depend_on_the_memory(sweeps: dict[str, Tra
         np.testing.assert_allclose(whole["train_loss"][run], one["train_loss"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_barriers_of_many_runs_hold_one_chunk_of_networks() -> None:
     at = place(NETS["wider"](), path="batched", precision="float32")
 
@@ -322,6 +326,7 @@ def test_barriers_of_many_runs_hold_one_chunk_of_networks() -> None:
     assert most(10) < most(2) + ends + (1 << 18)
 
 
+@pytest.mark.slow
 def test_a_net_with_dropout_is_evaluated_one_point_at_a_time(tmp_path: Path) -> None:
     task = task_of(Dropping, (5,))
     train(task, SHORT, SINGLE, tmp_path / "out")

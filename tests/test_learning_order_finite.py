@@ -108,6 +108,7 @@ def restricted(model: TwoLayers) -> TwoLayers:
     return FromM2(model.examples, RUNS, model.widths, model.start_std)
 
 
+@pytest.mark.slow
 def test_the_noise_stays_where_it_began_to_machine_precision() -> None:
     """Eq. 3.3 and 3.4: the variance of the noise part, as the sum of its terms' variances, over ten times 1 / (lr lambda)."""
     for run in (RUNS[0], Run(**RATES | {"weight_decay": 1e-4, "large_lr": 0.7, "small_lr": 0.1}, anneal_below=0)):
@@ -124,6 +125,7 @@ def test_the_noise_stays_where_it_began_to_machine_precision() -> None:
         np.testing.assert_allclose(curves[name][-1], level, atol=4 / 80_000**0.5)
 
 
+@pytest.mark.slow
 def test_both_algorithms_by_their_thresholds() -> None:
     runs = [large_then_small(eps=0.3, q=0.3, **RATES), small(**RATES)]
     words = {"widths": Widths(first=300, second=3000), "start_std": 0.1, "until": 120}

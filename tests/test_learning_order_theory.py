@@ -105,6 +105,7 @@ def test_the_large_rate_bends_g_less_and_anneals_at_its_threshold() -> None:
     np.testing.assert_allclose(curves["noise_std"][..., 0][before], 1, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_blocks_and_holds_converge_to_single_steps() -> None:
     examples, runs = drawn(200, 100), [small(**RATES), Run(**RATES, anneal_below=0)]
     exact = infinite_width(examples, runs, until=300, hold=1, block=1)

@@ -55,6 +55,7 @@ def test_provisional_is_said_of_the_rate_to_decay_to_and_of_no_other(schedule: s
         assert flagged == [falls == 0] * 8, "labels speak of the lowest rate"
 
 
+@pytest.mark.slow
 def test_a_border_is_provisional_where_most_seeds_of_a_learning_rate_still_fall() -> None:
     result = small(lrs=16)
     inside = next(k for k, label in enumerate(regimes(result).labels) if label.regime == "2A")

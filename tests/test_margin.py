@@ -40,6 +40,7 @@ def test_a_wider_margin_recommends_no_fewer_learning_rates():
     assert (wide.low, wide.high) != (narrow.low, narrow.high)
 
 
+@pytest.mark.slow
 def test_show_and_report_take_a_margin(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "map"
     save_result(fake_result(lrs=8, epochs=10, average=False, features=False), folder)

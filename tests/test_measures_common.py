@@ -109,6 +109,7 @@ def test_a_measure_does_not_know_of_other_states(at: Place, name: str) -> None:
     assert same(MEASURES[name](OneRun(at), at), alone)
 
 
+@pytest.mark.slow
 def test_every_measure_takes_a_stored_run(tmp_path: Path) -> None:
     """From a sweep's folder, in the precision it was trained in; the others of the sweep make no difference."""
     folder = tmp_path / "sweep"

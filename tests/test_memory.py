@@ -166,6 +166,7 @@ class StopAfter:
         """Nothing."""
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*go on as halves")
 @pytest.mark.parametrize("fail", [python_runs_out, killed])
 def test_a_single_run_that_is_too_large_ends_with_advice(fail: Callable[[], None], scarce: Any) -> None:
@@ -485,6 +486,7 @@ def test_random_points_that_are_too_large_go_on_in_smaller_groups(
     assert json.loads((tmp_path / "out" / "plan.json").read_text())["points"] == 2
 
 
+@pytest.mark.slow
 def test_a_single_random_point_that_is_too_large_ends_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     def scarce(*_: Any) -> Any:
         raise MemoryError

@@ -70,6 +70,7 @@ def test_without_them_nothing_is_another(tmp_path: Path) -> None:
             assert np.array_equal(array, own[name], equal_nan=True), name
 
 
+@pytest.mark.slow
 def test_results_are_kept_opened_and_exported_with_them(tmp_path: Path) -> None:
     options: dict[str, Any] = {"lrs": (1e-2, 0.1), "steps": 10, "batch_size": 12, "seeds": 1, "space": "whole"}
     lrscope.sweep(task(OWN), **options, out=tmp_path, progress=False)

@@ -375,6 +375,7 @@ def test_a_float64_model_trains_in_float64() -> None:
     assert (found["pretrain/status"] == 0).all()
 
 
+@pytest.mark.slow
 def test_pixels_are_cast_by_the_model_itself() -> None:
     """The check of scale invariance runs in float64, whatever type the model names."""
 
@@ -405,6 +406,7 @@ class LayerDrop(nn.Module):
         return out
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:this model draws noise")
 @pytest.mark.parametrize("draw", [np.random.rand, random.random], ids=["numpy", "python"])
 def test_noise_of_any_generator_repeats(draw: Callable[[], float]) -> None:
@@ -534,6 +536,7 @@ def test_a_model_that_trains_on_large_batches_only_is_measured_on_one() -> None:
     assert (found["pretrain/status"] == 0).all()
 
 
+@pytest.mark.slow
 def test_a_plan_that_failed_before_any_chunk_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task, right = task_of(layers(norm), (5,)), Context.run_unit
 
@@ -551,12 +554,14 @@ def test_a_plan_that_failed_before_any_chunk_is_made_anew(tmp_path: Path, monkey
     assert '"path": "single"' in found.attrs["plan"]
 
 
+@pytest.mark.slow
 def test_seeds_that_begin_alike_are_warned_about() -> None:
     start = drawn(layers(norm))
     with pytest.warns(UserWarning, match="initial weights do not depend on the seed: the 2 seeds differ in the order"):
         train(task_of(lambda: start.requires_grad_() and __import__("copy").deepcopy(start), (5,)), SHORT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["module", "partial"])
 def test_tensors_inside_a_loss_follow_the_precision(form: str) -> None:
     weight = torch.tensor([1.0, 2.0, 3.0])

@@ -337,6 +337,7 @@ def close(a: Any, b: Any) -> None:
             np.testing.assert_allclose(array, other[name], rtol=1e-9, atol=1e-12, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["two dropouts", "dropout by a function, batch norm", "gaussian noise"])
 def test_another_plan_gives_the_same_runs(name: str, tmp_path: Path) -> None:
     """All phases, random points and evaluation: alone, in twos and all together."""
@@ -348,6 +349,7 @@ def test_another_plan_gives_the_same_runs(name: str, tmp_path: Path) -> None:
     close(found[0], found[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", [IN_TWOS, ONE_RUN], ids=["batched", "single"])
 def test_stopped_in_the_middle_and_resumed_is_the_same_to_the_byte(plan: Plan, tmp_path: Path) -> None:
     make = partial(noisy_task, Dropping)
@@ -412,6 +414,7 @@ def test_batches_of_a_pass_at_fixed_weights_draw_differently(tmp_path: Path) -> 
         assert ((passed(weights, frozen, *one) - passed(weights, frozen, *two))[:, 0].abs() > 1e-6).all()
 
 
+@pytest.mark.slow
 def test_noise_is_on_in_training_and_off_in_tests() -> None:
     fixed = replace(SHORT, lrs=(1e-15,), precision="float64")
     noisy, calm = (train(task_of(partial(Dropping, p, nn.LayerNorm), (5,)), fixed, BATCHED) for p in (0.4, 0.0))
@@ -449,6 +452,7 @@ def test_a_plan_says_why_steps_are_not_compiled_and_asking_for_it_is_refused(tmp
             train(noisy_task(), SHORT, replace(engine, compile=True))
 
 
+@pytest.mark.slow
 def test_a_sweep_begun_with_other_noise_is_another_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before noise was keyed, and after its rule changes; a network without noise is known as ever."""
     prints = []

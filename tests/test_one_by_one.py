@@ -37,6 +37,7 @@ def recorded(call: Callable[[], Any]) -> tuple[Any, list[str]]:
     return result, [str(w.message) for w in caught if "Zarr" not in str(w.message)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "message"), [(Choosy, "cannot be batched over runs"), (Shuffling, "draws noise in training")]
 )

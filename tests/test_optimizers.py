@@ -214,6 +214,7 @@ IN_SWEEPS = {
 every_sweep = pytest.mark.parametrize("config", IN_SWEEPS.values(), ids=IN_SWEEPS.keys())
 
 
+@pytest.mark.slow
 @every_sweep
 def test_plans_agree(config: SweepConfig, tmp_path: Path) -> None:
     one, other = (computed(mlp_task(), config, p, tmp_path / n) for p, n in ((ALL_RUNS, "a"), (ONE_RUN, "b")))
@@ -221,6 +222,7 @@ def test_plans_agree(config: SweepConfig, tmp_path: Path) -> None:
     assert (one["pretrain/status"] == 0).all()
 
 
+@pytest.mark.slow
 @every_sweep
 def test_stopped_and_resumed_is_the_same_to_the_byte(config: SweepConfig, tmp_path: Path) -> None:
     config, plan = replace(config, precision="float32"), replace(ALL_RUNS, chunk=3)
@@ -229,6 +231,7 @@ def test_stopped_and_resumed_is_the_same_to_the_byte(config: SweepConfig, tmp_pa
     assert same_bytes(resumed, straight) == []
 
 
+@pytest.mark.slow
 @compiler_needed
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
 def test_generated_code_agrees(name: str, tmp_path: Path) -> None:
@@ -420,6 +423,7 @@ def own_task(optimizer: Any = OWN_OPTIMIZERS["rmsprop"]) -> Task:
 OWN_SWEEP: dict[str, Any] = {"lrs": (1e-3, 1e-2), "steps": 12, "batch_size": 12, "seeds": 2, "space": "whole"}
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_with_the_tasks_own_and_goes_on_to_the_byte(tmp_path: Path) -> None:
     options = {**OWN_SWEEP, "average": (2,), "finetune_lrs": (1e-3,), "finetune_steps": 6, "precision": "float32"}
     config = SweepConfig(**options, optimizer="task")
@@ -429,6 +433,7 @@ def test_a_sweep_trains_with_the_tasks_own_and_goes_on_to_the_byte(tmp_path: Pat
     assert same_bytes(resumed, straight) == []
 
 
+@pytest.mark.slow
 def test_the_tasks_own_is_used_unless_something_else_is_asked_for(tmp_path: Path) -> None:
     result = lrscope.sweep(own_task(), **OWN_SWEEP, out=tmp_path / "a", progress=False)
     assert json.loads(result.attrs["config"])["optimizer"] == "task"

@@ -450,6 +450,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_table_and_json(folder: Path) -> None:
     done = CliRunner().invoke(app, ["order", str(folder)])
     assert done.exit_code == 0, done.output
@@ -541,6 +542,7 @@ def test_runs_that_were_not_trained_are_not_counted_in_an_agreement() -> None:
     assert "of 5 runs" not in str(found)
 
 
+@pytest.mark.slow
 def test_a_report_of_many_groups_and_of_none_that_is_reached(tmp_path: Path) -> None:
     """The chart is drawn whatever there is: 14 groups by a colour scale, nothing reached, one seed, one group."""
     names = [f"group {i}" for i in range(14)]

@@ -117,6 +117,7 @@ def test_copies_keep_the_function_and_json_its_text() -> None:
     assert type(json.loads(json.dumps(values))["schedule"]) is str
 
 
+@pytest.mark.slow
 def test_a_result_states_it_and_a_folder_knows_it(tmp_path: Path) -> None:
     task, options = mlp_task(), {"steps": 3, "batch_size": 8, "seeds": 1, "engine": BATCHED, "progress": False}
     asked = partial(lrscope.sweep, task, [1e-3, 1e-2], out=tmp_path, **options)

@@ -105,6 +105,7 @@ def test_compiled_runs_agree_and_resume_to_the_byte(tmp_path: Path) -> None:
     assert all(torch.equal(resumed[name], value) for name, value in straight.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("same_init", [True, False])
 def test_a_run_is_the_same_in_any_sweep(same_init: bool, tmp_path: Path) -> None:
     """Neither the other learning rates nor the number of seeds reach a run."""
@@ -115,6 +116,7 @@ def test_a_run_is_the_same_in_any_sweep(same_init: bool, tmp_path: Path) -> None
     assert differing(shared, small) == []
 
 
+@pytest.mark.slow
 def test_learning_rates_share_initialisation_and_batches_unless_told_otherwise() -> None:
     still = replace(CONFIG, lrs=(1e-13, 2e-13), steps=4, finetune_lrs=(), finetune_steps=None, average=())
     same, own = (
@@ -199,6 +201,7 @@ def test_the_faster_plan_is_chosen(
     assert predict(context, plan, 1) == pytest.approx(min(alone, together) * 4 * steps_per_run(context.phases))
 
 
+@pytest.mark.slow
 def test_the_plan_is_measured_and_then_followed(tmp_path: Path) -> None:
     context = context_of(mlp_task(), CONFIG, tmp_path, replace(BATCHED, path="auto", chunk=None))
     assert 0 < choose_plan(context, 1).run_step_seconds < 1

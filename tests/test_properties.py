@@ -148,6 +148,7 @@ def test_same_bytes_within_a_plan_same_numbers_across_plans(
             assert differing == []
 
 
+@pytest.mark.slow
 @settings(max_examples=4)
 @given(config=configs(), stops=STOPS)
 @pytest.mark.filterwarnings("ignore:this model draws noise")

@@ -202,6 +202,7 @@ def tuned(result: xr.DataTree) -> NDArray[np.float64]:
     return np.asarray(last.mean(("data_seed", "seed")).values)
 
 
+@pytest.mark.slow
 def test_the_map_recommends_what_fine_tuning_reached_not_a_regime() -> None:
     """The best start lies inside regime 2; the papers' top of regime 1 is four points worse."""
     result = fake_result(lrs=16, seeds=5)
@@ -275,6 +276,7 @@ def test_a_schedule_has_peaks_not_regimes() -> None:
     assert found.recommended.best == same.recommended.best, "the answer rests on what was measured"
 
 
+@pytest.mark.slow
 def test_fine_tunes_that_still_fall_are_flagged_and_the_answer_is_provisional() -> None:
     result = fake_result(lrs=16, seeds=5)
     windows = result["finetune"].sizes["epoch"]

@@ -371,6 +371,7 @@ def test_a_single_seed_is_rejected_only_beyond_the_noise_of_the_best_ones() -> N
     assert quality.as_good_as_best(lucky)[0], "one seed cannot be the best that the others are measured by"
 
 
+@pytest.mark.slow
 def test_the_synthetic_map_is_found() -> None:
     found = regimes(fake_result(lrs=24, seeds=6))
     for name in ("1|2", "2|3"):
@@ -384,6 +385,7 @@ def test_the_synthetic_map_is_found() -> None:
     assert json.dumps(found.to_dict(), allow_nan=False)
 
 
+@pytest.mark.slow
 def test_intervals_are_never_narrower_than_a_cell() -> None:
     result = fake_result(lrs=24, seeds=6)
     lrs = result["lr"].values

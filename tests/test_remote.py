@@ -83,6 +83,7 @@ def test_objects_are_whole_and_listed(where: str, request: pytest.FixtureRequest
         (folder / "root").read_bytes()
 
 
+@pytest.mark.slow
 def test_of_several_that_create_at_once_one_succeeds(s3: Remote) -> None:
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda i: (s3 / "one").create(str(i).encode()), range(4)))
@@ -248,6 +249,7 @@ def test_a_live_owner_is_named_however_long_it_holds(memory: Remote) -> None:
     assert names(memory / "lock") == set()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_a_dead_owner_s_lease_is_taken_over_by_one_only(memory: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     dead = lease_on(memory)

@@ -110,6 +110,7 @@ def test_stopped_at_any_step_and_resumed_is_the_same_to_the_byte(name: str, stop
         assert same_bytes(interrupted(name, stops, Path(folder)), undisturbed(name)) == []
 
 
+@pytest.mark.slow
 def test_steps_a_call_change_nothing_but_the_calls() -> None:
     assert same_bytes(undisturbed("three steps a call"), undisturbed("batched")) == []
     assert same_bytes(undisturbed("dropout, two steps a call"), undisturbed("dropout")) == []

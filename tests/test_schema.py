@@ -64,6 +64,7 @@ def test_the_same_quantity_has_the_same_name_everywhere(result: xr.DataTree) -> 
     assert result["pretrain"].sizes["epoch"] != result["finetune"].sizes["epoch"]
 
 
+@pytest.mark.slow
 def test_nodes_come_in_the_order_of_training_whatever_the_disk_says(result: xr.DataTree, tmp_path: Path) -> None:
     save_result(result, tmp_path)
     again = open_result(tmp_path)
@@ -334,6 +335,7 @@ def test_a_result_of_version_1_opens_with_every_number(old: Path) -> None:
     assert kept == {n: v for n, v in flat.attrs.items() if n not in ("schema_version", "checksums")}
 
 
+@pytest.mark.slow
 def test_what_reads_results_reads_those_of_version_1(old: Path, tmp_path: Path) -> None:
     result = open_result(old)
     regimes(result)

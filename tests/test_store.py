@@ -250,6 +250,7 @@ def test_a_folder_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -406,6 +407,7 @@ def test_a_disk_that_fills_up_while_the_result_is_written(
     assert not list(out.rglob("*.writing"))
 
 
+@pytest.mark.slow
 def test_a_read_only_folder(small_disk: Callable[[int | str], Path]) -> None:
     out = small_disk(1024) / "out"
     whole = train(mlp_task(), SHORT, BATCHED, out)

@@ -152,6 +152,7 @@ def test_a_scale_says_once_where_seeds_begin():
         replace(SMOKE, first_seed=-1)
 
 
+@pytest.mark.slow
 def test_evidence_of_other_seeds_is_of_other_runs(tmp_path):
     study = replace(STUDY, scales={"smoke": replace(SMOKE, first_seed=1000)})
     there = reproduction(tmp_path, study)
@@ -167,6 +168,7 @@ def test_evidence_of_other_seeds_is_of_other_runs(tmp_path):
 # --- the reproduction ---
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_computed_once_and_kept(root):
     CALLS.clear()
     again = reproduction(root)
@@ -208,6 +210,7 @@ def test_other_code_is_computed_anew_with_all_that_rests_on_it(root, tmp_path, c
     assert reproduction(tmp_path, study).ready(["double"])  # nothing was touched
 
 
+@pytest.mark.slow
 def test_the_time_of_a_sweep_that_was_moved_away_is_not_counted(root, tmp_path):
     import shutil
 
@@ -270,6 +273,7 @@ def test_numbers_belong_to_the_code_that_made_them(tmp_path, monkeypatch):
     del sys.modules["self_editing"]
 
 
+@pytest.mark.slow
 def test_code_that_changes_before_its_turn_is_not_run(tmp_path, monkeypatch):
     """While what comes first is trained or computed: nobody knows which code has been loaded by then."""
     file = tmp_path / "edited.py"
@@ -578,6 +582,7 @@ def test_bad_input_ends_with_a_sentence(tiny, words, said):  # noqa: F811
     assert re.search(said, error)
 
 
+@pytest.mark.slow
 def test_reproduce_draws_what_it_has(tiny, root, tmp_path):  # noqa: F811
     words = ("reproduce", tiny, "--scale", "smoke", "--root", str(root), "--jobs", "1", "--docs", str(tmp_path))
     code, out, _ = call(*words)

@@ -53,6 +53,7 @@ def test_stray_files_change_nothing(tmp_path: Path) -> None:
         open_result(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [b"\xff\xfe", b"back\\slash", b"new\nline", "ünï".encode(), b"x" * 255])
 def test_folders_of_any_name_are_trained_into_and_gone_on_from(name: bytes, tmp_path: Path) -> None:
     out = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
@@ -97,6 +98,7 @@ def test_a_chunk_that_cannot_be_read_is_not_taken_for_damaged(tmp_path: Path, mo
     assert {p.name: p.read_bytes() for p in (tmp_path / "chunks").iterdir()} == good
 
 
+@pytest.mark.slow
 def test_memory_is_of_this_process_and_one_process_trains_into_it() -> None:
     out = f"memory://{uuid.uuid4().hex}/x"
     assert is_of_this_process(place(out))
@@ -125,6 +127,7 @@ def test_a_sweep_under_modes_without_gradients(mode: Any) -> None:
         assert same_bytes(train(mlp_task(), SHORT), whole) == []
 
 
+@pytest.mark.slow
 def test_a_damaged_result_without_its_chunks_is_kept(tmp_path: Path) -> None:
     whole = train(mlp_task(), SHORT, out=tmp_path)
     for path in (tmp_path / "chunks").iterdir():

@@ -97,12 +97,14 @@ def test_the_papers_numbers_are_in_the_paper_scale() -> None:
 # -- readings of planted results ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_widths_are_decades_between_borders(planted: xr.DataTree) -> None:
     true = np.log10(fake_results.BORDERS["2|3"] / fake_results.BORDERS["1|2"])
     assert arrays.widths(planted) == pytest.approx(np.full(5, true), abs=0.35)
     assert (arrays.widths(without(planted, "2")) == 0).all(), "regimes 1 and 3, and nothing between them"
 
 
+@pytest.mark.slow
 def test_a_width_is_known_to_both_steps_in_which_borders_lie(planted: xr.DataTree) -> None:
     step = arrays.cell(planted["lr"].values)
     assert arrays.width_cell(planted) == pytest.approx(2 * step)
@@ -121,6 +123,7 @@ def without(planted: xr.DataTree, regime: str) -> xr.DataTree:
     return planted.isel(lr=[k for k, label in enumerate(found) if label != regime])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("regime", ["1", "3"])
 def test_a_border_beyond_the_grid_is_undetermined_and_never_contradicts(planted: xr.DataTree, regime: str) -> None:
     part = without(planted, regime)
@@ -130,6 +133,7 @@ def test_a_border_beyond_the_grid_is_undetermined_and_never_contradicts(planted:
     assert checked("TR20", PlantedResults({"transformer": without(planted, "1")})).parts[0].verdict == "undetermined"
 
 
+@pytest.mark.slow
 def test_three_regimes_are_found_in_planted_ones(planted: xr.DataTree) -> None:
     results = PlantedResults(dict.fromkeys(claims_sphere.NETS, planted))
     assert checked("TR5", results).verdict == "supported"

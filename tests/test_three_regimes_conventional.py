@@ -136,6 +136,7 @@ def test_a_third_regime_is_neither_overflow_nor_death(result: xr.DataTree) -> No
     assert part_verdicts("TR18", constant=part, cosine=part)[1] == "contradicted"
 
 
+@pytest.mark.slow
 def test_a_transformer_generalises_as_well_in_both_regimes(result: xr.DataTree) -> None:
     flat = with_errors(result, FIRST, slope=0.0)
     assert part_verdicts("TR20", transformer=flat)[0::2] == ["supported", "supported"]

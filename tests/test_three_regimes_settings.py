@@ -115,6 +115,7 @@ def test_noise_of_the_base_is_no_likeness(result: xr.DataTree) -> None:
     assert np.abs(found.mean()) < 0.25
 
 
+@pytest.mark.slow
 def test_widths_and_augmentation_are_judged_by_their_trends(result: xr.DataTree) -> None:
     small, usual, large = (
         shifted(r, cells) for r, cells in ((blurred(planted(1), 2.0), 0), (blurred(result, 1.0), 1), (planted(2), 2))
@@ -186,6 +187,7 @@ def test_intervals_are_those_of_single_runs() -> None:
     assert effects_settings.spread_of_intervals(chance) == pytest.approx(0.96, abs=0.05)
 
 
+@pytest.mark.slow
 def test_jumps_are_counted_where_regime_one_is_high(result: xr.DataTree) -> None:
     loss = result["pretrain/train_loss"].copy(deep=True)
     one = [k for k in range(LRS) if place(result)[k] < 0]

@@ -25,6 +25,7 @@ def test_what_stands_out_is_measured_from_both_sides() -> None:
     assert at[3] == -1
 
 
+@pytest.mark.slow
 def test_spikes_of_a_chaotic_run_and_later_jumps_are_no_peaks() -> None:
     """Regime 2 stays at its level with spikes of loss and test error in single intervals; a run of regime 1 jumps late."""
     calm = with_peaks(0.0, 0.0, 0.5)
@@ -84,6 +85,7 @@ def both(clean: xr.DataTree, noisy: xr.DataTree) -> PlantedResults:
     return PlantedResults({"noise0": clean, "noise20": noisy, "noisy": noisy.isel(seed=[0])})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("noisy", "refuted"),
     [
@@ -104,6 +106,7 @@ def test_each_part_of_the_transition_can_fail(noisy: tuple[float, ...], refuted:
     assert {found[name] for name in found if name not in refuted} == {"supported"}
 
 
+@pytest.mark.slow
 def test_a_peak_that_is_not_there_contradicts_that_it_is() -> None:
     """Its place is undetermined, its height is 0: curves that only fall, and others whose noise stands out by a point."""
     for clean, noisy in ((flat(0.0), flat(0.0)), (flat(0.02), flat(0.02))):
@@ -122,6 +125,7 @@ def flat(noise: float) -> xr.DataTree:
     return changed(result, {f"pretrain/{name}": array for name, array in new.items()})
 
 
+@pytest.mark.slow
 def test_a_run_of_regime_two_that_still_falls_sets_no_level() -> None:
     result = with_peaks(0.0, 0.0, 0.5)
     (one, *_), loss = arrays.single_seeds(result), result["pretrain/train_loss"].copy(deep=True)
@@ -133,6 +137,7 @@ def test_a_run_of_regime_two_that_still_falls_sets_no_level() -> None:
     assert effects_transition.through_and_stuck(late)[1][0] == first + 1
 
 
+@pytest.mark.slow
 def test_without_a_peak_its_place_is_undetermined() -> None:
     flat = with_peaks(0.0, 0.0, -0.1)  # no test error of a point
     found = checked("TR13", both(flat, with_peaks(0.0, 0.0, 0.5)))

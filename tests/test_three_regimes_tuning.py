@@ -169,6 +169,7 @@ def test_each_part_of_the_basins_can_fail(
     assert {found[name] for name in found if name not in refuted} == {"supported"}
 
 
+@pytest.mark.slow
 def test_a_network_without_such_fine_tunes_is_undetermined(planted: xr.DataTree, one_net: claims_tuning.Net) -> None:
     base = on_trajectories(planted)
     results = PlantedResults(
@@ -280,6 +281,7 @@ def test_each_part_of_the_fans_can_fail(
     assert {verdict for name, verdict in found.items() if name.removesuffix(", net") not in refuted} == {"supported"}
 
 
+@pytest.mark.slow
 def test_without_a_common_loss_the_fans_are_undetermined(planted: xr.DataTree, one_net: claims_tuning.Net) -> None:
     tune, scratch = fans(planted, 0.1, 0.9, 0.3)
     loss = tune["finetune/train_loss"].copy(deep=True)

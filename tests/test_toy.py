@@ -91,6 +91,7 @@ def test_threshold_lies_at_one_over_the_sum_of_alphas(three_pairs: Recorded) -> 
         assert bound > 0.01
 
 
+@pytest.mark.slow
 def test_in_regime_2_the_function_stabilises_at_the_bound(three_pairs: Recorded) -> None:
     """All ESS equal: every subfunction is above its threshold, and eq. 25 is an equality."""
     for elr in (JUST_ABOVE, REGIME_2):

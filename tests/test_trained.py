@@ -73,6 +73,7 @@ def test_every_moment_gives_its_logged_loss(kept: Trained, run: dict[str, Any]) 
         assert again(n_average=n) == pytest.approx(logged(result, "average/test_loss", **run, n_average=n), **near)
 
 
+@pytest.mark.slow
 def test_the_start_is_shared_by_learning_rates_and_has_the_runs_norm(kept: Trained) -> None:
     starts = [kept.state(lr=lr, seed=1, epoch=0) for lr in LRS]
     assert all(torch.equal(s.weights, starts[0].weights) for s in starts)

@@ -235,6 +235,7 @@ def test_an_overflow_in_the_last_update_is_non_finite(lr: float, tmp_path: Path)
 # -- at the door, and in memory ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_batch_norm_over_a_single_number_is_refused_in_a_sentence(tmp_path: Path) -> None:
     config = replace(SHORT, batch_size=1, space="whole")
     with pytest.raises(LrscopeError, match=r"batch_size: 1 leaves the model's batch norm a single number per channel"):

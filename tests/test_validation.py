@@ -505,6 +505,7 @@ def test_an_adaptive_sweep_keeps_them(tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.isfinite(result[f"{node}/validation_loss"].values), trained)
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_has_none_and_changes_no_other() -> None:
     config = replace(BASE, space="whole", lrs=(1e-2, 1e30))
     result = train(task(validation=12), config)
@@ -521,6 +522,7 @@ class Forgiving(MLP):
         return torch.nan_to_num(super().forward(x), posinf=math.inf, neginf=-math.inf)
 
 
+@pytest.mark.slow
 def test_it_is_nan_even_where_the_model_hides_it() -> None:
     held = task_of(partial(Forgiving, (5, 8, 6, CLASSES), norm="layer"), (5,), validation=12)
     result = train(held, replace(BASE, space="whole", lrs=(1e-2, 1e30), average=()))
@@ -551,6 +553,7 @@ def test_memory_counts_them(tmp_path: Path) -> None:
 # -- results -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_result_without_one_of_them_is_refused(tmp_path: Path) -> None:
     result = train(task(validation=12), replace(BASE, steps=6))
     assert json.loads(result.attrs["task"])["validation"] == {"size": 12, "source": "held out of the training data"}
@@ -576,6 +579,7 @@ def test_made_up_results_have_them_too() -> None:
     regimes(fake_result(validation=1000))
 
 
+@pytest.mark.slow
 def test_files_take_them(tmp_path: Path) -> None:
     result = train(task(validation=12), replace(BASE, steps=6))
     path = export_result(result, "csv", None, tmp_path)

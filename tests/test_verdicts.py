@@ -213,6 +213,7 @@ def contradicted(claims: np.ndarray, **bounds: float) -> tuple[float, float]:
     return float(np.mean([finding(parts, "").verdict == "contradicted" for parts in found])), float(alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bounds", [{"above": 0.0}, {"below": 0.0}])
 def test_many_parts_make_no_false_alarms(bounds):
     """At the bound itself, where a part is contradicted by chance in 2.5% of all cases (one side of a 95% interval)."""

@@ -107,6 +107,7 @@ CONFIG = SweepConfig(
 )
 
 
+@pytest.mark.slow
 def test_batched_and_single_agree(tmp_path: Path) -> None:
     task = task_of(partial(WideResNet16, 1, 3, 1), (1, 8, 8), train=16, name="wide")
     batched, single = (computed(task, CONFIG, plan, tmp_path / plan.path) for plan in (ALL_RUNS, ONE_RUN))
