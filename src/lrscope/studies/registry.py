@@ -24,6 +24,7 @@ from lrscope.studies.types import SCALES, Study
 TABLE: dict[str, str] = {
     "three_regimes": "lrscope.studies.three_regimes:STUDY",
     "feature_learning": "lrscope.studies.feature_learning:STUDY",
+    "learning_order": "lrscope.studies.learning_order:STUDY",
 }
 
 

@@ -1,0 +1,137 @@
+"""What the study measures beyond its sweeps: the theory's simulations, and a picture of the patches.
+
+The seeds of a simulation are data sets; they begin at the scale's first seed. With one r and one weight decay curves are over
+(algorithm, seed, time).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from lrscope.studies.learning_order.curves import Setting, finite_learning_curves, learning_curves
+from lrscope.studies.learning_order.two_layers import Widths
+from lrscope.studies.patch_images import patch_chart
+from lrscope.studies.types import StudyResults
+from lrscope.tasks.builtin import named_task
+
+MODELS = {"network": False, "convex": True}  # whether activations are frozen
+SHOWN = (
+    "loss",
+    "loss_p_only",
+    "loss_q_only",
+    "annealed",
+    "error_p",
+)  # kept where many pairs of r and weight decay are run
+
+
+def curves(results: StudyResults, setting: Mapping[str, Any], seeds: int, **how: Any) -> xr.Dataset:
+    """Both algorithms, and with `activation_noise` a third one, at infinite width (`learning_curves`)."""
+    return _single(learning_curves(Setting(**setting), _seeds(results, seeds), **how))
+
+
+def control(results: StudyResults, setting: Mapping[str, Any], seeds: int, **how: Any) -> xr.Dataset:
+    """The same of the network and of the convex model [model, ...]."""
+    found = {name: curves(results, setting, seeds, frozen=frozen, **how) for name, frozen in MODELS.items()}
+    return _joined("model", found)
+
+
+def finite(
+    results: StudyResults, setting: Mapping[str, Any], seeds: int, widths: Sequence[int], **how: Any
+) -> xr.Dataset:
+    """The same at finite width (`finite_learning_curves`); `widths` of W and V."""
+    neurons = Widths(first=widths[0], second=widths[1])
+    made, chosen = Setting(**setting), _seeds(results, seeds)
+    found = {
+        name: _single(finite_learning_curves(made, chosen, widths=neurons, frozen=frozen, **how))
+        for name, frozen in MODELS.items()
+    }
+    return _joined("model", found)
+
+
+def scaling(
+    results: StudyResults,
+    kappa_squares: Sequence[float],
+    dimension: int,
+    setting: Mapping[str, Any],
+    seeds: int,
+    **how: Any,
+) -> xr.Dataset:
+    """Curves over kappa [kappa, ...], with N = d / kappa^2 and p = kappa^2 / 2 (Assumption 3.3)."""
+    found = {}
+    for square in kappa_squares:
+        sizes = {"examples": round(dimension / square), "dimension": dimension, "p": square / 2}
+        found[float(np.sqrt(square))] = curves(results, {**setting, **sizes}, seeds, **how)
+    return _joined("kappa", found)
+
+
+def lemmas(
+    results: StudyResults,
+    dimensions: Sequence[int],
+    kappa_square: float,
+    r: float,
+    weight_decay: float,
+    until: float,
+    hold: float,
+    setting: Mapping[str, Any],
+    seeds: int,
+    **how: Any,
+) -> xr.Dataset:
+    """Curves over d [dimension, ...] with the dependencies of Assumption 3.3: N = d / kappa^2, r like d^(-3/4), weight decay like
+    d^(-5/4). The values given are those of the largest d; `until` and `hold` are in units of d, and so is the result's time.
+    """
+    found, largest = {}, max(dimensions)
+    for d in dimensions:
+        own = {
+            "examples": round(d / kappa_square),
+            "dimension": d,
+            "p": kappa_square / 2,
+            "r": [r * (d / largest) ** -0.75],
+            "weight_decay": [weight_decay * (d / largest) ** -1.25],
+            "until": until * d,
+        }
+        one = curves(results, {**setting, **own}, seeds, hold=hold * d, **how)
+        found[d] = one.assign_coords(time=one["time"] / d)
+    return _joined("dimension", found)
+
+
+def phases(results: StudyResults, setting: Mapping[str, Any], seeds: int, **how: Any) -> xr.Dataset:
+    """Some curves over (algorithm, r, weight_decay, seed, time)."""
+    found = learning_curves(Setting(**setting), _seeds(results, seeds), **how)
+    return found[list(SHOWN)]
+
+
+def patches(results: StudyResults, task: Mapping[str, Any], columns: int) -> xr.Dataset:
+    """Pictures of the training images of a task with patches [picture, row, column, channel], a row of `columns` for each group,
+    and their titles [picture]."""
+    data = named_task(**{"validation": 0, **task}).data(results.first_seed)
+    chart = patch_chart(replace(data), columns=columns)
+    shown = [np.asarray(panel.image.values, dtype=np.float64) for panel in chart.panels if panel.image is not None]
+    pictures = np.stack([one if one.ndim == 3 else one[..., None] for one in shown])
+    titles = np.array([panel.title for panel in chart.panels], dtype=object)
+    return xr.Dataset(
+        {"pixels": (("picture", "row", "column", "channel"), pictures)},
+        {"picture": np.arange(len(shown)), "title": ("picture", titles)},
+        {"columns": chart.columns},
+    )
+
+
+def _seeds(results: StudyResults, count: int) -> range:
+    return range(results.first_seed, results.first_seed + count)
+
+
+def _single(found: xr.Dataset) -> xr.Dataset:
+    """Without the axes of r and weight decay, which go into the attributes."""
+    own = {name: float(found[name].values[0]) for name in ("r", "weight_decay")}
+    return found.isel(r=0, weight_decay=0, drop=True).assign_attrs(own)
+
+
+def _joined(dim: str, found: Mapping[Any, xr.Dataset]) -> xr.Dataset:
+    """Datasets side by side along a new dimension, with the attributes that they share."""
+    parts: Iterable[xr.Dataset] = found.values()
+    joined = xr.concat(list(parts), dim=dim, combine_attrs="drop_conflicts")
+    return joined.assign_coords({dim: np.array(list(found), dtype=object if dim == "model" else float)})

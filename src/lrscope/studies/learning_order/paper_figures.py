@@ -1,0 +1,80 @@
+"""The list of figures: what each shows in the paper, and what differs here. Those without the paper's number are ours."""
+
+from __future__ import annotations
+
+from lrscope.studies.learning_order import figures
+from lrscope.studies.types import PaperFigure
+
+SMALL = "A smaller network and fewer images on a laptop, several draws instead of one; lines are means, bands ranges. "
+OURS = "The paper has no such figure. "
+THEORY = "Simulated at infinite width, mean and range over data sets; the paper proves, and simulates nothing. "
+
+FIGURES = (
+    PaperFigure(
+        number="1",
+        title="A large and a small learning rate, both annealed",
+        look_for="Until the first vertical line the small rate leads in both panels; after it the large one leads in test accuracy.",
+        differs=SMALL + "No patches.",
+        needs=("plain",),
+        draw=figures.lead,
+    ),
+    PaperFigure(
+        number="2",
+        title="The pattern Q, and which pattern is learned first",
+        look_for="First panel: z has one label, its neighbours the other. Then: L-S learns P before the anneal (vertical line) and Q after "
+        "it; S learns Q first; S bends g while L-S cannot; the error on P of S stays higher.",
+        differs=THEORY + "The paper's figure is the first panel alone.",
+        needs=("race",),
+        draw=figures.theory,
+    ),
+    PaperFigure(
+        number="3",
+        title="Patched images: accuracy without a patch, and on a patch alone",
+        look_for="Right: the small rate knows the patches at once, the two others after the anneal (vertical line). Left: the small rate "
+        "ends lowest, near what the unpatched images alone give.",
+        differs=SMALL + "Dashed: training without patches, stretched to the same length where it takes more epochs.",
+        needs=("large", "small", "small_noise", "small_full", "unpatched"),
+        draw=figures.patched,
+    ),
+    PaperFigure(
+        number="patches",
+        title="Training images without and with a patch, and a patch alone",
+        look_for="A patch is a square of noise; those of different classes look alike.",
+        differs="Other images on a laptop. The paper shows patches in App. H.2.",
+        needs=("patched",),
+        draw=figures.pictures,
+    ),
+    PaperFigure(
+        number="phases",
+        title="Which pattern is learned first, over r d and weight decay",
+        look_for="Positive: Q is learned before P, negative: P before Q. S has Q first where r d is large; L-S has P first where weight decay "
+        "renews activations before Q is learned.",
+        differs=OURS + THEORY,
+        needs=("phases",),
+        draw=figures.phases,
+    ),
+    PaperFigure(
+        number="scaling",
+        title="Test error over the share of examples with P alone",
+        look_for="Theorems 3.4 and 3.5 bound the error by p kappa, like p^1.5, for L-S, and from below by p for S (dashed).",
+        differs=OURS + THEORY,
+        needs=("scaling",),
+        draw=figures.scaling,
+    ),
+    PaperFigure(
+        number="lemmas",
+        title="The lemmas' quantities over the dimension",
+        look_for="Each grows no faster, or falls no slower, than its bound (dashed, through the largest d).",
+        differs=OURS + THEORY,
+        needs=("lemmas",),
+        draw=figures.lemmas,
+    ),
+    PaperFigure(
+        number="control",
+        title="The network and a convex model",
+        look_for="At equal training loss S makes more errors on P with the network; with activations frozen both lines are one.",
+        differs=OURS + "Infinite width above, finite width below; means over data sets.",
+        needs=("control", "finite"),
+        draw=figures.control,
+    ),
+)
