@@ -8,6 +8,7 @@ from lrscope.engine.segments import phases, steps_per_run
 from lrscope.errors import LrscopeError, nearest
 from lrscope.studies.types import Scale, StudySweep
 from lrscope.tasks.builtin_sizes import TRAIN_TEST
+from lrscope.tasks.patch_options import UNPATCHED, parse_patches
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,15 @@ def total(scale: Scale) -> Cost:
 
 
 def train_size(sweep: StudySweep) -> int:
-    """Training examples of a sweep's task."""
+    """Training examples of a sweep's task; of images that stay without a patch, if it trains on these alone, their part."""
+    patches = sweep.task.get("patches")
+    found = None if patches is None else parse_patches(patches)
+    kept = 1 - found.fraction if found is not None and found.train == UNPATCHED else 1.0
+    return round(kept * _drawn(sweep))
+
+
+def _drawn(sweep: StudySweep) -> int:
+    """Training examples before patches."""
     given = sweep.task.get("train_size")
     if given is not None:
         return int(given)

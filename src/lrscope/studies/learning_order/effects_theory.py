@@ -83,8 +83,10 @@ def error_ratio(curves: xr.Dataset, level: float, *, by: str = LARGE) -> Array:
     """log10 of the error on P of S over that of another algorithm at one training loss [U]; NaN where one does not reach it, or
     makes no errors."""
     error = at_loss(curves, level)["error_p"]
-    small, other = (np.log10(error.sel(algorithm=name).where(error > 0)) for name in (SMALL, by))
-    return np.asarray((small - other).values, dtype=np.float64)
+    small, other = (error.sel(algorithm=name).values for name in (SMALL, by))
+    known = (small > 0) & (other > 0)
+    ratio = np.divide(small, other, out=np.full(small.shape, np.nan), where=known)
+    return np.asarray(np.log10(ratio), dtype=np.float64)
 
 
 def share_of_m2(curves: xr.Dataset, algorithm: str, level: float) -> Array:
