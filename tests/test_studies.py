@@ -21,7 +21,7 @@ from lrscope.engine.plan import Plan
 from lrscope.errors import LrscopeError
 from lrscope.studies import evidence, measurement_store, registry
 from lrscope.studies.cite import cite
-from lrscope.studies.costs import cost
+from lrscope.studies.costs import cost, train_size
 from lrscope.studies.dependencies import claims_at, closure
 from lrscope.studies.gallery import publish
 from lrscope.studies.lazy_functions import lazy
@@ -661,7 +661,7 @@ def test_every_network_of_the_paper_scale_can_be_planned_without_its_data(name, 
         task = named_task(**{"train_size": 64, "test_size": 16, **sweep.task, "source": made_up})
         config = sweep.config
         Augmentation(task.data(0), crops=config.augment, randaugment=config.randaugment)
-        assert task.summary()["train_size"] == sweep.task.get("train_size", 64)
+        assert task.summary()["train_size"] == train_size(replace(sweep, task={"train_size": 64, **sweep.task}))
 
 
 @pytest.mark.parametrize(

@@ -126,9 +126,7 @@ def theory(results: StudyResults) -> Chart:
 def _directions() -> Panel:
     """The three directions of Q."""
     places = {-1: "z - zeta: -", 0: "z: +", 1: "z + zeta: -"}
-    lines: list[Layer] = [
-        Line(x=[0, 1], y=[0, side * CORNER], color=style.GREY if side else style.INK, mark="end") for side in places
-    ]
+    lines: list[Layer] = [Line(x=[0, 1], y=[0, side * CORNER], color=style.GREY, mark="end") for side in places]
     notes: list[Layer] = [Note(x=1, y=side * CORNER, words=words, side="right") for side, words in places.items()]
     axis = Axis(title="along zeta", limits=(-2 * CORNER, 2 * CORNER))
     return Panel(

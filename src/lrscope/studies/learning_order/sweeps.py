@@ -119,13 +119,13 @@ def smoke() -> Scale:
 def laptop() -> Scale:
     """Fashion-MNIST and a ConvNet; the theory at infinite width with d = 8,000."""
     task = {"data": "fashion-mnist", "model": "convnet", "width": 8, "train_size": 4000, "test_size": 2000}
-    shared = {"batch_size": 64, "data_seeds": 4, "seeds": 1, "log_points": 40}
+    shared = {"batch_size": 64, "data_seeds": 4, "seeds": 1, "log_points": 30}
     sweeps = _experiments(
         task,
         shared,
-        plain={"epochs": 40, "schedule": "step:0.2@0.3,0.6,0.75"},
-        patched={"epochs": 40, "schedule": "step:0.04@0.5"},
-        unpatched={"steps": 2480},
+        plain={"epochs": 30, "schedule": "step:0.2@0.3,0.6,0.75"},
+        patched={"epochs": 30, "schedule": "step:0.04@0.5"},
+        unpatched={"steps": 1860},
         rates=(0.004, 0.1),
         plain_rates=(0.01, 0.1),
         noise=0.4,
@@ -138,16 +138,16 @@ def laptop() -> Scale:
         race={
             "setting": {**pattern, "examples": 16_000, "dimension": 8000, "p": 0.0625, "until": 24_000},
             "seeds": seeds,
-            "activation_noise": 1.0,
+            "activation_noise": 0.2,
         },
         shares={
             "setting": {**pattern, "examples": 8000, "dimension": 4000, "p": 0.2, "until": 16_000},
             "seeds": seeds,
         },
         scaling={
-            "setting": {**pattern, "until": 24_000},
-            "kappa_squares": [0.5, 0.25, 0.125, 0.0625],
-            "dimension": 1000,
+            "setting": {**pattern, "r": [0.3], "weight_decay": [2e-4], "until": 16_000},
+            "kappa_squares": [0.5, 0.25, 0.125],
+            "dimension": 2000,
             "seeds": seeds,
         },
         lemmas={
@@ -227,7 +227,7 @@ def paper() -> Scale:
         race={
             "setting": {**pattern, "examples": 64_000, "dimension": 32_000, "p": 0.0625, "until": 96_000},
             "seeds": seeds,
-            "activation_noise": 1.0,
+            "activation_noise": 0.2,
         },
         shares={
             "setting": {**pattern, "examples": 32_000, "dimension": 16_000, "p": 0.2, "until": 64_000},
