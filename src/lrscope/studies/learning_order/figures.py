@@ -139,13 +139,16 @@ def _directions() -> Panel:
 
 def _timed(found: xr.Dataset, name: str, title: str, unit: str, levels: Sequence[Layer]) -> Panel:
     """A quantity of all algorithms against T, with the mean time of the anneal."""
+    error = name == "error_p"
+    found = found.isel(
+        time=slice(1 if error else 0, None)
+    )  # errors fall from 1/2 at once, which would be all that is seen
     time = found["time"].values.astype(float)
     algorithms = [str(one) for one in found["algorithm"].values]
     lines = [
         spread(time, found[name].sel(algorithm=one).values, name=one, color=COLOR.get(one, style.COLORS[3]))
         for one in algorithms
     ]
-    error = name == "error_p"
     return Panel(
         title=title,
         x=Axis(title="T = learning rate x steps"),
@@ -189,14 +192,16 @@ def scaling(results: StudyResults) -> Chart:
     return Chart(panels=[_powers("test error at equal training loss", "p", "test error", layers)], columns=1)
 
 
-def _with_power(x: Array, values: Array, power: float, name: str, color: str, words: str) -> list[Layer]:
-    """Values [K, U] over x [K], and a power law through the last known mean."""
+def _with_power(
+    x: Array, values: Array, power: float, name: str, color: str, words: str, through: int = -1
+) -> list[Layer]:
+    """Values [K, U] over x [K], and a power law through the last or first (`through`) known mean."""
     runs = Points(x=np.repeat(x, values.shape[1]), y=values.ravel(), color=color, name=f"{name}, single seeds", size=3)
     mean = np.array([arrays.average(row) for row in values])
     known = np.flatnonzero(np.isfinite(mean))
     if not len(known):
         return [runs]
-    law = mean[known[-1]] * (x / x[known[-1]]) ** power
+    law = mean[known[through]] * (x / x[known[through]]) ** power
     line = Line(x=x, y=mean, name=name, color=color, mark="both")
     return [runs, line, Line(x=x, y=law, name=f"{name}, {words}", color=color, dashed=True)]
 
@@ -216,7 +221,7 @@ def lemmas(results: StudyResults) -> Chart:
         ("signal from examples with Q (5.2)", effects.largest_of(found, "norm_w_m2", SMALL), 15 / 32, SMALL),
     )
     panels = [
-        _powers(title, "d", "size", _with_power(d, values, power, name, COLOR[name], "power of the bound"))
+        _powers(title, "d", "size", _with_power(d, values, power, name, COLOR[name], "power of the bound", through=0))
         for title, values, power, name in rows
     ]
     return Chart(panels=panels, columns=3)
@@ -234,7 +239,7 @@ def control(results: StudyResults) -> Chart:
 
 
 def _against_loss(found: xr.Dataset, title: str) -> Panel:
-    mean = found.mean("seed")
+    mean = found.mean("seed").isel(time=slice(1, None))
     lines = [
         Line(
             x=mean["loss"].sel(algorithm=one).values,

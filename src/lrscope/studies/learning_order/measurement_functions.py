@@ -7,7 +7,6 @@ The seeds of a simulation are data sets; they begin at the scale's first seed. W
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -109,7 +108,7 @@ def patches(results: StudyResults, task: Mapping[str, Any], columns: int) -> xr.
     """Pictures of the training images of a task with patches [picture, row, column, channel], a row of `columns` for each group,
     and their titles [picture]."""
     data = named_task(**{"validation": 0, **task}).data(results.first_seed)
-    chart = patch_chart(replace(data), columns=columns)
+    chart = patch_chart(data, columns=columns)
     shown = [np.asarray(panel.image.values, dtype=np.float64) for panel in chart.panels if panel.image is not None]
     pictures = np.stack([one if one.ndim == 3 else one[..., None] for one in shown])
     titles = np.array([panel.title for panel in chart.panels], dtype=object)

@@ -64,7 +64,7 @@ FIGURES = (
     PaperFigure(
         number="lemmas",
         title="The lemmas' quantities over the dimension",
-        look_for="Each grows no faster, or falls no slower, than its bound (dashed, through the largest d).",
+        look_for="Each grows no faster, or falls no slower, than its bound (dashed, through the smallest d).",
         differs=OURS + THEORY,
         needs=("lemmas",),
         draw=figures.lemmas,
