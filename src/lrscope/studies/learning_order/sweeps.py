@@ -145,7 +145,7 @@ def laptop() -> Scale:
             "seeds": seeds,
         },
         scaling={
-            "setting": {**pattern, "r": [0.3], "weight_decay": [2e-4], "until": 16_000},
+            "setting": {**pattern, "r": [0.2], "weight_decay": [7e-5], "until": 24_000},
             "kappa_squares": [0.5, 0.25, 0.125],
             "dimension": 2000,
             "seeds": seeds,
