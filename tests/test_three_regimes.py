@@ -70,7 +70,7 @@ def test_scales_differ_in_size_only() -> None:
 def _check_rates(net: claims_tuning.Net, configs: dict[str, SweepConfig]) -> None:
     """What the criteria of TR7, TR10 and TR11 speak of is trained, around the borders that runs before gave."""
     first, second = {"convnet": (3.5e-3, 1.01 * 1.3e-2), "noisy": NOISY_BORDERS}[net.base]
-    for kind, name in (("lower", net.lower), ("much", net.much), ("within", net.within), ("down", net.down)):
+    for kind, name in (("lower", net.lower), ("much", net.larger), ("within", net.within), ("down", net.down)):
         tune = configs[name]
         known = effects_tuning.Roles(np.array(tune.lrs), np.array(tune.finetune_lrs), first=first, second=second)
         assert known.pairs(kind), (net.name, kind)
@@ -237,6 +237,23 @@ def test_more_equal_is_not_equal(planted: xr.DataTree) -> None:
     loss[{"seed": 0}] = loss[{"seed": 0}].isel(lr=0)  # a seed that shows regime 1 only
     seen = effects.equalised(changed(planted, {"pretrain/train_loss": loss}))
     assert all(np.isnan(values).tolist() == [True, *[False] * 4] for values in seen.values())
+
+
+@pytest.mark.parametrize(("regime", "other"), [("1", "3"), ("3", "1")])
+def test_what_counts_as_equal_in_regime_two_is_not_unequal_elsewhere(
+    planted: xr.DataTree, regime: str, other: str
+) -> None:
+    """ESS that differ by a factor of 1.1 in one regime, which is more than in regime 2, and by 1.5 in the other."""
+    factors = xr.DataArray(np.ones((24, 3)), dims=("lr", "group"))
+    for name, last in ((regime, 1.1), (other, 1.5)):
+        factors[{"lr": arrays.inside(regimes(planted), name)}] = np.array([1.0, 1.0, last])
+    mean = planted["pretrain/group_ess"].mean("group") * factors
+    ess = mean.transpose(*planted["pretrain/group_ess"].dims)
+    result = changed(planted, {"pretrain/group_ess": ess})
+    found = verdicts("TR9", PlantedResults({"convnet": result, "noisy": planted.isel(lr=slice(0, 10))}))
+    assert found[f"not equal in regime {regime}, ConvNet"] == "contradicted"
+    assert found[f"not equal in regime {other}, ConvNet"] == found["equal in regime 2, ConvNet"] == "supported"
+    assert {verdict for name, verdict in found.items() if name.endswith("noise")} == {"undetermined"}
 
 
 def test_a_regime_that_does_not_show_is_said(planted: xr.Dataset) -> None:

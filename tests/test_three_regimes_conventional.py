@@ -147,15 +147,49 @@ def test_a_transformer_generalises_as_well_in_both_regimes(result: xr.DataTree) 
     assert part_verdicts("TR20", transformer=with_errors(broken, SECOND))[2] == "contradicted"
 
 
+def test_a_transformers_border_is_where_trajectories_stop_passing_the_peak(result: xr.DataTree) -> None:
+    """Half a decade below where losses level off, or nowhere: the map has no say."""
+    low = FIRST - 0.5
+    early = with_sharpness(result, np.where((np.log10(result["lr"].values) < low)[:, None], PASSES, STOPS))
+    assert effects_conventional.both_regimes(early)["border"] == pytest.approx(np.full(SEEDS, low), abs=0.13)
+    always, never = (with_sharpness(result, np.tile(curve, (LRS, 1))) for curve in (PASSES, STOPS))
+    assert part_verdicts("TR20", transformer=always)[::2] == ["contradicted", "undetermined"]
+    assert part_verdicts("TR20", transformer=never) == ["undetermined", "contradicted", "undetermined"]
+
+
+def test_the_best_of_many_is_chosen_on_other_draws() -> None:
+    """Errors without any difference but noise: the lowest of ten lies below that of two, the best of others does not."""
+    rng = np.random.default_rng(0)
+    error = 0.2 + 0.02 * rng.standard_normal((10, 600))
+    draw = np.repeat(np.arange(200), 3)
+    found = effects_conventional.best_of_others(error, draw)
+    assert error.min(0).mean() < 0.18
+    assert found.mean() == pytest.approx(0.2, abs=0.003)
+    better = error - 0.1 * (np.arange(10) == 4)[:, None]
+    assert effects_conventional.best_of_others(better, draw) == pytest.approx(better[4])
+    better[4, 3:6] = np.nan
+    found = effects_conventional.best_of_others(better, draw)
+    assert found.mean() > 0.15, "what another draw does not have is chosen by none"
+    assert np.isnan(effects_conventional.best_of_others(error[:, :3], draw[:3])).all(), "there are no others"
+
+
+def test_runs_of_one_draw_do_not_choose_for_each_other() -> None:
+    """Six runs of three draws; one learning rate is the best in one draw only."""
+    error = np.full((2, 6), 0.2)
+    error[1] = [0.15, 0.15, 0.3, 0.3, 0.3, 0.3]
+    found = effects_conventional.best_of_others(error, np.repeat(np.arange(3), 2))
+    assert found == pytest.approx(np.full(6, 0.2))
+
+
 def test_overflow_right_above_regime_one_leaves_no_regime_two(result: xr.DataTree) -> None:
     lr = np.log10(result["lr"].values)
     one = [k for k in range(LRS) if lr[k] < FIRST]
     part = with_errors(result.isel(lr=[*one, *range(LRS - BROKEN, LRS)]), FIRST, slope=0.0)
     found = effects_conventional.both_regimes(part)
-    assert (found["width"] == 0).all()
+    assert found["end"] == pytest.approx(found["border"])
     assert np.isnan(found["two"]).all()
     slow = result.isel(lr=one)
-    assert np.isnan(effects_conventional.both_regimes(slow)["width"]).all(), "the grid ends in regime 1"
+    assert np.isnan(effects_conventional.both_regimes(slow)["border"]).all(), "the grid ends in regime 1"
 
 
 def test_the_border_of_the_peak_is_drawn_and_named(result: xr.DataTree) -> None:

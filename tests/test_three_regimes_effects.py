@@ -13,30 +13,45 @@ from fake_results import fake_result
 from lrscope.mapping import regimes
 from lrscope.studies import arrays
 from lrscope.studies.three_regimes import STUDY, claims_equilibrium, measurement_functions
+from lrscope.studies.three_regimes.effects import barrier
 from lrscope.studies.three_regimes.effects_measurements import (
     along_lines,
+    bump,
     of_net,
     partial_correlation,
     walk_and_regimes,
 )
+from lrscope.studies.three_regimes.effects_tuning import size
 from planted_study import PlantedResults, checked, verdicts
 from trees import changed
 
 SEEDS = 4
 
 
-def lines(lowest: float, highest: float, farther: float = 0.0) -> xr.Dataset:
+def lines(
+    lowest: float, highest: float, farther: float = 0.0, *, low_hill: float = 0.0, hill: float = 0.0
+) -> xr.Dataset:
     """Losses 1 + bend * 4 a (1 - a) over three pairs of checkpoints, a valley where the bend is negative: at the lowest ELR, in
-    the middle and at the highest, where it grows by `farther` per decade of epochs."""
+    the middle and at the highest, where it grows by `farther` per decade of epochs. In the middle of the lines a hill stands, at
+    the lowest ELR of one height, at the highest of another that the pair farthest apart has, the others by tenths."""
     alpha = np.linspace(0, 1, 11)
     delta = np.array([1.0, 10.0, 100.0])
     noise = 1 + 0.01 * np.random.default_rng(0).standard_normal((3, SEEDS))
     bends = np.array([lowest, 0.0, highest])[:, None, None] * noise
     bends[-1] += farther * (np.log10(delta) - 1)[:, None]
-    values = 1 + bends[..., None] * 4 * alpha * (1 - alpha)
+    hills = np.array([low_hill, 0.0, hill])[:, None, None] * np.array([[0.01], [0.1], [1.0]]) ** np.array(
+        [[[0]], [[0]], [[1]]]
+    )
+    values = 1 + bends[..., None] * 4 * alpha * (1 - alpha) + hills[..., None] * (np.abs(alpha - 0.5) < 0.01)
     return xr.Dataset(
         {"train_loss": (("rate", "pair", "seed", "alpha"), values)},
-        {"rate": ["lowest", "middle", "highest"], "delta": ("pair", delta), "alpha": alpha, "seed": np.arange(SEEDS)},
+        {
+            "rate": ["lowest", "middle", "highest"],
+            "lr": ("rate", [1e-3, 3e-3, 1e-2]),
+            "delta": ("pair", delta),
+            "alpha": alpha,
+            "seed": np.arange(SEEDS),
+        },
     )
 
 
@@ -48,24 +63,49 @@ def nets(found: xr.Dataset, names: tuple[str, ...]) -> xr.Dataset:
 def test_valleys_and_hills_are_read_off_lines() -> None:
     found = along_lines(lines(-0.3, 0.4, 0.2))
     assert found["lower"] == pytest.approx(np.full(SEEDS, 0.3), rel=0.05)
-    assert found["rise_lowest"] == pytest.approx(np.zeros(SEEDS), abs=1e-12)
-    assert found["rise_highest"] == pytest.approx(np.full(SEEDS, 0.4), rel=0.05)
+    assert found["bump_lowest"] == pytest.approx(np.zeros(SEEDS), abs=1e-12)
+    assert found["bump_far"] == pytest.approx(np.full(SEEDS, 0.6), rel=0.05), "of the pair farthest apart"
     assert found["farther"] == pytest.approx(np.full(SEEDS, 0.2), abs=0.02)
 
 
+def test_a_hill_in_a_valley_is_a_bump() -> None:
+    """It does not reach above the straight line between the ends, and yet the loss is not convex."""
+    alpha = np.linspace(0, 1, 11)
+    valley = 1 - 2 * alpha * (1 - alpha)
+    hill = valley + 0.3 * (np.arange(11) == 5)
+    assert barrier(hill) == pytest.approx(0, abs=1e-12)
+    assert bump(np.stack([valley, hill, 2 - alpha, 1 + alpha * (1 - alpha)])) == pytest.approx(
+        [0, 0.28, 0, 0.25], abs=1e-9
+    )
+
+
 @pytest.mark.parametrize(
-    ("paths", "wanted"),
+    ("paths", "hills", "wanted"),
     [
-        ((-0.3, 0.4, 0.2), ["supported"] * 4),
-        ((0.4, 0.01, -0.004), ["contradicted"] * 4),
-        ((-0.3, 0.4, -0.2), ["supported", "supported", "supported", "contradicted"]),
-        ((-0.3, 0.01, 0.001), ["supported", "supported", "contradicted", "supported"]),  # convex at the highest too
+        ((-0.3, 0.4, 0.2), {}, ["supported"] * 4),
+        ((0.4, 0.01, -0.004), {}, ["contradicted"] * 4),
+        ((-0.3, 0.4, -0.2), {}, ["supported", "supported", "supported", "contradicted"]),
+        ((-0.3, 0.01, 0.001), {}, ["supported", "supported", "contradicted", "supported"]),  # convex at the highest too
+        ((-0.4, -0.4, 0.0), {"hill": 0.2}, ["supported"] * 4),  # in a valley, and only between those farthest apart
+        ((-0.4, 0.4, 0.2), {"low_hill": 0.2}, ["supported", "contradicted", "supported", "supported"]),
     ],
 )
-def test_each_part_of_the_valleys_can_fail(paths: tuple[float, ...], wanted: list[str]) -> None:
-    measured = nets(lines(*paths), tuple(claims_equilibrium.NETS.values()))
+def test_each_part_of_the_valleys_can_fail(
+    paths: tuple[float, ...], hills: dict[str, float], wanted: list[str]
+) -> None:
+    measured = nets(lines(*paths, **hills), tuple(claims_equilibrium.NETS.values()))
     found = verdicts("TR12", PlantedResults({}, {"checkpoint_paths": measured}))
     assert list(found.values()) == wanted * 2
+
+
+def test_one_learning_rate_of_regime_two_is_no_lowest_and_highest() -> None:
+    """Of the network that has no more; the other is judged."""
+    one = lines(-0.3, -0.3)
+    both = [lines(-0.3, 0.4, 0.2), one.assign_coords(lr=("rate", [1e-3] * 3))]
+    measured = xr.concat(both, "net").assign_coords(net=list(claims_equilibrium.NETS.values()))
+    found = checked("TR12", PlantedResults({}, {"checkpoint_paths": measured}))
+    assert [part.verdict for part in found.parts] == ["supported"] * 4 + ["undetermined"] * 4
+    assert "undetermined, a single ELR of regime 2" in found.note
 
 
 @pytest.mark.parametrize("scale", ["laptop", "paper"])
@@ -179,3 +219,11 @@ def test_measures_are_correlated_at_equal_loss() -> None:
     found["b"][0] = loss[0] ** 2 * np.exp(-0.3 * own[0][0])
     assert partial_correlation(found.transpose("epoch", ...), "a", "b") == pytest.approx([-1, 1, 1, 1])
     assert np.abs(partial_correlation(found, "a", "c")).mean() < 0.7
+
+
+def test_noise_has_no_size() -> None:
+    """Each value with its own sign would make a range of it."""
+    noise = np.array([-0.4, 0.5, -0.5, 0.3, np.nan])
+    assert size(noise) == pytest.approx(-noise, nan_ok=True)
+    assert size(-noise) == pytest.approx(-noise, nan_ok=True)
+    assert np.isnan(size(np.full(3, np.nan))).all()

@@ -47,10 +47,12 @@ def test_spikes_of_a_chaotic_run_and_later_jumps_are_no_peaks() -> None:
     )
 
 
-def with_peaks(sharp: float, error: float, height: float, end: float = 0.3, stuck: float = 50.0) -> xr.DataTree:
+def with_peaks(
+    sharp: float, error: float, height: float, end: float = 0.3, stuck: float = 50.0, climb: float = 1.0
+) -> xr.DataTree:
     """Regime-1 runs whose sharpness and test error peak `sharp` and `error` decades above the loss where regime 2 begins, by
     `height` decades and a tenth of that in error over an end of 0.2; regime 2 ends with a test error of `end` and sharpness
-    `stuck`."""
+    `stuck`, after a climb by the part `climb` of 0.7 decades and 0.1."""
     planted = fake_result(lrs=24, seeds=5, epochs=WINDOWS, finetune=False, average=False, features=False)
     one, two = (arrays.inside(regimes(planted), regime) for regime in ("1", "2"))
     dims = planted["pretrain/train_loss"].dims
@@ -59,6 +61,8 @@ def with_peaks(sharp: float, error: float, height: float, end: float = 0.3, stuc
     )
     rng, t = np.random.default_rng(0), np.linspace(0, 1, WINDOWS)
     loss[one] = np.exp(np.log(0.69) * (1 - t) + np.log(1e-4) * t)
+    way = np.minimum(3 * t, 1)  # of regime 2 down to its level
+    loss[two] = 0.69 ** (1 - way) * loss[two] ** way
     for s, single in enumerate(arrays.single_seeds(changed(planted, {"pretrain/train_loss": (dims, loss)}))):
         first = arrays.inside(regimes(single), "2")[0]
         level = np.log10(arrays.settled(loss[first, 0, s]))
@@ -66,8 +70,9 @@ def with_peaks(sharp: float, error: float, height: float, end: float = 0.3, stuc
         noise = 0.002 * rng.standard_normal((2, *x.shape))
         steep[one, 0, s] = 10 ** (1 + 0.3 * x + (height + 0.4) * np.exp(-((x - level - sharp) ** 2) / 0.05) + noise[0])
         accuracy[one, 0, s] = 0.8 - (height + 0.1) / 10 * np.exp(-((x - level - error) ** 2) / 0.05) + noise[1] / 10
-    steep[two] = stuck
-    accuracy[two] = 1 - end
+    early = loss[two] > 1.3 * arrays.settled(loss[two])[..., None]
+    steep[two] = np.where(early, stuck * 10 ** (-0.7 * climb), stuck)
+    accuracy[two] = np.where(early, 1 - end + 0.1 * climb, 1 - end)
     new = {"train_loss": loss, "effective_grad_norm": steep, "test_accuracy": accuracy}
     return changed(planted, {f"pretrain/{name}": (dims, values) for name, values in new.items()})
 
@@ -85,6 +90,9 @@ def both(clean: xr.DataTree, noisy: xr.DataTree) -> PlantedResults:
     return PlantedResults({"noise0": clean, "noise20": noisy, "noisy": noisy.isel(seed=[0])})
 
 
+STUCK = [f"regime 2 stops at the peak of {name}, 20% label noise" for name in ("sharpness", "test error")]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("noisy", "refuted"),
@@ -94,6 +102,8 @@ def both(clean: xr.DataTree, noisy: xr.DataTree) -> PlantedResults:
         ((0.0, -0.7, 0.5, 0.3), ["test error peaks where sharpness does, 20% label noise"]),
         ((0.0, 0.0, 0.5, 0.2), ["regime 2 stops at the peak of test error, 20% label noise"]),
         ((0.0, 0.0, 0.5, 0.3, 1.0), ["regime 2 stops at the peak of sharpness, 20% label noise"]),
+        ((0.0, 0.0, 0.5, 0.3, 50.0, 0.1), STUCK),  # it ends early: as high, and has not climbed
+        ((0.0, 0.0, 0.5, 0.3, 50.0, -0.5), STUCK),  # it only came down
         (
             (0.0, 0.0, 0.1, 0.3),
             ["peak of sharpness higher with label noise", "peak of test error higher with label noise"],
@@ -164,3 +174,18 @@ def test_a_seed_without_numbers_is_nan() -> None:
     assert np.isnan([found[name][0] for name in ("error", "error_height", "error_stuck")]).all()
     assert np.isfinite(found["sharpness"]).all()
     assert np.isfinite(found["error"][1:]).all()
+
+
+def test_a_run_that_is_at_its_level_when_it_is_first_logged_tells_no_climb() -> None:
+    """The others do; without it nothing is said of being stuck."""
+    result = with_peaks(0.0, 0.0, 0.5)
+    two, loss = arrays.inside(regimes(result), "2"), result["pretrain/train_loss"].copy(deep=True)
+    late = loss[{"lr": two, "epoch": slice(60, None)}].values
+    for seeds, stuck in ((slice(0, 1), "supported"), (slice(0, 5), "undetermined")):
+        loss[{"lr": two, "seed": seeds, "epoch": slice(0, 60)}] = late[:, :, seeds]
+        shown = changed(result, {"pretrain/train_loss": loss})
+        found = effects_transition.bottleneck(shown)
+        assert np.isnan(found["error_stuck"]).tolist() == [s < seeds.stop for s in range(5)]
+        assert np.isfinite(found["error"]).all()
+        name = "regime 2 stops at the peak of test error, 20% label noise"
+        assert verdicts("TR13", both(result, shown))[name] == stuck

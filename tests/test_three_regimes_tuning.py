@@ -15,7 +15,7 @@ from lrscope.studies.three_regimes import claims_tuning, effects_tuning
 from lrscope.studies.three_regimes.measurement_functions import tuned_paths
 from lrscope.studies.verdicts import Undetermined
 from planted_study import PlantedResults, checked, verdicts
-from trees import changed, with_node
+from trees import changed, own, with_node
 
 SEEDS, BEFORE, AFTER = 5, 60, 40
 DIMS = ("lr", "finetune_lr", "data_seed", "seed", "epoch")
@@ -63,20 +63,31 @@ def steep_at(loss: Any, lr: Any) -> Any:
     return 10 * loss**0.7 * (lr / 1e-3) ** -0.3
 
 
-def tuned(planted: xr.DataTree, rates: tuple[int, int], own: float, *, last: float = 1e-6) -> xr.DataTree:
-    """Fine-tuning from each of two ELRs (positions in the grid) at each of both: at the same one it goes on; otherwise
-    it lies the part `own` of the way from the other ELR's trajectory to its own. Loss falls to `last`."""
-    lrs = planted["lr"].values[list(rates)]
+def tuned(
+    planted: xr.DataTree,
+    rates: tuple[int, ...],
+    part: float,
+    *,
+    last: float = 1e-6,
+    jumps: tuple[tuple[int, int], ...] = (),
+    back: bool = True,
+) -> xr.DataTree:
+    """Fine-tuning from each of some ELRs (positions in the grid) at each of them: at the same one it goes on; otherwise it lies
+    the part `part` of the way from the other ELR's trajectory to its own. Loss falls to `last`; at pairs of `jumps` it rises to a
+    hundred times of what it was first, and stays there unless it comes `back`."""
+    lrs, count = planted["lr"].values[list(rates)], len(rates)
     tune = planted.isel(lr=list(rates))
     start = arrays.per_seed(tune["pretrain/train_loss"])[..., -1]  # [P, U]
     t = np.linspace(0, 1, AFTER + 1)[1:]
     loss = np.exp(np.log(start)[..., None] * (1 - t) + np.log(last) * t)  # [P, U, W]
-    steep = np.empty((2, 2, SEEDS, AFTER))
-    for p in range(2):
-        for f in range(2):
-            ends = np.log(steep_at(loss[p], lrs[p])), np.log(steep_at(loss[p], lrs[f]))
-            steep[p, f] = np.exp(own * ends[0] + (1 - own) * ends[1])
-    every = np.broadcast_to(loss[:, None], steep.shape)
+    every = np.repeat(loss[:, None], count, axis=1)
+    for p, f in jumps:
+        every[p, f, :, 3 : 8 if back else AFTER] = 100 * start[p][:, None]
+    steep = np.empty((count, count, SEEDS, AFTER))
+    for p in range(count):
+        for f in range(count):
+            ends = np.log(steep_at(every[p, f], lrs[p])), np.log(steep_at(every[p, f], lrs[f]))
+            steep[p, f] = np.exp(part * ends[0] + (1 - part) * ends[1])
     curves = {
         name: (DIMS, values[:, :, None]) for name, values in (("train_loss", every), ("effective_grad_norm", steep))
     }
@@ -120,65 +131,121 @@ def test_nothing_is_said_where_nothing_could_have_happened(planted: xr.DataTree)
     assert np.isnan(effects_tuning.flatter_side(base, near, 1, 0, fall=2.0)).all()
 
 
-def barriers(sweeps: dict[str, str], below: float, above: float) -> xr.Dataset:
-    """Hills of known heights between pre-trained and fine-tuned weights, by kind."""
+def barriers(heights: dict[str, dict[tuple[int, int], float]], sweeps: dict[str, xr.DataTree]) -> xr.Dataset:
+    """Hills of known heights between pre-trained and fine-tuned weights, by sweep and positions of both ELRs in it."""
     alpha = np.linspace(0, 1, 11)
     noise = 1 + 0.01 * np.random.default_rng(0).standard_normal(SEEDS)
-    rows = [(name, kind, {"lower": below, "much": above}[kind]) for kind, name in sweeps.items()]
-    values = [1 + 4 * height * noise[:, None] * alpha * (1 - alpha) for _, _, height in rows]
+    rows = [(name, *pair, height) for name, of_one in heights.items() for pair, height in of_one.items()]
+    values = [1 + 4 * height * noise[:, None] * alpha * (1 - alpha) for *_, height in rows]
+    rates = {name: sweeps[name]["lr"].values for name in heights}
+    about = {
+        "sweep": [name for name, *_ in rows],
+        "lr": [rates[name][p] for name, p, _, _ in rows],
+        "finetune_lr": [rates[name][f] for name, _, f, _ in rows],
+    }
+    coords = {name: ("pair", np.array(said)) for name, said in about.items()}
     return xr.Dataset(
-        {"train_loss": (("pair", "seed", "alpha"), np.array(values))},
-        {"sweep": ("pair", [r[0] for r in rows]), "kind": ("pair", [r[1] for r in rows]), "seed": np.arange(SEEDS)},
+        {"train_loss": (("pair", "seed", "alpha"), np.array(values))}, {**coords, "seed": np.arange(SEEDS)}
     )
 
 
 @pytest.fixture
 def one_net(monkeypatch: pytest.MonkeyPatch) -> claims_tuning.Net:
-    net = claims_tuning.Net("net", "base", "lower", "much", "within", "down", "scratch", "tuned_paths")
+    net = claims_tuning.Net("net", "base", "lower", "larger", "within", "down", "scratch", "tuned_paths")
     monkeypatch.setattr(claims_tuning, "NETS", (net,))
     return net
 
 
+LOWER, JUMPS = ("barrier with a smaller ELR", "stays on the flatter trajectory with a smaller ELR"), ((0, 2), (1, 2))
+BARRIER, MOVES = "barrier where a larger ELR jumps", "moves to the flatter one where a larger ELR jumps"
+CALM = "barrier where a larger ELR does not jump"
+
+
+def basins(
+    planted: xr.DataTree,
+    *,
+    below: float = 0.0,
+    above: float = 0.3,
+    calm: float = 0.0,
+    own: tuple[float, float] = (1.0, 0.0),
+    **jumps: Any,
+) -> dict[str, str]:
+    """Verdicts of TR7: fine-tuning with a smaller ELR has a barrier `below`; with larger ones `calm` where the ELR is twice as
+    large, and `above` where it is more and jumps unless told otherwise."""
+    larger = tuned(planted, (2, 4, 9), own[1], **({"jumps": JUMPS} | jumps))
+    sweeps = {"base": on_trajectories(planted), "lower": tuned(planted, (3, 5), own[0]), "larger": larger}
+    heights = {"lower": {(1, 0): below}, "larger": {(0, 1): calm, (0, 2): above, (1, 2): above}}
+    found = verdicts("TR7", PlantedResults(sweeps, {"tuned_paths": barriers(heights, sweeps)}))
+    return {name.removesuffix(", net"): verdict for name, verdict in found.items()}
+
+
 @pytest.mark.parametrize(
-    ("below", "above", "own", "refuted"),
+    ("told", "refuted"),
     [
-        (0.0, 0.3, (1.0, 0.0), []),
-        (0.1, 0.3, (1.0, 0.0), ["barrier with a smaller ELR, net"]),
-        (0.0, 0.05, (1.0, 0.0), ["barrier with a much larger ELR, net"]),
-        (0.0, 0.3, (0.0, 0.0), ["stays on the flatter trajectory with a smaller ELR, net"]),
-        (0.0, 0.3, (1.0, 1.0), ["moves to the flatter one with a much larger ELR, net"]),
+        ({}, []),
+        ({"below": 0.1}, [LOWER[0]]),
+        ({"own": (0.0, 0.0)}, [LOWER[1]]),
+        ({"above": 0.05}, [BARRIER]),
+        ({"own": (1.0, 1.0)}, [MOVES]),
+        ({"calm": 0.3}, [CALM]),
     ],
 )
 def test_each_part_of_the_basins_can_fail(
-    planted: xr.DataTree,
-    one_net: claims_tuning.Net,
-    below: float,
-    above: float,
-    own: tuple[float, float],
-    refuted: list[str],
+    planted: xr.DataTree, one_net: claims_tuning.Net, told: dict[str, Any], refuted: list[str]
 ) -> None:
-    sweeps = {
-        "base": on_trajectories(planted),
-        "lower": tuned(planted, (3, 5), own[0]),
-        "much": tuned(planted, (2, 9), own[1]),
-    }
-    kinds = {"lower": "lower", "much": "much"}
-    found = verdicts("TR7", PlantedResults(sweeps, {"tuned_paths": barriers(kinds, below, above)}))
+    found = basins(planted, **told)
     assert [name for name, verdict in found.items() if verdict == "contradicted"] == refuted
-    assert len(found) == 4
+    assert list(found) == [*LOWER, BARRIER, MOVES, CALM]
     assert {found[name] for name in found if name not in refuted} == {"supported"}
 
 
-@pytest.mark.slow
-def test_a_network_without_such_fine_tunes_is_undetermined(planted: xr.DataTree, one_net: claims_tuning.Net) -> None:
-    base = on_trajectories(planted)
-    results = PlantedResults(
-        {"base": base, "lower": tuned(planted, (3, 5), 1.0), "much": tuned(planted, (3, 5), 1.0)},
-        {"tuned_paths": barriers({"lower": "lower", "much": "much"}, 0.0, 0.3)},
+def test_where_no_larger_rate_jumps_nothing_is_said_of_jumps(planted: xr.DataTree, one_net: claims_tuning.Net) -> None:
+    """However large it is: the paper speaks of jumps. The low barrier it has then agrees with the paper."""
+    found = basins(planted, above=0.02, jumps=())
+    assert (found[BARRIER], found[MOVES], found[CALM]) == ("undetermined", "undetermined", "supported")
+    assert basins(planted, above=0.3, jumps=())[CALM] == "contradicted", "a barrier without a jump"
+    every = basins(planted, jumps=((0, 1), *JUMPS))
+    assert (every[BARRIER], every[CALM]) == ("supported", "undetermined")
+
+
+def test_a_jump_that_has_not_come_back_counts_for_neither(planted: xr.DataTree, one_net: claims_tuning.Net) -> None:
+    away = tuned(planted, (2, 4, 9), 0.0, jumps=JUMPS, back=False)
+    assert np.isnan(effects_tuning.jumped(away, 0, 2)).all()
+    assert (effects_tuning.jumped(away, 0, 1) == 0).all()
+    assert (effects_tuning.jumped(tuned(planted, (2, 4, 9), 0.0, jumps=JUMPS), 0, 2) == 1).all()
+    found = basins(planted, back=False)
+    assert (found[BARRIER], found[MOVES], found[CALM]) == ("undetermined", "undetermined", "supported")
+
+
+def test_barriers_are_judged_where_trajectories_are_missing(planted: xr.DataTree, one_net: claims_tuning.Net) -> None:
+    every = tuned(planted, (2, 4, 9), 0.0)
+    one = every.isel(lr=[0])
+    larger = with_node(one, "finetune", own(one, "finetune").isel(finetune_lr=[1]))
+    base = planted.isel(lr=[k for k in range(24) if k not in (2, 4, 9)])
+    measured = barriers({"larger": {(0, 1): 0.0}}, {"larger": every})
+    found = verdicts(
+        "TR7", PlantedResults({"base": base, "lower": larger, "larger": larger}, {"tuned_paths": measured})
     )
-    found = checked("TR7", results)
-    assert {part.verdict for part in found.parts} == {"undetermined"}
-    assert "of the kind 'much'" in found.note
+    assert list(found.values()) == ["undetermined"] * 4 + ["supported"]
+
+
+def test_a_jump_at_once_is_held_against_pre_training(planted: xr.DataTree) -> None:
+    tune = tuned(planted, (2, 4, 9), 0.0)
+    loss = tune["finetune/train_loss"].copy(deep=True)
+    loss[{"lr": 0, "finetune_lr": 2, "epoch": slice(0, 2)}] = 100 * loss[{"lr": 0, "finetune_lr": 2, "epoch": 0}]
+    loss[{"lr": 0, "finetune_lr": 2, "seed": 1, "epoch": 20}] = np.nan
+    found = effects_tuning.jumped(changed(tune, {"finetune/train_loss": loss}), 0, 2)
+    assert found == pytest.approx([1, np.nan, 1, 1, 1], nan_ok=True)
+
+
+@pytest.mark.slow
+def test_a_network_without_larger_rates_is_undetermined_there(planted: xr.DataTree, one_net: claims_tuning.Net) -> None:
+    lower, outside = tuned(planted, (3, 5), 1.0), within_two(planted, 1.0)
+    sweeps = {"base": on_trajectories(planted), "lower": lower, "larger": outside}
+    found = checked("TR7", PlantedResults(sweeps, {"tuned_paths": barriers({"lower": {(1, 0): 0.0}}, sweeps)}))
+    assert [part.verdict for part in found.parts] == ["supported"] * 2 + ["undetermined"] * 3
+    assert "of the kind 'larger'" in found.note
+    assert "nan" not in found.note
 
 
 def test_a_measurement_without_pairs_is_empty_and_its_claim_undetermined(
@@ -186,11 +253,15 @@ def test_a_measurement_without_pairs_is_empty_and_its_claim_undetermined(
 ) -> None:
     """A grid whose rates lie elsewhere ends nothing but the parts that speak of them."""
     outside = within_two(planted, 1.0)
-    results = PlantedResults({"base": planted, "lower": outside, "much": outside})
-    found = tuned_paths(results, (("base", "lower"), ("base", "much")))
+    results = PlantedResults({"base": planted, "lower": outside, "larger": outside})
+    found = tuned_paths(results, (("base", "lower"), ("base", "larger")))
     assert found.sizes["pair"] == 0
     results.measurements["tuned_paths"] = found
     assert {part.verdict for part in checked("TR7", results).parts} == {"undetermined"}
+    results.sweeps |= {"lower": tuned(planted, (3, 5), 1.0), "larger": tuned(planted, (2, 4, 9), 0.0)}
+    parts = checked("TR7", results).parts
+    assert {part.verdict for part in parts} == {"undetermined"}, "of these no line was measured"
+    assert "no line was measured from ELR 0.000" in parts[0].note
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(1.0, "supported"), (0.3, "contradicted")])
@@ -231,10 +302,12 @@ def within_two(planted: xr.DataTree, share: float) -> xr.DataTree:
     return with_node(tune, "finetune", xr.Dataset({"train_loss": (DIMS, values[:, :, None])}, coords))
 
 
-def fans(planted: xr.DataTree, low: float, high: float, error: float) -> tuple[xr.DataTree, xr.DataTree]:
+def fans(
+    planted: xr.DataTree, low: float, high: float, error: float, shift: float = 0.0
+) -> tuple[xr.DataTree, xr.DataTree]:
     """Fine-tuning from the lowest and highest ELR of regime 2 with three ELRs of regime 1, and training with these from
     initialisation. Per decade of ELR sharpness falls by 0.4 decades from initialisation and by these parts of it after fine-
-    tuning; test error by two points and by a part of them."""
+    tuning, after the highest `shift` decades off; test error by two points and by a part of them."""
     two = arrays.learning(planted, regimes(planted))
     tune, lrs = planted.isel(lr=[two[0], two[-1]]), planted["lr"].values[[4, 6, 8]]
     steps = np.log10(lrs / lrs[-1])[:, None, None]
@@ -248,6 +321,7 @@ def fans(planted: xr.DataTree, low: float, high: float, error: float) -> tuple[x
         return {"train_loss": loss, "effective_grad_norm": steep, "test_accuracy": accuracy}
 
     rows = [curves(low, 0.1), curves(high, error)]
+    rows[1]["effective_grad_norm"] = rows[1]["effective_grad_norm"] * 10**shift
     epoch = np.arange(1.0, AFTER + 1)
     fine = {name: (DIMS, np.stack([row[name] for row in rows])[:, :, None]) for name in rows[0]}
     tune = with_node(tune, "finetune", xr.Dataset(fine, {"finetune_lr": lrs, "epoch": epoch}))
@@ -258,26 +332,38 @@ def fans(planted: xr.DataTree, low: float, high: float, error: float) -> tuple[x
 
 
 LOW = "low regime 2 above the flattest, over a quarter of regime 1's range"
+FAN = "range of sharpness from low regime 2 over half of regime 1's"
+WIDER = "wider range of sharpness from high regime 2"
+MUCH = "range of sharpness from high regime 2 over one and a half of regime 1's"
+BESIDE = "high regime 2 off the middle of regime 1's range, over half of it"
+NARROW = "range of test error from high regime 2 below half of regime 1's"
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "error", "refuted"),
+    ("planted_fans", "refuted"),
     [
-        (0.1, 0.9, 0.3, []),
-        (0.9, 0.8, 0.3, ["wider range of sharpness from high regime 2", LOW]),
-        (0.1, 0.3, 0.3, ["range of sharpness from high regime 2 over half of regime 1's"]),
-        (0.1, 0.9, 0.8, ["range of test error from high regime 2 below half of regime 1's"]),  # narrower, not much
-        (1.0, 1.2, 0.3, [LOW]),  # regime 1's own fan
+        ((0.1, 0.9, 0.3), []),
+        ((-0.1, 0.9, -0.3), []),  # a little either way
+        ((0.9, 0.8, 0.3), [FAN, LOW, WIDER]),
+        ((-0.9, 0.8, 0.3), [FAN, WIDER]),  # a fan turned round is one
+        ((0.1, 0.3, 0.3), ["range of sharpness from high regime 2 over half of regime 1's"]),
+        ((0.1, 1.8, 0.3), [MUCH]),
+        ((0.1, 0.9, 0.3, 0.3), [BESIDE]),
+        ((0.1, 0.9, 0.3, -0.3), [BESIDE]),
+        ((0.1, 0.9, 0.8), [NARROW]),  # narrower, not much
+        ((0.1, 0.9, -0.8), [NARROW]),  # as wide, turned round
+        ((1.0, 1.2, 0.3), [FAN, LOW]),  # regime 1's own fan
     ],
 )
 def test_each_part_of_the_fans_can_fail(
-    planted: xr.DataTree, one_net: claims_tuning.Net, low: float, high: float, error: float, refuted: list[str]
+    planted: xr.DataTree, one_net: claims_tuning.Net, planted_fans: tuple[float, ...], refuted: list[str]
 ) -> None:
-    tune, scratch = fans(planted, low, high, error)
+    tune, scratch = fans(planted, *planted_fans)
     found = verdicts("TR11", PlantedResults({"base": planted, "down": tune, "scratch": scratch}))
     assert [name for name, verdict in found.items() if verdict == "contradicted"] == [
         f"{name}, net" for name in refuted
     ]
+    assert len(found) == 9
     assert {verdict for name, verdict in found.items() if name.removesuffix(", net") not in refuted} == {"supported"}
 
 

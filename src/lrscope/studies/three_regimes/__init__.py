@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lrscope.studies.three_regimes import (
+    changes_passages,
     changes_sphere,
     claims_conventional,
     claims_equilibrium,
@@ -46,7 +47,7 @@ STUDY = Study(
     about="Trained on the sphere with a fixed effective learning rate, scale-invariant networks converge, keep a chaotic equilibrium, or diverge.",
     claims=tuple(sorted(_CLAIMS, key=lambda claim: int(claim.id[2:]))),
     figures=FIGURES,
-    changes=(*CHANGES, *changes_sphere.CHANGES),
+    changes=(*CHANGES, *changes_sphere.CHANGES, *changes_passages.CHANGES),
     scales={
         "smoke": sweeps_smoke.smoke(measurements(_WALKING)),
         "laptop": sweeps_laptop.laptop(measurements(_WALKING)),

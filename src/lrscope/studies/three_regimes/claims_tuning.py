@@ -5,6 +5,7 @@ U seeds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,23 +13,25 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from lrscope.schema import segment
+from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
 from lrscope.studies.three_regimes.effects import barrier
-from lrscope.studies.three_regimes.effects_tuning import MUCH, flatter_side, levels, roles, tuned_spread
+from lrscope.studies.three_regimes.effects_tuning import flatter_side, jumped, levels, roles, size, tuned_spread
 from lrscope.studies.three_regimes.network_effects import Effects
 from lrscope.studies.types import Claim, Finding, Part, StudyResults
-from lrscope.studies.verdicts import Undetermined, finding, interval, part
+from lrscope.studies.verdicts import Undetermined, finding, part
 
 
 @dataclass(frozen=True)
 class Net:
-    """The sweeps of one network: with fixed ELRs, and fine-tuned: `lower` and `much` inside regime 1, `within` regime 2, `down`
+    """The sweeps of one network: with fixed ELRs, and fine-tuned: `lower` and `larger` inside regime 1, `within` regime 2, `down`
     from 2 to 1; `scratch` has training from initialisation for as long as that, and `paths` is the measurement between weights."""
 
     name: str
     base: str
     lower: str
-    much: str
+    larger: str
     within: str
     down: str
     scratch: str
@@ -49,68 +52,113 @@ NETS = (
     ),
 )
 FALL = 2.0  # ours: with a smaller ELR the loss must fall by this factor, or nothing could have happened
+FLAT, HILL = 0.05, 0.1  # ours, nats: up to here there is no barrier, from there on one that is noticeable
 
 
 def _basins(results: StudyResults) -> Finding:
-    nets = {net.name: Effects(partial(_moves, results, net)) for net in NETS}
-    words = [f"{name}: {found.words(_moved)}" for name, found in nets.items()]
-    return finding([one for name, found in nets.items() for one in _stays(name, found)], "; ".join(words) + ".")
+    parts, words = [], []
+    for net in NETS:
+        stays, leaves = Effects(partial(_stays, results, net)), Effects(partial(_leaves, results, net))
+        parts += [*_staying(net.name, stays), *_leaving(net.name, leaves)]
+        words.append(f"{net.name}: smaller ELR {stays.words(_stayed)}; larger ELR {leaves.words(_left)}")
+    return finding(parts, "; ".join(words) + ".")
 
 
-def _moves(results: StudyResults, net: Net) -> dict[str, Array]:
-    """What fine-tuning inside regime 1 does, by kind [U]: the barrier, and on which side of the middle it ends."""
-    base, paths = results.sweep(net.base), results.measurement(net.paths)
+def _stays(results: StudyResults, net: Net) -> dict[str, Array]:
+    """What fine-tuning inside regime 1 with a smaller ELR does [U]: the largest barrier, and on which side of the middle it ends."""
+    base, tune = arrays.shared_seeds(results.sweep(net.base), results.sweep(net.lower))
+    pairs, paths = roles(base, tune).some("lower"), results.measurement(net.paths)
+    rises = np.stack([_barrier(paths, net.lower, tune, *pair) for pair in pairs])
+    return {"barrier": rises.max(0), "side": _means(_sides(base, tune, pairs, fall=FALL))}
+
+
+def _leaves(results: StudyResults, net: Net) -> dict[str, Array]:
+    """What fine-tuning inside regime 1 with a larger ELR does [U]: the mean barrier where it jumps, and on which side of the middle it
+    ends there; the largest barrier where it does not jump; how many of the fine-tunings jump, and how many it is known of."""
+    base, tune = arrays.shared_seeds(results.sweep(net.base), results.sweep(net.larger))
+    pairs, paths = roles(base, tune).some("larger"), results.measurement(net.paths)
+    rises = np.stack([_barrier(paths, net.larger, tune, *pair) for pair in pairs])
+    jumps = np.stack([jumped(tune, *pair) for pair in pairs])
+    calm = np.where(jumps == 0, rises, -np.inf).max(0)
     return {
-        "lower_barrier": _barriers(paths, net.lower, "lower").max(0),
-        "much_barrier": _barriers(paths, net.much, "much").mean(0),
-        "lower_side": _flatter(base, results.sweep(net.lower), "lower", fall=FALL),
-        "much_side": _flatter(base, results.sweep(net.much), "much"),
+        "barrier": _means(np.where(jumps == 1, rises, np.nan)),
+        "side": _means(np.where(jumps == 1, _sides(base, tune, pairs), np.nan)),
+        "calm": np.where(np.isfinite(calm), calm, np.nan),
+        "jump": (jumps == 1).sum(0),
+        "known": np.isfinite(jumps).sum(0),
     }
 
 
-def _stays(net: str, found: Effects) -> list[Part]:
-    """The parts of TR7 for one network."""
-    unit = "decades of sharpness"
+def _staying(net: str, found: Effects) -> list[Part]:
+    """The parts of TR7 about a smaller ELR, for one network."""
+    side = f"stays on the flatter trajectory with a smaller ELR, {net}"
     return [
-        part(f"barrier with a smaller ELR, {net}", found.named("lower_barrier"), below=0.05, unit="nats"),
-        part(
-            f"stays on the flatter trajectory with a smaller ELR, {net}",
-            found.named("lower_side"),
-            above=0.0,
-            unit=unit,
-        ),
-        part(f"barrier with a much larger ELR, {net}", found.named("much_barrier"), above=0.1, unit="nats"),
-        part(f"moves to the flatter one with a much larger ELR, {net}", found.named("much_side"), above=0.0, unit=unit),
+        part(f"barrier with a smaller ELR, {net}", found.named("barrier"), below=FLAT, unit="nats"),
+        part(side, found.named("side"), above=0.0, unit="decades of sharpness"),
     ]
 
 
-def _moved(found: dict[str, Array]) -> str:
-    mean = {name: interval(values)[0] for name, values in found.items()}
-    return (
-        f"barrier in training loss {mean['lower_barrier']:.3f} nats at most with a smaller ELR, {mean['much_barrier']:.2f} on average "
-        f"with {MUCH:g} times and more; sharpness at equal training loss ends {mean['lower_side']:.3f} and {mean['much_side']:.3f} "
-        "decades nearer to the larger ELR's own trajectory than half of the way to the smaller one's"
-    )
+def _leaving(net: str, found: Effects) -> list[Part]:
+    """The parts of TR7 about a larger ELR, for one network."""
+    side = f"moves to the flatter one where a larger ELR jumps, {net}"
+    return [
+        part(f"barrier where a larger ELR jumps, {net}", found.named("barrier"), above=HILL, unit="nats"),
+        part(side, found.named("side"), above=0.0, unit="decades of sharpness"),
+        part(f"barrier where a larger ELR does not jump, {net}", found.named("calm"), below=FLAT, unit="nats"),
+    ]
 
 
-def _barriers(paths: xr.Dataset, name: str, kind: str) -> Array:
-    """Barriers of one kind of fine-tuning in one sweep [pairs, U].
+def _stayed(found: dict[str, Array]) -> str:
+    return f"{_mean(found, 'barrier')} nats of barrier at most, {_mean(found, 'side')} decades {SIDE}"
+
+
+def _left(found: dict[str, Array]) -> str:
+    count, known = int(found["jump"].sum()), int(found["known"].sum())
+    jumps = f"{count} of {known} fine-tunings jump"
+    if count:
+        jumps += f" ({_mean(found, 'barrier')} nats of barrier, {_mean(found, 'side')} decades {SIDE})"
+    return f"{jumps}; without a jump {_mean(found, 'calm')} nats of barrier at most"
+
+
+SIDE = "nearer to the larger ELR's own trajectory than half of the way to the smaller one's"
+
+
+def _mean(found: dict[str, Array], name: str) -> str:
+    mean = arrays.average(found[name])
+    return f"{mean:.3f}" if np.isfinite(mean) else "undetermined"
+
+
+def _barrier(paths: xr.Dataset, name: str, tune: xr.DataTree, p: int, f: int) -> Array:
+    """The barrier between weights pre-trained at P and fine-tuned at F of the sweep `name` [U], NaN where it was not measured.
 
     Raises:
-        Undetermined: the sweep has none.
+        Undetermined: in no run.
     """
-    at = (paths["sweep"].values == name) & (paths["kind"].values == kind)
+    rates = {"lr": tune.coords["lr"].values[p], "finetune_lr": segment(tune, "finetune")["finetune_lr"].values[f]}
+    at = paths["sweep"].values == name
+    for axis, rate in rates.items():
+        at &= np.isclose(paths[axis].values, rate)
     if not at.any():
-        raise Undetermined(f"no pair of pre-training and fine-tuning ELR of {name} is of the kind {kind!r}")
-    found = paths["train_loss"].isel(pair=np.flatnonzero(at)).dropna("seed", how="all")
-    return barrier(found.transpose("pair", "seed", "alpha").values)
+        raise Undetermined(f"no line was measured from ELR {rates['lr']:.3g} to {rates['finetune_lr']:.3g} of {name}")
+    found = paths["train_loss"].isel(pair=int(np.flatnonzero(at)[0])).reindex(seed=tune.coords["seed"].values)
+    return barrier(found.transpose("seed", "alpha").values)
 
 
-def _flatter(base: xr.DataTree, tune: xr.DataTree, kind: str, **options: float) -> Array:
-    """`flatter_side` over all pairs of one kind: their mean in each seed that has one [U]."""
-    sides = np.stack([flatter_side(base, tune, p, f, **options) for p, f in roles(base, tune).some(kind)])
-    known = np.isfinite(sides)
-    return np.where(known.any(0), np.where(known, sides, 0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
+def _sides(base: xr.DataTree, tune: xr.DataTree, pairs: list[tuple[int, int]], fall: float = 1.0) -> Array:
+    """`flatter_side` of pairs of ELRs [pairs, U]; NaN for those that were not trained from initialisation."""
+    rows = []
+    for pair in pairs:
+        try:
+            rows.append(flatter_side(base, tune, *pair, fall=fall))
+        except Undetermined:
+            rows.append(np.full(tune.sizes["seed"], np.nan))
+    return np.stack(rows)
+
+
+def _means(values: Array) -> Array:
+    """Means over the first axis [U], NaN passed over; NaN where all are."""
+    known = np.isfinite(values)
+    return np.where(known.any(0), np.where(known, values, 0.0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
 
 
 def _levels(results: StudyResults) -> Finding:
@@ -151,33 +199,56 @@ def _fans(found: dict[str, Array]) -> str:
 
 def _spreads(net: str, found: Effects) -> list[Part]:
     """The parts of TR11 for one network."""
-    unit, error = "decades of sharpness", "test error (0 to 1)"
+    return [*_sharpness(net, found), *_errors(net, found)]
+
+
+def _sharpness(net: str, found: Effects) -> list[Part]:
+    """What is asked of sharpness: where there are fans, how wide they are, and where they lie."""
+
+    def asked(name: str, read: Callable[[dict[str, Array]], Array], **bounds: Any) -> Part:
+        return part(f"{name}, {net}", found.of(read), unit="decades of sharpness", **bounds)
+
+    def off(seen: dict[str, Array]) -> Array:
+        return size(seen["high_mean"] - seen["scratch_mean"]) - seen["scratch"] / 2
+
     return [
-        part(
-            f"wider range of sharpness from high regime 2, {net}",
-            found.of(lambda seen: seen["high"] - seen["low"]),
-            above=0.0,
-            unit=unit,
-        ),
-        part(f"range of sharpness from initialisation, {net}", found.named("scratch"), above=0.0, unit=unit),
-        part(
-            f"low regime 2 above the flattest, over a quarter of regime 1's range, {net}",
-            found.of(lambda seen: seen["low_above"] - seen["scratch"] / 4),
+        asked("range of sharpness from initialisation", lambda seen: seen["scratch"], above=0.0),
+        asked(
+            "range of sharpness from low regime 2 over half of regime 1's",
+            lambda seen: size(seen["low"]) - seen["scratch"] / 2,
             below=0.0,
-            unit=unit,
         ),
+        asked(
+            "low regime 2 above the flattest, over a quarter of regime 1's range",
+            lambda seen: seen["low_above"] - seen["scratch"] / 4,
+            below=0.0,
+        ),
+        asked("wider range of sharpness from high regime 2", lambda seen: seen["high"] - size(seen["low"]), above=0.0),
+        asked(
+            "range of sharpness from high regime 2 over half of regime 1's",
+            lambda seen: seen["high"] - seen["scratch"] / 2,
+            above=0.0,
+        ),
+        asked(
+            "range of sharpness from high regime 2 over one and a half of regime 1's",
+            lambda seen: seen["high"] - 1.5 * seen["scratch"],
+            below=0.0,
+        ),
+        asked("high regime 2 off the middle of regime 1's range, over half of it", off, below=0.0),
+    ]
+
+
+def _errors(net: str, found: Effects) -> list[Part]:
+    """What is asked of test error."""
+    unit = "test error (0 to 1)"
+    narrow = f"range of test error from high regime 2 below half of regime 1's, {net}"
+    return [
+        part(f"range of test error from initialisation, {net}", found.named("scratch_error"), above=0.0, unit=unit),
         part(
-            f"range of sharpness from high regime 2 over half of regime 1's, {net}",
-            found.of(lambda seen: seen["high"] - seen["scratch"] / 2),
+            narrow,
+            found.of(lambda seen: seen["scratch_error"] / 2 - size(seen["high_error"])),
             above=0.0,
             unit=unit,
-        ),
-        part(f"range of test error from initialisation, {net}", found.named("scratch_error"), above=0.0, unit=error),
-        part(
-            f"range of test error from high regime 2 below half of regime 1's, {net}",
-            found.of(lambda seen: seen["scratch_error"] / 2 - seen["high_error"]),
-            above=0.0,
-            unit=error,
         ),
     ]
 
@@ -191,8 +262,8 @@ CLAIMS = (
     Claim(
         id="TR7",
         sentence="Fine-tuning with a smaller ELR stays on the trajectory and in the basin; a much larger one jumps to a new, flatter basin.",
-        criterion="Within regime 1, for the ConvNet and for the MLP with 20% label noise, 95% intervals over seeds: with a smaller ELR the largest barrier in training loss between pre-trained and fine-tuned weights is under 0.05 nats, and with 8 times the ELR and more the mean barrier is over 0.1 nats. Of the trajectories of both ELRs from initialisation that of the larger is the flatter one, at the lowest training loss that all three reach (times 1.05), and the sharpness of the fine-tuned one differs from it, either way, by less than half of the difference between both: for a smaller ELR, where that loss is at most half of that at which fine-tuning began (otherwise nothing could have happened), that is the trajectory it comes from; for 8 times the ELR and more the one of the new ELR.",
-        needs=_needs("base", "lower", "much", "paths"),
+        criterion="Within regime 1, for the ConvNet and for the MLP with 20% label noise, 95% intervals over seeds. With a smaller ELR the largest barrier in training loss between pre-trained and fine-tuned weights is under 0.05 nats. With a larger ELR fine-tuning jumps where its training loss rises by a factor 5 above the median of the ten logging intervals before, those of pre-training included, and then falls by as much; a run that rises and has not come back counts for neither. Where it jumps the mean barrier is over 0.1 nats, and where it does not the largest is under 0.05 nats: undetermined where no run jumps, or none stays. Of the trajectories of both ELRs from initialisation that of the larger is the flatter one, at the lowest training loss that all three reach (times 1.05), and the sharpness of the fine-tuned one differs from it, either way, by less than half of the difference between both: for a smaller ELR, where that loss is at most half of that at which fine-tuning began (otherwise nothing could have happened), that is the trajectory it comes from; for a larger one that jumps the one of the new ELR.",
+        needs=_needs("base", "lower", "larger", "paths"),
         check=_basins,
         figures=("3", "17", "18", "19"),
     ),
@@ -207,7 +278,7 @@ CLAIMS = (
     Claim(
         id="TR11",
         sentence="Fine-tuning from low regime 2 always ends flattest; from high regime 2 anywhere in regime 1's range of sharpness, while the range of test error reached is much narrower.",
-        criterion="For the ConvNet and for the MLP with 20% label noise, at the lowest training loss that all these runs of a seed reach (times 1.05), with the lowest and the highest pre-training ELR that lies in regime 2; the range of a quantity is its fall over regime 1's ELRs by a straight line on their logarithm. 95% intervals over seeds: the ranges of log sharpness and of test error of training from initialisation are above 0; the range of log sharpness is larger after the highest ELR of regime 2 than after the lowest, and larger than half of that of training from initialisation; the mean log sharpness after the lowest lies above that of training from initialisation with the highest ELR of regime 1 by less than a quarter of the range of training from initialisation; the range of test error after the highest is smaller than half of that of training from initialisation.",
+        criterion="For the ConvNet and for the MLP with 20% label noise, at the lowest training loss that all these runs of a seed reach (times 1.05), with the lowest and the highest pre-training ELR that lies in regime 2; the range of a quantity is its fall over regime 1's ELRs by a straight line on their logarithm, its size the same with the sign that makes its mean over seeds positive: a rise counts like a fall. 95% intervals over seeds: the ranges of log sharpness and of test error of training from initialisation are above 0. After the lowest ELR of regime 2 the size of the range of log sharpness is smaller than half of that range, and the mean log sharpness lies above that of training from initialisation with the highest ELR of regime 1 by less than a quarter of it. After the highest the range of log sharpness is larger than the size of that after the lowest, larger than half of that of training from initialisation and smaller than one and a half of it; the mean log sharpness lies off that of training from initialisation, either way, by less than half of it; and the size of the range of test error is smaller than half of that of training from initialisation.",
         needs=_needs("base", "down", "scratch"),
         check=_many_or_one,
         figures=("5", "23"),

@@ -103,26 +103,32 @@ def generalisation(constant: xr.DataTree, cosine: xr.DataTree) -> dict[str, Arra
 
 
 def both_regimes(result: xr.DataTree) -> dict[str, Array]:
-    """Per seed: decades of learning rate from the border 1|2 to where learning ends (0 where regime 1 ends in overflow or dead
-    networks), the best test error in regime 1 and in regime 2, and the fraction of higher learning rates that overflow."""
-    living = alive(result)
-    end = top(result, living)
-    error = arrays.settled(arrays.logged(result, "test_error"))
-    maps = [arrays.labels(regimes(one)) for one in arrays.single_seeds(result)]
-    border = arrays.seed_borders(result, "1|2")
-    abrupt = np.array([names[0] == "1" and "2" not in names for names in maps])
+    """Per seed: log10 of the border where trajectories stop passing the peak of sharpness, of that by the norm of the gradient alone
+    (`plain`), and of the learning rate where learning ends; the best test error in regime 1 and in regime 2 (`best_of_others`), and
+    the fraction of higher learning rates that overflow."""
+    living, lrs = alive(result), result.coords["lr"].values[:, None]
+    border, end = stops_passing(result, living), top(result, living)
+    error = np.where(living, arrays.settled(arrays.logged(result, "test_error")), np.nan)
+    draws = result.sizes["data_seed"]
+    count = error.shape[1]
+    draw = np.repeat(np.arange(draws), count // draws) if draws > 1 else np.arange(count)
     return {
         "border": np.log10(border),
+        "plain": np.log10(stops_passing(result, living, plain=True)),
         "end": np.log10(end),
-        "width": np.where(abrupt & np.isfinite(end), 0.0, np.log10(end / border)),
-        "one": _best(error, maps, "1"),
-        "two": _best(error, maps, "2"),
+        "one": best_of_others(np.where(lrs < border, error, np.nan), draw),
+        "two": best_of_others(np.where(lrs > border, error, np.nan), draw),
         "overflow": overflow(result, end),
     }
 
 
-def _best(error: Array, maps: list[list[str]], regime: str) -> Array:
-    """The lowest error [L, U] in a regime of each seed's map [U]; NaN where there is none."""
-    labels = np.array(maps).T
-    lowest = np.where((labels == regime) & np.isfinite(error), error, np.inf).min(0)
-    return np.where(np.isfinite(lowest), lowest, np.nan)
+def best_of_others(error: Array, draw: NDArray[np.int64]) -> Array:
+    """Errors [L, U] of each run at the learning rate that is best on average in the runs of the other draws [U]; NaN where none is
+    known in all of them. (The lowest of a seed's own errors is the lower by chance the more learning rates there are.)"""
+    found = np.full(error.shape[1], np.nan)
+    for u, own in enumerate(error.T):
+        others = error[:, draw != draw[u]]
+        usable = np.isfinite(others).all(1) & np.isfinite(own)
+        if others.shape[1] and usable.any():
+            found[u] = own[np.where(usable, others.mean(1), np.inf).argmin()]
+    return found

@@ -24,19 +24,34 @@ def of_net(found: xr.Dataset, name: str) -> xr.Dataset:
     return there
 
 
+def bump(path: Array) -> Array:
+    """How far losses [..., K] along a line lie above their convex envelope, at most [...]: 0 where they are convex, also for a hill
+    between the walls of a valley, which does not reach above the straight line between the ends."""
+    count = path.shape[-1]
+    chords = [barrier(path[..., i:k]) for i in range(count) for k in range(i + 3, count + 1)]
+    return np.asarray(np.max(chords, axis=0), dtype=np.float64)
+
+
 def along_lines(paths: xr.Dataset) -> dict[str, Array]:
     """Losses on lines between the checkpoints of a run, relative to the mean of the two ends [U]: `lower`, how much lower it is
-    half-way at the lowest ELR; `rise_lowest`, `rise_highest`, the largest rise above the straight line at the lowest and the
-    highest ELR, medians over the pairs of checkpoints; `farther`, the slope of the last per decade of epochs between them."""
+    half-way, and `bump_lowest`, its `bump`, at the lowest ELR, medians over the pairs of checkpoints; `bump_far`, the bump at the
+    highest ELR, mean over the pairs farthest apart; `farther`, its slope there per decade of epochs between them, over all pairs.
+
+    Raises:
+        Undetermined: one ELR is the lowest and the highest.
+    """
+    if float(paths["lr"].values[0]) == float(paths["lr"].values[-1]):
+        raise Undetermined("a single ELR of regime 2 has a loss below ln C")
     values = paths["train_loss"].transpose("seed", "rate", "pair", "alpha").values
     ends = (values[..., 0] + values[..., -1]) / 2
     middle = values[..., values.shape[-1] // 2]
-    rise = barrier(values) / ends  # [U, rates, pairs]
+    hills = bump(values) / ends  # [U, rates, pairs]
+    apart = paths["delta"].values
     return {
         "lower": np.median(1 - (middle / ends)[:, 0], axis=-1),
-        "rise_lowest": np.median(rise[:, 0], axis=-1),
-        "rise_highest": np.median(rise[:, -1], axis=-1),
-        "farther": arrays.slope(np.log10(paths["delta"].values), rise[:, -1].T),
+        "bump_lowest": np.median(hills[:, 0], axis=-1),
+        "bump_far": hills[:, -1, np.isclose(apart, apart.max())].mean(-1),
+        "farther": arrays.slope(np.log10(apart), hills[:, -1].T),
     }
 
 

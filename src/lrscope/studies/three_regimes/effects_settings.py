@@ -64,15 +64,22 @@ def jump_times(logs: Array) -> NDArray[np.bool_]:
     return np.array([_jump_times(of_one) for of_one in runs], dtype=bool).reshape(logs.shape)
 
 
+def rises(logs: Array) -> NDArray[np.bool_]:
+    """The intervals [..., W], of more than `BEFORE`, at which curves of log10 loss lie `JUMP` decades above the median of the `BEFORE`
+    intervals before."""
+    found = np.zeros(logs.shape, dtype=bool)
+    before = np.median(np.lib.stride_tricks.sliding_window_view(logs, BEFORE, axis=-1), axis=-1)[..., :-1]
+    found[..., BEFORE:] = logs[..., BEFORE:] > before + JUMP
+    return found
+
+
 def _jump_times(logs: Array) -> NDArray[np.bool_]:
     """The same of one run [W]."""
     found = np.zeros(len(logs), dtype=bool)
     if len(logs) <= BEFORE:
         return found
-    before = np.median(np.lib.stride_tricks.sliding_window_view(logs, BEFORE), axis=-1)[:-1]
-    rises = BEFORE + np.flatnonzero(logs[BEFORE:] > before + JUMP)
     back = 0
-    for at in rises:
+    for at in np.flatnonzero(rises(logs)):
         if at >= back:
             later = logs[at:]
             fallen = np.flatnonzero(np.maximum.accumulate(later) - later > JUMP)

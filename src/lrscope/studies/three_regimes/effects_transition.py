@@ -48,9 +48,11 @@ def bottleneck(result: xr.DataTree) -> dict[str, Array]:
     spikes of chaotic runs, are no part of them. `level`: log10 of the training loss where regime 2 begins, that of its lowest
     ELR in the end. `sharpness`, `error`: log10 of the training loss at the peaks of sharpness and of test error, of the run where
     it stands out most. `sharpness_height` (decades), `error_height` (0 to 1): how far the peaks stand out, means over
-    all of them; 0 for one that stands out by less than `LEAST` or `ERRORS`. `sharpness_stuck`, `error_stuck`: by how much the
-    quantity in the end of regime 2's lowest ELR lies above the middle between peak and end of the runs that have a peak; a
-    mean over time, because the highest of a chaotic run is a spike. NaN where a seed has no such run.
+    all of them; 0 for one that stands out by less than `LEAST` or `ERRORS`. `sharpness_stuck`, `error_stuck`: by how much the end of
+    regime 2's lowest ELR clears the harder of two marks, by those runs that have a peak: its climb, from its own lowest value before
+    its loss came down to its level, that of half of their climb; and the end itself the middle between their peak and their end. (An
+    end is a mean over time, because the highest of a chaotic run is a spike.) NaN where a seed has no such run, or where regime 2's
+    is not known from the loss on at which those of regime 1 are lowest before their peak.
     """
     rows = [_of_seed(one) for one in arrays.single_seeds(result)]
     return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in rows[0]}
@@ -72,16 +74,32 @@ def _of_seed(one: xr.DataTree) -> dict[str, float]:
         found[name + "_height"] = _mean(np.where(clear | np.isnan(height), height, 0.0))
         if clear.any():
             found[name] = float(np.log10(levels)[at[np.argmax(np.where(clear, height, 0.0))]])
-            tops, ends = np.take_along_axis(curves[through], at[:, None], -1)[:, 0], arrays.settled(over_time[name])
-            found[name + "_stuck"] = float(
-                ends[two[0]] - _middle(name, tops[clear].mean(), ends[through][clear].mean())
-            )
+            passed, places = curves[through][clear], at[clear]
+            tops = np.take_along_axis(passed, places[:, None], -1)[:, 0]
+            troughs = np.array([_trough(run[:place]) for run, place in zip(passed, places, strict=True)])
+            climb = float((tops - np.take_along_axis(passed, troughs[:, None], -1)[:, 0]).mean())
+            ends, before = arrays.settled(over_time[name]), curves[two[0]][np.log10(levels) > found["level"]]
+            own = ends[two[0]] - _lowest(before, int(troughs.mean()))
+            stays = ends[two[0]] - _middle(name, tops.mean(), ends[through][clear].mean())
+            found[name + "_stuck"] = float(np.minimum(own - climb / 2, stays))
     return found
 
 
 def _middle(name: str, top: float, end: float) -> float:
     """Half-way between a peak and an end; of sharpness itself, whose logarithm falls without end as runs converge."""
     return float(np.log10((10**top + 10**end) / 2)) if name == "sharpness" else (top + end) / 2
+
+
+def _trough(curve: Array) -> int:
+    """The place of the lowest known value along the beginning of a curve, that before a peak."""
+    return int(np.nanargmin(curve))
+
+
+def _lowest(curve: Array, from_there: int) -> float:
+    """The lowest known value of a curve that is known from a place on, or from before; otherwise NaN: it may have been lower where it
+    was not logged yet."""
+    known = np.flatnonzero(np.isfinite(curve))
+    return float(curve[known].min()) if len(known) and known[0] <= from_there else np.nan
 
 
 def noise(curves: Array) -> Array:

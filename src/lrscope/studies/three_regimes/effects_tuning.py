@@ -14,10 +14,18 @@ from lrscope.mapping import regimes
 from lrscope.schema import segment
 from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
+from lrscope.studies.three_regimes.effects_settings import BEFORE, jump_times, rises
 from lrscope.studies.verdicts import Undetermined
 
-MUCH = 8.0  # ours: FLR over PLR from which a jump is expected; the paper's examples are 10 and more
+MUCH = 8.0  # ours: FLR over PLR from which figures speak of a much larger ELR; the paper's examples are 10 and more
 SLIGHTLY = 2.5  # ours: up to here the paper speaks of a slightly increased ELR
+RATIOS = {  # of FLR to PLR
+    "lower": (0.0, 0.9),
+    "larger": (1.1, np.inf),
+    "slightly": (1.1, SLIGHTLY),
+    "more": (SLIGHTLY, MUCH),
+    "much": (MUCH, np.inf),
+}
 SMOOTH = 3  # ours: logging intervals of running medians
 SAME = 1e-3  # relative: rates that are written with few digits
 
@@ -32,8 +40,8 @@ class Roles:
     second: float
 
     def pairs(self, kind: str) -> list[tuple[int, int]]:
-        """Positions (P, F) of one kind: both in regime 1 and `lower`, `slightly` or `much` higher; `within` 2; `down` from 2
-        to 1."""
+        """Positions (P, F) of one kind: both in regime 1 and `lower`, or higher (`larger`: `slightly`, `more` or `much`); `within` 2;
+        `down` from 2 to 1."""
         return [
             (p, f)
             for p in range(len(self.plr))
@@ -74,8 +82,8 @@ class Roles:
             )
         if kind == "down":
             return bool(flr < self.first < plr < self.second)
-        bounds = {"lower": (0.0, 0.9), "slightly": (1.1, SLIGHTLY), "much": (MUCH, np.inf)}[kind]
-        return bool(plr < self.first and flr < self.first and bounds[0] < ratio < bounds[1])
+        low, high = RATIOS[kind]
+        return bool(plr < self.first and flr < self.first and low < ratio <= high)
 
 
 def roles(base: xr.DataTree, tune: xr.DataTree) -> Roles:
@@ -134,6 +142,17 @@ def tuned(tune: xr.DataTree, p: int, f: int) -> Course:
     loss, steep = (_along(tune, name, p, f) for name in ("train_loss", "effective_grad_norm"))
     last = arrays.logged(tune, "train_loss").shape[-1] - 1
     return _course(loss[:, last:], steep[:, last:])
+
+
+def jumped(tune: xr.DataTree, p: int, f: int) -> Array:
+    """Whether fine-tuning at F from P jumps out of the low-loss region and comes back (`effects_settings.jump_times`, from the end of
+    pre-training on): 1 or 0 for each seed [U]. NaN where it rises and has not come back, or overflows: neither is known then."""
+    start = arrays.logged(tune, "train_loss").shape[-1] - BEFORE
+    logs = np.log10(arrays.positive(_along(tune, "train_loss", p, f)[:, max(0, start) :]))
+    if logs.shape[-1] <= BEFORE:
+        return np.full(len(logs), np.nan)
+    back, up = jump_times(logs).any(-1), rises(logs).any(-1)
+    return np.where(np.isfinite(logs).all(-1) & (back | ~up), back.astype(np.float64), np.nan)
 
 
 def all_along(base: xr.DataTree, tune: xr.DataTree, rate: float) -> Course:
@@ -219,8 +238,8 @@ def tuned_spread(base: xr.DataTree, tune: xr.DataTree, scratch: xr.DataTree) -> 
     loss, and what training from initialisation with the same rates does (`scratch`, a sweep that has them).
 
     `low`, `high`, `scratch`: by how many decades sharpness falls over those rates, by a straight line over their logarithms;
-    `..._error`: the same of the test error; `low_above`: decades of mean sharpness from the lowest PLR above training from
-    initialisation with the highest of the rates; `level`: the training loss. Each seed has its own, 1.05 times the lowest
+    `..._error`: the same of the test error; `..._mean`: the mean over the rates of log10 sharpness; `low_above`: decades of mean
+    sharpness from the lowest PLR above training from initialisation with the highest of the rates; `level`: the training loss. Each seed has its own, 1.05 times the lowest
     that all its runs reach; NaN for a seed some of whose runs do not come down through it.
 
     Raises:
@@ -257,6 +276,12 @@ def tuned_spread(base: xr.DataTree, tune: xr.DataTree, scratch: xr.DataTree) -> 
         found[kind + "_flattest"] = at[0][-1]
     found["low_above"] = found["low_mean"] - found["scratch_flattest"]
     return found
+
+
+def size(values: Array) -> Array:
+    """Values [U] with the sign that makes their mean over seeds positive: how large they are, whichever way. (The size of each seed's
+    own would make noise a range.)"""
+    return -values if arrays.average(values) < 0 else values
 
 
 def _smooth(result: xr.DataTree, node: str) -> tuple[Array, Array, Array]:

@@ -195,11 +195,12 @@ def connectivity(results: StudyResults) -> Chart:
     ]
     made = [_line_panel("between neighbouring ELRs of regime 1", lines)]
     plrs = sorted(set(tuned["lr"].values.tolist()))
-    for kind, words in (("lower", "lower ELR"), ("slightly", "slightly higher ELR"), ("much", "much higher ELR")):
+    words = {"lower": "lower", "slightly": "slightly higher", "more": "higher", "much": "much higher"}
+    for kind, how in words.items():
         at = np.flatnonzero(tuned["kind"].values == kind)
         lines = [_tuned_line(tuned.isel(pair=i), plrs) for i in at]
         if lines:
-            made.append(_line_panel(f"to fine-tuned, {words}", lines))
+            made.append(_line_panel(f"to fine-tuned, {how} ELR", lines))
     return chart(made, columns=2)
 
 

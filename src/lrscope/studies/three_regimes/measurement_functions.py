@@ -59,7 +59,7 @@ def neighbour_paths(results: StudyResults) -> xr.Dataset:
 def tuned_paths(results: StudyResults, sweeps: Sequence[tuple[str, str]]) -> xr.Dataset:
     """Losses on lines between pre-trained and fine-tuned weights [pair, seed, alpha], where both rates lie in regime 1 by the
     map of the sweep with fixed ELRs; no pair where none do. `sweeps` names pairs of such a sweep and one of fine-tuning; `kind`
-    [pair] says `lower`, `slightly` or `much`."""
+    [pair] says `lower`, `slightly`, `more` or `much`."""
     found = [
         _tuned_path(results.trained(name), name, kind, rates, _seeds(results.sweep(name)))
         for base, name in sweeps
@@ -70,7 +70,7 @@ def tuned_paths(results: StudyResults, sweeps: Sequence[tuple[str, str]]) -> xr.
 
 def _pairs(base: xr.DataTree, tune: xr.DataTree) -> Iterator[tuple[str, tuple[float, float]]]:
     known = roles(base, tune)
-    for kind in ("lower", "slightly", "much"):
+    for kind in ("lower", "slightly", "more", "much"):
         for p, f in known.pairs(kind):
             yield kind, (float(known.plr[p]), float(known.flr[f]))
 
