@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,11 @@ def layouts(draw: st.DrawFn) -> tuple[int, int, int, int, int]:
 def test_every_border_ends_between_neighbours_that_have_all_seeds(
     layout: tuple[int, int, int, int, int], tuning: bool
 ) -> None:
+    check_rounds(layout, tuning)
+
+
+def check_rounds(layout: tuple[int, int, int, int, int], tuning: bool) -> None:
+    """What the rounds of a search without noise must have asked for in the end."""
     first, third, second, lrs, units = layout
     trained, tuned = np.zeros((lrs, units), bool), np.zeros((lrs, units), bool)
     for wanted in simulate(*layout, (0.6 / lrs / units, 0.4 / lrs / units) if tuning else None):
@@ -85,6 +91,58 @@ def test_every_border_ends_between_neighbours_that_have_all_seeds(
         # One seed that falls short by more than noise is enough above 2A, unless there are seeds for an interval.
         told = tuned[k].any() if k == third > first and units < 5 else tuned[k].all()
         assert told, f"learning rate {k} at an end of 2A was not fine-tuned"
+
+
+@pytest.mark.parametrize("units", [1, 3, 6])
+@pytest.mark.parametrize("borders", [(0, 0, 3), (1, 2, 9), (3, 3, 9), (4, 9, 9), (5, 6, 8), (9, 9, 9)])
+def test_borders_anywhere_on_a_small_grid_get_all_seeds(borders: tuple[int, int, int], units: int) -> None:
+    for tuning in (False, True):
+        check_rounds((*borders, 9, units), tuning)
+
+
+def test_the_gaps_in_which_borders_lie_are_halved() -> None:
+    """Regime 1 up to position 8 of 16 and 2 up to 12: no learning rate far from a border is trained."""
+    rounds = [sorted(k for k, _ in w.pretrain) for w in simulate(8, 8, 12, 16, 1, None)]
+    assert rounds == [[4, 8, 12], [6, 10], [7, 11]]
+    assert not any(w.tune for w in simulate(8, 8, 12, 16, 1, None))
+
+
+@pytest.mark.parametrize(
+    ("units", "tuning", "trained", "tuned"),
+    [
+        (3, False, {4: 1, 6: 1, 7: 3, 8: 3, 10: 1, 11: 2, 12: 2}, {}),
+        (3, True, {4: 1, 6: 3, 7: 3, 8: 3, 9: 3, 10: 1, 11: 2, 12: 2}, {6: 3, 7: 3, 8: 3, 9: 3, 10: 1}),
+        (6, False, {4: 1, 6: 1, 7: 6, 8: 6, 10: 1, 11: 6, 12: 6}, {}),
+        (6, True, {4: 1, **dict.fromkeys(range(6, 13), 6)}, dict.fromkeys(range(6, 11), 6)),
+    ],
+)
+def test_every_learning_rate_gets_the_seeds_that_its_question_needs(
+    units: int, tuning: bool, trained: dict[int, int], tuned: dict[int, int]
+) -> None:
+    """Regime 1 up to position 8, 2A up to 10, 2B up to 12: one for a scout, most at 2|3, all at 1|2 and for 95% intervals."""
+    rounds = simulate(8, 10, 12, 16, units, (0.6 / 16 / units, 0.4 / 16 / units) if tuning else None)
+    assert Counter(k for w in rounds for k, _ in w.pretrain) == trained
+    assert Counter(k for w in rounds for k, _ in w.tune) == tuned
+
+
+@pytest.mark.parametrize(
+    ("layout", "asked"),
+    [
+        ((8, 8, 12, 16, 3), (6, 15, 9)),
+        ((3, 8, 14, 16, 3), (13, 25, 19)),
+        ((0, 2, 9, 16, 3), (9, 14, 8)),
+        ((12, 16, 16, 16, 3), (9, 17, 15)),
+        ((5, 6, 7, 16, 2), (7, 12, 7)),
+        ((8, 10, 12, 16, 1), (6, 8, 5)),
+    ],
+)
+def test_no_run_is_asked_for_beyond_those_of_earlier_versions(
+    layout: tuple[int, int, int, int, int], asked: tuple[int, int, int]
+) -> None:
+    """Rounds, runs and fine-tunes: a search that asks for more costs its user time."""
+    units = layout[4]
+    rounds = simulate(*layout, (0.6 / 16 / units, 0.4 / 16 / units))
+    assert (len(rounds), sum(len(w.pretrain) for w in rounds), sum(len(w.tune) for w in rounds)) == asked
 
 
 def test_a_grid_of_24_takes_about_a_third_where_2a_is_as_narrow_as_in_the_papers() -> None:

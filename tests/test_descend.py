@@ -94,6 +94,20 @@ def test_a_sphere_is_never_left_and_its_step_is_equation_2() -> None:
     )
 
 
+def test_a_run_that_starts_with_a_nan_has_ended() -> None:
+    begun = start(2)
+    begun[1, 0] = torch.nan
+    found = descend(BOWL, begun, 0.1, 2, record={"last": PointRecord(lambda weights: weights[:, 2])})
+    assert found.taken.tolist() == [2, 0]
+    assert found.taken.dtype == torch.int64
+    assert torch.isnan(found.recorded["last"]).tolist() == [[False, True]] * 3
+
+
+def test_an_objective_may_have_no_loss() -> None:
+    found = descend(Wrong(torch.ones(2, 3, dtype=torch.float64), None), start(2), 0.1, 3)
+    torch.testing.assert_close(found.weights, start(2) - 0.3)
+
+
 def test_a_run_that_ends_is_nan_from_there_on_and_no_other_run_changes() -> None:
     lr = torch.tensor([0.1, 1e60, 0.3], dtype=torch.float64)
     record = {
@@ -176,6 +190,17 @@ def test_noise_belongs_to_a_run_and_its_stream() -> None:
     assert not torch.equal(other, long[70])
     annealed = descend(flat, still, 0.1, 2, noise=[[0.5], [0.0]]).weights
     assert torch.equal(annealed, long[1])
+
+
+@pytest.mark.parametrize(("size", "steps", "block"), [(3, 66, 64), (1 << 15, 3, 2), (1 << 17, 2, 1)])
+def test_noise_is_drawn_as_in_earlier_versions(size: int, steps: int, block: int) -> None:
+    """From a stream for each run and block of 64 steps, or as many as hold 65,536 numbers."""
+    still = torch.zeros(2, size, dtype=torch.float64)
+    found = descend(Bowl(*[0.0] * size), still, 0.1, steps, noise=0.5, stream=("drawn", 1)).weights
+    for run in range(2):
+        streams = [generator("drawn", 1, run, k) for k in range(-(-steps // block))]
+        drawn = torch.cat([torch.randn(block, size, generator=s, dtype=torch.float64) for s in streams])[:steps]
+        torch.testing.assert_close(found[run], 0.5 * drawn.sum(0))
 
 
 def test_noise_on_a_sphere_is_projected_with_the_step() -> None:
@@ -305,6 +330,7 @@ MISUSES: dict[str, tuple[Callable[[], Any], str]] = {
     "no steps": (lambda: descend(BOWL, start(2), 0.1, 0), "steps: 0 is too small"),
     "radius 0": (lambda: descend(BOWL, start(2), 0.1, 3, radius=0), "radius: 0 is not above 0"),
     "radius of steps": (lambda: descend(BOWL, start(2), 0.1, 3, radius=torch.ones(3, 2)), "radius: its shape"),
+    "one radius of two": (lambda: descend(BOWL, start(2), 0.1, 3, radius=[1, 0]), r"radius: \[1, 0\] is not above 0"),
     "optimizer by name": (
         lambda: descend(BOWL, start(2), 0.1, 3, optimizer="adam"),  # type: ignore[arg-type]
         "optimizer: 'adam' is not an Optimizer: pass one of",
@@ -312,17 +338,33 @@ MISUSES: dict[str, tuple[Callable[[], Any], str]] = {
     "negative noise": (lambda: descend(BOWL, start(2), 0.1, 3, noise=-1), "noise: -1 must hold"),
     "stream without a name": (lambda: descend(BOWL, start(2), 0.1, 3, noise=1, stream=()), r"stream: \(\) is no name"),
     "stream with a slash": (lambda: descend(BOWL, start(2), 0.1, 3, noise=1, stream=["a/b"]), "stream: .*without '/'"),
+    "stream with a slash in one part": (
+        lambda: descend(BOWL, start(2), 0.1, 3, noise=1, stream=["a", "b/c"]),
+        "stream: .*without '/'",
+    ),
+    "groups with an empty range": (
+        lambda: descend(BOWL, start(2), 0.1, 3, radius=1.0, groups=(((0, 0), (0, 3)),)),
+        "groups: .* each of the 3",
+    ),
     "groups with a gap": (lambda: descend(BOWL, start(2), 0.1, 3, groups=(((0, 1),),)), "groups: .* each of the 3"),
     "record of no kind": (lambda: descend(BOWL, start(2), 0.1, 3, record={"w": len}), "record: w is .* a PointRecord"),  # type: ignore[dict-item]
     "record outside": (
         lambda: descend(BOWL, start(2), 0.1, 3, record={"w": StepRecord(lambda u: u.after, [3])}),
         "record: w at 3 is outside the descent: choose from 0 to 2",
     ),
+    "records outside": (
+        lambda: descend(BOWL, start(2), 0.1, 3, record={"w": PointRecord(lambda w: w, [1000, 7])}),
+        "record: w at 7 is outside the descent: choose from 0 to 3",
+    ),
     "record without runs": (
         lambda: descend(BOWL, start(2), 0.1, 3, record={"w": PointRecord(lambda w: w.sum())}),
         r"record: w is \(\): return a tensor with one value for each of the 2 runs",
     ),
     "gradient of a shape": (lambda: descend(Wrong(torch.ones(3), None), start(2), 0.1, 3), r"its gradient is \(3,\)"),
+    "gradient of a shape in a single step": (
+        lambda: descend(Wrong(torch.ones(3), None), start(2), 0.1, 1),
+        r"its gradient is \(3,\)",
+    ),
     "loss of a number": (lambda: descend(Wrong(torch.ones(2, 3), 0.5), start(2), 0.1, 3), "its loss is float"),
     "mean of losses": (
         lambda: descend(Differentiated(lambda w: (w**2).mean(), 3), start(2), 0.1, 3),

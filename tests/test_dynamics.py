@@ -200,6 +200,11 @@ def test_cyclic_is_torch_cyclic() -> None:
     np.testing.assert_allclose(factors("cyclic:0.1@4", STEPS), theirs, rtol=1e-12)
 
 
+def test_cycles_may_begin_at_zero_and_one_is_enough() -> None:
+    assert factors("cyclic:0@2", 4).tolist() == [0.0, 1.0, 0.0, 1.0]
+    assert factors("cyclic:0.5@1", 4).tolist() == [0.5, 0.75, 1.0, 0.75]
+
+
 @pytest.mark.parametrize("text", [*SCHEDULES, "cyclic:0.1@4"])
 def test_warm_up_rises_to_the_schedule(text: str) -> None:
     found = factors(text, STEPS + 10, 10)
@@ -224,12 +229,17 @@ def test_a_schedule_of_one_step_begins_at_the_full_learning_rate() -> None:
         ("cosine:0.5", "schedule: cosine takes no arguments, got 'cosine:0.5'"),
         ("exponential:0", "schedule: 'exponential:0' needs an end between 0 and 1: write exponential:END"),
         ("exponential", "schedule: cannot read 'exponential'"),
+        ("exponential:1", "needs an end between 0 and 1"),
+        ("exponential:1.5", "needs an end between 0 and 1"),
         ("exponential:nan", "schedule: cannot read"),
         ("exponential:inf", "schedule: cannot read"),
         ("cyclic:0.1", "schedule: cannot read"),
         ("cyclic:0.1@2.5", "needs a lowest factor in .* and a whole number of cycles"),
+        ("cyclic:0.1@0", "a whole number of cycles"),
+        ("cyclic:0.1@1e999", "a whole number of cycles"),
         ("cyclic:1@2", "needs a lowest factor"),
         ("wsd:0", "schedule: 'wsd:0' needs a fraction of training in"),
+        ("wsd:1.5", "schedule: 'wsd:1.5' needs a fraction of training in"),
         ("wsd:0.2,square", "schedule: cannot read"),
         ("wsd", "schedule: cannot read"),
         ("step", "schedule: cannot read 'step'"),
@@ -238,6 +248,8 @@ def test_a_schedule_of_one_step_begins_at_the_full_learning_rate() -> None:
         ("step:1e@0.5", "schedule: cannot read"),
         ("step:0.2@0.5,", "schedule: cannot read"),
         ("step:-1@0.5", "needs a factor above 0"),
+        ("step:0@0.5", "needs a factor above 0"),
+        ("step:1e999@0.5", "needs a factor above 0"),
         ("step:0.2@0.5,0.3", "increasing fractions in"),
         ("step:0.2@0.5,0.5", "increasing fractions in"),
         ("step:0.2@0,0.5", "fractions in"),

@@ -14,7 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lrscope.dynamics.invariance import Split, conventional_split, find_readout, make_scale_invariant, split_groups
+from lrscope.dynamics.float64 import InFloat64
+from lrscope.dynamics.invariance import (
+    Split,
+    conventional_split,
+    find_readout,
+    make_scale_invariant,
+    prepare,
+    split_groups,
+)
+from lrscope.dynamics.rescaling import Rescaling, listed
 from lrscope.engine.net import build_net, draw_weights
 from lrscope.errors import LrscopeError
 from lrscope.tasks.models import MLP, ConvNet, ResNet18
@@ -343,3 +352,130 @@ def test_readout_is_the_layer_called_last_not_the_one_defined_last() -> None:
             return out
 
     assert find_readout(drawn(Backwards), examples(4, (5,))[0]) == "readout"
+
+
+def test_looking_for_the_readout_leaves_no_hooks_and_sees_through_parts_without_weights() -> None:
+    class Held(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(8, CLASSES)
+            self.idle = nn.Identity()
+
+    model = drawn(lambda: nn.Sequential(nn.Linear(5, 8), nn.LayerNorm(8), Held()))
+    assert find_readout(model, examples(4, (5,))[0]) == "2"
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_readout_takes_the_norm_that_is_asked_for() -> None:
+    x, _ = examples(BATCH, (5,))
+    model = prepare(drawn(partial(vectors, nn.LayerNorm, bias=False)), x, invariant=True, readout_norm=3.0)
+    assert float(model[3].weight.norm()) == pytest.approx(3.0, rel=1e-6)
+
+
+def test_what_is_frozen_beforehand_does_not_train() -> None:
+    model = drawn(partial(vectors, nn.LayerNorm, bias=False))
+    model[0].weight.requires_grad_(False)
+    split = conventional_split(model)
+    assert split.frozen == ("0.weight",)
+    assert "0.weight" not in split.groups
+
+
+# -- which modules are SI by themselves ------------------------------------------------------------------------------
+
+
+class Balanced(nn.Module):
+    """Two weights whose ratio counts, beside a layer before a norm. With `rounded` no derivative shows that."""
+
+    def __init__(self, *, rounded: bool, relative: bool = True) -> None:
+        super().__init__()
+        self.a, self.b, self.c = (nn.Linear(5, 5, bias=False) for _ in range(3))
+        self.norm = nn.LayerNorm(5, elementwise_affine=False)
+        self.rounded, self.relative = rounded, relative
+
+    def forward(self, x: Tensor) -> Tensor:
+        level = self.a.weight.norm().log() - (self.b.weight.norm().log() if self.relative else 0.0)
+        level = (20 * level).round() if self.rounded else level
+        return self.norm(self.c(x)) * (50 + level)  # type: ignore[no-any-return]
+
+
+def alone(model: nn.Module, x: Tensor) -> dict[str, bool]:
+    owners: dict[str, list[str]] = {}
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            owners.setdefault(name.rpartition(".")[0], []).append(name)
+    with InFloat64():
+        return Rescaling(model, x, owners).find_alone()
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+def test_weights_that_are_invariant_only_together_are_told_from_those_that_are_alone(rounded: bool) -> None:
+    model = drawn(partial(Balanced, rounded=rounded))
+    assert alone(model, examples(BATCH, (5,))[0]) == {"a": False, "b": False, "c": True}
+
+
+def test_a_change_that_no_derivative_shows_is_refused_all_the_same() -> None:
+    with pytest.raises(LrscopeError, match="though no layer's does alone to first order"):
+        alone(drawn(partial(Balanced, rounded=True, relative=False)), examples(BATCH, (5,))[0])
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_the_scale_of_the_outputs_makes_no_difference(scale: float) -> None:
+    class Scaled(nn.Module):
+        def __init__(self, *layers: nn.Module) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(*layers)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return scale * self.layers(x)  # type: ignore[no-any-return]
+
+    x, _ = examples(BATCH, (5,))
+    norm = partial(nn.LayerNorm, 8, elementwise_affine=False)
+    assert alone(drawn(lambda: Scaled(nn.Linear(5, 8), norm())), x) == {"layers.0": True}
+    with pytest.raises(LrscopeError, match=r"outputs change when layers\.2 is rescaled"):
+        alone(drawn(lambda: Scaled(nn.Linear(5, 8), norm(), nn.Linear(8, 3))), x)
+
+
+def test_weights_at_zero_are_moved_before_they_are_tried() -> None:
+    class Shifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.norm = nn.Linear(5, 8, bias=False), nn.LayerNorm(8, elementwise_affine=False)
+            self.shift = nn.ParameterDict({"by": torch.zeros(8)})
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.norm(self.inner(x)) + self.shift["by"]  # type: ignore[no-any-return]
+
+    with pytest.raises(LrscopeError, match="outputs change when shift is rescaled"):
+        alone(drawn(Shifted), examples(BATCH, (5,))[0])
+
+
+def test_single_numbers_whole_numbers_and_unused_layers_are_taken() -> None:
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.unused = nn.Embedding(7, 4), nn.Linear(2, 2)
+            self.gain = nn.ParameterDict({"by": torch.ones(1)})
+            self.norm = nn.LayerNorm(4, elementwise_affine=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.norm(self.gain["by"] * self.words(x)).flatten(1)  # type: ignore[no-any-return]
+
+    x = torch.arange(3 * BATCH).reshape(BATCH, 3) % 7
+    found = alone(drawn(Words), x)
+    assert found["words"]
+    assert found["unused"], "what is not used changes nothing"
+
+
+def test_six_names_are_listed_and_the_rest_counted() -> None:
+    assert listed("abcdef") == "a, b, c, d, e, f"
+    assert listed("abcdefgh") == "a, b, c, d, e, f and 2 more"
+
+
+def test_float32_in_a_models_code_is_float64() -> None:
+    third = torch.tensor([1 / 3], dtype=torch.float64)
+    with InFloat64():
+        for given in (third.float(), third.half(), third.bfloat16(), third.to(torch.float32)):
+            assert given.dtype == torch.float64
+            assert torch.equal(given, third), "and no digit is lost on the way"
+        assert torch.zeros(2).dtype == torch.ones(2, dtype=torch.float16).dtype == torch.float64
+        assert torch.zeros(2, dtype=torch.int64).dtype == third.long().dtype == torch.int64
+    assert third.float().dtype == torch.get_default_dtype() == torch.float32

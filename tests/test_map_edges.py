@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import xarray as xr
 
 from fake_results import fake_result
-from lrscope.mapping import RegimeMap, quality, regimes
+from lrscope.mapping import Border, Label, Recommendation, RegimeMap, quality, regimes
 from lrscope.mapping.replay import masked
 from trees import arrays, changed, own, with_node
 
@@ -355,3 +356,66 @@ def test_an_undetermined_border_is_provisional_too() -> None:
     assert regimes(result).borders["2A|2B"].reason == (
         "no 2B seen: fine-tuning ends as well up to the end of regime 2; provisional, because fine-tunes have not converged"
     )
+
+
+# --- what is printed ---
+
+TUNED = """\
+learning rate  regime  test accuracy  decay to 0.0001  seeds' votes        flags
+        0.001  1              90.00%           95.00%  1:2 2:1             seeds disagree
+          0.1  ?                                       non-finite:3        non-finite, not trained
+
+border 1|2    0.01  in [0.001, 0.1]  (range)
+border 2|3    undetermined: why
+
+start: 0.001, then decay to 0.0001: because
+  or: else
+note: first
+note: second"""
+PLAIN = """\
+learning rate  regime      test loss  seeds' votes        flags
+         0.01  2                0.25  2:1
+
+border 1|2    undetermined: why
+
+start: 0.01 to 0.1: because"""
+LABELS = (
+    Label(lr=0.001, regime="1", flags=("seeds disagree",), votes={"1": 2, "2": 1}, before=0.9, after=0.95),
+    Label(lr=0.1, regime="?", flags=("non-finite", "not trained"), votes={"non-finite": 3}),
+)
+NONE = Border(between="1|2", reason="why")
+
+
+def test_a_map_is_printed_as_a_table_with_its_borders_and_advice() -> None:
+    found = RegimeMap(
+        labels=LABELS,
+        borders={
+            "1|2": Border(between="1|2", lr=0.01, low=0.001, high=0.1, reason="range"),
+            "2|3": Border(between="2|3", reason="why"),
+        },
+        recommended=Recommendation(low=0.001, high=0.001, finetune_lr=1e-4, reason="because", alternative="else"),
+        seeds=3,
+        notes=("first", "second"),
+        finetune_lr=1e-4,
+    )
+    assert str(found) == TUNED
+    assert found.to_dict()["borders"]["1|2"] == {"lr": 0.01, "low": 0.001, "high": 0.1, "reason": "range"}
+    assert found.to_dict()["labels"][0]["flags"] == ["seeds disagree"]
+    assert found.to_dict()["notes"] == ["first", "second"]
+    assert (found.to_dict()["seeds"], found.to_dict()["measure"]) == (3, "test accuracy")
+    assert [label.trained for label in LABELS] == [True, False]
+    assert not replace(LABELS[0], flags=("inferred",)).trained
+
+
+def test_a_map_without_fine_tunes_has_a_column_less() -> None:
+    found = RegimeMap(
+        labels=(Label(lr=0.01, regime="2", votes={"2": 1}, before=0.25),),
+        borders={"1|2": NONE},
+        recommended=Recommendation(low=0.01, high=0.1, reason="because"),
+        seeds=1,
+        measure="test loss",
+    )
+    assert str(found) == PLAIN
+    for half in ({"low": None}, {"high": None}):
+        partly = replace(found, recommended=replace(found.recommended, **half))
+        assert str(partly).endswith("start: undetermined: because")

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch.optim import Optimizer as TorchOptimizer
 import lrscope
 from lrscope.config import SweepConfig
 from lrscope.dynamics.layout import Slot
-from lrscope.dynamics.optimizers import OPTIMIZERS, Optimizer, options
+from lrscope.dynamics.optimizers import OPTIMIZERS, Optimizer, make, options
 from lrscope.dynamics.optimizers.adam import Adam, AdamW
 from lrscope.dynamics.optimizers.muon import Muon, orthogonal
 from lrscope.dynamics.optimizers.own import OwnOptimizer
@@ -246,6 +247,16 @@ def test_options_are_fields_of_the_config_with_the_same_defaults() -> None:
     for name, made in OPTIMIZERS.items():
         own = {f.name: f.default for f in fields(made) if f.name != "slots"}  # type: ignore[arg-type]
         assert own == {option: defaults[option] for option in options(name)}
+
+
+def test_an_optimizer_is_made_with_the_options_that_it_reads() -> None:
+    numbers = {"momentum": 0.5, "nesterov": True, "weight_decay": 0.1, "betas": (0.8, 0.9), "epsilon": 1e-3}
+    given = SimpleNamespace(**numbers, muon_momentum=0.7)
+    for name, kind in OPTIMIZERS.items():
+        made = make(name, given, slots())
+        assert type(made) is kind
+        assert all(getattr(made, option) == getattr(given, option) for option in options(name))
+    assert made == Muon(slots=slots(), muon_momentum=0.7, betas=(0.8, 0.9), epsilon=1e-3, weight_decay=0.1)
 
 
 @pytest.mark.parametrize("clip_norm", [0.05, 0.5, 1e3])

@@ -20,7 +20,7 @@ import torch
 
 import lrscope
 from lrscope.config import SweepConfig
-from lrscope.dynamics.own_schedule import OwnSchedule
+from lrscope.dynamics.own_schedule import OwnSchedule, name_of
 from lrscope.dynamics.schedules import factors
 from lrscope.errors import LrscopeError
 from lrscope.mapping import regimes
@@ -163,6 +163,36 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "nothing at all": (None, "schedule: None is not a text"),
     "a folder's text of none": ("function:decay:12", "schedule: 'function:decay:12' is unknown"),
 }
+
+
+class Fickle:
+    """Returns something else the second time, at some steps alone, and counts how often it is asked."""
+
+    def __init__(self, *steps: int) -> None:
+        self.fickle, self.asked = steps, list[int]()
+
+    def __call__(self, step: int, steps: int) -> float:
+        self.asked.append(step)
+        return 0.5 * self.asked.count(step) if step in self.fickle else 1.0
+
+
+@pytest.mark.parametrize("step", [0, 1, 6, 7])
+def test_a_function_that_changes_its_mind_at_one_step_is_found_out(step: int) -> None:
+    with pytest.raises(LrscopeError, match=f"returns 0.5 and then 1 at step {step} of 8: return what depends"):
+        factors(OwnSchedule(Fickle(step)), 8)
+
+
+def test_of_many_steps_64_and_the_last_are_tried_again() -> None:
+    steady = Fickle()
+    assert factors(OwnSchedule(steady), 640).tolist() == [1.0] * 640
+    assert sorted(steady.asked[640:]) == [step for step in range(640) if step % 10 == 9]
+
+
+def test_it_is_called_by_its_name_and_its_text_alone_is_refused() -> None:
+    assert name_of(OwnSchedule(linear)) == "linear (your function)"
+    assert name_of("step:0.2@0.5") == "step:0.2@0.5"
+    with pytest.raises(LrscopeError, match="is the name of a function that is not here: pass the function itself"):
+        factors(str(OwnSchedule(linear)), 3)
 
 
 def test_a_function_that_draws_leaves_the_global_generators_as_they_were() -> None:

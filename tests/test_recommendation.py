@@ -50,6 +50,7 @@ def test_the_best_is_found_and_a_wider_margin_gives_a_wider_range() -> None:
     values = hill()
     narrow, wide = chosen(values, 0.003), chosen(values, 0.03)
     assert narrow.best == wide.best == 6
+    assert narrow.alone is None
     assert wide.low < 6 < wide.high
     assert (narrow.low, narrow.high) == (6, 6)
     means = values.mean(1)
@@ -120,6 +121,14 @@ def test_no_learning_rate_with_a_lost_seed_nor_its_neighbour_below() -> None:
     assert found.high == 5
     assert found.cliff == 7
     assert found.peak == 6
+    assert chosen(values, 0.003, lost).alone is None, "what lies next to a cliff is not named again"
+
+
+def test_a_seed_that_fails_at_the_best_learning_rate_itself_is_in_its_mean() -> None:
+    values = np.full((len(LRS), 4), 0.5)
+    values[6] = [0.95, 0.95, 0.95, 0.2]
+    found = chosen(values)
+    assert (found.best, found.peak, found.cliff) == (6, 6, None)
 
 
 def test_a_seed_that_falls_to_guessing_is_a_cliff_too() -> None:
@@ -187,6 +196,8 @@ def test_variances_are_those_of_seeds_without_what_they_share_and_neighbours_hav
     assert quality.variances(agreeing)[some].mean() > 0.2e-4
     assert (quality.variances(scattering)[some] > 0.03).all()
     assert quality.variances(scattering)[3::20].mean() < 1.5e-4
+    assert (quality.variances(values[:, :2]) > 0).any()
+    assert not quality.variances(values[:, :1]).any()
 
 
 def test_the_kernel_is_a_quarter_a_half_a_quarter_on_an_even_grid() -> None:
@@ -194,6 +205,9 @@ def test_the_kernel_is_a_quarter_a_half_a_quarter_on_an_even_grid() -> None:
     np.testing.assert_allclose(weights[4, 3:6], [0.25, 0.5, 0.25])
     np.testing.assert_allclose(weights[0, :2], [2 / 3, 1 / 3])
     np.testing.assert_allclose(weights.sum(1), 1)
+    holes = quality.kernel(LRS, np.arange(len(LRS)) == 0)
+    assert holes[:2, 0].tolist() == [1, 1]
+    assert not holes[3:].any(), "nothing is near"
 
 
 def tuned(result: xr.DataTree) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,19 @@ def test_seeds_that_together_beat_chance_are_not_guessing() -> None:
         assert set(found.votes[1]) == expected
 
 
+@pytest.mark.parametrize(("seeds", "lost"), [(2, True), (3, False), (6, False)])
+def test_it_takes_three_seeds_to_beat_chance_together(seeds: int, lost: bool) -> None:
+    level = curves(lambda t: 0.8 * RANDOM_LOSS + 0 * t)[:seeds]
+    accuracy = 0.12 + 0.06 * np.resize([1.0, -1.0], level.shape) + 0.002 * np.linspace(-1, 1, seeds)[:, None]
+    assert votes.diverges(level, accuracy, guessing(seeds)).tolist() == [lost] * seeds
+
+
+def test_a_single_random_point_has_no_error_and_is_compared_with_all_the_same() -> None:
+    one = replace(guessing(), loss=np.full((UNITS, 1), RANDOM_LOSS), accuracy=np.full((UNITS, 1), 0.1))
+    level = curves(lambda t: 1.3 * RANDOM_LOSS + 0 * t)
+    assert votes.diverges(level, np.full(level.shape, 0.2), one).all()
+
+
 def test_a_loss_clearly_above_random_points_is_regime_3_whatever_the_accuracy() -> None:
     assert (last(curves(lambda t: 1.3 * RANDOM_LOSS + 0 * t), accuracy=0.2) == 3).all()
 
@@ -120,6 +134,24 @@ def test_a_run_too_slow_to_leave_random_losses_is_regime_1_with_a_flag() -> None
     assert (found.votes == 1).all()
     assert found.slow[0].all()
     assert not found.slow[1].any()
+
+
+def test_the_best_learning_rate_is_never_called_slow() -> None:
+    found = grid_ballot(curves(lambda t: RANDOM_LOSS - 2 * t, noise=0.0))
+    assert found.best == 0
+    assert (found.votes == 1).all()
+    assert not found.slow.any()
+
+
+def test_a_window_that_stays_does_not_go_down() -> None:
+    assert votes.decline(np.array([[9.0, 9, 9, 9, 4, 4, 3, 3]])).down.tolist() == [1 / 3]
+
+
+def test_half_of_the_runs_are_not_most_of_them() -> None:
+    for falling, best in ((2, None), (3, 0)):
+        loss = np.where((np.arange(4) < falling)[:, None], CONVERGING[0], 0.5)
+        found = votes.vote(loss[None], np.full((1, *loss.shape), 0.9), guessing(4), divergence_exists=True)
+        assert found.best == best
 
 
 def test_a_grid_without_converging_runs_has_no_regime_1() -> None:
@@ -209,6 +241,8 @@ def test_a_dead_regression_predicts_a_constant() -> None:
     for level, expected in ((1.0, 3), (0.9, 2)):
         loss = np.stack([CONVERGING, curves(lambda t, a=level: a + 0 * t, noise=1e-4)])
         assert (votes.vote(loss, None, constant, divergence_exists=False).votes[1] == expected).all()
+    unknown = votes.Guessing(loss=guessing().loss, accuracy=None, constant_loss=0.0)
+    assert (votes.vote(loss, None, unknown, divergence_exists=False).votes[1] == 2).all()
 
 
 def test_runs_with_nan_and_short_curves_vote_nothing() -> None:
@@ -216,6 +250,7 @@ def test_runs_with_nan_and_short_curves_vote_nothing() -> None:
     loss[2, 20:] = np.nan
     assert grid_ballot(loss).votes[0].tolist() == [1, 1, 0, 1, 1, 1]
     assert (grid_ballot(curves(lambda t: 0.1 / t, windows=7)).votes == 0).all()
+    assert (grid_ballot(curves(lambda t: 0.1 / t, windows=8)).votes == 1).all()
 
 
 def brute_force(counts: NDArray[np.int64]) -> int:
@@ -244,6 +279,23 @@ def test_a_clean_grid_splits_where_its_votes_change() -> None:
 def test_slow_small_learning_rates_do_not_confuse_the_order() -> None:
     votes_LU = np.array([3, 3, 1, 1, 1, 1, 2, 2, 3, 3])[:, None]
     assert borders.split(borders.tally(votes_LU)) == (6, 8)
+
+
+def test_a_border_is_the_geometric_middle_of_its_cell_and_its_interval_ends_at_the_edges_of_cells() -> None:
+    lrs = np.array([1e-3, 1e-2, 1e-1, 1.0])
+    assert borders.middle(lrs, 2) == pytest.approx(10**-1.5)
+    assert borders.interval(np.full(20, 2), lrs) == (1e-2, 1e-1)
+    scattered = np.array([1] * 3 + [2] * 34 + [3] * 3)
+    assert borders.interval(scattered, lrs, level=0.8) == (1e-2, 1e-1)
+    assert borders.interval(scattered, lrs) == (1e-3, 1.0), "95%: one in forty on either side"
+    assert borders.interval(np.array([2] * 37 + [3]), lrs) == (1e-2, 1.0), "one in 38 is more than 2.5%"
+    assert borders.interval(np.repeat([0, 4], 20), lrs) == (1e-3, 1.0), "a border off the grid ends at its edge"
+
+
+def test_learning_rates_without_a_vote_favour_no_end_of_the_grid() -> None:
+    votes_LU = np.array([1, 1, 0, 0, 2, 2, 0, 0, 3, 3])[:, None]
+    assert borders.split(borders.tally(votes_LU)) == (3, 7)
+    assert borders.split(borders.tally(np.array([[1], [0], [2]]))) == (1, 3)
 
 
 @pytest.mark.slow
@@ -283,6 +335,9 @@ def test_bootstrap_draws_data_seeds_as_wholes() -> None:
     blocks = samples.reshape(200, 3, 4) // 4
     assert (blocks == blocks[:, :, :1]).all()
     assert len(np.unique(samples)) == 12
+    pairs = borders.draws(2, 3, count=200).reshape(200, 2, 3)[:, :, 0] // 3
+    assert {tuple(pair) for pair in pairs.tolist()} == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    assert set(borders.draws(1, 3).ravel().tolist()) == {0, 1, 2}
 
 
 def test_as_good_as_best_is_a_paired_comparison() -> None:
@@ -362,6 +417,8 @@ def test_noise_is_the_residual_of_learning_rate_plus_seed() -> None:
     assert quality.noise(effects) == pytest.approx(0, abs=1e-12)
     assert quality.noise(effects[:1]) == 0  # one row says nothing
     assert quality.noise(np.array([[0.9, np.nan], [0.8, 0.7]])) == 0
+    crossing = quality.noise(np.array([[0.9, 0.8], [0.8, 0.9]]))
+    assert crossing == pytest.approx(12.706 * np.sqrt(2) * 0.1, rel=1e-4), "one degree of freedom: Student's t is 12.7"
 
 
 def test_a_single_seed_is_rejected_only_beyond_the_noise_of_the_best_ones() -> None:

@@ -18,10 +18,19 @@ from lrscope.dynamics.statistics import (
     END,
     INTERVAL,
     STEP,
+    AverageFacts,
+    EndFacts,
+    GroupFacts,
+    IntervalFacts,
+    Statistic,
     StepFacts,
     packed,
     packed_size,
+    shapes,
     unpacked,
+)
+from lrscope.dynamics.statistics import (
+    computed as named_values,
 )
 from lrscope.engine import older
 from lrscope.engine.assemble import assemble
@@ -86,6 +95,56 @@ def test_gradient_norms_are_those_of_the_whole_gradient() -> None:
     torch.testing.assert_close(found["effective_grad_norm"], total * rho, rtol=1e-12, atol=0)
     of_groups = given.gradient_squares.sqrt() * given.squares.sqrt()
     torch.testing.assert_close(found["group_effective_grad_norm"], of_groups, rtol=1e-12, atol=0)
+
+
+def columns(count: int, tenths: int) -> Tensor:
+    """[1, count] with a number of its own in each column."""
+    return torch.arange(count)[None] + tenths / 10
+
+
+def test_every_number_stands_under_its_own_name() -> None:
+    groups = GroupFacts(train=columns(3, 1)[None], test=columns(3, 2)[None])
+    squares, lr = torch.tensor([[4.0, 16.0]]), torch.tensor([2.0])
+    interval = IntervalFacts((columns(1, 3)[0], columns(1, 4)[0]), squares, lr, groups, columns(1, 5), columns(1, 6))
+    named = {name: value.flatten().tolist() for name, value in named_values(interval, INTERVAL, "pretrain").items()}
+    assert (named["test_loss"], named["test_accuracy"]) == (pytest.approx([0.3]), pytest.approx([0.4]))
+    assert (named["group_norm"], named["group_elr"]) == ([2.0, 4.0], [0.5, 0.125])
+    for k, word in enumerate(("loss", "accuracy", "true_accuracy")):
+        assert named[f"example_group_{word}"] == pytest.approx([k + 0.1])
+    assert (named["test_group_loss"], named["test_group_accuracy"]) == (pytest.approx([0.2]), pytest.approx([1.2]))
+    assert set(named) == {s.name for s in INTERVAL}
+    of_finetunes = {s.name for s in INTERVAL if "finetune" in s.segments}
+    assert set(named_values(interval, INTERVAL, "finetune")) == of_finetunes < set(named)
+    none = interval._replace(examples=GroupFacts(), own=None, features=None)
+    assert not any("example" in name or "test_group" in name for name in named_values(none, INTERVAL, "pretrain"))
+
+
+def test_ends_and_averages_stand_under_their_own_names() -> None:
+    end = EndFacts(columns(3, 1), torch.tensor([3.0]), columns(2, 2), columns(2, 3), columns(1, 4))
+    named = {name: value.flatten().tolist() for name, value in named_values(end, END, "pretrain").items()}
+    of_pass = [named[f"fixed_{word}"][0] for word in ("train_loss", "train_accuracy", "grad_norm")]
+    assert of_pass == pytest.approx([0.1, 1.1, 2.1])
+    assert named["fixed_effective_grad_norm"] == pytest.approx([2.1 * 3])
+    assert [named["validation_loss"][0], named["validation_accuracy"][0]] == pytest.approx([0.3, 1.3])
+    pairs = [(columns(1, k)[0], columns(1, k + 1)[0]) for k in (1, 3)]
+    average = AverageFacts(*pairs, columns(2, 5), columns(2, 6), columns(1, 7), columns(1, 8))
+    found = {name: float(value.flatten()[0]) for name, value in named_values(average, AVERAGE, "average").items()}
+    assert [found[f"{part}_{word}"] for part in ("train", "test") for word in ("loss", "accuracy")] == pytest.approx(
+        [0.1, 0.2, 0.3, 0.4]
+    )
+    assert [found[f"validation_{word}"] for word in ("loss", "accuracy", "metric")] == pytest.approx([0.6, 1.6, 0.8])
+    assert "validation_loss" not in named_values(average._replace(validation=None), AVERAGE, "average")
+
+
+def test_a_statistic_is_computed_where_its_segment_and_its_task_have_it() -> None:
+    """Traits of the network, such as `invariant`, do not matter here: those values are computed all the same."""
+    groups = Statistic("a", "1", "a", lambda _: None, dims=("test_group",), needs="test_groups invariant")
+    assert groups.is_computed("branch", ["test_groups", "metrics"])
+    assert not groups.is_computed("branch", ["metrics"])
+    assert not groups.is_computed("average", ["test_groups"])
+    once = iter(["test_groups"])
+    every = replace(groups, name="b", dims=())
+    assert shapes([groups, every], "pretrain", once, {"test_group": 4}) == {"a": (4,), "b": ()}
 
 
 @pytest.mark.parametrize("statistic", EVERY, ids=lambda s: f"{s.name}, {s.segments[0]}")

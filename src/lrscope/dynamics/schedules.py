@@ -51,10 +51,8 @@ def _number(text: str) -> float:
 
 
 def _read_steps(text: str) -> Numbers | None:
-    factor, at, fractions = text.partition("@")
+    factor, _, fractions = text.partition("@")
     numbers = _number(factor), *_fractions(fractions)
-    if not at:
-        raise ValueError(text)
     increasing = list(numbers[1:]) == sorted(set(numbers[1:])) and all(0 < s < 1 for s in numbers[1:])
     return numbers if 0 < numbers[0] < math.inf and increasing else None
 
@@ -65,19 +63,15 @@ def _read_end(text: str) -> Numbers | None:
 
 
 def _read_cycles(text: str) -> Numbers | None:
-    low, at, cycles = text.partition("@")
+    low, _, cycles = text.partition("@")
     numbers = _number(low), _number(cycles)
-    if not at:
-        raise ValueError(text)
     return numbers if 0 <= numbers[0] < 1 and 0 < numbers[1] < math.inf and numbers[1] == int(numbers[1]) else None
 
 
 def _read_decay(text: str) -> Numbers | None:
     fraction, _, shape = text.partition(",")
-    if shape and shape not in SHAPES:
-        raise ValueError(text)
-    number = _number(fraction)
-    return (number, float(SHAPES.index(shape or SHAPES[0]))) if 0 < number <= 1 else None
+    numbers = _number(fraction), float(SHAPES.index(shape or SHAPES[0]))
+    return numbers if 0 < numbers[0] <= 1 else None
 
 
 def _constant(progress: Tensor, _: Numbers) -> Tensor:
