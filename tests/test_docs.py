@@ -109,6 +109,12 @@ def test_python_examples_run(
     if 'name="decay"' in text:
         assert said == "('lr', 'decay_at', 'decay_factor', 'data_seed', 'seed', 'epoch')\n"
         return
+    if "find_symmetries(" in text:
+        assert "scale-invariant {'0.weight': 1} 16 train mode only\n" in said
+        return
+    if "def losses(scale)" in text:
+        assert float(said.split()[3]) < 1e-4
+        return
     if "descend(" in text:
         assert re.search(r"steps taken: \[300, 300, 300, \d\]", said), "the last run overflows, the others do not"
         return
@@ -163,6 +169,9 @@ def test_command_lines_parse_and_resolve(words: list[str], monkeypatch: pytest.M
     class Reached(Exception):
         pass
 
+    def of_a_model(model: str, **options: Any) -> None:
+        raise Reached(model)
+
     def opened(path: Any) -> None:
         raise Reached(path)
 
@@ -172,13 +181,14 @@ def test_command_lines_parse_and_resolve(words: list[str], monkeypatch: pytest.M
     monkeypatch.setattr(study_commands, "verify", study_only)
     monkeypatch.setattr(study_commands, "reproduce", study_only)
     monkeypatch.setattr(lrscope.commands, "run_map", map_only)
+    monkeypatch.setattr(lrscope.commands, "print_symmetries", of_a_model)
     monkeypatch.setattr(results, "open_result", opened)
     done = CliRunner().invoke(app, [w for w in words if not w.endswith(".toml")])
     if words[0] == "map":
         assert reached == ["map"], done.output
     elif words[0] in ("data", "studies"):
         assert done.exit_code == 0, done.output
-    else:  # a command that begins by opening its result, or a study
+    else:  # a command that begins by opening its result, a study or a model
         assert isinstance(done.exception, Reached), done.output
 
 

@@ -392,6 +392,10 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Callable[
     grid = Plane(state.weights[0], state.weights[0].flip(0), torch.ones(trained.net.size))
     return {
         "log_grid": (lrscope.log_grid, {"low": 1e-3, "high": 1.0, "count": 4}),
+        "find_symmetries": (
+            lrscope.find_symmetries,
+            {"model": torch.nn.Linear(4, 2), "batch": torch.ones(8, 4), "forward": None, "mode": "train", "seed": 0},
+        ),
         "regimes": (lrscope.regimes, {"result": result}),
         "open_result": (lrscope.open_result, {"path": out}),
         "report": (lrscope.report, {"result": 5, "path": page / "r.html", "regime_map": None}),

@@ -13,6 +13,8 @@ from .order import learning_order as learning_order
 from .reporting import report as report
 from .reporting import save_figures as save_figures
 from .results import open_result as open_result
+from .symmetries import Symmetries as Symmetries
+from .symmetries import find_symmetries as find_symmetries
 from .tasks.builtin import named_task as named_task
 from .tasks.task import Task as Task
 from .trained import Trained as Trained

@@ -50,6 +50,7 @@ REMEDIES = {
     "Values": "pass FunctionValues(function, size) or a NetworkValues",
     "Plane": "pass plane.Plane(origin, first, second) or Plane.through(first, second, third)",
     "Tensor": "pass a torch.Tensor",
+    "Module": "pass a torch.nn.Module",
     "SweepConfig": "pass lrscope.SweepConfig(lrs=..., ...)",
     "EngineConfig": "pass lrscope.EngineConfig(...)",
 }

@@ -127,6 +127,26 @@ def export(
 
 
 @app.command()
+def symmetries(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="FILE.py:NAME, a function that returns a model, or a model and a batch; MODULE:NAME likewise.",
+            show_default=False,
+        ),
+    ],
+    batch: Annotated[str | None, _option("FILE.py:NAME of a function that returns a batch.")] = None,
+    shape: Annotated[str | None, _option("Shape of a batch of normal draws, such as 8,3,32,32.")] = None,
+    mode: Annotated[str, typer.Option(help="train, or eval, where batch norms have fixed statistics.")] = "train",
+    as_json: AsJson = False,
+) -> None:
+    """Say which weights of a model can be rescaled without a change of its outputs."""
+    from lrscope.commands import print_symmetries
+
+    print_symmetries(model, batch=batch, shape=shape, mode=mode, as_json=as_json)
+
+
+@app.command()
 def studies(as_json: AsJson = False) -> None:
     """List the papers that can be reproduced: scales with their costs, figures, claims with their verdicts."""
     from lrscope.studies.commands import list_studies

@@ -163,6 +163,21 @@ def print_order(
     print(found)
 
 
+def print_symmetries(model: str, *, batch: str | None, shape: str | None, mode: str, as_json: bool) -> None:
+    """Find the scale symmetries of a user's model and print them as text or JSON."""
+    from lrscope.symmetries import find_symmetries
+    from lrscope.symmetries.find import MODE
+    from lrscope.symmetries.source import model_and_batch
+
+    MODE.read("mode", mode)  # before a model is made
+    made, given = model_and_batch(model, batch, shape)
+    found = find_symmetries(made, given, mode=mode)
+    if as_json:
+        dump(found.to_dict())
+        return
+    print(found)
+
+
 def _place(text: str) -> tuple[str, float | str]:
     """Axis and value of a text such as decay_at=4."""
     axis, equals, value = text.partition("=")
