@@ -272,6 +272,8 @@ def test_lo5_as_the_theorems_have_it() -> None:
     assert found.verdict == "supported"
     assert {part.asked for part in found.parts} == {SEEDS}
     assert found.numbers["exponents"] == pytest.approx({"S": 1.0, "L-S": 1.5}, abs=0.01)
+    by_kappa = {f"{kappa:g}": 2**0.5 / kappa for kappa in (0.25, 0.5, 0.7)}
+    assert found.numbers["ratios_by_kappa"] == pytest.approx(by_kappa, rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ LOGARITHM = (
     0.15  # ours: what one factor log d adds to an exponent over a decade of d; the lemmas leave such factors open
 )
 OF_CURVATURE, OF_SIGNAL, OF_M2 = -0.25, 1.0, 15 / 32  # in d: Lemmas 4.2, 4.1, 5.2
-NOISE_LEVEL = 0.01  # ours: five standard errors of a norm of 100,000 weights
+NOISE_LEVEL = 0.01  # ours: three standard errors of the norm of 50,000 weights
 STATIONARY = 1e-9  # ours: rounding over a run
 NO_EFFECT, NO_EFFECT_FINITE, EFFECT = 0.01, 0.05, 0.05  # ours, in decades of error on P
 TIME, ERROR, POWER, SHARE = "decades of T", "decades of test error on P", "exponent", "of the squared norm"
@@ -32,7 +32,7 @@ def _order(results: StudyResults) -> Finding:
     large, small = effects.race(curves, LARGE), effects.race(curves, SMALL)
     level, level_shares = effects.common_level(curves), effects.common_level(shares)
     of_m2 = {name: effects.share_of_m2(curves, name, level) for name in (LARGE, SMALL)}
-    powers, parts = _exponents(scaling)
+    (powers, parts), ratios = _exponents(scaling), _ratios(scaling)
     ratio = effects.error_ratio(curves, level)
     return finding(
         [
@@ -48,10 +48,11 @@ def _order(results: StudyResults) -> Finding:
         ],
         f"At training loss {level:.3g} S makes {_said(10 ** arrays.average(ratio))} times as many errors on P as L-S. The power of p "
         f"of the test error is {_said(powers[SMALL])} (S) and {_said(powers[LARGE])} (L-S); the theorems bound it: at most 1, at "
-        "least 1.5.",
+        f"least 1.5. S over L-S by kappa: {', '.join(f'{kappa}: {_said(value)}' for kappa, value in ratios.items())}.",
         level=level,
         level_shares=level_shares,
         exponents=powers,
+        ratios_by_kappa=ratios,
     )
 
 
@@ -69,6 +70,13 @@ def _exponents(scaling: xr.Dataset) -> tuple[dict[str, float], list[Part]]:
         powers[name] = arrays.average(found)
         parts.append(part(said, found, above=expected - HALF, below=expected + HALF, unit=f"{POWER} of p"))
     return powers, parts
+
+
+def _ratios(scaling: xr.Dataset) -> dict[str, float]:
+    """How many times as many test errors S makes as L-S, by kappa: the theorems together say 1 / kappa, up to constants."""
+    small, large = (effects.read_sizes(scaling, name)[0] for name in (SMALL, LARGE))
+    ratios = np.divide(small, large, out=np.full(small.shape, np.nan), where=large > 0)
+    return {f"{kappa:.3g}": arrays.average(row) for kappa, row in zip(scaling["kappa"].values, ratios, strict=True)}
 
 
 def _lemmas(results: StudyResults) -> Finding:
