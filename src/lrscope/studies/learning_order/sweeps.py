@@ -166,8 +166,8 @@ def laptop() -> Scale:
         },
         finite={
             "setting": {
-                "examples": 200,
-                "dimension": 100,
+                "examples": 60,  # fewer than dimensions, so that there are errors to count
+                "dimension": 150,
                 "p": 0.2,
                 "q": 0.2,
                 "r": [0.5],
@@ -181,7 +181,7 @@ def laptop() -> Scale:
             "widths": [400, 6400],
             "start_std": 0.11,  # 0.8 width^(-1/3)
             "times": 80,
-            "every": 4,
+            "every": 5,
             "test_examples": 2000,
         },
         phases={
@@ -256,8 +256,8 @@ def paper() -> Scale:
         },
         finite={
             "setting": {
-                "examples": 800,
-                "dimension": 400,
+                "examples": 320,  # fewer than dimensions, so that there are errors to count
+                "dimension": 480,
                 "p": 0.2,
                 "q": 0.2,
                 "r": [0.5],
@@ -271,7 +271,7 @@ def paper() -> Scale:
             "widths": [4096, 65_536],
             "start_std": 0.05,
             "times": 80,
-            "every": 4,
+            "every": 5,
             "test_examples": 4000,
         },
         phases={
