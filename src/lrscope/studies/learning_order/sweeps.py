@@ -136,7 +136,7 @@ def laptop() -> Scale:
     theories = measurements(
         {**task, "patches": PATCHES},
         race={
-            "setting": {**pattern, "examples": 16_000, "dimension": 8000, "p": 0.0625, "until": 24_000},
+            "setting": {**pattern, "examples": 16_000, "dimension": 8000, "p": 0.0625, "until": 20_000},
             "seeds": seeds,
             "activation_noise": 0.2,
         },
@@ -145,7 +145,7 @@ def laptop() -> Scale:
             "seeds": seeds,
         },
         scaling={
-            "setting": {**pattern, "r": [0.2], "weight_decay": [7e-5], "until": 24_000},
+            "setting": {**pattern, "r": [0.2], "weight_decay": [7e-5], "until": 16_000},
             "kappa_squares": [0.5, 0.25, 0.125],
             "dimension": 2000,
             "seeds": seeds,
@@ -191,8 +191,8 @@ def laptop() -> Scale:
                 "p": 0.0625,
                 "q": 0.2,
                 "eps": 0.36,
-                "r": [0.05, 0.1, 0.2, 0.4],
-                "weight_decay": [2e-5, 6e-5, 2e-4, 6e-4],
+                "r": [0.05, 0.1, 0.15, 0.2, 0.3, 0.4],
+                "weight_decay": [1e-5, 3e-5, 6e-5, 1e-4, 2e-4, 3e-4],
                 "until": 12_000,
             },
             "seeds": 5,
@@ -282,7 +282,7 @@ def paper() -> Scale:
                 "q": 0.2,
                 "eps": 0.36,
                 "r": [0.025, 0.05, 0.1, 0.2],
-                "weight_decay": [5e-6, 1.5e-5, 5e-5, 1.5e-4],
+                "weight_decay": [5e-6, 1.5e-5, 2.5e-5, 5e-5],
                 "until": 48_000,
             },
             "seeds": 5,
