@@ -54,7 +54,10 @@ def drifts() -> None:
         for place, gamma in enumerate(gammas):
             sums = [float(np.median(values.sum(0)[:, place])) for values in (found.measured, found.predicted)]
             off = float(np.median(np.abs(found.predicted / found.measured - 1)[..., place]))
-            reached = [float(np.median(np.log(values[:, place] / first[:, place].numpy()))) for values in (found.destination[-1], flow)]
+            reached = [
+                float(np.median(np.log(values[:, place] / first[:, place].numpy())))
+                for values in (found.destination[-1], flow)
+            ]
             row(lr, noise, gamma, *sums, off, *reached)
 
 

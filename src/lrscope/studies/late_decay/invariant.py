@@ -26,7 +26,9 @@ def log_invariant(model: NormPower, points: Tensor) -> Tensor:
 
 def destination(model: NormPower, points: Tensor) -> Tensor:
     """The distance [S, R] from the minimum-norm interpolator to the one in which gradient flow from weights [S R, d] ends."""
-    return distance_of(log_invariant(model, points), model.gamma[:, 0], model.problems.minimum_norm.norm(dim=1)[:, None])
+    return distance_of(
+        log_invariant(model, points), model.gamma[:, 0], model.problems.minimum_norm.norm(dim=1)[:, None]
+    )
 
 
 def distance_of(invariant: Tensor, gamma: Tensor, least: Tensor) -> Tensor:

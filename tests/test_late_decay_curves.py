@@ -1,0 +1,241 @@
+"""late_decay's curves, phases, success frequencies and effects: on planted curves, and on small trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from lrscope.errors import LrscopeError
+from lrscope.studies.late_decay.curves import QUANTITIES, Setting, late_decay_curves
+from lrscope.studies.late_decay.effects import phase_effects, success_margins
+from lrscope.studies.late_decay.phases import find_phases, phases
+from lrscope.studies.late_decay.success import binomial_interval, success_bound, success_frequency
+from lrscope.studies.verdicts import Undetermined
+
+SMALL = Setting(examples=4, dimension=8, gamma=[0, 2], lr=[0.01, 0.03], steps=60, small_steps=20, label_noise=0.3)
+TIME = np.array([0, 1, 10, 100, 500, 1000, 1001, 1100, 1300])
+LATER = TIME > 1000
+
+
+def planted(destination: Any = None, *, seeds: int = 3, gammas: tuple[float, ...] = (0.0, 2.0)) -> xr.Dataset:
+    """Runs that come to the manifold at step 10, with gamma > 0 lose 9 tenths of the excess norm until 1,000, and refine then."""
+    dims, shape = ("gamma", "lr", "seed", "time"), (len(gammas), 1, seeds, len(TIME))
+    off = np.array([1.0, 0.8, 0.05, 0.04, 0.05, 0.05, 0.02, 1e-3, 1e-5])
+    falling = np.array([1.0, 1.0, 0.9, 0.7, 0.3, 0.09, 0.09, 0.09, 0.09])
+    excess = np.stack([np.ones(len(TIME)) if gamma == 0 else falling for gamma in gammas])[:, None, None]
+    data = {
+        "off": (dims, np.broadcast_to(off, shape).copy()),
+        "loss": (dims, np.broadcast_to(off**2, shape).copy()),
+        "test_loss": (dims, np.broadcast_to(0.1 + excess**2, shape).copy()),
+        "predictor_norm": (dims, np.broadcast_to(np.hypot(1, excess), shape).copy()),
+        "destination": (dims, np.broadcast_to(excess if destination is None else destination, shape).copy()),
+        "minimum_norm": ("seed", np.ones(seeds)),
+    }
+    coords = {"gamma": list(gammas), "lr": [0.01], "seed": range(seeds), "time": TIME, "small": ("time", LATER)}
+    return xr.Dataset(data, coords)
+
+
+# -- curves --------------------------------------------------------------------------------------------------------------
+
+
+def test_curves_have_names_and_a_decay() -> None:
+    curves = late_decay_curves(SMALL, [3, 1], times=8)
+    assert set(QUANTITIES) | {"minimum_norm", "teacher_norm"} == set(curves.data_vars)
+    assert all(curves[name].dims == ("gamma", "lr", "seed", "time") for name in QUANTITIES)
+    assert curves["time"].values[[0, 1, -1]].tolist() == [0, 1, 80]
+    assert curves["small"].values.tolist() == (curves["time"].values > 60).tolist()
+    assert curves.attrs["decay"] == 0.1
+    np.testing.assert_allclose(curves["norm"].isel(time=0), 1.5)
+    np.testing.assert_allclose(curves["distance"] ** 2, curves["off"] ** 2 + curves["along"] ** 2)
+    linear = curves["along"].sel(gamma=0)
+    np.testing.assert_allclose(linear, linear.isel(time=[0] * linear.sizes["time"]).values)
+    of_predictor = late_decay_curves(replace(SMALL, start_of="predictor"), [3], times=2)
+    np.testing.assert_allclose(of_predictor["predictor_norm"].isel(time=0), 1.5)
+
+
+def test_the_rate_decays() -> None:
+    """In one small step with the decayed rate a run moves a tenth as far, on the same batch."""
+    setting = replace(SMALL, gamma=[2], lr=[0.01], steps=60, small_steps=1, label_noise=0)
+    decayed = late_decay_curves(setting, [0], times=60)["off"].values.ravel()
+    kept = late_decay_curves(replace(setting, decay=1), [0], times=60)["off"].values.ravel()
+    np.testing.assert_array_equal(decayed[:-1], kept[:-1])
+    assert (decayed[-1] - decayed[-2]) / (kept[-1] - kept[-2]) == pytest.approx(0.1, rel=0.1)
+
+
+def test_curves_are_the_same_again_and_for_seeds_alone() -> None:
+    setting = replace(SMALL, weight_noise=1e-3)
+    once, again = (late_decay_curves(setting, [3, 1], times=5) for _ in range(2))
+    xr.testing.assert_identical(once, again)
+    xr.testing.assert_allclose(late_decay_curves(setting, [1], times=5), once.sel(seed=[1]))
+    quiet = late_decay_curves(replace(SMALL, weight_noise=0.0), [3, 1], times=5)
+    xr.testing.assert_allclose(late_decay_curves(SMALL, [1], times=5), quiet.sel(seed=[1]))
+    assert not np.allclose(once["off"], quiet["off"])
+    single = late_decay_curves(SMALL, [1], times=5, dtype=torch.float32)
+    np.testing.assert_allclose(single["distance"], quiet["distance"].sel(seed=[1]), rtol=1e-3)
+
+
+def test_a_run_that_overflows_is_nan_and_alone() -> None:
+    wild = late_decay_curves(replace(SMALL, lr=[0.01, 5.0]), [0], times=5)
+    assert np.isnan(wild["off"].sel(lr=5.0, gamma=2).isel(time=-1)).all()
+    tame = late_decay_curves(replace(SMALL, lr=[0.01]), [0], times=5)
+    np.testing.assert_allclose(wild["off"].sel(lr=[0.01]), tame["off"], rtol=1e-9)
+    assert success_frequency(wild)["overflowed"].sel(lr=5.0, gamma=2) == 1
+
+
+@pytest.mark.slow
+def test_a_large_rate_carries_the_nonlinear_model_and_not_the_linear_one() -> None:
+    """40,000 steps of one example, as in docs/late_decay_theory.md, shortened: d = 40, N = 20, start of norm 1.5, no label noise."""
+    setting = Setting(gamma=[0, 1, 2], lr=[1e-3, 1e-2, 2e-2], steps=3000)
+    curves = late_decay_curves(setting, range(24), times=5)
+    end = curves["destination"].isel(time=-1).median("seed")
+    assert float(end.sel(gamma=0).max() - end.sel(gamma=0).min()) < 1e-9
+    assert (end.sel(gamma=1).diff("lr") < -0.02).all()
+    assert (end.sel(gamma=2).diff("lr") < -0.1).all()
+    assert float(end.sel(gamma=2, lr=2e-2)) < 0.5 * float(end.sel(gamma=2, lr=1e-3))
+
+
+# -- phases --------------------------------------------------------------------------------------------------------------
+
+
+def test_phases_are_found_where_they_were_planted() -> None:
+    found = phases(planted())
+    assert (found["arrival"] == 10).all()
+    change = found["destination"].isel(lr=0, seed=0)
+    np.testing.assert_allclose(change.sel(gamma=2.0), [np.log10(0.9), -1, 0], atol=1e-12)
+    np.testing.assert_allclose(change.sel(gamma=0.0), 0)
+    np.testing.assert_allclose(found["off"].isel(lr=0, seed=0, gamma=0), np.log10([0.05, 1, 2e-4]))
+
+
+def test_a_level_that_is_kept_ends_phase_one() -> None:
+    """Label noise holds a run at half its first distance: it arrives where it is within twice that level."""
+    off = np.array([1.0, 0.99, 0.98, 0.45, 0.5, 0.48, 0.3, 0.1, 0.1])
+    found = find_phases(2 * off, TIME, LATER)
+    assert (found.arrives, found.decays, found.arrived) == (1, 5, True)
+    far = np.array([1.0, 1.0, 1.0, 1.0, 0.2, 0.2, 0.1, 0.1, 0.1])
+    assert find_phases(far, TIME, LATER).arrives == 4
+    growing = np.array([1.0, 1.0, 1.0, 2.0, 4.0, np.nan, np.nan, np.nan, np.nan])
+    assert not find_phases(growing, TIME, LATER).arrived
+
+
+def test_phases_that_are_not_there_are_nan() -> None:
+    curves = planted()
+    curves["off"][0, 0, 0, 4:] = np.nan
+    found = phases(curves)
+    assert np.isnan(found["arrival"].values[0, 0]).tolist() == [True, False, False]
+    assert np.isnan(found["destination"].values[0, 0, 0]).all()
+    no_decay = phases(planted().isel(time=slice(0, 6)))
+    assert np.isnan(no_decay["destination"].sel(phase="III")).all()
+    assert np.isfinite(no_decay["destination"].sel(phase=["I", "II"])).all()
+
+
+# -- success -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_bound_and_the_interval() -> None:
+    np.testing.assert_allclose(success_bound([0, 1, 4]), [0, 1 - np.exp(-0.1), 1 - np.exp(-1.6)])
+    low, high = binomial_interval([0, 5, 10, 0], [10, 10, 10, 0])
+    np.testing.assert_allclose(
+        low, [0, 0.18708603, 0.69150289, 0], atol=1e-7
+    )  # scipy.stats.binomtest(...).proportion_ci()
+    np.testing.assert_allclose(high, [0.30849711, 0.81291397, 1, 1], atol=1e-7)
+    wider = binomial_interval(5, 10, level=0.99)
+    assert wider[0] < low[1] < high[1] < wider[1]
+
+
+def test_success_is_counted_at_the_end_of_the_large_rate() -> None:
+    ends = np.ones((2, 1, 3, len(TIME)))
+    ends[1, 0, 0, 5:] = 0.04  # at the decay and after it
+    ends[1, 0, 1, 6:] = 0.04  # only after it
+    ends[1, 0, 2, 5:] = np.nan
+    found = success_frequency(planted(ends))
+    assert found["succeeded"].values.tolist() == [[0], [1]]
+    assert found["overflowed"].values.tolist() == [[0], [1]]
+    assert float(found["frequency"].sel(gamma=2.0).item()) == pytest.approx(1 / 3)
+    assert success_frequency(planted(ends), tolerance=0.03)["succeeded"].sum() == 0
+
+
+def test_a_case_that_is_certain() -> None:
+    """Strong label noise and many examples: every run with gamma = 2 ends at the minimum-norm interpolator, none with 0."""
+    setting = Setting(
+        examples=6, dimension=8, gamma=[0, 2], lr=[0.02], steps=4000, label_noise=1.0, start_of="predictor"
+    )
+    found = success_frequency(late_decay_curves(setting, range(12), times=3))
+    assert found["succeeded"].values.ravel().tolist() == [0, 12]
+    assert float(found["low"].sel(gamma=2).item()) > float(found["bound"].sel(gamma=2))
+
+
+# -- effects -------------------------------------------------------------------------------------------------------------
+
+
+def test_effects_of_phases() -> None:
+    found = phase_effects(planted(), 2.0, 0.01)
+    expected = {
+        "shrinks": 1,
+        "before": -np.log10(0.9),
+        "after": 0,
+        "reaches": np.log10(20),
+        "refines": 2 * np.log10(5e3),
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], [value] * 3, atol=1e-12, err_msg=name)
+    np.testing.assert_allclose(found["generalises"], np.log10((0.1 + 0.81) / (0.1 + 0.0081)))
+    np.testing.assert_allclose(phase_effects(planted(), 0.0, 0.01)["shrinks"], 0)
+
+
+def test_effects_that_the_curves_do_not_show() -> None:
+    lost = planted()
+    lost["off"][1, 0, 0, 5] = np.nan
+    assert np.isnan(phase_effects(lost, 2.0, 0.01)["shrinks"]).tolist() == [True, False, False]
+    lost["off"][1, 0, :, 5] = np.nan
+    with pytest.raises(Undetermined, match="no run with gamma 2 at learning rate 0.01 reaches the manifold"):
+        phase_effects(lost, 2.0, 0.01)
+    with pytest.raises(Undetermined, match="does not decay"):
+        phase_effects(planted().isel(time=slice(0, 6)), 2.0, 0.01)
+
+
+@pytest.mark.parametrize(("good", "verdict"), [(200, "supported"), (140, "open"), (100, "refuted")])
+def test_margins_of_success(good: int, verdict: str) -> None:
+    """At gamma = 3.4 the bound is 0.685."""
+    ends = np.ones((1, 1, 200, len(TIME)))
+    ends[0, 0, :good] = 0.0
+    found = success_margins(planted(ends, seeds=200, gammas=(3.4,)), 0.01).isel(gamma=0)
+    assert float(found["margin"]) == pytest.approx(good / 200 - float(success_bound(3.4)))
+    judged = "supported" if found["low"] > 0 else "refuted" if found["high"] < 0 else "open"
+    assert judged == verdict
+    assert found["runs"] == 200
+
+
+# -- misuse --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: replace(SMALL, gamma=[]), "gamma: there is none: pass at least one"),
+        (lambda: replace(SMALL, gamma=[-1]), "gamma: -1 is outside [0, 64]"),
+        (lambda: replace(SMALL, lr=[0.1, 0.1]), "lr: (0.1, 0.1) has a value twice: pass each once"),
+        (lambda: replace(SMALL, examples=8), "examples: 8 in 8 dimensions leave at most one interpolator"),
+        (lambda: replace(SMALL, decay=0), "decay: 0 is outside (0, 1]"),
+        (lambda: replace(SMALL, label_noise=-1), "label_noise: -1 is outside"),
+        (lambda: replace(SMALL, start_of="weight"), "start_of: "),
+        (lambda: late_decay_curves(SMALL, []), "seeds: there are none: pass one for each data set"),
+        (lambda: late_decay_curves(SMALL, [0], times=0), "times: 0 is too small"),
+        (lambda: phases(planted().drop_vars("off")), "curves: they have no 'off': pass what late_decay_curves returns"),
+        (lambda: success_frequency(planted().drop_vars("destination")), "curves: they have no 'destination'"),
+        (lambda: success_frequency(planted(), tolerance=0), "tolerance: 0 is outside"),
+        (lambda: binomial_interval(3, 2), "successes: they must be whole numbers from 0 to the number of trials"),
+        (lambda: phase_effects(planted(), 1.0, 0.01), "gamma: the curves have no 1: choose from 0, 2"),
+        (lambda: success_margins(planted(), 0.1), "lr: the curves have no 0.1: choose from 0.01"),
+    ],
+)
+def test_misuse_is_one_sentence(call: Callable[[], object], sentence: str) -> None:
+    with pytest.raises(LrscopeError) as caught:
+        call()
+    assert str(caught.value).startswith(sentence)
+    assert "\n" not in str(caught.value)
