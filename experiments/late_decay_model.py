@@ -1,4 +1,4 @@
-"""What docs/late_decay_theory.md says of late_decay's model, measured: where runs end, how far steps carry them, how often they succeed.
+"""What docs/late_decay_theory.md says of late_decay's model, measured: where runs end, how far steps carry them, successes.
 
     python experiments/late_decay_model.py [ends] [drift] [success] [--seeds 200]
 

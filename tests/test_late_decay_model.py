@@ -206,7 +206,7 @@ def test_an_unstable_step_without_noise_drifts_as_predicted() -> None:
 
 
 def test_label_noise_flows_down_the_sharpness() -> None:
-    """The rate is minus lr^2 noise^2 / 4 times the slope of the trace in the metric of the manifold (float64, finite differences)."""
+    """The rate is minus lr^2 noise^2 / 4 times the slope of the trace in the manifold's metric, by finite differences."""
     data = problems()
     model = NormPower(data, [0.5, 1.0, 3.0], batch=1, label_noise=[0.4])
     unit = data.parts(directions(data)[:, None])[1]
