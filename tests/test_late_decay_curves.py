@@ -61,7 +61,7 @@ def test_curves_have_names_and_a_decay() -> None:
 
 def test_the_rate_decays() -> None:
     """In one small step with the decayed rate a run moves a tenth as far, on the same batch."""
-    setting = replace(SMALL, gamma=[2], lr=[0.01], steps=60, small_steps=1, label_noise=0)
+    setting = replace(SMALL, gamma=[2], lr=[1e-3], steps=60, small_steps=1, label_noise=0)
     decayed = late_decay_curves(setting, [0], times=60)["off"].values.ravel()
     kept = late_decay_curves(replace(setting, decay=1), [0], times=60)["off"].values.ravel()
     np.testing.assert_array_equal(decayed[:-1], kept[:-1])

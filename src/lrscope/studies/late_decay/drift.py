@@ -17,7 +17,7 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from lrscope.checked import Count, Positive, checked
-from lrscope.dynamics.descend import PointRecord, StepRecord, Update, descend
+from lrscope.dynamics.descend import PointRecord, Recorded, StepRecord, Update, descend
 from lrscope.errors import LrscopeError
 from lrscope.studies.late_decay.invariant import distance_of, log_invariant
 from lrscope.studies.late_decay.norm_power import NormPower
@@ -38,7 +38,8 @@ def predicted_change(gamma: ArrayLike, across: ArrayLike, radial: ArrayLike) -> 
         -gamma / (2 (1 + gamma)) (across - radial / (1 + gamma)): exact to second order in the length of each step.
     """
     gamma = np.asarray(gamma, float)
-    return -gamma / (2 * (1 + gamma)) * (np.asarray(across, float) - np.asarray(radial, float) / (1 + gamma))
+    push = np.asarray(across, float) - np.asarray(radial, float) / (1 + gamma)
+    return np.asarray(-gamma / (2 * (1 + gamma)) * push, dtype=np.float64)
 
 
 class Drift(NamedTuple):
@@ -63,7 +64,7 @@ def drift(model: NormPower, start: Tensor, lr: Any, steps: Count, *, windows: Co
     """
     if steps % windows:
         raise LrscopeError(f"windows: {windows} do not divide {steps} steps: use a divisor")
-    record = {
+    record: dict[str, Recorded] = {
         "steps": StepRecord(_squared_steps),
         "log": PointRecord(lambda points: log_invariant(model, points).view(-1), range(0, steps + 1, steps // windows)),
     }

@@ -21,7 +21,8 @@ def log_invariant(model: NormPower, points: Tensor) -> Tensor:
     w = points.view(model.sets, model.count, model.size)
     unseen = w - (w @ model.problems.rows.mT) @ model.problems.rows
     gamma = model.gamma[:, 0]
-    return unseen.norm(dim=-1).log() - gamma / (1 + gamma) * w.norm(dim=-1).log()
+    lengths: list[Tensor] = [torch.linalg.vector_norm(part, dim=-1) for part in (unseen, w)]
+    return lengths[0].log() - gamma / (1 + gamma) * lengths[1].log()
 
 
 def destination(model: NormPower, points: Tensor) -> Tensor:

@@ -29,7 +29,8 @@ Nonnegative = Annotated[float, Number(0, 1e30)]
 
 def predictors(weights: Tensor, gamma: Tensor | float) -> Tensor:
     """alpha = |w|^gamma w of weights [..., d], with gamma [..., 1] or a number."""
-    return weights.norm(dim=-1, keepdim=True) ** gamma * weights
+    norm: Tensor = torch.linalg.vector_norm(weights, dim=-1, keepdim=True)
+    return norm**gamma * weights
 
 
 def weights_of(alpha: Tensor, gamma: Tensor | float) -> Tensor:
@@ -71,8 +72,8 @@ class NormPower:
         self.problems, self.batch = problems, batch
         self.sets, self.examples, self.size = problems.x.shape
         self.count = len(gamma)
-        self.gamma = torch.tensor(gamma).to(problems.x)[:, None]  # [R, 1]
-        self.noise_std = torch.tensor(label_noise).to(problems.x)[:, None]  # [R, 1] or [1, 1]
+        self.gamma = torch.tensor(gamma, dtype=problems.x.dtype)[:, None]  # [R, 1]
+        self.noise_std = torch.tensor(label_noise, dtype=problems.x.dtype)[:, None]  # [R, 1] or [1, 1]
         self._drawn = _Batches(problems, batch, bool((self.noise_std > 0).any()))
 
     def gradient(self, points: Tensor, step: int) -> tuple[Tensor, Tensor]:

@@ -32,12 +32,13 @@ class Problems:
     @cached_property
     def rows(self) -> Tensor:
         """An orthonormal basis [S, N, d] of what the examples span."""
-        return torch.linalg.qr(self.x.mT).Q.mT.contiguous()
+        basis: Tensor = torch.linalg.qr(self.x.mT).Q.mT.contiguous()
+        return basis
 
     @cached_property
     def minimum_norm(self) -> Tensor:
         """The interpolators of least norm [S, d]."""
-        dual = torch.linalg.solve(self.x @ self.x.mT, self.labels[..., None])
+        dual: Tensor = torch.linalg.solve(self.x @ self.x.mT, self.labels[..., None])
         return (self.x.mT @ dual)[..., 0]
 
     @cached_property
@@ -106,4 +107,5 @@ def directions(problems: Problems) -> Tensor:
     size = problems.x.shape[-1]
     streams = (generator("late decay", "start", size, seed) for seed in problems.seeds)
     drawn = torch.stack([torch.randn(size, generator=stream, dtype=torch.float64) for stream in streams])
-    return (drawn / drawn.norm(dim=1, keepdim=True)).to(problems.x)
+    lengths: Tensor = torch.linalg.vector_norm(drawn, dim=1, keepdim=True)
+    return (drawn / lengths).to(problems.x)

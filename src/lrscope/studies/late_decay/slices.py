@@ -6,6 +6,8 @@ M points an axis.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import xarray as xr
@@ -52,7 +54,7 @@ def model_landscape(problems: Problems, gamma: Gamma, *, extent: Positive = 2.0,
         "test_loss": torch.stack([many.test_loss(slab) for slab in slabs]),
     }
     places = {"minimum_norm": problems.minimum_norm[:1], "teacher": problems.teacher[:1]}
-    data = {name: (("y", "x"), values.double().numpy()) for name, values in losses.items()}
+    data: dict[str, Any] = {name: (("y", "x"), values.double().numpy()) for name, values in losses.items()}
     data |= {name: ("axis", _in_plane(plane, weights_of(p, gamma))[0]) for name, p in places.items()}
     data["manifold"] = (("position", "axis"), _manifold(plane, problems, gamma, extent, 4 * points))
     return xr.Dataset(data, {"x": at, "y": at, "axis": ["x", "y"]}, {"gamma": gamma, "size": model.size})
@@ -69,4 +71,4 @@ def _manifold(plane: Plane, problems: Problems, gamma: float, extent: float, cou
     ends = torch.linspace(-1, 1, count, dtype=torch.float64)
     line = problems.minimum_norm[0].double() + reach * (ends * ends.abs() ** gamma)[:, None] * plane.second
     found = _in_plane(plane, weights_of(line, gamma))
-    return found[(np.abs(found) <= extent).all(1)]
+    return np.asarray(found[(np.abs(found) <= extent).all(1)])

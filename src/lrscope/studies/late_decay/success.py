@@ -67,8 +67,9 @@ def success_frequency(
     if "destination" not in curves or "small" not in curves.coords:
         raise LrscopeError("curves: they have no 'destination': pass what late_decay_curves returns")
     end = curves["destination"].isel(time=np.flatnonzero(~curves["small"].values)[-1])
-    good = (end <= tolerance * curves["minimum_norm"]).transpose("gamma", "lr", "seed").values
-    lost = (~np.isfinite(end)).transpose("gamma", "lr", "seed").values
+    end = end.transpose("gamma", "lr", "seed")
+    good = end.values <= tolerance * curves["minimum_norm"].values
+    lost = ~np.isfinite(end.values)
     low, high = binomial_interval(good.sum(-1), good.shape[-1])
     dims = ("gamma", "lr")
     data = {
