@@ -114,7 +114,7 @@ def test_phases_are_found_where_they_were_planted() -> None:
 
 def test_a_level_that_is_kept_ends_phase_one() -> None:
     """Label noise holds a run at half its first distance: it arrives where it is within twice that level."""
-    off = np.array([1.0, 0.99, 0.98, 0.45, 0.5, 0.48, 0.3, 0.1, 0.1])
+    off = np.array([1.0, 0.97, 0.9, 0.45, 0.5, 0.48, 0.3, 0.1, 0.1])
     found = find_phases(2 * off, TIME, LATER)
     assert (found.arrives, found.decays, found.arrived) == (1, 5, True)
     far = np.array([1.0, 1.0, 1.0, 1.0, 0.2, 0.2, 0.1, 0.1, 0.1])
@@ -161,13 +161,12 @@ def test_success_is_counted_at_the_end_of_the_large_rate() -> None:
 
 
 def test_a_case_that_is_certain() -> None:
-    """Strong label noise and many examples: every run with gamma = 2 ends at the minimum-norm interpolator, none with 0."""
-    setting = Setting(
-        examples=6, dimension=8, gamma=[0, 2], lr=[0.02], steps=4000, label_noise=1.0, start_of="predictor"
-    )
+    """Strong label noise and many examples: every run with gamma = 1 ends at the minimum-norm interpolator, none with 0."""
+    words = {"examples": 12, "dimension": 16, "label_noise": 1.0, "start_of": "predictor"}
+    setting = Setting(gamma=[0, 1], lr=[0.02], steps=8000, **words)
     found = success_frequency(late_decay_curves(setting, range(12), times=3))
     assert found["succeeded"].values.ravel().tolist() == [0, 12]
-    assert float(found["low"].sel(gamma=2).item()) > float(found["bound"].sel(gamma=2))
+    assert float(found["low"].sel(gamma=1).item()) > float(found["bound"].sel(gamma=1))
 
 
 # -- effects -------------------------------------------------------------------------------------------------------------
