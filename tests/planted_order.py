@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -78,14 +79,16 @@ def algorithm(
     anneal: float = 0.0,
     error: float = 0.01,
     share: float = 0.2,
+    along: float | None = None,
     spread: float = 0.02,
     curvature: float = 2.0,
     norm: float = 3.0,
     noise: float = 1.0,
-    fitted: float = 400.0,
+    fitted: float = 200.0,
 ) -> xr.Dataset:
     """Curves [seed, time] of an algorithm that learns P and Q, and is annealed, at these times (inf: never), times 1 + spread for
-    each seed. `fitted`: when the training loss has fallen to log 2 over e."""
+    each seed. `fitted`: when the training loss has fallen to log 2 over e. `share`, `along`: of what comes from examples with Q
+    in W's squared signal and in its components along w*."""
     each = (1 + spread * SPREAD)[:, None]
 
     def falling(at: float) -> np.ndarray:
@@ -98,6 +101,9 @@ def algorithm(
         "norm_w": norm * each,
         "norm_v": 0.1 * norm * each,
         "norm_w_m2": share**0.5 * norm * each,
+        "norm_w_m1": (1 - share) ** 0.5 * norm * each,
+        "along": each * 1.0,
+        "along_m2": each / (1 + (1 / (share if along is None else along) - 1) ** 0.5),
         "noise_std": noise * np.ones_like(each),
     }
     values = {name: value * np.ones(len(TIMES)) for name, value in constant.items()}
@@ -110,7 +116,8 @@ def algorithms(**by_name: xr.Dataset) -> xr.Dataset:
     """Side by side; `L_S` is L-S, `S_noise` is S + noise."""
     names = [{"L_S": "L-S", "S_noise": "S + noise"}.get(name, name) for name in by_name]
     coords = {"algorithm": names, "seed": np.arange(SEEDS), "time": TIMES}
-    return xr.concat(list(by_name.values()), dim="algorithm").assign_coords(coords)
+    made = xr.concat(list(by_name.values()), dim="algorithm").assign_coords(coords)
+    return made.assign_attrs(p=0.2, q=0.2, eps=0.36, test_examples=100_000)
 
 
 def along(dim: str, values: list[Any], parts: list[xr.Dataset]) -> xr.Dataset:
@@ -128,25 +135,38 @@ def theorem(**changes: dict[str, float]) -> xr.Dataset:
     return algorithms(**{name: algorithm(**(own | changes.get(name, {}))) for name, own in of.items()})
 
 
-def over_kappa(small: float, large: float, **changes: dict[str, float]) -> xr.Dataset:
+KAPPAS = (1.0, 0.5**0.5, 0.5, 0.125**0.5)
+
+
+def over_kappa(small: float, large: float, kappas: Sequence[float] = KAPPAS, **changes: dict[str, float]) -> xr.Dataset:
     """Test errors like these powers of p."""
-    kappas = [0.25, 0.5, 0.7]
     rows = []
     for kappa in kappas:
         p = kappa**2 / 2
         errors = {"S": {"error": p**small}, "L_S": {"error": p**large}}
         rows.append(theorem(**{name: own | changes.get(name, {}) for name, own in errors.items()}))
-    return along("kappa", kappas, rows)
+    return along("kappa", list(kappas), rows)
 
 
-def over_dimension(curvature: float, norm: float, m2: float, **changes: float) -> xr.Dataset:
-    """Curvature, norm and the norm of what comes from examples with Q like these powers of d."""
-    rows, dimensions = [], [400, 1000, 4000]
+def over_dimension(
+    curvature: float, norm: float, m2: float, of_small: float = 0.0, longest: float = 1000.0, **changes: float
+) -> xr.Dataset:
+    """Curvature, norm and the norm of what comes from examples with Q like these powers of d; `of_small` is that of the
+    curvature of S."""
+    rows, dimensions = [], [400, 700, 1300, 2300, 4000]
     for d in dimensions:
         large = {"curvature": d**curvature, "norm": d**norm, **changes}
-        small = {"norm": d**m2, "share": 1.0}
-        rows.append(theorem(L_S=large, S=small))
+        small = {"norm": d**m2, "share": 1.0, "curvature": d**of_small}
+        rows.append(theorem(L_S=large, S=small).assign(longest=longest))
     return along("dimension", dimensions, rows)
+
+
+def minima(convex: float = 0.0, network: float = 0.1, gradient: float = 1e-7, error: float = 0.1) -> xr.Dataset:
+    """Errors on P where training ends, the histories up to so many decades apart."""
+    apart = np.array([[convex], [network]])[..., None] * np.linspace(0, 1, 4)  # [model, seed, history]
+    values = {"error_p": error * 10**apart, "gradient": np.full((2, 1, 4), gradient)}
+    wide = {name: (("model", "seed", "history"), v.repeat(SEEDS, 1)) for name, v in values.items()}
+    return xr.Dataset(wide, {"model": ["network", "convex"][::-1]}, {"p": 0.2, "test_examples": 4000})
 
 
 def models(network: xr.Dataset, convex: xr.Dataset) -> xr.Dataset:

@@ -140,6 +140,18 @@ def test_training_on_the_unpatched_images_is_on_exactly_those() -> None:
     assert not reference.train_groups.any()
 
 
+def test_training_on_what_is_shown_is_on_images_without_patches() -> None:
+    """All but those that a patch alone replaces, as they are without patches."""
+    data = images()
+    whole, reference = with_patches(data, PATCHES), with_patches(data, replace(PATCHES, train="shown"))
+    kept = whole.train_groups != 2
+    assert torch.equal(reference.train_x, data.train_x[kept])
+    assert torch.equal(reference.train_y, data.train_y[kept])
+    assert torch.equal(reference.feature_x, whole.feature_x)
+    assert not reference.train_groups.any()
+    assert len(reference.train_x) == round(replace(PATCHES, train="shown").kept * len(data.train_x))
+
+
 @pytest.mark.parametrize(("height", "width", "size"), [(32, 32, 7), (28, 28, 6), (14, 14, 3), (8, 8, 2), (12, 40, 3)])
 def test_the_side_is_the_papers_share_of_the_image(height: int, width: int, size: int) -> None:
     assert side(images(8, height, width), Patches()) == size
@@ -178,8 +190,9 @@ def test_texts_are_read_and_written(text: Any, patches: Patches) -> None:
         ("0.8,only=0.2,only=0.3", "says only twice"),
         ("0.8,fraction=0.3", "says fraction twice"),
         ("0.8,size=0", "patches: size: 0 is too small"),
-        ("0.8,train=patched", "patches: train: 'patched' is unknown: choose all or unpatched"),
+        ("0.8,train=patched", "patches: train: 'patched' is unknown: choose one of all, unpatched, shown"),
         ("1,train=unpatched", "patches: fraction 1 leaves no unpatched image"),
+        ("1,only=1,train=shown", "patches: only=1 of fraction 1 leaves no image"),
         (["0.8"], "says nothing of patches: write the fraction"),
     ],
 )

@@ -8,7 +8,7 @@ from lrscope.engine.segments import phases, steps_per_run
 from lrscope.errors import LrscopeError, nearest
 from lrscope.studies.types import Scale, StudySweep
 from lrscope.tasks.builtin_sizes import TRAIN_TEST
-from lrscope.tasks.patch_options import UNPATCHED, parse_patches
+from lrscope.tasks.patch_options import parse_patches
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,9 @@ def total(scale: Scale) -> Cost:
 
 
 def train_size(sweep: StudySweep) -> int:
-    """Training examples of a sweep's task; of images that stay without a patch, if it trains on these alone, their part."""
+    """Training examples of a sweep's task, without those that its patches leave out."""
     patches = sweep.task.get("patches")
-    found = None if patches is None else parse_patches(patches)
-    kept = 1 - found.fraction if found is not None and found.train == UNPATCHED else 1.0
+    kept = 1.0 if patches is None else parse_patches(patches).kept
     return round(kept * _drawn(sweep))
 
 

@@ -9,7 +9,7 @@ from lrscope.errors import LrscopeError, nearest, shown
 from lrscope.readers import Number, Whole, Word, read_fields
 from lrscope.values import as_number, plain
 
-ALL, UNPATCHED = "all", "unpatched"
+ALL, UNPATCHED, SHOWN = "all", "unpatched", "shown"
 FORM = "write the fraction of patched images, such as 0.8, or with more 0.8,only=0.2,size=7,train=unpatched"
 
 
@@ -28,7 +28,8 @@ class Patches:
         scale: standard deviation of z.
         contrast: v_c is uniform from -contrast to contrast.
         spread: largest factor of v_c where the patch is alone.
-        train: `all`, or the `unpatched` images alone: what could be learned without patches.
+        train: `all`, or the `unpatched` images alone: what could be learned without patches; or `shown`, all images but those
+            that a patch alone replaces, without their patches: what could be learned in spite of patches.
 
     Raises:
         LrscopeError: a value that makes no sense; names the field.
@@ -40,12 +41,19 @@ class Patches:
     scale: Annotated[float, Number(0, 1e6)] = 1.25
     contrast: Annotated[float, Number(0, 1e6, above=True)] = 0.1
     spread: Annotated[float, Number(0, 1e6, above=True)] = 1.75
-    train: Annotated[str, Word((ALL, UNPATCHED))] = ALL
+    train: Annotated[str, Word((ALL, UNPATCHED, SHOWN))] = ALL
 
     def __post_init__(self) -> None:
         read_fields(self)
         if self.train == UNPATCHED and self.fraction == 1:
             raise LrscopeError("patches: fraction 1 leaves no unpatched image to train on: use less, or train=all")
+        if self.train == SHOWN and self.fraction == self.only == 1:
+            raise LrscopeError("patches: only=1 of fraction 1 leaves no image to train on: use less, or train=all")
+
+    @property
+    def kept(self) -> float:
+        """The part of the training images that is trained on."""
+        return {ALL: 1.0, UNPATCHED: 1 - self.fraction, SHOWN: 1 - self.fraction * self.only}[self.train]
 
     def __str__(self) -> str:
         """As the command line writes it."""

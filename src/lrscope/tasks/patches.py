@@ -16,7 +16,7 @@ from lrscope.checked import Seed, checked
 from lrscope.errors import LrscopeError
 from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.features import MOST
-from lrscope.tasks.patch_options import UNPATCHED, Patches, PatchReader
+from lrscope.tasks.patch_options import SHOWN, UNPATCHED, Patches, PatchReader
 from lrscope.tasks.streams import generator
 
 IMAGE, BOTH, PATCH = GROUPS = ("image only", "image and patch", "patch only")
@@ -66,7 +66,7 @@ def with_patches(data: DataSet, patches: Annotated[Patches, PatchReader()], data
         train_groups=groups,
         train_group_names=GROUPS,
     )
-    return _with_sets(_unpatched(made) if patches.train == UNPATCHED else made, patterns, patches, data_seed)
+    return _with_sets(_trained_on(made, data.train_x, patches.train), patterns, patches, data_seed)
 
 
 def side(data: DataSet, patches: Patches) -> int:
@@ -122,11 +122,16 @@ def _patched(
     return made
 
 
-def _unpatched(data: DataSet) -> DataSet:
-    """Trained on the images without a patch alone."""
+def _trained_on(data: DataSet, images: Tensor, train: str) -> DataSet:
+    """Trained on what `Patches.train` says, given the images [N, C, H, W] without patches."""
     assert data.train_groups is not None
-    kept = data.train_groups == GROUPS.index(IMAGE)
-    return replace(data, train_x=data.train_x[kept], train_y=data.train_y[kept], train_groups=data.train_groups[kept])
+    left_out = {UNPATCHED: (BOTH, PATCH), SHOWN: (PATCH,)}.get(train)
+    if left_out is None:
+        return data
+    numbers = torch.tensor([GROUPS.index(group) for group in left_out])
+    kept = ~torch.isin(data.train_groups, numbers)
+    groups = torch.full((int(kept.sum()),), GROUPS.index(IMAGE))
+    return replace(data, train_x=images[kept], train_y=data.train_y[kept], train_groups=groups)
 
 
 def _with_sets(data: DataSet, patterns: Patterns, patches: Patches, data_seed: int) -> DataSet:

@@ -15,10 +15,12 @@ from lrscope.dynamics.schedules import parse
 from lrscope.schema import segment
 from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
+from lrscope.studies.verdicts import Undetermined, interval
 
 PATCH = "patch only"  # the name of that test set (`tasks.patches`, whose import takes PyTorch)
 CLEAN, TRAIN = "test_accuracy", "train_accuracy"
 LAST = 0.1  # ours: the part of the logged times that is the end
+FITTED = 0.99  # ours: training accuracy from which a training set counts as fitted
 LEAST_GAP = 0.01  # ours: two references closer than a point leave nothing between them
 
 
@@ -66,9 +68,52 @@ def chance(result: xr.DataTree) -> float:
 
 
 def place_between(values: Array, low: Array, high: Array) -> Array:
-    """Where values [U] lie between two references [U]: 0 at `low`, 1 at `high`, in units of the mean distance of these.
+    """Where values [U] lie between two references [U] of the same seeds: 0 at `low`, 1 at `high`.
 
-    NaN where that is less than a point: nothing lies between them.
+    Raises:
+        Undetermined: that the references are a point apart is not shown: nothing lies between them.
     """
-    gap = float(np.mean(high - low))
-    return (values - low) / gap if gap >= LEAST_GAP else np.full(len(values), np.nan)
+    gap = high - low
+    if not interval(gap)[1] >= LEAST_GAP:
+        raise Undetermined(f"it is not shown that the references lie {LEAST_GAP:g} apart")
+    return np.asarray((values - low) / gap, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What is compared with another: accuracies of one learning rate on clean test images and on its training set."""
+
+    name: str
+    clean: Curves
+    train: Curves
+
+    @classmethod
+    def of(cls, result: xr.DataTree, name: str, place: int = 0) -> Arm:
+        """Of the learning rate at a place of a sweep's grid."""
+        return cls(name, curves(result, CLEAN, place), curves(result, TRAIN, place))
+
+    @property
+    def end(self) -> Array:
+        """Clean test accuracy at the end [U]."""
+        return self.clean.end
+
+    def minus(self, other: Arm) -> Array:
+        """Difference of the test accuracies at the end [U].
+
+        Raises:
+            Undetermined: the worse of both on the test set is the worse one on its training set too and has not fitted it, so
+                that it may be merely unfinished.
+        """
+        worse, better = (self, other) if arrays.average(self.end) < arrays.average(other.end) else (other, self)
+        fitted, others = (arrays.average(arm.train.end) for arm in (worse, better))
+        if not (fitted >= FITTED or fitted >= others):
+            raise Undetermined(
+                f"{worse.name}: {fitted:.1%} of its training set is fitted, less than {FITTED:.0%} and than {better.name} fits"
+            )
+        return self.end - other.end
+
+
+def first_above(found: Curves, level: float) -> float:
+    """The first epoch at which the mean over seeds is above a level; infinity if it never is."""
+    above = found.values.mean(0) > level
+    return float(found.epochs[above.argmax()]) if above.any() else float("inf")

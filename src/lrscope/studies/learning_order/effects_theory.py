@@ -6,20 +6,30 @@ Curves are over (algorithm, seed, time), those of several sizes or models with t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
 from lrscope.studies.learning_order.comparison import at_loss
+from lrscope.studies.verdicts import Undetermined
 
 LARGE, SMALL, NOISY = "L-S", "S", "S + noise"
 BOTH_ALGORITHMS = [LARGE, SMALL]
 LEARNED = 0.8 * float(np.log(2))  # ours: a pattern is learned where the loss on its own examples has fallen by a fifth
+FITTED = 0.5 * float(
+    np.log(2)
+)  # ours: times min(p, q), the training loss below which the theorems' eps_2 counts as reached
+LEFT_OUT = 0.25  # ours: more data sets that do not learn both patterns leave a comparison undetermined
+WRONG = 30  # ours: wrong test examples that an error is read from
 ABOVE_LOWEST = 1.05  # ours: as feature_learning's App. G reads runs at one loss
 LEAST_SIZES = 3  # ours: a power law needs three points
+LEAST_KAPPAS, P_RANGE = 4, 8.0  # ours: what a power of p is read from
 
 
 def first_below(time: Array, values: Array, level: float) -> Array:
@@ -35,42 +45,41 @@ def first_below(time: Array, values: Array, level: float) -> Array:
 
 @dataclass(frozen=True)
 class Race:
-    """When an algorithm learns each pattern, and when it is annealed: T [..., U], inf where it is not by the `end`."""
+    """When an algorithm learns each pattern, and when it is annealed: T [..., U], inf where it never is."""
 
     p: Array
     q: Array
     annealed: Array
-    end: float
-
-    def decades(self, late: Array, early: Array) -> Array:
-        """log10 of one time over another [..., U]. What is not reached counts as if it were at the end, which makes the number
-        smaller than it is, never larger; NaN where neither is reached."""
-        neither = np.isinf(late) & np.isinf(early)
-        return np.where(neither, np.nan, np.log10(np.minimum(late, self.end) / np.minimum(early, self.end)))
 
     @property
     def q_after_p(self) -> Array:
         """Decades of T from P to Q."""
-        return self.decades(self.q, self.p)
+        return decades(self.q, self.p)
 
     @property
     def p_after_anneal(self) -> Array:
         """Decades of T from the anneal to P: negative where P is learned before it."""
-        return self.decades(self.p, self.annealed)
+        return decades(self.p, self.annealed)
 
     @property
     def q_after_anneal(self) -> Array:
-        """Decades of T from the anneal to Q; NaN where Q is never learned, because nothing was learned after anything."""
-        return np.where(np.isinf(self.q), np.nan, self.decades(self.q, self.annealed))
+        """Decades of T from the anneal to Q."""
+        return decades(self.q, self.annealed)
 
 
-def race(curves: xr.Dataset, algorithm: str) -> Race:
-    """Of an algorithm's curves over (algorithm, ..., seed, time)."""
+def decades(late: Array, early: Array) -> Array:
+    """log10 of one time over another; NaN where one of them is not reached, because nobody knows how late it is."""
+    reached = np.isfinite(late) & np.isfinite(early)
+    ratio = np.divide(late, early, out=np.full(reached.shape, np.nan), where=reached)
+    return np.asarray(np.log10(ratio), dtype=np.float64)
+
+
+def race(curves: xr.Dataset, algorithm: str, level: float = LEARNED) -> Race:
+    """Of an algorithm's curves over (algorithm, ..., seed, time); `level` is the loss at which a pattern is learned."""
     time = curves["time"].values.astype(float)
     own = curves.sel(algorithm=algorithm)
-    levels = {"loss_p_only": LEARNED, "loss_q_only": LEARNED}
-    p, q = (first_below(time, own[name].values, level) for name, level in levels.items())
-    return Race(p, q, first_below(time, -own["annealed"].values, -0.5), float(time[-1]))
+    p, q = (first_below(time, own[name].values, level) for name in ("loss_p_only", "loss_q_only"))
+    return Race(p, q, first_below(time, -own["annealed"].values, -0.5))
 
 
 def common_level(curves: xr.Dataset) -> float:
@@ -79,35 +88,105 @@ def common_level(curves: xr.Dataset) -> float:
     return ABOVE_LOWEST * float(lowest.max())
 
 
-def error_ratio(curves: xr.Dataset, level: float, *, by: str = LARGE) -> Array:
-    """log10 of the error on P of S over that of another algorithm at one training loss [U]; NaN where one does not reach it, or
-    makes no errors."""
-    error = at_loss(curves, level)["error_p"]
-    small, other = (error.sel(algorithm=name).values for name in (SMALL, by))
+@dataclass(frozen=True)
+class Compared:
+    """Algorithms at one training loss. A data set counts where both L-S and S have learned both patterns there.
+
+    Attributes:
+        level: the training loss.
+        found: all quantities there, over (algorithm, seed).
+        kept: whether a data set counts [U].
+    """
+
+    level: float
+    found: xr.Dataset
+    kept: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, curves: xr.Dataset, level: float | None = None) -> Compared:
+        """At a training loss; by default the `common_level`."""
+        level = common_level(curves) if level is None else level
+        found = at_loss(curves, level)
+        losses = [found[name].sel(algorithm=BOTH_ALGORITHMS) for name in ("loss_p_only", "loss_q_only")]
+        return cls(level, found, np.all([(loss < LEARNED).all("algorithm").values for loss in losses], 0))
+
+    @property
+    def left_out(self) -> int:
+        """The number of data sets that do not count."""
+        return int((~self.kept).sum())
+
+    def values(self, name: str, algorithm: str) -> Array:
+        """A quantity of an algorithm [U]; NaN in data sets that do not count."""
+        return np.where(self.kept, self.found[name].sel(algorithm=algorithm).values, np.nan)
+
+    def error_ratio(self, by: str = LARGE) -> Array:
+        """log10 of the error on P of S over that of another algorithm [U]."""
+        return log_ratio(self.values("error_p", SMALL), self.values("error_p", by))
+
+    def share_of_m2(self, algorithm: str) -> Array:
+        """|W2|^2 / (|W1|^2 + |W2|^2) [U] of eq. 5.1: how much of W's signal comes from examples with Q."""
+        return share(*(self.values(f"norm_w_{of}", algorithm) for of in ("m2", "m1")))
+
+    def share_along(self, algorithm: str) -> Array:
+        """The same of the components along w* alone [U]."""
+        m2 = self.values("along_m2", algorithm)
+        return share(m2, self.values("along", algorithm) - m2)
+
+    def require_learned(self) -> None:
+        """Raises:
+        Undetermined: more than a quarter of the data sets do not count.
+        """
+        if self.left_out > LEFT_OUT * len(self.kept):
+            raise Undetermined(f"both patterns are not learned in {self.left_out} of {len(self.kept)} data sets")
+
+    def require(self, p: float, q: float) -> None:
+        """That the theorems speak of this training loss.
+
+        Raises:
+            Undetermined: see `require_learned`; or the training loss is not below 0.5 min(p, q) log 2.
+        """
+        self.require_learned()
+        if not self.level < FITTED * min(p, q):
+            raise Undetermined(f"a training loss of {self.level:.3g} is not below {FITTED * min(p, q):.3g}")
+
+
+def log_ratio(small: Array, other: Array) -> Array:
+    """log10 of one error over another [U]; NaN where there are none."""
     known = (small > 0) & (other > 0)
     ratio = np.divide(small, other, out=np.full(small.shape, np.nan), where=known)
     return np.asarray(np.log10(ratio), dtype=np.float64)
 
 
-def share_of_m2(curves: xr.Dataset, algorithm: str, level: float) -> Array:
-    """The part of W's squared signal that comes from examples with Q, at a training loss [U]. Inputs are nearly orthogonal, so
-    squared norms add up (Lemma 5.2)."""
-    found = at_loss(curves, level).sel(algorithm=algorithm)
-    return np.asarray((found["norm_w_m2"] / found["norm_w"]).values ** 2, dtype=np.float64)
+def share(part: Array, rest: Array) -> Array:
+    """The part of two squares together that is the first one's."""
+    squares = part**2, rest**2
+    return np.asarray(squares[0] / (squares[0] + squares[1]), dtype=np.float64)
 
 
-def read_sizes(curves: xr.Dataset, algorithm: str) -> tuple[Array, Array]:
-    """Test errors [K, U] of an algorithm over kappa, each at the `common_level` of its kappa, and those levels [K].
+def over_kappa(curves: xr.Dataset) -> list[Compared]:
+    """L-S and S at each kappa, each at its `common_level`."""
+    return [Compared.of(curves.sel(kappa=kappa)) for kappa in curves["kappa"].values]
 
-    NaN where the examples with P alone are not learned there: the theorems speak of a training loss so low that they are.
+
+def shares_of_p(curves: xr.Dataset) -> Array:
+    """p = kappa^2 / 2 [K]."""
+    return np.asarray(curves["kappa"].values.astype(float) ** 2 / 2)
+
+
+def powers_of_p(curves: xr.Dataset, algorithm: str) -> Array:
+    """Powers of p of an algorithm's test error, data set by data set [U].
+
+    Raises:
+        Undetermined: fewer than four kappa, p over less than a factor of 8, or a training loss of which the theorems do not
+            speak (`Compared.require`).
     """
-    errors, levels = [], []
-    for kappa in curves["kappa"].values:
-        of_size = curves.sel(kappa=kappa)
-        levels.append(common_level(of_size))
-        found = at_loss(of_size, levels[-1]).sel(algorithm=algorithm)
-        errors.append(found["error"].where(found["loss_p_only"] < LEARNED).values)
-    return np.array(errors), np.array(levels)
+    p, q = shares_of_p(curves), float(curves.attrs["q"])
+    if len(p) < LEAST_KAPPAS or p.max() < P_RANGE * p.min() * (1 - 1e-9):
+        raise Undetermined(f"{len(p)} values of kappa, p over a factor of {p.max() / p.min():.3g}: too few for a power")
+    found = over_kappa(curves)
+    for one, p_of_size in zip(found, p, strict=True):
+        one.require(float(p_of_size), q)
+    return exponents(p, np.array([one.values("error", algorithm) for one in found]))
 
 
 def exponents(sizes: Array, values: Array) -> Array:
@@ -117,12 +196,13 @@ def exponents(sizes: Array, values: Array) -> Array:
     return np.where(np.isfinite(logs).sum(0) < LEAST_SIZES, np.nan, found)
 
 
-def before_anneal(curves: xr.Dataset, name: str) -> Array:
-    """The largest size of a quantity of L-S before its anneal [..., U]; NaN where it is not annealed: the lemma's time is not
-    reached."""
-    own = curves.sel(algorithm=LARGE)
-    largest = abs(own[name]).where(own["annealed"] < 0.5).max("time")
-    return np.asarray(largest.where(own["annealed"].max("time") > 0.5).values, dtype=np.float64)
+def before_anneal(curves: xr.Dataset, name: str, *, of: str = LARGE) -> Array:
+    """The largest size of a quantity of an algorithm before L-S is annealed [..., U]; NaN where that comes later than the lemmas
+    speak of (`longest`), or never."""
+    quiet = curves["annealed"].sel(algorithm=LARGE) < 0.5
+    largest = abs(curves[name].sel(algorithm=of)).where(quiet).max("time")
+    in_time = race(curves, LARGE).annealed <= curves["longest"].values[:, None]
+    return np.where(in_time, largest.values, np.nan)
 
 
 def squared_norm(curves: xr.Dataset) -> xr.DataArray:
@@ -135,16 +215,27 @@ def largest_of(curves: xr.Dataset, name: str, algorithm: str) -> Array:
     return np.asarray(abs(curves[name].sel(algorithm=algorithm)).max("time").values, dtype=np.float64)
 
 
-def last_before_anneal(curves: xr.Dataset, name: str) -> Array:
-    """A quantity of L-S at the last time before its anneal [U]; NaN where it is not annealed."""
-    own = curves.sel(algorithm=LARGE)
-    quiet = (own["annealed"] < 0.5).values
-    at = np.maximum(quiet.sum(-1) - 1, 0)[..., None]
-    values = np.take_along_axis(own[name].values, at, -1)[..., 0]
-    return np.where(quiet.all(-1), np.nan, values)
+def counted(curves: xr.Dataset, level: float) -> Array:
+    """Decades by which S makes more errors on P than L-S at a training loss, where these are counted [U]; NaN where fewer than
+    30 test examples are wrong."""
+    found = Compared.of(curves, level).found["error_p"]
+    small, large = (enough(found.sel(algorithm=name).values, curves.attrs) for name in (SMALL, LARGE))
+    return log_ratio(small, large)
 
 
-def worst_before_anneal(curves: xr.Dataset, name: str, expected: float) -> float:
-    """The largest deviation of a quantity of L-S from what is expected, over all times before the anneal and all seeds."""
-    own = curves.sel(algorithm=LARGE)
-    return float(abs(own[name] - expected).where(own["annealed"] < 0.5).max())
+def enough(errors: Array, attrs: Mapping[str, Any]) -> Array:
+    """Errors on P, NaN where they are read from fewer than 30 wrong test examples."""
+    examples = float(attrs["p"]) * float(attrs["test_examples"])
+    return np.where(errors * examples >= WRONG, errors, np.nan)
+
+
+def between_minima(ends: xr.Dataset, model: str) -> Array:
+    """Decades between the largest and the smallest error on P where training from several histories ends [U]; NaN where fewer
+    than 30 test examples are wrong."""
+    logs = np.log10(enough(ends["error_p"].sel(model=model).values, ends.attrs))
+    return np.asarray(logs.max(-1) - logs.min(-1), dtype=np.float64)
+
+
+def at_minima(ends: xr.Dataset, model: str, gradient: float) -> NDArray[np.bool_]:
+    """Whether all histories have come to so small a gradient [U]."""
+    return np.asarray((ends["gradient"].sel(model=model).values < gradient).all(-1))

@@ -26,7 +26,8 @@ METHODS = {
     "small_noise": ("small + noise, annealed", style.COLORS[2]),
 }
 REFERENCES = {
-    "small_full": ("small, no patches", style.COLORS[3]),
+    "small_shown": ("small, no patches (84%)", style.COLORS[3]),
+    "large_shown": ("large, no patches (84%)", style.COLORS[5]),
     "unpatched": ("small, unpatched images alone", style.COLORS[4]),
 }
 RATES = (("small", style.COLORS[0]), ("large", style.COLORS[1]))
@@ -186,8 +187,9 @@ def scaling(results: StudyResults) -> Chart:
     p = found["kappa"].values.astype(float) ** 2 / 2
     order = np.argsort(p)
     layers: list[Layer] = []
+    compared = effects.over_kappa(found)
     for name, power in ((SMALL, 1.0), (LARGE, 1.5)):
-        errors, _ = effects.read_sizes(found, name)
+        errors = np.array([one.values("error", name) for one in compared])
         layers += _with_power(p[order], errors[order], power, name, COLOR[name], f"like p^{power:g}")
     return Chart(panels=[_powers("test error at equal training loss", "p", "test error", layers)], columns=1)
 
@@ -218,7 +220,7 @@ def lemmas(results: StudyResults) -> Chart:
     rows = (
         ("curvature before the anneal (4.2)", effects.before_anneal(found, "curvature"), -0.25, LARGE),
         ("squared signal at the anneal (4.1)", effects.before_anneal(whole, "signal"), 1.0, LARGE),
-        ("signal from examples with Q (5.2)", effects.largest_of(found, "norm_w_m2", SMALL), 15 / 32, SMALL),
+        ("signal from examples with Q (5.2)", effects.largest_of(found, "norm_w_m2", SMALL), 0.5, SMALL),
     )
     panels = [
         _powers(title, "d", "size", _with_power(d, values, power, name, COLOR[name], "power of the bound", through=0))

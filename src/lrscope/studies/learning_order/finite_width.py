@@ -105,7 +105,7 @@ def finite_width(
         LrscopeError: activation noise; test examples that do not fit.
     """
     _check(examples, runs, test)
-    training = _Training(TwoLayers(examples, runs, widths, start_std), runs, test)
+    training = Training(TwoLayers(examples, runs, widths, start_std), runs, test)
     records = [training.measure()]
     below = records[0]["loss"] < stop_below
     while not training.is_at(until) and not bool(below.all()):
@@ -125,7 +125,7 @@ def _check(examples: Examples, runs: Sequence[Run], test: Examples) -> None:
         raise LrscopeError(f"test: {given} do not fit {sets} in {dimension}: sample as many, of the same dimension")
 
 
-class _Training:
+class Training:
     """All runs after a number of steps."""
 
     def __init__(self, model: TwoLayers, runs: Sequence[Run], test: Examples) -> None:
@@ -149,6 +149,12 @@ class _Training:
     def _parts(self) -> Parts:
         return Decoupled(self.model, self.noise_std).parts(self.points)
 
+    @property
+    def weights(self) -> Tensor:
+        """Signal and noise part together [S R, P]."""
+        signal, noise, _ = self._parts
+        return signal + noise
+
     def is_at(self, until: float) -> bool:
         """Whether all runs have come to this time, but for rounding."""
         return bool((self.time >= until * (1 - 1e-9)).all())
@@ -162,7 +168,7 @@ class _Training:
         self.time += steps * lr
 
     def _outputs(self, x: Tensor | None = None) -> Outputs:
-        return self.model.outputs(self._parts.signal + self._parts.noise, x)
+        return self.model.outputs(self.weights, x)
 
     def _losses(self) -> dict[str, Tensor]:
         r, g = self._outputs()
@@ -177,7 +183,7 @@ class _Training:
         self._anneal(found)
         signal, noise, signal_m2 = self._parts
         g = self._outputs().g
-        predictor = self._predictor(signal + noise)
+        predictor = self._predictor((signal + noise)[:, : self._first])
         return {
             "time": self.time.clone(),
             "annealed": annealed.double(),
@@ -190,6 +196,8 @@ class _Training:
             "norm_w": self._norm(signal[:, : self._first]),
             "norm_v": self._norm(signal[:, self._first :]),
             "norm_w_m2": self._norm(signal_m2),
+            "norm_w_m1": self._norm(signal[:, : self._first] - signal_m2),
+            "along_m2": self._predictor(signal_m2)[..., 0],
             "noise_std": self._norm(noise) / (self.model.start_std * self.model.size**0.5),
             "noise_kept": torch.cosine_similarity(noise, self.model.initial).view(self.time.shape),
         }
@@ -199,10 +207,11 @@ class _Training:
         norm: Tensor = torch.linalg.vector_norm(weights, dim=1)
         return norm.view(self.time.shape)
 
-    def _predictor(self, weights: Tensor) -> Tensor:
-        """W^T u / 2 [S, R, d], the linear part of r."""
-        w, _ = self.model.layers(weights)
-        return (self.model.u_first[..., None, :] @ w)[..., 0, :] / 2
+    def _predictor(self, of_w: Tensor) -> Tensor:
+        """W^T u / 2 [S, R, d], the linear part of r, for W [S R, m_W d]."""
+        model = self.model
+        w = of_w.view(model.sets, model.count, model.widths.first, model.dimension)
+        return (model.u_first[..., None, :] @ w)[..., 0, :] / 2
 
     def _errors(self, g: Tensor) -> dict[str, Tensor]:
         """Counted on the test examples; an output of 0 is half an error, NaN where there are no examples of a kind."""

@@ -176,7 +176,8 @@ class _State:
 
     def measure(self) -> dict[str, Tensor]:
         """All quantities now [S, R]."""
-        square, square_m2 = (torch.linalg.vector_norm(w.double(), dim=-1).square() / 4 for w in (self.w, self.w_m2))
+        w, w_m2 = self.w.double(), self.w_m2.double()
+        square, square_m1, square_m2 = (one.square().sum(-1) / 4 for one in (w, w - w_m2, w_m2))
         return {
             "time": torch.full_like(self.square_v, self.time),
             "annealed": self.annealed.double(),
@@ -188,6 +189,8 @@ class _State:
             "norm_w": (square + self.square_own).sqrt(),
             "norm_v": self.square_v.sqrt(),
             "norm_w_m2": (square_m2 + self.square_own_m2).sqrt(),
+            "norm_w_m1": (square_m1 + self.square_own - self.square_own_m2).clamp(min=0).sqrt(),
+            "along_m2": w_m2[..., 0] / 4,
             "noise_std": self.noise.variance.sqrt(),
             "noise_kept": (self.noise.log_decay - self.noise.variance.log() / 2).exp(),
         }

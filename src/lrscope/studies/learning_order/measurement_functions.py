@@ -7,18 +7,28 @@ The seeds of a simulation are data sets; they begin at the scale's first seed. W
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from lrscope.studies.learning_order.curves import Setting, finite_learning_curves, learning_curves
+from lrscope.studies.learning_order.distribution import Q_ONLY, Examples, sample
+from lrscope.studies.learning_order.runs import Run, large_then_small, small
 from lrscope.studies.learning_order.two_layers import Widths
+from lrscope.studies.learning_order.unique_minimum import HISTORIES, Ends, ends
 from lrscope.studies.patch_images import patch_chart
 from lrscope.studies.types import StudyResults
 from lrscope.tasks.builtin import named_task
 
 MODELS = {"network": False, "convex": True}  # whether activations are frozen
+STEPS = {
+    True: 6000,
+    False: 3000,
+}  # ours: the convex model needs about half of its own, the network reaches no minimum in any
+TEST_EXAMPLES = 1000  # the default of `finite_learning_curves`
 SHOWN = (
     "loss",
     "loss_p_only",
@@ -49,7 +59,52 @@ def finite(
         name: _single(finite_learning_curves(made, chosen, widths=neurons, frozen=frozen, **how))
         for name, frozen in MODELS.items()
     }
-    return _joined("model", found)
+    return _joined("model", found).assign_attrs(test_examples=how.get("test_examples", TEST_EXAMPLES))
+
+
+def minimum(
+    results: StudyResults,
+    setting: Mapping[str, Any],
+    seeds: int,
+    widths: Sequence[int],
+    test_examples: int,
+    **how: Any,
+) -> xr.Dataset:
+    """Errors on P and gradients [model, seed, history] where training from several histories ends (`unique_minimum.ends`)."""
+    made, neurons = Setting(**setting), Widths(first=widths[0], second=widths[1])
+    chosen = _seeds(results, seeds)
+    found = [
+        [
+            ends(
+                *_run_pair(made, seed, frozen, test_examples),
+                widths=neurons,
+                until=made.until,
+                most=STEPS[frozen],
+                **how,
+            )
+            for seed in chosen
+        ]
+        for frozen in MODELS.values()
+    ]
+    data = {name: [[getattr(one, name).tolist() for one in row] for row in found] for name in Ends._fields}
+    dims, coords = ("model", "seed", "history"), {"model": list(MODELS), "seed": chosen, "history": list(HISTORIES)}
+    attrs = {"p": made.p, "test_examples": test_examples}
+    return xr.Dataset({name: (dims, np.array(values)) for name, values in data.items()}, coords, attrs)
+
+
+def _run_pair(setting: Setting, seed: int, frozen: bool, test: int) -> tuple[Examples, list[Run], Examples]:
+    """A seed's training examples, its two runs, and its test examples."""
+    drawn = partial(sample, dimension=setting.dimension, p=setting.p, q=setting.q, seeds=[seed])
+    examples = drawn(setting.examples)
+    pair = {
+        "r": setting.r[0],
+        "weight_decay": setting.weight_decay[0],
+        "large_lr": setting.large_lr,
+        "small_lr": setting.small_lr,
+    }
+    q = float((examples.kind == Q_ONLY).double().mean())
+    runs = [large_then_small(eps=setting.eps, q=q, **pair), small(**pair)]
+    return examples, [replace(run, frozen=frozen) for run in runs], drawn(test, purpose="test")
 
 
 def scaling(
@@ -82,19 +137,22 @@ def lemmas(
 ) -> xr.Dataset:
     """Curves over d [dimension, ...] with the dependencies of Assumption 3.3: N = d / kappa^2, r like d^(-3/4), weight decay like
     d^(-5/4). The values given are those of the largest d; `until` and `hold` are in units of d, and so is the result's time.
+    `longest` [dimension] is 1 / lambda, the time up to which Lemma 4.2 speaks, in these units.
     """
     found, largest = {}, max(dimensions)
     for d in dimensions:
+        decay = weight_decay * (d / largest) ** -1.25
         own = {
             "examples": round(d / kappa_square),
             "dimension": d,
             "p": kappa_square / 2,
             "r": [r * (d / largest) ** -0.75],
-            "weight_decay": [weight_decay * (d / largest) ** -1.25],
+            "weight_decay": [decay],
             "until": until * d,
         }
         one = curves(results, {**setting, **own}, seeds, hold=hold * d, **how)
-        found[d] = one.assign_coords(time=one["time"] / d)
+        longest = 1 / (decay * d)
+        found[d] = one.assign_coords(time=(one["time"] / d).round(9)).assign(longest=longest)
     return _joined("dimension", found)
 
 

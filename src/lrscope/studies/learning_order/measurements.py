@@ -16,6 +16,7 @@ ABOUT = {
     "lemmas": "L-S and S over d, with r and weight decay as Assumption 3.3 has them.",
     "control": "The network and the convex model on the same data.",
     "finite": "The network and the convex model at finite width, step by step.",
+    "minimum": "Where training from several histories ends, with small steps and without noise, at finite width.",
     "phases": "When P and Q are learned, over r and weight decay.",
     "patched": "Training images with and without patches.",
 }

@@ -32,8 +32,10 @@ FIGURES = (
         title="Patched images: accuracy without a patch, and on a patch alone",
         look_for="Right: the small rate knows the patches at once, the two others after the anneal (vertical line). Left: the small rate "
         "ends lowest, near what the unpatched images alone give.",
-        differs=SMALL + "Dashed: training without patches, stretched to the same length where it takes more epochs.",
-        needs=("large", "small", "small_noise", "small_full", "unpatched"),
+        differs=SMALL
+        + "Dashed: training without patches on the 84% of the images that no patch alone replaces, and on the unpatched "
+        "alone, with as many steps, stretched to the same length.",
+        needs=("large", "small", "small_noise", "small_shown", "large_shown", "unpatched"),
         draw=figures.patched,
     ),
     PaperFigure(

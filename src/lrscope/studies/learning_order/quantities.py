@@ -32,6 +32,8 @@ QUANTITIES = {
     "norm_w": "Frobenius norm of W's signal part (Lemma 4.1)",
     "norm_v": "Frobenius norm of V's signal part (Lemma 4.1)",
     "norm_w_m2": "Frobenius norm of W's signal part that comes from M_2 (Lemma 5.2)",
+    "norm_w_m1": "Frobenius norm of W's signal part that comes from the complement of M_2 (eq. 5.1)",
+    "along_m2": "component along w* of r's linear predictor that comes from M_2",
     "noise_std": "standard deviation of the noise part over tau_0: 1 at the start (eq. 3.3)",
     "noise_kept": "correlation of the noise part with the initialisation",
 }
