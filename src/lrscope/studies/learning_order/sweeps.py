@@ -236,7 +236,7 @@ def laptop() -> Scale:
     return Scale(
         sweeps=sweeps,
         measurements=theories,
-        about="4,000 images of Fashion-MNIST and a ConvNet, 5 draws of images and patches; the theory at infinite width, 20 data sets. About 55 minutes on two CPU cores.",
+        about="4,000 images of Fashion-MNIST and a ConvNet, 5 draws of images and patches; the theory at infinite width, 20 data sets. About an hour on two CPU cores (estimated).",
         first_seed=FIRST_SEED,
     )
 
