@@ -59,10 +59,15 @@ def drifts() -> None:
 
 
 def successes(seeds: int) -> None:
-    """Frequencies with label noise 1, from predictors of norm 1.5, after 20,000 steps of one example."""
-    for examples, gammas in ((20, [0, 0.5, 1, 2, 3, 4, 6]), (5, [0.5, 2, 4, 6])):
-        words = {"label_noise": 1.0, "start_of": "predictor", "steps": 20_000}
-        setting = Setting(examples=examples, gamma=gammas, lr=[5e-3], **words)
+    """Frequencies with label noise 1, from predictors of norm 1.5, training on one example a step."""
+    cells = (
+        (20, 5e-3, 20_000, [0, 0.5, 1, 2, 3, 4, 6]),
+        (20, 2e-3, 125_000, [2, 4, 6]),
+        (5, 2e-3, 500_000, [0.5, 2, 4, 6]),
+    )
+    for examples, lr, steps, gammas in cells:
+        words = {"label_noise": 1.0, "start_of": "predictor", "steps": steps}
+        setting = Setting(examples=examples, gamma=gammas, lr=[lr], **words)
         found = success_frequency(late_decay_curves(setting, range(seeds), times=10, dtype=torch.float32))
         condition = attracts(NormPower(sample(examples, 40, seeds=range(seeds)), [float(g) for g in gammas]))
         for place, gamma in enumerate(gammas):
@@ -70,7 +75,17 @@ def successes(seeds: int) -> None:
             count = f"{int(one['succeeded'])} of {seeds}"
             interval = f"{float(one['low']):.3f} to {float(one['high']):.3f}"
             allowed = float(condition[:, place].double().mean())
-            row(examples, gamma, float(success_bound(gamma)), count, interval, int(one["overflowed"]), allowed)
+            row(
+                examples,
+                lr,
+                steps,
+                gamma,
+                float(success_bound(gamma)),
+                count,
+                interval,
+                int(one["overflowed"]),
+                allowed,
+            )
 
 
 def main(arguments: Iterable[str] | None = None) -> None:

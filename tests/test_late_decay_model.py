@@ -227,7 +227,7 @@ def test_label_noise_flows_down_the_sharpness() -> None:
 @pytest.mark.slow
 def test_label_noise_carries_runs_as_the_slow_flow_says() -> None:
     data = sample(20, 40, seeds=range(4))
-    model = NormPower(data, [1.0, 3.0], batch=1, label_noise=[0.5])
+    model = NormPower(data, [1.0, 3.0], batch=1, label_noise=[1.0])
     begin = weights_of((data.minimum_norm[:, None] + data.parts(directions(data)[:, None])[1]), model.gamma)
     begin = begin.reshape(-1, 40)
     reached = destination(model, descend(model, begin, 2e-3, 4000).weights)
