@@ -59,7 +59,7 @@ def _lead(results: StudyResults) -> Finding:
         return np.asarray(one - other)
 
     def behind(times: tuple[float, float]) -> arrays.Array:
-        large.minus(small)  # raises where the small rate is unfinished
+        large.require_finished(small)
         return -ahead("clean", times)
 
     final = large.end - small.end
@@ -134,7 +134,8 @@ def _suffers(results: StudyResults) -> Finding:
     large, small, large_shown, small_shown, unpatched, _ = arms.values()
 
     def place() -> arrays.Array:
-        small_shown.minus(unpatched), small_shown.minus(small)  # each raises where one of the two is unfinished
+        for other in (unpatched, small):
+            small_shown.require_finished(other)
         return place_between(small.end, unpatched.end, small_shown.end)
 
     ends = {name: arrays.average(arm.end) for name, arm in arms.items()}

@@ -98,7 +98,12 @@ class Arm:
         return self.clean.end
 
     def minus(self, other: Arm) -> Array:
-        """Difference of the test accuracies at the end [U].
+        """Difference of the test accuracies at the end [U]; raises what `require_finished` raises."""
+        self.require_finished(other)
+        return self.end - other.end
+
+    def require_finished(self, other: Arm) -> None:
+        """That a comparison at the end is one of finished runs.
 
         Raises:
             Undetermined: the worse of both on the test set is the worse one on its training set too and has not fitted it, so
@@ -110,7 +115,6 @@ class Arm:
             raise Undetermined(
                 f"{worse.name}: {fitted:.1%} of its training set is fitted, less than {FITTED:.0%} and than {better.name} fits"
             )
-        return self.end - other.end
 
 
 def first_above(found: Curves, level: float) -> float:
