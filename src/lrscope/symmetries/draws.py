@@ -58,7 +58,7 @@ class Draws:
         """Draw a batch, and on until there are `SURPLUS` draws more than the rank, with a new batch for every few."""
         target = len(self.slope) + 1
         while len(self.slope) < target:
-            batch = probe.fresh(seed + len(self.slope), larger=True)
+            batch = probe.fresh(seed + len(self.slope))
             for slopes in probe.slopes(
                 batch, training=probe.training, seed=seed + len(self.slope), count=A_BATCH, legs=self.legs
             ):

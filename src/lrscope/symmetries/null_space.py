@@ -15,11 +15,8 @@ Array = NDArray[np.float64]
 ZERO = 1e-9  # ours, of the largest singular value: rounding leaves 1e-15, what is no symmetry 1e-4 and more
 CLEAN = 1e-6  # ours: entries below it are zero beside entries of about 1
 MOST_WHOLE = 6  # ours: the largest denominator that is looked for
-NEGATIVE, FAR, BEYOND = (
-    1e-2,
-    1e-3,
-    3.0,
-)  # ours: costs of a minus sign, of distance and of each unit beyond 1; an entry costs 1
+# Ours: what a minus sign and the place add to an entry's cost of 1, and what each unit beyond 1 costs.
+NEGATIVE, PLACE, BEYOND = 1e-2, 1e-3, 3.0
 
 
 def rank(rows_MC: Array) -> int:
@@ -47,12 +44,12 @@ def sparse_basis(null_KC: Array, place_C: Array | None = None) -> list[Array]:
     """A basis of the same space, each vector [C] with as few entries as can be found, whole numbers where possible.
 
     For every column the vector of the smallest cost that has 1 there is found by linear programming: entries cost their
-    size, those beyond 1 more, minus signs and distant columns slightly more. Among all of them a basis is picked, the
-    sparsest first.
+    size, those beyond 1 more, minus signs slightly more. Of equals, what goes up with the column comes late, as what is added
+    to a stream, and what goes down early, as what reads it. Among all of them a basis is picked, the sparsest first.
 
     Args:
         null_KC: a basis.
-        place_C: where the columns lie, which decides between vectors that are equally sparse; None: in their order.
+        place_C: where the columns come; None: in their order.
     """
     echelon = reduced(null_KC)
     place = np.arange(echelon.shape[1], dtype=np.float64) if place_C is None else place_C
@@ -131,8 +128,9 @@ def _cheapest(rows_KC: Array, column: int, place_C: Array) -> Array | None:
     from scipy.optimize import linprog
 
     K, C = rows_KC.shape
-    near = 1 + FAR * np.abs(place_C - place_C[column]) / max(float(np.ptp(place_C)), 1.0)
-    cost = np.concatenate([np.zeros(K), near, near + NEGATIVE, near * BEYOND, near * BEYOND + NEGATIVE])
+    late = PLACE * (place_C - place_C.min()) / max(float(np.ptp(place_C)), 1.0)
+    up, down = 1 - late, 1 + NEGATIVE + late
+    cost = np.concatenate([np.zeros(K), up, down, BEYOND * up, BEYOND * down])
     unit = np.eye(C)
     equal = np.hstack([rows_KC.T, -unit, unit, -unit, unit])  # a = u - v + u' - v', the first two at most 1
     pinned = np.zeros((1, equal.shape[1]))

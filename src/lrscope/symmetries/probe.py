@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from lrscope.dynamics.float64 import InFloat64
@@ -26,6 +27,7 @@ from lrscope.tasks.random_state import seeded
 
 TINY = 1e-20  # ours: an eps that is no eps any more, and still above the square of float64's rounding
 FEW = 8  # ours: examples of a draw; a batch norm over two values invents symmetries
+WARM_UP = 8  # ours: batches from which running statistics are made, halving what they were
 EPS = re.compile(r"(^|_)eps(ilon)?$")
 NORMS = (
     functional.batch_norm,
@@ -181,9 +183,13 @@ class Probe:
             raise LrscopeError("model: its outputs have no gradients: return them without detach() or no_grad()")
 
     def _move_buffers(self) -> None:
-        """Move running statistics off 0 and 1."""
+        """Bring running statistics from 0 and 1 to what they are in training; far from it eval mode may forget its inputs."""
+        for module in self.model.modules():
+            if isinstance(module, _BatchNorm) and module.momentum:
+                module.momentum = 0.5
         with contextlib.suppress(Exception), torch.no_grad():  # eval mode may be all that the model has
-            self._run(self.fresh(1), True, 1)
+            for seed in range(WARM_UP):
+                self._run(self.fresh(seed), True, seed)
 
     def _refuse(self, error: Exception | None) -> None:
         """Say why no batch does: by the batch as it is given."""
