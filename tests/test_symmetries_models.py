@@ -143,19 +143,6 @@ def test_mobilenet_v3() -> None:
     has(found, relu[0], 72)  # a depthwise convolution reads these, which keeps channels apart
 
 
-def test_efficientnet_b0() -> None:
-    """Each convolution alone, and each stage's stream, as in MobileNetV3. SiLU tells scales apart everywhere else."""
-    make = lambda: models.efficientnet_b0(num_classes=10)  # noqa: E731
-    found = found_in(make, images(32))
-    model = seeded(make)
-    stages = [
-        [f"features.{s}.{b}.block.{len(block.block) - 1}.1" for b, block in enumerate(model.features[s])]
-        for s in range(1, 8)
-    ]
-    streams = [up(*(f"{name}.weight" for name in stage)) for stage in stages]
-    check(found, [*map(up, normalised(model)), *streams], [f"{name}.bias" for stage in stages for name in stage])
-
-
 # -- with layer norms -----------------------------------------------------------------------------------------------
 
 
