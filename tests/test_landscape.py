@@ -185,8 +185,9 @@ NETS: dict[str, Callable[[], Task]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("name", NETS)
-def test_no_value_depends_on_the_memory(name: str, precision: str) -> None:
-    """To the bit, and so for a point left over: chunks of 2 leave one of 13 points alone."""
+def test_values_depend_on_the_memory_by_rounding_alone(name: str, precision: str) -> None:
+    """Also for a point left over: chunks of 2 leave one of 13 points alone. Batches of another size may meet other kernels, so
+    that the last bits differ on some processors; the same memory gives the same bytes."""
     at = place(NETS[name](), path="batched", precision=precision)
     values = NetworkValues(at.program, at.material, at.frozen)
     points = at.weights + 0.3 * vectors(13, at.weights.shape[1]).to(at.weights)
@@ -196,11 +197,15 @@ def test_no_value_depends_on_the_memory(name: str, precision: str) -> None:
     assert [values.at_once(memory, example) for memory in memories] == [2, 3, 6, 12, 13]
     whole = evaluate(values, points)
     assert len(set(whole["train_loss"])) == 13
+    rounding = {"float32": 1e-5, "float64": 1e-12}[precision]
     for memory in memories:
-        for key, found in evaluate(values, points, memory=memory).items():
-            assert found.tobytes() == whole[key].tobytes(), (key, memory)
+        found = evaluate(values, points, memory=memory)
+        again = evaluate(values, points, memory=memory)
+        for key in whole:
+            np.testing.assert_allclose(found[key], whole[key], rtol=rounding, err_msg=f"{key}, {memory}")
+            assert found[key].tobytes() == again[key].tobytes(), (key, memory)
     alone = [evaluate(values, points[i : i + 1]) for i in range(13)]
-    assert [float(one["test_loss"][0]) for one in alone] == whole["test_loss"].tolist()
+    np.testing.assert_allclose([float(one["test_loss"][0]) for one in alone], whole["test_loss"], rtol=rounding)
 
 
 def test_the_paths_agree_and_are_what_the_program_measures() -> None:

@@ -78,7 +78,7 @@ def between_runs(
     """`between` of R stacked pairs at once, mapped over runs and points: the same names with a dimension `run` in front.
 
     For small nets, where pair by pair would take minutes. Of the R x `points` nets no more than `memory` bytes are enough for
-    are in memory together; it changes no value.
+    are in memory together; it changes values by rounding at most.
 
     Raises:
         LrscopeError: as `between`, and for nets that cannot be mapped over runs (dropout).

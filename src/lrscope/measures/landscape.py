@@ -47,7 +47,7 @@ class Values(Protocol):
         """How many points like the example [1, P] `memory` bytes are enough for."""
 
     def __call__(self, points: State, /) -> Mapping[str, Tensor]:
-        """Named values [N] at points [N, P]. A point's values do not depend on which others are there."""
+        """Named values [N] at points [N, P]. A point's values depend on which others are there by rounding at most."""
 
 
 class NetworkValues:
@@ -198,7 +198,7 @@ def at_points(
         points: weights [N, P], or an iterable of such slabs, made when they are needed.
         path: whether networks are evaluated one at a time or batched. None: as the sweep was trained, which is what was
             faster. The two agree to rounding.
-        memory: bytes for the networks of a batch and their activations; changes no value.
+        memory: bytes for the networks of a batch and their activations; changes values by rounding at most.
 
     Raises:
         LrscopeError: points that are no weights of this network; a batched network with dropout.
