@@ -245,7 +245,8 @@ IDS = torch.randint(3, 50, (4, 7), generator=torch.Generator().manual_seed(0))
 
 def test_gpt2() -> None:
     """Embeddings are the head's weights too: the last norm makes up for the stream's factor."""
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     config = transformers.GPT2Config(vocab_size=50, n_positions=16, n_embd=12, n_layer=2, n_head=2)
     found = found_in(lambda: transformers.GPT2LMHeadModel(config), {"input_ids": IDS})
     stream = ["transformer.wte.weight", "transformer.wpe.weight"]
@@ -266,7 +267,8 @@ def test_gpt2() -> None:
 def test_bert() -> None:
     """Its norms come after the sums: a norm's weight and bias go with what is added to its output before the next norm, against
     the layers that read it."""
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     config = transformers.BertConfig(
         vocab_size=50, hidden_size=12, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48,
         max_position_embeddings=16,
@@ -295,7 +297,8 @@ def test_bert() -> None:
 
 def test_llama() -> None:
     """Norms without biases, rotated queries and keys, keys and values shared by two heads, gated layers."""
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     config = transformers.LlamaConfig(
         vocab_size=50, hidden_size=16, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=16,
