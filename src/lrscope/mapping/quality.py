@@ -34,7 +34,7 @@ def as_good_as_best(quality_LU: Array) -> Mask:
     case of five. The limit matters where seeds fail: the scatter of a bad learning rate is no reason to call it good.
     """
     count = np.isfinite(quality_LU).sum(1)
-    complete = (count > 0) & (count == count.max(initial=0))
+    complete = (count > 0) & (count == count.max())
     means = np.full(len(quality_LU), -np.inf)
     means[complete] = np.nanmean(quality_LU[complete], axis=1)
     best = int(means.argmax())
@@ -46,7 +46,7 @@ def as_good_as_best(quality_LU: Array) -> Mask:
     gap = np.full(len(quality_LU), np.inf)
     gap[count > 0] = np.nanmean(difference[count > 0], axis=1)
     scatter = noise(quality_LU[max(0, best - AROUND) : best + AROUND + 1]) / np.sqrt(np.maximum(count, 1))
-    most = MOST * np.sqrt(count.max(initial=1) / np.maximum(count, 1))
+    most = MOST * np.sqrt(count.max() / np.maximum(count, 1))
     allowed = np.clip(np.maximum(ERRORS * deviation, scatter), TOLERANCE, most)
     equal: Mask = gap <= allowed
     return equal
@@ -251,7 +251,7 @@ def _falls_short(quality_LU: Array, best: int, margin: float) -> Mask:
     """Learning rates whose units, as many as are known, end more than the margin below the same units of the best."""
     difference = quality_LU[best] - quality_LU
     count = np.isfinite(difference).sum(1)
-    return np.asarray((count > 0) & (np.nansum(difference, axis=1) > margin * count), dtype=bool)
+    return np.asarray(np.nansum(difference, axis=1) > margin * count, dtype=bool)
 
 
 def _around(best: int, good_L: Mask, known_L: Mask) -> tuple[int, int]:

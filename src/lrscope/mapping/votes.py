@@ -78,8 +78,7 @@ class Decline:
 def decline(loss_UW: Array) -> Decline:
     """Measure the second halves of curves [U, W] on the log scale, jumps cut off at four robust standard deviations."""
     windows = loss_UW.shape[1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        half = np.log(np.maximum(loss_UW[:, windows // 2 :], np.finfo(np.float64).tiny))
+    half = np.log(np.maximum(loss_UW[:, windows // 2 :], np.finfo(np.float64).tiny))
     n = half.shape[1]
     cut = n // 2
     third, fourth = np.median(half[:, :cut], axis=1), np.median(half[:, cut:], axis=1)
@@ -103,10 +102,10 @@ def _scatter(values_UN: Array) -> Array:
     slope = values_UN @ t / (t @ t)
     residuals = values_UN - values_UN.mean(1, keepdims=True) - slope[:, None] * t
     squares = (residuals**2).sum(1)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(invalid="ignore"):
         r = (residuals[:, 1:] * residuals[:, :-1]).sum(1) / squares
     r = np.clip(np.nan_to_num(r), 0.0, 0.9)
-    scatter: Array = np.sqrt(squares / max(n - 2, 1) * (1 + r) / (1 - r))
+    scatter: Array = np.sqrt(squares / (n - 2) * (1 + r) / (1 - r))
     return scatter
 
 
@@ -176,7 +175,7 @@ def most_frequent(entropy: float, classes: int) -> float:
     share = np.linspace(1 / classes, 1, SHARES)
     rest = 1 - share
     with np.errstate(divide="ignore", invalid="ignore"):
-        each = -share * np.log(share) - np.where(rest > 0, rest * np.log(rest / max(classes - 1, 1)), 0.0)
+        each = -share * np.log(share) - np.where(rest > 0, rest * np.log(rest / (classes - 1)), 0.0)
     return float(np.interp(-entropy, -each, share))
 
 
@@ -230,7 +229,7 @@ def _blind(
 def _learned_together(accuracy_U: Array, chance: float) -> bool:
     """Do the runs of one learning rate together beat chance, where single runs may not show it? Significant over seeds
     (one-sided, 5%) and by more than a hundredth of the way from chance to perfect."""
-    if len(accuracy_U) < 3 or not np.isfinite(accuracy_U).all():
+    if len(accuracy_U) < 3:
         return False
     error = accuracy_U.std(ddof=1) / np.sqrt(len(accuracy_U))
     excess = accuracy_U.mean() - chance
