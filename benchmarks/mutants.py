@@ -123,7 +123,7 @@ class Source:
 
     def find_alive(self) -> None:
         for thing in gc.get_objects():
-            if isinstance(thing, FunctionType) and thing.__code__.co_filename == self.path:
+            if type(thing) is FunctionType and thing.__code__.co_filename == self.path:
                 self.alive.setdefault(key_of(thing.__code__), []).append(thing)
 
     def labels(self) -> list[str]:
@@ -280,10 +280,10 @@ class Run:
                     return
             say("survived", None)
 
-        said, status = in_fork(work, TIMES * total + SPARE_SECONDS)
+        said, status = in_fork(work, TIMES * total + SPARE_SECONDS) if chosen else ([("not covered", None)], 0)
         outcome, by = said[-1] if said else ("error", f"status {status}")
         if outcome == "at":
-            outcome = "did not end"
+            outcome, by = "did not end", f"{by}, status {status}"
         row = {"label": label, "line": site.line, "kind": site.kind, "what": site.what, "function": site.function}
         self.write({**row, "file": source.name, "outcome": outcome, "by": by, "met": len(chosen), "of": len(order)})
 

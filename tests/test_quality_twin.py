@@ -90,6 +90,25 @@ def test_a_single_seed_a_tie_and_nothing_at_all() -> None:
         assert quality.as_good_as_best(np.full((2, 3), np.nan)).tolist() == [False, False]
 
 
+def test_two_seeds_have_a_standard_error_and_one_has_the_scatter_of_the_best_ones() -> None:
+    values = np.full((9, 2), 0.9)
+    values[7] = 0.894 + np.array([-0.01, 0.01])
+    assert quality.as_good_as_best(values).all()
+    scattered = 0.9 + np.array([[0.003, 0, -0.003], [0, 0, 0], [0.002, -0.004, 0.002], [NAN] * 3])
+    one, limit = quality.noise(scattered), 0.01 * sqrt(3)
+    for gap, equal in ((0.9 * one, True), (1.1 * one, False)):
+        scattered[3, 0] = scattered[0, 0] - gap
+        assert quality.as_good_as_best(scattered)[3] == equal
+    scattered[:3] *= 4
+    for gap, equal in ((0.9 * limit, True), (1.1 * limit, False)):
+        scattered[3, 0] = scattered[quality_best(scattered), 0] - gap
+        assert quality.as_good_as_best(scattered)[3] == equal
+
+
+def quality_best(values: Array) -> int:
+    return int(np.argmax([row.mean() if full(row) else -np.inf for row in values]))
+
+
 def test_2a_begins_at_the_first_equal_one_unless_nothing_below_it_was_tried() -> None:
     equal = np.array([True, False, False, True, True])
     assert quality.stretch(equal, 1, 5, np.array([True, True, False, True, True])) == (3, 5)
@@ -272,6 +291,16 @@ def test_seeds_that_agree_leave_a_range_up_to_both_ends() -> None:
     found = quality.choose(LRS, values, np.zeros((8, 3), bool), 0.1, 0.003)
     assert found is not None
     assert (found.low, found.high, found.from_, found.to) == (0, 7, 0, 7)
+
+
+def test_a_learning_rate_that_scatters_ends_the_range_of_equals() -> None:
+    """What lies below it would be equal again."""
+    values = np.repeat(0.9 - 1e-5 * np.abs(np.arange(9) - 6.0)[:, None], 3, axis=1)
+    values[3] += [-0.05, 0, 0.05]
+    found = quality.choose(np.logspace(-4, 0, 9), values, np.zeros((9, 3), bool), 0.1, 0.003)
+    assert found == twin_choice(np.logspace(-4, 0, 9), values, np.zeros((9, 3)), 0.1, 0.003)
+    assert found is not None
+    assert (found.best, found.low, found.high) == (6, 5, 8)
 
 
 def test_a_learning_rate_of_which_one_seed_is_known_ends_the_range_only_if_that_falls_short() -> None:

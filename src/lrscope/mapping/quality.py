@@ -189,7 +189,7 @@ def smoothing(lrs: Array, quality_LU: Array) -> Array:
     difference = np.square((own - weights) @ _means(quality_LU))
     variance = np.square(own - weights) @ variances(quality_LU) / quality_LU.shape[1]
     ratio = np.divide(ERRORS**2 * variance, difference, out=np.ones(len(lrs)), where=difference > 0)
-    share = np.clip(1 - ratio, 0, 1)[:, None]
+    share = np.maximum(1 - ratio, 0)[:, None]
     return np.asarray(share * own + (1 - share) * weights)
 
 

@@ -41,7 +41,11 @@ def regimes(result: xr.DataTree, *, margin: Annotated[float, POINTS] = MARGIN) -
         LrscopeError: a margin that is no number of points above 0.
     """
     validate(result)
-    seen = gather(result)
+    return map_of(gather(result), margin)
+
+
+def map_of(seen: Evidence, margin: float) -> RegimeMap:
+    """The map of what was gathered from a result."""
     if seen.schedule != "constant":
         return _under_schedule(seen, margin)
     first, second = _split(seen.votes_LU)
@@ -290,8 +294,7 @@ def _average_falls_short(seen: Evidence, k: int) -> bool:
     """Does averaging end clearly below the best fine-tuned quality? A flag only: few checkpoints average too little."""
     if seen.averaged is None or seen.quality_LU is None:
         return False
-    with np.errstate(all="ignore"):
-        best = int(np.nan_to_num(seen.quality_LU.mean(1), nan=-np.inf).argmax())
+    best = int(np.nan_to_num(seen.quality_LU.mean(1), nan=-np.inf).argmax())
     return not quality.as_good_as_best(np.stack([seen.quality_LU[best], seen.averaged.chooses[k]]))[1]
 
 
