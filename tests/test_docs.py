@@ -80,6 +80,10 @@ def test_python_examples_run(
     if "SubsetRandomSampler" in text:
         assert said.split() == ["192", "None", "192", "None", "192", "32"]
         return
+    if "decay_curve(" in text:
+        assert "cooldown, learning rate 0.1, cooldown_factor 0.1: test loss at the end; each ends 8 epochs after" in said
+        assert re.search(r"saturation: .*95%.*; gains up to 2 % of the test loss", said)
+        return
     if "learning_order(" in text:
         assert "tau of the order between seeds 1.00" in said, "the example checks the rest itself"
         assert said.index("line ") < said.index("product ")

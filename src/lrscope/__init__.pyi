@@ -3,6 +3,8 @@
 from .config import Branch as Branch
 from .config import EngineConfig as EngineConfig
 from .config import SweepConfig as SweepConfig
+from .decay import DecayCurve as DecayCurve
+from .decay import decay_curve as decay_curve
 from .engine.sweep import sweep as sweep
 from .errors import LrscopeError as LrscopeError
 from .grids import log_grid as log_grid

@@ -111,6 +111,31 @@ def order(
 
 
 @app.command()
+def decay(
+    result: Result,
+    branch: Annotated[str | None, _option("Only this branch.")] = None,
+    of: Annotated[
+        str, typer.Option(help="test_loss, test_accuracy, validation_loss or validation_accuracy.")
+    ] = "test_loss",
+    lr: Annotated[str | None, _option("Only this learning rate of the main path.")] = None,
+    point: Annotated[
+        list[str] | None, _option("Where on a further axis of the branch, such as decay_factor=0.1; may be repeated.")
+    ] = None,
+    margin: Annotated[
+        str | None,
+        _option("What waiting may gain and not count, in points of accuracy (0.3) or percent of the loss (2)."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say when the learning rate should decay: quality at the end against the time of the decay, and where that saturates."""
+    from lrscope.commands import print_decay
+    from lrscope.results import open_result
+
+    given = {"branch": branch, "of": of, "lr": lr, "margin": margin}
+    print_decay(open_result(result), given, point=point or [], as_json=as_json)
+
+
+@app.command()
 def export(
     result: Result,
     format: Annotated[str, typer.Option(help="csv (one row a run) or netcdf (everything).")] = "csv",

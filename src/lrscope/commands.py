@@ -163,6 +163,19 @@ def print_order(
     print(found)
 
 
+def print_decay(result: xr.DataTree, given: Mapping[str, str | None], *, point: Sequence[str], as_json: bool) -> None:
+    """Find the decay curves that are asked for and print them as tables or JSON."""
+    from lrscope.decay import decay_curves
+
+    asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    found = decay_curves(result, point=dict(map(_place, point)), **asked)
+    if as_json:
+        dump([curve.to_dict() for curve in found])
+        return
+    print(result.attrs["title"])
+    print("\n\n".join(map(str, found)))
+
+
 def print_symmetries(model: str, *, batch: str | None, shape: str | None, mode: str, as_json: bool) -> None:
     """Find the scale symmetries of a user's model and print them as text or JSON."""
     from lrscope.symmetries import find_symmetries

@@ -72,7 +72,7 @@ def _write_csv(result: xr.DataTree, target: Path) -> None:
 
     nodes = [node for node in result_nodes(result) if node.kind == TRAIN]
     axes = tuple(dict.fromkeys(axis for node in (FINETUNE, *nodes) for axis in node.axes))
-    finals = {node.name: _finals(segment(result, node.name), node.runs) for node in nodes}
+    finals = {node.name: finals(segment(result, node.name), node.runs) for node in nodes}
     finals[PRETRAIN.name]["seconds"] = result.dataset["seconds"]
     plain = sorted(str(name) for name in finals[PRETRAIN.name].data_vars if name != "status")
     with open(target, "w", newline="") as file:
@@ -88,7 +88,7 @@ def _write_csv(result: xr.DataTree, target: Path) -> None:
                     writer.writerow([*where, STATUS[int(values["status"])], *cells, node.name])
 
 
-def _finals(node: xr.Dataset, runs: tuple[str, ...]) -> xr.Dataset:
+def finals(node: xr.Dataset, runs: tuple[str, ...]) -> xr.Dataset:
     """The variables of a node that are one number a run, those of logging intervals at the last that is logged at its point:
     points may end at different times."""
     import numpy as np

@@ -10,6 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lrscope.decay.types import DecayCurve
     from lrscope.mapping.types import Label, RegimeMap
     from lrscope.order.types import LearningOrder
 
@@ -70,6 +71,16 @@ def order_html(order: LearningOrder) -> str:
     opened = " open" if len(rows) <= MOST_OPEN_ROWS else ""
     table = f"<details{opened}><summary>{len(rows)} times</summary>{_table(head, rows, numbers=1)}</details>"
     return f"<div>{title}{table}{_listed(sentence(note) for note in order.notes)}</div>"
+
+
+def decay_html(curve: DecayCurve) -> str:
+    """A decay curve: a row for each time, where it saturates, the notes."""
+    from lrscope.reporting.text import sentence
+
+    head, *rows = ([escape(cell) for cell in row] for row in curve.rows)
+    title = f"<p style='margin:0 0 4px'><b>{escape(curve.heading)}</b></p>"
+    told = f"<p style='margin:0 0 4px'>{escape(curve.verdict)}</p>"
+    return f"<div>{title}{_table(head, rows, numbers=len(head))}{told}{_listed(map(sentence, curve.notes))}</div>"
 
 
 def task_html(summary: dict[str, Any]) -> str:

@@ -107,7 +107,8 @@ class MapSettings:
 
     def sweep_config(self) -> SweepConfig:
         """The sweep of filled settings; every wrong value is refused here."""
-        check_lrs("lrs", parse_lrs(self.lrs), at_least=LEAST_LRS)
+        at_least = 1 if self.branches else LEAST_LRS  # branches ask other questions than where regimes begin
+        check_lrs("lrs", parse_lrs(self.lrs), at_least=at_least)
         return SweepConfig(**{name: value for name, value in self._of(SweepConfig).items() if value is not None})
 
     def engine_config(self) -> EngineConfig:

@@ -14,6 +14,7 @@ from lrscope.mapping.types import RegimeMap
 from lrscope.order.learning_order import REACHED, learning_order, ordered
 from lrscope.reporting import frames, phases
 from lrscope.reporting import phase_charts as charts
+from lrscope.reporting.decay_chart import decay_chart, reported
 from lrscope.reporting.map_chart import map_chart
 from lrscope.reporting.order_chart import group_curves, order_chart
 from lrscope.reporting.start import wider
@@ -25,7 +26,12 @@ ORDER = (
     "mark above the dashed line, the end of training: half of the runs or more never get there. Kendall's tau is 1 where two "
     "orders are the same. Compare it with the tau between seeds, which is what chance leaves."
 )
+DECAY = (
+    "Each point is the end of runs whose learning rate fell at that time; the dashed line is the same network just before. Bands "
+    "are 95% intervals over seeds. A star marks where waiting stops to pay: later decays gain no more than counts."
+)
 RISING = "Look for what rises late, or only at some learning rates. Bring one forward to see its range over runs."
+SAID = 3  # ours: curves of a branch whose saturation the caption says
 RANKED = "sorted within each run from the best to the worst feature and averaged over runs."
 
 
@@ -104,6 +110,13 @@ def drawings(result: xr.DataTree, regime_map: RegimeMap) -> list[Drawing]:
         alt = f"Accuracy of {words} by epoch, one line per {grid.short}, mean over runs."
         title = f"{words[0].upper()}{words[1:]} along training"
         add(f"order-{of}-curves", title, f"Curves, {of}", chart, RISING, alt)
+    for branch, curves in reported(result, frames.quality(result)[0]).items():
+        told = [sentence(f"{curve.title.partition(', ')[2]}: {curve.saturation}") for curve in curves[:SAID]]
+        caption = " ".join([DECAY, *told])
+        alt = (
+            f"{test} at the end of {branch} against the time at which the learning rate decays, and what waiting gains."
+        )
+        add(f"decay-{branch}", f"When to decay: {branch}", f"Decay, {branch}", decay_chart(curves), caption, alt)
     if (groups := phases.group_steps(result)) is not None:
         caption = (
             "In regime 2 the tensors' effective step sizes (ESS) drift together: lines merge and their ratio comes down to 1. "
