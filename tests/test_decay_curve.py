@@ -26,7 +26,7 @@ from planted_decay import AT, FALLING, main_path, noisy, planted, with_decay
 from trees import with_node
 
 NAN = np.nan
-MARGIN = 2.0
+MARGIN, DRAWS = 2.0, 200
 # costs by time, and the first time from which waiting gains at most the margin
 CURVES: dict[str, tuple[list[float], int]] = {
     "falls and saturates": ([30, 20, 10, 1, 0, 0], 3),
@@ -71,13 +71,13 @@ def test_the_interval_covers_the_true_place(case: str, seeds: int) -> None:
     late enough. The noise is as large as the margin; what a seed adds to all times is larger."""
     levels, first = np.array(CURVES[case][0]), CURVES[case][1]
     rng, inside = np.random.default_rng(1), 0
-    for _ in range(300):
+    for _ in range(DRAWS):
         found = saturation(levels[:, None] + rng.normal(0, 9, seeds) + rng.normal(0, 2, (len(levels), seeds)), MARGIN)
         assert found is not None
         late = len(levels) - 1 if found.late is None else found.late
         inside += found.early < first <= late
         assert found.early < found.first <= late, "the estimate lies in the interval"
-    assert inside / 300 > 0.95 - 2.5 * np.sqrt(0.95 * 0.05 / 300)
+    assert inside / DRAWS > 0.95 - 2.5 * np.sqrt(0.95 * 0.05 / DRAWS)
 
 
 def test_a_time_at_the_margin_is_seldom_called_too_early() -> None:
@@ -138,13 +138,13 @@ def test_accuracies_are_compared_in_points() -> None:
 
 
 def test_at_equal_cooldown_beside_the_total_budget() -> None:
-    result = with_decay(planted(), noisy(FALLING[::-1], (1, 5)), name="cooldown", budget="cooldown")
+    result = with_decay(planted(), noisy([1.0, 1.02, 1.05, 1.1, 1.3, 1.5], (1, 5)), name="cooldown", budget="cooldown")
     total, cooldown = decay_curves(result)
     assert (total.budget, cooldown.budget) == ("total", "cooldown")
     assert [row.end for row in cooldown.times] == [at + 6 for at in AT]
     assert "each ends 6 epochs after its decay" in str(cooldown)
     assert (total.saturation.at, cooldown.saturation.at) == (12, 2)
-    assert "the latest time ends worse than the decay at 8: " in cooldown.notes[0] or "decay at" in cooldown.notes[0]
+    assert cooldown.notes == ("the latest time ends worse than the decay at 2: what follows it may be too short",)
     with pytest.raises(
         LrscopeError, match=r"it has 2 curves \(total, learning rate 0.0001; cooldown.*name one by branch"
     ):
@@ -278,7 +278,7 @@ def test_the_command_prints_curves(tmp_path: Path) -> None:
 def test_the_report_has_a_section_for_each_branch() -> None:
     result = planted(of="test_accuracy", levels=[0.7, 0.8, 0.85, 0.9, 0.9, 0.9], spread=1e-4)
     found = {drawing.name: drawing for drawing in drawings(result, fake_map(result, known=False))}
-    assert "Epoch" in found["decay-total"].caption or "epoch 12" in found["decay-total"].caption
+    assert "learning rate 0.0001: epoch 12 (95%" in found["decay-total"].caption.lower()
     assert "decay-pretrain" not in found
     (star,) = (layer for layer in found["decay-total"].chart.layers if isinstance(layer, Points))
     assert (np.asarray(star.x).item(), star.symbol) == (12.0, "star")

@@ -81,7 +81,9 @@ def test_python_examples_run(
         assert said.split() == ["192", "None", "192", "None", "192", "32"]
         return
     if "decay_curve(" in text:
-        assert "cooldown, learning rate 0.1, cooldown_factor 0.1: test loss at the end; each ends 8 epochs after" in said
+        assert (
+            "cooldown, learning rate 0.1, cooldown_factor 0.1: test loss at the end; each ends 8 epochs after" in said
+        )
         assert re.search(r"saturation: .*95%.*; gains up to 2 % of the test loss", said)
         return
     if "learning_order(" in text:

@@ -155,7 +155,7 @@ def _ends(result: xr.DataTree, node: Node, of: str, lr: float | None, point: dic
     for rate, *values in product(data["lr"].values.tolist(), *(data[axis].values.tolist() for axis in others)):
         place = dict(zip(others, values, strict=True))
         if (lr is not None and not np.isclose(rate, lr, rtol=1e-9)) or any(
-            axis in place and place[axis] != wanted for axis, wanted in point.items()
+            place.get(axis) != wanted for axis, wanted in point.items()
         ):
             continue
         runs = last.sel(lr=rate, **place).transpose(_axis(node), "data_seed", "seed")
@@ -185,15 +185,15 @@ def _before(main: xr.Dataset, of: str, steps: NDArray[np.int64]) -> Array:
 
 
 def _nowhere(result: xr.DataTree, nodes: tuple[Node, ...], lr: float | None, point: Mapping[str, Any]) -> str:
-    rates = result["lr"].values.tolist()
+    rates = result.coords["lr"].values.tolist()
     if lr is not None and not np.isclose(rates, lr, rtol=1e-9).any():
         return f"lr: {lr:g} was not trained: name one of {shown(rates)}"
-    axes = {axis: result[f"{node.name}/{axis}"].values.tolist() for node in nodes for axis in node.axes}
+    axes = {axis: segment(result, node.name)[axis].values.tolist() for node in nodes for axis in node.axes}
     return f"point: {shown(dict(point))} was not trained: name values of {shown(axes)}"
 
 
 def _curve(result: xr.DataTree, ends: Ends, of: str, margin: float | None) -> DecayCurve:
-    there = np.isfinite(ends.value).any((1, 2))
+    there = np.asarray(np.isfinite(ends.value).any((1, 2)), dtype=np.bool_)
     if there.sum() < LEAST_TIMES:
         raise LrscopeError(
             f"result: runs of {ends.node.name} end finite at {there.sum()} of {len(there)} times: use a smaller learning rate"
@@ -311,5 +311,5 @@ def _notes(ends: Ends, there: NDArray[np.bool_], units: Array, costs: Array, mar
 def _runs(result: xr.DataTree, ends: Ends) -> xr.Dataset:
     dims = ("decay_at", "data_seed", "seed")
     arrays = {"value": ends.value, "before": ends.before, "train_loss": ends.train_loss}
-    coords = {"decay_at": ends.at, **{name: result[name].values for name in dims[1:]}}
+    coords = {"decay_at": ends.at, **{name: result.coords[name].values for name in dims[1:]}}
     return xr.Dataset({name: (dims, values) for name, values in arrays.items()}, coords)
