@@ -25,10 +25,8 @@ from lrscope.validation import result_nodes, validate
 
 Array = NDArray[np.float64]
 QUALITIES = ("test_loss", "test_accuracy", "validation_loss", "validation_accuracy")
-POINTS, PERCENT = (
-    0.3,
-    2.0,
-)  # of accuracy: as where to start is chosen; of a loss: ours, what seeds differ by in any case
+POINTS = 0.3  # of accuracy: the margin by which `regimes` chooses where to start
+PERCENT = 2.0  # ours, of a loss: hundreds of test images tell no smaller differences
 LEAST_TIMES = 2
 FORM = "lrscope.Branch(name='decay', at=[10, 20, 40], factors=[0.1], until=60)"
 Margin = Annotated[float | None, Number(0, 100, above=True)]
