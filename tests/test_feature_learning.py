@@ -60,7 +60,7 @@ def test_ticks_are_the_published_ones_on_a_laptop_too() -> None:
     grid = [np.logspace(-4.5, -2.25, 10)[:-1], np.logspace(-2.25, -1.25, 9)[:-1], np.logspace(-1.25, 0, 6)]
     assert config.lrs == pytest.approx(np.concatenate(grid), rel=5e-4)
     assert config.finetune_lrs == config.lrs[:11]
-    assert (config.seeds, config.data_seeds, config.steps, config.finetune_steps) == (10, 5, 40_000, 20_000)
+    assert (config.seeds, config.data_seeds, config.steps, config.finetune_steps) == (5, 10, 40_000, 20_000)
     experiment = tomllib.loads((REPOSITORY / "experiments" / "ticks-paper.toml").read_text())
     assert tuple(experiment["lrs"]) == config.lrs
     assert tuple(experiment["average"]) == config.average

@@ -1,4 +1,4 @@
-"""Sharpness against test error of fine-tunes, all read off at one training loss (feature_learning, App. G).
+"""Sharpness against test error of fine-tunes, each draw's all read off at one training loss (feature_learning, App. G).
 
 P pre-training rates of regime 2, F fine-tuning rates, U seeds (data seed x seed), K rates of regime 1, W logging intervals.
 """
@@ -11,6 +11,7 @@ from itertools import combinations
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from lrscope.mapping import regimes
 from lrscope.schema import segment
@@ -22,39 +23,57 @@ NEAR_ERROR = 0.003  # ours: equal test error, mean over seeds
 CLEARLY = float(np.log10(1.5))  # ours: App. G has almost a factor of two
 LEAST_RATES = 3  # ours: a trend needs three points
 LOW_LEVEL = 0.01  # ours: the training loss is near its end; App. G has 6e-4
+ABOVE = 1.05  # ours: the slowest run comes down through the level, too
 Run = tuple[int, int]
 
 
 def at_equal_loss(result: xr.DataTree) -> dict[str, Array]:
     """Sharpness and test error of all fine-tunes from regime 2 at one training loss: `sharpness` (log10), `error` [P, F, U],
-    `early` [P, F, U], whether the first logging interval of fine-tuning lies below it, `plr` [P], `flr` [F], `level` [1]; and of
+    `early` [P, F, U], whether the first logging interval of fine-tuning lies below it, `plr` [P], `flr` [F], `level` [U]; and of
     regime 1's pre-trainings `one_sharpness`, `one_error` [K, U].
 
-    The level is the lowest training loss that all these fine-tunes reach, times 1.05 (feature_learning, App. G: 6e-4).
+    Each seed has its own level: the lowest training loss that all its fine-tunes reach, times 1.05 (feature_learning, App. G:
+    6e-4, of one data set). How low that is depends on the images drawn. A seed one of whose fine-tunes reaches a loss of 0 has
+    no level: its values are NaN.
     Runs that have passed it at the first logged moment of fine-tuning, or never reach it, are NaN: what lies between the end
     of pre-training and that moment, nobody saw.
 
     Raises:
-        Undetermined: no regime 2; a fine-tune reaches a loss of 0.
+        Undetermined: no regime 2; in each seed a fine-tune reaches a loss of 0.
     """
     found = regimes(result)
     two = result.isel(lr=arrays.shown(found, "2"))
     name = common_panels.sharpness(result)[0]
     loss = arrays.logged(two, "train_loss", "finetune")
-    level = 1.05 * float(np.nanmax(np.nanmin(loss, axis=-1)))
+    reached = ABOVE * np.nanmax(np.nanmin(loss, axis=-1), axis=(0, 1))
+    level = np.where(reached > 0, reached, np.nan)
     one = result.isel(lr=arrays.inside(found, "1"))
-    if not level > 0:
+    if np.isnan(level).all():
         raise Undetermined("some fine-tunes reach a training loss of 0: there is no level to compare at")
     return {
-        "sharpness": np.log10(arrays.at_level(two, name, level, "finetune")),
-        "error": arrays.at_level(two, "test_error", level, "finetune"),
+        "sharpness": np.log10(_at(two, name, level, "finetune")),
+        "error": _at(two, "test_error", level, "finetune"),
         "early": loss[..., 0] <= level,
         "plr": two.coords["lr"].values.astype(float),
         "flr": segment(result, "finetune")["finetune_lr"].values.astype(float),
-        "level": np.array([level]),
-        "one_sharpness": np.log10(arrays.at_level(one, name, level)),
-        "one_error": arrays.at_level(one, "test_error", level),
+        "level": level,
+        "one_sharpness": np.log10(_at(one, name, level)),
+        "one_error": _at(one, "test_error", level),
     }
+
+
+def _at(result: xr.DataTree, name: str, levels: Array, node: str = "pretrain") -> Array:
+    """A quantity of a segment where the training loss of each seed first comes down to its level [U]: [..., U]."""
+    loss, values = (arrays.logged(result, one, node) for one in ("train_loss", name))
+    found = np.full(loss.shape[:-1], np.nan)
+    for u in np.flatnonzero(np.isfinite(levels)):
+        found[..., u] = arrays.read_off(loss[..., u, :], values[..., u, :], float(levels[u]))
+    return found
+
+
+def near_the_end(level: Array) -> NDArray[np.bool_]:
+    """The seeds [U] whose level is low enough to compare at."""
+    return np.asarray(level <= LOW_LEVEL)
 
 
 def mean_slopes(sharpness: Array, error: Array) -> Array:
@@ -89,7 +108,8 @@ class Held:
 
 
 def equal_error(sharpness: Array, error: Array) -> Held:
-    """Pairs with equal test error and the most different sharpness; the sharper one first [P, F, U]."""
+    """Pairs with equal test error and the most different sharpness; the sharper one first [P, F, U]. Seeds of which no run is
+    known neither choose a pair nor have one."""
     return _held_out(sharpness, error, furthest_at_equal_error)
 
 
@@ -101,11 +121,12 @@ def reversed_pairs(sharpness: Array, error: Array) -> Held:
 
 def _held_out(sharpness: Array, error: Array, choose: Callable[[Array, Array], tuple[Run, Run] | None]) -> Held:
     seeds = sharpness.shape[2]
+    known = np.flatnonzero((np.isfinite(sharpness) & np.isfinite(error)).any((0, 1)))
     found = np.full((2, seeds), np.nan)
     pairs: list[tuple[Run, Run] | None] = []
     for u in range(seeds):
-        rest = [v for v in range(seeds) if v != u]
-        pair = choose(sharpness[..., rest].mean(-1), error[..., rest].mean(-1))
+        rest = known[known != u]
+        pair = choose(sharpness[..., rest].mean(-1), error[..., rest].mean(-1)) if u in known and len(rest) else None
         pairs.append(pair)
         if pair is not None:
             (first, second) = pair

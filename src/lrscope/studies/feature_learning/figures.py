@@ -23,7 +23,7 @@ from lrscope.schema import segment
 from lrscope.studies import arrays, common_panels
 from lrscope.studies.feature_learning.effects import accuracies, nearest_average
 from lrscope.studies.feature_learning.effects_bands import WITHOUT, chance
-from lrscope.studies.feature_learning.effects_sharpness import at_equal_loss
+from lrscope.studies.feature_learning.effects_sharpness import at_equal_loss, near_the_end
 from lrscope.studies.feature_learning.folds import by_accuracy
 from lrscope.studies.types import StudyResults
 
@@ -273,16 +273,22 @@ def splits(results: StudyResults) -> Chart:
 
 
 def sharpness(results: StudyResults) -> Chart:
-    """Figure 17: sharpness against test error of all fine-tunes at one training loss; a line joins one pre-training's. Whiskers
-    are one standard error over seeds."""
+    """Figure 17: sharpness against test error of all fine-tunes at one training loss a seed; a line joins one pre-training's.
+    Whiskers are one standard error over seeds. Seeds whose level is not near the end are left out, unless all are."""
     result = results.sweep("converged")
     found = at_equal_loss(result)
+    near = near_the_end(found["level"])
+    shown = near if near.any() else np.isfinite(found["level"])
+    sharp, error, one_sharp, one_error = (
+        found[name][..., shown] for name in ("sharpness", "error", "one_sharpness", "one_error")
+    )
     layers: list[Layer] = []
     for p, plr in enumerate(found["plr"]):
-        layers += _fine_tunes(found["sharpness"][p], found["error"][p], value=float(plr))
-    layers += _fine_tunes(found["one_sharpness"], found["one_error"], color=INK, name="regime 1, pre-training")[1:]
+        layers += _fine_tunes(sharp[p], error[p], value=float(plr))
+    layers += _fine_tunes(one_sharp, one_error, color=INK, name="regime 1, pre-training")[1:]
+    levels = found["level"][shown]
     panel = Panel(
-        title=f"at training loss {found['level'][0]:.2g}",
+        title=f"each draw at its training loss, {levels.min():.2g} to {levels.max():.2g}",
         x=Axis(title=common_panels.sharpness(result)[1], log=True),
         y=Axis(title=common_panels.ERROR),
         layers=layers,

@@ -29,8 +29,9 @@ TICKS_PLRS = (
     3.162e-05, 5.623e-05, 0.0001, 0.0001778, 0.0003162, 0.0005623, 0.001, 0.001778, 0.003162, 0.005623, 0.007499, 0.01,
     0.01334, 0.01778, 0.02371, 0.03162, 0.04217, 0.05623, 0.1, 0.1778, 0.3162, 0.5623, 1.0,
 )  # fmt: skip
-# Of the laptop evidence: nobody has looked at runs with these seeds. Criteria were settled with those from 0 on.
-FIRST_SEED = 1000
+# Of the laptop evidence: nobody has looked at runs with these seeds. Criteria were settled with those from 0 on; what is trained, and how
+# FL8 compares, was changed after evidence with those from 1000 on had been seen.
+FIRST_SEED = 2000
 VIT = {"depth": 2, "patch": 7, "dropout": 0.0}  # without dropout, so that runs train together
 CONVENTIONAL: dict[str, Any] = {"space": "whole", "momentum": 0.9, "weight_decay": 5e-4, "augment": True}
 
@@ -46,13 +47,14 @@ def _alone(task: dict[str, Any], **options: Any) -> tuple[StudySweep, ...]:
 
 
 def ticks() -> StudySweep:
-    """The published grid: 23 PLRs, 11 FLRs, 5 data seeds x 10 training seeds, 40,000 and 20,000 steps."""
+    """The published grid: 23 PLRs, 11 FLRs, 10 data seeds x 5 training seeds (App. A; the public code has 5 x 10), 40,000 and 20,000
+    steps. Claims are judged over data seeds, so that ten of them tell more than five at the same cost."""
     return _sweep(
         "ticks",
         {"data": "ticks", "model": "mlp"},
         lrs=TICKS_PLRS,
-        seeds=10,
-        data_seeds=5,
+        seeds=5,
+        data_seeds=10,
         batch_size=16,
         radius=1.0,
         steps=40_000,
@@ -67,27 +69,33 @@ def ticks() -> StudySweep:
 def laptop() -> Scale:
     """Ticks as published; Fashion-MNIST for networks with convolutions; ours, but for the ticks."""
     images = {"data": "fashion-mnist", "test_size": 5000, "features": "bands/scaled/removed", "train_size": 512}
-    resnet = {**images, "model": "resnet18", "width": 4}
-    shared: dict[str, Any] = {"batch_size": 32, "data_seeds": 4, "seeds": 1}
+    # On bands alone networks differ by 8 points and more from each other: 2,500 images, with a standard error of one, are enough, and
+    # evaluating 5,000 took two thirds of the time of `resnet`.
+    bands = {**images, "test_size": 2500}
+    resnet = {**bands, "model": "resnet18", "width": 4}
+    shared: dict[str, Any] = {"batch_size": 32, "data_seeds": 6, "seeds": 1}
     short: dict[str, Any] = {**shared, "epochs": 36, "finetune_epochs": 24, "average": (5,), "log_points": 8}
     sweeps = (
         ticks(),
         *_alone(resnet, lrs=(1e-3, 3e-3), epochs=36, log_points=2, **shared),
         # One FLR: bands are measured after it, and each more would cost as much as pre-training. The spread of FLRs is seen in
         # `converged`.
-        _sweep("resnet", resnet, lrs=(5e-4, 2e-3, 4e-3, 8e-3, 1.6e-2, 4e-2), finetune_lrs=(5e-4,), **short),
+        # One of four maps showed no regime 1: 36 epochs with 5e-4 are too few to tell.
+        _sweep("resnet", resnet, lrs=(1e-3, 2e-3, 3e-3, 5e-3, 8e-3, 1.6e-2, 4e-2), finetune_lrs=(5e-4,), **short),
         _sweep(
             "convnet",
-            {**images, "model": "convnet", "width": 4},
-            lrs=(5e-4, 2e-3, 5e-3, 1e-2),
+            {**bands, "model": "convnet", "width": 4},
+            # Border 1|2 lies between 5e-3 and 1e-2 (seeds from 1000 on), where two of four maps had no rate of 2A.
+            lrs=(2e-3, 5e-3, 7e-3, 1e-2, 1.4e-2),
             finetune_lrs=(5e-4,),
             **short,
         ),
         _sweep(
             "practical",
-            resnet,
+            {**resnet, "test_size": 5000},
             lrs=(4e-3, 1.6e-2, 6e-2, 1.5e-1, 4e-1),
-            finetune_lrs=(1e-3, 4e-3),
+            # No claim reads a higher one; its time goes into draws of the data.
+            finetune_lrs=(1e-3,),
             epochs=50,
             finetune_epochs=25,
             average=(5,),
@@ -102,7 +110,7 @@ def laptop() -> Scale:
             space="whole",
             optimizer="adam",
             weight_decay=1e-4,
-            lrs=(1e-4, 3e-4, 1e-3, 2e-3, 4e-3, 1e-2),
+            lrs=(1e-4, 1e-3, 2e-3, 4e-3, 5.5e-3, 1e-2),
             finetune_lrs=(1e-4, 3e-4),
             epochs=60,
             finetune_epochs=40,
@@ -114,21 +122,23 @@ def laptop() -> Scale:
         _sweep(
             "converged",
             {"data": "fashion-mnist", "pool": 2, "test_size": 5000, "model": "resnet18", "width": 4, "train_size": 256},
-            # Pilots with seed 0: 2e-3 and 5e-3 lie in regime 1, 8e-3 in 2A, 1.4e-2 in 2B; an FLR of 1e-3 had not ended after
-            # 240 epochs at a loss of 0.016, one of 1.5e-3 after 320 below 0.01.
-            lrs=(2.5e-3, 5e-3, 8e-3, 1.05e-2, 1.4e-2, 1.8e-2),
+            # Border 1|2 lies between 2.5e-3 and 8e-3 (seeds from 1000 on): three rates below, where FL1's best of 1 lies, one
+            # around, three above for FL8. With an FLR of 1.5e-3 and 480 epochs three of four draws end below a loss of 0.01, one at
+            # 0.0135 with any FLR: five draws, so that three can be expected to be read.
+            lrs=(1.8e-3, 2.5e-3, 3.5e-3, 5e-3, 8e-3, 1.2e-2, 1.8e-2),
             finetune_lrs=(1.5e-3, 2.7e-3, 5e-3),
             epochs=80,
             finetune_epochs=480,
-            log_points=32,
-            **shared,
+            # 32 took more than a third of the time.
+            log_points=12,
+            **{**shared, "data_seeds": 5},
         ),
     )
     return Scale(
         sweeps=sweeps,
         measurements=everywhere(resnet, scaled=True),
         about="The published ticks; Fashion-MNIST (ResNet-18 and ConvNet k = 4 on 512 images, a transformer of two blocks on 1,024; pooled to "
-        "14 x 14 another on 256), 4 data seeds. About an hour and a half on two CPU cores.",
+        "14 x 14 another on 256), 5 or 6 data seeds. Up to two hours on two CPU cores.",
         first_seed=FIRST_SEED,
     )
 
