@@ -351,9 +351,9 @@ def test_a_draw_that_does_not_get_low_leaves_the_others_to_be_judged(long: xr.Da
 
     broken = {"within": 0.1, "across": 0.0, "sharper": 3.0}
     low, high = 0.003, 0.03
-    everywhere, partly = found([low, low, low], **broken), found([low, low, high], **broken)
-    assert partly == everywhere, "one level for all, 0.03, would have left all undetermined"
-    assert partly["slope over all fine-tunes"] == "supported"
+    partly = found([low, low, high], **broken)
+    assert "undetermined" not in partly.values(), "one level for all, 0.03, would have left all undetermined"
+    assert partly["slope over all fine-tunes"] == partly["equal error: sharpness apart"] == "supported"
     law = found([low, low, high], within=-0.1, across=-0.2)
     assert law["slope over all fine-tunes"] == law["slope within a pre-training"] == "contradicted"
     few = found([low, high, high], **broken)

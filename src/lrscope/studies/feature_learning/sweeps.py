@@ -122,10 +122,10 @@ def laptop() -> Scale:
         _sweep(
             "converged",
             {"data": "fashion-mnist", "pool": 2, "test_size": 5000, "model": "resnet18", "width": 4, "train_size": 256},
-            # Border 1|2 lies between 2.5e-3 and 8e-3 (seeds from 1000 on): three rates below, where FL1's best of 1 lies, one
-            # around, three above for FL8. With an FLR of 1.5e-3 and 480 epochs three of four draws end below a loss of 0.01, one at
-            # 0.0135 with any FLR: five draws, so that three can be expected to be read.
-            lrs=(1.8e-3, 2.5e-3, 3.5e-3, 5e-3, 8e-3, 1.2e-2, 1.8e-2),
+            # Border 1|2 lies between 2.5e-3 and 8e-3 (seeds from 1000 on): three rates from there on, where FL1's best of 1 and a
+            # 2A may lie, and three above for FL8. With an FLR of 1.5e-3 and 480 epochs three of four draws end below a loss of
+            # 0.01, one at 0.0135 with any FLR: five draws, so that three can be expected to be read.
+            lrs=(2.5e-3, 3.5e-3, 5e-3, 8e-3, 1.2e-2, 1.8e-2),
             finetune_lrs=(1.5e-3, 2.7e-3, 5e-3),
             epochs=80,
             finetune_epochs=480,
