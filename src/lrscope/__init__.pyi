@@ -10,6 +10,7 @@ from .errors import LrscopeError as LrscopeError
 from .grids import log_grid as log_grid
 from .mapping import RegimeMap as RegimeMap
 from .mapping import regimes as regimes
+from .monitor import Monitor as Monitor
 from .order import LearningOrder as LearningOrder
 from .order import learning_order as learning_order
 from .reporting import report as report

@@ -1,0 +1,160 @@
+"""A running average of the weights, and what it reaches: a look at what a decay of the learning rate would give."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor, nn
+
+from lrscope.charts.text import number
+from lrscope.errors import LrscopeError, first_line, shown
+from lrscope.monitor.tracked import Tracked
+from lrscope.tasks.random_state import kept
+
+POWER = 8  # ours: weights of the average grow as count**POWER, so its mean age is a tenth of the run
+INTERVAL = 0.95
+
+
+@dataclass(frozen=True)
+class LookAhead:
+    """What an evaluation gives at the weights as they are, and at their running average.
+
+    now, ahead: means of what the evaluation returned.
+    low, high: 95% interval of `ahead` over the values it returned; None for a single number.
+    update: of the evaluation.
+    """
+
+    now: float
+    ahead: float
+    low: float | None
+    high: float | None
+    update: int
+
+    def __str__(self) -> str:
+        ends = "" if self.low is None or self.high is None else f" [{number(self.low)}, {number(self.high)}]"
+        return f"a decay now would reach about {number(self.ahead)}{ends}, by the average of the weights (now {number(self.now)})"
+
+
+class Average:
+    """Averaged weights by name, in float32 or better: polynomial-decay averaging (Shamir and Zhang 2013)."""
+
+    def __init__(self) -> None:
+        self.weights: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, found: Sequence[Tracked]) -> None:
+        """Take the present weights in."""
+        for one in found:
+            self._add(one.name, one.weight.detach())
+
+    def _add(self, name: str, weight: Tensor) -> None:
+        kept_before = self.weights.get(name)
+        if kept_before is None or kept_before.shape != weight.shape:
+            self.weights[name], self.counts[name] = wide(weight), 1
+            return
+        count = self.counts[name] + 1
+        self.counts[name] = count
+        kept_before.lerp_(weight.to(kept_before.dtype), (POWER + 1) / (count + POWER))
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs."""
+        return {"weights": {n: w.clone() for n, w in self.weights.items()}, "counts": dict(self.counts)}
+
+    def load(self, state: Mapping[str, Any], found: Sequence[Tracked]) -> None:
+        """The inverse of `state`, on the devices of the present weights."""
+        devices = {one.name: one.weight.device for one in found}
+        self.weights = {n: w.clone().to(devices.get(n, w.device)) for n, w in state["weights"].items()}
+        self.counts = dict(state["counts"])
+
+
+def wide(weight: Tensor) -> Tensor:
+    """A copy, in float32 at least."""
+    narrow = weight.dtype in (torch.float16, torch.bfloat16)
+    return weight.float() if narrow else weight.clone()
+
+
+def look_ahead(
+    model: nn.Module,
+    average: Mapping[str, Tensor],
+    evaluate: Callable[[nn.Module], Any],
+    update: int,
+    batches: Iterable[Any] | None,
+    forward: Callable[[nn.Module, Any], Any],
+) -> LookAhead:
+    """Evaluate copies of the model, one with the averaged weights, the random state kept.
+
+    Raises:
+        LrscopeError: a model that cannot be copied, or an evaluation that returns no numbers.
+    """
+    given = None if batches is None else list(batches)
+    with kept():
+        now = _evaluated(_copied(model), evaluate, given, forward)
+    with kept():
+        averaged = _copied(model)
+        with torch.no_grad():
+            for name, weight in averaged.named_parameters():
+                if name in average:
+                    weight.copy_(average[name])
+        ahead = _evaluated(averaged, evaluate, given, forward)
+    low, high = _interval(ahead)
+    return LookAhead(float(now.mean()), float(ahead.mean()), low, high, update)
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # whatever a user's module raises
+        raise LrscopeError(
+            f"model: the {type(model).__name__} cannot be copied ({first_line(error)}), so averaged weights cannot be "
+            "evaluated beside the training: leave look_ahead out"
+        ) from error
+
+
+def _evaluated(
+    model: nn.Module,
+    evaluate: Callable[[nn.Module], Any],
+    batches: Sequence[Any] | None,
+    forward: Callable[[nn.Module, Any], Any],
+) -> Any:
+    if batches is not None:
+        renew_statistics(model, batches, forward)
+    found = evaluate(model)
+    try:
+        values = np.asarray(found.detach().cpu() if isinstance(found, Tensor) else found, dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        values = np.zeros(0)
+    if not len(values):
+        raise LrscopeError(f"evaluate: it returned {shown(found)}: return a loss, or a list of losses")
+    return values
+
+
+@torch.no_grad()
+def renew_statistics(model: nn.Module, batches: Iterable[Any], forward: Callable[[nn.Module, Any], Any]) -> None:
+    """Batch norms get the statistics of these batches, each counted alike; the mode stays."""
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    modes = {module: module.training for module in model.modules()}
+    momenta = [m.momentum for m in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    model.train()
+    for batch in batches if norms else ():
+        forward(model, batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    for module, mode in modes.items():
+        module.training = mode
+
+
+def _interval(values: Any) -> tuple[float | None, float | None]:
+    """Student's interval of the mean; none for a single number."""
+    if len(values) < 2:
+        return None, None
+    margin = float(stats.t.ppf((1 + INTERVAL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    return float(values.mean()) - margin, float(values.mean()) + margin

@@ -1,0 +1,330 @@
+"""Monitor: measures a run while it trains, in two lines of any loop.
+
+Reads parameters, gradients and the optimizer's options, nothing else: no hooks, no random numbers, no writes. Weights are
+copied before each measured update and compared after it. What is computed on a device is read one measurement later.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lrscope.checked import Positive, Steps, checked
+from lrscope.errors import LrscopeError
+from lrscope.monitor import sinks as sinking
+from lrscope.monitor.average import Average, LookAhead, look_ahead
+from lrscope.monitor.equilibrium import expected
+from lrscope.monitor.groups import groups_of
+from lrscope.monitor.history import History, Row
+from lrscope.monitor.losses import Losses
+from lrscope.monitor.movement import COLUMNS, Snapshot, by_group, rates, reduced
+from lrscope.monitor.quantities import GROUPED, SCALARS, values
+from lrscope.monitor.readings import Readings
+from lrscope.monitor.tracked import Tracked, Versions, as_optimizers, check, names, tracked, unwrapped
+from lrscope.monitor.types import Alarm, Group, LiveRegime
+from lrscope.readers import Whole
+from lrscope.symmetries import Symmetries, find_symmetries
+from lrscope.symmetries.batches import call
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+EVERY = 10  # ours: with a 5 ms step the cost stays below 5% (benchmarks/monitor_overhead.py)
+TOLD = 10  # ours: measurements between two looks at the regime for sinks, each of a millisecond
+VERSION = 1  # of the state
+
+
+class Pending(NamedTuple):
+    """A measurement whose values are still on a device. `counts`: of calls and skipped updates since the one before."""
+
+    update: int
+    counts: tuple[int, int]
+    scale: float
+    lr: NDArray[np.float64]
+    place: NDArray[np.int64]
+    read: Tensor  # the loss, then sums of tensors
+
+
+class Monitor:
+    """Watches a training: norms, effective learning rates and angular updates of groups, the loss, and the regime.
+
+    Call `step(loss)` after each `optimizer.step()`, before gradients are set to zero. Training stays what it is, bit for bit.
+    Takes the memory of one copy of the weights, of two with `look_ahead`.
+
+    Args:
+        model: as it trains; wrappers (`torch.compile`, DDP) are looked through.
+        optimizer: a torch optimizer, or a list of them.
+        batch: what the model takes: then groups are those of `find_symmetries`, which calls it on a copy. Otherwise each
+            tensor is a group.
+        symmetries: those of this model, found before; instead of `batch`.
+        forward: how the model is called with a batch, if not as `find_symmetries` says.
+        scaler: of mixed precision (`torch.amp.GradScaler`), so that updates that it skips are counted.
+        every: an update is measured each so many.
+        horizon: how many updates are planned.
+        chance: loss of the best constant prediction, such as log(classes); regime 3 and dead runs are told by it.
+        look_ahead: keep a running average of the weights, for `look_ahead(evaluate)`.
+        sinks: where measurements go: `terminal`, `tensorboard`, `wandb`, `mlflow`, a path that ends in .jsonl, a function of
+            update and values, an object with `log(step, values)`, or a list of these.
+
+    Raises:
+        LrscopeError: an optimizer of something else, nothing that trains, a tracker that is not installed.
+    """
+
+    @checked
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Any,
+        *,
+        batch: Any = None,
+        symmetries: Symmetries | None = None,
+        forward: Callable[[nn.Module, Any], Any] | None = None,
+        scaler: Any = None,
+        every: Annotated[int, Whole(2, 1_000_000)] = EVERY,
+        horizon: Steps | None = None,
+        chance: Positive | None = None,
+        look_ahead: bool = False,
+        sinks: Any = (),
+    ) -> None:
+        if batch is not None and symmetries is not None:
+            raise LrscopeError("symmetries: passed together with batch, from which they would be found: pass only one")
+        self.model, self.optimizers = unwrapped(model), as_optimizers(optimizer)
+        check(model, names(model), self.optimizers)
+        self.every, self.horizon, self.chance, self.scaler = every, horizon, chance, scaler
+        self.forward = call if forward is None else forward
+        found = find_symmetries(self.model, batch, forward=forward) if batch is not None else symmetries
+        self.symmetries = found
+        self.sinks = sinking.as_sinks(sinks)
+        self.history, self.snapshot, self.losses = History(), Snapshot(), Losses()
+        self.average = Average() if look_ahead else None
+        self.ahead: LookAhead | None = None
+        self.groups: list[Group] = []
+        self.updates = self.calls = self.skipped = 0
+        self._since = [0, 0]  # calls and skipped updates since the last row
+        self._first = math.nan  # loss of the first measurement
+        self._told: tuple[int, str] | None = None  # the regime that sinks were told last, and when
+        self._pending: Pending | None = None
+        self._scale = self._loss_scale()
+        self._direct: bool | None = None  # does the optimizer write past the version counters (through .data)?
+        self._look_at_tensors()
+
+    def step(self, loss: Any = None) -> None:
+        """To be called after every update, or every call that may be one.
+
+        Args:
+            loss: of the mini-batch, unscaled: a scalar tensor or a number; None where it is not known.
+
+        Raises:
+            LrscopeError: a loss that is not one number.
+        """
+        self.losses.add(loss)
+        self.calls += 1
+        self._since[0] += 1
+        if not self._updated():
+            return
+        self.updates += 1
+        if self.updates % self.every == 0:
+            self._measure()
+        if self.updates % self.every == self.every - 1:
+            self._look_at_tensors()
+            self.snapshot.take(self._found)
+
+    @checked
+    def look_ahead(self, evaluate: Callable[[nn.Module], Any], *, batches: Iterable[Any] | None = None) -> LookAhead:
+        """What the running average of the weights reaches, which is about what a decay of the learning rate would give.
+
+        Works on copies of the model, one after the other; random state, modes and statistics of the model stay.
+
+        Args:
+            evaluate: from a model to its loss, or to a list of losses (of batches), which also give an interval.
+            batches: of training inputs, for new statistics of batch norms; without, those of the model are used.
+
+        Raises:
+            LrscopeError: no average is kept or nothing is averaged yet; a model that cannot be copied; no numbers.
+        """
+        if self.average is None:
+            raise LrscopeError("look_ahead: no average of the weights is kept: make the monitor with look_ahead=True")
+        if not self.average.weights:
+            raise LrscopeError(f"look_ahead: nothing is averaged before update {self.every}: train longer")
+        self.ahead = look_ahead(self.model, self.average.weights, evaluate, self.updates, batches, self.forward)
+        return self.ahead
+
+    # -- what is known ----------------------------------------------------------------------------------------------------
+
+    def regime(self) -> LiveRegime:
+        """The regime now, with a confidence; `?` where it cannot be told."""
+        return self.readings().regime
+
+    def warnings(self) -> tuple[Alarm, ...]:
+        """The warnings that hold now."""
+        return tuple(self.readings().alarms)
+
+    def line(self) -> str:
+        """The run in one line."""
+        return self.readings().line
+
+    def result(self) -> xr.Dataset:
+        """Everything measured, over `update` and `group`. Of long runs neighbouring measurements are means."""
+        return self.readings().dataset()
+
+    @checked
+    def report(self, path: str | os.PathLike[str], *, title: str = "A run in progress") -> Path:
+        """Write one self-contained HTML page about the run and return its path."""
+        from lrscope.monitor.page import write
+
+        return write(self, path, title)
+
+    def readings(self) -> Readings:
+        """What the record says."""
+        self._settle()
+        decays: dict[int, bool] = {}
+        for one, g in zip(self._found, self._place, strict=True):
+            decays[int(g)] = decays.get(int(g), False) or float(one.options.get("weight_decay", 0.0)) > 0
+        return Readings(
+            record=self.history.record(len(self.groups)),
+            groups=self.groups,
+            goals=expected(self.groups, self._found),
+            decays=[decays.get(g, False) for g in range(len(self.groups))],
+            first=self._first,
+            whole=self.symmetries is not None and all(g.invariant or not g.matters for g in self.groups),
+            chance=self.chance,
+            horizon=self.horizon,
+            ahead=self.ahead,
+        )
+
+    def __str__(self) -> str:
+        return self.line()
+
+    # -- checkpoints ------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors, numbers and names, for a checkpoint; a monitor that loads it goes on as this one would."""
+        self._settle()
+        return {
+            "version": VERSION,
+            "every": self.every,
+            "counts": [self.updates, self.calls, self.skipped, *self._since],
+            "scale": self._scale,
+            "direct": self._direct,
+            "first": self._first,
+            "groups": [asdict(group) for group in self.groups],
+            "history": self.history.state(),
+            "losses": self.losses.state(),
+            "snapshot": self.snapshot.state(),
+            "average": None if self.average is None else self.average.state(),
+            "ahead": None if self.ahead is None else asdict(self.ahead),
+        }
+
+    @checked
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint, after model, optimizer and scaler have loaded theirs.
+
+        Raises:
+            LrscopeError: not a monitor's state, or one with another `every` or an average where none is kept.
+        """
+        self._check(state)
+        self.updates, self.calls, self.skipped, *self._since = state["counts"]
+        self._scale, self._direct, self._first = state["scale"], state["direct"], state["first"]
+        self.groups = [Group(**{**told, "tensors": tuple(told["tensors"])}) for told in state["groups"]]
+        self._look_at_tensors()
+        self.history.load(state["history"])
+        self.losses.load(state["losses"])
+        self.snapshot.load(state["snapshot"])
+        if self.average is not None:
+            self.average.load(state["average"], self._found)
+        self.ahead = None if state["ahead"] is None else LookAhead(**state["ahead"])
+        self._pending = None
+
+    def _check(self, state: Mapping[str, Any]) -> None:
+        if state.get("version") != VERSION:
+            raise LrscopeError(
+                "state: it is not the state of a monitor of this version: pass what state_dict() returned"
+            )
+        if state["every"] != self.every:
+            raise LrscopeError(
+                f"every: the state was measured every {state['every']} updates: make the monitor with that"
+            )
+        if (state["average"] is None) != (self.average is None):
+            wanted = self.average is None
+            raise LrscopeError(
+                f"look_ahead: the state was kept with {wanted}: make the monitor with look_ahead={wanted}"
+            )
+
+    # -- measuring --------------------------------------------------------------------------------------------------------
+
+    def _updated(self) -> bool:
+        """Did the optimizer step? A scaler that skipped a step has lowered its scale."""
+        moved, scale = self._versions.moved(), self._loss_scale()
+        skipped = scale < self._scale
+        self._scale = scale
+        if skipped:
+            self.skipped += 1
+            self._since[1] += 1
+            return moved and not self._fused  # of several optimizers some may have stepped; fused ones always seem to
+        return moved or self._writes_directly()
+
+    def _writes_directly(self) -> bool:
+        """Some optimizers write through `.data`, past the counters: then every call counts as an update. Found out before
+        the first update is seen, by comparing weights."""
+        if self._direct is None and self.updates == 0:
+            if self.snapshot.copies and self.snapshot.has_moved(self._found):
+                self._direct = True
+            self.snapshot.take(self._found)
+            self.snapshot.taken = False
+        return bool(self._direct)
+
+    def _loss_scale(self) -> float:
+        return float(self.scaler.get_scale()) if self.scaler is not None else 1.0
+
+    def _look_at_tensors(self) -> None:
+        """Which tensors train now: some may have come or been frozen since."""
+        self._found: list[Tracked] = tracked(names(self.model), self.optimizers)
+        self.groups = groups_of(self._found, self.symmetries, self.groups)
+        place = {name: g for g, group in enumerate(self.groups) for name in group.tensors}
+        self._place = np.array([place[one.name] for one in self._found], dtype=np.int64)
+        self._fused = any(one.options.get("fused") for one in self._found)
+        self._versions = Versions(self._found)
+
+    @torch.no_grad()
+    def _measure(self) -> None:
+        self._settle()
+        sums = reduced(self.snapshot, self._found)
+        if self.average is not None:
+            self.average.add(self._found)
+        read = torch.cat([self.losses.taken(sums.device), sums.reshape(-1)])
+        lr = rates(self._found, self._place, len(self.groups))
+        self._pending = Pending(self.updates, (self._since[0], self._since[1]), self._scale, lr, self._place, read)
+        self._since = [0, 0]
+        if read.device.type == "cpu":
+            self._settle()
+
+    def _settle(self) -> None:
+        """Read what the last measurement computed, add it to the record and send it on."""
+        if self._pending is None:
+            return
+        pending, self._pending = self._pending, None
+        loss, *sums = pending.read.tolist()
+        count = len(pending.lr)
+        found = by_group(np.array(sums).reshape(-1, COLUMNS), pending.place, count)
+        invariant = np.array([bool(group.invariant) for group in self.groups[:count]])
+        scalars, grouped = values(loss, pending.scale, pending.lr, found, invariant)
+        self.history.add(Row(pending.update, *pending.counts, scalars, grouped))
+        self._first = loss if math.isnan(self._first) else self._first
+        if self.sinks:
+            self._send(pending.update, scalars, grouped)
+
+    def _send(self, update: int, scalars: Any, grouped: Any) -> None:
+        if self._told is None or update - self._told[0] >= TOLD * self.every:
+            self._told = update, str(self.readings().regime)
+        places = [group.name for group in self.groups]
+        told = sinking.flat([s.name for s in SCALARS], scalars, [s.name for s in GROUPED], grouped, places)
+        sinking.send(self.sinks, update, {**told, "regime": self._told[1]})

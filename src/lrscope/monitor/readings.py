@@ -1,0 +1,149 @@
+"""What a record says: regime, equilibrium and warnings, from arrays alone. N rows, G groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from lrscope.charts.text import number
+from lrscope.monitor.alarms import Situation, alarms
+from lrscope.monitor.average import LookAhead
+from lrscope.monitor.equilibrium import states
+from lrscope.monitor.history import Record, mean_of_known
+from lrscope.monitor.quantities import GROUPED, SCALARS
+from lrscope.monitor.regime import Facts, constant_since, live_regime
+from lrscope.monitor.types import Alarm, Group, LiveRegime
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Readings:
+    """A record with what the monitor knows beside it.
+
+    goals: angular updates in equilibrium, where a formula gives them.
+    decays: has the group weight decay?
+    first: loss of the first measurement, which a long record no longer holds by itself.
+    whole: is everything that trains and matters scale-invariant?
+    """
+
+    record: Record
+    groups: Sequence[Group]
+    goals: Sequence[float | None]
+    decays: Sequence[bool]
+    first: float
+    whole: bool
+    chance: float | None
+    horizon: int | None
+    ahead: LookAhead | None
+
+    def scalar(self, name: str) -> Array:
+        """A quantity of the run [N]."""
+        place = [s.name for s in SCALARS].index(name)
+        return self.record.scalars[:, place] if len(self.record.scalars) else np.zeros(0)
+
+    def grouped(self, name: str) -> Array:
+        """A quantity of groups [N, G]."""
+        place = [s.name for s in GROUPED].index(name)
+        return self.record.groups[:, place] if len(self.record.groups) else np.zeros((0, len(self.groups)))
+
+    @cached_property
+    def since(self) -> int:
+        """The row from which on the learning rate is about what it is now."""
+        return constant_since(self.grouped("group_lr"))
+
+    @cached_property
+    def facts(self) -> Facts:
+        """For the rules of regimes."""
+        ahead = self.ahead
+        return Facts(
+            loss=self.scalar("train_loss")[self.since :],
+            updates=self.record.update[self.since :],
+            first=self.first,
+            chance=self.chance,
+            spread=self.spread,
+            invariant=self.whole,
+            gain=None if ahead is None else (ahead.now, ahead.ahead),
+            changing=self.since > 0,
+        )
+
+    @cached_property
+    def angles(self) -> list[float]:
+        """Mean angular update of each group [G] over the last quarter since the learning rate changed."""
+        rows = self.grouped("group_angle")[self.since :]
+        late = rows[3 * len(rows) // 4 :]
+        return [float(x) for x in mean_of_known(late)] if len(late) else [np.nan] * len(self.groups)
+
+    @property
+    def spread(self) -> float | None:
+        """Largest over smallest angular update of the scale-invariant groups."""
+        known = [a for a, g in zip(self.angles, self.groups, strict=True) if g.invariant and g.compared and a > 0]
+        return max(known) / min(known) if len(known) > 1 else None
+
+    @cached_property
+    def regime(self) -> LiveRegime:
+        """The regime now."""
+        return live_regime(self.facts)
+
+    @cached_property
+    def equilibrium(self) -> list[str]:
+        """Of each group: `reached`, `on the way`, `none` (norms only grow) or `unknown`."""
+        norm, angle = (self.grouped(name)[self.since :] for name in ("group_norm", "group_angle"))
+        return states(self.groups, norm, angle, self.goals, self.decays)
+
+    @cached_property
+    def alarms(self) -> list[Alarm]:
+        """The warnings that hold now."""
+        return alarms(
+            Situation(
+                facts=self.facts,
+                regime=self.regime,
+                gradient=self.scalar("grad_norm"),
+                calls=self.record.calls,
+                skipped=self.record.skipped,
+                groups=self.groups,
+                angles=self.angles,
+                horizon=self.horizon,
+            )
+        )
+
+    @property
+    def line(self) -> str:
+        """The run in one line."""
+        if not len(self.record.update):
+            return "no measurement yet"
+        words = f"update {self.record.update[-1]}: loss {number(float(self.scalar('train_loss')[-1]))}; {self.regime}"
+        return words + (f"; {self.ahead}" if self.ahead is not None else "")
+
+    def dataset(self) -> xr.Dataset:
+        """Everything measured, by name, with units."""
+        coords = {
+            "update": self.record.update,
+            "group": [group.name for group in self.groups],
+            "invariant": ("group", [_word(group.invariant) for group in self.groups]),
+        }
+        found = {s.name: ("update", self.scalar(s.name)) for s in SCALARS}
+        table = {s.name: s for s in (*SCALARS, *GROUPED)}
+        data = xr.Dataset(
+            {
+                **found,
+                **{s.name: (("update", "group"), self.grouped(s.name)) for s in GROUPED},
+                "calls": ("update", self.record.calls),
+                "skipped": ("update", self.record.skipped),
+            },
+            coords=coords,
+        )
+        for name, statistic in table.items():
+            data[name].attrs = {"units": statistic.unit, "long_name": statistic.meaning}
+        data["calls"].attrs = {"units": "1", "long_name": "calls of step since the row before"}
+        data["skipped"].attrs = {"units": "1", "long_name": "updates that the scaler skipped since the row before"}
+        return data
+
+
+def _word(invariant: bool | None) -> str:
+    return "unknown" if invariant is None else "yes" if invariant else "no"

@@ -1,0 +1,152 @@
+"""The regime of a run in progress: the rules of the map, as far as they apply to one unfinished run.
+
+What the map compares with other learning rates cannot be known here. So 1 and 2 are told from the run's own curve since the
+learning rate last changed, 3 from the loss of guessing, and what neither says is undetermined. N rows, G groups.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrscope.charts.text import number
+from lrscope.mapping.votes import RULES, Decline, decline
+from lrscope.monitor.stationarity import LEAST, Trend, stationary_for, trend
+from lrscope.monitor.types import LiveRegime
+
+Array = NDArray[np.float64]
+CONSTANT = 1.25  # ours: a learning rate that changes by less counts as constant; the level of regime 2 follows it
+WINDOWS = 64  # ours: as many as a map's run has epochs
+EQUAL = 1.1  # ours: steps of groups are equalised below; digits: 1.3 to 1.5 in regime 1, 1.00 +- 0.02 in regime 2
+ROWS = 2 * LEAST  # of which the second half is tested
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a run in progress.
+
+    loss: [N], since the learning rate last changed.
+    updates: [N], their numbers.
+    first: loss of the first row of the run.
+    chance: loss of the best constant prediction; None: not known.
+    spread: largest over smallest angular update of scale-invariant groups; None with fewer than two.
+    invariant: are all weights that train and matter scale-invariant? Only such a run has a regime 3.
+    gain: (loss now, loss of the averaged weights) where both were evaluated.
+    changing: does the learning rate change?
+    """
+
+    loss: Array
+    updates: NDArray[np.int64]
+    first: float
+    chance: float | None = None
+    spread: float | None = None
+    invariant: bool = False
+    gain: tuple[float, float] | None = None
+    changing: bool = False
+
+    @property
+    def guess(self) -> float:
+        """The loss of guessing: where it is not known that at the start."""
+        return self.first if self.chance is None else self.chance
+
+
+def constant_since(lr_NG: Array) -> int:
+    """The first row from which on no group's learning rate differs by more than a factor CONSTANT from what it is now."""
+    if not len(lr_NG):
+        return 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(lr_NG)
+        apart = np.abs(logs - logs[-1])
+    other = (np.where(np.isnan(apart), 0.0, apart) > np.log(CONSTANT)).any(1)
+    return int(np.flatnonzero(other)[-1]) + 1 if other.any() else 0
+
+
+def live_regime(facts: Facts) -> LiveRegime:
+    """The regime, or that it cannot be told and why."""
+    if len(facts.loss) and not np.isfinite(facts.loss[-1]):
+        return _unknown("the loss is not finite")
+    if len(facts.loss) < ROWS:
+        return _unknown(_too_few(facts))
+    if not np.isfinite(facts.loss).all():
+        return _unknown("some losses are not finite")
+    half = trend(facts.loss[len(facts.loss) // 2 :], facts.guess - float(facts.loss[-1]))
+    assert half is not None
+    if (facts.loss <= 0).any():
+        return _of_trend(facts, half)
+    seen = decline(windows(facts.loss)[None])
+    return _converging(facts, seen, half) or _of_trend(facts, half)
+
+
+def windows(loss_N: Array) -> Array:
+    """Means of at most WINDOWS stretches of equal length."""
+    count = min(WINDOWS, len(loss_N))
+    length = len(loss_N) // count
+    found: Array = loss_N[len(loss_N) - count * length :].reshape(count, length).mean(1)
+    return found
+
+
+def _converging(facts: Facts, seen: Decline, half: Trend) -> LiveRegime | None:
+    """Regime 1: the loss falls as the map's rule wants it, goes down steadily, or is next to nothing."""
+    span = _span(facts, len(facts.loss) // 2)
+    drop = 1 - np.exp(-float(seen.drop[0]))
+    if half.level <= RULES.converged_share * facts.guess:
+        return LiveRegime("1", True, f"the loss has come down to {number(half.level)}")
+    if seen.falls[0]:
+        return LiveRegime(
+            "1", half.falling, f"loss falls, by {drop:.0%} within {span // 2} updates, at {number(half.level)}"
+        )
+    if seen.creeps[0]:
+        return LiveRegime("1", False, f"loss goes down slowly but steadily, at {number(half.level)}")
+    return None
+
+
+def _of_trend(facts: Facts, half: Trend) -> LiveRegime:
+    """Regime 3 or 2, or undetermined."""
+    level, since = number(half.level), f"within {_span(facts, len(facts.loss) // 2)} updates"
+    if half.falling:
+        return _unknown(f"the loss falls {since}, but less than in converging runs, at {level}")
+    if half.level >= (1 - RULES.least_learned) * facts.guess:
+        return _no_better_than_guessing(facts, level)
+    if half.rising and half.high > -half.tolerance:
+        return LiveRegime("2", False, f"loss no longer falls, it creeps up, at {level}")
+    if half.rising:
+        return _unknown(f"the loss rises {since}, at {level}")
+    if not half.stationary:
+        return _unknown(f"the loss is too noisy at {level} to tell a fall of 10% {since}")
+    return _equilibrium(facts, level)
+
+
+def _equilibrium(facts: Facts, level: str) -> LiveRegime:
+    rows = stationary_for(facts.loss, facts.guess - float(facts.loss[-1]))
+    parts = [f"loss stationary for {_span(facts, len(facts.loss) - rows)} updates at {level}"]
+    equal = facts.spread is not None and facts.spread < EQUAL
+    parts += ["steps equalised"] if equal else []
+    gains = False
+    if facts.gain is not None:
+        now, ahead = facts.gain
+        gains = ahead < now * (1 - RULES.risen_logs)
+        parts.append(f"the averaged weights reach {number(ahead)} where the weights have {number(now)}")
+    return LiveRegime("2", equal or gains, ", ".join(parts))
+
+
+def _no_better_than_guessing(facts: Facts, level: str) -> LiveRegime:
+    known = facts.chance is not None
+    guess = f"guessing ({number(facts.guess)})" if known else f"at the start ({number(facts.guess)})"
+    return LiveRegime("3" if facts.invariant else "dead", known, f"a loss of {level} is no better than {guess}")
+
+
+def _span(facts: Facts, row: int) -> int:
+    """Updates from a row to the last."""
+    before = facts.updates[row - 1] if row else facts.updates[0] - (facts.updates[1] - facts.updates[0])
+    return int(facts.updates[-1] - before)
+
+
+def _too_few(facts: Facts) -> str:
+    count = f"{len(facts.loss)} of {ROWS} measurements"
+    return f"the learning rate changes, {count} since it was about as now" if facts.changing else f"{count} so far"
+
+
+def _unknown(reason: str) -> LiveRegime:
+    return LiveRegime("?", False, reason)

@@ -1,0 +1,255 @@
+"""What a record says, on planted curves: the stationarity test keeps its rate, a falling loss is never called stationary, regimes
+and warnings come from the map's rules, and training reaches the angular update that theory names."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from lrscope.monitor import Monitor
+from lrscope.monitor.alarms import Situation, alarms
+from lrscope.monitor.equilibrium import NONE, ON_THE_WAY, REACHED, UNKNOWN, expected_angle, states
+from lrscope.monitor.regime import Facts, constant_since, live_regime
+from lrscope.monitor.stationarity import stationary_for, trend
+from lrscope.monitor.types import Group, LiveRegime
+from lrscope.symmetries.types import INVARIANT, Part, Symmetries, Symmetry
+from lrscope.tasks.streams import generator
+
+Array = NDArray[np.float64]
+ROWS = 128
+
+
+def noise(count: int, length: int, memory: float, key: str, size: float = 0.05) -> Array:
+    """Stationary first-order autoregressive noise [count, length] of standard deviation `size`."""
+    draws = np.random.default_rng([int(x) for x in key.encode()]).normal(size=(count, length))
+    found = draws.copy()
+    for i in range(1, length):
+        found[:, i] = memory * found[:, i - 1] + math.sqrt(1 - memory**2) * draws[:, i]
+    return size * found
+
+
+# -- is it stationary? ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("length", "memory"), [(16, 0.0), (16, 0.5), (32, 0.8), (64, 0.0), (64, 0.9), (200, 0.5), (200, 0.95)]
+)
+def test_false_alarms_are_as_rare_as_stated(length: int, memory: float) -> None:
+    """At most 5% of stationary curves are called falling, and as many rising; 7.4% of 600 is the 99.5% quantile at 5%."""
+    seen = [trend(0.4 * np.exp(curve)) for curve in noise(600, length, memory, f"alarm {length} {memory}")]
+    for name in ("falling", "rising"):
+        assert np.mean([getattr(one, name) for one in seen]) <= 0.074
+
+
+def test_most_long_stationary_curves_are_called_stationary() -> None:
+    seen = [trend(0.4 * np.exp(curve)) for curve in noise(200, 64, 0.3, "power")]
+    assert np.mean([one.stationary for one in seen]) > 0.85
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("length", [16, 64])
+def test_a_falling_loss_is_never_called_stationary(length: int, memory: float) -> None:
+    """Half again as much as the map's rule calls falling: 15% from one half of the curve to the other."""
+    line = np.exp(-2 * 0.15 * np.arange(length) / length)
+    curves = noise(400, length, memory, f"fall {length} {memory}")
+    assert sum(trend(0.4 * line * np.exp(curve)).stationary for curve in curves) <= 2
+
+
+def test_a_smooth_fall_is_no_noise() -> None:
+    seen = trend(2.0 * np.arange(100, 200) ** -0.1)
+    assert seen.falling
+    assert not seen.stationary
+    assert seen.fall == pytest.approx(0.1 * math.log(175 / 125), rel=0.1)
+    flat = trend(np.full(20, 0.3))
+    assert flat.stationary
+    assert (flat.low, flat.high) == pytest.approx((0.0, 0.0), abs=1e-9)
+
+
+def test_losses_below_zero_are_measured_by_what_was_removed() -> None:
+    falls = trend(np.linspace(0.0, -3.0, 64), scale=3.0)
+    assert falls.falling
+    assert falls.fall == pytest.approx(1.5, rel=0.05)
+    assert trend(-1 + noise(1, 64, 0.0, "negative")[0], scale=3.0).stationary
+
+
+def test_what_cannot_be_tested() -> None:
+    assert trend(np.ones(15)) is None
+    assert trend(np.array([1.0] * 20 + [np.nan])) is None
+
+
+def test_how_long_a_loss_is_stationary() -> None:
+    curve = np.concatenate([np.geomspace(3, 0.4, 100), np.full(100, 0.4)]) * np.exp(noise(1, 200, 0.0, "since")[0])
+    assert 80 <= stationary_for(curve) <= 120
+    assert stationary_for(np.geomspace(3, 0.4, 100)) == 0
+
+
+# -- which regime? ---------------------------------------------------------------------------------------------------------
+
+
+def facts(loss: Array, **more: Any) -> Facts:
+    return Facts(**({"loss": loss, "updates": 10 * np.arange(1, len(loss) + 1), "first": 2.3} | more))
+
+
+T = np.arange(1, ROWS + 1)
+WOBBLE = np.exp(noise(1, ROWS, 0.3, "wobble")[0])
+FALLING, FLAT, CHANCE = 2.3 / T * WOBBLE, 0.41 * WOBBLE, 2.31 * np.exp(noise(1, ROWS, 0.0, "chance", 0.002)[0])
+
+
+@pytest.mark.parametrize(
+    ("seen", "regime", "confidence", "words"),
+    [
+        (facts(FALLING), "1", "sure", "loss falls, by"),
+        (facts(np.full(ROWS, 1e-8)), "1", "sure", "has come down to 1e-8"),
+        (facts(2.3 * T**-0.1), "1", "likely", "slowly but steadily"),
+        (facts(FLAT), "2", "likely", "loss stationary for"),
+        (facts(FLAT, spread=1.02), "2", "sure", "steps equalised"),
+        (facts(FLAT, gain=(0.41, 0.18)), "2", "sure", "the averaged weights reach 0.18"),
+        (facts(FLAT, gain=(0.41, 0.40)), "2", "likely", "the averaged weights reach 0.4 "),
+        (facts(CHANCE, chance=2.3), "dead", "sure", "no better than guessing"),
+        (facts(CHANCE), "dead", "likely", "no better than at the start"),
+        (facts(CHANCE, chance=2.3, invariant=True), "3", "sure", "no better than guessing (2.3)"),
+        (facts(FLAT[:31]), "?", "undetermined", "31 of 32 measurements so far"),
+        (facts(FLAT[:5], changing=True), "?", "undetermined", "the learning rate changes"),
+        (facts(0.41 * np.exp(noise(1, ROWS, 0.0, "loud", 1.5)[0])), "?", "undetermined", "too noisy"),
+        (
+            facts(0.4 * T**-0.05 * np.exp(noise(1, ROWS, 0.0, "slow", 0.002)[0])),
+            "?",
+            "undetermined",
+            "less than in converging",
+        ),
+        (facts(np.append(FLAT, np.nan)), "?", "undetermined", "not finite"),
+        (facts(FLAT - 2, first=0.3), "2", "likely", "stationary"),
+        (facts(np.linspace(0.3, -3, ROWS), first=0.3), "?", "undetermined", "the loss falls"),
+    ],
+)
+def test_a_regime_is_told_or_not(seen: Facts, regime: str, confidence: str, words: str) -> None:
+    found = live_regime(seen)
+    assert (found.regime, found.confidence) == (regime, confidence), found
+    assert words in found.reason
+
+
+def test_a_regime_in_a_sentence() -> None:
+    assert str(LiveRegime("2", True, "because")) == "regime 2, sure: because"
+    assert str(LiveRegime("?", False, "too short")) == "regime undetermined: too short"
+    assert str(LiveRegime("dead", False, "at chance")) == "dead run: at chance"
+
+
+def test_the_learning_rate_counts_since_it_changed() -> None:
+    lr = np.array([0.1] * 5 + [0.01] * 5)[:, None]
+    assert constant_since(lr) == 5
+    assert constant_since(np.hstack([lr, np.full((10, 1), 0.2)])) == 5
+    assert constant_since(np.linspace(1.0, 0.85, 20)[:, None]) == 0
+    assert constant_since(np.geomspace(1.0, 0.1, 100)[:, None]) == 100 - 1 - int(math.log(1.25) / math.log(10) * 99)
+    assert constant_since(np.array([[0.1, np.nan], [0.1, 0.3]])) == 0, "a group that came later"
+    assert constant_since(np.zeros((4, 1))) == 0
+    assert constant_since(np.array([[0.0], [0.1]])) == 1
+
+
+# -- warnings ---------------------------------------------------------------------------------------------------------------
+
+
+def situation(loss: Array, **more: Any) -> Situation:
+    of = facts(loss, **{k: more.pop(k) for k in ("chance", "invariant") if k in more})
+    none = np.zeros(len(loss), dtype=np.int64)
+    groups = [Group("a", ("a",)), Group("b", ("b",)), Group("bias", ("bias",), compared=False)]
+    base = Situation(of, live_regime(of), np.ones(len(loss)), none + 10, none, groups, (1e-3, 2e-3, 0.9), None)
+    return replace(base, **more)
+
+
+@pytest.mark.parametrize(
+    ("seen", "names", "words"),
+    [
+        (situation(FLAT), [], ""),
+        (situation(FALLING, horizon=10_000), [], ""),
+        (situation(np.append(FLAT, np.inf)), ["dead"], "the loss is inf at update 1290"),
+        (situation(FLAT, gradient=np.append(np.ones(ROWS - 3), np.zeros(3))), ["dead"], "all gradients are 0"),
+        (situation(CHANCE, chance=2.3), ["dead"], "no better than guessing"),
+        (situation(CHANCE, chance=2.3, invariant=True), ["too high"], "above the border 2|3"),
+        (situation(2.3 * T**-0.1, horizon=2_000), ["too low"], "would only come down to 1."),
+        (situation(2.3 * T**-0.1, horizon=20_000), [], ""),
+        (situation(2.3 * T**-0.1), [], ""),
+        (situation(FLAT, skipped=np.full(ROWS, 1)), ["skipped"], "skipped 64 of the last 640 updates"),
+        (situation(FLAT, skipped=np.append(np.full(9, 1), np.zeros(ROWS - 9, dtype=int))), [], ""),
+        (situation(FLAT, angles=(1e-3, 2e-2, 0.9)), ["uneven"], "b turns 20 times as far in a step as a"),
+        (situation(FLAT, angles=(1e-3, np.nan, 0.9)), [], ""),
+    ],
+)
+def test_warnings(seen: Situation, names: list[str], words: str) -> None:
+    found = alarms(seen)
+    assert [a.name for a in found] == names
+    assert all(words in a.words for a in found)
+
+
+# -- equilibrium --------------------------------------------------------------------------------------------------------------
+
+
+def noisy_sphere(optimizer: Any, steps: int, **options: Any) -> Monitor:
+    """Scale-invariant weights whose gradients are pure noise, orthogonal to them and of size 1 / norm."""
+    weight = nn.Parameter(torch.nn.functional.normalize(torch.ones(400), dim=0))
+    model = nn.Module()
+    model.weight = weight
+    made = optimizer([weight], **options)
+    told = Symmetries("Module", "train", 1, 400, 0, (Symmetry(INVARIANT, (Part("weight", 1.0),)),))
+    monitor = Monitor(model, made, symmetries=told, every=2)
+    draws = generator("tests", "monitor", "sphere")
+    for _ in range(steps):
+        w = weight.detach()
+        g = torch.randn(400, generator=draws)
+        weight.grad = (g - (g @ w) / (w @ w) * w) / w.norm() / 20
+        made.step()
+        monitor.step(1.0)
+    return monitor
+
+
+@pytest.mark.slow  # thousands of updates
+@pytest.mark.parametrize(
+    ("optimizer", "options"),
+    [
+        (torch.optim.SGD, {"lr": 0.1, "weight_decay": 0.05}),
+        (torch.optim.SGD, {"lr": 0.02, "weight_decay": 0.02, "momentum": 0.9}),
+        (torch.optim.AdamW, {"lr": 0.01, "weight_decay": 0.5}),
+    ],
+)
+def test_training_reaches_the_angular_update_of_theory(optimizer: Any, options: dict[str, Any]) -> None:
+    monitor = noisy_sphere(optimizer, 3000, **options)
+    kind = optimizer.__name__
+    goal = expected_angle(kind, monitor.optimizers[0].param_groups[0])
+    angle = monitor.result()["group_angle"][-200:]
+    assert float((angle**2).mean() ** 0.5) == pytest.approx(goal, rel=0.05)
+    assert monitor.readings().equilibrium == [REACHED]
+
+
+def test_without_decay_there_is_no_equilibrium() -> None:
+    monitor = noisy_sphere(torch.optim.SGD, 60, lr=0.5)
+    assert monitor.readings().equilibrium == [NONE]
+    norm = monitor.result()["group_norm"].values
+    assert (np.diff(norm[:, 0]) > 0).all()
+
+
+def test_formulas_are_those_of_the_papers() -> None:
+    sgd = {"lr": 0.1, "weight_decay": 0.02}
+    assert expected_angle("SGD", sgd) == pytest.approx(math.sqrt(0.004))
+    assert expected_angle("SGD", sgd | {"momentum": 0.9}) == pytest.approx(math.sqrt(0.004 / 1.9))
+    assert expected_angle("AdamW", sgd | {"betas": (0.9, 0.99)}) == pytest.approx(math.sqrt(0.004 * 0.1 / 1.9))
+    assert expected_angle("Adam", sgd | {"betas": (0.9, 0.99)}) is None
+    assert expected_angle("SGD", sgd | {"nesterov": True, "momentum": 0.9}) is None
+    assert expected_angle("SGD", {"lr": 0.1, "weight_decay": 0}) is None
+
+
+def test_states_of_equilibrium() -> None:
+    group, rows = Group("a", ("a",), invariant=True), 40
+    still, moving = np.ones((rows, 1)), np.geomspace(1, 2, rows)[:, None]
+    angle = np.full((rows, 1), 0.1)
+    assert states([group], still, angle, [0.1], [True]) == [REACHED]
+    assert states([group], still, angle, [0.3], [True]) == [ON_THE_WAY]
+    assert states([group], moving, angle, [0.1], [True]) == [ON_THE_WAY]
+    assert states([group], still, angle, [None], [True]) == [REACHED]
+    assert states([group], still, angle, [0.1], [False]) == [NONE]
+    assert states([group], still[:9], angle[:9], [0.1], [True]) == [UNKNOWN]
