@@ -16,7 +16,7 @@ from lrscope.monitor.types import Alarm, Group, LiveRegime
 Array = NDArray[np.float64]
 UNEVEN = 10.0  # times
 OFTEN = 0.02  # ours: a scaler that tries larger scales skips one update in 2,000
-LEAST_SKIPPED = 10  # ours: a scale of 65,536 is halved down to 64 in ten steps at the start
+LEAST_SKIPPED = 20  # ours: a scale of 65,536 is halved down to 1 in sixteen steps at the start
 EARLY = 0.1  # of the horizon: before, a slow start may only be a slow start
 
 

@@ -199,6 +199,7 @@ class Monitor:
             chance=self.chance,
             horizon=self.horizon,
             ahead=self.ahead,
+            since_last=(self._since[0], self._since[1]),
         )
 
     def __str__(self) -> str:

@@ -29,6 +29,7 @@ class Readings:
     goals: angular updates in equilibrium, where a formula gives them.
     decays: has the group weight decay?
     first: loss of the first measurement, which a long record no longer holds by itself.
+    since_last: calls and skipped updates since the last measurement.
     whole: is everything that trains and matters scale-invariant?
     """
 
@@ -41,6 +42,7 @@ class Readings:
     chance: float | None
     horizon: int | None
     ahead: LookAhead | None
+    since_last: tuple[int, int]
 
     def scalar(self, name: str) -> Array:
         """A quantity of the run [N]."""
@@ -104,8 +106,8 @@ class Readings:
                 facts=self.facts,
                 regime=self.regime,
                 gradient=self.scalar("grad_norm"),
-                calls=self.record.calls,
-                skipped=self.record.skipped,
+                calls=np.append(self.record.calls, self.since_last[0]),
+                skipped=np.append(self.record.skipped, self.since_last[1]),
                 groups=self.groups,
                 angles=self.angles,
                 horizon=self.horizon,
