@@ -102,10 +102,11 @@ class Loop:
 
 
 def cost(case: Case, seconds: float) -> tuple[float, float]:
-    """Share of a step that the monitor takes, and the milliseconds of a step without: medians of turns, and of each turn the
-    cheaper of two orders, so that slow spells meet both."""
+    """Share of a step that the monitor takes, and the milliseconds of a step without: medians over turns, which begin with either
+    loop alternately, so that slow spells meet both."""
     plain, watched = Loop(case, watched=False), Loop(case, watched=True)
-    plain.advance(), watched.advance()
+    plain.advance()
+    watched.advance()
     ratios, steps, begun = [], [], time.perf_counter()
     while len(ratios) < 3 or time.perf_counter() - begun < seconds:
         first, second = (plain, watched) if len(ratios) % 2 else (watched, plain)

@@ -118,6 +118,14 @@ def test_python_examples_run(
     if "find_symmetries(" in text:
         assert "scale-invariant {'0.weight': 1} 16 train mode only\n" in said
         return
+    if "Monitor(" in text and "look_ahead=" in text:
+        assert re.fullmatch(r"a decay now would reach about 0\.\d+ \[0\.\d+, 0\.\d+\], by the average .*\n", said)
+        assert len((tmp_path / "monitor.jsonl").read_text().splitlines()) == 60
+        return
+    if "Monitor(" in text:
+        assert re.match(r"update 600: loss 0\.\d+; regime ", said)
+        assert (tmp_path / "monitor.html").stat().st_size > 100_000
+        return
     if "def losses(scale)" in text:
         assert float(said.split()[3]) < 1e-4
         return

@@ -289,6 +289,7 @@ def test_gradients_that_are_gone_leave_the_rest() -> None:
     assert result["group_angle"].sel(group=["0.weight", "3.weight"]).notnull().all()
 
 
+@pytest.mark.slow  # torch.compile loads much
 def test_wrappers_are_looked_through() -> None:
     inner = net()
     model = nn.DataParallel(torch.compile(inner, backend="eager"))
@@ -297,6 +298,45 @@ def test_wrappers_are_looked_through() -> None:
     assert [g.name for g in monitor.groups] == [n for n, _ in inner.named_parameters()]
     parts = nn.Sequential(torch.compile(inner, backend="eager"), seeded(lambda: nn.Linear(3, 2)))
     assert Monitor(parts, sgd(parts)).groups[0].name == "0.0.weight"
+
+
+@pytest.mark.slow  # compiles
+def test_a_compiled_model_with_a_compiled_step() -> None:
+    found = []
+    for watched in (False, True):
+        model = net()
+        compiled = torch.compile(model, backend="aot_eager")
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        step = torch.compile(optimizer.step, backend="aot_eager")
+        monitor = Monitor(compiled, optimizer, every=3) if watched else None
+        for batch in batches(12):
+            optimizer.zero_grad()
+            loss = loss_of(compiled, batch)
+            loss.backward()
+            step()
+            if monitor is not None:
+                monitor.step(loss)
+        found.append([*model.state_dict().values()])
+        assert monitor is None or (monitor.updates, monitor.groups[0].name) == (12, "0.weight")
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+@pytest.mark.slow  # starts a process group
+def test_a_model_in_ddp(tmp_path: Path) -> None:
+    found = []
+    distributed = torch.distributed
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meet'}", rank=0, world_size=1)
+    try:
+        for watched in (False, True):
+            model = nn.parallel.DistributedDataParallel(net())
+            optimizer = sgd(model, momentum=0.9)
+            monitor = Monitor(model, optimizer, every=3) if watched else None
+            train(model, optimizer, monitor, 12)
+            found.append([*model.state_dict().values()])
+            assert monitor is None or (monitor.updates, monitor.groups[0].name) == (12, "0.weight")
+    finally:
+        distributed.destroy_process_group()
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
 def test_two_monitors_see_the_same() -> None:
@@ -501,6 +541,7 @@ def test_sinks_that_cannot_be_had(sinks: Any, words: str, monkeypatch: pytest.Mo
         Monitor(model, sgd(model), sinks=sinks)
 
 
+@pytest.mark.slow  # finds symmetries, loads the page's libraries
 def test_the_page_stands_alone(tmp_path: Path) -> None:
     model = net()
     optimizer = sgd(model, weight_decay=1e-2)
