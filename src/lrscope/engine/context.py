@@ -148,7 +148,9 @@ class Context:
         """Why runs must be trained one at a time; empty if they need not."""
         if self.net.noise == "global":
             return "the network's noise is drawn run by run"
-        return "the task's own optimizer steps run by run" if self.config.optimizer == OWN else ""
+        if self.config.optimizer == OWN:
+            return "the task's own optimizer steps run by run"
+        return "" if self.task.batches is None else self.task.batches.source.by_run
 
     def remembered(self, runs: int) -> Named:
         """The optimizer's state for that many runs, by name: tensors without values, for their shapes and types."""

@@ -35,9 +35,9 @@ def own_tensor(name: str, value: Any) -> Tensor:
         return _of_tensor(name, value)
     if is_array(value):
         return _of_array(name, value)
-    if not isinstance(value, PLAIN) or _is_picture(value):
+    if not isinstance(value, PLAIN) or is_picture(value):
         raise _no_numbers(name, value)
-    if isinstance(value, list | tuple) and value and _is_picture(value[0]):
+    if isinstance(value, list | tuple) and value and is_picture(value[0]):
         raise _no_numbers(name, value[0])
     if isinstance(value, list | tuple) and any(isinstance(v, Tensor) or is_array(v) for v in value):
         return stacked(name, [own_tensor(name, v) for v in value])
@@ -50,7 +50,7 @@ def own_tensor(name: str, value: Any) -> Tensor:
 
 def is_array(value: Any) -> bool:
     """Does it hold an array in one piece: NumPy's, pandas', or anything else that converts to NumPy?"""
-    if isinstance(value, type | Tensor | np.generic) or _is_picture(value):
+    if isinstance(value, type | Tensor | np.generic) or is_picture(value):
         return False
     return isinstance(value, np.ndarray) or any(hasattr(value, n) for n in ("to_numpy", "__array__", "toarray"))
 
@@ -70,14 +70,14 @@ def stacked(name: str, parts: list[Tensor]) -> Tensor:
     return torch.stack(parts)
 
 
-def _is_picture(value: Any) -> bool:
+def is_picture(value: Any) -> bool:
     return type(value).__module__.partition(".")[0] == "PIL"
 
 
 def _no_numbers(name: str, value: Any) -> LrscopeError:
     """The sentence for a thing that is no array of numbers."""
     kind = type(value).__name__
-    if _is_picture(value):
+    if is_picture(value):
         return LrscopeError(
             f"{name} hold pictures ({kind}): give the data set a transform, such as torchvision's ToTensor()"
         )
@@ -85,7 +85,7 @@ def _no_numbers(name: str, value: Any) -> LrscopeError:
         keys = ", ".join(map(str, list(value)[:SHOWN]))
         return LrscopeError(
             f"{name} are a dict ({keys}): a model gets one tensor, so join the parts into one and take it apart in the "
-            "model's forward"
+            "model's forward, or write the loss as loss(model, batch), which gets batches of any form"
         )
     return LrscopeError(
         f"{name} hold {kind}, which are no numbers: turn them into numbers first, in an array or a tensor"

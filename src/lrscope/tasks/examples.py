@@ -26,6 +26,7 @@ RANDOM = (
     "{field}: reading the same example twice gives different {what}, so a transform is random; lrscope reads every example "
     "once and trains on that copy. Remove random transforms, or use augment=True for crops and flips"
 )
+BATCHES = "or write the loss as loss(model, batch), which gets batches of any form"
 Examples = tuple[Any, Any] | Dataset[Any] | DataLoader[Any] | Sequence[Any]
 Pair = tuple[Tensor, Tensor]
 
@@ -79,7 +80,7 @@ def _read(field: str, examples: Any, notes: list[str]) -> Pair:
         keys = ", ".join(map(str, list(examples)[:4]))
         raise LrscopeError(
             f"{field}: a dict ({keys}) does not say what is input and what is label: pass (inputs, labels), such as "
-            f"(data['x'], data['y'])"
+            f"(data['x'], data['y']), {BATCHES}"
         )
     if is_array(examples) or isinstance(examples, Tensor):
         raise LrscopeError(
@@ -108,7 +109,7 @@ def _pair(field: str, examples: Any) -> Pair | None:
         if any(isinstance(part, Tensor) or is_array(part) for part in examples):
             raise LrscopeError(
                 f"{field}: it has {len(examples)} parts: pass two, (inputs, labels); a model gets one tensor, so join several "
-                "inputs into one and take it apart in the model's forward"
+                f"inputs into one and take it apart in the model's forward, {BATCHES}"
             )
         return None
     x, y = examples
@@ -139,7 +140,7 @@ def _check_one_input(field: str, x: Any, y: Any) -> None:
     if isinstance(x, tuple) or (hasattr(y, "__len__") and len(x) != len(y)):
         raise LrscopeError(
             f"{field}: the inputs are {len(x)} arrays side by side: a model gets one tensor, so join them into one "
-            "(torch.cat along the features) and take it apart in the model's forward"
+            f"(torch.cat along the features) and take it apart in the model's forward, {BATCHES}"
         )
 
 
@@ -263,7 +264,8 @@ def two_parts(field: str, where: str, row: Any) -> tuple[Any, Any]:
     if isinstance(row, Mapping):
         keys = ", ".join(map(str, list(row)[:4]))
         raise LrscopeError(
-            f"{field}: {where} is a dict ({keys}): pass pairs (input, label), such as [(row['x'], row['y']) for row in data]"
+            f"{field}: {where} is a dict ({keys}): pass pairs (input, label), such as [(row['x'], row['y']) for row in data], "
+            f"{BATCHES}"
         )
     if not isinstance(row, tuple | list) or len(row) != 2:
         what = (
@@ -273,7 +275,7 @@ def two_parts(field: str, where: str, row: Any) -> tuple[Any, Any]:
         )
         raise LrscopeError(
             f"{field}: {where} {what}: give (input, label); join several inputs into one tensor and take it apart in the "
-            "model's forward"
+            f"model's forward, {BATCHES}"
         )
     x, y = row
     for name, part in (("input", x), ("label", y)):
@@ -282,6 +284,6 @@ def two_parts(field: str, where: str, row: Any) -> tuple[Any, Any]:
             what = f"a dict ({', '.join(map(str, list(part)[:4]))})" if isinstance(part, Mapping) else "several arrays"
             raise LrscopeError(
                 f"{field}: the {name} of {where} is {what}: a model gets one tensor and a loss one, so join the parts into "
-                "one and take it apart in the model's forward or in the loss"
+                f"one and take it apart in the model's forward or in the loss, {BATCHES}"
             )
     return x, y

@@ -19,6 +19,10 @@ Model = Callable[[], nn.Module] | nn.Module
 NEW_ONE = "pass a function that returns a new model"
 
 
+def _itself(model: nn.Module) -> nn.Module:
+    return model
+
+
 @dataclass
 class Drawing:
     """How models are drawn.
@@ -27,21 +31,24 @@ class Drawing:
     reset: `make` initialises a copy of one module anew.
     shared: what `make` returns has tensors that it returned before, so a copy is taken.
     constant: the model is the same for every seed.
+    wrap: makes of a model what takes an example.
     """
 
     make: Callable[[], nn.Module]
     reset: bool = False
     shared: bool = False
     constant: bool = False
+    wrap: Callable[[nn.Module], nn.Module] = _itself
 
     @classmethod
-    def of(cls, model: Model, example: Tensor) -> Drawing:
-        """A drawing of a user's model, tried with two seeds; `example` [1, ...] is one that it takes.
+    def of(cls, model: Model, example: Tensor, wrap: Callable[[nn.Module], nn.Module] = _itself) -> Drawing:
+        """A drawing of a user's model, tried with two seeds; `example` [1, ...] is one that it takes, once `wrap` has made of it
+        what takes examples.
 
         Raises:
             LrscopeError: no model, one that cannot be drawn anew or does not repeat itself.
         """
-        drawing = cls(as_factory(model), reset=isinstance(model, nn.Module))
+        drawing = cls(as_factory(model), reset=isinstance(model, nn.Module), wrap=wrap)
         drawing.try_out(example)
         return drawing
 
@@ -63,7 +70,7 @@ class Drawing:
                 raise LrscopeError(f"model: the factory returned {type(model).__name__}: return an nn.Module")
             if self.shared:
                 model = copied(model)
-            _initialise_lazy(model, example)
+            _initialise_lazy(self.wrap(model), example)
         return model
 
     def try_out(self, example: Tensor) -> None:

@@ -21,6 +21,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset, default_
 from lrscope.errors import LrscopeError
 from lrscope.tasks.arrays import own_tensor
 from lrscope.tasks.examples import (
+    BATCHES,
     RANDOM,
     Pair,
     differing,
@@ -43,19 +44,27 @@ def read_loader(field: str, loader: DataLoader[Any], notes: list[str]) -> Pair:
         LrscopeError: the sampler draws other examples every epoch, a collated example depends on its batch, or anything
             that cannot be read.
     """
-    stream = isinstance(loader.dataset, IterableDataset) or not hasattr(loader.dataset, "__len__")
-    as_given = type(loader).__iter__ is DataLoader.__iter__
-    with _generators_kept(loader):
-        if stream or not as_given or loader.batch_sampler is None:
-            return _iterated(field, loader, notes, stream=stream)
-        indices = _indices(field, loader, notes)
+    with generators_kept(loader):
+        if not is_plain(loader):
+            return _iterated(field, loader, notes, stream=_is_stream(loader))
+        indices = epoch_indices(field, loader, notes)
         if not indices:
             raise LrscopeError(f"{field}: the loader gives no examples: check its sampler and drop_last")
         return _collated(field, loader, indices, notes)
 
 
+def is_plain(loader: DataLoader[Any]) -> bool:
+    """Can its examples be asked for by the indices that its sampler names?"""
+    as_given = type(loader).__iter__ is DataLoader.__iter__
+    return not _is_stream(loader) and as_given and loader.batch_sampler is not None
+
+
+def _is_stream(loader: DataLoader[Any]) -> bool:
+    return isinstance(loader.dataset, IterableDataset) or not hasattr(loader.dataset, "__len__")
+
+
 @contextmanager
-def _generators_kept(loader: DataLoader[Any]) -> Iterator[None]:
+def generators_kept(loader: DataLoader[Any]) -> Iterator[None]:
     """Generators that the user gave to the loader or its samplers are left as they were."""
     owners = (loader, loader.sampler, loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None))
     found = {id(g): g for g in (getattr(o, "generator", None) for o in owners) if isinstance(g, torch.Generator)}
@@ -70,7 +79,7 @@ def _generators_kept(loader: DataLoader[Any]) -> Iterator[None]:
 # -- which examples --------------------------------------------------------------------------------------------------
 
 
-def _indices(field: str, loader: DataLoader[Any], notes: list[str]) -> list[Any]:
+def epoch_indices(field: str, loader: DataLoader[Any], notes: list[str]) -> list[Any]:
     """The indices of an epoch, in the data set's order."""
     plain = type(loader.batch_sampler) is BatchSampler
     sampler = loader.batch_sampler.sampler if plain else loader.batch_sampler  # type: ignore[union-attr]
@@ -117,14 +126,14 @@ def _next_epoch(sampler: Any) -> Any:
 
 def _collated(field: str, loader: DataLoader[Any], indices: Sequence[Any], notes: list[str]) -> Pair:
     """The examples of these indices, fetched and collated as the loader does."""
-    size = _batch_size(loader, len(indices))
+    size = batch_size_for(loader, len(indices))
     parts = [list(indices[start : start + size]) for start in range(0, len(indices), size)]
-    fetched = _fetched(loader, parts)
+    fetched = fetched_parts(loader, parts)
     collate = loader.collate_fn
     batches = []
     for number in range(len(parts)):
         where = f"batch {number}"
-        items = _attempt(field, where, lambda: next(fetched))
+        items = attempt(field, where, lambda: next(fetched))
         batches.append(_batch(field, where, lambda items=items: collate(items)))  # type: ignore[misc]
         if collate is not default_collate:
             _check_collate(field, items, batches[-1], collate)
@@ -137,9 +146,9 @@ def _collated(field: str, loader: DataLoader[Any], indices: Sequence[Any], notes
 def _note_random(field: str, loader: DataLoader[Any], indices: Sequence[Any], read: Pair, notes: list[str]) -> None:
     """Read some examples again, one by one, and note a random transform."""
     places = spread(len(indices))
-    fetched = _fetched(loader, [[indices[i]] for i in places])
+    fetched = fetched_parts(loader, [[indices[i]] for i in places])
     for i in places:
-        items = _attempt(field, f"example {i}", lambda: next(fetched))
+        items = attempt(field, f"example {i}", lambda: next(fetched))
         again = _batch(field, f"example {i}", lambda items=items: loader.collate_fn(items))  # type: ignore[misc]
         before = read[0][i : i + 1], read[1][i : i + 1]
         if any(a.shape != b.shape for a, b in zip(before, again, strict=True)):
@@ -150,15 +159,15 @@ def _note_random(field: str, loader: DataLoader[Any], indices: Sequence[Any], re
             return
 
 
-def _batch_size(loader: DataLoader[Any], count: int) -> int:
+def batch_size_for(loader: DataLoader[Any], count: int) -> int:
     size = getattr(loader.batch_sampler, "batch_size", None)
     return min(size, count) if isinstance(size, int) and size > 0 else min(64, count)
 
 
-def _fetched(loader: DataLoader[Any], parts: list[list[Any]]) -> Iterator[list[Any]]:
+def fetched_parts(loader: DataLoader[Any], parts: list[list[Any]]) -> Iterator[list[Any]]:
     """Items of each part, fetched by as many worker processes as the loader has."""
     if not loader.num_workers:
-        return (_fetch(loader.dataset, part) for part in parts)
+        return (fetch(loader.dataset, part) for part in parts)
     return iter(
         DataLoader(
             loader.dataset,
@@ -176,13 +185,18 @@ def _as_they_are(items: list[Any]) -> list[Any]:
     return items
 
 
-def _fetch(dataset: Any, indices: Sequence[Any]) -> list[Any]:
+def fetch(dataset: Any, indices: Sequence[Any]) -> list[Any]:
     """Items as PyTorch's fetcher gets them."""
     several = getattr(dataset, "__getitems__", None)
     return list(several(list(indices))) if several else [dataset[i] for i in indices]
 
 
-def _attempt(field: str, where: str, read: Callable[[], Any]) -> Any:
+def attempt(field: str, where: str, read: Callable[[], Any], *, of: str = "the loader") -> Any:
+    """What `read` returns.
+
+    Raises:
+        LrscopeError: it fails; names `where` in what it does, and why.
+    """
     try:
         return read()
     except Exception as error:  # a user's code may raise anything
@@ -194,13 +208,13 @@ def _attempt(field: str, where: str, read: Callable[[], Any]) -> Any:
         elif "default_collate: batch must contain" in str(error):
             hint = "give the data set a transform, such as torchvision's ToTensor(), or tensors and numbers"
         raise LrscopeError(
-            f"{field}: {where} of the loader cannot be read ({type(error).__name__}{': ' + reason if reason else ''}): {hint}"
+            f"{field}: {where} of {of} cannot be read ({type(error).__name__}{': ' + reason if reason else ''}): {hint}"
         ) from error
 
 
 def _batch(field: str, where: str, collate: Callable[[], Any]) -> Pair:
     """One batch as inputs [B, ...] and labels [B, ...]."""
-    given = _attempt(field, where, collate)
+    given = attempt(field, where, collate)
     _check_form(field, where, given)
     x, y = two_parts(field, f"{where} of the loader", given)
     inputs, labels = own_tensor(f"{field}: the inputs of {where}", x), own_tensor(f"{field}: the labels of {where}", y)
@@ -218,7 +232,7 @@ def _check_form(field: str, where: str, given: Any) -> None:
         keys = ", ".join(map(str, list(given)[:4]))
         raise LrscopeError(
             f"{field}: {where} of the loader is a dict ({keys}): give the loader a collate_fn that returns (inputs, labels), "
-            "or pass pairs of its data set, such as [(row['x'], row['y']) for row in loader.dataset]"
+            f"or pass pairs of its data set, such as [(row['x'], row['y']) for row in loader.dataset], {BATCHES}"
         )
     lists = isinstance(given, tuple | list) and len(given) == 2 and all(isinstance(p, tuple | list) for p in given)
     if lists and given[0] and isinstance(given[0][0], Tensor):
@@ -243,7 +257,8 @@ def _check_collate(field: str, items: list[Any], whole: Pair, collate: Callable[
 def _depends_on_batch(field: str) -> LrscopeError:
     return LrscopeError(
         f"{field}: the loader's collate_fn gives examples another form in another batch or at another time (it pads, mixes "
-        "or draws at random), and lrscope draws its own batches: do what it does to each example by itself, in the data set"
+        "or draws at random), and lrscope draws its own batches: do what it does to each example by itself, in the data set, "
+        f"{BATCHES}"
     )
 
 
@@ -288,10 +303,10 @@ def _iterated(field: str, loader: Iterable[Any], notes: list[str], *, stream: bo
 
 def _batches(field: str, loader: Iterable[Any]) -> Iterator[Pair]:
     used, most, number = 0, memory_for_streams(), 0
-    iterator = _attempt(field, "the first batch", lambda: iter(loader))
+    iterator = attempt(field, "the first batch", lambda: iter(loader))
     end = object()
     while True:
-        given = _attempt(field, f"batch {number}", lambda: next(iterator, end))
+        given = attempt(field, f"batch {number}", lambda: next(iterator, end))
         if given is end:
             return
         batch = _batch(field, f"batch {number}", lambda given=given: given)  # type: ignore[misc]

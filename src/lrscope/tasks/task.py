@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from lrscope.errors import LrscopeError, shown
 from lrscope.tasks.bands import as_normalisation
+from lrscope.tasks.batches import task as of_batches
+from lrscope.tasks.batches.module import Recipe, column
 from lrscope.tasks.checks import check_alike, check_data
 from lrscope.tasks.data import held_out
 from lrscope.tasks.data.dataset import DataSet
-from lrscope.tasks.examples import Examples, as_tensors, batch_size_of
+from lrscope.tasks.examples import Examples, Pair, as_tensors, batch_size_of
 from lrscope.tasks.factory import Drawing
 from lrscope.tasks.features import Features, with_features
 from lrscope.tasks.groups import given_groups, group_sizes
@@ -69,6 +71,7 @@ class Task:
     loader_batch_size: int | None = None  # what a DataLoader of training examples states
     optimizer: Callable[[list[Tensor], float], torch.optim.Optimizer] | None = None
     metrics: Mapping[str, Metric] = MappingProxyType({})
+    batches: Recipe | None = None  # of a loss of (model, batch)
     copies_input = False  # the forward pass changes its input in place, so it gets a copy
     _unusual: Mapping[str, object] = MappingProxyType({})  # what numbers depend on beside data, loss and model
 
@@ -102,50 +105,34 @@ class Task:
             )
         self.optimizer = optimizer
         self.metrics = checked_metrics(metrics)
-        if isinstance(loss, str):
-            self.loss: Loss = named_loss(loss)
-            self.loss_name = loss
-        else:
-            if classification is None:
-                raise LrscopeError(
-                    "classification: not given, and the loss is a function: pass True (accuracy is measured) or False"
-                )
-            check_loss(loss)
-            self.loss = loss
-            self.loss_name = name_of(loss)
-        self.classification = self.loss_name in CLASSIFICATION if classification is None else classification
         named = type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", "task")
         self.name = str(name or named)
-        train_x, train_y = as_tensors("train", train)
-        test_x, test_y = as_tensors("test", test)
-        size, own = (validation, None) if is_size(validation) else (0, as_tensors("validation", validation))
-        given = {"train": train_y, "test": test_y, **({} if own is None else {"validation": own[1]})}
-        labels, classes = as_labels(self.loss_name, self.classification, given)
+        size, own = (validation, None) if is_size(validation) else (0, validation)
+        given = {"train": train, "test": test, **({} if own is None else {"validation": own})}
+        if of_batches.takes_model(loss):
+            of_batches.refuse(classification=classification, features=features, normalisation=normalisation)
+            pairs, labels, classes = self._read_batches(loss, given)
+        else:
+            self._set_loss(loss, classification)
+            pairs = {split: as_tensors(split, examples) for split, examples in given.items()}
+            labels, classes = as_labels(self.loss_name, self.classification, {s: y for s, (_, y) in pairs.items()})
         self.loader_batch_size = batch_size_of(train)
+        train_x = pairs["train"][0]
         fixed = DataSet(
             name=self.name,
             train_x=train_x,
             train_y=labels["train"],
-            test_x=test_x,
+            test_x=pairs["test"][0],
             test_y=labels["test"],
             classes=classes,
             loss=self.loss_name,
-            **given_groups(train_groups, train_group_names, len(train_y), "train"),
-            **given_groups(test_groups, test_group_names, len(test_y), "test"),
+            **given_groups(train_groups, train_group_names, len(labels["train"]), "train"),
+            **given_groups(test_groups, test_group_names, len(labels["test"]), "test"),
             normalisation=None if normalisation is None else as_normalisation(normalisation, tuple(train_x.shape[1:])),
         )
         if own is not None:
-            fixed = held_out.given(fixed, (own[0], labels["validation"]))
-        self._unusual = {
-            **(
-                {}
-                if self.classification == (self.loss_name in CLASSIFICATION)
-                else {"classification": self.classification}
-            ),
-            **({} if fixed.normalisation is None else {"normalisation": fixed.normalisation}),
-            **({} if optimizer is None else {"optimizer": digest(optimizer)}),
-            **({"metrics": [(n, digest(m)) for n, m in self.metrics.items()]} if self.metrics else {}),
-        }
+            fixed = held_out.given(fixed, (pairs["validation"][0], labels["validation"]))
+        self._unusual = self._beside(fixed)
         check_data(fixed)
         if features is not None:
             if not self.classification:
@@ -156,8 +143,44 @@ class Task:
         by_data_seed = held_out.by_data_seed(fixed, checked_size(size))
         self._data: Callable[[int], DataSet] = by_data_seed or (lambda data_seed: fixed)
         self.varies_with_data_seed = by_data_seed is not None
-        self.drawing = Drawing.of(model, self._example)
+        self.drawing = Drawing.of(model, self._example, self._wrapped)
         self._check_outputs(fixed)
+
+    def _set_loss(self, loss: str | Loss, classification: bool | None) -> None:
+        """A loss of (outputs, labels), by name or as a function."""
+        if isinstance(loss, str):
+            self.loss, self.loss_name = named_loss(loss), loss
+        else:
+            if classification is None:
+                raise LrscopeError(
+                    "classification: not given, and the loss is a function: pass True (accuracy is measured) or False"
+                )
+            check_loss(loss)
+            self.loss, self.loss_name = loss, name_of(loss)
+        self.classification = self.loss_name in CLASSIFICATION if classification is None else classification
+
+    def _read_batches(self, loss: Any, given: Mapping[str, Any]) -> tuple[dict[str, Pair], dict[str, Tensor], int]:
+        """A loss of (model, batch): numbers of examples in the place of inputs, and labels that nobody reads."""
+        check_loss(loss)
+        self.batches = of_batches.read(given, loss, self.metrics)
+        self.metrics = MappingProxyType(self.batches.columns())
+        self.loss, self.loss_name, self.classification = column, name_of(loss), False
+        numbers = {split: self.batches.source.numbers(split) for split in given}
+        labels = {split: torch.zeros_like(n) for split, n in numbers.items()}
+        return {split: (n, labels[split]) for split, n in numbers.items()}, labels, 0
+
+    def _beside(self, fixed: DataSet) -> Mapping[str, object]:
+        """What numbers depend on beside data, loss and model, where it is not as usual."""
+        found: dict[str, object] = {}
+        if self.classification != (self.loss_name in CLASSIFICATION):
+            found["classification"] = self.classification
+        if fixed.normalisation is not None:
+            found["normalisation"] = fixed.normalisation
+        if self.optimizer is not None:
+            found["optimizer"] = digest(self.optimizer)
+        if self.metrics:
+            found["metrics"] = [(n, digest(m)) for n, m in self.metrics.items()]
+        return found
 
     @classmethod
     def from_data(cls, name: str, factory: Callable[[], nn.Module], data: Callable[[int], DataSet]) -> Task:
@@ -200,10 +223,14 @@ class Task:
 
     def new_model(self, seed: int) -> nn.Module:
         """A model whose initialisation depends on `seed` alone; the global random state is left as it was."""
-        model = self.drawing.draw(seed, self._example)
+        model = self._wrapped(self.drawing.draw(seed, self._example))
         if self.copies_input:
             model.register_forward_pre_hook(give_copies)
         return model
+
+    def _wrapped(self, model: nn.Module) -> nn.Module:
+        """The model as the engine takes it: of one tensor to one tensor."""
+        return model if self.batches is None else self.batches.wrapped(model)
 
     @cached_property
     def noise(self) -> Noise:
@@ -222,6 +249,10 @@ class Task:
         return self.data(0).train_x[:1]
 
     def _check_outputs(self, data: DataSet) -> None:
+        if self.batches is not None:
+            groups = data.train_groups is not None or data.test_groups is not None
+            of_batches.try_out(self.batches, lambda: of_batches.network(self.new_model(0)), by_example=groups)
+            return
         if not self.copies_input:
             self.copies_input = changes_its_input(self.new_model(0), data)
         check_outputs(self.new_model(0), self.loss, self.classification, data)
@@ -256,7 +287,9 @@ class Task:
             sha.update(digest(self.loss).encode())
         if self.noise == "keyed":
             sha.update(NOISE_RULE)
-        model = self.new_model(0)
+        model = of_batches.network(self.new_model(0))
+        if self.batches is not None:
+            sha.update(repr(of_batches.identity(self.batches)).encode())
         if not _own(model):
             sha.update(self._digest(model).encode())
             return sha.hexdigest()[:16]
@@ -268,7 +301,7 @@ class Task:
 
     def _digest(self, model: nn.Module) -> str:
         """The digest of a model of seed 0; refused where another one's is another, as its sweep would not be known again."""
-        ours, again = digest(model), self.new_model(0)
+        ours, again = digest(model), of_batches.network(self.new_model(0))
         if ours == digest(again):
             return ours
         one, other = attributes(model), attributes(again)
@@ -287,6 +320,7 @@ class Task:
             "loss": self.loss_name,
             "classes": data.classes,
             "input_shape": list(data.train_x.shape[1:]),
+            **({} if self.batches is None else {"batch": of_batches.summary(self.batches)}),
             "train_size": len(data.train_x),
             "test_size": len(data.test_x),
             "validation": held_out.summary(data),

@@ -1,0 +1,56 @@
+"""Examples that a user's collate_fn puts into batches as these are drawn: of several lengths, or padded. B batch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lrscope.tasks.arrays import is_picture
+from lrscope.tasks.batches.trees import Tree, mapped, placed
+from lrscope.tasks.identity import digest
+from lrscope.tasks.loaders import attempt, fetch
+from lrscope.tasks.random_state import seeded
+
+
+class Collated:
+    """Examples of a map-style data set, fetched and collated for each batch in the training process.
+
+    What the data set or the collate_fn draws from the global generators is drawn anew in every step, from the run's stream.
+
+    Args:
+        field: how messages name them.
+        dataset: the user's own.
+        indices: of the examples, in their order.
+        collate: makes a batch of a list of examples.
+    """
+
+    by_run = "its batches are collated as they are drawn"
+
+    def __init__(self, field: str, dataset: Any, indices: Sequence[Any], collate: Callable[[list[Any]], Tree]) -> None:
+        self.field, self.dataset, self.indices, self.collate = field, dataset, indices, collate
+        self.size = len(indices)
+
+    def batch(self, numbers: Tensor, dtype: torch.dtype) -> Tree:
+        """The examples of these numbers [B], collated; tensors on their device, floats in `dtype`."""
+        chosen = [self.indices[number] for number in numbers.tolist()]
+        made = attempt(self.field, f"a batch of {len(chosen)}", lambda: self.collate(fetch(self.dataset, chosen)))
+        return placed(made, numbers.device, dtype)
+
+    def digest(self) -> str:
+        """A hash of the examples' values, of their order and of what collates them."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        sha = hashlib.sha256(digest(self.collate).encode())
+        for number, index in enumerate(self.indices):
+            with seeded(0):
+                (item,) = attempt(self.field, f"example {number}", lambda index=index: fetch(self.dataset, [index]))  # type: ignore[misc]
+            sha.update(digest(mapped(lambda _, leaf: np.asarray(leaf) if is_picture(leaf) else leaf, item)).encode())
+        return sha.hexdigest()[:16]

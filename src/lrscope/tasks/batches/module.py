@@ -1,0 +1,112 @@
+"""A model with a loss of (model, batch) as a network from numbers of examples to their losses. B batch, M metrics.
+
+So a task of any batches is a task as the engine knows it: inputs [N] (numbers), outputs [B, 1 + M] (losses and metrics).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lrscope.errors import LrscopeError
+from lrscope.tasks.batches.source import Source
+from lrscope.tasks.batches.trees import Tree
+from lrscope.tasks.factory import weights_type
+from lrscope.tasks.losses import placed_loss
+from lrscope.tasks.metrics import Metric
+
+BatchLoss = Callable[[nn.Module, Tree], Tensor]
+BLOCK = 64  # ours: examples evaluated together in every plan, as a loss may depend on who is in its batch
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """What turns a model and numbers into losses.
+
+    Args:
+        loss: of (model, batch): one loss per example [B], or their mean [].
+        metrics: the same of other numbers, by name.
+    """
+
+    source: Source
+    loss: BatchLoss
+    metrics: Mapping[str, BatchLoss]
+    _placed: dict[Any, BatchLoss] = field(default_factory=dict)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Recipe:
+        """Itself."""
+        return self
+
+    def loss_on(self, device: torch.device, dtype: torch.dtype) -> BatchLoss:
+        """The loss with the tensors that it holds on the device."""
+        if (device, dtype) not in self._placed:
+            self._placed[device, dtype] = placed_loss(self.loss, device, dtype)
+        return self._placed[device, dtype]
+
+    def wrapped(self, model: nn.Module) -> nn.Module:
+        """The model as a network from numbers to losses."""
+        return LossesOf(model, self)
+
+    def columns(self) -> dict[str, Metric]:
+        """The metrics as functions of the network's outputs."""
+        return {name: partial(column, number=1 + place) for place, name in enumerate(self.metrics)}
+
+
+def column(outputs: Tensor, labels: Tensor, number: int = 0) -> Tensor:
+    """Losses [B], or metric `number`, of a network's outputs [B, 1 + M]."""
+    return outputs[:, number]
+
+
+class LossesOf(nn.Module):
+    """Numbers of examples [B] to their losses and metrics [B, 1 + M].
+
+    Args:
+        model: the user's own; `recipe` has the rest.
+    """
+
+    def __init__(self, model: nn.Module, recipe: Recipe) -> None:
+        super().__init__()
+        self.model = model
+        self.recipe = recipe
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """A batch as a whole in train mode, where metrics are not computed; in eval mode blocks of `BLOCK`."""
+        if self.training:
+            losses = self._column("loss", numbers)
+            return torch.stack([losses, *(torch.zeros_like(losses) for _ in self.recipe.metrics)], 1)
+        names = ("loss", *self.recipe.metrics)
+        blocks = [torch.stack([self._column(name, block) for name in names], 1) for block in numbers.split(BLOCK)]
+        return torch.cat(blocks)
+
+    def _column(self, name: str, numbers: Tensor) -> Tensor:
+        """Losses, or a metric, of these examples [B]. Each call gets a batch of its own, which it may change."""
+        dtype = weights_type(self.model)
+        recipe = self.recipe
+        function = recipe.loss_on(numbers.device, dtype) if name == "loss" else recipe.metrics[name]
+        return per_example(name, function(self.model, recipe.source.batch(numbers, dtype)), len(numbers)).to(dtype)
+
+
+def per_example(name: str, value: Any, count: int) -> Tensor:
+    """One number for each of `count` examples [B]; a mean over them [] counts for each.
+
+    Raises:
+        LrscopeError: it is neither.
+    """
+    if isinstance(value, Tensor) and tuple(value.shape) in ((), (count,)):
+        return value.expand(count)
+    shape = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    hint = ", such as its .loss" if not isinstance(value, Tensor) and hasattr(value, "loss") else ""
+    raise LrscopeError(
+        f"{said(name)}: it returned {shape} for a batch of {count}: return the mean over the batch or one number per "
+        f"example, as a tensor{hint}"
+    )
+
+
+def said(name: str) -> str:
+    """How messages call the loss or a metric."""
+    return "loss" if name == "loss" else f"metrics: {name}"

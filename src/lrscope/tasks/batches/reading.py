@@ -1,0 +1,168 @@
+"""Reading what a user hands over for a loss of (model, batch): arrays by name, data sets, loaders. N examples, B batch."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from lrscope.errors import LrscopeError
+from lrscope.tasks.arrays import is_array
+from lrscope.tasks.batches.collated import Collated
+from lrscope.tasks.batches.columns import Columns, of_arrays, of_batches, of_rows
+from lrscope.tasks.batches.source import Part
+from lrscope.tasks.batches.trees import Tree, form, joined, leaves
+from lrscope.tasks.examples import RANDOM, ROUNDING, spread
+from lrscope.tasks.loaders import attempt, batch_size_for, epoch_indices, fetched_parts, generators_kept, is_plain
+from lrscope.tasks.random_state import seeded
+
+FEW_ARRAYS = 8  # ours: a list of fewer arrays may be columns as well as examples
+
+
+def as_part(field: str, examples: Any) -> Part:
+    """The examples of a split.
+
+    Args:
+        field: how messages name them, such as "train".
+        examples: a dict or tuple of arrays, nested as batches shall be; a map-style data set or a list of examples, each of
+            them such a tree without the axis of examples; a `DataLoader`.
+
+    Raises:
+        LrscopeError: what cannot be read, or not be honoured as it was given.
+    """
+    notes: list[str] = []
+    with seeded(0):
+        part = _read(field, examples, notes)
+    for note in notes:
+        warnings.warn(note, stacklevel=3)
+    return part
+
+
+def _read(field: str, examples: Any, notes: list[str]) -> Part:
+    if isinstance(examples, DataLoader):
+        return _of_loader(field, examples, notes)
+    if isinstance(examples, Mapping | tuple | torch.Tensor) or is_array(examples):
+        return of_arrays(field, examples)
+    if isinstance(examples, list) and 0 < len(examples) < FEW_ARRAYS and all(_is_column(item) for item in examples):
+        raise LrscopeError(
+            f"{field}: a list of {len(examples)} arrays may be columns or examples: write a tuple or a dict of columns, or a "
+            "list of tuples"
+        )
+    if (
+        hasattr(examples, "__getitem__")
+        and hasattr(examples, "__len__")
+        and not isinstance(examples, str | bytes | type)
+    ):
+        return _of_items(field, examples, notes)
+    raise LrscopeError(
+        f"{field}: {type(examples).__name__} is not readable: pass a dict or tuple of arrays, a Dataset or a DataLoader"
+    )
+
+
+def _is_column(value: Any) -> bool:
+    return (isinstance(value, torch.Tensor) or is_array(value)) and len(getattr(value, "shape", ())) > 0
+
+
+def _of_items(field: str, examples: Any, notes: list[str]) -> Columns:
+    """All examples of a map-style data set, in the order of its index."""
+    read = [_item(field, number, examples) for number in range(len(examples))]
+    if not read:
+        raise LrscopeError(f"{field}: the data set is empty: pass at least one batch of examples")
+    try:
+        found = of_rows(field, read)
+    except LrscopeError as error:
+        if "differ in shape" not in str(error):
+            raise
+        raise LrscopeError(f"{error}, or pass a DataLoader whose collate_fn pads") from error
+    _note_random(field, examples, read, notes)
+    return found
+
+
+def _item(field: str, number: int, examples: Any) -> Tree:
+    return attempt(field, f"example {number}", lambda: examples[number], of="the data set")
+
+
+def _note_random(field: str, examples: Any, read: list[Tree], notes: list[str]) -> None:
+    for number in spread(len(read)):
+        if not same(read[number], _item(field, number, examples)):
+            notes.append(RANDOM.format(field=field, what="values"))
+            return
+
+
+def same(one: Tree, other: Tree) -> bool:
+    """Are two trees alike to rounding?"""
+    if form(one) != form(other):
+        return False
+    return all(_same(a, b) for (_, a), (_, b) in zip(leaves(one), leaves(other), strict=True))
+
+
+def _same(one: Any, other: Any) -> bool:
+    if not isinstance(one, torch.Tensor) or not isinstance(other, torch.Tensor):
+        return bool(torch.as_tensor(one == other).all()) if type(one) is type(other) else False
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return torch.equal(one, other) or torch.allclose(one, other, rtol=ROUNDING, atol=ROUNDING, equal_nan=True)
+
+
+# -- loaders ----------------------------------------------------------------------------------------------------------
+
+
+def _of_loader(field: str, loader: DataLoader[Any], notes: list[str]) -> Part:
+    """The examples that an epoch of a loader goes through: in memory where its collate_fn gives each example one form in any
+    batch, else collated anew for each batch."""
+    if not is_plain(loader):
+        raise LrscopeError(
+            f"{field}: the loader has no data set whose examples can be asked for by their number: pass a map-style data set"
+        )
+    with generators_kept(loader):
+        indices = epoch_indices(field, loader, notes)
+        if not indices:
+            raise LrscopeError(f"{field}: the loader gives no examples: check its sampler and drop_last")
+        batches = _separable(field, loader, indices)
+    if batches is None:
+        return Collated(field, loader.dataset, indices, loader.collate_fn)
+    return of_batches(field, batches)
+
+
+def _separable(field: str, loader: DataLoader[Any], indices: list[Any]) -> list[Tree] | None:
+    """All batches, if an example looks alike in any batch and at any time; None if not."""
+    size, collate = batch_size_for(loader, len(indices)), loader.collate_fn
+    parts = [indices[start : start + size] for start in range(0, len(indices), size)]
+    fetched, batches = fetched_parts(loader, parts), list[Tree]()
+    for number, part in enumerate(parts):
+        items = attempt(field, f"batch {number}", lambda: next(fetched))
+        batches.append(attempt(field, f"batch {number}", lambda items=items: collate(items)))  # type: ignore[misc]
+        half = (len(items) + 1) // 2
+        try:
+            halves = [collate(some) for some in (items[:half], items[half:]) if some]
+        except Exception:  # a collate_fn that takes its items apart
+            return None
+        if not _stack(batches[-1], len(part)) or not same(batches[-1], _joined(halves)):
+            return None
+        if not _stack_together(batches[0], batches[-1]):
+            return None
+    again = attempt(field, "batch 0", lambda: collate(next(fetched_parts(loader, parts[:1]))))
+    return batches if same(batches[0], again) else None
+
+
+def _stack(batch: Tree, count: int) -> bool:
+    """Is it made of tensors with an axis of `count` examples?"""
+    found = [leaf for _, leaf in leaves(batch)]
+    return bool(found) and all(isinstance(leaf, torch.Tensor) and leaf.dim() and len(leaf) == count for leaf in found)
+
+
+def _stack_together(one: Tree, other: Tree) -> bool:
+    pairs = zip(leaves(one), leaves(other), strict=False)
+    return form(one) == form(other) and all(
+        a.shape[1:] == b.shape[1:] and a.dtype == b.dtype for (_, a), (_, b) in pairs
+    )
+
+
+def _joined(batches: list[Tree]) -> Tree:
+    """Batches one after the other; None where they are not alike."""
+    if not all(_stack_together(batches[0], batch) for batch in batches):
+        return None
+    return joined(batches, lambda name, tensors: torch.cat(tensors))

@@ -1,0 +1,408 @@
+"""Losses of (model, batch): batches of any form train as a loop written by hand does, N examples in memory."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+
+import lrscope
+from lrscope.errors import LrscopeError
+from lrscope.tasks.batches.module import BLOCK
+from lrscope.tasks.streams import generator, stream_seed
+from lrscope.tasks.task import Task
+from lrscope.trained import Trained
+from tiny_tasks import ALL_RUNS, BATCHED, ONE_RUN, SHORT, SINGLE, computed, same_bytes, stopped_and_resumed, train
+
+N, TESTED, LONGEST, WORDS = 32, 72, 6, 11
+SWEEP = replace(SHORT, batch_size=8, steps=10, space="whole", lrs=(0.1, 0.5), precision="float64", random_points=1)
+PLANS = {"batched": ALL_RUNS, "single": ONE_RUN}
+
+
+def texts(count: int, key: str) -> dict[str, Tensor]:
+    """Words [count, LONGEST] padded with 0, their numbers, a weight for each text, a label."""
+    draws = generator("tests", "batches", key)
+    lengths = torch.randint(2, LONGEST + 1, (count,), generator=draws)
+    words = torch.randint(1, WORDS, (count, LONGEST), generator=draws)
+    words[torch.arange(LONGEST) >= lengths[:, None]] = 0
+    weight = torch.rand(count, generator=draws)
+    return {"words": words, "lengths": lengths, "weight": weight, "label": (words[:, 0] > WORDS // 2).long()}
+
+
+TRAIN, TEST = texts(N, "train"), texts(TESTED, "test")
+
+
+class Bag(nn.Module):
+    """Several inputs: the mean of the words' vectors, and the weight beside it."""
+
+    def __init__(self, share: float = 0.0) -> None:
+        super().__init__()
+        self.embed, self.out, self.share = nn.Embedding(WORDS, 4), nn.Linear(5, 2), share
+
+    def forward(self, words: Tensor, weight: Tensor, lengths: Tensor) -> dict[str, Tensor]:
+        mean = (self.embed(words) * (words > 0)[..., None]).sum(1) / lengths[:, None]
+        mean = functional.dropout(mean, self.share, self.training)
+        return {"logits": self.out(torch.cat([mean, weight[:, None]], 1))}
+
+
+class Lstm(nn.Module):
+    """Reads padded words; the last word's state says the label."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.lstm, self.out = nn.Embedding(WORDS, 3), nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 2)
+
+    def forward(self, words: Tensor, weight: Tensor, lengths: Tensor) -> dict[str, Tensor]:
+        packed = nn.utils.rnn.pack_padded_sequence(
+            self.embed(words), lengths.cpu(), batch_first=True, enforce_sorted=False
+        )
+        return {"logits": self.out(self.lstm(packed)[1][0][-1])}
+
+
+def mean_loss(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    label = batch.pop("label")  # as many a loop does
+    return functional.cross_entropy(model(**batch)["logits"], label)
+
+
+def loss_each(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    label = batch.pop("label")
+    return functional.cross_entropy(model(**batch)["logits"], label, reduction="none")
+
+
+def by_words(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """A mean over words, which is none over examples."""
+    share = batch["lengths"] / batch["lengths"].sum()
+    return (loss_each(model, dict(batch)) * share).sum()
+
+
+def error(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    label = batch.pop("label")
+    return (model(**batch)["logits"].argmax(1) != label).float()
+
+
+def task(model: Callable[[], nn.Module] = Bag, loss: Any = mean_loss, **options: Any) -> Task:
+    return Task(model, **{"train": TRAIN, "test": TEST, "loss": loss, **options})
+
+
+# -- a loop written by hand ---------------------------------------------------------------------------------------------
+
+
+def rows(data: dict[str, Tensor], numbers: Tensor) -> dict[str, Tensor]:
+    return {name: t[numbers].double() if t.is_floating_point() else t[numbers] for name, t in data.items()}
+
+
+def by_hand(
+    make: Callable[[], nn.Module], loss: Any, lr: float, seed: int, batch: Any = rows
+) -> tuple[Any, Any, Tensor]:
+    """Losses of all steps, test loss and weights of one run of SWEEP by plain SGD."""
+    torch.manual_seed(stream_seed("init", 0, seed))
+    model, losses = make().double().train(), []
+    for step in range(SWEEP.steps or 0):
+        epoch, place = divmod(step, N // 8)
+        order = torch.randperm(N, generator=generator("order", "pretrain", 0, seed, epoch))
+        value = loss(model, batch(TRAIN, order[place * 8 : place * 8 + 8])).mean()
+        gradients = torch.autograd.grad(value, list(model.parameters()))
+        with torch.no_grad():
+            for weight, gradient in zip(model.parameters(), gradients, strict=True):
+                weight -= lr * gradient
+        losses.append(value.item())
+    with torch.no_grad():
+        blocks = [loss(model.eval(), batch(TEST, n)).mean() * len(n) for n in torch.arange(TESTED).split(BLOCK)]
+    return losses, sum(blocks).item() / TESTED, nn.utils.parameters_to_vector(model.parameters())  # type: ignore[union-attr]
+
+
+def check_by_hand(
+    found: Any, made: Task, make: Callable[[], nn.Module], loss: Any, folder: Path | None, batch: Any = rows
+) -> None:
+    for lr in SWEEP.lrs:
+        for seed in range(SWEEP.seeds):
+            with torch.random.fork_rng(devices=[]):
+                losses, test_loss, weights = by_hand(make, loss, lr, seed, batch)
+            run = found["pretrain"].ds.sel(lr=lr, seed=seed, data_seed=0)
+            steps = np.diff([0, *run["step"].values])
+            means = [np.mean(part) for part in np.split(np.array(losses), np.cumsum(steps)[:-1])]
+            np.testing.assert_allclose(run["train_loss"], means, rtol=1e-9)
+            np.testing.assert_allclose(run["test_loss"][-1], test_loss, rtol=1e-9)
+            own = Trained.open(folder, made).state(lr=lr, seed=seed).weights[0]
+            torch.testing.assert_close(own, weights.detach(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("engine", [BATCHED, SINGLE], ids=lambda engine: engine.path)
+@pytest.mark.parametrize("loss", [mean_loss, loss_each, by_words], ids=lambda f: f.__name__)
+def test_it_trains_as_a_loop_by_hand(loss: Any, engine: Any, tmp_path: Path) -> None:
+    """Means over the batch, losses of examples, and a mean over something else: 72 test examples are blocks of 64 and 8."""
+    made = task(loss=loss)
+    check_by_hand(train(made, SWEEP, engine, tmp_path), made, Bag, loss, tmp_path)
+
+
+def test_a_packed_lstm_trains_as_a_loop_by_hand(tmp_path: Path) -> None:
+    made = task(Lstm)
+    check_by_hand(train(made, SWEEP, SINGLE, tmp_path), made, Lstm, mean_loss, tmp_path)
+
+
+def test_a_metric_is_a_mean_over_the_test_examples(tmp_path: Path) -> None:
+    made = task(metrics={"error": error, "nats": mean_loss}, validation=TEST)
+    found = computed(made, SWEEP, ALL_RUNS, tmp_path)
+    np.testing.assert_allclose(
+        found["pretrain/test_metric"].sel(metric="nats"), found["pretrain/test_loss"], rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        found["pretrain/validation_metric"], found["pretrain/test_metric"].isel(epoch=-1), rtol=1e-12
+    )
+    wrong = found["pretrain/test_metric"].sel(metric="error") * TESTED
+    np.testing.assert_allclose(wrong, wrong.round(), atol=1e-9)
+
+
+# -- forms ----------------------------------------------------------------------------------------------------------------
+
+
+class Rows(Dataset[Any]):
+    def __init__(self, make: Callable[[int], Any], count: int = N) -> None:
+        self.make, self.count = make, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Any:
+        return self.make(index)
+
+
+def as_dict(index: int) -> dict[str, Any]:
+    return {name: tensor[index] for name, tensor in TRAIN.items()}
+
+
+def of_lists(index: int) -> dict[str, Any]:
+    return {name: tensor[index].tolist() for name, tensor in TRAIN.items()}
+
+
+FORMS: dict[str, Callable[[], Any]] = {
+    "arrays": lambda: {name: tensor.numpy() for name, tensor in TRAIN.items()},
+    "lists": lambda: {name: tensor.tolist() for name, tensor in TRAIN.items()},
+    "examples": lambda: [as_dict(i) for i in range(N)],
+    "a data set": lambda: Rows(of_lists),
+    "a loader": lambda: DataLoader(Rows(as_dict), 5, shuffle=True),
+    "a loader with an own collate_fn": lambda: DataLoader(
+        Rows(as_dict), 8, collate_fn=lambda items: {name: torch.stack([i[name] for i in items]) for name in TRAIN}
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_the_same_examples_are_the_same_task(form: str) -> None:
+    made = task(train=FORMS[form]())
+    assert made.batches is not None
+    assert made.batches.source.by_run == ""
+    assert made.batches.source.digest() == task().batches.source.digest()  # type: ignore[union-attr]
+
+
+def test_a_batch_has_the_form_of_the_examples() -> None:
+    seen: list[Any] = []
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        seen.append(batch)
+        (words, weight), rest = batch
+        out: Tensor = model(words, weight, rest["lengths"])["logits"]
+        return functional.cross_entropy(out, rest["label"])
+
+    def nested(data: dict[str, Tensor]) -> Any:
+        return (data["words"], data["weight"]), {name: data[name] for name in ("lengths", "label")}
+
+    task(loss=loss, train=nested(TRAIN), test=nested(TEST))
+    (words, weight), rest = seen[0]
+    assert type(seen[0]) is tuple
+    assert (words.dtype, weight.dtype, rest["label"].dtype) == (torch.int64, torch.float32, torch.int64)
+
+
+def test_the_loaders_batch_size_is_the_sweeps() -> None:
+    assert task(train=FORMS["a loader"]()).batch_size == 5
+
+
+def test_examples_are_held_out_for_validation() -> None:
+    made = task(validation=8)
+    data = made.data(0)
+    assert (len(data.train_x), len(data.validation_x)) == (N - 8, 8)  # type: ignore[arg-type]
+    assert sorted([*data.train_x.tolist(), *data.validation_x.tolist()]) == list(range(N))  # type: ignore[union-attr]
+
+
+# -- noise, kills, identity -------------------------------------------------------------------------------------------------
+
+
+def dropping() -> nn.Module:
+    return Bag(0.4)
+
+
+def test_dropout_is_the_runs_own_in_any_plan(tmp_path: Path) -> None:
+    made = task(dropping)
+    assert made.noise == "keyed"
+    found = [computed(made, SWEEP, plan, tmp_path / name) for name, plan in PLANS.items()]
+    np.testing.assert_allclose(*(f["pretrain/train_loss"] for f in found), rtol=1e-9)
+    plain = computed(task(), SWEEP, ALL_RUNS, tmp_path / "plain")
+    assert (found[0]["pretrain/train_loss"] != plain["pretrain/train_loss"]).all()
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_stopped_sweep_goes_on_to_the_same_bytes(plan: str, tmp_path: Path) -> None:
+    unbroken = computed(task(dropping), SWEEP, PLANS[plan], tmp_path / "unbroken")
+    broken = stopped_and_resumed(lambda: task(dropping), SWEEP, PLANS[plan], tmp_path / "broken", 5)
+    assert same_bytes(broken, unbroken) == []
+
+
+def test_examples_loss_and_metrics_make_the_task() -> None:
+    other = copy.deepcopy(TRAIN)
+    other["weight"][3] += 1
+    tasks = [task(), task(), task(train=other), task(loss=loss_each), task(metrics={"error": error})]
+    prints = [made.fingerprint([0]) for made in tasks]
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 4
+
+
+def test_groups_of_examples_have_losses_of_their_own(tmp_path: Path) -> None:
+    made = task(loss=loss_each, train_groups=TRAIN["label"])
+    found = computed(made, SWEEP, ALL_RUNS, tmp_path)["pretrain"].ds
+    assert (
+        found["example_group_loss"].isel(example_group=0) != found["example_group_loss"].isel(example_group=1)
+    ).all()
+
+
+# -- Hugging Face -----------------------------------------------------------------------------------------------------------
+
+
+def bert() -> nn.Module:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    return BertForSequenceClassification(BertConfig(vocab_size=WORDS, max_position_embeddings=LONGEST, **sizes))
+
+
+def gpt2() -> nn.Module:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    ends = {"bos_token_id": 0, "eos_token_id": 0}
+    return GPT2LMHeadModel(GPT2Config(vocab_size=WORDS, n_positions=LONGEST, n_embd=8, n_layer=1, n_head=2, **ends))
+
+
+def own_loss(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    found: Tensor = model(**batch).loss
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [bert, gpt2], ids=lambda f: f.__name__)
+def test_a_transformer_gets_its_dict(make: Callable[[], nn.Module], tmp_path: Path) -> None:
+    """With attention masks, tied weights (GPT-2) and dropout; a language model's mean is over words."""
+    pytest.importorskip("transformers")
+
+    def data(given: dict[str, Tensor]) -> dict[str, Tensor]:
+        shown = (given["words"] > 0).long()
+        labels = given["label"] if make is bert else given["words"].masked_fill(shown == 0, -100)
+        return {"input_ids": given["words"], "attention_mask": shown, "labels": labels}
+
+    made = Task(make, data(TRAIN), data(TEST), own_loss)
+    assert made.noise == "keyed"
+    config = replace(SWEEP, precision="float32", lrs=(0.3,), seeds=1, steps=12)
+    found = computed(made, config, ONE_RUN, tmp_path)["pretrain"].ds
+    assert float(found["train_loss"][..., -1].mean()) < float(found["train_loss"][..., 0].mean())
+    assert made.fingerprint([0]) == Task(make, data(TRAIN), data(TEST), own_loss).fingerprint([0])
+
+
+# -- refused ----------------------------------------------------------------------------------------------------------------
+
+
+def summed(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    return loss_each(model, batch).sum()
+
+
+def detached(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    return mean_loss(model, batch).detach()
+
+
+def of_outputs(model: nn.Module, batch: dict[str, Tensor]) -> Any:
+    return {"loss": mean_loss(model, batch)}
+
+
+def twice(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    return loss_each(model, batch).repeat(2)
+
+
+OUTSIDE = Bag()
+
+
+def of_another(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    return mean_loss(model, dict(batch)) + mean_loss(OUTSIDE, batch)
+
+
+def unknown_key(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    return mean_loss(model, {"label": batch["labels"]})
+
+
+UNEVEN = {name: tensor[: N - 1] if name == "label" else tensor for name, tensor in TRAIN.items()}
+BROKEN = {**TRAIN, "weight": torch.full((N,), torch.nan)}
+ACCURACY = {"classification": True}
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a sum": ({"loss": summed}, "loss: it returns the sum over the batch's examples: return their mean"),
+    "no gradient": ({"loss": detached}, r"loss: it has no gradient .*leave out torch.no_grad, .detach\(\)"),
+    "no tensor": (
+        {"loss": of_outputs},
+        "loss: it returned dict for a batch of 4: return the mean over the batch or one",
+    ),
+    "another length": ({"loss": twice}, r"loss: it returned shape \(8,\) for a batch of 4"),
+    "another model": ({"loss": of_another}, "loss: it computes with parameters that train"),
+    "a wrong key": (
+        {"loss": unknown_key},
+        r"loss: in eval mode .*KeyError: 'labels'.* the batch is batch\['words'\] \[4, 6\]",
+    ),
+    "accuracy": (ACCURACY, r"classification: accuracy cannot be read off .* metrics=\{'accuracy': lambda model, batch"),
+    "a metric of outputs": (
+        {"metrics": {"error": lambda outputs, labels: labels}},
+        "metrics: error does not take the model",
+    ),
+    "features": ({"features": {"a": lambda x: x}}, "features: feature sets are versions of one tensor"),
+    "lengths": ({"train": UNEVEN}, r"train: its parts differ in length \(batch\['words'\] 32, .*batch\['label'\] 31\)"),
+    "NaN": ({"train": BROKEN}, r"32 of the train examples' batch\['weight'\] hold NaN"),
+    "other keys": ({"test": {"words": TEST["words"]}}, r"test: its examples hold batch\['words'\], those of train"),
+    "other types": (
+        {"test": {**TEST, "weight": TEST["label"]}},
+        r"test: batch\['weight'\] is torch.int64 .*torch.float32",
+    ),
+    "words": ({"train": {**TRAIN, "text": ["a"] * N}}, r"train: batch\['text'\] hold words"),
+    "arrays in a list": (
+        {"train": [TRAIN["words"], TRAIN["label"]]},
+        "train: a list of 2 arrays may be columns or examples",
+    ),
+    "several lengths": (
+        {"train": Rows(lambda i: {"words": TRAIN["words"][i, : 2 + i % 2]})},
+        "differ in shape .*or pass a DataLoader whose collate_fn pads",
+    ),
+    "other parts": (
+        {"train": Rows(lambda i: as_dict(i) if i else {"words": TRAIN["words"][0]})},
+        r"train: example 1 holds batch\['words'\], .* example 0 batch\['words'\]: give all",
+    ),
+    "no data": ({"train": 3}, "train: int is not readable: pass a dict or tuple of arrays"),
+    "groups of a mean": ({"train_groups": TRAIN["label"]}, "loss: it returns one number for a batch, and groups"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_honoured_is_refused(case: str) -> None:
+    options, words = REFUSED[case]
+    with pytest.raises(LrscopeError, match=words) as caught:
+        task(**options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "examples", [TRAIN, [as_dict(0)], DataLoader(Rows(as_dict), 4)], ids=["dict", "list", "loader"]
+)
+def test_a_loss_of_outputs_says_how_dicts_are_trained_on(examples: Any) -> None:
+    with pytest.raises(LrscopeError, match=r"or write the loss as loss\(model, batch\)"):
+        lrscope.Task(Bag, examples, examples, loss="cross_entropy")
