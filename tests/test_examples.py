@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import warnings
@@ -518,6 +519,37 @@ def test_random_transforms_are_found_and_read_alike_every_time(case: str) -> Non
 
 # -- what is refused -------------------------------------------------------------------------------------------------
 
+
+def broken_picture() -> Image.Image:
+    """A file that is cut off."""
+    whole = io.BytesIO()
+    Image.new("RGB", (40, 40), (9, 8, 7)).save(whole, "PNG")
+    return Image.open(io.BytesIO(whole.getvalue()[:60]))
+
+
+MODES = {
+    "1": (1, 1.0),
+    "L": (51, 0.2),
+    "LA": ((51, 255), [0.2, 1.0]),
+    "RGB": ((51, 0, 255), [0.2, 0.0, 1.0]),
+    "RGBA": ((51, 0, 255, 0), [0.2, 0.0, 1.0, 0.0]),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_pictures_are_read_as_torchvision_reads_them(mode: str) -> None:
+    """[C, H, W] from 0 to 1, in a list as well as in a data set."""
+    color, channels = MODES[mode]
+    picture = Image.new(mode, (3, 2))
+    picture.putpixel((2, 1), color)  # column, row
+    for examples in ([(picture, 0), (picture, 1)], ([picture, picture], [0, 1])):
+        x, _ = as_tensors("train", examples)
+        assert x.dtype == torch.float32
+        assert tuple(x.shape) == (2, torch.tensor(channels).numel(), 2, 3)
+        torch.testing.assert_close(x[1, :, 1, 2], torch.tensor(channels).reshape(-1))
+        assert float(x[1, :, 0, 0].abs().sum()) == 0
+
+
 WRONG: dict[str, tuple[Any, str]] = {
     "a tensor alone": (X, r"Tensor has no labels beside it: pass the two as \(inputs, labels\)"),
     "an array alone": (X.numpy(), "ndarray has no labels beside it"),
@@ -535,8 +567,15 @@ WRONG: dict[str, tuple[Any, str]] = {
     "rows of three": ([(1, 2, 3)] * 4, r"example 0 has 3 parts: give \(input, label\)"),
     "rows with two inputs": (Rows(lambda i: ((X[i], X[i]), 0)), "the input of example 0 is several arrays"),
     "rows with words": ([("a b", 0)] * 3, "the inputs of example 0 hold str, which are no numbers"),
-    "pictures": ([(Image.new("L", (4, 4)), 0)] * 3, r"hold pictures \(Image\): .* torchvision's ToTensor\(\)"),
-    "a list of pictures": (([Image.new("L", (4, 4))] * 3, [0, 1, 0]), "the inputs hold pictures"),
+    "pictures by palette": (
+        [(Image.new("P", (4, 4)), 0)] * 3,
+        r"hold pictures of mode P.*: convert them .*convert\('RGB'\)",
+    ),
+    "pictures of two sizes": (
+        ([Image.new("L", (4, 4)), Image.new("L", (4, 5))], [0, 1]),
+        r"differ in shape .\(1, 4, 4\) and \(1, 5, 4\).: crop or pad",
+    ),
+    "pictures that are broken": ([(broken_picture(), 0)] * 3, "hold a picture that cannot be read .*: repair it"),
     "a fault of the data set's": (Rows(lambda i: {}["no"]), "example 0 cannot be read .KeyError: 'no'.: repair"),
     "no rows": ([], "the data set is empty"),
     "ragged": (([[1.0], [1.0, 2.0]], [0, 1]), "the inputs differ in length or hold no numbers: crop or pad"),

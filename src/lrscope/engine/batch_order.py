@@ -15,7 +15,7 @@ class BatchOrder:
     """Batch indices and augmentation draws of a chunk's runs, epoch by epoch, last incomplete batch dropped.
 
     A run is known by its stream key (a tuple of seeds and names); runs with equal keys see the same batches. Any step
-    can be asked for at any time: nothing depends on what was drawn before.
+    can be asked for at any time: nothing depends on what was drawn before. Not `shuffled`, all see them in their own order.
     """
 
     def __init__(
@@ -25,6 +25,8 @@ class BatchOrder:
         batch: int,
         device: torch.device,
         augmentation: Augmentation,
+        *,
+        shuffled: bool = True,
     ) -> None:
         self.unique = list(dict.fromkeys(keys))
         self.rows = torch.tensor([self.unique.index(k) for k in keys], device=device)
@@ -33,6 +35,7 @@ class BatchOrder:
         self.batch = batch
         self.device = device
         self.augmentation = augmentation
+        self.shuffled = shuffled
         self.steps_per_epoch = examples // batch
         self._epoch = -1
         self._order: Tensor = torch.empty(0)
@@ -52,10 +55,14 @@ class BatchOrder:
         return self._order[:, part], self._draws[:, part] if self.augmentation else self._draws
 
     def _load(self, epoch: int) -> None:
-        orders = [torch.randperm(self.examples, generator=generator("order", *k, epoch)) for k in self.unique]
-        self._order = torch.stack(orders).to(self.device)[self.rows]
+        self._order = torch.stack([self._permuted(*k, epoch) for k in self.unique]).to(self.device)[self.rows]
         if self.augmentation:
             frame = self.augmentation.frame
             draws = [draw(self.examples, generator("augment", *k, epoch), frame) for k in self.unique]
             self._draws = torch.stack(draws).to(self.device)[self.rows]
         self._epoch = epoch
+
+    def _permuted(self, *stream: str | int) -> Tensor:
+        if not self.shuffled:
+            return torch.arange(self.examples)
+        return torch.randperm(self.examples, generator=generator("order", *stream))

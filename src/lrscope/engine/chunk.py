@@ -156,7 +156,7 @@ class ChunkTrainer:
     def _order(self, phase: Phase) -> BatchOrder:
         keys = [(phase.stream, *self._key(*run)) for run in self.chunk.runs]
         m = self.material
-        return BatchOrder(keys, m.train_size, self.config.batch_size, self.device, m.augmentation)
+        return m.order(keys)
 
     def _start_phase(self, weights_RP: Tensor, optimizer: Named) -> None:
         net = self.program.net

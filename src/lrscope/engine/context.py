@@ -32,6 +32,7 @@ from lrscope.engine.step import Named
 from lrscope.engine.sweep_folder import CHECKPOINT, DONE, Store
 from lrscope.errors import LrscopeError
 from lrscope.tasks.augment import Augmentation
+from lrscope.tasks.batches.task import check_sizes
 from lrscope.tasks.data.held_out import left_to_train
 from lrscope.tasks.losses import placed_loss
 from lrscope.tasks.task import Task
@@ -79,6 +80,8 @@ class Context:
         dtype = torch.float64 if config.precision == "float64" else torch.float32
         Augmentation(task.data(0), crops=config.augment, randaugment=config.randaugment)
         _check_features(task, config)
+        if task.batches is not None:
+            check_sizes(task.batches, config.batch_size)
         net = build_net(task, invariant=config.invariant, device=device, dtype=dtype)
         if config.activation_noise:
             net = with_activation_noise(net, task, config.noise_before)

@@ -13,6 +13,7 @@ from torch import Tensor
 from lrscope.config import SweepConfig
 from lrscope.dynamics.layout import group_squares
 from lrscope.dynamics.statistics import GroupFacts
+from lrscope.engine.batch_order import BatchOrder
 from lrscope.engine.evaluation import Evaluation
 from lrscope.engine.example_groups import ExampleGroups
 from lrscope.engine.net import Net, draw_weights
@@ -63,6 +64,13 @@ class Material:
     def _cut(self, tensor: Tensor, batches: int) -> Tensor:
         b = self.config.batch_size
         return tensor[: batches * b].view(batches, b, *tensor.shape[1:])
+
+    def order(self, keys: Sequence[tuple[str | int, ...]]) -> BatchOrder:
+        """The order in which runs of these streams see the training examples."""
+        source = None if self.task.batches is None else self.task.batches.source
+        shuffled = source is None or not source.train.in_order
+        size = self.config.batch_size
+        return BatchOrder(keys, self.train_size, size, self.device, self.augmentation, shuffled=shuffled)
 
     def batches(self, count: int | None = None) -> tuple[Tensor, Tensor]:
         """Training batches x [K, B, ...], y [K, B] in the examples' order, as `fixed_pass` goes through them.

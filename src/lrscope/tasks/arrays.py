@@ -15,6 +15,7 @@ from lrscope.errors import LrscopeError
 NUMBERS = "biuf"  # NumPy's kinds of types that are trained on: truth values, whole numbers, floats
 WIDER = (torch.uint16, torch.uint32, torch.uint64)  # PyTorch can hardly index these
 PLAIN = (list, tuple, range, int, float, complex, np.generic, PythonArray, memoryview)  # besides what converts to NumPy
+MODES = ("1", "L", "LA", "RGB", "RGBA")  # of pictures: truth values, and whole numbers from 0 to 255
 SHOWN = 3  # columns named in a message
 
 
@@ -26,7 +27,8 @@ def own_tensor(name: str, value: Any) -> Tensor:
 
     Args:
         name: how messages begin, such as "train: the inputs".
-        value: a tensor of any device, an array, a data frame or a column of one, (nested) lists of numbers, a number.
+        value: a tensor of any device, an array, a data frame or a column of one, (nested) lists of numbers, a number, a
+            picture of Pillow's (which becomes floats [C, H, W] from 0 to 1).
 
     Raises:
         LrscopeError: what it holds are no real numbers, or not in a rectangle, or not in memory.
@@ -35,11 +37,11 @@ def own_tensor(name: str, value: Any) -> Tensor:
         return _of_tensor(name, value)
     if is_array(value):
         return _of_array(name, value)
-    if not isinstance(value, PLAIN) or is_picture(value):
+    if is_picture(value):
+        return _of_picture(name, value)
+    if not isinstance(value, PLAIN):
         raise _no_numbers(name, value)
-    if isinstance(value, list | tuple) and value and is_picture(value[0]):
-        raise _no_numbers(name, value[0])
-    if isinstance(value, list | tuple) and any(isinstance(v, Tensor) or is_array(v) for v in value):
+    if isinstance(value, list | tuple) and any(isinstance(v, Tensor) or is_array(v) or is_picture(v) for v in value):
         return stacked(name, [own_tensor(name, v) for v in value])
     try:
         numbers = np.asarray(value)
@@ -71,16 +73,29 @@ def stacked(name: str, parts: list[Tensor]) -> Tensor:
 
 
 def is_picture(value: Any) -> bool:
+    """Is it a picture of Pillow's?"""
     return type(value).__module__.partition(".")[0] == "PIL"
+
+
+def _of_picture(name: str, value: Any) -> Tensor:
+    """Pixels of a picture [C, H, W] from 0 to 1, as torchvision's ToTensor gives them."""
+    mode = getattr(value, "mode", "")
+    if mode not in MODES:
+        raise LrscopeError(
+            f"{name} hold pictures of mode {mode}, whose pixels are no brightness from 0 to 255: convert them first, such as by "
+            ".convert('RGB')"
+        )
+    try:
+        pixels = np.asarray(value)
+    except Exception as error:  # a file that is cut off, in any way
+        raise LrscopeError(f"{name} hold a picture that cannot be read ({error}): repair it or leave it out") from error
+    channels_last = torch.from_numpy(np.array(pixels, dtype=np.float32)).reshape(*pixels.shape[:2], -1)
+    return channels_last.permute(2, 0, 1).contiguous() / (1 if mode == "1" else 255)
 
 
 def _no_numbers(name: str, value: Any) -> LrscopeError:
     """The sentence for a thing that is no array of numbers."""
     kind = type(value).__name__
-    if is_picture(value):
-        return LrscopeError(
-            f"{name} hold pictures ({kind}): give the data set a transform, such as torchvision's ToTensor()"
-        )
     if isinstance(value, Mapping):
         keys = ", ".join(map(str, list(value)[:SHOWN]))
         return LrscopeError(

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -116,7 +116,9 @@ class Task:
             self._set_loss(loss, classification)
             pairs = {split: as_tensors(split, examples) for split, examples in given.items()}
             labels, classes = as_labels(self.loss_name, self.classification, {s: y for s, (_, y) in pairs.items()})
-        self.loader_batch_size = batch_size_of(train)
+        self.loader_batch_size = self._stated_batch_size(train)
+        if self.batches is not None:
+            size = of_batches.held_out_of(self.batches, cast(Size, size))
         train_x = pairs["train"][0]
         fixed = DataSet(
             name=self.name,
@@ -146,6 +148,10 @@ class Task:
         self.drawing = Drawing.of(model, self._example, self._wrapped)
         self._check_outputs(fixed)
 
+    def _stated_batch_size(self, train: Any) -> int | None:
+        """What a loader states; 1 for ready-made batches."""
+        return 1 if self.batches is not None and self.batches.source.train.whole else batch_size_of(train)
+
     def _set_loss(self, loss: str | Loss, classification: bool | None) -> None:
         """A loss of (outputs, labels), by name or as a function."""
         if isinstance(loss, str):
@@ -162,7 +168,7 @@ class Task:
     def _read_batches(self, loss: Any, given: Mapping[str, Any]) -> tuple[dict[str, Pair], dict[str, Tensor], int]:
         """A loss of (model, batch): numbers of examples in the place of inputs, and labels that nobody reads."""
         check_loss(loss)
-        self.batches = of_batches.read(given, loss, self.metrics)
+        self.batches = of_batches.read(given, loss, cast(Any, self.metrics))
         self.metrics = MappingProxyType(self.batches.columns())
         self.loss, self.loss_name, self.classification = column, name_of(loss), False
         numbers = {split: self.batches.source.numbers(split) for split in given}

@@ -31,6 +31,7 @@ class Collated:
     """
 
     by_run = "its batches are collated as they are drawn"
+    whole = in_order = False
 
     def __init__(self, field: str, dataset: Any, indices: Sequence[Any], collate: Callable[[list[Any]], Tree]) -> None:
         self.field, self.dataset, self.indices, self.collate = field, dataset, indices, collate
@@ -41,6 +42,10 @@ class Collated:
         chosen = [self.indices[number] for number in numbers.tolist()]
         made = attempt(self.field, f"a batch of {len(chosen)}", lambda: self.collate(fetch(self.dataset, chosen)))
         return placed(made, numbers.device, dtype)
+
+    def weight(self, number: int) -> float:
+        """All count alike."""
+        return 1.0
 
     def digest(self) -> str:
         """A hash of the examples' values, of their order and of what collates them."""

@@ -25,6 +25,7 @@ class Columns:
     """
 
     by_run = ""
+    whole = in_order = False
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
@@ -37,6 +38,10 @@ class Columns:
             self._on[numbers.device] = mapped(lambda _, leaf: leaf.to(numbers.device), self.tree)
         chosen = mapped(lambda _, leaf: leaf.index_select(0, numbers), self._on[numbers.device])
         return placed(chosen, numbers.device, dtype)
+
+    def weight(self, number: int) -> float:
+        """All count alike."""
+        return 1.0
 
     def digest(self) -> str:
         """A hash of names, shapes, types and values."""

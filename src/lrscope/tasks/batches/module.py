@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +36,7 @@ class Recipe:
     source: Source
     loss: BatchLoss
     metrics: Mapping[str, BatchLoss]
-    _placed: dict[Any, BatchLoss] = field(default_factory=dict)
+    _placed: dict[Any, Any] = field(default_factory=dict)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Recipe:
         """Itself."""
@@ -45,8 +45,8 @@ class Recipe:
     def loss_on(self, device: torch.device, dtype: torch.dtype) -> BatchLoss:
         """The loss with the tensors that it holds on the device."""
         if (device, dtype) not in self._placed:
-            self._placed[device, dtype] = placed_loss(self.loss, device, dtype)
-        return self._placed[device, dtype]
+            self._placed[device, dtype] = placed_loss(cast(Any, self.loss), device, dtype)
+        return cast(BatchLoss, self._placed[device, dtype])
 
     def wrapped(self, model: nn.Module) -> nn.Module:
         """The model as a network from numbers to losses."""
@@ -80,15 +80,21 @@ class LossesOf(nn.Module):
             losses = self._column("loss", numbers)
             return torch.stack([losses, *(torch.zeros_like(losses) for _ in self.recipe.metrics)], 1)
         names = ("loss", *self.recipe.metrics)
-        blocks = [torch.stack([self._column(name, block) for name in names], 1) for block in numbers.split(BLOCK)]
+        blocks = [
+            torch.stack([self._column(name, block) for name in names], 1) for block in torch.split(numbers, BLOCK)
+        ]
         return torch.cat(blocks)
 
     def _column(self, name: str, numbers: Tensor) -> Tensor:
         """Losses, or a metric, of these examples [B]. Each call gets a batch of its own, which it may change."""
         dtype = weights_type(self.model)
-        recipe = self.recipe
-        function = recipe.loss_on(numbers.device, dtype) if name == "loss" else recipe.metrics[name]
-        return per_example(name, function(self.model, recipe.source.batch(numbers, dtype)), len(numbers)).to(dtype)
+        function = self.recipe.loss_on(numbers.device, dtype) if name == "loss" else self.recipe.metrics[name]
+        part, own = self.recipe.source.located(numbers)
+        if not part.whole:
+            return per_example(name, function(self.model, part.batch(own, dtype)), len(numbers)).to(dtype)
+        means = [mean_of(name, function(self.model, part.batch(number, dtype))) for number in torch.split(own, 1)]
+        weights = [1.0 if self.training else part.weight(number) for number in own.tolist()]
+        return torch.stack([mean.to(dtype) * weight for mean, weight in zip(means, weights, strict=True)])
 
 
 def per_example(name: str, value: Any, count: int) -> Tensor:
@@ -105,6 +111,16 @@ def per_example(name: str, value: Any, count: int) -> Tensor:
         f"{said(name)}: it returned {shape} for a batch of {count}: return the mean over the batch or one number per "
         f"example, as a tensor{hint}"
     )
+
+
+def mean_of(name: str, value: Any) -> Tensor:
+    """The mean [] over a ready-made batch, of whose examples there may be any number.
+
+    Raises:
+        LrscopeError: it is neither a number nor one for each example.
+    """
+    count = len(value) if isinstance(value, Tensor) and value.dim() == 1 else 1
+    return per_example(name, value, max(count, 1)).mean()
 
 
 def said(name: str) -> str:

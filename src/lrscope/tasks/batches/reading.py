@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from lrscope.errors import LrscopeError
 from lrscope.tasks.arrays import is_array
 from lrscope.tasks.batches.collated import Collated
 from lrscope.tasks.batches.columns import Columns, of_arrays, of_batches, of_rows
+from lrscope.tasks.batches.replayed import Replayed
 from lrscope.tasks.batches.source import Part
 from lrscope.tasks.batches.trees import Tree, form, joined, leaves
-from lrscope.tasks.examples import RANDOM, ROUNDING, spread
+from lrscope.tasks.examples import PER_ROW, RANDOM, ROUNDING, memory_for_streams, spread
 from lrscope.tasks.loaders import attempt, batch_size_for, epoch_indices, fetched_parts, generators_kept, is_plain
 from lrscope.tasks.random_state import seeded
 
@@ -28,7 +29,8 @@ def as_part(field: str, examples: Any) -> Part:
     Args:
         field: how messages name them, such as "train".
         examples: a dict or tuple of arrays, nested as batches shall be; a map-style data set or a list of examples, each of
-            them such a tree without the axis of examples; a `DataLoader`.
+            them such a tree without the axis of examples; a `DataLoader`; an `IterableDataset` of examples; any other
+            iterable, of batches.
 
     Raises:
         LrscopeError: what cannot be read, or not be honoured as it was given.
@@ -57,8 +59,15 @@ def _read(field: str, examples: Any, notes: list[str]) -> Part:
         and not isinstance(examples, str | bytes | type)
     ):
         return _of_items(field, examples, notes)
+    if isinstance(examples, IterableDataset):
+        return of_rows(
+            field, _listed(field, examples, "pass a DataLoader of it, whose batches are then read as training goes")
+        )
+    if hasattr(examples, "__iter__") and not isinstance(examples, str | bytes | type):
+        return Replayed(field, examples)
     raise LrscopeError(
-        f"{field}: {type(examples).__name__} is not readable: pass a dict or tuple of arrays, a Dataset or a DataLoader"
+        f"{field}: {type(examples).__name__} is not readable: pass a dict or tuple of arrays, a Dataset, a DataLoader or an "
+        "iterable of batches"
     )
 
 
@@ -114,9 +123,7 @@ def _of_loader(field: str, loader: DataLoader[Any], notes: list[str]) -> Part:
     """The examples that an epoch of a loader goes through: in memory where its collate_fn gives each example one form in any
     batch, else collated anew for each batch."""
     if not is_plain(loader):
-        raise LrscopeError(
-            f"{field}: the loader has no data set whose examples can be asked for by their number: pass a map-style data set"
-        )
+        return _of_stream(field, loader)
     with generators_kept(loader):
         indices = epoch_indices(field, loader, notes)
         if not indices:
@@ -125,6 +132,45 @@ def _of_loader(field: str, loader: DataLoader[Any], notes: list[str]) -> Part:
     if batches is None:
         return Collated(field, loader.dataset, indices, loader.collate_fn)
     return of_batches(field, batches)
+
+
+def _of_stream(field: str, loader: DataLoader[Any]) -> Part:
+    """A loader without numbered examples: those of a stream that ends in memory, else its batches as they come."""
+    as_given = type(loader).__iter__ is DataLoader.__iter__
+    if not as_given or loader.batch_size is None or not isinstance(loader.dataset, IterableDataset):
+        return Replayed(field, loader)
+    try:
+        examples = _listed(field, loader.dataset, "")
+    except _TooLong:
+        return Replayed(field, loader)
+    plain: DataLoader[Any] = DataLoader(examples, loader.batch_size, collate_fn=loader.collate_fn)  # type: ignore[arg-type]
+    return _of_loader(field, plain, [])
+
+
+class _TooLong(LrscopeError):
+    """A stream that half of the memory does not hold."""
+
+
+def _listed(field: str, stream: Iterable[Any], remedy: str) -> list[Any]:
+    """All examples of a stream.
+
+    Raises:
+        LrscopeError: it fails, gives none, or half of the memory does not hold them (`_TooLong`).
+    """
+    found: list[Any] = []
+    used, most = 0, memory_for_streams()
+    iterator, end = iter(stream), object()
+    while (row := attempt(field, f"example {len(found)}", lambda: next(iterator, end), of="the stream")) is not end:
+        found.append(row)
+        used += PER_ROW + sum(getattr(leaf, "nbytes", 0) for _, leaf in leaves(row))
+        if used > most:
+            raise _TooLong(
+                f"{field}: the stream has not ended after {len(found)} examples, which fill half of this machine's memory: "
+                f"{remedy}"
+            )
+    if not found:
+        raise LrscopeError(f"{field}: the stream is empty: pass at least one batch of examples (a stream may be spent)")
+    return found
 
 
 def _separable(field: str, loader: DataLoader[Any], indices: list[Any]) -> list[Tree] | None:

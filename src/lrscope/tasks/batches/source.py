@@ -28,6 +28,17 @@ class Part(Protocol):
     def by_run(self) -> str:
         """Why many runs' batches cannot be had at once, in words; empty if they can."""
 
+    @property
+    def whole(self) -> bool:
+        """Is each of its examples a ready-made batch, which has a `weight`?"""
+
+    @property
+    def in_order(self) -> bool:
+        """Are its examples to be asked for in their own order?"""
+
+    def weight(self, number: int) -> float:
+        """How much an example counts in a mean over all; 1 on average."""
+
     def batch(self, numbers: Tensor, dtype: torch.dtype) -> Tree:
         """The batch of these examples [B], on the device of `numbers`, floats in `dtype`."""
 
@@ -66,22 +77,32 @@ class Source:
         span = self.splits[split]
         return torch.arange(span.start, span.stop)
 
-    def batch(self, numbers: Tensor, dtype: torch.dtype) -> Tree:
-        """The batch of these examples [B], all of one split unless all are in memory.
+    def located(self, numbers: Tensor) -> tuple[Part, Tensor]:
+        """The part that these examples [B] are of, and their numbers in it [B].
 
         Raises:
             LrscopeError: they are of several splits, which only examples in memory can be.
         """
         if len(self._parts) == 1:
-            return self._parts[0].batch(numbers, dtype)
+            return self._parts[0], numbers
         low, high = int(numbers.min()), int(numbers.max())
         for span, part in zip(self.splits.values(), self._parts, strict=True):
             if low in span and high in span:
-                return part.batch(numbers - span.start, dtype)
+                return part, numbers - span.start
         raise LrscopeError(
             "train_groups, test_groups: they put examples of both sets into one batch, which is possible only for examples in "
             "memory, all of one shape: leave one of them out"
         )
+
+    def batch(self, numbers: Tensor, dtype: torch.dtype) -> Tree:
+        """The batch of these examples [B], all of one split unless all are in memory."""
+        part, own = self.located(numbers)
+        return part.batch(own, dtype)
+
+    @property
+    def train(self) -> Part:
+        """The part that is trained on."""
+        return self._parts[0]
 
     def digest(self) -> str:
         """A hash of all that the batches depend on."""

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from lrscope.errors import LrscopeError, first_line
-from lrscope.tasks.batches.module import BatchLoss, LossesOf, Recipe, per_example, said
+from lrscope.tasks.batches.module import BatchLoss, LossesOf, Recipe, mean_of, per_example, said
 from lrscope.tasks.batches.reading import as_part
 from lrscope.tasks.batches.source import Source
 from lrscope.tasks.batches.trees import described
 from lrscope.tasks.factory import weights_type
 from lrscope.tasks.identity import digest
 from lrscope.tasks.random_state import seeded
+from lrscope.tasks.validation import Size
 
 MODEL = "model"  # the name by which a loss says that it gets the model and a batch
 FEW = 4  # ours: examples tried
@@ -72,6 +73,34 @@ def summary(recipe: Recipe) -> str:
         return described(recipe.source.batch(_numbers(recipe, "train")[:1], torch.float32))
 
 
+def check_sizes(recipe: Recipe, batch_size: int) -> None:
+    """Refuse to put ready-made batches together.
+
+    Raises:
+        LrscopeError: the training batches are ready-made, and `batch_size` is not 1.
+    """
+    if recipe.source.train.whole and batch_size != 1:
+        raise LrscopeError(
+            f"batch_size: {batch_size}, but the training batches come ready-made from a stream, and each is one step: leave it "
+            "out, or pass 1"
+        )
+
+
+def held_out_of(recipe: Recipe, size: Size) -> Size:
+    """How many examples are held out for validation: none of ready-made batches.
+
+    Raises:
+        LrscopeError: some were asked for.
+    """
+    if not recipe.source.train.whole:
+        return size
+    if size:
+        raise LrscopeError(
+            f"validation: {size}, but batches that come ready-made from a stream cannot be held out: pass examples of your own"
+        )
+    return 0
+
+
 def identity(recipe: Recipe) -> tuple[str, ...]:
     """Hashes of the examples, the loss and the metrics."""
     metrics = [f"{name} {digest(metric)}" for name, metric in recipe.metrics.items()]
@@ -96,7 +125,7 @@ def try_out(recipe: Recipe, new_model: Callable[[], nn.Module], *, by_example: b
             _tried(recipe, name, function, new_model(), split, "eval")
     value = _tried(recipe, "loss", recipe.loss, new_model(), "train", "train")
     _check_gradient(value, recipe, new_model())
-    if value.dim() == 0:
+    if value.dim() == 0 and not recipe.source.train.whole:
         if by_example:
             raise LrscopeError(
                 "loss: it returns one number for a batch, and groups of examples need one per example: return losses of shape "
@@ -106,7 +135,9 @@ def try_out(recipe: Recipe, new_model: Callable[[], nn.Module], *, by_example: b
 
 
 def _numbers(recipe: Recipe, split: str) -> Tensor:
-    return recipe.source.numbers(split)[:FEW]
+    """Of a few examples that are tried together; of one ready-made batch."""
+    numbers = recipe.source.numbers(split)
+    return numbers[: 1 if recipe.source.located(numbers[:1])[0].whole else FEW]
 
 
 def _tried(
@@ -118,7 +149,7 @@ def _tried(
     mode: str,
     numbers: Tensor | None = None,
 ) -> Tensor:
-    """What the function returns, as it is, for a few examples."""
+    """What the function returns, as it is, for a few examples, by default the first ones."""
     numbers = _numbers(recipe, split) if numbers is None else numbers
     dtype = weights_type(model)
     with seeded(0):
@@ -131,10 +162,13 @@ def _tried(
             raise
         except Exception as error:  # a user's code may raise anything
             raise LrscopeError(
-                f"{said(name)}: in {mode} mode it fails on {len(numbers)} {split} examples ({type(error).__name__}: "
+                f"{said(name)}: in {mode} mode it fails on a batch of {split} examples ({type(error).__name__}: "
                 f"{first_line(error)}): change it, the model or the data; the batch is {words}"
             ) from error
-    per_example(name, value, len(numbers))
+    if recipe.source.located(numbers)[0].whole:
+        mean_of(name, value)
+    else:
+        per_example(name, value, len(numbers))
     if name == "loss" and not value.is_floating_point():
         raise LrscopeError(f"loss: it returned {value.dtype}: return floats, which have gradients")
     return value

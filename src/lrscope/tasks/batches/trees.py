@@ -68,7 +68,7 @@ def placed(tree: Tree, device: torch.device, dtype: torch.dtype) -> Tree:
         if isinstance(leaf, Tensor):
             return leaf.to(device, dtype if leaf.is_floating_point() else None)
         if isinstance(leaf, PackedSequence):
-            return leaf.to(device, dtype if leaf.data.is_floating_point() else leaf.data.dtype)
+            return leaf.to(device, dtype if leaf.data.is_floating_point() else leaf.data.dtype)  # type: ignore[arg-type]
         return leaf.to(device) if hasattr(leaf, "to") else leaf
 
     return mapped(move, tree)

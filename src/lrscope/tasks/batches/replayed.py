@@ -1,0 +1,136 @@
+"""Batches as a stream gives them, never taken apart: each counts as one example of the sweep. K batches.
+
+They are kept in memory as far as half of it goes. A longer stream is read anew, in its own order, as often as it is needed; each
+batch is compared with what was read first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrscope.errors import LrscopeError
+from lrscope.tasks.batches.trees import Tree, leaves, mapped, placed
+from lrscope.tasks.examples import memory_for_streams
+from lrscope.tasks.identity import digest
+from lrscope.tasks.loaders import attempt
+from lrscope.tasks.random_state import seeded
+
+PER_BATCH = 1024  # ours, bytes: what a batch costs beside its numbers
+_END = object()
+
+
+class Replayed:
+    """The batches of a stream.
+
+    Args:
+        field: how messages name it.
+        stream: gives batches; one that does not fit into memory must give the same ones each time it is gone through, and
+            state their number (`len`).
+
+    Raises:
+        LrscopeError: it gives none, it fails, or it has not ended when memory is full and states no number.
+    """
+
+    by_run = "its batches come ready-made from a stream"
+    whole = True
+
+    def __init__(self, field: str, stream: Iterable[Any]) -> None:
+        self.field, self.stream = field, stream
+        self.kept: list[Tree] | None = []
+        self.digests: list[str] = []
+        self.sizes: list[int] = []
+        used, most = 0, memory_for_streams()
+        for batch in self._passed():
+            self.digests.append(digest(batch))
+            self.sizes.append(_examples(batch))
+            used += sum(leaf.nbytes for _, leaf in leaves(batch) if isinstance(leaf, Tensor)) + PER_BATCH
+            if self.kept is not None:
+                self.kept.append(batch)
+            if used > most and self.kept is not None:
+                self._stated()
+                self.kept = None
+        if not self.digests:
+            raise LrscopeError(f"{field}: the stream gives no batches: it may be spent, so pass one that begins anew")
+        self.size = len(self.digests)
+        self._weights = _weights(self.sizes)
+        self._pass: Iterator[Tree] = iter(())
+        self._at, self._last = -1, _END
+
+    @property
+    def in_order(self) -> bool:
+        """Are batches to be asked for in the stream's own order?"""
+        return self.kept is None
+
+    def batch(self, numbers: Tensor, dtype: torch.dtype) -> Tree:
+        """The batch of this number [1], a copy on its device, floats in `dtype`.
+
+        Raises:
+            LrscopeError: the stream gives another one than when it was first read.
+        """
+        found = self._read(int(numbers))
+        own = mapped(lambda _, leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, found)
+        return placed(own, numbers.device, dtype)
+
+    def weight(self, number: int) -> float:
+        """A batch's examples over their mean number, where all parts agree on them; else 1."""
+        return self._weights[number]
+
+    def digest(self) -> str:
+        """A hash of all batches in their order."""
+        return hashlib.sha256(" ".join(self.digests).encode()).hexdigest()[:16]
+
+    def _stated(self) -> None:
+        """Refuse a stream that may have no end."""
+        if not hasattr(self.stream, "__len__"):
+            raise LrscopeError(
+                f"{self.field}: the stream has not ended after {len(self.digests)} batches, which fill half of this machine's "
+                "memory: give it a __len__, its number of batches, to have it read anew as training goes, or pass its beginning, "
+                "such as list(itertools.islice(stream, 1000))"
+            )
+
+    def _passed(self) -> Iterator[Tree]:
+        """The batches of a pass. Each is drawn under a seed of its own, so that passes draw alike."""
+        with seeded(0):
+            iterator = attempt(self.field, "the first batch", lambda: iter(self.stream), of="the stream")
+        number = 0
+        while True:
+            with seeded(number):
+                batch = attempt(self.field, f"batch {number}", lambda: next(iterator, _END), of="the stream")
+            if batch is _END:
+                return
+            yield batch
+            number += 1
+
+    def _read(self, number: int) -> Tree:
+        if self.kept is not None:
+            return self.kept[number]
+        if number < self._at or self._at < 0:
+            self._pass, self._at = self._passed(), -1
+        while self._at < number:
+            self._at += 1
+            self._last = next(self._pass, _END)
+        if self._last is _END or digest(self._last) != self.digests[number]:
+            self._at = -1
+            raise LrscopeError(
+                f"{self.field}: batch {number} of the stream is another one than when it was first read, where lrscope needs the "
+                "same ones in every pass: shuffle by a fixed seed, or pass a data set whose examples have numbers"
+            )
+        return self._last
+
+
+def _examples(batch: Tree) -> int:
+    """How many examples a batch has, if all its tensors agree on it; else 0."""
+    sizes = {len(leaf) if leaf.dim() else 0 for _, leaf in leaves(batch) if isinstance(leaf, Tensor)}
+    return sizes.pop() if len(sizes) == 1 else 0
+
+
+def _weights(sizes: list[int]) -> list[float]:
+    if not all(sizes):
+        return [1.0] * len(sizes)
+    mean = sum(sizes) / len(sizes)
+    return [size / mean for size in sizes]

@@ -1,0 +1,265 @@
+"""Batches that a collate_fn makes as they are drawn, of texts of several lengths, and batches that a stream gives ready-made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pack_sequence, pad_sequence
+from torch.utils.data import DataLoader, IterableDataset
+
+from batch_tasks import SWEEP, TEST, TESTED, TRAIN, WORDS, Bag, N, Rows, check_by_hand, loss_each, mean_loss
+from lrscope.errors import LrscopeError
+from lrscope.tasks.batches import reading, replayed
+from lrscope.tasks.random_state import kept
+from lrscope.tasks.streams import stream_seed
+from lrscope.tasks.task import Task
+from tiny_tasks import ONE_RUN, SINGLE, computed, same_bytes, stopped_and_resumed, train
+
+
+def text(data: dict[str, Tensor], index: int) -> dict[str, Any]:
+    """An example without padding."""
+    return {name: t[index, : data["lengths"][index]] if name == "words" else t[index] for name, t in data.items()}
+
+
+def padded(items: list[dict[str, Any]]) -> dict[str, Tensor]:
+    """To the longest of the batch."""
+    rest = {name: torch.stack([item[name] for item in items]) for name in ("lengths", "weight", "label")}
+    return {"words": pad_sequence([item["words"] for item in items], batch_first=True), **rest}
+
+
+def loader(data: dict[str, Tensor], collate: Any = padded, make: Any = text) -> DataLoader[Any]:
+    return DataLoader(Rows(lambda i: make(data, i), len(data["label"])), 8, collate_fn=collate)
+
+
+def collated(collate: Any) -> Any:
+    def batch(data: dict[str, Tensor], numbers: Tensor) -> Any:
+        made = collate([text(data, i) for i in numbers.tolist()])
+        return {n: v.double() if isinstance(v, Tensor) and v.is_floating_point() else v for n, v in made.items()}
+
+    return batch
+
+
+def ragged(**options: Any) -> Task:
+    return Task(**{"model": Bag, "train": loader(TRAIN), "test": loader(TEST), "loss": mean_loss, **options})
+
+
+# -- collate_fn -------------------------------------------------------------------------------------------------------------
+
+
+def test_batches_padded_to_the_longest_train_as_a_loop_by_hand(tmp_path: Path) -> None:
+    """Of a loss that sees the padding: how long a batch is changes its losses."""
+
+    def loss(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        return mean_loss(model, dict(batch)) * (1 + batch["words"].shape[1])
+
+    made = ragged(loss=loss)
+    check_by_hand(train(made, SWEEP, SINGLE, tmp_path), made, Bag, loss, tmp_path, collated(padded))
+
+
+class Packed(nn.Module):
+    """An LSTM on packed sequences."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.lstm, self.out = nn.Embedding(WORDS, 3), nn.LSTM(3, 4), nn.Linear(4, 2)
+
+    def forward(self, words: Any) -> Tensor:
+        embedded = words._replace(data=self.embed(words.data))
+        out: Tensor = self.out(self.lstm(embedded)[1][0][-1])
+        return out
+
+
+def test_packed_sequences_train_as_a_loop_by_hand(tmp_path: Path) -> None:
+    def packed(items: list[dict[str, Any]]) -> dict[str, Any]:
+        words = pack_sequence([item["words"] for item in items], enforce_sorted=False)
+        return {"words": words, "label": torch.stack([item["label"] for item in items])}
+
+    def loss(model: nn.Module, batch: dict[str, Any]) -> Tensor:
+        return functional.cross_entropy(model(batch["words"]), batch["label"])
+
+    made = ragged(model=Packed, train=loader(TRAIN, packed), test=loader(TEST, packed), loss=loss)
+    check_by_hand(train(made, SWEEP, SINGLE, tmp_path), made, Packed, loss, tmp_path, collated(packed))
+
+
+def masking(data: dict[str, Tensor], index: int) -> dict[str, Any]:
+    """A random transform: one of ten words is another one."""
+    found = text(data, index)
+    words = found["words"]
+    return {**found, "words": torch.where(torch.rand(len(words)) < 0.5, torch.randint(1, WORDS, (len(words),)), words)}
+
+
+def test_what_a_data_set_draws_is_the_runs_own(tmp_path: Path) -> None:
+    """Drawn anew in every step, alike after a stop."""
+
+    def made() -> Task:
+        return ragged(train=loader(TRAIN, padded, masking))
+
+    assert made().noise == "global"
+    with kept():  # a sweep keeps the states itself
+        unbroken = computed(made(), SWEEP, ONE_RUN, tmp_path / "unbroken")
+        broken = stopped_and_resumed(made, SWEEP, ONE_RUN, tmp_path / "broken", 5)
+    assert same_bytes(broken, unbroken) == []
+    plain = computed(ragged(), SWEEP, ONE_RUN, tmp_path / "plain")
+    assert (plain["pretrain/train_loss"] != unbroken["pretrain/train_loss"]).all()
+
+
+def test_runs_train_one_at_a_time(tmp_path: Path) -> None:
+    with pytest.raises(LrscopeError, match=r"path: .* but its batches are collated as they are drawn: use path single"):
+        train(ragged(), SWEEP, replace(SINGLE, path="batched"), tmp_path)
+
+
+def test_examples_and_collate_fn_make_the_task() -> None:
+    other = {**TRAIN, "weight": TRAIN["weight"] + 1}
+    backwards = loader(TRAIN, lambda items: padded(items[::-1]))
+    prints = [
+        made.fingerprint([0]) for made in (ragged(), ragged(), ragged(train=loader(other)), ragged(train=backwards))
+    ]
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 3
+
+
+# -- streams ------------------------------------------------------------------------------------------------------------------
+
+
+class Batches:
+    """Gives batches of 8 texts, the last of a data set smaller; counts how often it is gone through."""
+
+    def __init__(self, data: dict[str, Tensor], change: int = -1) -> None:
+        self.data, self.change, self.passes = data, change, 0
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        self.passes += 1
+        count = len(self.data["label"])
+        for start in range(0, count, 8):
+            made = padded([text(self.data, i) for i in range(start, min(start + 8, count))])
+            yield {**made, "weight": made["weight"] + (self.passes if start // 8 == self.change else 0)}
+
+
+class Sized(Batches):
+    def __len__(self) -> int:
+        return -(-len(self.data["label"]) // 8)
+
+
+FEWER = {name: tensor[: TESTED - 3] for name, tensor in TEST.items()}
+OF_ONE = replace(SWEEP, batch_size=1)
+
+
+def streamed(**options: Any) -> Task:
+    return ragged(**{"train": Batches(TRAIN), "test": Batches(FEWER), **options})
+
+
+def mean_of_examples(found: Any) -> Any:
+    return found["pretrain/test_loss"].isel(epoch=0)
+
+
+@pytest.mark.parametrize("loss", [mean_loss, loss_each], ids=lambda f: f.__name__)
+def test_a_test_batch_counts_as_many_examples_as_it_has(loss: Any, tmp_path: Path) -> None:
+    """69 texts in batches of 8 and a last one of 5: at a learning rate of 1e-12 the loss of the initial weights."""
+    still = replace(OF_ONE, lrs=(1e-12,))
+    ready = computed(streamed(loss=loss), still, ONE_RUN, tmp_path / "ready")
+    each = computed(ragged(test=loader(FEWER), loss=loss_each), still, ONE_RUN, tmp_path / "each")
+    np.testing.assert_allclose(mean_of_examples(ready), mean_of_examples(each), rtol=1e-9)
+
+
+def test_a_stream_beyond_memory_trains_in_its_own_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a loop by hand does; after a stop, too."""
+    monkeypatch.setattr(replayed, "memory_for_streams", lambda: 2000)
+
+    def made() -> Task:
+        return streamed(train=Sized(TRAIN), test=Sized(FEWER))
+
+    assert made().batches.source.train.in_order  # type: ignore[union-attr]
+    found = computed(made(), OF_ONE, ONE_RUN, tmp_path / "unbroken")
+    run = found["pretrain"].ds.sel(lr=0.5, seed=0, data_seed=0)
+    model = made().new_model(stream_seed("init", 0, 0)).double().train()
+    losses = []
+    for step in range(int(run["step"].values[0])):
+        numbers = torch.arange(8 * (step % 4), 8 * (step % 4) + 8)
+        value = mean_loss(model.model, collated(padded)(TRAIN, numbers))  # type: ignore[arg-type]
+        gradients = torch.autograd.grad(value, list(model.parameters()))
+        with torch.no_grad():
+            for weight, gradient in zip(model.parameters(), gradients, strict=True):
+                weight -= 0.5 * gradient
+        losses.append(value.item())
+    np.testing.assert_allclose(run["train_loss"][0], np.mean(losses), rtol=1e-9)
+    assert same_bytes(stopped_and_resumed(made, OF_ONE, ONE_RUN, tmp_path / "broken", 5), found) == []
+
+
+def test_a_stream_that_can_be_read_once_is_kept() -> None:
+    made = streamed(train=iter(Batches(TRAIN)))
+    assert made.batch_size == 1
+    assert len(made.data(0).train_x) == N // 8
+    assert made.fingerprint([0]) == streamed().fingerprint([0])
+
+
+class Stream(IterableDataset[Any]):
+    def __init__(self, data: dict[str, Tensor], count: int = N) -> None:
+        self.data, self.count = data, count
+
+    def __iter__(self) -> Iterator[Any]:
+        return (text(self.data, i) for i in range(self.count))
+
+
+def test_a_loader_of_a_stream_of_examples_is_that_of_the_examples() -> None:
+    of_stream = DataLoader(Stream(TRAIN), 8, collate_fn=padded)
+    made = ragged(train=of_stream)
+    assert made.batch_size == 8
+    assert len(made.data(0).train_x) == N
+    assert made.batches.source.digest() == ragged().batches.source.digest()  # type: ignore[union-attr]
+
+
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (reading, replayed):
+        monkeypatch.setattr(module, "memory_for_streams", lambda: 2000)
+
+
+def endless() -> Iterator[dict[str, Tensor]]:
+    while True:
+        yield padded([text(TRAIN, 0), text(TRAIN, 1)])
+
+
+REFUSED = {
+    "without end": (
+        lambda: endless(),
+        "train: the stream has not ended after .* give it a __len__, its number of batches",
+    ),
+    "another one": (
+        lambda: Sized(TRAIN, change=2),
+        "train: batch 2 of the stream is another one than when it was first read",
+    ),
+    "examples without end": (lambda: Stream(TRAIN, 10**9), "has not ended after .* examples.*pass a DataLoader of it"),
+    "nothing": (lambda: iter(()), "train: the stream gives no batches: it may be spent"),
+    "a fault": (lambda: (1 // 0 for _ in range(2)), "train: batch 0 of the stream cannot be read .ZeroDivisionError"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_stream_that_cannot_be_honoured_is_refused(
+    case: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    make, words = REFUSED[case]
+    small(monkeypatch)
+    with pytest.raises(LrscopeError, match=words):
+        computed(streamed(train=make(), test=Sized(FEWER)), OF_ONE, ONE_RUN, tmp_path)
+
+
+def test_ready_made_batches_are_steps_and_are_not_held_out(tmp_path: Path) -> None:
+    with pytest.raises(LrscopeError, match="batch_size: 8, but the training batches come ready-made"):
+        computed(streamed(), SWEEP, ONE_RUN, tmp_path)
+    with pytest.raises(LrscopeError, match=r"validation: 0.5, but batches that come ready-made .* cannot be held out"):
+        streamed(validation=0.5)
+
+
+def test_the_users_own_optimizer_trains_batches_too(tmp_path: Path) -> None:
+    made = ragged(optimizer=lambda parameters, lr: torch.optim.SGD(parameters, lr))
+    own = computed(made, replace(SWEEP, optimizer="task"), ONE_RUN, tmp_path / "own")
+    built_in = computed(ragged(), SWEEP, ONE_RUN, tmp_path / "built-in")
+    np.testing.assert_allclose(own["pretrain/train_loss"], built_in["pretrain/train_loss"], rtol=1e-12)
