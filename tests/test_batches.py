@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,21 @@ from batch_tasks import (
     task,
 )
 from lrscope.errors import LrscopeError
+from lrscope.tasks.models import MLP
 from lrscope.tasks.task import Task
-from tiny_tasks import ALL_RUNS, BATCHED, ONE_RUN, SINGLE, computed, same_bytes, stopped_and_resumed, train
+from tiny_tasks import (
+    ALL_RUNS,
+    BASE,
+    BATCHED,
+    CLASSES,
+    ONE_RUN,
+    SINGLE,
+    computed,
+    mlp_task,
+    same_bytes,
+    stopped_and_resumed,
+    train,
+)
 
 
 @pytest.mark.parametrize("engine", [BATCHED, SINGLE], ids=lambda engine: engine.path)
@@ -121,6 +135,24 @@ def test_examples_are_held_out_for_validation() -> None:
     data = made.data(0)
     assert (len(data.train_x), len(data.validation_x)) == (N - 8, 8)  # type: ignore[arg-type]
     assert sorted([*data.train_x.tolist(), *data.validation_x.tolist()]) == list(range(N))  # type: ignore[union-attr]
+
+
+def test_on_the_sphere_it_is_the_task_of_inputs_and_labels(tmp_path: Path) -> None:
+    """Its invariance is found by its losses, and its batch norms have population statistics."""
+    whole = mlp_task()
+    data = whole.data(0)
+    train_batch, test_batch = {"x": data.train_x, "y": data.train_y}, {"x": data.test_x, "y": data.test_y}
+    made = Task(
+        partial(MLP, (5, 8, 6, CLASSES)),
+        train_batch,
+        test_batch,
+        lambda model, batch: functional.cross_entropy(model(batch["x"]), batch["y"]),
+    )
+    config = replace(BASE, precision="float64")
+    ours, theirs = (computed(t, config, ALL_RUNS, tmp_path / t.name) for t in (made, whole))
+    for node in ("pretrain", "finetune", "average"):
+        for name in ("train_loss", "test_loss"):
+            np.testing.assert_allclose(ours[f"{node}/{name}"], theirs[f"{node}/{name}"], rtol=1e-9)
 
 
 # -- noise, kills, identity -------------------------------------------------------------------------------------------------

@@ -77,6 +77,9 @@ def test_python_examples_run(
         assert all(name in said for name in ("background", "high", "left half", "upside down", "coarse", "estimate"))
         assert len(list(tmp_path.rglob("report.html"))) == 2
         return
+    if "def accuracy(model, batch)" in text:
+        assert len(re.findall(r"0\.\d+", said)) == 4, "an accuracy for each of two learning rates and two seeds"
+        return
     if "SubsetRandomSampler" in text:
         assert said.split() == ["192", "None", "192", "None", "192", "32"]
         return

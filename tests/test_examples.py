@@ -542,8 +542,8 @@ def test_pictures_are_read_as_torchvision_reads_them(mode: str) -> None:
     color, channels = MODES[mode]
     picture = Image.new(mode, (3, 2))
     picture.putpixel((2, 1), color)  # column, row
-    for examples in ([(picture, 0), (picture, 1)], ([picture, picture], [0, 1])):
-        x, _ = as_tensors("train", examples)
+    for given in ([(picture, 0), (picture, 1)], ([picture, picture], [0, 1])):
+        x, _ = as_tensors("train", given)
         assert x.dtype == torch.float32
         assert tuple(x.shape) == (2, torch.tensor(channels).numel(), 2, 3)
         torch.testing.assert_close(x[1, :, 1, 2], torch.tensor(channels).reshape(-1))

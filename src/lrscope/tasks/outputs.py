@@ -62,7 +62,9 @@ def _output(model: nn.Module, x: Tensor) -> Tensor:
             f"data{floats}"
         ) from error
     if not isinstance(output, Tensor):
-        raise LrscopeError(f"model: it returns {type(output).__name__}: return one tensor of outputs")
+        raise LrscopeError(
+            f"model: it returns {type(output).__name__}: return one tensor of outputs, or write the loss as loss(model, batch)"
+        )
     return output
 
 

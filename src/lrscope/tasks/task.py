@@ -41,11 +41,14 @@ class Task:
         model: a function without arguments that returns a freshly initialised `nn.Module`; or a module, whose layers
             are then initialised anew for every seed by their `reset_parameters`.
         train: (inputs [N, ...], labels [N, ...]), each a tensor, an array, a data frame or column, or lists of numbers; a
-            `Dataset` of (input, label); or a `DataLoader`, which is honoured as given (`tasks.examples`).
+            `Dataset` of (input, label); or a `DataLoader`, which is honoured as given (`tasks.examples`). For a loss of (model,
+            batch) examples and batches of any form (`tasks.batches`).
         test: the same for held-out examples.
         loss: `cross_entropy` (class numbers or probabilities [N, K]), `binary_cross_entropy` (one logit; 0, 1 or
-            probabilities), `mse`, or a function of (outputs [B, ...], targets [B, ...]) that returns one loss per example [B].
-        classification: does accuracy make sense? Known for the named losses; must be given for a function.
+            probabilities), `mse`, or a function of (outputs [B, ...], targets [B, ...]) that returns one loss per example [B]. A
+            function whose first parameter is called `model` gets the model and a batch, and returns one loss per example [B] or
+            their mean [].
+        classification: does accuracy make sense? Known for the named losses; must be given for a function of (outputs, targets).
         name: a short name for tables and the report.
         train_groups: a partition of the training examples: a whole number from 0 on for each, in the data's order [N]. Loss
             and accuracy are logged for each group.
@@ -62,7 +65,8 @@ class Task:
             torch.optim.RMSprop(params, lr)`; sweeps then train with it, one run at a time. It is called before every step, with
             that step's learning rate. Left out, sweeps choose by their option `optimizer`.
         metrics: functions of (outputs [B, ...], labels [B, ...]) by name that return one number per example [B]. Their means over
-            the test set are logged beside loss and accuracy, those over the validation set and of averaged weights too.
+            the test set are logged beside loss and accuracy, those over the validation set and of averaged weights too. With a
+            loss of (model, batch) they are functions of these as well, and may return a mean.
 
     Raises:
         LrscopeError: data with NaN, sizes that do not match, outputs that do not fit the labels, dropout and the like.
