@@ -126,6 +126,22 @@ def test_a_batch_has_the_form_of_the_examples() -> None:
     assert (words.dtype, weight.dtype, rest["label"].dtype) == (torch.int64, torch.float32, torch.int64)
 
 
+def test_a_loader_of_pairs_goes_with_arrays_side_by_side() -> None:
+    """PyTorch's default_collate makes lists of tuples."""
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        assert type(batch) is tuple
+        words, label = batch
+        return functional.cross_entropy(model(words), label)
+
+    def pairs(data: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        return data["weight"][:, None], data["label"]
+
+    loader = DataLoader(Rows(lambda i: tuple(part[i] for part in pairs(TRAIN))), 8)
+    made = Task(partial(nn.Linear, 1, 2), loader, pairs(TEST), loss)
+    assert made.fingerprint([0]) == Task(partial(nn.Linear, 1, 2), pairs(TRAIN), pairs(TEST), loss).fingerprint([0])
+
+
 def test_the_loaders_batch_size_is_the_sweeps() -> None:
     assert task(train=FORMS["a loader"]()).batch_size == 5
 

@@ -205,7 +205,7 @@ class Stream(IterableDataset[Any]):
         self.data, self.count = data, count
 
     def __iter__(self) -> Iterator[Any]:
-        return (text(self.data, i) for i in range(self.count))
+        return (text(self.data, i % N) for i in range(self.count))
 
 
 def test_a_loader_of_a_stream_of_examples_is_that_of_the_examples() -> None:
@@ -226,7 +226,20 @@ def endless() -> Iterator[dict[str, Tensor]]:
         yield padded([text(TRAIN, 0), text(TRAIN, 1)])
 
 
+class Long(Sized):
+    def __len__(self) -> int:
+        return 3
+
+
 REFUSED = {
+    "more than it says": (
+        lambda: Long(TRAIN),
+        "train: the stream gives more batches than the 3 that its __len__ states",
+    ),
+    "a loader without end": (
+        lambda: DataLoader(Stream(TRAIN, 10**9), 8, collate_fn=padded),
+        "train: the stream has not ended after .* batches",
+    ),
     "without end": (
         lambda: endless(),
         "train: the stream has not ended after .* give it a __len__, its number of batches",

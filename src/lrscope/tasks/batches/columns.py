@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lrscope.errors import LrscopeError
 from lrscope.tasks.arrays import own_tensor, stacked
-from lrscope.tasks.batches.trees import Tree, form, joined, leaves, mapped, placed
+from lrscope.tasks.batches.trees import Tree, form, joined, leaves, mapped, placed, tupled
 from lrscope.tasks.examples import own_rows
 from lrscope.tasks.identity import tensor_bytes
 from lrscope.tasks.labels import check_finite
@@ -126,6 +126,7 @@ def of_rows(field: str, rows: Sequence[Tree]) -> Columns:
 
 def of_batches(field: str, batches: Sequence[Tree]) -> Columns:
     """Batches of examples, each a tree of tensors [B, ...], one after the other."""
+    batches = [tupled(batch) for batch in batches]
     return checked(field, joined(batches, lambda name, tensors: own_tensor(f"{field}: {name}", torch.cat(tensors))))
 
 

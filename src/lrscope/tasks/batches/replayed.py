@@ -7,6 +7,7 @@ batch is compared with what was read first.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -45,6 +46,7 @@ class Replayed:
         self.digests: list[str] = []
         self.sizes: list[int] = []
         used, most = 0, memory_for_streams()
+        stated: float = math.inf
         for batch in self._passed():
             self.digests.append(digest(batch))
             self.sizes.append(_examples(batch))
@@ -52,8 +54,11 @@ class Replayed:
             if self.kept is not None:
                 self.kept.append(batch)
             if used > most and self.kept is not None:
-                self._stated()
-                self.kept = None
+                stated, self.kept = self._stated(), None
+            if len(self.digests) > stated:
+                raise LrscopeError(
+                    f"{field}: the stream gives more batches than the {stated} that its __len__ states: correct one of the two"
+                )
         if not self.digests:
             raise LrscopeError(f"{field}: the stream gives no batches: it may be spent, so pass one that begins anew")
         self.size = len(self.digests)
@@ -84,14 +89,16 @@ class Replayed:
         """A hash of all batches in their order."""
         return hashlib.sha256(" ".join(self.digests).encode()).hexdigest()[:16]
 
-    def _stated(self) -> None:
-        """Refuse a stream that may have no end."""
-        if not hasattr(self.stream, "__len__"):
+    def _stated(self) -> int:
+        """The number of batches that the stream states; refused without, as it may have no end."""
+        try:
+            return len(self.stream)  # type: ignore[arg-type]
+        except TypeError:  # it has none, or a loader's data set has none
             raise LrscopeError(
                 f"{self.field}: the stream has not ended after {len(self.digests)} batches, which fill half of this machine's "
                 "memory: give it a __len__, its number of batches, to have it read anew as training goes, or pass its beginning, "
                 "such as list(itertools.islice(stream, 1000))"
-            )
+            ) from None
 
     def _passed(self) -> Iterator[Tree]:
         """The batches of a pass. Each is drawn under a seed of its own, so that passes draw alike."""

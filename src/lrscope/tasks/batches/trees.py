@@ -38,6 +38,16 @@ def leaves(tree: Tree, name: str = "batch") -> Iterator[tuple[str, Any]]:
         yield from leaves(item, f"{name}[{key}]")
 
 
+def tupled(tree: Tree) -> Tree:
+    """The tree with tuples in the place of lists, which PyTorch's default_collate makes of tuples."""
+    if isinstance(tree, Mapping):
+        return {key: tupled(item) for key, item in tree.items()}
+    if not _inside(tree):
+        return tree
+    items = [tupled(item) for item in tree]
+    return type(tree)(*items) if hasattr(tree, "_fields") else tuple(items)
+
+
 def form(tree: Tree) -> Any:
     """What two trees of one structure share: their types and keys, without the leaves."""
     return mapped(lambda name, leaf: None, tree)
