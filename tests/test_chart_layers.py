@@ -272,6 +272,31 @@ def test_a_landscape_has_values_contours_and_a_path():
     assert not [t for t in checked_json(landscape(filled=False))["data"] if t["type"] == "heatmap"]
 
 
+def test_every_panel_may_have_a_colour_scale_of_its_own():
+    low, high = (panel(example(HeatMap, values=scale * np.outer(Y, X))) for scale in (1, 1000))
+    drawn = Chart(panels=[low, high], columns=2, own_colors=True)
+    examples.check_drawn(drawn)
+    made = to_plotly(drawn)
+    maps = [trace["coloraxis"] for trace in made["data"] if trace["type"] == "heatmap"]
+    assert maps == ["coloraxis", "coloraxis2"]
+    for layout in (made["wide"], made["narrow"]):
+        first, second = (layout[name] for name in maps)
+        assert second["cmin"] == pytest.approx(first["cmin"] + 3)
+        assert second["cmax"] == pytest.approx(first["cmax"] + 3)
+        assert first["colorbar"]["x"] == layout["xaxis"]["domain"][1]
+    bars = [ax for ax in to_matplotlib(drawn).axes if ax.get_label() == "<colorbar>"]
+    assert [bar.get_ylim()[1] / bars[0].get_ylim()[1] for bar in bars] == pytest.approx([1, 1000])
+
+
+@pytest.mark.parametrize(("level", "traced"), [(0.05, True), (100.0, False), (-1.0, False)])
+def test_one_level_of_a_heat_map_is_traced_in_white(level: float, traced: bool):
+    drawn = chart(example(HeatMap, contours=0, traced=level), log=True)
+    examples.check_drawn(drawn)
+    lines = [trace for trace in to_plotly(drawn)["data"] if trace["type"] == "contour"]
+    assert [line["contours"]["start"] for line in lines] == ([pytest.approx(np.log10(level))] if level > 0 else [])
+    assert len(to_matplotlib(drawn).axes[0].collections) == 1 + traced
+
+
 def test_a_flat_landscape_has_no_contours():
     heat = HeatMap(x=X, y=X, values=np.full((3, 3), 2.0), contours=4)
     assert not [t for t in checked_json(chart(heat))["data"] if t["type"] == "contour"]

@@ -118,6 +118,13 @@ def test_python_examples_run(
     if 'name="decay"' in text:
         assert said == "('lr', 'decay_at', 'decay_factor', 'data_seed', 'seed', 'epoch')\n"
         return
+    if "lrscope.landscape(" in text:
+        assert "path cooldown: 4 checkpoints, leaves at main/step40" in said
+        assert (tmp_path / "seen" / "loss.png").stat().st_size > 5000
+        return
+    if "function_landscape(" in text:
+        assert said == "open closed\n"
+        return
     if "find_symmetries(" in text:
         assert "scale-invariant {'0.weight': 1} 16 train mode only\n" in said
         return
@@ -186,7 +193,7 @@ def test_command_lines_parse_and_resolve(words: list[str], monkeypatch: pytest.M
     class Reached(Exception):
         pass
 
-    def of_a_model(model: str, **options: Any) -> None:
+    def of_a_model(model: str, *rest: str, **options: Any) -> None:
         raise Reached(model)
 
     def opened(path: Any) -> None:
@@ -199,6 +206,7 @@ def test_command_lines_parse_and_resolve(words: list[str], monkeypatch: pytest.M
     monkeypatch.setattr(study_commands, "reproduce", study_only)
     monkeypatch.setattr(lrscope.commands, "run_map", map_only)
     monkeypatch.setattr(lrscope.commands, "print_symmetries", of_a_model)
+    monkeypatch.setattr(lrscope.commands, "make_landscape", of_a_model)
     monkeypatch.setattr(results, "open_result", opened)
     done = CliRunner().invoke(app, [w for w in words if not w.endswith(".toml")])
     if words[0] == "map":

@@ -8,6 +8,8 @@ from .decay import decay_curve as decay_curve
 from .engine.sweep import sweep as sweep
 from .errors import LrscopeError as LrscopeError
 from .grids import log_grid as log_grid
+from .landscapes import Landscape as Landscape
+from .landscapes import landscape as landscape
 from .mapping import RegimeMap as RegimeMap
 from .mapping import regimes as regimes
 from .monitor import Monitor as Monitor

@@ -171,6 +171,45 @@ def symmetries(
     print_symmetries(model, batch=batch, shape=shape, mode=mode, as_json=as_json)
 
 
+@app.command("landscape")
+def landscape_command(
+    task: Annotated[
+        str,
+        typer.Argument(help="FILE.py:NAME of a Task or a function that returns one; MODULE:NAME.", show_default=False),
+    ],
+    checkpoints: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of .safetensors, .pt, .pth, .bin or .ckpt files: the main path. Folders in it: paths that leave it.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[str | None, typer.Option(help="Folder. Default: CHECKPOINTS-landscape.", show_default=False)] = None,
+    surface: Annotated[str, typer.Option(help="curved (PC3 follows a parabola in PC1) or flat.")] = "curved",
+    through: Annotated[str | None, _option("Labels of three checkpoints a,b,c: the plane through them.")] = None,
+    around: Annotated[str | None, _option("Label of a checkpoint: random filter-normalised directions.")] = None,
+    seed: Annotated[str, typer.Option(help="Seed of the random directions.")] = "0",
+    grid: Annotated[str, typer.Option(help="Points along x and y.")] = "42x31",
+    margin: Annotated[str, typer.Option(help="Room around all checkpoints, in their extent.")] = "0.5",
+    since: Annotated[
+        str | None, _option("First checkpoint of the main path whose level counts. Default: its last quarter.")
+    ] = None,
+    until: Annotated[str | None, _option("Last checkpoint of the main path whose level counts.")] = None,
+    batch_size: Annotated[
+        str | None, _option("Examples that batch norms take their statistics over. Default: the task's, or 128.")
+    ] = None,
+    path: Annotated[str | None, _option("single or batched: networks evaluated one at a time or together.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Draw training and test loss around the checkpoints of a network, and say whether their level sets are open or closed."""
+    from lrscope.commands import make_landscape
+
+    given = {"surface": surface, "around": around, "seed": seed, "margin": margin, "since": since, "until": until}
+    more = {"batch_size": batch_size, "path": path, "device": device}
+    make_landscape(task, checkpoints, out=out, through=through, grid=grid, as_json=as_json, **given, **more)
+
+
 @app.command()
 def studies(as_json: AsJson = False) -> None:
     """List the papers that can be reproduced: scales with their costs, figures, claims with their verdicts."""

@@ -191,6 +191,37 @@ def print_symmetries(model: str, *, batch: str | None, shape: str | None, mode: 
     print(found)
 
 
+def make_landscape(
+    task: str,
+    checkpoints: str,
+    *,
+    out: str | None,
+    through: str | None,
+    grid: str,
+    as_json: bool,
+    **options: str | None,
+) -> None:
+    """Draw the landscape around the checkpoints of a user's task; print what is found as text or JSON."""
+    from lrscope.landscapes import landscape
+    from lrscope.symmetries.source import called
+    from lrscope.tasks.task import Task
+
+    folder = local(checkpoints, "checkpoints")
+    where = folder.with_name(folder.name + "-landscape") if out is None else local(out, "out")
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    given |= {"grid": grid.split("x")} | ({} if through is None else {"through": through.split(",")})
+    made = called(task, "task")
+    if not isinstance(made, Task):
+        raise LrscopeError(f"task: {task} gives {shown(type(made).__name__)}: return an lrscope.Task")
+    found = landscape(made, folder, **given)
+    files = found.save(where)
+    if as_json:
+        dump(found.to_dict())
+        return
+    print(found)
+    print("\n" + "\n".join(map(str, files)))
+
+
 def _place(text: str) -> tuple[str, float | str]:
     """Axis and value of a text such as decay_at=4."""
     axis, equals, value = text.partition("=")

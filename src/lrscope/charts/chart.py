@@ -61,13 +61,14 @@ class Panel:
 @checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """Panels row by row, with one colour scale for everything that carries a `value` and for heat maps.
+    """Panels row by row, with one colour scale for everything that carries a `value` and for heat maps, or one for each panel.
 
     Args:
         columns: panels beside each other; a narrow screen has one (of pictures two).
         share_x, share_y: all panels have the same axis, numbers stand at the outer ones, and zooming one zooms all.
         color_title: what the colour scale means, such as "effective learning rate (ELR)".
         color_log: the scale is logarithmic, unless some value is not positive.
+        own_colors: every panel has a colour scale of its own, upright beside it and without a title.
         legend_title: what the legend's names are of.
     """
 
@@ -77,6 +78,7 @@ class Chart:
     share_y: bool = False
     color_title: str = ""
     color_log: bool = True
+    own_colors: bool = False
     legend_title: str = ""
 
     def __post_init__(self) -> None:

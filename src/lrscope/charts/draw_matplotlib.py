@@ -47,7 +47,7 @@ def to_matplotlib(chart: Chart) -> Figure:
     across = _legend_columns(entries, width)
     rows = -(-len(entries) // across)
     height = (placed.top + placed.height + placed.bottom) / PIXELS_PER_INCH + LEGEND_ROW * rows
-    height += BAR * bool(shades.values.size) + LEGEND_ROW * bool(rows and chart.legend_title)
+    height += BAR * bool(shades.values.size and not chart.own_colors) + LEGEND_ROW * bool(rows and chart.legend_title)
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
     grid = figure.subplots(len(placed.rows), placed.columns, squeeze=False, height_ratios=list(placed.rows)).ravel()
     handles: dict[str, Any] = {}
@@ -55,7 +55,10 @@ def to_matplotlib(chart: Chart) -> Figure:
         handles |= _panel(ax, scene, cell)
     for ax in grid[len(panels) :]:
         ax.set_visible(False)
-    if shades.values.size:
+    if chart.own_colors:
+        for ax, scene in zip(grid, panels, strict=False):
+            _own_bar(figure, ax, scene.palette)
+    elif shades.values.size:
         _color_bar(figure, grid[: len(panels)], shades, chart.color_title)
     if entries:
         look: Look = {"loc": "outside lower center", "ncols": across, "frameon": False, "fontsize": 9}
@@ -158,10 +161,22 @@ def _color_bar(figure: Figure, axes: Sequence[Axes] | np.ndarray, shades: Palett
     mappable = ScalarMappable(_norm(shades), _colors())
     bar = figure.colorbar(mappable, ax=list(axes), orientation="horizontal", fraction=0.05, aspect=60, pad=0.03)
     bar.set_label(words(title, 90), fontsize=9)
+    _mark_bar(bar, shades)
+    bar.ax.xaxis.set_minor_formatter(ticker.NullFormatter())
+
+
+def _own_bar(figure: Figure, ax: Axes, shades: Palette) -> None:
+    """A bar on the right of one panel."""
+    if shades.values.size:
+        bar = figure.colorbar(ScalarMappable(_norm(shades), _colors()), ax=ax, fraction=0.05, aspect=30, pad=0.02)
+        _mark_bar(bar, shades)
+        bar.ax.yaxis.set_minor_formatter(ticker.NullFormatter())
+
+
+def _mark_bar(bar: Any, shades: Palette) -> None:
     bar.outline.set_visible(False)
     places, texts = zip(*shades.marks(), strict=True)
     bar.set_ticks(list(places), labels=list(texts), fontsize=8)
-    bar.ax.xaxis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _norm(shades: Palette) -> Normalize:
@@ -287,6 +302,8 @@ def _heat_map(ax: Axes, scene: Scene, heat: HeatMap, order: float) -> None:
     levels = scene.palette.levels(heat.contours, values.filled(np.nan))
     if levels.size:
         ax.contour(x, y, values, levels, colors=style.INK, linewidths=0.7, zorder=order)
+    if heat.traced is not None and values.min() < heat.traced < values.max():
+        ax.contour(x, y, values, [heat.traced], colors=style.WHITE, linewidths=2.0, zorder=order)
 
 
 def _image(ax: Axes, scene: Scene, image: Image, order: float) -> None:

@@ -37,6 +37,11 @@ class Canvas:
     notes: list[Json] = field(default_factory=list)
     shorts: dict[int, str] = field(default_factory=dict)
 
+    @property
+    def colors(self) -> str:
+        """The name of the colour scale."""
+        return "coloraxis" + (self.number if self.scene.chart.own_colors else "")
+
     def trace(self, **more: Any) -> None:
         """Add a trace on the panel's axes."""
         self.traces.append({"type": "scatter", "xaxis": "x" + self.number, "yaxis": "y" + self.number} | more)
@@ -67,11 +72,11 @@ def to_plotly(chart: Chart) -> Json:
             place: Json = {"xanchor": "center", "yanchor": "bottom", "font": {"size": 12, "color": style.MUTED}}
             canvas.note(words, 0.5, 0.25, inside="xy", **place)
     traces = [trace for canvas in canvases for trace in canvas.traces]
-    scene = canvases[0].scene
-    if chart.legend_title and scene.entries:
+    if chart.legend_title and canvases[0].scene.entries:
         traces.insert(0, _words_in_legend(plain(chart.legend_title) + ":"))
-    if scene.palette.values.size:
-        traces.insert(0, _carrier())
+    for canvas in canvases if chart.own_colors else canvases[:1]:
+        if canvas.scene.palette.values.size:
+            traces.insert(0, _carrier(canvas.colors))
     return {"data": traces, **{name: lay_out(chart, canvases, narrow=name == "narrow") for name in ("wide", "narrow")}}
 
 
@@ -214,17 +219,21 @@ def _heat_map(canvas: Canvas, heat: HeatMap) -> None:
         )
         edges = {"x": numbers(cell_edges(x, panel.x.log)), "y": numbers(cell_edges(y, panel.y.log))}
         hover = {"text": told, "hovertemplate": words + "<extra></extra>"}
-        canvas.trace(type="heatmap", z=z, coloraxis="coloraxis", **edges, **hover)
+        canvas.trace(type="heatmap", z=z, coloraxis=canvas.colors, **edges, **hover)
+    place: Json = {"type": "contour", "x": numbers(x), "y": numbers(y), "z": z}
     if levels.size:
-        step = float(levels[1] - levels[0]) if levels.size > 1 else 1.0
-        lines = {"coloring": "none", "start": float(levels[0]), "end": float(levels[-1]) + step / 1e6, "size": step}
-        look: Json = {
-            "line": {"color": style.INK, "width": 0.8},
-            "showscale": False,
-            "showlegend": False,
-            "hoverinfo": "skip",
-        }
-        canvas.trace(type="contour", x=numbers(x), y=numbers(y), z=z, contours=lines, **look)
+        canvas.trace(**place, **_contours(levels, style.INK, 0.8))
+    if heat.traced is not None and (heat.traced > 0 or not shades.log):
+        at_level = np.array([math.log10(heat.traced) if shades.log else heat.traced])
+        canvas.trace(**place, **_contours(at_level, style.WHITE, 2.4))
+
+
+def _contours(levels: Floats, color: str, width: float) -> Json:
+    """Evenly spaced levels as lines."""
+    step = float(levels[1] - levels[0]) if levels.size > 1 else 1.0
+    lines = {"coloring": "none", "start": float(levels[0]), "end": float(levels[-1]) + step / 1e6, "size": step}
+    look: Json = {"line": {"color": color, "width": width}, "hoverinfo": "skip"}
+    return {"contours": lines, "showscale": False, "showlegend": False, **look}
 
 
 def _image(canvas: Canvas, image: Image) -> None:
@@ -286,7 +295,7 @@ def _words_in_legend(words: str) -> Json:
     return blank | {"name": words, "hoverinfo": "skip"}
 
 
-def _carrier() -> Json:
+def _carrier(colors: str) -> Json:
     """An invisible trace: Plotly draws a layout's colour bar only if some trace refers to it."""
     hidden = {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "showlegend": False, "hoverinfo": "skip"}
-    return hidden | {"marker": {"color": [1], "coloraxis": "coloraxis"}}
+    return hidden | {"marker": {"color": [1], "coloraxis": colors}}

@@ -197,6 +197,7 @@ class HeatMap:
 
     Args:
         contours: how many levels are traced, evenly spaced on the colour scale.
+        traced: a level that is traced too, by a thick white line.
         filled: False: only the contours, in ink (of another quantity over a first heat map).
 
     Raises:
@@ -209,6 +210,7 @@ class HeatMap:
     title: str = "value"
     contours: Annotated[int, Whole(0, 100)] = 0
     filled: bool = True
+    traced: Value = None
 
     def __post_init__(self) -> None:
         shapes = np.shape(self.y), np.shape(self.x)

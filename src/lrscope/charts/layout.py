@@ -15,6 +15,7 @@ ENTRY, LETTER = 44, 7  # of a legend's entry without its name, and of a letter o
 TITLE, LETTERS, AIR = 26, 18, 6  # above a panel
 NUMBERS, AXIS_TITLE = 24, 22  # below it
 GAP = 0.09  # between columns, of the plotting area's width
+BAR_GAP = 0.2  # the same where colour bars stand between them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +61,14 @@ def arrange(chart: Chart, *, narrow: bool) -> Layout:
         y = max(0.0, 1 - (top + heights[r]) / total), 1 - top / total
         for c in range(len(row)):
             numbers_x, numbers_y = _lowest(chart, columns, len(cells)), not (chart.share_y and c)
-            x, shift = _across(c, columns), above[r] - TITLE
+            x, shift = _across(c, columns, BAR_GAP if chart.own_colors else GAP), above[r] - TITLE
             cells.append(Cell(x=x, y=y, numbers_x=numbers_x, numbers_y=numbers_y, title_shift=shift))
     return Layout(cells=cells, height=total, top=above[0], bottom=below[-1], rows=heights, columns=columns)
 
 
-def _across(column: int, columns: int) -> tuple[float, float]:
+def _across(column: int, columns: int, between: float) -> tuple[float, float]:
     """The left and right end of a column."""
-    gap = GAP if columns > 1 else 0.0
+    gap = between if columns > 1 else 0.0
     width = (1 - gap * (columns - 1)) / columns
     return column * (width + gap), min(1.0, column * (width + gap) + width)
 

@@ -23,6 +23,7 @@ Json = dict[str, Any]
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 LEFT, RIGHT, EXTRA_LEFT = 58, 14, 16  # px; the last for titles of vertical axes
 BAR_ROOM, LEGEND_ROW = 54, 22  # px for a colour bar with its title, and for each row of a legend
+OWN_BAR = 52  # px for an upright colour bar on the right of a panel
 
 
 def lay_out(chart: Chart, canvases: Sequence[Canvas], *, narrow: bool) -> Json:
@@ -30,12 +31,15 @@ def lay_out(chart: Chart, canvases: Sequence[Canvas], *, narrow: bool) -> Json:
     placed, scene = arrange(chart, narrow=narrow), canvases[0].scene
     entries = [*scene.entries, *([chart.legend_title] if chart.legend_title and scene.entries else [])]
     rows = legend_rows(entries, NARROW if narrow else WIDE)
-    bar = BAR_ROOM if scene.palette.values.size else 0
+    bar = BAR_ROOM if scene.palette.values.size and not chart.own_colors else 0
     bottom = placed.bottom + bar + (LEGEND_ROW * rows + 8 if rows else 0)
     left = LEFT - (8 if narrow else 0) + (EXTRA_LEFT if any(panel.y.title for panel in chart.panels) else 0)
-    layout = _frame(placed.height, {"l": left, "r": RIGHT, "t": placed.top, "b": bottom}, narrow=narrow)
+    right = RIGHT + (OWN_BAR if chart.own_colors else 0)
+    layout = _frame(placed.height, {"l": left, "r": right, "t": placed.top, "b": bottom}, narrow=narrow)
     for canvas, cell in zip(canvases, placed.cells, strict=True):
         _add_panel(layout, canvas, cell, narrow=narrow)
+        if chart.own_colors and canvas.scene.palette.values.size:
+            layout[canvas.colors] = _scale(canvas.scene.palette, _upright(cell))
     if bar:
         _add_bar(layout, scene.palette, chart.color_title, placed.bottom / placed.height, placed.height)
     return layout
@@ -126,18 +130,28 @@ def _picture_axes(image: Image, number: str) -> tuple[Json, Json]:
 
 def _add_bar(layout: Json, shades: Palette, title: str, below: float, plotting: int) -> None:
     """A horizontal colour bar in the room below the panels."""
+    bar: Json = {"orientation": "h", "len": 1, "x": 0.5, "xanchor": "center", "xpad": 0}
+    layout["coloraxis"] = _scale(shades, bar | {"y": -below - 22 / plotting, "yanchor": "top", "ypad": 0})
+    words = plain(title, 90)
+    place = {"xanchor": "center", "yanchor": "bottom", "font": {"size": 12}}
+    layout["annotations"].append(_on_paper(words, 0.5, -below - 20 / plotting, **place))
+
+
+def _upright(cell: Cell) -> Json:
+    """A colour bar on the right of a panel."""
+    beside: Json = {"orientation": "v", "x": cell.x[1], "xanchor": "left", "xpad": 6}
+    return beside | {"y": sum(cell.y) / 2, "yanchor": "middle", "ypad": 0, "len": cell.y[1] - cell.y[0]}
+
+
+def _scale(shades: Palette, bar: Json) -> Json:
+    """A colour scale with its bar."""
     ends, marks = shades.ends, shades.marks()
     places = [place for place, _ in marks]
     if shades.log:
         ends, places = (math.log10(ends[0]), math.log10(ends[1])), [math.log10(place) for place in places]
-    bar: Json = {"orientation": "h", "thickness": 10, "len": 1, "x": 0.5, "xanchor": "center", "xpad": 0}
-    bar |= {"y": -below - 22 / plotting, "yanchor": "top", "ypad": 0, "outlinewidth": 0}
-    bar |= {"tickvals": places, "ticktext": [text for _, text in marks], "tickfont": {"size": 11}}
-    scale = {"cmin": ends[0], "cmax": ends[1], "colorscale": style.colorscale()}
-    layout["coloraxis"] = {**scale, "colorbar": bar}
-    words = plain(title, 90)
-    place = {"xanchor": "center", "yanchor": "bottom", "font": {"size": 12}}
-    layout["annotations"].append(_on_paper(words, 0.5, -below - 20 / plotting, **place))
+    look: Json = {"thickness": 10, "outlinewidth": 0, "tickfont": {"size": 11}}
+    look |= {"tickvals": places, "ticktext": [text for _, text in marks]}
+    return {"cmin": ends[0], "cmax": ends[1], "colorscale": style.colorscale(), "colorbar": bar | look}
 
 
 def _on_paper(words: str, x: float, y: float, **look: Any) -> Json:

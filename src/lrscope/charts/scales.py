@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrscope.charts import style
-from lrscope.charts.chart import Chart
+from lrscope.charts.chart import Chart, Panel
 from lrscope.charts.layers import HeatMap, Image, Layer
 from lrscope.charts.text import number
 
@@ -110,10 +110,11 @@ class Palette:
         return space(kept.min(), kept.max(), count + 2)[1:-1]
 
 
-def palette(chart: Chart) -> Palette:
-    """The colour scale of a chart. A logarithmic one with values that are not positive becomes linear."""
-    parts = [values_of(layer, "value") for layer in chart.layers]
-    parts += [values_of(layer, "values") for layer in chart.layers if isinstance(layer, HeatMap) and layer.filled]
+def palette(chart: Chart, panel: Panel | None = None) -> Palette:
+    """The colour scale of a chart, or of a panel. A logarithmic one with values that are not positive becomes linear."""
+    layers = list(chart.layers) if panel is None else panel.layers
+    parts = [values_of(layer, "value") for layer in layers]
+    parts += [values_of(layer, "values") for layer in layers if isinstance(layer, HeatMap) and layer.filled]
     found = np.concatenate(parts) if parts else np.array([])
     values = np.unique(found[np.isfinite(found)])
     return Palette(values, chart.color_log and bool((values > 0).all()))

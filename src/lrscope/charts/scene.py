@@ -141,10 +141,12 @@ def scenes(chart: Chart) -> list[Scene]:
         for layer in panel.layers:
             if name := getattr(layer, "name", ""):
                 entries.setdefault(name, (i, layer))
-    shades = palette(chart)
+    shades = (
+        [palette(chart, panel) for panel in chart.panels] if chart.own_colors else [palette(chart)] * len(chart.panels)
+    )
     return [
-        Scene(chart=chart, panel=panel, palette=shades, x=x, y=y, entries=entries, place=i)
-        for i, (panel, x, y) in enumerate(zip(chart.panels, across, upright, strict=True))
+        Scene(chart=chart, panel=panel, palette=own, x=x, y=y, entries=entries, place=i)
+        for i, (panel, x, y, own) in enumerate(zip(chart.panels, across, upright, shades, strict=True))
     ]
 
 

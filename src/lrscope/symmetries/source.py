@@ -31,7 +31,7 @@ def model_and_batch(where: str, batch: str | None, shape: str | None) -> tuple[n
     Raises:
         LrscopeError: nothing of that name, a function that fails or returns something else, no batch.
     """
-    made = _made(where, "model")
+    made = called(where, "model")
     model, given = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(model, nn.Module):
         raise LrscopeError(
@@ -40,7 +40,7 @@ def model_and_batch(where: str, batch: str | None, shape: str | None) -> tuple[n
     if batch is not None and shape is not None:
         raise LrscopeError("batch: --batch and --shape both say what the model is given: use one of them")
     if batch is not None:
-        given = _made(batch, "batch")
+        given = called(batch, "batch")
     if shape is not None:
         given = _drawn(shape)
     if given is None:
@@ -53,7 +53,7 @@ def model_and_batch(where: str, batch: str | None, shape: str | None) -> tuple[n
     return model, given
 
 
-def _made(where: str, what: str) -> Any:
+def called(where: str, what: str) -> Any:
     """What a name leads to; a function is called."""
     found = _named(where, what)
     if isinstance(found, nn.Module) or not callable(found):
