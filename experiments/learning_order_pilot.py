@@ -21,7 +21,7 @@ from lrscope.studies.registry import slug
 from lrscope.studies.reproduction import Reproduction
 from lrscope.studies.types import Measurement, Scale, Study, StudySweep
 
-CLAIMS = {"images": ("LO1", "LO2", "LO3", "LO4"), "theory": ("LO5", "LO6", "LO7", "LO8")}
+CLAIMS = {"images": ("LO1", "LO2", "LO3", "LO4"), "theory": ("LO5", "LO6", "LO7", "LO8", "LO9")}
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from lrscope import cli
 from lrscope.config import EngineConfig
 from lrscope.engine.plan import Plan
 from lrscope.errors import LrscopeError
-from lrscope.studies import evidence, measurement_store, registry
+from lrscope.studies import evidence, measurement_store, planning, registry
 from lrscope.studies.cite import cite
 from lrscope.studies.costs import cost, train_size
 from lrscope.studies.dependencies import claims_at, closure
@@ -634,7 +634,19 @@ def test_a_dry_run_needs_no_data_and_writes_nothing(tiny, tmp_path, monkeypatch)
     weights = [(2 * m.weight.numel(), m.weight.requires_grad, m is not layers[0]) for m in layers]
     flops = sum(once * (1 + trained + deeper) for once, trained, deeper in weights)  # output, both gradients
     assert row["gpu_hours"] == pytest.approx(32 * row["run_steps"] * flops / GPU_FLOPS / 3600)
-    assert "predicted" in call(*words)[1].splitlines()[2]
+    assert row["seconds_timed"]
+    said = call(*words)[1].splitlines()[2]
+    assert "predicted" in said
+    assert "estimated from" not in said
+    monkeypatch.setattr(planning, "LONG_STEP", 0.0)
+    monkeypatch.setattr(planning, "dry_run", None)  # not a step of a batch is trained
+    code, out, _ = call(*words, "--json")
+    (long,) = json.loads(out)["sweeps"]
+    assert {name for name in row if row[name] != long[name]} <= {"seconds", "seconds_timed", "parameters"}
+    assert row["parameters"] < long["parameters"] <= 2 * row["parameters"], "the frozen readout is counted"
+    assert not long["seconds_timed"]
+    assert long["seconds"] > 0
+    assert "estimated from two examples" in call(*words)[1].splitlines()[2]
     assert list(tmp_path.iterdir()) == []
 
 

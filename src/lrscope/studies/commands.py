@@ -284,11 +284,12 @@ def _planned(row: dict[str, Any]) -> str:
 
     shape = " x ".join(map(str, row["input_shape"]))
     made_up = "" if row["data_here"] else "; its data is not here, noise of the same shape was timed"
+    how = "" if row["seconds_timed"] else ", estimated from two examples"
     return (
         f"{row['sweep']}: {row['about']}\n"
         f"  {row['task']}: {row['train_size']:,} examples of {shape}, {row['parameters']:,} parameters{made_up}\n"
         f"  {row['runs']:,} runs, {row['run_steps']:,} run-steps; predicted {span(row['seconds'])} on this machine "
-        f"({row['device']}, {row['jobs']} processes), {_hours(row)}"
+        f"({row['device']}, {row['jobs']} processes{how}), {_hours(row)}"
     )
 
 

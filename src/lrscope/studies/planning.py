@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import os
+import time
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +14,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lrscope.config import EngineConfig, SweepConfig
+from lrscope.engine.context import choose_device
+from lrscope.engine.dispatch import single_threaded
 from lrscope.engine.sweep import dry_run
-from lrscope.studies.costs import cost
+from lrscope.studies.costs import Cost, cost
 from lrscope.studies.types import StudySweep
 from lrscope.tasks.builtin import named_task
 from lrscope.tasks.data import DataSet, load, spec
@@ -28,17 +34,49 @@ ASSUMPTION = (
     f"GPU hours are an estimate, nothing was timed on a GPU: training steps only, at {GPU_FLOPS / 1e12:g} TFLOP/s sustained "
     "(a quarter of an A100's float32 peak)"
 )
+LONG_STEP = 10.0  # ours, seconds: choosing a plan takes about a dozen steps of each sweep
+COUNTED = 2  # examples: batch norm takes no fewer
+
+
+@dataclass(frozen=True)
+class Step:
+    """A training step of one run: floating-point operations, and the seconds that it would take one core of this machine."""
+
+    flops: float
+    seconds: float
+
+    @classmethod
+    def of(cls, task: Task, config: SweepConfig) -> Step:
+        """Counted and timed once each for two examples; both grow as the batch does. A large batch takes somewhat less."""
+        data, model = task.data(0), task.new_model(0)
+        x, y = data.train_x[:COUNTED], data.train_y[:COUNTED]
+
+        def once() -> float:
+            begun = time.perf_counter()
+            torch.autograd.backward(task.loss(model(x), y).mean())
+            return time.perf_counter() - begun
+
+        with torch.random.fork_rng(devices=[]), single_threaded(torch.device("cpu")):
+            with FlopCounterMode(display=False) as counter:
+                once()
+            seconds = once()
+        times = config.batch_size / len(x)
+        return cls(float(counter.get_total_flops()) * times, seconds * times)
+
+    def gpu_hours(self, run_steps: int) -> float:
+        """Hours at `GPU_FLOPS`."""
+        return self.flops * run_steps / GPU_FLOPS / 3600
 
 
 def plan(declared: StudySweep, engine: EngineConfig) -> dict[str, Any]:
     """What a sweep would take: shapes, parameters, run-steps, predicted seconds on this machine, and an estimate of GPU
-    hours. A few steps are trained to be timed; nothing is written."""
+    hours. A few steps are trained to be timed; nothing is written. On a CPU a step that would take more than 10 s is not
+    trained: the time is estimated from two examples (`seconds_timed` is False)."""
     there = available(str(declared.task["data"]), declared.task.get("root"))
     task = named_task(**{**declared.arguments, **({} if there else {"source": made_up})})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        made = dry_run(task, config=declared.config, engine=engine)
-    size = cost(declared)
+    size, step = cost(declared), Step.of(task, declared.config)
+    estimated = choose_device(engine.device).type == "cpu" and step.seconds > LONG_STEP
+    made = _estimated(task, size, step, engine) if estimated else _timed(task, declared.config, engine)
     on_gpu = made["device"].startswith("cuda")
     seconds = float(made["seconds"])
     return {
@@ -54,24 +92,35 @@ def plan(declared: StudySweep, engine: EngineConfig) -> dict[str, Any]:
         "device": made["device"],
         "jobs": made["jobs"],
         "seconds": seconds,
-        "gpu_hours": seconds / 3600 if on_gpu else gpu_hours(task, declared.config, size.run_steps),
+        "seconds_timed": not estimated,
+        "gpu_hours": seconds / 3600 if on_gpu else step.gpu_hours(size.run_steps),
         "gpu_hours_timed": on_gpu,
+    }
+
+
+def _timed(task: Task, config: SweepConfig, engine: EngineConfig) -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return dry_run(task, config=config, engine=engine)
+
+
+def _estimated(task: Task, size: Cost, step: Step, engine: EngineConfig) -> dict[str, Any]:
+    """What `dry_run` says, without training a step: runs one at a time, a process for each core. Weights that a scale-invariant
+    network freezes are counted among the parameters."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    jobs = engine.jobs or cores
+    return {
+        "task": task.summary(),
+        "parameters": sum(p.numel() for p in task.new_model(0).parameters() if p.requires_grad),
+        "device": "cpu",
+        "jobs": jobs,
+        "seconds": math.ceil(size.runs / jobs) * size.run_steps / size.runs * step.seconds,
     }
 
 
 def available(name: str, root: str | Path | None = None) -> bool:
     """Is the data set on this machine?"""
     return spec(name).family.available(folder(root))
-
-
-def gpu_hours(task: Task, config: SweepConfig, run_steps: int) -> float:
-    """Floating-point operations of all training steps over `GPU_FLOPS`. They are counted for two examples (batch norm takes
-    no fewer) and grow as the batch does."""
-    data, model = task.data(0), task.new_model(0)
-    x, y = data.train_x[:2], data.train_y[:2]
-    with FlopCounterMode(display=False) as counter, torch.random.fork_rng(devices=[]):
-        torch.autograd.backward(task.loss(model(x), y).mean())
-    return float(counter.get_total_flops()) * config.batch_size / len(x) * run_steps / GPU_FLOPS / 3600
 
 
 def made_up(
