@@ -83,6 +83,7 @@ OPTIMIZERS: dict[str, Callable[[nn.Module], Any]] = {
     "adam, fused": lambda m: torch.optim.Adam(m.parameters(), lr=1e-2, fused=True),
     "adafactor": lambda m: torch.optim.Adafactor(m.parameters()),
     "rmsprop": lambda m: torch.optim.RMSprop(m.parameters(), lr=1e-3),
+    "sgd, fused": lambda m: sgd(m, momentum=0.9, fused=True),
     "own": lambda m: OwnSGD(m.parameters(), 0.05),
     "a learning rate that is a tensor": lambda m: torch.optim.Adam(m.parameters(), lr=torch.tensor(1e-2)),
 }
@@ -183,9 +184,10 @@ def test_small_turns_are_measured_in_float32() -> None:
 # -- which calls are updates ---------------------------------------------------------------------------------------------
 
 
-def test_accumulation_counts_updates_only() -> None:
+@pytest.mark.parametrize("name", ["sgd", "adam, fused"])
+def test_accumulation_counts_updates_only(name: str) -> None:
     model = net()
-    optimizer = sgd(model)
+    optimizer = OPTIMIZERS[name](model)
     monitor = Monitor(model, optimizer, every=2)
     for k, batch in enumerate(batches(24), 1):
         loss = loss_of(model, batch)

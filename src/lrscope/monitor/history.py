@@ -73,11 +73,11 @@ class History:
 
     def state(self) -> dict[str, Any]:
         """Tensors and whole numbers, as a checkpoint takes them."""
-        return {"stride": self.stride, "rows": _stated(self.rows), "partial": _stated(self.partial)}
+        return {"stride": self.stride, "rows": stated(self.rows), "partial": stated(self.partial)}
 
     def load(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
-        self.stride, self.rows, self.partial = state["stride"], _read(state["rows"]), _read(state["partial"])
+        self.stride, self.rows, self.partial = state["stride"], read(state["rows"]), read(state["partial"])
 
 
 def merged(rows: Sequence[Row]) -> Row:
@@ -104,7 +104,8 @@ def mean_of_known(values: Array) -> Array:
     return found
 
 
-def _stated(rows: Iterable[Row]) -> list[dict[str, Any]]:
+def stated(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Rows as a checkpoint takes them."""
     return [
         {
             "counts": [r.update, r.calls, r.skipped],
@@ -115,7 +116,8 @@ def _stated(rows: Iterable[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def _read(rows: Iterable[dict[str, Any]]) -> list[Row]:
+def read(rows: Iterable[dict[str, Any]]) -> list[Row]:
+    """The inverse of `stated`."""
     found = []
     for r in rows:
         update, calls, skipped = r["counts"]

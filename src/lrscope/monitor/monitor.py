@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -24,7 +24,7 @@ from lrscope.monitor import sinks as sinking
 from lrscope.monitor.average import Average, LookAhead, look_ahead
 from lrscope.monitor.equilibrium import expected
 from lrscope.monitor.groups import groups_of
-from lrscope.monitor.history import History, Row
+from lrscope.monitor.history import History, Row, merged, read, stated
 from lrscope.monitor.losses import Losses
 from lrscope.monitor.movement import COLUMNS, Snapshot, by_group, rates, reduced
 from lrscope.monitor.quantities import GROUPED, SCALARS, values
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 EVERY = 10  # ours: with a 5 ms step the cost stays below 5% (benchmarks/monitor_overhead.py)
+LOSS = [s.name for s in SCALARS].index("train_loss")
 TOLD = 10  # ours: measurements between two looks at the regime for sinks, each of a millisecond
 VERSION = 1  # of the state
 
@@ -112,6 +113,8 @@ class Monitor:
         self._since = [0, 0]  # calls and skipped updates since the last row
         self._first = math.nan  # loss of the first measurement
         self._told: tuple[int, str] | None = None  # the regime that sinks were told last, and when
+        self.losses_come_late = False  # as from a log: a measurement then waits for `late_loss`
+        self._waiting: list[Row] = []
         self._pending: Pending | None = None
         self._scale = self._loss_scale()
         self._direct: bool | None = None  # does the optimizer write past the version counters (through .data)?
@@ -137,6 +140,23 @@ class Monitor:
         if self.updates % self.every == self.every - 1:
             self._look_at_tensors()
             self.snapshot.take(self._found)
+
+    def late_loss(self, loss: Any) -> None:
+        """The mean loss since the last call, where it is not known at each update (`losses_come_late`). What was measured
+        meanwhile becomes one row.
+
+        Raises:
+            LrscopeError: a loss that is not one number.
+        """
+        self._settle()
+        if not self._waiting:
+            return
+        self.losses.add(loss)
+        row = merged(self._waiting)
+        scalars = row.scalars.copy()
+        scalars[LOSS] = float(self.losses.taken(torch.device("cpu")))
+        self._waiting = []
+        self._keep(replace(row, scalars=scalars))
 
     @checked
     def look_ahead(self, evaluate: Callable[[nn.Module], Any], *, batches: Iterable[Any] | None = None) -> LookAhead:
@@ -219,6 +239,7 @@ class Monitor:
             "first": self._first,
             "groups": [asdict(group) for group in self.groups],
             "history": self.history.state(),
+            "waiting": stated(self._waiting),
             "losses": self.losses.state(),
             "snapshot": self.snapshot.state(),
             "average": None if self.average is None else self.average.state(),
@@ -238,6 +259,7 @@ class Monitor:
         self.groups = [Group(**{**told, "tensors": tuple(told["tensors"])}) for told in state["groups"]]
         self._look_at_tensors()
         self.history.load(state["history"])
+        self._waiting = read(state["waiting"])
         self.losses.load(state["losses"])
         self.snapshot.load(state["snapshot"])
         if self.average is not None:
@@ -277,11 +299,15 @@ class Monitor:
         """Some optimizers write through `.data`, past the counters: then every call counts as an update. Found out before
         the first update is seen, by comparing weights."""
         if self._direct is None and self.updates == 0:
-            if self.snapshot.copies and self.snapshot.has_moved(self._found):
+            if self.snapshot.has_moved(self._found):
                 self._direct = True
-            self.snapshot.take(self._found)
-            self.snapshot.taken = False
+            self._copy()
         return bool(self._direct)
+
+    def _copy(self) -> None:
+        """The weights to compare with until an update is seen."""
+        self.snapshot.take(self._found)
+        self.snapshot.taken = False
 
     def _loss_scale(self) -> float:
         return float(self.scaler.get_scale()) if self.scaler is not None else 1.0
@@ -318,10 +344,18 @@ class Monitor:
         found = by_group(np.array(sums).reshape(-1, COLUMNS), pending.place, count)
         invariant = np.array([bool(group.invariant) for group in self.groups[:count]])
         scalars, grouped = values(loss, pending.scale, pending.lr, found, invariant)
-        self.history.add(Row(pending.update, *pending.counts, scalars, grouped))
-        self._first = loss if math.isnan(self._first) else self._first
+        row = Row(pending.update, *pending.counts, scalars, grouped)
+        if self.losses_come_late:
+            self._waiting.append(row)
+        else:
+            self._keep(row)
+
+    def _keep(self, row: Row) -> None:
+        """Add a row to the record and send it on."""
+        self.history.add(row)
+        self._first = float(row.scalars[LOSS]) if math.isnan(self._first) else self._first
         if self.sinks:
-            self._send(pending.update, scalars, grouped)
+            self._send(row.update, row.scalars, row.groups)
 
     def _send(self, update: int, scalars: Any, grouped: Any) -> None:
         if self._told is None or update - self._told[0] >= TOLD * self.every:
