@@ -132,6 +132,9 @@ def test_python_examples_run(
         assert re.fullmatch(r"a decay now would reach about 0\.\d+ \[0\.\d+, 0\.\d+\], by the average .*\n", said)
         assert len((tmp_path / "monitor.jsonl").read_text().splitlines()) == 60
         return
+    if "MonitorCallback(" in text:
+        assert re.search(r"^update \d+0: loss \d\.\d+; (regime|dead run)", said, re.MULTILINE)
+        return
     if "Monitor(" in text:
         assert re.match(r"update 600: loss 0\.\d+; regime ", said)
         assert (tmp_path / "monitor.html").stat().st_size > 100_000
