@@ -38,8 +38,10 @@ from batch_tasks import (
     task,
 )
 from lrscope.errors import LrscopeError
+from lrscope.measures import sharpness
 from lrscope.tasks.models import MLP
 from lrscope.tasks.task import Task
+from lrscope.trained import Trained
 from tiny_tasks import (
     ALL_RUNS,
     BASE,
@@ -171,6 +173,27 @@ def test_on_the_sphere_it_is_the_task_of_inputs_and_labels(tmp_path: Path) -> No
             np.testing.assert_allclose(ours[f"{node}/{name}"], theirs[f"{node}/{name}"], rtol=1e-9)
 
 
+def test_measures_of_trained_runs_are_those_of_inputs_and_labels(tmp_path: Path) -> None:
+    """Gradient norms and curvature at the end of a run."""
+    x = {split: data["weight"][:, None] for split, data in (("train", TRAIN), ("test", TEST))}
+    y = {split: data["label"] for split, data in (("train", TRAIN), ("test", TEST))}
+    model = partial(MLP, (1, 4, 2), norm="layer")
+    pairs = Task(model, (x["train"], y["train"]), (x["test"], y["test"]))
+    dicts = Task(
+        model,
+        *({"x": x[split], "y": y[split]} for split in ("train", "test")),
+        lambda model, batch: functional.cross_entropy(model(batch["x"]), batch["y"]),
+    )
+    found = []
+    for name, made in (("pairs", pairs), ("dicts", dicts)):
+        train(made, SWEEP, BATCHED, tmp_path / name)
+        trained = Trained.open(tmp_path / name, made)
+        state = trained.state(lr=0.5, seed=1)
+        found.append(sharpness.of(trained, state, measures=("grad_norm", "grad_trace", "hessian")))
+    for name, value in found[0].items():
+        np.testing.assert_allclose(found[1][name], value, rtol=1e-6, err_msg=name)
+
+
 # -- noise, kills, identity -------------------------------------------------------------------------------------------------
 
 
@@ -224,7 +247,7 @@ def bert() -> nn.Module:
 def gpt2() -> nn.Module:
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    ends = {"bos_token_id": 0, "eos_token_id": 0}
+    ends = {"bos_token_id": 0, "eos_token_id": 0, "attn_implementation": "eager"}
     return GPT2LMHeadModel(GPT2Config(vocab_size=WORDS, n_positions=LONGEST, n_embd=8, n_layer=1, n_head=2, **ends))
 
 
@@ -233,23 +256,38 @@ def own_loss(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("make", [bert, gpt2], ids=lambda f: f.__name__)
-def test_a_transformer_gets_its_dict(make: Callable[[], nn.Module], tmp_path: Path) -> None:
-    """With attention masks, tied weights (GPT-2) and dropout; a language model's mean is over words."""
-    pytest.importorskip("transformers")
+def transformer(make: Callable[[], nn.Module]) -> Task:
+    """Classes of texts (BERT), or their next words."""
 
     def data(given: dict[str, Tensor]) -> dict[str, Tensor]:
         shown = (given["words"] > 0).long()
         labels = given["label"] if make is bert else given["words"].masked_fill(shown == 0, -100)
         return {"input_ids": given["words"], "attention_mask": shown, "labels": labels}
 
-    made = Task(make, data(TRAIN), data(TEST), own_loss)
+    return Task(make, data(TRAIN), data(TEST), own_loss)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [bert, gpt2], ids=lambda f: f.__name__)
+def test_a_transformer_gets_its_dict(make: Callable[[], nn.Module], tmp_path: Path) -> None:
+    """With attention masks, tied weights (GPT-2) and dropout; a language model's mean is over words."""
+    pytest.importorskip("transformers")
+    made = transformer(make)
     assert made.noise == "keyed"
     config = replace(SWEEP, precision="float32", lrs=(0.3,), seeds=1, steps=12)
     found = computed(made, config, ONE_RUN, tmp_path)["pretrain"].ds
     assert float(found["train_loss"][..., -1].mean()) < float(found["train_loss"][..., 0].mean())
-    assert made.fingerprint([0]) == Task(make, data(TRAIN), data(TEST), own_loss).fingerprint([0])
+    assert made.fingerprint([0]) == transformer(make).fingerprint([0])
+
+
+@pytest.mark.slow
+def test_a_decoder_without_fast_attention_trains_in_batches(tmp_path: Path) -> None:
+    """Its dropout is the same in both plans; the library computes losses in float32."""
+    pytest.importorskip("transformers")
+    config = replace(SWEEP, precision="float32", steps=4)
+    found = [computed(transformer(gpt2), config, plan, tmp_path / name) for name, plan in PLANS.items()]
+    for name in ("train_loss", "test_loss"):
+        np.testing.assert_allclose(*(f["pretrain"][name] for f in found), rtol=1e-5)
 
 
 # -- refused ----------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pack_sequence, pad_sequence
 from torch.utils.data import DataLoader, IterableDataset
 
-from batch_tasks import SWEEP, TEST, TESTED, TRAIN, WORDS, Bag, N, Rows, check_by_hand, loss_each, mean_loss
+from batch_tasks import SWEEP, TEST, TESTED, TRAIN, WORDS, Bag, N, Rows, as_dict, check_by_hand, loss_each, mean_loss
 from lrscope.errors import LrscopeError
 from lrscope.tasks.batches import reading, replayed
 from lrscope.tasks.random_state import kept
@@ -124,6 +124,23 @@ def test_examples_and_collate_fn_make_the_task() -> None:
     ]
     assert prints[0] == prints[1]
     assert len(set(prints)) == 3
+
+
+@pytest.mark.parametrize("given", ["a data set", "a loader"])
+def test_what_memory_does_not_hold_is_fetched_as_training_goes(
+    given: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """To the same numbers."""
+    data_set = Rows(as_dict)
+    examples = data_set if given == "a data set" else DataLoader(data_set, 8)
+    within = Task(Bag, examples, TEST, mean_loss)
+    monkeypatch.setattr(reading, "memory_for_streams", lambda: 2000)
+    beyond = Task(Bag, examples, TEST, mean_loss)
+    assert (within.batches.source.by_run, beyond.batches.source.by_run) == (  # type: ignore[union-attr]
+        *("", "its batches are collated as they are drawn"),
+    )
+    found = [computed(made, SWEEP, ONE_RUN, tmp_path / str(i)) for i, made in enumerate((within, beyond))]
+    assert same_bytes(*found) == []
 
 
 # -- streams ------------------------------------------------------------------------------------------------------------------

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, default_collate
 
 from lrscope.errors import LrscopeError
 from lrscope.tasks.arrays import is_array
 from lrscope.tasks.batches.collated import Collated
-from lrscope.tasks.batches.columns import Columns, of_arrays, of_batches, of_rows
+from lrscope.tasks.batches.columns import of_arrays, of_batches, of_rows
 from lrscope.tasks.batches.replayed import Replayed
 from lrscope.tasks.batches.source import Part
 from lrscope.tasks.batches.trees import Tree, form, joined, leaves
@@ -75,11 +75,16 @@ def _is_column(value: Any) -> bool:
     return (isinstance(value, torch.Tensor) or is_array(value)) and len(getattr(value, "shape", ())) > 0
 
 
-def _of_items(field: str, examples: Any, notes: list[str]) -> Columns:
-    """All examples of a map-style data set, in the order of its index."""
-    read = [_item(field, number, examples) for number in range(len(examples))]
-    if not read:
+def _of_items(field: str, examples: Any, notes: list[str]) -> Part:
+    """All examples of a map-style data set, in the order of its index; fetched as they are needed if memory is too small."""
+    if not len(examples):
         raise LrscopeError(f"{field}: the data set is empty: pass at least one batch of examples")
+    read, used = list[Tree](), 0
+    for number in range(len(examples)):
+        read.append(_item(field, number, examples))
+        used += PER_ROW + _bytes(read[-1])
+        if used > memory_for_streams():
+            return Collated(field, examples, range(len(examples)), default_collate)
     try:
         found = of_rows(field, read)
     except LrscopeError as error:
@@ -88,6 +93,10 @@ def _of_items(field: str, examples: Any, notes: list[str]) -> Columns:
         raise LrscopeError(f"{error}, or pass a DataLoader whose collate_fn pads") from error
     _note_random(field, examples, read, notes)
     return found
+
+
+def _bytes(tree: Tree) -> int:
+    return sum(getattr(leaf, "nbytes", 0) for _, leaf in leaves(tree))
 
 
 def _item(field: str, number: int, examples: Any) -> Tree:
@@ -162,7 +171,7 @@ def _listed(field: str, stream: Iterable[Any], remedy: str) -> list[Any]:
     iterator, end = iter(stream), object()
     while (row := attempt(field, f"example {len(found)}", lambda: next(iterator, end), of="the stream")) is not end:
         found.append(row)
-        used += PER_ROW + sum(getattr(leaf, "nbytes", 0) for _, leaf in leaves(row))
+        used += PER_ROW + _bytes(row)
         if used > most:
             raise _TooLong(
                 f"{field}: the stream has not ended after {len(found)} examples, which fill half of this machine's memory: "
@@ -174,13 +183,16 @@ def _listed(field: str, stream: Iterable[Any], remedy: str) -> list[Any]:
 
 
 def _separable(field: str, loader: DataLoader[Any], indices: list[Any]) -> list[Tree] | None:
-    """All batches, if an example looks alike in any batch and at any time; None if not."""
+    """All batches, if an example looks alike in any batch and at any time and memory holds them; None if not."""
     size, collate = batch_size_for(loader, len(indices)), loader.collate_fn
     parts = [indices[start : start + size] for start in range(0, len(indices), size)]
-    fetched, batches = fetched_parts(loader, parts), list[Tree]()
+    fetched, batches, used = fetched_parts(loader, parts), list[Tree](), 0
     for number, part in enumerate(parts):
         items = attempt(field, f"batch {number}", lambda: next(fetched))
         batches.append(attempt(field, f"batch {number}", lambda items=items: collate(items)))  # type: ignore[misc]
+        used += _bytes(batches[-1])
+        if used > memory_for_streams():
+            return None
         half = (len(items) + 1) // 2
         try:
             halves = [collate(some) for some in (items[:half], items[half:]) if some]
