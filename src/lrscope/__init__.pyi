@@ -13,6 +13,9 @@ from .landscapes import landscape as landscape
 from .mapping import RegimeMap as RegimeMap
 from .mapping import regimes as regimes
 from .monitor import Monitor as Monitor
+from .optim import OnSphere as OnSphere
+from .optim import SphereSGD as SphereSGD
+from .optim import sphere_groups as sphere_groups
 from .order import LearningOrder as LearningOrder
 from .order import learning_order as learning_order
 from .reporting import report as report
