@@ -36,6 +36,25 @@ def add(optimizer: Optimizer, group: Group, append: Callable[[Group], None], def
         raise
 
 
+def settle_all(groups: Sequence[Group], defaults: Mapping[str, Any]) -> None:
+    """Settle the param groups of an optimizer; where one is refused they stay as they were.
+
+    Raises:
+        LrscopeError: weights or options that no sphere can have.
+    """
+    before = [dict(group) for group in groups]
+    try:
+        for index, group in enumerate(groups):
+            check_once(group, index)
+            settle(group, index, defaults)
+        check_any(groups)
+    except BaseException:
+        for group, old in zip(groups, before, strict=True):
+            group.clear()
+            group.update(old)
+        raise
+
+
 def check_once(group: Mapping[str, Any], index: int) -> None:
     """Raise `LrscopeError` for a weight that is twice in its group: it would be moved twice."""
     seen: set[int] = set()
@@ -70,8 +89,8 @@ def fill_loaded(loaded: Sequence[Group], current: Sequence[Group]) -> None:
         if not tensors:
             continue
         check_tensors(new, index, tensors)
-        if not own:
-            new["radius"] = norms(tensors, new["sphere"])
+        now_S = norms(tensors, new["sphere"])
+        new["radius"] = torch.as_tensor(new["radius"], dtype=now_S.dtype) if own else now_S
         if len(new["radius"]) != count(tensors, new["sphere"]):
             raise LrscopeError(
                 f"radius: the state of param group {index} has {len(new['radius'])} radii, but there are "

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from lrscope.errors import LrscopeError, shown
-from lrscope.optim.changes import add, check_any, check_once, fill_loaded
+from lrscope.optim.changes import add, fill_loaded, settle_all
 from lrscope.optim.hyperball import lengthened
-from lrscope.optim.param_groups import check_step, held, keep_norms, settle
+from lrscope.optim.param_groups import check_step, held, keep_norms
+from lrscope.optim.sphere_sgd import SphereSGD
 from lrscope.optim.spheres import MATRIX
 
 REFUSED = {
@@ -61,10 +62,7 @@ class OnSphere(Optimizer):
         own = {"sphere": sphere, "radius": radius, "hyperball": hyperball}
         # As an unpickled optimizer begins: hooks are made, groups and state are there already.
         super().__setstate__({"optimizer": optimizer, "own_defaults": own})
-        for index, group in enumerate(self.param_groups):
-            check_once(group, index)
-            settle(group, index, own)
-        check_any(self.param_groups)
+        settle_all(self.param_groups, own)
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -151,7 +149,7 @@ def _check_wrapped(optimizer: Any) -> None:
             f"optimizer: {shown(optimizer)} is no torch.optim.Optimizer: pass one, such as torch.optim.AdamW(params, lr=1e-3, "
             "weight_decay=0)"
         )
-    if any("radius" in group and "sphere" in group for group in optimizer.param_groups):
+    if isinstance(optimizer, (OnSphere, SphereSGD)):
         raise LrscopeError(f"optimizer: the weights of this {name} are on spheres already: use it as it is")
     if name in REFUSED:
         raise LrscopeError(f"optimizer: {name} cannot be on a sphere, since {REFUSED[name]}")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lrscope.errors import LrscopeError, shown
-from lrscope.optim.spheres import GROUP, KINDS, ROW, accumulating, norms, project
+from lrscope.optim.spheres import GROUP, KINDS, ROW, norms, project
 
 KEYS = ("sphere", "radius", "hyperball")
 OFF = 'leave it off the sphere, in a param group with "sphere": None'
@@ -142,7 +142,7 @@ def _check_norms(group: Mapping[str, Any], index: int, tensors: Sequence[Tensor]
 def _read_radius(given: Any, now_S: Tensor, index: int) -> Tensor:
     """Radii [S] from one number for all, or from as many as there are spheres."""
     try:
-        radius = torch.as_tensor(given).detach().to(now_S.device, accumulating(now_S.dtype))
+        radius = torch.as_tensor(given, dtype=now_S.dtype, device=now_S.device).detach()
         radius_S = radius.expand(len(now_S)).clone()
         right = bool((torch.isfinite(radius_S) & (radius_S > 0)).all())
     except (TypeError, ValueError, RuntimeError):
