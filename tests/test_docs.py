@@ -125,6 +125,11 @@ def test_python_examples_run(
     if "function_landscape(" in text:
         assert said == "open closed\n"
         return
+    if "OnSphere(" in text:
+        norm, radius, loss = map(float, re.findall(r"\d+\.\d+", said))
+        assert norm == radius
+        assert loss < 0.5
+        return
     if "find_symmetries(" in text:
         assert "scale-invariant {'0.weight': 1} 16 train mode only\n" in said
         return

@@ -9,7 +9,7 @@ import torch
 from torch.optim.optimizer import Optimizer
 
 from lrscope.errors import LrscopeError, first_line
-from lrscope.optim.param_groups import KEYS, check_tensors, check_words, count, held, name_of, settle
+from lrscope.optim.param_groups import KEYS, check_decay, check_words, count, held, name_of, settle
 from lrscope.optim.spheres import norms
 
 Group = dict[str, Any]
@@ -85,10 +85,10 @@ def fill_loaded(loaded: Sequence[Group], current: Sequence[Group]) -> None:
         for key in KEYS:
             new.setdefault(key, old[key])
         check_words(new, index)
+        check_decay(new, index)
         tensors = held(new)
         if not tensors:
             continue
-        check_tensors(new, index, tensors)
         now_S = norms(tensors, new["sphere"])
         new["radius"] = torch.as_tensor(new["radius"], dtype=now_S.dtype) if own else now_S
         if len(new["radius"]) != count(tensors, new["sphere"]):

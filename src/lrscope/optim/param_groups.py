@@ -64,6 +64,7 @@ def settle(group: dict[str, Any], index: int, defaults: Mapping[str, Any]) -> No
         group["radius"] = torch.zeros(0)
         return
     check_tensors(group, index, tensors)
+    check_decay(group, index)
     given = group["radius"]
     now_S = norms(tensors, group["sphere"])
     _check_norms(group, index, tensors)
@@ -111,7 +112,11 @@ def check_tensors(group: Mapping[str, Any], index: int, tensors: Sequence[Tensor
                 f"params: the weights on spheres of param group {index} are of several {what} ({listed}): make a param group "
                 "for each"
             )
-    if group.get("weight_decay"):
+
+
+def check_decay(group: Mapping[str, Any], index: int) -> None:
+    """Raise `LrscopeError` for weight decay where something lies on a sphere."""
+    if group.get("weight_decay") and held(group):
         raise LrscopeError(
             f"weight_decay: {shown(group['weight_decay'])} of param group {index} cannot shrink weights whose norm is kept, it "
             'would only lengthen their steps: pass weight_decay=0, and give it to groups with "sphere": None alone'
