@@ -126,6 +126,7 @@ def test_two_processes_train_as_one(name: str, tmp_path: Path) -> None:
     assert near(first, trained(OPTIMIZERS[name]), 1e-4)
 
 
+@pytest.mark.changes_random_state  # loaders draw seeds for their workers
 @each
 def test_lightning(make: Make, tmp_path: Path) -> None:
     """A real trainer with a scheduler; its checkpoint, resumed, ends where an uninterrupted run does, to the bit."""
