@@ -6,7 +6,8 @@ point of a parabola through the best of the grid and its neighbours, for each se
 value along an axis, seeds averaged; its interval covers all ways to draw the seeds with replacement.
 
 The claim (Hyperball: Wen et al. 2026, arXiv 2606.16899): the best learning rate moves less on the sphere than with AdamW.
-Fixed before any run: of two intervals of drifts that do not overlap the lower one moves less; overlapping ones decide nothing.
+Fixed before any run: of two intervals of drifts that do not overlap the lower one moves less; overlapping ones, or fewer than
+three seeds, decide nothing.
 A best learning rate at an end of the grid, or a border off it, is unknown, and so is a drift that needs it.
 
     python benchmarks/width_drift.py                                     # all: days on two cores
@@ -301,13 +302,13 @@ def scale_of(runs: list[list[dict[str, Any]]]) -> tuple[list[float], np.ndarray[
     return [best_lr(lrs, [row[u]["test_loss"] for row in runs]) for u in range(units)], ballot.votes.T
 
 
-def compared(drifts: dict[str, tuple[float, float, float]]) -> str:
+def compared(drifts: dict[str, tuple[float, float, float]], seeds: int) -> str:
     """Which of the others move less than AdamW, by the criterion at the head of this file."""
     base = drifts.get("adamw")
     words = []
     for name, (_, low, high) in drifts.items():
         if base is not None and name != "adamw":
-            known = all(map(math.isfinite, (low, high, *base)))
+            known = seeds >= 3 and all(map(math.isfinite, (low, high, *base)))
             word = (
                 "undetermined"
                 if not known
@@ -373,7 +374,7 @@ def table(task: str, axis: str, given: argparse.Namespace) -> dict[str, list[flo
             found[what][name] = drift(values, of)
             row([name, what, *(of(v) for v in values)], found[what][name])
     for what, drifts in found.items():
-        print(f"\n{what}: {compared(drifts) or 'nothing to compare'}")
+        print(f"\n{what}: {compared(drifts, given.seeds) or 'nothing to compare'}")
     return {f"{name}/{what}": [known(x) for x in d] for what, of in found.items() for name, d in of.items()}
 
 
