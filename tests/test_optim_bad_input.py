@@ -47,14 +47,14 @@ def complex_weight() -> nn.Parameter:
 BAD: list[tuple[Callable[[], Any], str]] = [
     (
         lambda: lrscope.SphereSGD([zeros(3, 4)], 0.1),
-        "params: weight 0 of param group 0, of shape (3, 4), is all zeros, which have no direction to keep a norm along: ",
+        "params: weight 0 of param group 0, of shape (3, 4), is all zeros, without a direction to keep a norm along: init",
     ),
     (lambda: lrscope.SphereSGD([("lora_B", zeros(3, 4))], 0.1), "params: weight 'lora_B' is all zeros"),
     (
         lambda: lrscope.SphereSGD([zeros(3), zeros(2)], 0.1, sphere="group"),
         "params: all weights of param group 0 are zero",
     ),
-    (lambda: lrscope.SphereSGD([row_of_zeros()], 0.1, sphere="row"), "has 1 rows of zeros"),
+    (lambda: lrscope.SphereSGD([row_of_zeros()], 0.1, sphere="row"), "has rows of zeros, without a direction"),
     (lambda: lrscope.OnSphere(SGD([zeros(3, 4)], 0.1)), "is all zeros"),
     (
         lambda: lrscope.OnSphere(SGD([nan()], 0.1)),

@@ -67,7 +67,7 @@ def settle(group: dict[str, Any], index: int, defaults: Mapping[str, Any]) -> No
     check_decay(group, index)
     given = group["radius"]
     now_S = norms(tensors, group["sphere"])
-    _check_norms(group, index, tensors)
+    _check_norms(group, index, tensors, now_S)
     group["radius"] = now_S if given is None else _read_radius(given, now_S, index)
     project(tensors, group["sphere"], group["radius"])
 
@@ -91,20 +91,9 @@ def check_words(group: Mapping[str, Any], index: int) -> None:
 def check_tensors(group: Mapping[str, Any], index: int, tensors: Sequence[Tensor]) -> None:
     """Raise `LrscopeError` for tensors that cannot be kept on a sphere."""
     for tensor in tensors:
-        name = name_of(group, index, tensor)
-        if not tensor.requires_grad:
-            raise LrscopeError(f"params: {name} is frozen (requires_grad is False), so no step moves it: {OFF}")
-        if not tensor.is_floating_point():
-            raise LrscopeError(f"params: {name} holds {tensor.dtype} instead of real floats: {OFF}")
-        if (
-            tensor.is_meta
-            or getattr(tensor, "device_mesh", None) is not None
-            or type(tensor).__name__ == "FlatParameter"
-        ):
-            raise LrscopeError(
-                f"params: {name} is not here as a whole (a meta tensor, or sharded by FSDP), so its norm is not known: "
-                "use DistributedDataParallel, or " + OFF
-            )
+        wrong = _wrong(tensor)
+        if wrong:
+            raise LrscopeError(f"params: {name_of(group, index, tensor)} {wrong}")
     for what, found in (("devices", {t.device for t in tensors}), ("types", {t.dtype for t in tensors})):
         if len(found) > 1:
             listed = " and ".join(sorted(map(str, found)))
@@ -112,6 +101,21 @@ def check_tensors(group: Mapping[str, Any], index: int, tensors: Sequence[Tensor
                 f"params: the weights on spheres of param group {index} are of several {what} ({listed}): make a param group "
                 "for each"
             )
+
+
+def _wrong(tensor: Tensor) -> str:
+    """Why a tensor cannot be on a sphere, and what to do; empty if it can."""
+    if not tensor.requires_grad:
+        return f"is frozen (requires_grad is False), so no step moves it: {OFF}"
+    if not tensor.is_floating_point():
+        return f"holds {tensor.dtype} instead of real floats: {OFF}"
+    sharded = getattr(tensor, "device_mesh", None) is not None or type(tensor).__name__ == "FlatParameter"
+    if tensor.is_meta or sharded:
+        return (
+            "is not here as a whole (a meta tensor, or sharded by FSDP), so its norm is not known: use "
+            f"DistributedDataParallel, or {OFF}"
+        )
+    return ""
 
 
 def check_decay(group: Mapping[str, Any], index: int) -> None:
@@ -123,25 +127,25 @@ def check_decay(group: Mapping[str, Any], index: int) -> None:
         )
 
 
-def _check_norms(group: Mapping[str, Any], index: int, tensors: Sequence[Tensor]) -> None:
-    """Weights that are zero or not finite have no direction. All tensors are looked at together: one wait for a device."""
-    bad = [t for t in tensors if not torch.isfinite(norms([t], group["sphere"])).all()]
-    if bad:
-        raise LrscopeError(
-            f"params: {name_of(group, index, bad[0])} holds NaN, infinity or numbers too large to be squared: initialise it anew"
-        )
-    if group["sphere"] == GROUP:
-        if not norms(tensors, GROUP).item():
-            raise LrscopeError(f"params: all weights of param group {index} are zero and have no direction: {OFF}")
+def _check_norms(group: Mapping[str, Any], index: int, tensors: Sequence[Tensor], now_S: Tensor) -> None:
+    """Raise `LrscopeError` for weights that are zero or not finite: they have no direction."""
+    if bool((torch.isfinite(now_S) & (now_S > 0)).all()):
         return
+    kind = group["sphere"]
     for tensor in tensors:
-        zeros = int((norms([tensor], group["sphere"]) == 0).sum())
-        if zeros:
-            rows = f"has {zeros} rows of zeros" if group["sphere"] == ROW else "is all zeros"
+        own = norms([tensor], kind)
+        if not torch.isfinite(own).all():
             raise LrscopeError(
-                f"params: {name_of(group, index, tensor)} {rows}, which have no direction to keep a norm along: "
-                f"initialise it, or {OFF}"
+                f"params: {name_of(group, index, tensor)} holds NaN, infinity or numbers too large to be squared: initialise it "
+                "anew"
             )
+        if kind != GROUP and not own.all():
+            zeros = "has rows of zeros" if kind == ROW else "is all zeros"
+            raise LrscopeError(
+                f"params: {name_of(group, index, tensor)} {zeros}, without a direction to keep a norm along: initialise it, or "
+                + OFF
+            )
+    raise LrscopeError(f"params: all weights of param group {index} are zero and have no direction: {OFF}")
 
 
 def _read_radius(given: Any, now_S: Tensor, index: int) -> Tensor:
