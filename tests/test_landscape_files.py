@@ -185,6 +185,20 @@ def test_a_regression_has_no_accuracy() -> None:
     assert found.chart().panels[0].title.startswith("training loss")
 
 
+def test_a_loss_of_model_and_batch(states: dict[str, States], found: Landscape) -> None:
+    """The same examples and loss as a dict: the task's network is one around the user's model, whose names checkpoints have."""
+
+    def loss(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        return functional.cross_entropy(model(batch["x"]), batch["y"], reduction="none")
+
+    train, test = ({"x": x, "y": y} for x, y in (examples(64, (5,)), examples(30, (5,), key="test")))
+    again = landscape(lrscope.Task(net, train, test, loss), states, batch_size=64, **GRID)
+    np.testing.assert_allclose(again.data["train_loss"], found.data["train_loss"], rtol=1e-5)
+    np.testing.assert_allclose(again.data["own_test_loss"], found.data["own_test_loss"], rtol=1e-5)
+    with pytest.raises(LrscopeError, match=r"main/0 lacks model\.3\.weight"):
+        landscape(lrscope.Task(net, train, test, loss), changed(states["main"], 0, **{"3_weight": None}), **GRID)
+
+
 def changed(states: States, number: int, **tensors: Tensor | None) -> States:
     found = [dict(state) for state in states]
     for name, value in tensors.items():

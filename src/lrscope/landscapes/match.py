@@ -32,6 +32,7 @@ class Layout:
         twins: other names of shared parameters.
         frozen: parameters and buffers that belong to a run without being trained.
         buffers: those that all runs share, with their values.
+        inner: what all names begin with, where the task wraps the user's model.
     """
 
     slots: tuple[Slot, ...]
@@ -39,9 +40,10 @@ class Layout:
     twins: Mapping[str, tuple[str, ...]]
     frozen: tuple[str, ...]
     buffers: Mapping[str, Tensor]
+    inner: str = ""
 
     @classmethod
-    def of(cls, model: nn.Module, slots: tuple[Slot, ...], frozen: tuple[str, ...]) -> Layout:
+    def of(cls, model: nn.Module, slots: tuple[Slot, ...], frozen: tuple[str, ...], inner: str) -> Layout:
         """The layout of a task's model (before its batch norms are replaced)."""
         held = model.state_dict()
         by_tensor: dict[int, list[str]] = {}
@@ -51,7 +53,7 @@ class Layout:
         parameters = {name for names in by_tensor.values() for name in names}
         others = set(held) - parameters - set(frozen)
         buffers = {name: held[name] for name in sorted(others) if not name.endswith(STATISTICS)}
-        return cls(slots, {name: tuple(t.shape) for name, t in held.items()}, twins, frozen, buffers)
+        return cls(slots, {name: tuple(t.shape) for name, t in held.items()}, twins, frozen, buffers, inner)
 
     @property
     def wanted(self) -> list[str]:
@@ -82,7 +84,7 @@ def fitted(source: Source, label: str, layout: Layout) -> tuple[Fitted, dict[str
     """
     held = source.read(None)
     prefix = _prefix(held, layout)
-    there = {key.removeprefix(prefix): key for key in held}
+    there = {layout.inner + key.removeprefix(prefix).removeprefix(layout.inner): key for key in held}
     keys = {name: there[n] for name in layout.wanted if (n := _present(name, there, layout)) is not None}
     _check_names(label, layout, there, keys)
     for name, key in keys.items():

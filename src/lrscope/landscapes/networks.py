@@ -65,7 +65,8 @@ def of_task(
     context = _context(task, batch_size, data_seed, device)
     _check_memory(context.net.size, context.device)
     found = sources(checkpoints)
-    layout = Layout.of(task.new_model(0), context.net.slots, context.net.frozen)
+    inner = "" if task.batches is None else "model."  # the losses of (model, batch) are a network around the model
+    layout = Layout.of(task.new_model(0), context.net.slots, context.net.frozen, inner)
     paths = named({name: [source.label for source in path] for name, path in found.items()})
     opened = [
         fitted(source, label, layout)
@@ -158,7 +159,7 @@ def _values(
     if path == "batched" and context.net.stochastic:
         raise LrscopeError("path: a net with dropout is not batched: use path='single', or leave it out")
     convolves = any(isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d) for m in context.net.module.modules())
-    alone = context.net.stochastic or (convolves and context.device.type == "cpu")
+    alone = bool(context.one_at_a_time) or context.net.stochastic or (convolves and context.device.type == "cpu")
     batched = NetworkValues(context.program("batched", False), material, frozen, test=test)
     single = NetworkValues(context.program("single", False), material, frozen, test=test)
     if path == "single" or (path is None and alone):
