@@ -199,6 +199,31 @@ def test_a_loss_of_model_and_batch(states: dict[str, States], found: Landscape) 
         landscape(lrscope.Task(net, train, test, loss), changed(states["main"], 0, **{"3_weight": None}), **GRID)
 
 
+def test_states_of_a_sweep(tmp_path: Path) -> None:
+    """The main path from snapshots, a path that leaves it from a branch: the values are those that were logged."""
+    options: dict[str, Any] = {"space": "whole", "epochs": 4, "batch_size": 16, "jobs": 1, "progress": False}
+    branch = lrscope.Branch(name="cooldown", at=[2], factors=[0.1], epochs=1)
+    kept = {"snapshot_epochs": (1, 2, 3, 4), "keep_weights": True, "branches": [branch]}
+    result = lrscope.sweep(task(), [0.5], seeds=1, **options, **kept, path="single", out=tmp_path / "out")
+    trained = lrscope.Trained.open(tmp_path / "out", task())
+    run: dict[str, Any] = {"lr": 0.5, "seed": 0}
+    paths = {
+        "main": [trained.state(**run, epoch=epoch) for epoch in (1, 2, 3, 4)],
+        "cooldown": [trained.state(**run, branch="cooldown")],
+    }
+    found = landscape(trained, paths, leaves={"cooldown": 1}, **GRID)
+    assert found.data["leaves"].values.tolist() == [-1, 1]
+    logged = result["pretrain/test_loss"].values.ravel()
+    np.testing.assert_allclose(found.path("main")["own_test_loss"], logged[-4:], rtol=1e-5)
+    assert found.data.attrs["path"] == "single"
+    with pytest.raises(
+        LrscopeError, match=r"checkpoints: main is no list of states of one run: pass what Trained\.state"
+    ):
+        landscape(trained, [state.weights for state in paths["main"]], **GRID)
+    with pytest.raises(LrscopeError, match="checkpoints: main is no list of states"):
+        landscape(trained, [], **GRID)
+
+
 def changed(states: States, number: int, **tensors: Tensor | None) -> States:
     found = [dict(state) for state in states]
     for name, value in tensors.items():

@@ -20,14 +20,16 @@ from torch import Tensor
 
 from chart_examples import check_drawn
 from lrscope.errors import LrscopeError
-from lrscope.landscapes import Landscape, function_landscape, level_set
+from lrscope.landscapes import Landscape, function_landscape, level_set, told
 from lrscope.landscapes.components import components, distances
-from lrscope.landscapes.rows import Matrix
+from lrscope.landscapes.make import View, survey_of
+from lrscope.landscapes.rows import Matrix, in_memory
 from lrscope.landscapes.surfaces import Surface, filter_normalised, of_components
 from lrscope.measures import geometry
 from lrscope.measures.landscape import FunctionValues, evaluate
 from lrscope.measures.plane import Plane
 from lrscope.tasks.streams import generator
+from lrscope.trained import State
 
 SIZE = 12
 
@@ -216,6 +218,38 @@ def test_the_training_valley_is_open_and_the_test_bowl_closed(found: Landscape) 
     assert train.rise < 0.05
     assert (test.of, test.verdict) == ("test_loss", "closed")
     assert found.data.sizes["x"] * found.data.sizes["y"] == 1302
+
+
+def test_points_are_evaluated_on_the_device_of_the_examples() -> None:
+    """`meta` stands in for a GPU: values that refuse points of any other device."""
+
+    class Elsewhere:
+        size = SIZE
+
+        def at_once(self, memory: int, example: State) -> int:
+            return 10
+
+        def __call__(self, points: State) -> dict[str, Tensor]:
+            assert (points.weights.device.type, points.weights.dtype) == ("meta", torch.float32)
+            return {"train_loss": torch.ones(len(points.weights))}
+
+    where = {"dtype": torch.float32, "device": torch.device("meta")}
+    rows, paths = in_memory(valley_paths())
+    made = survey_of(Elsewhere(), rows, paths, View(grid=(5, 4)), shapes={}, memory=1 << 20, **where)
+    assert (made.data["train_loss"] == 1).all()
+
+
+def test_long_evaluations_say_how_far_they_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = iter(np.arange(0, 1000, 2.0))
+    monkeypatch.setattr(told.time, "monotonic", lambda: float(next(seconds)))
+    values = told.Told(FunctionValues(bowl, SIZE), 100)
+    evaluate(values, drawn(100, SIZE, key="long").split(10), memory=1)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "landscape: 12% of 100 points, 88 s left"
+    assert len(lines) == 9
+    assert lines[-1].startswith("landscape: 9")
 
 
 def test_paths_are_told_where_they_leave_and_what_they_are_worth(found: Landscape) -> None:

@@ -20,6 +20,7 @@ from lrscope.landscapes.components import components, distances
 from lrscope.landscapes.level_sets import level_set
 from lrscope.landscapes.rows import Paths, Rows, in_memory
 from lrscope.landscapes.surfaces import Surface, filter_normalised, of_components
+from lrscope.landscapes.told import Told
 from lrscope.landscapes.types import Landscape
 from lrscope.measures.common import undisturbed
 from lrscope.measures.landscape import MEMORY, Memory, Values, evaluate
@@ -105,7 +106,14 @@ def landscape(
     view = View(surface, through, around, seed, grid, margin, since, until, leaves or {})
     with undisturbed(survey.values.program.net, "landscape"):
         found = survey_of(
-            survey.values, survey.rows, survey.paths, view, shapes=survey.shapes, dtype=survey.dtype, memory=memory
+            survey.values,
+            survey.rows,
+            survey.paths,
+            view,
+            shapes=survey.shapes,
+            dtype=survey.dtype,
+            device=survey.values.material.device,
+            memory=memory,
         )
     data = found.data.assign_attrs(survey.facts)
     return Landscape(data=data, surface=found.surface, level_sets=found.level_sets, notes=(*survey.notes, *found.notes))
@@ -163,6 +171,7 @@ def survey_of(
     *,
     shapes: Mapping[str, tuple[int, ...]],
     dtype: torch.dtype,
+    device: torch.device | None = None,
     memory: int,
 ) -> Landscape:
     """Surface, grid, values and level sets; `shapes` are those of the network's tensors, for random directions."""
@@ -170,9 +179,10 @@ def survey_of(
     at = np.array([seen.coordinates(rows.row(i)) for i in range(rows.count)])
     x, y = _frame(at, view)
     columns, lines = (a.ravel() for a in np.meshgrid(x, y))
-    own = evaluate(values, (rows.row(i).to(dtype)[None] for i in range(rows.count)), memory=memory)
-    below = evaluate(values, seen.points(at[:, 0], at[:, 1], dtype), memory=memory)
-    over = evaluate(values, seen.points(columns, lines, dtype), memory=memory)
+    told = Told(values, 2 * rows.count + len(columns))
+    own = evaluate(told, (rows.row(i).to(device, dtype)[None] for i in range(rows.count)), memory=memory)
+    below = evaluate(told, seen.points(at[:, 0], at[:, 1], dtype, device), memory=memory)
+    over = evaluate(told, seen.points(columns, lines, dtype, device), memory=memory)
     data = xr.Dataset(
         {
             **{name: (("y", "x"), v.reshape(len(y), len(x))) for name, v in _accuracies(over).items()},

@@ -44,7 +44,7 @@ class Matrix:
     """Rows in memory."""
 
     def __init__(self, weights_NP: Tensor) -> None:
-        self.weights = weights_NP.detach()
+        self.weights = weights_NP.detach().cpu()
 
     @property
     def count(self) -> int:

@@ -37,7 +37,9 @@ class Surface:
     plane: Plane
     bend: Bend | None = None
 
-    def points(self, x: Array, y: Array, dtype: torch.dtype) -> Iterator[Tensor]:
+    def points(
+        self, x: Array, y: Array, dtype: torch.dtype = torch.float64, device: torch.device | None = None
+    ) -> Iterator[Tensor]:
         """The points at coordinates x and y [K] in slabs [*, P], made when they are asked for."""
         together = max(1, SLAB // (8 * len(self.plane.origin)))
         height = np.zeros_like(x) if self.bend is None else self.bend.height(x)
@@ -45,13 +47,13 @@ class Surface:
             part = slice(start, start + together)
             a, b, c = (torch.from_numpy(np.asarray(v[part], dtype=np.float64))[:, None] for v in (x, y, height))
             found = self.plane.origin + a * self.plane.first + b * self.plane.second
-            yield (found if self.bend is None else found + c * self.bend.direction).to(dtype)
+            yield (found if self.bend is None else found + c * self.bend.direction).to(device, dtype)
 
     def coordinates(self, weights_P: Tensor) -> tuple[float, float, float]:
         """Where a point is drawn, x and y, and its distance from the surface there."""
         (at,), _ = self.plane.coordinates(weights_P[None])
         x, y = (np.array([float(v)]) for v in at)
-        below = next(self.points(x, y, torch.float64))[0]
+        below = next(self.points(x, y))[0]
         return float(x[0]), float(y[0]), float((weights_P.double() - below).norm())
 
 
