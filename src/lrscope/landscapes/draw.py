@@ -67,13 +67,13 @@ def _paths(data: xr.Dataset, name: str) -> list[Layer]:
         _line(data, main, name, style.WHITE, "", 4.0),
         _line(data, main, name, MAIN, names[0] if names[0].endswith("path") else f"{names[0]} path", 2.0),
     ]
-    words = names[-1] if len(names) == 2 else "paths that leave it"
+    words = names[-1] if len(names) == 2 else "branches"
     for place, leaves in enumerate(data["leaves"].values[1:], start=1):
         own = np.concatenate([[leaves], np.flatnonzero(of == place)])
         layers.append(_line(data, own, name, BRANCH, words, 1.6))
-    places = {"its first checkpoint": (main[:1], "square"), "its last checkpoint": (main[-1:], "star")}
+    places = {"its start": (main[:1], "square"), "its end": (main[-1:], "star")}
     if len(names) > 1:
-        places["where they leave it"] = np.unique(data["leaves"].values[1:]), "diamond"
+        places["branch points"] = np.unique(data["leaves"].values[1:]), "diamond"
     return layers + [_marks(data, rows, name, words, symbol) for words, (rows, symbol) in places.items()]
 
 
