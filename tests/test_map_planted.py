@@ -224,14 +224,16 @@ def test_what_was_not_trained_is_inferred_if_a_neighbour_votes() -> None:
         "adaptive: 25% of the grid's run-steps were trained, at 11 of 17 learning rates; labels flagged inferred follow from "
         "their neighbours"
     )
+    assert found.labels[14] == Label(lr=4.0**14, regime="?", flags=("non-finite",), votes={"non-finite": 2}, before=0.5)
     assert found.borders["1|2"].lr == 2.0**11
+    assert found.borders["1|2"].reason == THREE.replace("3 seeds", "2 seeds")
     assert found.borders["2A|2B"].lr == 2.0**19
 
 
 def test_untrained_seeds_are_counted_as_those_of_their_place() -> None:
     """One seed of five was trained; the others do not widen the range."""
-    votes = np.zeros((7, 5), int)
-    votes[:, 0] = [1, 1, 2, 2, 2, 2, 3]
+    votes = np.zeros((8, 5), int)
+    votes[:, 0] = [1, 1, 2, 2, 2, 2, 3, 3]
     found = map_of(planted(votes, trained_LU=votes > 0), 0.3)
     interval = "95% interval, bootstrap over 5 seeds, widened to grid cells"
     assert found.borders["1|2"] == Border(between="1|2", lr=8, low=4, high=16, reason=interval)
@@ -249,6 +251,26 @@ def test_five_seeds_have_the_interval_of_the_bootstrap() -> None:
         low, high = borders.interval(positions, lrs)
         assert (found.borders[name].low, found.borders[name].high) == (low, high)
     assert found.borders["1|2"].lr == 32
+    outlier = np.where(np.arange(9)[:, None] < [3] * 6 + [7], 1, 2)
+    border = map_of(planted(outlier), 0.3).borders["1|2"]
+    assert (border.low, border.high) == (16, 64), "one seed of seven is no majority in one draw of forty"
+
+
+def test_a_seed_that_says_1_in_regime_2_disagrees() -> None:
+    assert said(map_of(planted([[1, 1, 1], [1, 2, 2], [2, 2, 2]]), 0.3)) == [
+        ("1", ()),
+        ("2", ("seeds disagree",)),
+        ("2", ()),
+    ]
+
+
+def test_above_the_last_vote_there_is_no_regime_2() -> None:
+    """Learning rates that overflow are none, however the ties of the split fall."""
+    votes = [[1], [1], [1], [0], [0]]
+    found = map_of(planted(votes, broken_LU=np.array(votes) == 0, **tuned(twice(seeds([0.9] * 5, 1)))), 0.3)
+    none = "no learning rate of the grid lies in regime 2: refine the grid around border 1|2"
+    assert found.borders["2A|2B"].reason == none
+    assert map_of(planted(votes, score=Score(accurate=False)), 0.3).measure == "test loss"
 
 
 ABOVE = "16 has not reached regime {}, and all higher learning rates end non-finite: refine the grid between 16 and 64"

@@ -81,6 +81,28 @@ def test_what_is_as_good_as_the_best_is_what_a_twin_finds() -> None:
     assert found > 100
 
 
+def twin_lower(rows: list[list[float]], start: int, stop: int) -> tuple[int, int]:
+    """2A: the first unbroken stretch of equal ones, whose best is clearly better than what regime 2 has below it."""
+    equal = twin_equal(rows)
+    begin = next((k for k in range(start, stop) if equal[k]), stop)
+    end = next((k for k in range(begin, stop) if not equal[k]), stop)
+    if begin == stop or any(twin_equal(rows[start:end])[: begin - start]):
+        return start, start
+    return begin, end
+
+
+def test_the_lower_part_of_regime_2_is_what_a_twin_finds() -> None:
+    rng = np.random.default_rng(4)
+    seen = set()
+    for _ in range(150):
+        values = 0.9 + 0.003 * (rng.choice([0, 0, -1, -4], (7, 1)) + 0.5 * rng.standard_normal((7, 3)))
+        start, stop = (int(k) for k in sorted(rng.choice(8, 2, replace=False)))
+        found = quality.lower_part(values, start, stop)
+        assert found == twin_lower(values.tolist(), start, stop)
+        seen.add((found[0] > start, found[1] < stop, found[0] == found[1]))
+    assert len(seen) > 4
+
+
 def test_a_single_seed_a_tie_and_nothing_at_all() -> None:
     one = np.array([[0.5], [0.9], [0.897]])
     assert quality.as_good_as_best(one).tolist() == [False, True, False]
@@ -284,6 +306,30 @@ def test_a_seed_lost_at_the_best_measured_learning_rate_is_no_cliff_above_it() -
     found = quality.choose(LRS, values, lost, 0.1, 0.003)
     assert found is not None
     assert found.cliff == 6
+
+
+def test_a_seed_is_lost_that_falls_more_than_half_way_to_guessing_above_the_best() -> None:
+    """Half way between 0.1 and 0.9 is 0.5. At the best one itself a seed may fall."""
+    for one, cliff in ((0.45, 6), (0.51, None)):
+        values = np.full((8, 3), 0.8)
+        values[4], values[6, 0] = 0.9, one
+        found = quality.choose(LRS, values, np.zeros((8, 3), bool), 0.1, 0.003)
+        assert found is not None
+        assert found.cliff == cliff
+    values = np.repeat([[0.6]] * 4 + [[0.76]] + [[0.6]] * 3, 3, axis=1)
+    values[4] = [0.99, 0.99, 0.3]
+    found = quality.choose(LRS, values, np.zeros((8, 3), bool), 0.1, 0.003)
+    assert found == twin_choice(LRS, values, np.zeros((8, 3)), 0.1, 0.003)
+    assert found is not None
+    assert found.best in (3, 4, 5)
+
+
+def test_what_did_not_learn_is_not_recommended_because_the_best_was_lost() -> None:
+    values = np.full((8, 3), 0.11)
+    values[4] = 0.9
+    lost = np.zeros((8, 3), bool)
+    lost[4, 0] = True
+    assert quality.choose(LRS, values, lost, 0.1, 0.003) is None
 
 
 def test_seeds_that_agree_leave_a_range_up_to_both_ends() -> None:

@@ -271,7 +271,7 @@ def twin_jumps(loss: list[float]) -> bool:
 @pytest.mark.parametrize("windows", [9, 14, 24])
 def test_jumps_are_what_a_twin_finds(windows: int) -> None:
     rng = np.random.default_rng(windows)
-    loss = rng.choice([1.0, 1.0, 1.0, 5.0, 5.5, 30.0], (400, windows))
+    loss = rng.choice([0.5, 1.0, 1.0, 1.0, 5.0, 5.5, 30.0], (400, windows))
     loss[:100] = rng.choice([1.0, 1.1], (100, windows))
     half = windows // 2
     loss[:50, half + 2] = 5.2

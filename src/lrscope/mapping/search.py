@@ -98,7 +98,7 @@ def _decided(votes_U: NDArray[np.int64]) -> bool:
     """Can the seeds left out no longer change the label? Where 95% intervals are given, all seeds count."""
     units = len(votes_U)
     most = np.bincount(votes_U[votes_U > 0], minlength=1).max()
-    return bool((votes_U > 0).all() or (units < INTERVAL_SEEDS and 2 * most > units))
+    return bool(units < INTERVAL_SEEDS and 2 * most > units)
 
 
 def _needs_probe(seen: Seen, k: int, first: int) -> bool:
