@@ -250,12 +250,12 @@ class Run:
         return (again or label not in self.done) and (not self.options.functions or bool(site.function))
 
     def order(self, source: Source, site: Site) -> list[str]:
-        """The tests that call the faulty function (of none: any of the file), in the order in which they run."""
+        """The tests that call the faulty function (all if it lies in none), in the order in which they run."""
         outer = site.function.partition(".<locals>")[0]
         near = [
             name
             for name, calls in self.tests.calls.items()
-            if any(file == source.path and (not outer or f"{q}.".startswith(f"{outer}.")) for file, q, _ in calls)
+            if not outer or any(file == source.path and f"{q}.".startswith(f"{outer}.") for file, q, _ in calls)
         ]
         found = self.found[site.function]
         return sorted(near, key=lambda name: (-found[name], self.tests.seconds[name]))

@@ -254,17 +254,19 @@ def test_the_schema_page_and_the_schema_name_the_same_things() -> None:
     places = nodes | {"branch": schema.Node("branch", schema.TRAIN, "pretrain", ("branch_at",))}
     known = {name: schema.variables_of(node) for name, node in places.items()} | {"root": schema.ROOT_VARIABLES}
     told = {"all": list(places), "train": [n for n in places if places[n].kind == schema.TRAIN]}
-    named: dict[str, dict[str, str]] = {node: {} for node in known}
+    named: dict[str, dict[str, tuple[str, str]]] = {node: {} for node in known}
     for cells in table(by_title["Variables"]):
         for node in told.get(cells[1], cells[1].split(", ")):
             for name in re.findall(r"`(\w+)`", cells[0]):
                 assert name not in named[node], (node, name)
-                named[node][name] = cells[2]
+                units = cells[3].split(", ")  # of several: of losses, of accuracies
+                named[node][name] = cells[2], units[-1 if name.endswith("accuracy") else 0]
     for node, rows in named.items():
         assert set(rows) == set(known[node]), node
         runs = ", ".join(places[node].runs if node in places else schema.RUN)
-        for name, dims in rows.items():
+        for name, (dims, unit) in rows.items():
             assert tuple(d.strip() for d in dims.replace("R", runs).split(",")) == known[node][name].dims, (node, name)
+            assert unit == known[node][name].unit, (node, name)
     stated = [schema.Node(*(cell.strip("`") for cell in cells[:3])) for cells in table(by_title["Nodes"])]
     axes = [tuple(re.findall(r"`(\w+)`", cells[3])) for cells in table(by_title["Nodes"])]
     assert [replace(node, axes=own) for node, own in zip(stated, axes, strict=True)] == list(nodes.values())

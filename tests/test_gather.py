@@ -98,6 +98,7 @@ def test_guessing_gets_one_over_the_number_of_classes_or_what_random_points_get(
     result = small(finetune=False, average=False)
     assert gather(result).guess == 0.5
     assert told(result, classes=10).guess == 0.1
+    assert told(result, classes=1).guess == told(result, classes=0).guess
     assert told(result, classes=0).guess == pytest.approx(float(result["random_train_accuracy"].mean()))
     assert gather(small(finetune=False, average=False, regression=True)).guess == 0.0
 
@@ -108,6 +109,10 @@ def test_a_loss_is_measured_against_the_best_constant_or_random_points() -> None
     assert (seen.score.accurate, seen.chosen_by) == (False, "test loss")
     assert seen.score.scale == pytest.approx(float(result["random_train_loss"].mean()))
     assert told(result, constant_loss=0.25).score.scale == 0.25
+    result["random_train_loss"][0, 0, 0] = np.nan
+    assert gather(result).score.scale == pytest.approx(float(result["random_train_loss"].mean()))
+    result["random_train_loss"][:] = 0.5
+    assert gather(result).score.scale == 0.5
     for nothing in (0.0, np.nan):
         result["random_train_loss"][:] = nothing
         assert gather(result).score.scale == 1.0
@@ -122,6 +127,31 @@ def test_an_entropy_that_is_not_known_bounds_no_accuracy() -> None:
     assert (told(result, loss="cross_entropy").votes_LU == gather(result).votes_LU).all()
     assert (told(result, loss="cross_entropy", constant_loss=0.69).votes_LU == gather(result).votes_LU).all()
     assert (gather(result).votes_LU[-1] == 2).all()
+    result["pretrain/train_accuracy"][-1] = 0.7
+    assert (told(result, loss="cross_entropy", classes=10).votes_LU == gather(result).votes_LU).all()
+    one = told(result, loss="cross_entropy", classes=1, constant_loss=0.1)
+    assert (one.votes_LU == told(result, constant_loss=0.1).votes_LU).all()
+
+
+def test_the_entropy_of_two_classes_bounds_the_accuracy_of_a_constant() -> None:
+    shares = np.array([0.62, 0.38])
+    constant = float(-(shares * np.log(shares)).sum())
+    result = small(finetune=False, average=False, invariant=False, space="whole")
+    result["pretrain/train_loss"][-1], result["pretrain/train_accuracy"][-1] = 1.01 * constant, 0.62
+    for loss, vote in (("cross_entropy", 3), ("binary_cross_entropy", 3), ("mse", 2)):
+        assert (told(result, loss=loss, constant_loss=constant).votes_LU[-1] == vote).all()
+
+
+def test_what_a_result_leaves_out_is_the_usual() -> None:
+    """A constant learning rate, all of the grid, classes."""
+    result = small(finetune=False, average=False)
+    config, task = (json.loads(result.attrs[name]) for name in ("config", "task"))
+    del config["schedule"], task["kind"]
+    bare = gather(changed(result, config=json.dumps(config), task=json.dumps(task)))
+    assert (bare.schedule, bare.share, bare.score) == ("constant", 1.0, Score(accurate=True, scale=1.0))
+    config["schedule"] = "cosine"
+    other = gather(changed(result, config=json.dumps(config), plan=json.dumps({"trained_share": 0.25})))
+    assert (other.schedule, other.share) == ("cosine", 0.25)
 
 
 def test_most_fine_tunes_are_more_than_half_of_the_finite_ones() -> None:
@@ -149,7 +179,7 @@ def test_fine_tunes_end_as_their_last_quarters_do() -> None:
     loss[1, 1] = np.exp(-0.4 * np.arange(10))
     loss[2, 1, 2, 1, 3] = np.nan
     quality[0, 2, ..., 7:] = 0.6  # the last quarter of ten windows
-    quality[0, 2, ..., 5:7] = 0.4  # the quarter before it
+    quality[0, 2, ..., 5:7] = [0.35, 0.45]  # the quarter before it
     ending = gather(result).ending
     assert ending is not None
     assert np.argwhere(ending.falls.any(2)).tolist() == [[1, 1]]

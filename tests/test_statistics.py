@@ -156,6 +156,25 @@ def test_every_statistic_is_described(statistic: object) -> None:
         assert (statistic.name in variables_of(node)) or node.name not in statistic.segments  # type: ignore[attr-defined]
 
 
+def needs_of(name: str) -> set[str]:
+    """What a statistic takes, by the words of its name."""
+    starts = {"example_group": "example_groups", "test_group": "test_groups", "validation": "validation"}
+    ends = {"metric": "metrics", "logged_feature_accuracy": "logged_features"}
+    found = {trait for word, trait in starts.items() if name.startswith(word)}
+    found |= {trait for word, trait in ends.items() if name.endswith(word)}
+    if "feature" not in name and name.endswith("accuracy"):
+        found.add("classification")
+    if "effective" in name or name in ("group_elr", "group_ess"):
+        found.add("invariant")
+    own = {"feature_accuracy": "features", "example_group_true_accuracy": "true_labels"}
+    return found | {trait for word, trait in own.items() if name == word}
+
+
+@pytest.mark.parametrize("statistic", EVERY, ids=lambda s: f"{s.name}, {s.segments[0]}")
+def test_what_a_statistic_takes_follows_from_its_name(statistic: Statistic) -> None:
+    assert set(statistic.needs.split()) - {"always"} == needs_of(statistic.name)
+
+
 @pytest.mark.parametrize("task", [mlp_task, grouped_task], ids=lambda t: t.__name__)
 def test_results_hold_every_statistic_that_the_task_has(task: object, tmp_path: Path) -> None:
     context = context_of(task(), BASE, tmp_path)  # type: ignore[operator]
