@@ -10,6 +10,7 @@ and what was decided is not run again; with `--again` what survived is.
 """
 
 from __future__ import annotations
+import __future__
 
 import argparse
 import ast
@@ -144,7 +145,9 @@ class Source:
             reload_from(self.module, self.tree, site.top)
             return
         new = {key_of(code): code for code in nested(compile(self.tree, self.path, "exec", dont_inherit=True))}
-        changed = [(f, new[key]) for key, fs in self.alive.items() for f in fs if new[key] != f.__code__]
+        changed = [
+            (f, new[key]) for key, fs in self.alive.items() for f in fs if new.get(key, f.__code__) != f.__code__
+        ]
         if not changed:
             raise LookupError("no function that is alive has this fault")
         for function, code in changed:
@@ -169,7 +172,10 @@ def reload_from(module: ModuleType, tree: ast.Module, top: ast.stmt) -> None:
         uses = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
         if statement is not top and not uses & changed:
             continue
-        exec(compile(ast.Module([statement], []), str(module.__file__), "exec", dont_inherit=True), space)
+        exec(
+            compile(ast.Module([statement], []), str(module.__file__), "exec", __future__.annotations.compiler_flag),
+            space,
+        )
         if isinstance(statement, ast.FunctionDef):
             take_defaults(getattr(module, statement.name), space[statement.name])
         elif isinstance(statement, ast.ClassDef):

@@ -116,10 +116,13 @@ def test_one_seed_shows_no_uncertainty_and_two_are_called_so() -> None:
 def test_what_the_seeds_leave_open_is_named() -> None:
     noise = 0.01 * np.array([[1, -1, 0], [0, 1, -1], [-1, 0, 1], [1, -1, 0], [0, 1, -1], [-1, 0, 1]])
     seen = evidence([0.7, 0.89, 0.9, 0.89, 0.7, 0.7])
-    found = recommend(replace(seen, pretrained=same(seen.pretrained.test + noise)), 0.3)
+    noisy = seen.pretrained.test + noise
+    found = recommend(replace(seen, pretrained=same(noisy)), 0.3)
     assert (found.low, found.high) == (16, 16)
     assert found.undecided == (4, 64)
     assert "any from 4 to 64 may be as good: more seeds would tell" in found.reason.split("; ")
+    two = replace(seen, pretrained=same(noisy[:, :2]), seeds=2, broken_LU=seen.broken_LU[:, :2])
+    assert "more seeds would tell" in recommend(two, 0.3).reason
     single = replace(seen, pretrained=same(seen.pretrained.test[:, :1]), seeds=1, broken_LU=seen.broken_LU[:, :1])
     assert "more seeds would tell" not in recommend(single, 3).reason
 

@@ -170,9 +170,9 @@ def needs_of(name: str) -> set[str]:
     return found | {trait for word, trait in own.items() if name == word}
 
 
-@pytest.mark.parametrize("statistic", EVERY, ids=lambda s: f"{s.name}, {s.segments[0]}")
-def test_what_a_statistic_takes_follows_from_its_name(statistic: Statistic) -> None:
-    assert set(statistic.needs.split()) - {"always"} == needs_of(statistic.name)
+def test_what_a_statistic_takes_follows_from_its_name() -> None:
+    for statistic in (*STEP, *INTERVAL, *END, *AVERAGE):
+        assert set(statistic.needs.split()) - {"always"} == needs_of(statistic.name)
 
 
 @pytest.mark.parametrize("task", [mlp_task, grouped_task], ids=lambda t: t.__name__)

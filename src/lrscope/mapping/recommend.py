@@ -85,7 +85,7 @@ def _basis(seen: Evidence, found: Recommendation, choice: quality.Choice, flr: i
     assert found.high is not None
     unit = "point" if found.margin == 1 else "points"
     unit += "" if seen.score.accurate else " (hundredths of the loss of guessing)"
-    seeds = f"{seen.units} seed{'s' if seen.units > 1 else ''}"
+    seeds = f"{seen.units} seeds"  # with one none is shown to be equal
     clauses = []
     if found.low < found.high:
         clauses.append(f"equal to the best within {found.margin:g} {unit} over {seeds} (95%)")
