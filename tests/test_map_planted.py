@@ -192,7 +192,7 @@ def test_what_was_not_trained_is_inferred_if_a_neighbour_votes() -> None:
     rows: list[tuple[list[int], str, str, tuple[str, str]]] = [  # votes, trained, broken; label and flag
         ([0, 0], "11", "00", ("?", "too few epochs")),
         ([0, 0], "00", "00", ("?", "not trained")),
-        ([0, 0], "11", "00", ("?", "too few epochs")),
+        ([0, 0], "10", "00", ("?", "too few epochs")),
         ([0, 0], "00", "00", ("1", "inferred")),
         ([1, 0], "10", "00", ("1", "")),
         ([0, 0], "00", "00", ("1", "inferred")),
@@ -204,13 +204,12 @@ def test_what_was_not_trained_is_inferred_if_a_neighbour_votes() -> None:
         ([2, 0], "10", "00", ("2B", "")),
         ([0, 0], "00", "00", ("2B", "inferred")),
         ([2, 3], "11", "00", ("2B", "seeds disagree")),
-        ([0, 0], "10", "00", ("?", "too few epochs")),
         ([0, 0], "11", "11", ("?", "non-finite")),
         ([0, 0], "00", "00", ("?", "not trained")),
         ([0, 0], "10", "10", ("?", "non-finite in 1 of 2 seeds")),
     ]
     votes, trained, broken, expected = zip(*rows, strict=True)
-    reached = np.full((18, 2), NAN)
+    reached = np.full((17, 2), NAN)
     reached[[8, 10]], reached[[6, 11], 0] = 0.9, [0.9, 0.7]
     seen = planted(
         votes,
@@ -222,13 +221,19 @@ def test_what_was_not_trained_is_inferred_if_a_neighbour_votes() -> None:
     found = map_of(seen, 0.3)
     assert said(found) == [(regime, (flag,) if flag else ()) for regime, flag in expected]
     assert found.notes[0] == (
-        "adaptive: 25% of the grid's run-steps were trained, at 11 of 18 learning rates; labels flagged inferred follow from "
+        "adaptive: 25% of the grid's run-steps were trained, at 10 of 17 learning rates; labels flagged inferred follow from "
         "their neighbours"
     )
-    assert found.labels[15] == Label(lr=4.0**15, regime="?", flags=("non-finite",), votes={"non-finite": 2}, before=0.5)
+    assert found.labels[14] == Label(lr=4.0**14, regime="?", flags=("non-finite",), votes={"non-finite": 2}, before=0.5)
     assert found.borders["1|2"].lr == 2.0**13
     assert found.borders["1|2"].reason == THREE.replace("3 seeds", "2 seeds")
     assert found.borders["2A|2B"].lr == 2.0**21
+
+
+def test_the_neighbour_below_alone_may_vote() -> None:
+    trained = np.array([[True], [False], [True]])
+    found = map_of(planted([[1], [0], [0]], trained_LU=trained, broken_LU=at((3, 1), (2, 0)), share=0.5), 0.3)
+    assert [label.flags for label in found.labels] == [(), ("inferred",), ("non-finite",)]
 
 
 def test_untrained_seeds_are_counted_as_those_of_their_place() -> None:
