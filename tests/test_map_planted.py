@@ -1,4 +1,4 @@
-"""Maps of planted evidence, label by label and border by border: all that a map says, without a result and without training.
+"""Maps of planted evidence, label by label and border by border. Nothing is trained.
 
 Learning rates are 1, 4, 16, 64 ...: a border between two neighbours is the power of two between them.
 """
@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lrscope.mapping import Border, Label, RegimeMap, borders
-from lrscope.mapping.gather import Ending, Evidence, Score
+from fake_results import fake_result
+from lrscope import LrscopeError
+from lrscope.mapping import Border, Label, RegimeMap, borders, regimes
+from lrscope.mapping.gather import Ending, Evidence, Score, gather
 from lrscope.mapping.recommend import recommend
 from lrscope.mapping.regime_map import map_of
 from planted_evidence import at, planted, same, tuned
+from trees import without
 
 NAN = float("nan")
 THREE = "range over 3 seeds, widened to grid cells; 5 or more seeds give a 95% interval"
@@ -41,6 +44,13 @@ def ending(shape: tuple[int, ...], *falling: tuple[int, int, int], drop: float =
 
 def said(found: RegimeMap) -> list[tuple[str, tuple[str, ...]]]:
     return [(label.regime, label.flags) for label in found.labels]
+
+
+def test_a_result_is_checked_and_its_evidence_mapped() -> None:
+    result = fake_result(lrs=4, seeds=1, epochs=8, finetune=False, average=False, features=False)
+    assert regimes(result, margin=0.5) == map_of(gather(result), 0.5)
+    with pytest.raises(LrscopeError, match="status"):
+        regimes(without(result, "pretrain/status"), margin=0.5)
 
 
 def whole() -> Evidence:
@@ -178,8 +188,8 @@ def test_a_border_2a_2b_that_is_not_there_has_a_reason(reached: list[float], rea
 
 def test_without_fine_tunes_2_has_no_parts() -> None:
     found = map_of(planted(FIT), 0.3)
-    again = "run again with --finetune-lrs set to a learning rate of regime 1"
-    assert found.borders["2A|2B"] == Border(between="2A|2B", reason=f"2A and 2B are told apart by fine-tuning: {again}")
+    reason = "2A and 2B are told apart by fine-tuning: run again with --finetune-lrs set to a learning rate of regime 1"
+    assert found.borders["2A|2B"] == Border(between="2A|2B", reason=reason)
     assert said(found) == [("1", ()), ("1", ()), *[("2", ())] * 4, ("3", ())]
     assert (found.notes, found.finetune_lr, found.labels[0].after) == ((FEW,), None, None)
 

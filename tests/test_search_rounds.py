@@ -155,6 +155,13 @@ def test_a_border_after_the_first_learning_rate_has_the_best_one_below_it() -> N
     assert pretrained(["1-", "22", "22", "22"], best=0, levels=[0, 9, 9, 9]) == {(0, 1)}
 
 
+def test_a_best_one_at_the_border_is_not_looked_for_above_it() -> None:
+    """The votes put the border 1|2 below it: what lies above belongs to regime 2."""
+    rows = ["-"] * 8
+    rows[2], rows[3], rows[6], rows[7] = "1223"
+    assert pretrained(rows, best=3) == set()
+
+
 # --- fine-tuning ---
 
 
@@ -174,6 +181,7 @@ def test_below_the_border_as_long_as_quality_rises_and_three_at_most() -> None:
     assert tuned({1: 0.9, 2: 0.9, 3: 0.9, 4: 0.9}) == {9}
     low = ["1"] * 2 + ["2"] * 12 + ["3"] * 2
     assert tuned({0: 0.9, 1: 0.9, 2: 0.9}, low) == {8}, "the grid ends"
+    assert tuned({1: 0.9, 2: 0.8}, low) == {0}
 
 
 def test_regime_2_is_halved_until_the_end_of_2a_lies_between_neighbours() -> None:
@@ -223,13 +231,14 @@ def test_a_lucky_seed_that_falls_short_of_the_same_seed_elsewhere_leads_on_upwar
     """Seed 0 is the better one: alone it looks best at the learning rate where it was fine-tuned alone."""
     rows = [row * 2 for row in WHOLE]
 
-    def lucky(place: int) -> Runs:
-        reached = {3: [0.9, 0.5], 4: [0.7, 0.3], place: [0.75, NAN]}
+    def lucky(place: int, more: Mapping[int, Any] | None = None) -> Runs:
+        reached = {3: [0.9, 0.5], 4: [0.7, 0.3], place: [0.75, NAN], **(more or {})}
         return next_round(seen(rows, reached=reached)).tune
 
     assert lucky(6) == {(7, 0)}
     assert lucky(4) == {(5, 0)}
     assert lucky(TOP) == set()
+    assert lucky(6, {7: [0.5, NAN]}) == set(), "what follows fell short too"
 
 
 def test_runs_that_overflowed_are_not_fine_tuned() -> None:

@@ -142,6 +142,8 @@ def test_a_statistic_is_computed_where_its_segment_and_its_task_have_it() -> Non
     assert groups.is_computed("branch", ["test_groups", "metrics"])
     assert not groups.is_computed("branch", ["metrics"])
     assert not groups.is_computed("average", ["test_groups"])
+    for word in ("example_groups", "test_groups", "features", "logged_features", "validation", "metrics"):
+        assert not replace(groups, needs=word).is_computed("branch", ["classification"]), word
     once = iter(["test_groups"])
     every = replace(groups, name="b", dims=())
     assert shapes([groups, every], "pretrain", once, {"test_group": 4}) == {"a": (4,), "b": ()}

@@ -305,7 +305,7 @@ def test_slow_is_who_creeps_below_the_best_and_does_not_fall_or_is_high() -> Non
     best = [geometric(1e-3, 0.8)] * 6
     found = grid(below, best, [creeps_low] * 6)
     assert found.best == 1
-    assert found.votes[0].tolist() == [1, 1, 1, 1, 1, 0]
+    assert found.votes.tolist() == [[1, 1, 1, 1, 1, 0], [1] * 6, [2] * 6]
     assert found.slow.tolist() == [[False, True, False, True, False, False], [False] * 6, [False] * 6]
     assert grid([creeps_low, falls_low]).best is None
     assert grid([creeps_low, falls_low]).slow.tolist() == [[True, False]], "half of the runs fall: no best one"
@@ -327,7 +327,8 @@ def test_levels_end_at_a_millionth_of_the_mean_random_loss() -> None:
     np.testing.assert_allclose(found.level, [[log(4e-6), log(5e-6)]])
 
 
-def test_seven_windows_tell_nothing() -> None:
+def test_seven_windows_tell_nothing_and_eight_do() -> None:
+    assert grid([geometric(1, 0.8)[:8]] * 2).votes.tolist() == [[1, 1]]
     found = grid([np.full(7, 1.0)] * 2)
     assert (found.votes.tolist(), found.best) == ([[0, 0]], None)
     assert not found.slow.any()
