@@ -241,8 +241,7 @@ def test_what_was_not_trained_is_inferred_if_a_neighbour_votes() -> None:
 
 
 def test_the_neighbour_below_alone_may_vote() -> None:
-    trained = np.array([[True], [False], [True]])
-    found = map_of(planted([[1], [0], [0]], trained_LU=trained, broken_LU=at((3, 1), (2, 0)), share=0.5), 0.3)
+    found = map_of(planted([[1], [0], [0]], trained_LU=~at((3, 1), (1, 0)), broken_LU=at((3, 1), (2, 0))), 0.3)
     assert [label.flags for label in found.labels] == [(), ("inferred",), ("non-finite",)]
 
 

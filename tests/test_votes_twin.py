@@ -276,6 +276,7 @@ def test_jumps_are_what_a_twin_finds(windows: int) -> None:
     half = windows // 2
     loss[:50, half + 2] = 5.2
     loss[50:100, -3] = rng.choice([5.0, 5.2, 5.9], 50)
+    loss[100, half:] = [0.5, 0.5, 5.0, *[1.0] * (windows - half - 3)]  # exactly five times what follows
     found = votes.jumps(loss)
     assert 0 < found.sum() < len(found)
     assert found.tolist() == [twin_jumps(curve) for curve in loss.tolist()]

@@ -243,7 +243,6 @@ def _compared(weights: Array, quality_LU: Array, smooth: Array, best: int, margi
         gap = smooth[best] - smooth[k]
         shown[k] = gap + bound <= margin and means[best] - means[k] <= margin
         open_[k] = gap - bound <= margin
-    shown[best] = open_[best] = True
     return shown, open_
 
 
