@@ -23,14 +23,14 @@ class TaskConfig:
 
     Panel: Data and model
     """
-    model: Annotated[str | None, Word(words="mlp, convnet, resnet18, wideresnet16, transformer or vit")] = None
+    model: Annotated[str | None, Word(words="mlp, convnet, resnet18, wideresnet16, vgg11, transformer or vit")] = None
     """The network.
 
     Default: mlp for digits and ticks, transformer for texts, convnet for other images
     """
     width: Annotated[int | None, Whole(1, 1_000_000)] = None
-    """Hidden units (mlp), channels of the first layer (convnet, resnet18), widening factor (wideresnet16) or width of the model
-    (transformer, vit).
+    """Hidden units (mlp), channels of the first layer (convnet, resnet18, vgg11), widening factor (wideresnet16) or width of the
+    model (transformer, vit).
 
     Default: by model
     """

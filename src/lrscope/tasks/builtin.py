@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from lrscope.checked import checked
 from lrscope.errors import LrscopeError
@@ -24,6 +26,7 @@ from lrscope.tasks.patches import with_patches
 from lrscope.tasks.task import Task
 from lrscope.tasks.validation import Size, SizeReader
 
+CLASS_LOSSES = ("cross_entropy", "mse")
 MOST_PARAMETERS = 1 << 30  # ours: 4 GiB of weights for a single run
 
 
@@ -43,10 +46,11 @@ def named_task(
     only_bands: str | None = None,
     patches: Annotated[Patches | None, PatchReader()] = None,
     validation: Annotated[Size, SizeReader()] = None,
+    loss: Annotated[str | None, Word(CLASS_LOSSES)] = None,
     root: Path | None = None,
     source: Callable[..., DataSet] = load,
 ) -> Task:
-    """The task of training `model` (mlp, convnet, resnet18, wideresnet16, transformer, vit) on `data` (digits, cifar10, ...).
+    """The task of training `model` (mlp, convnet, resnet18, wideresnet16, vgg11, transformer, vit) on `data` (digits, ...).
 
     model_options: arguments of the model beside its width: of vit patch, depth and dropout.
     groups: `classes` logs loss and accuracy of each class over time, of its training examples (by their labels before label
@@ -62,6 +66,7 @@ def named_task(
         examples or 0 for none. None: of unused training examples of the data set a tenth of `train_size`, but at least 1,000
         or all there are, if there are at least 500; otherwise a tenth of the training examples is held out of training, if
         that gives at least 500; otherwise none. A size of your own is taken from the unused ones where they are enough.
+    loss: `mse` trains on the mean squared error to one-hot labels, of data with three classes or more. None: `cross_entropy`.
     source: stands in for `load`, with its arguments: a plan can be made without the data.
     """
     options: dict[str, Any] = {
@@ -83,7 +88,20 @@ def named_task(
     words = [f"{data} / {model}", *([f"k={width}"] if width else []), *(f"{k}={v:g}" for k, v in chosen.items())]
     words += [f"only {only_bands} bands"] if only_bands else []
     words += [f"patches {patches}"] if patches else []
-    return Task.from_data(" ".join(words), factory, examples)
+    if loss != "mse":
+        return Task.from_data(" ".join(words), factory, examples)
+    if first.loss != "cross_entropy":
+        raise LrscopeError(f"loss: {data!r} has two classes and one output: mse on one-hot labels needs three or more")
+    return Task.from_data(" ".join([*words, "mse"]), factory, partial(_one_hot, examples), classification=True)
+
+
+def _one_hot(examples: Callable[[int], DataSet], data_seed: int) -> DataSet:
+    """The examples with labels as rows [N, K], for the squared error."""
+    data = examples(data_seed)
+    names = ("train_y", "test_y", "validation_y")
+    labels = {name: getattr(data, name) for name in names if getattr(data, name) is not None}
+    rows: dict[str, Any] = {name: functional.one_hot(y, data.classes).float() for name, y in labels.items()}
+    return replace(data, loss="mse", **rows)
 
 
 def _check_size(factory: Callable[[], nn.Module], width: int | None) -> None:

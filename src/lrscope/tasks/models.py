@@ -13,6 +13,7 @@ from torch.nn import functional
 from lrscope.errors import LrscopeError, nearest
 from lrscope.tasks.data.table import TABLE
 from lrscope.tasks.transformer import Transformer
+from lrscope.tasks.vgg import VGG11
 from lrscope.tasks.vit import VisionTransformer
 from lrscope.tasks.wideresnet import WideResNet16
 
@@ -142,6 +143,11 @@ def _wideresnet16(data: str, shape: Sequence[int], outputs: int, width: int | No
     return WideResNet16(shape[0], outputs, width or 10)  # learning_order, Sec. 6
 
 
+def _vgg11(data: str, shape: Sequence[int], outputs: int, width: int | None) -> nn.Module:
+    _check_images("vgg11", data, shape)
+    return VGG11(shape, outputs, width or 32)  # late_decay's public code
+
+
 def _check_images(model: str, data: str, shape: Sequence[int]) -> None:
     if len(shape) != 3 or min(shape[1:]) < 4:
         other = "transformer" if _vocabulary(data) else "mlp"
@@ -193,6 +199,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "convnet": _convnet,
     "resnet18": _resnet18,
     "wideresnet16": _wideresnet16,
+    "vgg11": _vgg11,
     "transformer": _transformer,
     "vit": _vit,
 }

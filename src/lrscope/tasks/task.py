@@ -193,13 +193,24 @@ class Task:
         return found
 
     @classmethod
-    def from_data(cls, name: str, factory: Callable[[], nn.Module], data: Callable[[int], DataSet]) -> Task:
-        """A task whose examples, those for validation among them, depend on a data seed: `data(data_seed)` returns them."""
+    def from_data(
+        cls,
+        name: str,
+        factory: Callable[[], nn.Module],
+        data: Callable[[int], DataSet],
+        *,
+        classification: bool | None = None,
+    ) -> Task:
+        """A task whose examples, those for validation among them, depend on a data seed: `data(data_seed)` returns them. Whether
+        accuracy makes sense is known for the cross-entropies."""
         first = data(0)
         task = cls.__new__(cls)
         task.loss = named_loss(first.loss)
         task.loss_name = first.loss
-        task.classification = first.loss in CLASSIFICATION
+        usual = first.loss in CLASSIFICATION
+        task.classification = usual if classification is None else classification
+        if task.classification != usual:
+            task._unusual = {"classification": task.classification}
         task.name = name
         cache = {0: first}
 
