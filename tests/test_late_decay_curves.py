@@ -12,10 +12,11 @@ import torch
 import xarray as xr
 
 from lrscope.errors import LrscopeError
+from lrscope.studies.binomial import binomial_interval
 from lrscope.studies.late_decay.curves import QUANTITIES, Setting, late_decay_curves
 from lrscope.studies.late_decay.effects import phase_effects, success_margins
 from lrscope.studies.late_decay.phases import find_phases, phases
-from lrscope.studies.late_decay.success import binomial_interval, success_bound, success_frequency
+from lrscope.studies.late_decay.success import success_bound, success_frequency
 from lrscope.studies.verdicts import Undetermined
 
 SMALL = Setting(examples=4, dimension=8, gamma=[0, 2], lr=[0.01, 0.03], steps=60, small_steps=20, label_noise=0.3)

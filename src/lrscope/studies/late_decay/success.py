@@ -7,11 +7,11 @@ from typing import Annotated
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from lrscope.checked import checked
 from lrscope.errors import LrscopeError
 from lrscope.readers import Number
+from lrscope.studies.binomial import binomial_interval
 
 Array = NDArray[np.float64]
 RATE = 0.1  # of the theorem: 1 - exp(-0.1 gamma^2)
@@ -21,27 +21,6 @@ TOLERANCE = 0.05  # ours: success is a distance from the minimum-norm interpolat
 def success_bound(gamma: ArrayLike) -> Array:
     """The paper's lower bound 1 - exp(-0.1 gamma^2) on the probability that phase II ends at the minimum-norm interpolator."""
     return np.asarray(-np.expm1(-RATE * np.asarray(gamma, float) ** 2))
-
-
-@checked
-def binomial_interval(
-    successes: ArrayLike, trials: ArrayLike, *, level: Annotated[float, Number(0.5, 1, below=True)] = 0.95
-) -> tuple[Array, Array]:
-    """Clopper and Pearson's exact interval for a probability, at least at the level whatever the probability is.
-
-    Args:
-        successes, trials: whole numbers of any shapes that fit each other; 0 trials give the interval from 0 to 1.
-
-    Raises:
-        LrscopeError: negative numbers, more successes than trials.
-    """
-    k, n = np.broadcast_arrays(np.asarray(successes, float), np.asarray(trials, float))
-    if not ((k >= 0) & (k <= n) & (k == np.round(k)) & (n == np.round(n))).all():
-        raise LrscopeError("successes: they must be whole numbers from 0 to the number of trials: count runs")
-    tail = (1 - level) / 2
-    low = np.where(k > 0, special.betaincinv(np.maximum(k, 1), n - k + 1, tail), 0.0)
-    high = np.where(k < n, special.betaincinv(k + 1, np.maximum(n - k, 1), 1 - tail), 1.0)
-    return low, high
 
 
 @checked
