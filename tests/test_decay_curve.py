@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
+from chart_examples import check_drawn
 from fake_results import fake_map
 from lrscope import Branch, LrscopeError, SweepConfig, decay_curve
 from lrscope.charts import Line, Points
@@ -295,7 +296,9 @@ def test_many_curves_are_told_apart_by_a_scale() -> None:
     result = with_decay(main_path(lrs=9, seeds=3), np.ones((9, 6, 1, 3)))
     chart = decay_chart(decay_curves(result))
     assert {layer.value is None for layer in chart.layers if isinstance(layer, (Line, Points))} == {False}
+    check_drawn(chart)
     few = decay_chart(decay_curves(result)[:2])
+    check_drawn(few)
     assert {layer.name for layer in few.layers if isinstance(layer, Line) and layer.name} == {
         f"learning rate {lr:.3g}" for lr in result["lr"].values[:2]
     }

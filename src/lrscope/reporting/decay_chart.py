@@ -62,7 +62,8 @@ def _ends(curve: DecayCurve, look: dict[str, Any]) -> list[Layer]:
     before = _array([row.before for row in rows])
     layers: list[Layer] = []
     if np.isfinite(before).any():
-        layers.append(Line(x=x, y=before, dashed=True, width=1.2, **look | {"name": ""}))
+        main = [f"main path at epoch {number(row.at)}\n{curve.words} {_said(row.before)}" for row in rows]
+        layers.append(Line(x=x, y=before, dashed=True, width=1.2, told=main, **look | {"name": ""}))
     low, high = (_array([getattr(row, end) for row in rows]) for end in ("low", "high"))
     layers.append(Line(x=x, y=_array([row.value for row in rows]), low=low, high=high, mark="both", told=told, **look))
     at = next((row for row in rows if row.at == curve.saturation.at), None)
@@ -76,7 +77,8 @@ def _ends(curve: DecayCurve, look: dict[str, Any]) -> list[Layer]:
 
 def _gain(curve: DecayCurve, look: dict[str, Any]) -> Line:
     low, middle, high = (_array([getattr(row, of) for row in curve.times]) for of in ("gain_low", "gain", "gain_high"))
-    return Line(x=_x(curve), y=middle, low=low, high=high, mark="both", **look | {"name": ""})
+    told = [f"decay at {number(row.at)}\nwaiting gains {_said(row.gain)}" for row in curve.times]
+    return Line(x=_x(curve), y=middle, low=low, high=high, mark="both", told=told, **look | {"name": ""})
 
 
 def _x(curve: DecayCurve) -> Array:
@@ -88,5 +90,8 @@ def _array(values: list[float | None]) -> Array:
 
 
 def _told(curve: DecayCurve, row: DecayTime) -> str:
-    value = "none" if row.value is None else number(row.value)
-    return f"decay at {number(row.at)}, end at {number(row.end)}\n{curve.words} {value}\n{row.runs} runs"
+    return f"decay at {number(row.at)}, end at {number(row.end)}\n{curve.words} {_said(row.value)}\n{row.runs} runs"
+
+
+def _said(value: float | None) -> str:
+    return "none" if value is None else number(value)
