@@ -25,6 +25,7 @@ TABLE: dict[str, str] = {
     "three_regimes": "lrscope.studies.three_regimes:STUDY",
     "feature_learning": "lrscope.studies.feature_learning:STUDY",
     "learning_order": "lrscope.studies.learning_order:STUDY",
+    "late_decay": "lrscope.studies.late_decay:STUDY",
 }
 
 

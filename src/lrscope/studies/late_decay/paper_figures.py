@@ -1,0 +1,55 @@
+"""The list of figures. The paper's own numbers are not known to us; the names are ours."""
+
+from __future__ import annotations
+
+from lrscope.studies.late_decay import figures
+from lrscope.studies.types import PaperFigure
+
+MODEL = "20 examples in 40 dimensions, label noise; medians over data sets, bands hold the middle 95%. "
+
+FIGURES = (
+    PaperFigure(
+        number="sub-paths",
+        title="Final test loss against the time of the decay",
+        look_for="Lines fall to the right and turn flat: a star marks where waiting stops to pay. The dashed line is the main path just before "
+        "the decay.",
+        differs="Fewer images and a narrower network on a laptop, several draws of the images instead of one run; equal total budget and "
+        "cross-entropy are ours.",
+        needs=("mse", "cross_entropy"),
+        draw=figures.sub_paths,
+    ),
+    PaperFigure(
+        number="phases",
+        title="The three phases of the model",
+        look_for="The distance from the manifold falls first. Then, for gamma above 0, excess norm and test loss fall while the training loss stays; "
+        "after the decay (vertical line) the training loss falls alone.",
+        differs=MODEL + "The paper's settings are not known to us.",
+        needs=("model",),
+        draw=figures.phases,
+    ),
+    PaperFigure(
+        number="success",
+        title="How often phase II ends at the minimum-norm solution",
+        look_for="Marks above the line are runs that the theorem's bound describes. Intervals are Clopper and Pearson's.",
+        differs=MODEL + "The theorem's assumptions are not known to us.",
+        needs=("model",),
+        draw=figures.success,
+    ),
+    PaperFigure(
+        number="landscape",
+        title="Landscapes of the model",
+        look_for="Training loss: open valleys along the manifold (line), straight for gamma 0, bent and flatter towards the minimum-norm solution for "
+        "gamma 2. Test loss: one closed basin around the teacher.",
+        differs="One data set of 20 examples in 40 dimensions; the paper draws planes of its own choice.",
+        needs=("landscape",),
+        draw=figures.landscape,
+    ),
+    PaperFigure(
+        number="speed",
+        title="Speed of phase II against the norm at the start",
+        look_for="Lines rise the more steeply the larger gamma is: far out phase II is fast.",
+        differs="The paper has no such figure. " + MODEL,
+        needs=("speed",),
+        draw=figures.speed,
+    ),
+)

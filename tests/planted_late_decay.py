@@ -1,0 +1,113 @@
+"""Results of the study late_decay with planted effects: what its claims read, with a known answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from lrscope.studies.late_decay import STUDY
+from lrscope.studies.types import Finding
+from planted_decay import main_path, noisy, with_decay
+from planted_results import PlantedResults
+
+AT = (1.0, 2.0, 4.0, 8.0, 16.0)
+FALLING = np.array([1.5, 1.3, 1.1, 1.0, 1.0])  # saturates at half of the latest time
+SEEDS = 6
+GAMMAS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0)
+TIME = np.array([0, 10, 20, 100, 500, 1000, 1100, 1500])
+DECAYS = 5  # place of the last time with the large rate; phase I ends at place 2
+
+
+def checked(claim: str, results: PlantedResults) -> Finding:
+    return next(c for c in STUDY.claims if c.id == claim).check(results)
+
+
+def by_name(found: Finding) -> dict[str, str]:
+    return {part.name: part.verdict for part in found.parts}
+
+
+# -- networks ------------------------------------------------------------------------------------------------------------
+
+
+def swept(
+    levels: Any, *, fitted: Any = 1.0, spread: float = 0.004, total: Any = None, lost: bool = False
+) -> xr.DataTree:
+    """A sweep of one rate and five draws with the branches `cooldown` and `total`, whose test losses end at `levels` [K] times
+    noise; `fitted`: their training accuracy [K]."""
+    shape = (5, 1)
+    result = main_path(seeds=1, data_seeds=5)
+    for name, budget, ends in (
+        ("cooldown", "cooldown", levels),
+        ("total", "total", levels if total is None else total),
+    ):
+        values = noisy(ends, shape, spread)
+        if lost:
+            values[0, 0] = np.nan
+        result = with_decay(result, values, name=name, at=AT, budget=budget)
+        by_time = np.broadcast_to(np.asarray(fitted, dtype=float), (len(AT),))
+        result[f"{name}/train_accuracy"].values *= by_time[None, :, None, None, None]
+    return result
+
+
+def networks(levels: Any, **options: Any) -> PlantedResults:
+    """Both losses end at the same."""
+    return PlantedResults({name: swept(levels, **options) for name in ("mse", "cross_entropy")})
+
+
+# -- the model -----------------------------------------------------------------------------------------------------------
+
+AS_THE_PAPER = {"reaches": 1.3, "before": 0.0, "shrinks": 1.0, "generalises": 0.5, "after": 0.0, "refines": 1.0}
+LINEAR = AS_THE_PAPER | {"shrinks": 0.0, "generalises": 0.0}
+
+
+def curves(changes: Mapping[float, Mapping[str, float]] | None = None, seeds: int = SEEDS) -> xr.Dataset:
+    """Curves of the model whose phases change what `phase_effects` reads by so many decades; `changes` by gamma."""
+    spread = 1 + 0.02 * np.linspace(-1, 1, seeds)[:, None]
+    rows: dict[str, list[np.ndarray]] = {
+        name: [] for name in ("off", "destination", "loss", "test_loss", "predictor_norm")
+    }
+    for gamma in GAMMAS:
+        of = (LINEAR if gamma == 0 else AS_THE_PAPER) | dict((changes or {}).get(gamma, {}))
+        ends = {
+            "off": (of["reaches"], 0.0, 1.0),
+            "destination": (of["before"], of["shrinks"], of["after"]),
+            "loss": (2.0, 0.0, of["refines"]),
+            "test_loss": (0.1, of["generalises"], 0.0),
+            "predictor_norm": (0.0, 0.0, 0.0),
+        }
+        for name, falls in ends.items():
+            rows[name].append(10 ** -(np.array(_course(*falls)) * spread))
+    data = {name: (("gamma", "lr", "seed", "time"), np.stack(values)[:, None]) for name, values in rows.items()}
+    coords = {"gamma": list(GAMMAS), "lr": [5e-3], "seed": np.arange(seeds), "time": TIME}
+    made = xr.Dataset(data, coords).assign_coords(small=("time", np.arange(len(TIME)) > DECAYS))
+    return made.assign(minimum_norm=("seed", np.ones(seeds)))
+
+
+def _course(first: float, second: float, third: float) -> list[float]:
+    """Decades fallen by each of `TIME`, after falls in the three phases."""
+    two = first + second
+    return [0.0, first / 4, first, first + second / 2, two, two, two + third / 2, two + third]
+
+
+def counted(good: Mapping[float, int], seeds: int = 200) -> PlantedResults:
+    """The model's curves where so many of the runs of a gamma end at the minimum-norm solution; all that are not named do."""
+    made = curves(seeds=seeds)
+    ends = made["destination"].values
+    for k, gamma in enumerate(GAMMAS):
+        ends[k, 0, :, DECAYS] = np.where(np.arange(seeds) < good.get(gamma, seeds), 0.01, 1.0)
+    return PlantedResults({}, {"model": made})
+
+
+def speeds(powers: Mapping[float, float], seeds: int = 4) -> xr.Dataset:
+    """Curves over (gamma, start, lr, seed, time) whose excess norm falls by start^power / 2 decades per 1,000 steps."""
+    starts, time = np.array([1.0, 1.5, 2.0]), np.arange(0, 2001, 10)
+    own = 1 + 0.01 * np.arange(seeds)[:, None]
+    excess = np.stack([[10 ** (-0.5 * s**p * own * time / 1000) for s in starts] for p in powers.values()])
+    off = np.broadcast_to(np.where(time < 50, 1.0, 0.01), excess.shape).copy()
+    dims = ("gamma", "start", "lr", "seed", "time")
+    data = {"destination": (dims, excess[:, :, None]), "off": (dims, off[:, :, None])}
+    coords = {"gamma": list(powers), "start": starts, "lr": [5e-3], "seed": np.arange(seeds), "time": time}
+    return xr.Dataset(data, coords).assign_coords(small=("time", np.zeros(len(time), dtype=bool)))

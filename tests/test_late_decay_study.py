@@ -1,0 +1,323 @@
+"""The study late_decay: its declarations, and its claims on results with planted effects."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chart_examples import check_drawn
+from lrscope.config import EngineConfig
+from lrscope.studies import registry
+from lrscope.studies.binomial import binomial_interval, binomial_part
+from lrscope.studies.dependencies import figures_at
+from lrscope.studies.late_decay import STUDY
+from lrscope.studies.late_decay.claims_model import COUNTED, PHASED
+from lrscope.studies.late_decay.effects_network import SubPaths
+from lrscope.studies.late_decay.success import success_bound
+from lrscope.studies.reproduction import Reproduction
+from lrscope.studies.types import REPORTED
+from lrscope.studies.verdicts import Undetermined
+from planted_late_decay import AT, FALLING, by_name, checked, counted, curves, networks, speeds, swept
+from planted_results import PlantedResults
+
+# -- declarations --------------------------------------------------------------------------------------------------------
+
+
+def test_the_study_is_in_the_table_with_its_claims() -> None:
+    assert registry.study("late_decay") is STUDY
+    assert [claim.id for claim in STUDY.claims] == ["LD1", "LD4", "LD5", "LD6"]
+    assert [claim.id for claim in STUDY.claims if claim.exploratory] == ["LD6"]
+    assert {figure for claim in STUDY.claims for figure in claim.figures} == {f.number for f in STUDY.figures}
+    for claim in STUDY.claims:
+        assert claim.exploratory or "Refuted" in claim.criterion, "it says what would refute it"
+
+
+def test_the_papers_numbers_are_in_the_paper_scale() -> None:
+    """Of the public code: network, images, squared error, optimizer, main path, first sub-paths at epoch 200."""
+    found = {sweep.name: sweep for sweep in STUDY.scales["paper"].sweeps}
+    mse = found["mse"]
+    assert mse.task == {"data": "cifar10", "model": "vgg11", "width": 32, "train_size": 5000, "loss": "mse"}
+    config = mse.config
+    assert (config.lrs, config.momentum, config.weight_decay) == ((0.1,), 0.9, 1e-4)
+    assert (config.batch_size, config.epochs, config.space) == (125, 3000, "whole")
+    assert 200 in config.branches[0].at
+    assert found["cross_entropy"].task["loss"] == "cross_entropy"
+
+
+@pytest.mark.parametrize("scale", STUDY.scales)
+def test_both_losses_are_trained_alike(scale: str) -> None:
+    mse, cross = STUDY.scales[scale].sweeps
+    assert {**mse.task, "loss": ""} == {**cross.task, "loss": ""}
+    assert replace(mse.config, branches=()) == replace(cross.config, branches=())
+    cooldown, total = mse.config.branches
+    assert cross.config.branches == (cooldown,)
+    assert cooldown.at == total.at
+    steps = np.diff(np.log2(cooldown.at))
+    assert np.allclose(steps, steps[0]), "times grow by one factor"
+    assert cooldown.at[-1] <= mse.config.epochs
+    assert total.until > cooldown.at[-1]
+
+
+def test_evidence_is_made_with_fresh_seeds_and_enough_of_them() -> None:
+    laptop = STUDY.scales["laptop"]
+    assert laptop.first_seed == 1000
+    assert all(sweep.config.data_seeds >= 3 for sweep in laptop.sweeps)
+    options = {m.name: dict(m.run.arguments) for m in laptop.measurements}  # type: ignore[attr-defined]
+    assert options["model"]["seeds"] >= 200
+    setting = options["model"]["setting"]
+    assert {0.0, *PHASED, *COUNTED} <= set(setting["gamma"])
+    assert (setting["lr"], setting["steps"], setting["small_steps"]) == ([5e-3], 20_000, 10_000)
+    assert (setting["label_noise"], setting["start_norm"], setting["start_of"]) == (1.0, 1.5, "predictor")
+
+
+# -- probabilities -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "verdict"),
+    [(190, 200, "supported"), (100, 200, "contradicted"), (170, 200, "inconclusive"), (2, 2, "undetermined")],
+)
+def test_a_probability_is_judged_by_its_exact_interval(successes: int, trials: int, verdict: str) -> None:
+    found = binomial_part("runs", successes, trials, above=0.85)
+    assert found.verdict == verdict
+    assert found.value == successes / trials
+    if verdict != "undetermined":
+        assert (found.low, found.high) == tuple(map(float, binomial_interval(successes, trials)))
+    assert (found.seeds, found.criterion) == (trials, "above 0.85")
+    assert f"{successes} of {trials}" in found.note
+
+
+def test_several_probabilities_ask_for_more() -> None:
+    """One that lies below the bound at 95%, and not at the level of six parts."""
+    good = next(k for k in range(200, 0, -1) if float(binomial_interval(k, 200)[1]) < 0.85)
+    assert binomial_part("one", good, 200, above=0.85).verdict == "contradicted"
+    found = binomial_part("one of six", good, 200, above=0.85, parts=6)
+    assert found.verdict == "inconclusive"
+    assert "not at the 99.2% that 6 parts ask for" in found.note
+
+
+def test_a_true_probability_at_the_bound_is_seldom_contradicted() -> None:
+    """Of six at their bound, at least one: in less than 5% of the cases."""
+    rng = np.random.default_rng(0)
+    drawn = rng.binomial(100, 0.5, (300, 6))
+    wrong = [
+        any(binomial_part("p", int(k), 100, above=0.5, parts=6).verdict == "contradicted" for k in row) for row in drawn
+    ]
+    assert np.mean(wrong) < 0.05
+
+
+# -- LD1 -----------------------------------------------------------------------------------------------------------------
+
+FALL, EQUAL, TREND, SATURATES = (
+    "earliest over latest decay",
+    "the same at equal training loss",
+    "the later the lower",
+    "saturates: the last doubling gains",
+)
+
+
+def four(results: PlantedResults) -> list[str]:
+    """Verdicts of the judged parts."""
+    found = by_name(checked("LD1", results))
+    assert [verdict for name, verdict in found.items() if name not in (FALL, EQUAL, TREND, SATURATES)] == [REPORTED] * 3
+    return [found[name] for name in (FALL, EQUAL, TREND, SATURATES)]
+
+
+LD1: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
+    "falls and saturates": (FALLING, {}, ["supported"] * 4),
+    "later is worse": (FALLING[::-1], {}, ["contradicted"] * 3 + ["undetermined"]),
+    "nothing happens": (np.ones(5), {"spread": 0.02}, ["inconclusive"] * 3 + ["undetermined"]),
+    "still falls at the latest": ([1.5, 1.4, 1.3, 1.2, 1.1], {}, ["supported"] * 3 + ["undetermined"]),
+    "rises at the last doubling": ([1.6, 1.4, 1.2, 1.0, 1.1], {}, ["supported"] * 3 + ["contradicted"]),
+    "early times are not fitted": (
+        [0.5, 1.3, 1.1, 1.0, 1.0],
+        {"fitted": [0.9, 1, 1, 1, 1]},
+        ["supported"] * 4,
+    ),
+    "hardly any is fitted": (FALLING, {"fitted": [0.9, 0.9, 0.9, 1, 1]}, ["undetermined"] * 4),
+}
+
+
+@pytest.mark.parametrize("case", LD1)
+def test_ld1(case: str) -> None:
+    levels, options, verdicts = LD1[case]
+    assert four(networks(levels, **options)) == verdicts
+
+
+def test_ld1_counts_the_draws_that_ended_and_says_no_nan() -> None:
+    found = checked("LD1", networks(FALLING, lost=True))
+    (fall,) = (part for part in found.parts if part.name == FALL)
+    assert (fall.seeds, fall.asked, fall.verdict) == (4, 5, "supported")
+    assert "nan" not in found.note
+    assert checked("LD1", networks(np.full(5, np.nan))).verdict == "undetermined"
+
+
+def test_ld1_reports_the_total_budget_and_the_other_loss() -> None:
+    results = networks(FALLING, total=FALLING[::-1])
+    results.sweeps["cross_entropy"] = swept([2.0, 1.5, 1.2, 1.0, 1.0])
+    values = {part.name: part.value for part in checked("LD1", results).parts}
+    assert values["equal total budget: earliest over latest"] == pytest.approx(-np.log10(1.5), abs=0.01)
+    assert values["cross-entropy: earliest over latest"] == pytest.approx(np.log10(2), abs=0.01)
+
+
+def paths(**arrays: Any) -> SubPaths:
+    """Three times, two seeds, four logging intervals."""
+    ones = np.ones((3, 2))
+    named = dict.fromkeys(("test", "accuracy", "train", "fitted", "before"), ones)
+    ways = dict.fromkeys(("test_on_way", "train_on_way"), np.ones((3, 2, 4)))
+    return SubPaths(**{"at": np.array([1.0, 2.0, 4.0]), **named, **ways, **arrays})
+
+
+def test_test_losses_are_compared_at_equal_training_loss() -> None:
+    """All three follow one curve of test loss over training loss; the latest goes furthest. Nothing is left at equal loss."""
+    train = np.array([[1.0, 0.5, 0.25, 0.2], [1.0, 0.4, 0.2, 0.1], [0.4, 0.2, 0.1, 0.01]])
+    train = np.repeat(train[:, None], 2, 1)
+    found = paths(test=train[..., -1], test_on_way=train, train_on_way=train)
+    np.testing.assert_allclose(found.fall, np.log10(0.2 / 0.01))
+    np.testing.assert_allclose(found.fall_at_equal_loss, 0, err_msg="read at 0.21: 0.2 and 0.2")
+    below = train.copy()
+    below[2] = [0.05, 0.04, 0.03, 0.01]
+    found = paths(test=below[..., -1], test_on_way=below, train_on_way=below)
+    np.testing.assert_allclose(found.fall_at_equal_loss, np.log10(0.2 / 0.05), err_msg="its first interval")
+
+
+def test_trends_and_correlations() -> None:
+    test = np.array([[3.0, 1.0], [2.0, 2.0], [1.0, 3.0]])
+    found = paths(test=test, before=10 * test)
+    assert found.trend.tolist() == [-1.0, 1.0]
+    np.testing.assert_allclose(found.correlation, [1.0, 1.0])
+    assert np.isnan(paths(test=test).correlation).all(), "the main path's is constant"
+    np.testing.assert_allclose(found.last_doubling, np.log10([2.0, 2 / 3]))
+
+
+def test_sub_paths_are_read_from_a_result() -> None:
+    result = swept(FALLING)
+    found = SubPaths.of(result, "total")
+    assert found.at.tolist() == list(AT)
+    np.testing.assert_array_equal(found.test, result["total/test_loss"].values[0, ..., 0, 0])
+    main = result["pretrain/test_loss"].values[0, :, 0]
+    np.testing.assert_array_equal(found.before[3], main[:, 7])
+    with pytest.raises(Undetermined, match="fitted to 99% after 0 of 5 decays, 3 are needed"):
+        SubPaths.of(swept(FALLING, fitted=0.5), "cooldown").finished()
+
+
+# -- LD4 -----------------------------------------------------------------------------------------------------------------
+
+
+def model(changes: dict[float, dict[str, float]] | None = None) -> PlantedResults:
+    return PlantedResults({}, {"model": curves(changes)})
+
+
+def test_ld4_as_the_paper_has_it() -> None:
+    found = checked("LD4", model())
+    assert set(by_name(found).values()) == {"supported"}
+    assert len(found.parts) == 6 * len(PHASED) + 1
+    assert "gamma 1: 1.00" in found.note
+
+
+@pytest.mark.parametrize(
+    ("effect", "value", "part"),
+    [
+        ("reaches", 0.2, "I reaches the manifold"),
+        ("before", 0.4, "I, change of the excess norm"),
+        ("before", -0.4, "I, change of the excess norm"),
+        ("shrinks", 0.3, "II, fall of the excess norm"),
+        ("generalises", -0.2, "II, fall of the test loss"),
+        ("after", 0.2, "III, change of the excess norm"),
+        ("after", -0.2, "III, change of the excess norm"),
+        ("refines", 0.2, "III, fall of the training loss"),
+    ],
+)
+def test_ld4_each_part_can_be_contradicted(effect: str, value: float, part: str) -> None:
+    found = by_name(checked("LD4", model({2.0: {effect: value}})))
+    assert found[f"gamma 2: {part}"] == "contradicted"
+    others = {name: verdict for name, verdict in found.items() if name != f"gamma 2: {part}"}
+    assert set(others.values()) == {"supported"}
+
+
+def test_ld4_a_linear_model_that_moves_contradicts() -> None:
+    for phase in ("before", "shrinks", "after"):
+        assert by_name(checked("LD4", model({0.0: {phase: 1e-6}})))["gamma 0: excess norm"] == "contradicted"
+
+
+def test_ld4_says_nothing_of_a_gamma_that_overflows() -> None:
+    made = curves()
+    for name in ("off", "destination", "loss", "test_loss"):
+        made[name].values[2, 0, :2, 4:] = np.nan  # gamma 1, two of six
+    found = by_name(checked("LD4", PlantedResults({}, {"model": made})))
+    assert {verdict for name, verdict in found.items() if name.startswith("gamma 1")} == {"undetermined"}
+    assert {verdict for name, verdict in found.items() if not name.startswith("gamma 1")} == {"supported"}
+    made["off"].values[2, 0], made["off"].values[0, 0] = np.nan, np.nan
+    found = checked("LD4", PlantedResults({}, {"model": made}))
+    assert by_name(found)["gamma 0: excess norm"] == "undetermined"
+    assert "nan" not in found.note
+
+
+def test_ld4_of_unlike_data_sets_is_inconclusive() -> None:
+    made = curves()
+    fall = np.array([0.1, 2.0, 0.1, 2.0, 0.1, 0.1])
+    made["destination"].values[3, 0, :, 5:] = 10 ** -fall[:, None]
+    found = by_name(checked("LD4", PlantedResults({}, {"model": made})))
+    assert found["gamma 2: II, fall of the excess norm"] == "inconclusive"
+
+
+# -- LD5 -----------------------------------------------------------------------------------------------------------------
+
+
+def test_ld5_supported_contradicted_inconclusive() -> None:
+    assert checked("LD5", counted({})).verdict == "supported"
+    found = checked("LD5", counted({6.0: 73}))
+    assert by_name(found) == {f"gamma {g:g}": "contradicted" if g == 6 else "supported" for g in COUNTED}
+    assert "Below the bound: gamma 6." in found.note
+    assert "not the theorem" in found.note
+    at_bound = round(200 * float(success_bound(2.0)))
+    assert checked("LD5", counted({2.0: at_bound})).headline.name == "gamma 2"
+    assert checked("LD5", counted({2.0: at_bound})).verdict == "inconclusive"
+    assert checked("LD5", counted({}, seeds=2)).verdict == "undetermined"
+
+
+def test_ld5_counts_overflow_as_failure() -> None:
+    results = counted({})
+    results.measurements["model"]["destination"].values[-1, 0, :150, 3:] = np.nan
+    (part,) = (part for part in checked("LD5", results).parts if part.name == "gamma 6")
+    assert (part.verdict, part.value) == ("contradicted", 0.25)
+    assert part.note == "150 overflowed; 50 of 200"
+
+
+# -- LD6 -----------------------------------------------------------------------------------------------------------------
+
+
+def test_ld6_finds_planted_powers() -> None:
+    planted = {0.5: 0.5, 2.0: 1.0, 4.0: 2.0}
+    found = checked("LD6", PlantedResults({}, {"speed": speeds(planted)}))
+    for part, power in zip(found.parts, planted.values(), strict=True):
+        assert part.value == pytest.approx(power, abs=0.05)
+        assert (part.verdict, part.seeds) == (REPORTED, 4)
+
+
+def test_ld6_of_runs_that_never_arrive_says_nothing() -> None:
+    made = speeds({1.0: 1.0})
+    made["off"].values[:] = np.nan
+    (part,) = checked("LD6", PlantedResults({}, {"speed": made})).parts
+    assert part.seeds == 0
+
+
+# -- end to end ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_smoke_runs_from_end_to_end(tmp_path: Path) -> None:
+    """Every claim is judged by its criterion and every figure is drawn."""
+    reproduction = Reproduction(STUDY, "smoke", tmp_path, engine=EngineConfig(jobs=1), quiet=True)
+    scale = STUDY.scales["smoke"]
+    reproduction.prepare([part.name for part in scale.parts])
+    for claim in STUDY.claims:
+        found = reproduction.check(claim)
+        assert "nan" not in found.note
+        assert all(part.asked in (0, 3, 4) for part in found.parts if part.per_seed), claim.id
+    for figure in figures_at(STUDY, "smoke"):
+        check_drawn(reproduction.chart(figure))
