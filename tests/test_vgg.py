@@ -43,7 +43,7 @@ def test_its_function_is_the_one_written_out() -> None:
     torch.testing.assert_close(model(x), literal(dict(model.state_dict()), x))
 
 
-@pytest.mark.parametrize("side", [4, 8, 14, 28])
+@pytest.mark.parametrize("side", [4, 8, 14, 28, 32])
 def test_small_images_are_halved_while_they_can_be(side: int) -> None:
     model = drawn(lambda: VGG11((1, side, side), 10, 8))
     x = torch.randn(200, 1, side, side, generator=torch.Generator().manual_seed(0))
@@ -52,7 +52,7 @@ def test_small_images_are_halved_while_they_can_be(side: int) -> None:
     with torch.no_grad():
         assert (model(x) == torch.zeros(200, 10)).all(), "outputs start at 0"
     assert seen[0].shape == (200, 64)
-    assert 0.2 < float(seen[0].square().mean().sqrt()) < 10, "the signal neither fades nor grows"
+    assert 0.2 < float(seen[0].square().mean().sqrt()) < 5, "the signal neither fades nor grows"
 
 
 def test_texts_and_tables_are_refused() -> None:
@@ -100,7 +100,7 @@ def test_two_classes_and_unknown_losses_are_refused() -> None:
 def test_it_trains_by_squared_error() -> None:
     """Outputs start at 0, so the first loss is the mean square of a one-hot row, 1/10; the second one is lower."""
     task = named_task("digits", "vgg11", width=4, loss="mse", train_size=400, test_size=100)
-    config = SweepConfig(lrs=(0.1,), space="whole", epochs=2, batch_size=400, seeds=1)
+    config = SweepConfig(lrs=(0.003,), space="whole", epochs=2, batch_size=400, seeds=1)
     result = train(task, config, SINGLE)
     losses = result["pretrain/train_loss"].values.ravel()
     assert losses[0] == pytest.approx(0.1, rel=1e-6)

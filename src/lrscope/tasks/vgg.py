@@ -12,25 +12,19 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
-GROWTH = (
-    1,
-    2,
-    2,
-    2,
-    4,
-    4,
-    8,
-    8,
-)  # channels of the convolutions over those of the first: 32, 64, 64, 64, 128, 128, 256, 256
+# Channels of the convolutions over those of the first: 32, 64, 64, 64, 128, 128, 256, 256.
+GROWTH = (1, 2, 2, 2, 4, 4, 8, 8)
 POOLED = (0, 1, 3, 5, 7)  # convolutions behind which VGG-11 halves the image
 
 
 class VGG11(nn.Module):
     """Eight 3x3 convolutions with biases and ReLUs, five max pools as in VGG-11, and a linear layer.
 
-    Without norms the signal would fade at PyTorch's usual initialisation. Weights start at normal numbers of variance 2 / inputs
-    of a unit, counting those that lie inside the image, on average over its pixels. The linear layer starts at 0, so that the
-    first steps at a large learning rate do not overflow; biases do too (ours: the public code's start is not known to us).
+    Without norms the signal would fade at PyTorch's usual initialisation, and grow at He's with five pools. Weights start at normal
+    numbers of variance 2 / inputs of a unit behind a ReLU alone, and 1 / inputs behind a pool, which makes up for what the ReLU
+    leaves out, and at the pixels. Inputs are those that lie inside the image, on average over its pixels. The linear layer
+    starts at 0, so that the first steps at a large learning rate do not overflow; biases do too (ours: the public code's start
+    is not known to us).
 
     Args:
         shape: (C, H, W) of the images.
@@ -42,14 +36,12 @@ class VGG11(nn.Module):
         super().__init__()
         channels, *sides = shape
         sizes = [channels, *(width * growth for growth in GROWTH)]
-        convs = []
+        convs, square = [], 1.0  # of the signal in front of a convolution, roughly
         for i, (inside, outside) in enumerate(pairwise(sizes)):
-            inputs = inside * math.prod(
-                3 - 2 / side for side in sides
-            )  # the outer rows of a kernel see padding at the edges
-            convs.append(_started(nn.Conv2d(inside, outside, 3, padding=1), 2 / inputs))
-            if i in POOLED and min(sides) > 1:
-                sides = [side // 2 for side in sides]
+            taps = math.prod(3 - 2 / side for side in sides)  # of the kernel, that lie inside the image
+            convs.append(_started(nn.Conv2d(inside, outside, 3, padding=1), 1 / (inside * taps * square)))
+            pooled = i in POOLED and min(sides) > 1
+            sides, square = ([side // 2 for side in sides], 1.0) if pooled else (sides, 0.5)
         self.convs = nn.ModuleList(convs)
         self.readout = _started(nn.Linear(sizes[-1], classes), 0.0)
 
