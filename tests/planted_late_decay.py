@@ -111,3 +111,47 @@ def speeds(powers: Mapping[float, float], seeds: int = 4) -> xr.Dataset:
     data = {"destination": (dims, excess[:, :, None]), "off": (dims, off[:, :, None])}
     coords = {"gamma": list(powers), "start": starts, "lr": [5e-3], "seed": np.arange(seeds), "time": time}
     return xr.Dataset(data, coords).assign_coords(small=("time", np.zeros(len(time), dtype=bool)))
+
+
+# -- surfaces ------------------------------------------------------------------------------------------------------------
+
+
+def surfaces(
+    *,
+    rises: tuple[float, float] = (0.1, 2.0),
+    main: tuple[float, float] = (1.6, 0.4),
+    ends: tuple[float, float] = (1.2, 0.3),
+    verdicts: tuple[str, str] = ("open", "closed"),
+    lowest: tuple[int, int] = (2, 2),
+    draws: int = 5,
+) -> xr.Dataset:
+    """Surfaces whose lowest test loss is at row and column `lowest`; the middle is the origin.
+
+    rises: passes to the frame, of the training and of the test loss. main, ends: distances from the origin of the first and the
+    last checkpoint of the main path, and of the sub-paths' ends.
+    """
+    axis = np.linspace(-2.0, 2.0, 5)
+    spread = 1 + 0.02 * np.linspace(-1, 1, draws)
+    test = np.ones((draws, 5, 5))
+    test[:, lowest[0], lowest[1]] = 0.1
+    away = np.array([main[0], np.mean(main), main[1], ends[0], ends[1]])
+    at = spread[:, None] * away
+    by_loss = ("draw", "loss")
+    data: dict[str, Any] = {
+        "test_loss": (("draw", "row", "column"), test),
+        "train_loss": (("draw", "row", "column"), np.full((draws, 5, 5), 0.5)),
+        "x": (("draw", "column"), np.broadcast_to(axis, (draws, 5)).copy()),
+        "y": (("draw", "row"), np.broadcast_to(axis, (draws, 5)).copy()),
+        "at_x": (("draw", "checkpoint"), 0.6 * at),
+        "at_y": (("draw", "checkpoint"), 0.8 * at),
+        "rise": (by_loss, spread[:, None] * np.array(rises)),
+        "share": (by_loss, np.full((draws, 2), 0.2)),
+        "verdict": (by_loss, np.array([list(verdicts)] * draws, dtype=object)),
+        "explained": (("draw", "component"), np.full((draws, 2), 0.4)),
+    }
+    coords = {
+        "loss": ["train_loss", "test_loss"],
+        "epoch": ("checkpoint", [1.0, 8.0, 16.0, 1.0, 16.0]),
+        "main": ("checkpoint", [True, True, True, False, False]),
+    }
+    return xr.Dataset(data, coords)

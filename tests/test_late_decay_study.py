@@ -14,14 +14,14 @@ from lrscope.config import EngineConfig
 from lrscope.studies import registry
 from lrscope.studies.binomial import binomial_interval, binomial_part
 from lrscope.studies.dependencies import figures_at
-from lrscope.studies.late_decay import STUDY
+from lrscope.studies.late_decay import STUDY, effects_planes
 from lrscope.studies.late_decay.claims_model import COUNTED, PHASED
 from lrscope.studies.late_decay.effects_network import SubPaths
 from lrscope.studies.late_decay.success import success_bound
 from lrscope.studies.reproduction import Reproduction
 from lrscope.studies.types import REPORTED
 from lrscope.studies.verdicts import Undetermined
-from planted_late_decay import AT, FALLING, by_name, checked, counted, curves, networks, speeds, swept
+from planted_late_decay import AT, FALLING, by_name, checked, counted, curves, networks, speeds, surfaces, swept
 from planted_results import PlantedResults
 
 # -- declarations --------------------------------------------------------------------------------------------------------
@@ -29,7 +29,7 @@ from planted_results import PlantedResults
 
 def test_the_study_is_in_the_table_with_its_claims() -> None:
     assert registry.study("late_decay") is STUDY
-    assert [claim.id for claim in STUDY.claims] == ["LD1", "LD4", "LD5", "LD6"]
+    assert [claim.id for claim in STUDY.claims] == ["LD1", "LD2", "LD3", "LD4", "LD5", "LD6"]
     assert [claim.id for claim in STUDY.claims if claim.exploratory] == ["LD6"]
     assert {figure for claim in STUDY.claims for figure in claim.figures} == {f.number for f in STUDY.figures}
     for claim in STUDY.claims:
@@ -203,6 +203,61 @@ def test_sub_paths_are_read_from_a_result() -> None:
     np.testing.assert_array_equal(found.before[3], main[:, 7])
     with pytest.raises(Undetermined, match="fitted to 99% after 0 of 5 decays, 3 are needed"):
         SubPaths.of(swept(FALLING, fitted=0.5), "cooldown").finished()
+
+
+# -- LD2 and LD3 ---------------------------------------------------------------------------------------------------------
+
+
+def planes(**options: Any) -> PlantedResults:
+    return PlantedResults({"mse": swept(FALLING)}, {"planes": surfaces(**options)})
+
+
+@pytest.mark.parametrize(
+    ("options", "train", "test"),
+    [
+        ({}, "supported", "supported"),
+        ({"rises": (0.6, 2.0), "verdicts": ("undetermined", "closed")}, "contradicted", "supported"),
+        ({"rises": (1.5, 0.2), "verdicts": ("closed", "open")}, "contradicted", "contradicted"),
+        ({"verdicts": ("undetermined", "closed")}, "undetermined", "supported"),
+        ({"rises": (np.nan, np.nan), "verdicts": ("undetermined",) * 2}, "undetermined", "undetermined"),
+        ({"rises": (0.25, 1.0)}, "inconclusive", "inconclusive"),
+    ],
+)
+def test_ld2(options: dict[str, Any], train: str, test: str) -> None:
+    """Open below 1/4, closed above 1; a small frame, in which what seems open is undetermined, says nothing."""
+    found = checked("LD2", planes(**options))
+    assert [part.verdict for part in found.parts] == [train, test]
+    assert "40% and 40%" in found.note
+    assert "nan" not in found.note
+
+
+@pytest.mark.parametrize(
+    ("options", "main", "ends"),
+    [
+        ({}, "supported", "supported"),
+        ({"main": (0.4, 1.6)}, "contradicted", "supported"),
+        ({"ends": (0.3, 1.2)}, "supported", "contradicted"),
+        ({"lowest": (0, 2)}, "undetermined", "undetermined"),
+        ({"draws": 2}, "undetermined", "undetermined"),
+    ],
+)
+def test_ld3(options: dict[str, Any], main: str, ends: str) -> None:
+    found = checked("LD3", planes(**options))
+    assert [part.verdict for part in found.parts] == [main, ends]
+
+
+def test_ld3_says_nothing_of_ends_that_are_no_minima() -> None:
+    results = planes()
+    results.sweeps["mse"] = swept(FALLING, fitted=[1, 1, 1, 1, 0.9])
+    assert [part.verdict for part in checked("LD3", results).parts] == ["supported", "undetermined"]
+
+
+def test_distances_are_those_from_the_lowest_test_loss() -> None:
+    found = effects_planes.approach(surfaces(draws=3), main=True)
+    np.testing.assert_allclose(found, np.log10(1.6 / 0.4))
+    moved = effects_planes.approach(surfaces(draws=3, lowest=(2, 3)), main=False)  # at x = 1, y = 0
+    away = [np.hypot(0.6 * r - 1, 0.8 * r) for r in (1.2, 0.3)]
+    np.testing.assert_allclose(moved[1], np.log10(away[0] / away[1]))
 
 
 # -- LD4 -----------------------------------------------------------------------------------------------------------------

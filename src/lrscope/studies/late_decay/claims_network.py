@@ -1,4 +1,4 @@
-"""LD1: what a decay at each time of a network's training ends at. LD2 and LD3, on planes through training paths, belong here too.
+"""LD1: what a decay at each time of a network's training ends at.
 
 U seeds: draws of the training images, each with an initialisation of its own.
 """

@@ -28,6 +28,7 @@ ROWS = {
     "test_loss": "test loss",
 }
 MIDDLE = (0.025, 0.975)
+ROWS_OF_PLANES = 2  # ours
 SUB_PATHS = (
     ("mse", "cooldown", "squared error, equal cooldown"),
     ("mse", "total", "squared error, equal total budget"),
@@ -45,6 +46,53 @@ def sub_paths(results: StudyResults) -> Chart:
         layers = [replace(layer, name="") for layer in ends.layers if isinstance(layer, Line | Points)]
         panels.append(Panel(title=title, x=x, y=Axis(title="final test loss"), layers=layers))
     return Chart(panels=panels, columns=3)
+
+
+def planes(results: StudyResults) -> Chart:
+    """Training and test loss on the surface of each of the first draws, with the main path and the sub-paths' ends."""
+    found = results.measurement("planes")
+    panels = []
+    for draw in range(min(ROWS_OF_PLANES, found.sizes["draw"])):
+        one = found.isel(draw=draw)
+        for name, words in (("train_loss", "training loss"), ("test_loss", "test loss")):
+            panels.append(
+                Panel(
+                    title=f"{words}, draw {draw + 1}",
+                    x=Axis(title="PC1"),
+                    y=Axis(title="PC2"),
+                    layers=_surface(one, name),
+                )
+            )
+    return Chart(panels=panels, columns=2, color_title="log10 of the loss", color_log=False)
+
+
+def _surface(one: xr.Dataset, name: str) -> list[Layer]:
+    values = np.log10(np.maximum(one[name].values, 1e-6))
+    heat = HeatMap(x=one["x"].values, y=one["y"].values, values=values, title="log10 of the loss", contours=10)
+    main = one["main"].values.astype(bool)
+    x, y, epochs = (one[of].values for of in ("at_x", "at_y", "epoch"))
+    told = [f"{name} {epoch:g}" for name, epoch in zip(np.where(main, "epoch", "decay at"), epochs, strict=True)]
+    return [
+        heat,
+        Line(
+            x=x[main],
+            y=y[main],
+            mark="both",
+            size=4,
+            color=style.INK,
+            name="main path",
+            told=list(np.array(told)[main]),
+        ),
+        Points(
+            x=x[~main],
+            y=y[~main],
+            symbol="diamond",
+            rim=True,
+            color=style.COLORS[1],
+            name="ends of sub-paths",
+            told=list(np.array(told)[~main]),
+        ),
+    ]
 
 
 def phases(results: StudyResults) -> Chart:

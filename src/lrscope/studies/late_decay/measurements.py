@@ -12,13 +12,21 @@ FUNCTIONS = "lrscope.studies.late_decay.measurement_functions"
 ABOUT = {
     "model": "The model y = |w|^gamma <w, x> with label noise, a large learning rate and its decay, over gamma.",
     "speed": "The same at the large rate alone, over gamma and the norm of the predictor at the start.",
+    "planes": "Losses on the surface through main path and sub-paths of the squared error, for each draw of the images.",
     "landscape": "Training and test loss of the model on the plane that shows its manifold, its minimum-norm point and the teacher.",
 }
+NEEDS = {"planes": ("mse",)}
+WHERE = {"planes": "lrscope.studies.late_decay.planes"}
 
 
 def measurements(**options: Mapping[str, Any]) -> tuple[Measurement, ...]:
     """All of them, with the options of each."""
     return tuple(
-        Measurement(name=name, about=ABOUT[name], needs=(), run=lazy(f"{FUNCTIONS}:{name}", **chosen))
+        Measurement(
+            name=name,
+            about=ABOUT[name],
+            needs=NEEDS.get(name, ()),
+            run=lazy(WHERE.get(name, FUNCTIONS) + f":{name}", **chosen),
+        )
         for name, chosen in options.items()
     )

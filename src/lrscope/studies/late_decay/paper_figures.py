@@ -19,6 +19,16 @@ FIGURES = (
         draw=figures.sub_paths,
     ),
     PaperFigure(
+        number="planes",
+        title="Landscapes around the training paths",
+        look_for="Training loss (left): a valley that the main path runs along, and that is open. Test loss (right): closed, with the main path and the "
+        "sub-paths' ends (diamonds) coming nearer to its lowest point.",
+        differs="One row for each of the first two draws of the images. Fewer images and a narrower network on a laptop; distances from the surface are "
+        "not shown.",
+        needs=("planes",),
+        draw=figures.planes,
+    ),
+    PaperFigure(
         number="phases",
         title="The three phases of the model",
         look_for="The distance from the manifold falls first. Then, for gamma above 0, excess norm and test loss fall while the training loss stays; "

@@ -67,12 +67,21 @@ def _sweeps(
 def smoke() -> Scale:
     """Everything, small; the numbers mean nothing."""
     task = {"data": "digits", "model": "vgg11", "width": 4, "train_size": 200, "test_size": 200}
-    shared = {"batch_size": 50, "epochs": 8, "data_seeds": 3, "seeds": 1, "log_points": 8}
+    shared = {
+        "batch_size": 50,
+        "epochs": 8,
+        "data_seeds": 3,
+        "seeds": 1,
+        "log_points": 8,
+        "keep_weights": True,
+        "snapshot_epochs": (1, 2, 4, 6, 8),
+    }
     return Scale(
         sweeps=_sweeps(task, shared, lr=0.03, times=[1, 2, 4, 8], factor=0.1, cooldown=4, until=10),
         measurements=measurements(
             model={"setting": {**MODEL, "steps": 400, "small_steps": 100}, "seeds": 4, "times": 20},
             speed={"setting": {**SPEED, "steps": 300}, "starts": [1.0, 1.5, 2.0], "seeds": 3, "times": 20},
+            planes={"sweep": "mse", "grid": [9, 7], "margin": 0.5},
             landscape={**PLANE, "points": 21},
         ),
         about="Digits and few steps; a minute; the numbers mean nothing.",
@@ -107,6 +116,7 @@ def laptop() -> Scale:
         measurements=measurements(
             model={"setting": MODEL, "seeds": 400, "times": 60},
             speed={"setting": SPEED, "starts": [1.0, 1.25, 1.5, 2.0], "seeds": 50, "times": 100},
+            planes={"sweep": "mse", "grid": [31, 23], "margin": 0.5},
             landscape={**PLANE, "points": 101},
         ),
         about="1,000 images of Fashion-MNIST at 14x14 and that network with a quarter of the channels, 5 draws of images; the model with 400 data sets. "
@@ -135,6 +145,7 @@ def paper() -> Scale:
         measurements=measurements(
             model={"setting": MODEL, "seeds": 2000, "times": 60},
             speed={"setting": SPEED, "starts": [1.0, 1.25, 1.5, 2.0, 3.0], "seeds": 200, "times": 100},
+            planes={"sweep": "mse", "grid": [42, 31], "margin": 0.5},
             landscape={**PLANE, "points": 301},
         ),
         about="5,000 images of CIFAR-10 and the paper's network, 3,000 epochs of main path, 3 draws of images; the model with 2,000 data sets.",
