@@ -20,11 +20,11 @@ POOLED = (0, 1, 3, 5, 7)  # convolutions behind which VGG-11 halves the image
 class VGG11(nn.Module):
     """Eight 3x3 convolutions with biases and ReLUs, five max pools as in VGG-11, and a linear layer.
 
-    Without norms the signal would fade at PyTorch's usual initialisation, and grow at He's with five pools. Weights start at
-    normal numbers of variance 2 / inputs of a unit behind a ReLU alone, and 1 / inputs behind a pool, which makes up for what the ReLU
-    leaves out, and at the pixels. Inputs are those that lie inside the image, on average over its pixels. The linear layer
-    starts at 0, so that the first steps at a large learning rate do not overflow; biases do too (ours: the public code's start
-    is not known to us).
+    Without norms the signal would fade at PyTorch's usual initialisation, and grow at He's with five pools. Weights start
+    at normal numbers of variance 2 / inputs of a unit behind a ReLU alone, and 1 / inputs behind a pool, which makes up for
+    what the ReLU leaves out, and at the pixels. Inputs are those that lie inside the image, on average over its pixels. The
+    linear layer starts at 0, so that the first steps at a large learning rate do not overflow; biases do too (ours: the
+    public code's start is not known to us).
 
     Args:
         shape: (C, H, W) of the images.

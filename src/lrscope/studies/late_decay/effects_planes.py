@@ -35,7 +35,7 @@ def _distances(one: xr.Dataset) -> Array:
     """From a checkpoint to the lowest test loss [D]."""
     places = [_lowest(one.isel(draw=d)) for d in range(one.sizes["draw"])]
     x, y = (np.array([place[i] for place in places]) for i in (0, 1))
-    return np.hypot(one["at_x"].values - x, one["at_y"].values - y)
+    return np.asarray(np.hypot(one["at_x"].values - x, one["at_y"].values - y), dtype=np.float64)
 
 
 def _lowest(one: xr.Dataset) -> tuple[float, float]:
