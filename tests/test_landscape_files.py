@@ -111,6 +111,26 @@ def test_lists_folders_and_names_give_the_same(found: Landscape, folder: Path, s
     assert alone.data["path_name"].values.tolist() == ["main"]
 
 
+def test_a_folder_may_hold_one_folder_for_each_checkpoint(
+    found: Landscape, states: dict[str, States], tmp_path: Path
+) -> None:
+    """As trainers of Hugging Face write them, with their optimizers beside them."""
+    for i, state in enumerate(states["main"]):
+        (tmp_path / f"checkpoint-{i}").mkdir()
+        save_file(state, tmp_path / f"checkpoint-{i}" / "model.safetensors")
+        torch.save({"step": i}, tmp_path / f"checkpoint-{i}" / "optimizer.pt")
+    again = landscape(task(), tmp_path, **GRID)
+    assert [str(label) for label in again.data["label"].values] == [f"main/checkpoint-{i}" for i in range(7)]
+    np.testing.assert_allclose(again.data["own_train_loss"], found.path("main")["own_train_loss"], rtol=1e-6)
+    save_file(states["main"][0], tmp_path / "checkpoint-1" / "other.safetensors")
+    with pytest.raises(
+        LrscopeError, match="holds none itself, but its folders do: pass folders by name, the main path first"
+    ):
+        landscape(task(), tmp_path, **GRID)
+    with pytest.raises(LrscopeError, match="path: there is no path 'late': name one of main, decay"):
+        found.path("late")
+
+
 def test_blocks_of_columns_change_nothing(found: Landscape, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As for networks whose checkpoints do not fit into memory together."""
     from lrscope.landscapes import make

@@ -40,7 +40,8 @@ def sources(checkpoints: Any) -> dict[str, list[Source]]:
 
     Args:
         checkpoints: a folder, whose files are the main path in the order of their names, numbers as numbers, and each of whose
-            folders is a path that leaves it; a list of files or state dicts; or either of them by the name of their path.
+            folders is a path that leaves it; a folder without files, each of whose folders holds one checkpoint; a list of
+            files or state dicts; or any of them by the name of their path.
 
     Raises:
         LrscopeError: nothing to read, or something else.
@@ -69,7 +70,24 @@ def _folders(folder: Path) -> dict[str, list[Source]]:
             f"checkpoints: {folder} is no folder: name one that holds {' or '.join(SAFE + PICKLED)} files"
         )
     inside = sorted((p for p in _listed(folder) if p.is_dir()), key=lambda p: natural(p.name))
-    return {MAIN: _files(folder), **{p.name: _files(p) for p in inside}}
+    main, others = _files(folder), {p.name: _files(p) for p in inside}
+    if main or not any(others.values()):
+        return {MAIN: main, **others}
+    alone = [_only(path) for path in inside]
+    if None in alone:
+        raise LrscopeError(
+            f"checkpoints: {folder} holds none itself, but its folders do: pass folders by name, the main path first, such as "
+            f'{{"main": "{inside[0]}"}}'
+        )
+    return {MAIN: [Source(path.name, one.read) for path, one in zip(inside, alone, strict=True) if one is not None]}
+
+
+def _only(folder: Path) -> Source | None:
+    """The checkpoint of a folder that holds one: its only file of safetensors (beside which optimizers may be kept), or its
+    only file."""
+    safe = [path for path in _listed(folder) if path.suffix in SAFE and path.is_file()]
+    found = [_file(path) for path in safe] or _files(folder)
+    return found[0] if len(found) == 1 else None
 
 
 def _listed(folder: Path) -> list[Path]:

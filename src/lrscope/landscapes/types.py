@@ -13,6 +13,7 @@ import xarray as xr
 
 from lrscope.charts.text import number, plural
 from lrscope.checked import checked
+from lrscope.errors import LrscopeError, shown
 from lrscope.landscapes.level_sets import LevelSet
 from lrscope.landscapes.surfaces import Surface
 
@@ -41,8 +42,14 @@ class Landscape:
     notes: tuple[str, ...] = ()
 
     def path(self, name: str | int = 0) -> xr.Dataset:
-        """The checkpoints of a path, by its name or number."""
+        """The checkpoints of a path, by its name or number.
+
+        Raises:
+            LrscopeError: there is no such path.
+        """
         names = [str(n) for n in self.data["path_name"].values]
+        if name not in names and name not in range(len(names)):
+            raise LrscopeError(f"path: there is no path {shown(name)}: name one of {', '.join(names)}")
         wanted = name if isinstance(name, int) else names.index(name)
         return self.data.isel(checkpoint=np.flatnonzero(self.data["path"].values == wanted))
 
