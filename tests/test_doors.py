@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 import chart_examples
 import lrscope
 from fake_results import fake_result
-from lrscope import charts
+from lrscope import charts, landscapes
 from lrscope.checked import checked
 from lrscope.config import EngineConfig, SweepConfig
 from lrscope.config.settings import OPTIONS, load_settings
@@ -443,6 +443,29 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Callable[
         "on_plane": (
             landscape.on_plane,
             {"trained": trained, "at": state, "plane": grid, "x": [0.0, 1.0], "y": [0.0], "path": "single"},
+        ),
+        "level_set": (
+            landscapes.level_set,
+            {"values": np.eye(3), "x": [0, 1, 2], "y": [0, 1, 2], "path": [[1.0, 1.0]], "at_path": [0.5], "of": "loss"},
+        ),
+        "function_landscape": (
+            landscapes.function_landscape,
+            {
+                "values": landscape.FunctionValues(objective.loss, 4),
+                "paths": {"main": path},
+                "surface": "flat",
+                "through": [0, 1, 2],
+                "grid": (3, 3),
+                "margin": 0.5,
+                "since": 0,
+                "until": 1,
+                "leaves": {},
+                "memory": 1000,
+            },
+        ),
+        "landscape": (
+            landscapes.landscape,
+            {"task": trained, "checkpoints": [state], "around": 0, "seed": 0, "grid": (3, 3), "test": False},
         ),
         "evaluate": (
             landscape.evaluate,

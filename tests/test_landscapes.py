@@ -316,6 +316,8 @@ def test_misuse_is_named(options: dict[str, Any], message: str) -> None:
 def test_paths_of_other_sizes_are_refused() -> None:
     with pytest.raises(LrscopeError, match="paths: they have 5 parameters, the values 12"):
         seen(bowl, {"main": torch.randn(3, 5, generator=generator("tests", 0))})
+    with pytest.raises(LrscopeError, match=r"paths: \{'main': None\} are no tensors by name"):
+        function_landscape(FunctionValues(bowl, SIZE), {"main": None})
     with pytest.raises(LrscopeError, match="paths: their shapes are"):
         seen(bowl, {"main": torch.zeros(3)})
 

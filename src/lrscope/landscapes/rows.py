@@ -118,7 +118,12 @@ def in_memory(paths: Mapping[str, Any]) -> tuple[Matrix, Paths]:
     Raises:
         LrscopeError: no paths, or weights of other shapes.
     """
-    tensors = {name: torch.as_tensor(value) for name, value in paths.items()}
+    try:
+        tensors = {str(name): torch.as_tensor(value) for name, value in paths.items()}
+    except (TypeError, ValueError, RuntimeError):
+        raise LrscopeError(
+            f"paths: {shown(paths)} are no tensors by name: pass weights [checkpoints, parameters]"
+        ) from None
     sizes = {tuple(t.shape[1:]) for t in tensors.values() if t.dim() == 2 and len(t) and t.is_floating_point()}
     if len(sizes) != 1 or any(t.dim() != 2 or not len(t) for t in tensors.values()):
         shapes = {name: tuple(t.shape) for name, t in tensors.items()}
