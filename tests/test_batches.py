@@ -382,3 +382,5 @@ def test_what_cannot_be_honoured_is_refused(case: str) -> None:
 def test_a_loss_of_outputs_says_how_dicts_are_trained_on(examples: Any) -> None:
     with pytest.raises(LrscopeError, match=r"or write the loss as loss\(model, batch\)"):
         lrscope.Task(Bag, examples, examples, loss="cross_entropy")
+    with pytest.raises(LrscopeError, match=r"a loss of \(model, batch\) calls its first parameter model$"):
+        lrscope.Task(Bag, examples, examples, loss=lambda net, batch: mean_loss(net, batch))  # type: ignore[misc,arg-type]

@@ -293,3 +293,32 @@ def test_the_users_own_optimizer_trains_batches_too(tmp_path: Path) -> None:
     own = computed(made, replace(SWEEP, optimizer="task"), ONE_RUN, tmp_path / "own")
     built_in = computed(ragged(), SWEEP, ONE_RUN, tmp_path / "built-in")
     np.testing.assert_allclose(own["pretrain/train_loss"], built_in["pretrain/train_loss"], rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_texts_that_a_tokenizer_pads_train_a_transformer(tmp_path: Path) -> None:
+    """As a training script has it: ids of several lengths, the library's collator, the loss that the model returns."""
+    pytest.importorskip("transformers")
+    from tokenizers import Tokenizer, models
+    from transformers import BertConfig, BertForSequenceClassification, DataCollatorWithPadding, PreTrainedTokenizerFast
+
+    def model() -> nn.Module:
+        sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+        return BertForSequenceClassification(BertConfig(vocab_size=WORDS, max_position_embeddings=8, **sizes))
+
+    def examples(data: dict[str, Tensor]) -> DataLoader[Any]:
+        words = Tokenizer(models.WordLevel({str(i): i for i in range(WORDS)}, unk_token="1"))
+        pad = DataCollatorWithPadding(PreTrainedTokenizerFast(tokenizer_object=words, pad_token="0", unk_token="1"))
+        texts = [text(data, i) for i in range(len(data["label"]))]
+        rows = [{"input_ids": t["words"].tolist(), "labels": int(t["label"])} for t in texts]
+        return DataLoader(rows, 8, shuffle=True, collate_fn=pad)  # type: ignore[arg-type]
+
+    def made() -> Task:
+        return Task(model, examples(TRAIN), examples(TEST), lambda model, batch: model(**batch).loss)
+
+    assert made().batch_size == 8
+    assert made().fingerprint([0]) == made().fingerprint([0])
+    config = replace(SWEEP, precision="float32", lrs=(0.3,), seeds=1, steps=12)
+    found = computed(made(), config, ONE_RUN, tmp_path)["pretrain"].ds
+    assert np.isfinite(found["test_loss"]).all()
+    assert float(found["train_loss"][..., -1].mean()) < float(found["train_loss"][..., 0].mean())

@@ -163,7 +163,8 @@ class Task:
         else:
             if classification is None:
                 raise LrscopeError(
-                    "classification: not given, and the loss is a function: pass True (accuracy is measured) or False"
+                    "classification: not given, and the loss is a function: pass True (accuracy is measured) or False; a loss of "
+                    "(model, batch) calls its first parameter model"
                 )
             check_loss(loss)
             self.loss, self.loss_name = loss, name_of(loss)
