@@ -96,11 +96,18 @@ def masking(data: dict[str, Tensor], index: int) -> dict[str, Any]:
     return {**found, "words": torch.where(torch.rand(len(words)) < 0.5, torch.randint(1, WORDS, (len(words),)), words)}
 
 
-def test_what_a_data_set_draws_is_the_runs_own(tmp_path: Path) -> None:
+def masked(index: int) -> dict[str, Any]:
+    """The same of padded texts."""
+    found = as_dict(index)
+    return {**found, "words": found["words"] * (torch.rand(len(found["words"])) < 0.5)}
+
+
+@pytest.mark.parametrize("given", ["a loader", "a data set"])
+def test_what_a_data_set_draws_is_the_runs_own(given: str, tmp_path: Path) -> None:
     """Drawn anew in every step, alike after a stop."""
 
     def made() -> Task:
-        return ragged(train=loader(TRAIN, padded, masking))
+        return ragged(train=loader(TRAIN, padded, masking) if given == "a loader" else Rows(masked))
 
     assert made().noise == "global"
     with kept():  # a sweep keeps the states itself

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset, default_collate
+from torch.utils.data import DataLoader, IterableDataset
 
 from lrscope.errors import LrscopeError
 from lrscope.tasks.arrays import is_array
@@ -16,7 +16,7 @@ from lrscope.tasks.batches.columns import of_arrays, of_batches, of_rows
 from lrscope.tasks.batches.replayed import Replayed
 from lrscope.tasks.batches.source import Part
 from lrscope.tasks.batches.trees import Tree, form, joined, leaves
-from lrscope.tasks.examples import PER_ROW, RANDOM, ROUNDING, memory_for_streams, spread
+from lrscope.tasks.examples import PER_ROW, ROUNDING, memory_for_streams, spread
 from lrscope.tasks.loaders import attempt, batch_size_for, epoch_indices, fetched_parts, generators_kept, is_plain
 from lrscope.tasks.random_state import seeded
 
@@ -58,7 +58,7 @@ def _read(field: str, examples: Any, notes: list[str]) -> Part:
         and hasattr(examples, "__len__")
         and not isinstance(examples, str | bytes | type)
     ):
-        return _of_items(field, examples, notes)
+        return _of_items(field, examples)
     if isinstance(examples, IterableDataset):
         return of_rows(
             field, _listed(field, examples, "pass a DataLoader of it, whose batches are then read as training goes")
@@ -75,24 +75,30 @@ def _is_column(value: Any) -> bool:
     return (isinstance(value, torch.Tensor) or is_array(value)) and len(getattr(value, "shape", ())) > 0
 
 
-def _of_items(field: str, examples: Any, notes: list[str]) -> Part:
-    """All examples of a map-style data set, in the order of its index; fetched as they are needed if memory is too small."""
+def _of_items(field: str, examples: Any) -> Part:
+    """All examples of a map-style data set, in the order of its index; fetched as they are needed if memory is too small for them
+    or if they are drawn at random."""
     if not len(examples):
         raise LrscopeError(f"{field}: the data set is empty: pass at least one batch of examples")
+    anew = Collated(field, examples, range(len(examples)), together)
     read, used = list[Tree](), 0
     for number in range(len(examples)):
         read.append(_item(field, number, examples))
         used += PER_ROW + _bytes(read[-1])
         if used > memory_for_streams():
-            return Collated(field, examples, range(len(examples)), default_collate)
+            return anew
     try:
         found = of_rows(field, read)
     except LrscopeError as error:
         if "differ in shape" not in str(error):
             raise
         raise LrscopeError(f"{error}, or pass a DataLoader whose collate_fn pads") from error
-    _note_random(field, examples, read, notes)
-    return found
+    return found if _repeats(field, examples, read) else anew
+
+
+def together(items: list[Tree]) -> Tree:
+    """Examples of one shape as a batch."""
+    return of_rows("a batch", items).tree
 
 
 def _bytes(tree: Tree) -> int:
@@ -103,11 +109,9 @@ def _item(field: str, number: int, examples: Any) -> Tree:
     return attempt(field, f"example {number}", lambda: examples[number], of="the data set")
 
 
-def _note_random(field: str, examples: Any, read: list[Tree], notes: list[str]) -> None:
-    for number in spread(len(read)):
-        if not same(read[number], _item(field, number, examples)):
-            notes.append(RANDOM.format(field=field, what="values"))
-            return
+def _repeats(field: str, examples: Any, read: list[Tree]) -> bool:
+    """Are some of the examples the same when they are read again?"""
+    return all(same(read[number], _item(field, number, examples)) for number in spread(len(read)))
 
 
 def same(one: Tree, other: Tree) -> bool:
