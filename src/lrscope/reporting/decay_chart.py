@@ -70,7 +70,7 @@ def _ends(curve: DecayCurve, look: dict[str, Any]) -> list[Layer]:
     if at is not None and at.value is not None:
         star = [f"saturation\n{curve.saturation}"]
         layers.append(
-            Points(x=[at.at], y=[at.value], symbol="star", size=13, rim=True, told=star, **look | {"name": ""})
+            Points(x=[at.at], y=[at.value], symbol="star", size=17, rim=True, told=star, **look | {"name": ""})
         )
     return layers
 

@@ -91,8 +91,8 @@ def smoke() -> Scale:
 def laptop() -> Scale:
     """Fashion-MNIST at half its size and a narrow network; the model with 400 data sets.
 
-    Images are few and the main path long, so that most sub-paths fit their training images: looked at with a seed from 0 on, a network
-    on 2,000 images fitted 92% after 40 epochs, and 94% after 40 more at a tenth of the rate.
+    Images are few and the main path long, so that most sub-paths fit their training images. Looked at with seed 0: 95% are fitted
+    after 80 epochs, 97.5% after 60 more at a tenth of the rate; with 2,000 images fewer, for as many steps.
     """
     task = {
         "data": "fashion-mnist",
