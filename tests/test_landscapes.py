@@ -216,6 +216,8 @@ def test_the_training_valley_is_open_and_the_test_bowl_closed(found: Landscape) 
     assert (train.of, train.verdict) == ("train_loss", "open")
     assert train.level == pytest.approx(0.02 + 0.3**2, rel=0.1)
     assert train.rise < 0.05
+    assert train.own == pytest.approx(train.level, rel=0.1)
+    assert f"({train.own:.3g} at the checkpoints' own weights)" in str(found)
     assert (test.of, test.verdict) == ("test_loss", "closed")
     assert found.data.sizes["x"] * found.data.sizes["y"] == 1302
 

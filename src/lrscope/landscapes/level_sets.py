@@ -45,6 +45,7 @@ class LevelSet:
         rise: see the module.
         share: fraction of the frame's points that are in the set.
         size: points of the grid in the set.
+        own: the level at the checkpoints' own weights, which need not lie on the surface; NaN where that is not known.
     """
 
     of: str
@@ -56,9 +57,11 @@ class LevelSet:
     rise: float = np.nan
     share: float = np.nan
     size: int = 0
+    own: float = np.nan
 
     def __str__(self) -> str:
-        return f"{self.of}: level set {self.verdict} at {self.level:.3g}; {self.why}"
+        own = "" if np.isnan(self.own) else f" ({self.own:.3g} at the checkpoints' own weights)"
+        return f"{self.of}: level set {self.verdict} at {self.level:.3g}{own}; {self.why}"
 
 
 @checked

@@ -6,7 +6,7 @@ N checkpoints, P parameters, W x H points of the grid.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lrscope.checked import Count, Seed, checked
 from lrscope.errors import LrscopeError
 from lrscope.landscapes.components import components, distances
-from lrscope.landscapes.level_sets import level_set
+from lrscope.landscapes.level_sets import LevelSet, level_set
 from lrscope.landscapes.rows import Paths, Rows, in_memory
 from lrscope.landscapes.surfaces import Surface, filter_normalised, of_components
 from lrscope.landscapes.told import Told
@@ -198,12 +198,16 @@ def survey_of(
         about,
     )
     main = _judged_part(paths, view)
-    sets = [
-        level_set(data[name], x, y, at[main, :2], data["surface_" + name].values[main], of=name)
-        for name in over
-        if name.endswith("loss")
-    ]
+    sets = [_level_set(data, name, main) for name in over if name.endswith("loss")]
     return Landscape(data=data, surface=seen, level_sets=tuple(sets), notes=tuple(notes))
+
+
+def _level_set(data: xr.Dataset, name: str, main: NDArray[np.intp]) -> LevelSet:
+    """The level set of some of the checkpoints, by their numbers."""
+    path = np.stack([data[axis].values[main] for axis in ("at_x", "at_y")], 1)
+    below, own = (data[prefix + name].values[main] for prefix in ("surface_", "own_"))
+    found = level_set(data[name], data["x"], data["y"], path, below, of=name)
+    return replace(found, own=float(np.median(own)))
 
 
 def _surface(

@@ -57,7 +57,7 @@ def render(found: Landscape) -> str:
 
 
 def _row(one: LevelSet) -> dict[str, str]:
-    numbers = {name: number(getattr(one, name), 4) for name in ("level", "lowest", "closing")}
+    numbers = {name: number(getattr(one, name), 4) for name in ("level", "own", "lowest", "closing")}
     share = NOTHING if np.isnan(one.share) else f"{one.share:.0%}"
     return {"of": one.of.replace("_", " "), "verdict": one.verdict, "why": one.why, "share": share, **numbers}
 
