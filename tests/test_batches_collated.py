@@ -118,6 +118,21 @@ def test_what_a_data_set_draws_is_the_runs_own(given: str, tmp_path: Path) -> No
     assert (plain["pretrain/train_loss"] != unbroken["pretrain/train_loss"]).all()
 
 
+def test_examples_that_depend_on_their_batch_are_collated_as_they_are_drawn() -> None:
+    """Weights less the batch's mean: of one shape everywhere, but in memory they would be those of other batches."""
+
+    def centred(items: list[dict[str, Any]]) -> dict[str, Tensor]:
+        batch = {name: torch.stack([item[name] for item in items]) for name in TRAIN}
+        return {**batch, "weight": batch["weight"] - batch["weight"].mean()}
+
+    made = ragged(train=DataLoader(Rows(as_dict), 8, collate_fn=centred), test=TEST)
+    assert made.batches is not None
+    assert made.batches.source.by_run == "its batches are collated as they are drawn"
+    batch = made.batches.source.batch(torch.tensor([30, 2, 17]), torch.float64)
+    chosen = TRAIN["weight"][[30, 2, 17]]
+    torch.testing.assert_close(batch["weight"], (chosen - chosen.mean()).double())
+
+
 def test_runs_train_one_at_a_time(tmp_path: Path) -> None:
     with pytest.raises(LrscopeError, match=r"path: .* but its batches are collated as they are drawn: use path single"):
         train(ragged(), SWEEP, replace(SINGLE, path="batched"), tmp_path)
