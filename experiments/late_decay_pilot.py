@@ -21,7 +21,7 @@ from lrscope.studies.registry import slug
 from lrscope.studies.reproduction import Reproduction
 from lrscope.studies.types import Measurement, Scale, Study, StudySweep
 
-CLAIMS = {"networks": ("LD1",), "model": ("LD4", "LD5", "LD6")}
+CLAIMS = {"networks": ("LD1", "LD2", "LD3"), "model": ("LD4", "LD5", "LD6")}
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def piloted(part: str, seeds: int | None, lr: float | None, epochs: float | None
     laptop = STUDY.scales["laptop"]
     networks = part == "networks"
     sweeps = tuple(_swept(s, seeds or 2, lr, epochs) for s in laptop.sweeps if networks)
-    measurements = tuple(_simulated(m, seeds or 20) for m in laptop.measurements if not networks)
+    measurements = tuple(_simulated(m, seeds or 20) for m in laptop.measurements if bool(m.needs) == networks)
     scale = Scale(sweeps=sweeps, measurements=measurements, about="A pilot.")
     claims = tuple(claim for claim in STUDY.claims if claim.id in CLAIMS[part])
     words = "_".join(f"{value:g}".replace(".", "_") for value in (seeds, lr, epochs) if value is not None)
