@@ -11,6 +11,10 @@ flag says otherwise. Fixed before the first run:
 
     python benchmarks/monitor_agreement.py [--seeds 3] [--root runs/monitor_agreement]
 
+A first run (width 32, loops 500 to 502) had no wrong label, but abstained in noisy runs at high learning rates. Two rules were
+added to the monitor after it: what noise cannot hide is held against converging runs, and a loss that jumps about below a
+hundredth of that of guessing counts as 1. So that run was development; the default is another width with other seeds.
+
 Maps are kept in --root and used again. The last line is one JSON object.
 """
 
@@ -32,8 +36,8 @@ import lrscope
 from lrscope.mapping.types import Label
 from lrscope.monitor import Monitor
 
-STEPS, BATCH, SIZE, WIDTH = 960, 64, 1024, 32
-FIRST_SEED = 500  # of the loops: no seed of the map
+STEPS, BATCH, SIZE = 960, 64, 1024
+FIRST_SEED = 600  # of the loops: no seed of the map; 500 to 502 were looked at when rules were settled
 ALARMS = ("dead", "too high", "too low")
 SLOW = "too slow to tell"
 
@@ -108,9 +112,9 @@ def plain(regime: str) -> str:
     return regime[0] if regime[0] in "123" else regime
 
 
-def task() -> lrscope.Task:
+def task(width: int) -> lrscope.Task:
     """Digits with a small network."""
-    return lrscope.named_task("digits", "mlp", width=WIDTH, train_size=SIZE)
+    return lrscope.named_task("digits", "mlp", width=width, train_size=SIZE)
 
 
 def batches(x: torch.Tensor, y: torch.Tensor, seed: int, steps: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -138,12 +142,12 @@ def watched(kind: Kind, lr: float, seed: int, of: lrscope.Task) -> Monitor | Non
     return monitor if math.isfinite(float(loss.detach())) else None
 
 
-def seen_of(kind: Kind, seeds: int, root: Path) -> list[Seen]:
+def seen_of(kind: Kind, seeds: int, root: Path, width: int) -> list[Seen]:
     """The map of a kind, and what monitors say at its learning rates."""
-    of = task()
+    of = task(width)
     lrs = lrscope.log_grid(*kind.lrs, 12)
     sizes: dict[str, Any] = {"seeds": seeds, "steps": STEPS, "batch_size": BATCH, "space": "whole"}
-    result = lrscope.sweep(of, lrs=lrs, **sizes, **kind.options, out=root / kind.name)
+    result = lrscope.sweep(of, lrs=lrs, **sizes, **kind.options, out=root / f"{kind.name}-{width}")
     found = []
     for label in lrscope.regimes(result).labels:
         for seed in range(FIRST_SEED, FIRST_SEED + seeds):
@@ -169,6 +173,9 @@ def main() -> None:
     """Train maps and loops, print every run and the shares."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--width", type=int, default=24, help="of the network's hidden layers; rules were settled at 32"
+    )
     parser.add_argument("--root", type=Path, default=Path("runs/monitor_agreement"))
     parser.add_argument("--only", choices=[kind.name for kind in KINDS], help="one optimizer")
     options = parser.parse_args()
@@ -176,7 +183,7 @@ def main() -> None:
     every: list[Seen] = []
     for kind in KINDS:
         if options.only in (None, kind.name):
-            found = seen_of(kind, options.seeds, options.root)
+            found = seen_of(kind, options.seeds, options.root, options.width)
             shown(kind, found)
             every += found
     sure = [seen for seen in every if seen.sure]

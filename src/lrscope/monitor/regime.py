@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 CONSTANT = 1.25  # ours: a learning rate that changes by less counts as constant; the level of regime 2 follows it
 WINDOWS = 64  # ours: as many as a map's run has epochs
 EQUAL = 1.1  # ours: steps of groups are equalised below; digits: 1.3 to 1.5 in regime 1, 1.00 +- 0.02 in regime 2
+CONVERGING = 3.4  # tolerances: 1/t decay falls by 0.34 between the third and the fourth quarter (mapping/votes.py)
 ROWS = 2 * LEAST  # of which the second half is tested
 
 
@@ -113,9 +114,24 @@ def _of_trend(facts: Facts, half: Trend) -> LiveRegime:
         return LiveRegime("2", False, f"loss no longer falls, it creeps up, at {level}")
     if half.rising:
         return _unknown(f"the loss rises {since}, at {level}")
+    nearly_all = bool((facts.loss > 0).all()) and half.level < RULES.least_learned * facts.guess
     if not half.stationary:
-        return _unknown(f"the loss is too noisy at {level} to tell a fall of 10% {since}")
-    return _equilibrium(facts, level)
+        return _noisy(half, nearly_all, level, since)
+    found = _equilibrium(facts, level)
+    if nearly_all and not found.sure:
+        return _unknown(f"{found.reason}, which may be as low as it gets")
+    return found
+
+
+def _noisy(half: Trend, nearly_all: bool, level: str, since: str) -> LiveRegime:
+    """No fall beyond noise, but noise would hide one of 10%."""
+    if nearly_all:
+        return LiveRegime("1", False, f"the loss has come down to {level} and jumps about there")
+    if half.high < CONVERGING * half.tolerance:
+        return LiveRegime(
+            "2", False, f"the loss, {level}, does not fall beyond noise {since}, and less than converging runs do"
+        )
+    return _unknown(f"the loss is too noisy at {level} to tell a fall {since}")
 
 
 def _equilibrium(facts: Facts, level: str) -> LiveRegime:
