@@ -71,7 +71,7 @@ CASES = (
 
 
 class Loop:
-    """Training on one batch, with or without a monitor; `advance` takes as many steps as lie between measurements."""
+    """Training on one batch, with or without a monitor."""
 
     def __init__(self, case: Case, *, watched: bool, look_ahead: bool = False) -> None:
         torch.manual_seed(0)
@@ -79,20 +79,19 @@ class Loop:
         self.batch = case.batch()
         self.optimizer = case.optimizer(self.model)
         self.monitor = lrscope.Monitor(self.model, self.optimizer, look_ahead=look_ahead) if watched else None
-        self.inside = 0.0  # seconds within the monitor at the last advance
+        self.inside = 0.0  # seconds within the monitor
 
-    def advance(self) -> float:
-        """Seconds of processor time for EVERY steps."""
-        begun, self.inside = time.thread_time(), 0.0
-        for _ in range(EVERY):
-            self.optimizer.zero_grad()
-            loss = functional.cross_entropy(self.model(self.batch[0]), self.batch[1])
-            loss.backward()
-            self.optimizer.step()
-            if self.monitor is not None:
-                called = time.thread_time()
-                self.monitor.step(loss)
-                self.inside += time.thread_time() - called
+    def step(self) -> float:
+        """Seconds of processor time for a step."""
+        begun = time.thread_time()
+        self.optimizer.zero_grad()
+        loss = functional.cross_entropy(self.model(self.batch[0]), self.batch[1])
+        loss.backward()
+        self.optimizer.step()
+        if self.monitor is not None:
+            called = time.thread_time()
+            self.monitor.step(loss)
+            self.inside += time.thread_time() - called
         return time.thread_time() - begun
 
     def copies(self) -> float:
@@ -104,20 +103,26 @@ class Loop:
         return held / sum(p.numel() * p.element_size() for p in self.model.parameters())
 
 
+def turn(plain: Loop, watched: Loop) -> tuple[float, float, float]:
+    """Seconds for EVERY steps without and with the monitor, step by step in turn, and those within it."""
+    taken, watched.inside = {plain: 0.0, watched: 0.0}, 0.0
+    for k in range(EVERY):
+        for loop in (plain, watched) if k % 2 else (watched, plain):
+            taken[loop] += loop.step()
+    return taken[plain], taken[watched], watched.inside
+
+
 def cost(case: Case, seconds: float) -> tuple[float, float, float, int]:
     """Share of a step that the monitor takes, the same by the time within its calls, the milliseconds of a step without, and the
-    number of turns. Medians over turns, which begin with either loop alternately, so that slow spells meet both."""
+    number of turns; medians over turns."""
     plain, watched = Loop(case, watched=False), Loop(case, watched=True)
-    plain.advance()
-    watched.advance()
-    ratios, within, steps, begun = [], [], [], time.perf_counter()
-    while len(ratios) < 3 or time.perf_counter() - begun < seconds:
-        first, second = (plain, watched) if len(ratios) % 2 else (watched, plain)
-        taken = {loop: loop.advance() for loop in (first, second)}
-        ratios.append(taken[watched] / taken[plain])
-        within.append(watched.inside / (taken[watched] - watched.inside))
-        steps.append(taken[plain] / EVERY)
-    return median(ratios) - 1, median(within), 1000 * median(steps), len(ratios)
+    turn(plain, watched)
+    turns, begun = [], time.perf_counter()
+    while len(turns) < 3 or time.perf_counter() - begun < seconds:
+        turns.append(turn(plain, watched))
+    share = median(with_it / without - 1 for without, with_it, _ in turns)
+    within = median(inside / (with_it - inside) for _, with_it, inside in turns)
+    return share, within, 1000 * median(without for without, _, _ in turns) / EVERY, len(turns)
 
 
 def main() -> None:
@@ -138,7 +143,8 @@ def main() -> None:
         copies = []
         for look_ahead in (False, True):
             loop = Loop(case, watched=True, look_ahead=look_ahead)
-            loop.advance()
+            for _ in range(EVERY):
+                loop.step()
             copies.append(loop.copies())
         print(f"{case.name:12s} {step:9.2f} ms {share:10.2%} {within:9.2%} {case.goal:8.0%}", end="")
         print(f" {copies[0]:8.2f} {copies[1]:8.2f} {turns:6d}", flush=True)

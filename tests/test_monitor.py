@@ -490,6 +490,9 @@ def test_a_look_ahead_renews_statistics_of_batch_norms_on_a_copy() -> None:
         means.append(copy[1].running_mean.clone())
         return 1.0
 
+    drawn = states()
+    monitor.look_ahead(lambda copy: 1.0, batches=torch.utils.data.DataLoader(torch.cat(inputs), 16, shuffle=True))
+    assert states() == drawn
     monitor.look_ahead(evaluate, batches=inputs)
     with torch.no_grad():
         wanted = torch.stack([model[0](x).mean(0) for x in inputs]).mean(0)

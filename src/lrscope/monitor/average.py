@@ -92,8 +92,8 @@ def look_ahead(
     Raises:
         LrscopeError: a model that cannot be copied, or an evaluation that returns no numbers.
     """
-    given = None if batches is None else list(batches)
     with kept():
+        given = None if batches is None else list(batches)
         now = _evaluated(_copied(model), evaluate, given, forward)
     with kept():
         averaged = _copied(model)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -159,14 +159,15 @@ class Monitor:
         self._keep(replace(row, scalars=scalars))
 
     @checked
-    def look_ahead(self, evaluate: Callable[[nn.Module], Any], *, batches: Iterable[Any] | None = None) -> LookAhead:
+    def look_ahead(self, evaluate: Callable[[nn.Module], Any], *, batches: Any = None) -> LookAhead:
         """What the running average of the weights reaches, which is about what a decay of the learning rate would give.
 
         Works on copies of the model, one after the other; random state, modes and statistics of the model stay.
 
         Args:
             evaluate: from a model to its loss, or to a list of losses (of batches), which also give an interval.
-            batches: of training inputs, for new statistics of batch norms; without, those of the model are used.
+            batches: of training inputs as the model takes them, in a list or a loader, for new statistics of batch norms;
+                without, those of the model are used.
 
         Raises:
             LrscopeError: no average is kept or nothing is averaged yet; a model that cannot be copied; no numbers.
