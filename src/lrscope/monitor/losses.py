@@ -31,12 +31,12 @@ class Losses:
         else:
             if loss.numel() != 1:
                 raise LrscopeError(f"loss: its shape is {tuple(loss.shape)}: pass one number, such as loss.mean()")
-            loss = loss.detach().reshape(())
+            loss = loss.detach()
             kept = self.sums.get(loss.device)
             if kept is None:
-                self.sums[loss.device] = loss.to(_wide(loss.device), copy=True)
+                self.sums[loss.device] = loss.to(_wide(loss.device), copy=True).reshape(())
             else:
-                kept.add_(loss)
+                kept.add_(loss if loss.dim() == 0 else loss.reshape(()))
         self.count += 1
 
     def taken(self, device: torch.device) -> Tensor:

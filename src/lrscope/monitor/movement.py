@@ -63,16 +63,34 @@ def reduced(snapshot: Snapshot, found: Sequence[Tracked]) -> Tensor:
     if had:
         torch._foreach_sub_([snapshot.copies[one.name] for one in had], [one.weight.detach() for one in had])
     snapshot.taken = False
-    moved = {one.name: snapshot.copies[one.name] for one in had}
-    rows = [x for one in found for x in _sums(one.weight, moved.get(one.name))]
     device = found[0].weight.device
-    return torch.stack([x.to(device, torch.float32, non_blocking=True) for x in rows]).reshape(-1, COLUMNS)
+    missing = torch.full((), MISSING, device=device)
+    moved = {one.name: _real(snapshot.copies[one.name]) for one in had}
+    weights = {one.name: _real(one.weight.detach()) for one in found}
+    gradients = {one.name: _dense(one.weight.grad) for one in found if one.weight.grad is not None}
+    along = {name: _product(d, weights[name]) for name, d in moved.items()}
+    columns = [_squares(moved), along, _squares(weights), _squares(gradients)]
+    rows = [column.get(one.name, missing) for column in columns for one in found]
+    return torch.stack([_placed(x, device) for x in rows]).reshape(COLUMNS, -1).T
 
 
-def _sums(parameter: Tensor, d: Tensor | None) -> list[Tensor]:
-    weight, missing = _real(parameter.detach()), torch.full((), MISSING)
-    of_d = [missing, missing] if d is None else [_product(_real(d), _real(d)), _product(_real(d), weight)]
-    return [*of_d, _product(weight, weight), _gradient_square(parameter.grad)]
+def _squares(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The squared norm of each, in float32 or better."""
+    if not tensors:
+        return {}
+    precise = all(x.dtype in (torch.float32, torch.float64) for x in tensors.values())
+    norms = torch._foreach_norm(list(tensors.values()), 2, None if precise else torch.float32)
+    return {name: norm * norm for name, norm in zip(tensors, norms, strict=True)}
+
+
+def _placed(x: Tensor, device: torch.device) -> Tensor:
+    fits = x.dtype == torch.float32 and x.device == device
+    return x if fits else x.to(device, torch.float32, non_blocking=True)
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    gradient = gradient.detach()
+    return _real(gradient.coalesce().values() if gradient.is_sparse else gradient)
 
 
 def _real(x: Tensor) -> Tensor:
@@ -91,15 +109,6 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
 def _is_dense(a: Tensor) -> bool:
     """Does the tensor fill its stretch of memory?"""
     return a.is_contiguous() or (a.dim() == 4 and a.is_contiguous(memory_format=torch.channels_last))
-
-
-def _gradient_square(gradient: Tensor | None) -> Tensor:
-    if gradient is None:
-        return torch.full((), MISSING)
-    gradient = gradient.detach()
-    if gradient.is_sparse:
-        gradient = gradient.coalesce().values()
-    return _product(_real(gradient), _real(gradient))
 
 
 def by_group(sums_TC: Array, place_T: NDArray[np.int64], groups: int) -> dict[str, Array]:
