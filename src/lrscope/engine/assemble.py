@@ -169,8 +169,12 @@ def _where(at: Where, position: Sequence[int]) -> Where:
 
 
 def _total_elr(tensors: Arrays, key: str) -> np.ndarray[Any, Any]:
-    """Total ELR [R, W] at the ends of logging intervals: the optimizer's learning rate over the squared norm of all weights."""
+    """Total ELR [R, W] at the ends of logging intervals: the optimizer's learning rate over the squared norm of all weights.
+
+    NaN where weights have overflowed.
+    """
     norms, elrs = tensors[key + "group_norm"], tensors[key + "group_elr"]
-    total: np.ndarray[Any, Any] = np.square(norms).sum(-1).T
-    found: np.ndarray[Any, Any] = (elrs[..., 0] * np.square(norms[..., 0])).T / total
+    with np.errstate(over="ignore", invalid="ignore"):
+        total: np.ndarray[Any, Any] = np.square(norms).sum(-1).T
+        found: np.ndarray[Any, Any] = (elrs[..., 0] * np.square(norms[..., 0])).T / total
     return found
