@@ -144,6 +144,13 @@ def test_a_weight_in_two_groups(make: Callable[[Any], Any]) -> None:
     assert len(optimizer.param_groups) == 1
 
 
+def test_pytorchs_own_checks_speak_for_themselves() -> None:
+    with pytest.raises(ValueError, match="can't optimize a non-leaf Tensor"):
+        lrscope.SphereSGD([2 * weights((2, 2))[0]], 0.1)
+    with pytest.raises(TypeError, match="optimizer can only optimize Tensors"):
+        lrscope.SphereSGD([1.0], 0.1)
+
+
 @pytest.mark.parametrize(
     "group",
     [

@@ -23,17 +23,24 @@ def add(optimizer: Optimizer, group: Group, append: Callable[[Group], None], def
     """
     before = len(optimizer.param_groups)
     try:
-        try:
-            append(group)
-        except ValueError as error:
-            raise LrscopeError(
-                f"params: {first_line(error)}: give every weight to one group, with all its options"
-            ) from None
+        _append(group, append)
         check_once(optimizer.param_groups[-1], before)
         settle(optimizer.param_groups[-1], before, defaults)
     except BaseException:
         del optimizer.param_groups[before:]
         raise
+
+
+def _append(group: Group, append: Callable[[Group], None]) -> None:
+    """PyTorch's own checks, with a remedy for a weight that is there already."""
+    try:
+        append(group)
+    except ValueError as error:
+        if "more than one parameter group" not in str(error):
+            raise
+        raise LrscopeError(
+            f"params: {first_line(error)}: give every weight to one group, with all its options"
+        ) from None
 
 
 def settle_all(groups: Sequence[Group], defaults: Mapping[str, Any]) -> None:
