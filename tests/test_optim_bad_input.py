@@ -40,6 +40,13 @@ def frozen() -> nn.Parameter:
     return weights((3, 4))[0].requires_grad_(False)
 
 
+def sharded() -> nn.Parameter:
+    """As FSDP leaves weights, so far as it can be told from outside: they know the devices among which they are divided."""
+    p = weights((3, 4))[0]
+    p.device_mesh = object()
+    return p
+
+
 def complex_weight() -> nn.Parameter:
     return nn.Parameter(torch.ones(2, 2, dtype=torch.complex64))
 
@@ -78,6 +85,7 @@ BAD: list[tuple[Callable[[], Any], str]] = [
         lambda: lrscope.SphereSGD([*weights((2, 2)), *weights((2, 2), dtype=torch.float32)], 0.1),
         "of several types (torch.float32 and",
     ),
+    (lambda: lrscope.OnSphere(SGD([sharded()], 0.1)), "is not here as a whole (a meta tensor, or sharded by FSDP)"),
     (lambda: lrscope.OnSphere(SGD([nn.Parameter(torch.ones(2, 2, device="meta"))], 0.1)), "is not here as a whole"),
     (lambda: lrscope.OnSphere(torch.optim.LBFGS(weights())), "LBFGS cannot be on a sphere, since it remembers steps"),
     (lambda: lrscope.OnSphere(torch.optim.ASGD(weights())), "ASGD cannot be on a sphere"),
