@@ -260,11 +260,26 @@ def test_norms_are_those_of_the_pieces(kind: str) -> None:
     assert near([norms(on, kind)], [torch.stack([piece.norm() for piece in pieces(tensors, kind)])])
 
 
-def test_norms_of_many_weights_are_exact_enough() -> None:
-    """A plain running sum of 4 million float32 squares is off by 1e-4; bfloat16 sums would not move at all."""
+def test_norms_of_many_weights_are_exact() -> None:
+    """A plain running sum of 4 million float32 squares is off by 1e-4, one that is rounded to 16 bits by 1e-3."""
     for dtype in (torch.float32, *HALF):
-        big = torch.full((2048, 2048), 0.03125, dtype=dtype)
-        assert abs(norms([big], "matrix").item() / 64 - 1) < 1e-6
+        (big,) = weights((2048, 2048), dtype=dtype)
+        for kind in ("matrix", "row", "group"):
+            exact = big.detach().double().flatten(*((1, 1) if kind == "row" else (0, 1)))
+            assert near([norms([big.detach()], kind).double()], [exact.norm(dim=-1).reshape(-1)], 1e-6)
+
+
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+def test_16_bit_weights_are_rescaled_by_a_factor_of_32_bits(dtype: torch.dtype) -> None:
+    """The weights' own rounding averages out over 10,000 of them; that of a common factor would not."""
+    for scale in (1.013, 1.11, 1.37):
+        params = weights((100, 100), dtype=dtype)
+        radius = norms(copies(params), "matrix")
+        optimizer = lrscope.SphereSGD(params, 0.1)
+        with torch.no_grad():
+            params[0].copy_(scale * params[0].double())
+        optimizer.project()
+        assert (norms(copies(params), "matrix") / radius - 1).abs() < 0.06 * torch.finfo(dtype).eps
 
 
 def test_a_radius_that_is_given_is_taken_up_at_once() -> None:
