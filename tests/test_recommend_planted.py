@@ -5,16 +5,18 @@ Learning rates are 1, 4, 16, 64, 256 and 1024; fine-tuning rates 0.1 and 0.2.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lrscope.mapping import Recommendation
+from lrscope.mapping import Recommendation, RegimeMap
 from lrscope.mapping.gather import Ending, Evidence, Quality, Score
 from lrscope.mapping.recommend import recommend
+from lrscope.mapping.regime_map import map_of
+from lrscope.mapping.types import BORDERS, REGIMES
 from planted_evidence import at, planted, same, tuned
 
 NAN = float("nan")
@@ -213,6 +215,19 @@ def test_a_rate_that_ended_badly_is_left_out_and_without_pre_training_a_decay_is
     assert none.alternative == (
         "no decay is recommended, because fine-tuning at 0.1, 0.2 did not end well: try lower --finetune-lrs"
     )
+
+
+def test_the_json_form_of_a_map_has_all_of_it() -> None:
+    found = map_of(evidence(HILL, **decays(HILL, HILL)), 0.3)
+    told = found.to_dict()
+    assert set(told) == {field.name for field in fields(RegimeMap)}
+    assert told["recommended"] == asdict(found.recommended)
+    assert told["labels"] == [{**asdict(label), "flags": list(label.flags)} for label in found.labels]
+    assert told["borders"]["1|2"] == {k: v for k, v in asdict(found.borders["1|2"]).items() if k != "between"}
+    assert (told["seeds"], told["measure"], told["finetune_lr"]) == (3, "test accuracy", 0.1)
+    assert told["notes"] == list(found.notes)
+    assert list(told["borders"]) == list(BORDERS) == ["1|2", "2A|2B", "2|3"]
+    assert REGIMES == ("1", "2", "2A", "2B", "3", "dead", "?")
 
 
 # --- nothing to recommend ---

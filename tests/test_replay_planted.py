@@ -63,3 +63,6 @@ def test_each_round_sees_what_was_trained_before_it(regression: bool, monkeypatc
     tuned = (partial["finetune/status"] != NOT_TRAINED).values.reshape(8, 3)
     assert set(np.flatnonzero(tuned[:, 0])) == asked, "at the lowest rate"
     assert not tuned[:, 1:].any()
+    assert (partial["pretrain/nonfinite_step"] == -1).all()
+    averaged = partial["average/test_loss"].notnull().values.reshape(8, -1).all(1)
+    assert (averaged == tuned[:, 0]).all(), "averages are taken where fine-tuning is"

@@ -144,6 +144,7 @@ def test_a_statistic_is_computed_where_its_segment_and_its_task_have_it() -> Non
     assert not groups.is_computed("average", ["test_groups"])
     for word in ("example_groups", "test_groups", "features", "logged_features", "validation", "metrics"):
         assert not replace(groups, needs=word).is_computed("branch", ["classification"]), word
+    assert shapes([groups], "average", ["test_groups"], {"test_group": 4}) == {}
     once = iter(["test_groups"])
     every = replace(groups, name="b", dims=())
     assert shapes([groups, every], "pretrain", once, {"test_group": 4}) == {"a": (4,), "b": ()}

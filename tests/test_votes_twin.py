@@ -308,6 +308,7 @@ def test_slow_is_who_creeps_below_the_best_and_does_not_fall_or_is_high() -> Non
     assert found.best == 1
     assert found.votes.tolist() == [[1, 1, 1, 1, 1, 0], [1] * 6, [2] * 6]
     assert found.slow.tolist() == [[False, True, False, True, False, False], [False] * 6, [False] * 6]
+    assert not grid([falls_high] * 2).slow.any(), "not the best one itself"
     assert grid([creeps_low, falls_low]).best is None
     assert grid([creeps_low, falls_low]).slow.tolist() == [[True, False]], "half of the runs fall: no best one"
 
@@ -321,6 +322,14 @@ def test_a_run_that_is_not_finite_has_no_level_no_flag_and_no_vote() -> None:
     assert found.jumps.tolist() == [[False, True, False]]
     assert np.isnan(found.level).tolist() == [[True, False, False]]
     np.testing.assert_allclose(found.level[0, 2], log(3))
+
+
+def test_only_a_scale_invariant_network_diverges_with_labels_that_are_right() -> None:
+    loss = np.full((1, 2, CURVE), 9.0)
+    points = Guessing(loss=np.full((2, 3), 4.0), accuracy=np.full((2, 3), 0.1), constant_loss=0.5)
+    for invariant, expected in ((True, 3), (False, 2)):
+        found = votes.vote(loss, np.full(loss.shape, 0.9), points, divergence_exists=invariant)
+        assert found.votes.tolist() == [[expected] * 2]
 
 
 def test_levels_end_at_a_millionth_of_the_mean_random_loss() -> None:
