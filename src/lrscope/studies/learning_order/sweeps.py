@@ -165,8 +165,8 @@ def laptop() -> Scale:
     seeds = 20
     theories = measurements(
         {**task, "patches": PATCHES},
-        # p = kappa^2 / 2, as Assumption 3.3 has it. Small weight decay and 40 d of T, for a training loss below 0.5 min(p, q) log 2; r
-        # and eps as pilots at d = 2,000 scale (docs/learning_order_theory.md).
+        # p = kappa^2 / 2, as Assumption 3.3 has it. Small weight decay and 48 d of T, for a training loss below 0.5 min(p, q) log 2; r
+        # and eps by pilots on seed 0 (docs/learning_order_theory.md).
         race={
             "setting": {
                 "examples": 8000,
@@ -175,8 +175,8 @@ def laptop() -> Scale:
                 "q": 0.2,
                 "r": [0.075],
                 "weight_decay": [2e-6],
-                "eps": 0.28,
-                "until": 160_000,
+                "eps": 0.3,
+                "until": 192_000,
             },
             "seeds": seeds,
             "activation_noise": 0.2,
