@@ -475,6 +475,20 @@ def test_the_average_lies_between_the_weights() -> None:
     assert "[" in str(several)
 
 
+def test_the_mean_age_of_the_average_is_a_tenth_of_the_run() -> None:
+    """Weights that are their number have the average 0.9 times it, plus 0.1."""
+    weight = nn.Parameter(torch.zeros(1))
+    model = nn.Module()
+    model.weight = weight
+    monitor = Monitor(model, sgd(model), every=2, look_ahead=True)
+    for update in range(1, 101):
+        with torch.no_grad():
+            weight.fill_(update / 2)  # 50 measurements
+        monitor.step(1.0)
+        if update % 2 == 0:
+            assert float(monitor.average.weights["weight"]) == pytest.approx(0.9 * update / 2 + 0.1, rel=1e-5)
+
+
 def test_a_look_ahead_renews_statistics_of_batch_norms_on_a_copy() -> None:
     model = net()
     optimizer = sgd(model)
