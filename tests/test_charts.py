@@ -101,9 +101,10 @@ def test_a_level_beyond_the_limits_is_left_out_with_its_label() -> None:
     [
         [f"from initialisation, {k}" for k in range(12)],
         ["a", *(f"a curve whose name is long {k}" for k in range(5)), *"bcdefghij"],
+        [f"0.{k:03d}, regime 2" for k in range(7)],
         ["one"],
     ],
-    ids=["long", "mixed", "one"],
+    ids=["long", "mixed", "seven", "one"],
 )
 def test_a_legend_stays_inside_the_figure(names: list[str]) -> None:
     figure = to_matplotlib(Chart(panels=[Panel(layers=[Line(x=X, y=X, name=name) for name in names])]))

@@ -216,7 +216,7 @@ def planes(**options: Any) -> PlantedResults:
     ("options", "train", "test"),
     [
         ({}, "supported", "supported"),
-        ({"rises": (0.6, 2.0), "verdicts": ("undetermined", "closed")}, "contradicted", "supported"),
+        ({"rises": (0.6, 2.0), "verdicts": ("undetermined", "closed")}, "undetermined", "supported"),
         ({"rises": (1.5, 0.2), "verdicts": ("closed", "open")}, "contradicted", "contradicted"),
         ({"verdicts": ("undetermined", "closed")}, "undetermined", "supported"),
         ({"rises": (np.nan, np.nan), "verdicts": ("undetermined",) * 2}, "undetermined", "undetermined"),

@@ -68,13 +68,15 @@ def to_matplotlib(chart: Chart) -> Figure:
 
 
 def _legend_columns(names: Sequence[str], width: float) -> int:
-    """How many columns, filled from top to bottom and each as wide as its longest name, a legend has room for in so many
-    inches; one at least."""
+    """How many columns, each as wide as its longest name, a legend has room for in so many inches; one at least.
+
+    As matplotlib fills them, from top to bottom: 7 names in 6 columns are 2, 1, 1, 1, 1, 1.
+    """
+    lengths = [len(name) for name in names]
 
     def needed(columns: int) -> float:
-        rows = -(-len(names) // columns)
-        longest = [max(map(len, names[k : k + rows])) for k in range(0, len(names), rows)]
-        return LEGEND_ENTRY * len(longest) + LEGEND_LETTER * sum(longest)
+        longest = [int(column.max()) for column in np.array_split(lengths, columns)]
+        return LEGEND_ENTRY * columns + LEGEND_LETTER * sum(longest)
 
     return next((columns for columns in range(len(names), 1, -1) if needed(columns) <= width), 1)
 

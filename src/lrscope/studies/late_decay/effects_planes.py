@@ -17,10 +17,9 @@ OPEN = 0.25  # of lrscope.landscapes.level_sets, whose package takes PyTorch
 
 def rises(found: xr.Dataset, loss: str) -> Array:
     """How far a level set's pass to the frame lies above its lowest point, over the height of the level [D]: above 1 it is closed, at
-    1/4 or below it is open. NaN where the landscape says that it is undetermined, unless the set is merely neither."""
+    1/4 or below it is open. NaN where the landscape says that it is undetermined: between both a frame is too small to tell."""
     one = found.sel(loss=loss)
-    known = (one["verdict"].values != "undetermined") | (one["rise"].values > OPEN)
-    return np.where(known, one["rise"].values.astype(float), np.nan)
+    return np.where(one["verdict"].values != "undetermined", one["rise"].values.astype(float), np.nan)
 
 
 def approach(found: xr.Dataset, *, main: bool) -> Array:
