@@ -83,7 +83,7 @@ def curves(changes: Mapping[float, Mapping[str, float]] | None = None, seeds: in
     data = {name: (("gamma", "lr", "seed", "time"), np.stack(values)[:, None]) for name, values in rows.items()}
     coords = {"gamma": list(GAMMAS), "lr": [5e-3], "seed": np.arange(seeds), "time": TIME}
     made = xr.Dataset(data, coords).assign_coords(small=("time", np.arange(len(TIME)) > DECAYS))
-    return made.assign(minimum_norm=("seed", np.ones(seeds)))
+    return made.assign(minimum_norm=("seed", np.ones(seeds)), zero_loss=("seed", np.ones(seeds)))
 
 
 def _course(first: float, second: float, third: float) -> list[float]:
@@ -109,6 +109,7 @@ def speeds(powers: Mapping[float, float], seeds: int = 4) -> xr.Dataset:
     off = np.broadcast_to(np.where(time < 50, 1.0, 0.01), excess.shape).copy()
     dims = ("gamma", "start", "lr", "seed", "time")
     data = {"destination": (dims, excess[:, :, None]), "off": (dims, off[:, :, None])}
+    data |= {"loss": (dims, off[:, :, None] ** 2), "zero_loss": (("start", "seed"), np.ones((len(starts), seeds)))}
     coords = {"gamma": list(powers), "start": starts, "lr": [5e-3], "seed": np.arange(seeds), "time": time}
     return xr.Dataset(data, coords).assign_coords(small=("time", np.zeros(len(time), dtype=bool)))
 

@@ -13,15 +13,17 @@ import xarray as xr
 
 from lrscope.errors import LrscopeError
 from lrscope.studies.binomial import binomial_interval
-from lrscope.studies.late_decay.curves import QUANTITIES, Setting, late_decay_curves
+from lrscope.studies.late_decay.curves import OF_DATA, QUANTITIES, Setting, late_decay_curves
 from lrscope.studies.late_decay.effects import phase_effects, success_margins
 from lrscope.studies.late_decay.phases import find_phases, phases
+from lrscope.studies.late_decay.problems import sample
 from lrscope.studies.late_decay.success import success_bound, success_frequency
 from lrscope.studies.verdicts import Undetermined
 
 SMALL = Setting(examples=4, dimension=8, gamma=[0, 2], lr=[0.01, 0.03], steps=60, small_steps=20, label_noise=0.3)
 TIME = np.array([0, 1, 10, 100, 500, 1000, 1001, 1100, 1300])
 LATER = TIME > 1000
+LEARNED = np.full(len(TIME), 0.1)  # training losses over that at w = 0
 
 
 def planted(destination: Any = None, *, seeds: int = 3, gammas: tuple[float, ...] = (0.0, 2.0)) -> xr.Dataset:
@@ -37,6 +39,7 @@ def planted(destination: Any = None, *, seeds: int = 3, gammas: tuple[float, ...
         "predictor_norm": (dims, np.broadcast_to(np.hypot(1, excess), shape).copy()),
         "destination": (dims, np.broadcast_to(excess if destination is None else destination, shape).copy()),
         "minimum_norm": ("seed", np.ones(seeds)),
+        "zero_loss": ("seed", np.ones(seeds)),
     }
     coords = {"gamma": list(gammas), "lr": [0.01], "seed": range(seeds), "time": TIME, "small": ("time", LATER)}
     return xr.Dataset(data, coords)
@@ -47,11 +50,13 @@ def planted(destination: Any = None, *, seeds: int = 3, gammas: tuple[float, ...
 
 def test_curves_have_names_and_a_decay() -> None:
     curves = late_decay_curves(SMALL, [3, 1], times=8)
-    assert set(QUANTITIES) | {"minimum_norm", "teacher_norm"} == set(curves.data_vars)
+    assert set(QUANTITIES) | set(OF_DATA) == set(curves.data_vars)
     assert all(curves[name].dims == ("gamma", "lr", "seed", "time") for name in QUANTITIES)
     assert curves["time"].values[[0, 1, -1]].tolist() == [0, 1, 80]
     assert curves["small"].values.tolist() == (curves["time"].values > 60).tolist()
     assert curves.attrs["decay"] == 0.1
+    labels = sample(4, 8, seeds=[3, 1]).labels.numpy()
+    np.testing.assert_allclose(curves["zero_loss"], 0.5 * (labels**2).mean(1))
     np.testing.assert_allclose(curves["norm"].isel(time=0), 1.5)
     np.testing.assert_allclose(curves["distance"] ** 2, curves["off"] ** 2 + curves["along"] ** 2)
     linear = curves["along"].sel(gamma=0)
@@ -116,12 +121,24 @@ def test_phases_are_found_where_they_were_planted() -> None:
 def test_a_level_that_is_kept_ends_phase_one() -> None:
     """Label noise holds a run at half its first distance: it arrives where it is within twice that level."""
     off = np.array([1.0, 0.97, 0.9, 0.45, 0.5, 0.48, 0.3, 0.1, 0.1])
-    found = find_phases(2 * off, TIME, LATER)
+    found = find_phases(2 * off, LEARNED, TIME, LATER)
     assert (found.arrives, found.decays, found.arrived) == (1, 5, True)
     far = np.array([1.0, 1.0, 1.0, 1.0, 0.2, 0.2, 0.1, 0.1, 0.1])
-    assert find_phases(far, TIME, LATER).arrives == 4
+    assert find_phases(far, LEARNED, TIME, LATER).arrives == 4
     growing = np.array([1.0, 1.0, 1.0, 2.0, 4.0, np.nan, np.nan, np.nan, np.nan])
-    assert not find_phases(growing, TIME, LATER).arrived
+    assert not find_phases(growing, LEARNED, TIME, LATER).arrived
+
+
+def test_a_run_that_is_stuck_off_the_manifold_does_not_arrive() -> None:
+    """It keeps a level, as one at the manifold does, but has the loss of w = 0: from the start, or after it has learned."""
+    curves = planted()
+    curves["off"][1, 0, 0] = 0.7
+    curves["loss"][1, 0, 0] = 1.0
+    curves["loss"][1, 0, 1, 4:] = 1.0
+    arrival = phases(curves)["arrival"].values[1, 0]
+    assert np.isnan(arrival).tolist() == [True, True, False]
+    curves["loss"][1, 0, 0] = 0.3
+    assert phases(curves)["arrival"].values[1, 0, 0] == 0, "a level near the manifold"
 
 
 def test_phases_that_are_not_there_are_nan() -> None:
@@ -161,10 +178,24 @@ def test_success_is_counted_at_the_end_of_the_large_rate() -> None:
     assert success_frequency(planted(ends), tolerance=0.03)["succeeded"].sum() == 0
 
 
+def test_a_dead_run_neither_succeeded_nor_failed() -> None:
+    """w has collapsed: the place to which the flow leads is frozen, near the minimum-norm interpolator or not."""
+    curves = planted(np.full((2, 1, 3, len(TIME)), 0.01))
+    curves["loss"][1, 0, 0] = 1.0
+    curves["loss"][1, 0, 1, :-1] = 1.0  # comes down in phase III: alive
+    found = success_frequency(curves).isel(lr=0)
+    rows = {name: found[name].values.tolist() for name in ("dead", "counted", "succeeded", "overflowed")}
+    assert rows == {"dead": [0, 1], "counted": [3, 2], "succeeded": [3, 2], "overflowed": [0, 0]}
+    assert found["frequency"].values.tolist() == [1, 1]
+    assert float(found["low"][1]) == float(binomial_interval(2, 2)[0])
+    curves["loss"][1, 0, :, -1] = 0.11
+    assert np.isnan(success_frequency(curves)["frequency"].sel(gamma=2.0)).all(), "none is left to count"
+
+
 def test_a_case_that_is_certain() -> None:
     """Strong label noise and many examples: every run with gamma = 1 ends at the minimum-norm interpolator, none with 0."""
     words = {"examples": 12, "dimension": 16, "label_noise": 1.0, "start_of": "predictor"}
-    setting = Setting(gamma=[0, 1], lr=[0.02], steps=8000, **words)
+    setting = Setting(gamma=[0, 1], lr=[0.02], steps=8000, small_steps=1000, **words)
     found = success_frequency(late_decay_curves(setting, range(12), times=3))
     assert found["succeeded"].values.ravel().tolist() == [0, 12]
     assert float(found["low"].sel(gamma=1).item()) > float(found["bound"].sel(gamma=1))

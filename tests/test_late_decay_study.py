@@ -335,12 +335,28 @@ def test_ld5_supported_contradicted_inconclusive() -> None:
     assert checked("LD5", counted({}, seeds=2)).verdict == "undetermined"
 
 
-def test_ld5_counts_overflow_as_failure() -> None:
-    results = counted({})
-    results.measurements["model"]["destination"].values[-1, 0, :150, 3:] = np.nan
+def test_ld5_leaves_out_dead_runs_and_those_that_overflow() -> None:
+    results = counted({6.0: 73})
+    made = results.measurements["model"]
+    made["loss"].values[-1, 0, -30:, -1] = 1.0
+    made["destination"].values[-1, 0, -50:-30, 3:] = np.nan
     (part,) = (part for part in checked("LD5", results).parts if part.name == "gamma 6")
-    assert (part.verdict, part.value) == ("contradicted", 0.25)
-    assert part.note == "150 overflowed; 50 of 200"
+    assert (part.verdict, part.value, part.seeds) == ("contradicted", 73 / 150, 150)
+    assert part.note == "30 dead; 20 overflowed; 73 of 150"
+
+
+@pytest.mark.parametrize("good", [0, 200])
+def test_ld5_says_nothing_where_more_than_a_quarter_are_dead(good: int) -> None:
+    """Be their destinations, which are frozen, near the minimum-norm interpolator or not."""
+    results = counted({6.0: good})
+    made = results.measurements["model"]
+    made["loss"].values[-1, 0, :51, -1] = 1.0
+    found = checked("LD5", results)
+    (part,) = (part for part in found.parts if part.name == "gamma 6")
+    assert part.verdict == "undetermined"
+    assert "too few of 200 runs are on the manifold: 51 dead" in part.note
+    assert "Below the bound" not in found.note
+    assert found.numbers["dead"]["6"] == 51
 
 
 # -- LD6 -----------------------------------------------------------------------------------------------------------------

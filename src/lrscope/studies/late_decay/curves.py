@@ -34,6 +34,11 @@ QUANTITIES = {
     "destination": "distance from the minimum-norm interpolator to the one in which gradient flow from here ends",
     "sharpness": "trace of the Gauss-Newton matrix",
 }
+OF_DATA = {
+    "minimum_norm": "norm of the minimum-norm interpolator",
+    "teacher_norm": "norm of the teacher",
+    "zero_loss": "training loss at w = 0",
+}
 RUNS = 1000  # ours: trained together; more no longer fit into a core's cache
 Times = Annotated[int, Whole(1, 10_000)]
 Fraction = Annotated[float, Number(0, 1, above=True)]
@@ -104,8 +109,7 @@ def late_decay_curves(
         dtype: torch.float32 is faster, and rounds distances at 1e-7.
 
     Returns:
-        `QUANTITIES` over (gamma, lr, seed, time); `minimum_norm` and `teacher_norm`, norms of predictors, over seed. Time is in
-        steps, and `small` says at which times the rate is the small one. NaN from where a run overflowed. Attributes: the setting.
+        `QUANTITIES` over (gamma, lr, seed, time), and `OF_DATA` over seed. Time is in steps, and `small` says at which times the rate is the small one. NaN from where a run overflowed. Attributes: the setting.
 
     Raises:
         LrscopeError: no seeds.
@@ -129,7 +133,7 @@ def _times(setting: Setting, times: int) -> list[int]:
 
 
 def _trained(setting: Setting, seeds: Sequence[int], at: list[int], dtype: torch.dtype) -> dict[str, np.ndarray]:
-    """[B, G, L, S] of each quantity, and norms [S]."""
+    """[B, G, L, S] of each quantity, and `OF_DATA` [S]."""
     problems = sample(setting.examples, setting.dimension, seeds=seeds, teacher_norm=setting.teacher_norm, dtype=dtype)
     gammas, rates = zip(*setting.runs, strict=True)
     model = NormPower(problems, gammas, batch=setting.batch, label_noise=[setting.label_noise])
@@ -145,9 +149,13 @@ def _trained(setting: Setting, seeds: Sequence[int], at: list[int], dtype: torch
     ).recorded["point"]
     shape = (len(at), len(seeds), len(setting.gamma), len(setting.lr))
     by_run = found.double().view(*shape, len(QUANTITIES)).permute(4, 0, 2, 3, 1).numpy()
-    norms = {"minimum_norm": problems.minimum_norm, "teacher_norm": problems.teacher}
+    of_data = {
+        "minimum_norm": problems.minimum_norm.norm(dim=1),
+        "teacher_norm": problems.teacher.norm(dim=1),
+        "zero_loss": problems.label_square / 2,
+    }
     return dict(zip(QUANTITIES, by_run, strict=True)) | {
-        name: vectors.norm(dim=1).double().numpy() for name, vectors in norms.items()
+        name: values.double().numpy() for name, values in of_data.items()
     }
 
 
@@ -191,8 +199,7 @@ def _dataset(setting: Setting, seeds: Sequence[int], at: list[int], found: dict[
     data: dict[str, Any] = {
         name: (dims, np.moveaxis(found[name], 0, -1), {"long_name": words}) for name, words in QUANTITIES.items()
     }
-    for name, words in (("minimum_norm", "the minimum-norm interpolator"), ("teacher_norm", "the teacher")):
-        data[name] = ("seed", found[name], {"long_name": f"norm of {words}"})
+    data |= {name: ("seed", found[name], {"long_name": words}) for name, words in OF_DATA.items()}
     coords = {
         "gamma": list(setting.gamma),
         "lr": list(setting.lr),

@@ -50,7 +50,7 @@ def phase_effects(curves: xr.Dataset, gamma: float, lr: float) -> dict[str, Arra
 
 def success_margins(curves: xr.Dataset, lr: float) -> xr.Dataset:
     """LD5 at one learning rate: over gamma, `margin` = frequency of success minus 1 - exp(-0.1 gamma^2), with the exact 95%
-    interval `low` to `high`; `bound`, `overflowed` and `runs`.
+    interval `low` to `high`; `bound`, `counted`, `dead`, `overflowed` and `runs`.
 
     The bound is refuted at a gamma where `high` is below 0, and supported where `low` is above 0.
 
@@ -59,9 +59,8 @@ def success_margins(curves: xr.Dataset, lr: float) -> xr.Dataset:
     """
     found = success_frequency(curves).isel(lr=[_place(curves, "lr", lr)]).squeeze("lr")
     margins = {name: found[name] - found["bound"] for name in ("low", "high")}
-    return xr.Dataset(
-        {"margin": found["frequency"] - found["bound"], **margins, **found[["bound", "overflowed", "runs"]]}
-    )
+    counts = found[["bound", "counted", "dead", "overflowed", "runs"]]
+    return xr.Dataset({"margin": found["frequency"] - found["bound"], **margins, **counts})
 
 
 def _one(curves: xr.Dataset, gamma: float, lr: float) -> xr.Dataset:

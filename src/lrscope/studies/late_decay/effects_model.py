@@ -10,7 +10,7 @@ import xarray as xr
 
 from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
-from lrscope.studies.late_decay.phases import find_phases, phases
+from lrscope.studies.late_decay.phases import find_phases, phases, relative_loss
 
 PART = 1 / 3  # ours: of the excess norm, whose loss the speed is read from: later the destination counts
 LEAST_STARTS = 3  # ours: a power law needs three points
@@ -30,7 +30,7 @@ def speeds(curves: xr.Dataset) -> Array:
     """
     one = curves.isel(lr=0).transpose("start", "seed", "time")
     time, excess = one["time"].values.astype(float), one["destination"].values
-    found = find_phases(one["off"].values, time, one["small"].values)
+    found = find_phases(one["off"].values, relative_loss(one), time, one["small"].values)
     first = found.arrives[..., None]
     begin = np.take_along_axis(excess, first, -1)
     after = np.arange(len(time)) > first

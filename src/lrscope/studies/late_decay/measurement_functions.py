@@ -13,7 +13,7 @@ from lrscope.studies.late_decay.problems import sample
 from lrscope.studies.late_decay.slices import model_landscape
 from lrscope.studies.types import StudyResults
 
-KEPT = ("off", "destination")  # of the curves from which speeds are read
+KEPT = ("off", "destination", "loss", "zero_loss")  # of the curves from which speeds are read
 
 
 def model(results: StudyResults, setting: Mapping[str, Any], seeds: int, **how: Any) -> xr.Dataset:

@@ -18,6 +18,7 @@ from lrscope.errors import LrscopeError
 Array = NDArray[np.float64]
 NEAR = 0.1  # ours: a run has come to the manifold where its distance is this part of what it was at the start
 ABOVE = 2.0  # ours: or where it is this many times the level that it keeps to the end of the large rate
+DEAD = 0.5  # ours: no manifold is near where the training loss is above this part of the loss at w = 0
 LATE = 0.5  # ours: the share of the steps with the large rate, up to its end, that this level is read from
 
 
@@ -29,15 +30,17 @@ class Phases(NamedTuple):
     arrived: NDArray[np.bool_]
 
 
-def find_phases(off: Array, time: Array, small: NDArray[np.bool_]) -> Phases:
+def find_phases(off: Array, loss: Array, time: Array, small: NDArray[np.bool_]) -> Phases:
     """The phases of runs, from their distance from the manifold [..., B].
 
     Phase I ends at the first recorded time at which the distance is at most `NEAR` of the first one, or at most `ABOVE` times its median
-    over the last part of the large rate (`LATE`): a step that is unstable, or label noise, keeps runs at a distance. A run
-    that is not finite at the decay has not arrived.
+    over the last part of the large rate (`LATE`): a step that is unstable, or label noise, keeps runs at a distance. The
+    training loss must be at most `DEAD` of that at w = 0, then and in that median: a run that is stuck elsewhere keeps a level, too. A
+    run that is not finite at the decay has not arrived.
 
     Args:
         off: distances; NaN from where a run overflowed.
+        loss: training losses over that at w = 0 [..., B].
         time: in steps [B].
         small: whether the rate was the small one [B].
     """
@@ -45,8 +48,10 @@ def find_phases(off: Array, time: Array, small: NDArray[np.bool_]) -> Phases:
     large = off[..., : decays + 1]
     late = time[: decays + 1] >= (1 - LATE) * time[decays]
     level = np.maximum(NEAR * off[..., :1], ABOVE * np.median(large[..., late], -1, keepdims=True))
-    near = large <= level
-    arrived = near.any(-1) & np.isfinite(large[..., -1])
+    learned = loss[..., : decays + 1] <= DEAD
+    stays = np.median(loss[..., : decays + 1][..., late], -1) <= DEAD
+    near = (large <= level) & learned
+    arrived = near.any(-1) & stays & np.isfinite(large[..., -1])
     return Phases(np.where(arrived, near.argmax(-1), decays), decays, arrived)
 
 
@@ -67,7 +72,7 @@ def phases(curves: xr.Dataset) -> xr.Dataset:
     """
     _check(curves)
     time, small = curves["time"].values, curves["small"].values
-    found = find_phases(curves["off"].values, time, small)
+    found = find_phases(curves["off"].values, relative_loss(curves), time, small)
     arrival = np.where(found.arrived, time[found.arrives], np.nan)
     dims = curves["off"].dims[:-1]
     data = {"arrival": (dims, arrival, {"units": "steps", "long_name": "end of phase I"})}
@@ -76,6 +81,12 @@ def phases(curves: xr.Dataset) -> xr.Dataset:
         data[name] = ((*dims, "phase"), _changes(curves[name].values, found), words)
     coords = {name: curves[name] for name in dims} | {"phase": ["I", "II", "III"]}
     return xr.Dataset(data, coords, dict(curves.attrs))
+
+
+def relative_loss(curves: xr.Dataset) -> Array:
+    """Training losses over those at w = 0, laid out as the losses are."""
+    found = (curves["loss"] / curves["zero_loss"]).transpose(*curves["loss"].dims)
+    return np.asarray(found.values, dtype=np.float64)
 
 
 def _changes(values: Array, found: Phases) -> Array:
@@ -92,6 +103,6 @@ def _changes(values: Array, found: Phases) -> Array:
 
 
 def _check(curves: xr.Dataset) -> None:
-    missing = [name for name in ("off", "destination", "loss", "small") if name not in curves.variables]
+    missing = [name for name in ("off", "destination", "loss", "small", "zero_loss") if name not in curves.variables]
     if missing:
         raise LrscopeError(f"curves: they have no {missing[0]!r}: pass what late_decay_curves returns")

@@ -15,6 +15,7 @@ from lrscope.studies.binomial import binomial_interval
 
 Array = NDArray[np.float64]
 RATE = 0.1  # of the theorem: 1 - exp(-0.1 gamma^2)
+LEARNED = 0.1  # ours: a run is on the manifold whose last training loss is below this part of the loss at w = 0
 TOLERANCE = 0.05  # ours: success is a distance from the minimum-norm interpolator of this part of its norm
 
 
@@ -30,32 +31,39 @@ def success_frequency(
     """In how many runs the large learning rate ended at the minimum-norm interpolator.
 
     A run succeeds if gradient flow from the end of the large rate leads to an interpolator that is at most `tolerance` times
-    |alpha_min| from the minimum-norm one. Its distance from the manifold does not count: phase III is there to remove it. A run
-    that overflowed did not succeed.
+    |alpha_min| from the minimum-norm one. Success and failure both need a run that has come to the manifold: its training loss at
+    the end of the curve is below `LEARNED` of that at w = 0. Train to the end of phase III, because label noise keeps the loss up
+    under the large rate. Where steps have driven w to 0 the conserved quantity is frozen, and says nothing: such a run is dead.
 
     Args:
         curves: what `late_decay_curves` returns.
 
     Returns:
-        Over (gamma, lr): `frequency`, with its 95% interval `low` and `high`; `succeeded`, `overflowed` and `runs`, which count. Over
-        gamma: `bound`.
+        Over (gamma, lr): `frequency`, the part that succeeded of the runs on the manifold (NaN without any), with its 95% interval `low`
+        and `high`; `succeeded`, `counted` (runs on the manifold), `dead`, `overflowed` and `runs` (all three), which count. Over gamma: `bound`.
 
     Raises:
         LrscopeError: a dataset of another kind.
     """
-    if "destination" not in curves or "small" not in curves.coords:
-        raise LrscopeError("curves: they have no 'destination': pass what late_decay_curves returns")
+    missing = [name for name in ("destination", "small", "loss", "zero_loss") if name not in curves.variables]
+    if missing:
+        raise LrscopeError(f"curves: they have no {missing[0]!r}: pass what late_decay_curves returns")
     end = curves["destination"].isel(time=np.flatnonzero(~curves["small"].values)[-1])
     end = end.transpose("gamma", "lr", "seed")
-    good = end.values <= tolerance * curves["minimum_norm"].values
-    lost = ~np.isfinite(end.values)
-    low, high = binomial_interval(good.sum(-1), good.shape[-1])
+    loss = (curves["loss"].isel(time=-1) / curves["zero_loss"]).transpose("gamma", "lr", "seed").values
+    lost = ~(np.isfinite(end.values) & np.isfinite(loss))
+    alive = ~lost & (loss < LEARNED)
+    good = alive & (end.values <= tolerance * curves["minimum_norm"].values)
+    succeeded, counted = good.sum(-1), alive.sum(-1)
+    low, high = binomial_interval(succeeded, counted)
     dims = ("gamma", "lr")
     data = {
-        "frequency": (dims, good.mean(-1)),
+        "frequency": (dims, np.where(counted > 0, succeeded / np.maximum(counted, 1), np.nan)),
         "low": (dims, low),
         "high": (dims, high),
-        "succeeded": (dims, good.sum(-1)),
+        "succeeded": (dims, succeeded),
+        "counted": (dims, counted),
+        "dead": (dims, (~lost & ~alive).sum(-1)),
         "overflowed": (dims, lost.sum(-1)),
         "runs": (dims, np.full(good.shape[:2], good.shape[-1])),
         "bound": ("gamma", success_bound(curves["gamma"].values)),
