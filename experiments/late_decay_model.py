@@ -66,13 +66,13 @@ def successes(seeds: int) -> None:
         (5, 2e-3, 500_000, [0.5, 2, 4, 6]),
     )
     for examples, lr, steps, gammas in cells:
-        words = {"label_noise": 1.0, "start_of": "predictor", "steps": steps}
+        words = {"label_noise": 1.0, "start_of": "predictor", "steps": steps, "small_steps": steps // 2}
         setting = Setting(examples=examples, gamma=gammas, lr=[lr], **words)
         found = success_frequency(late_decay_curves(setting, range(seeds), times=10, dtype=torch.float32))
         condition = attracts(NormPower(sample(examples, 40, seeds=range(seeds)), [float(g) for g in gammas]))
         for place, gamma in enumerate(gammas):
             one = found.isel(gamma=place, lr=0)
-            count = f"{int(one['succeeded'])} of {seeds}"
+            count = f"{int(one['succeeded'])} of {int(one['counted'])}"
             interval = f"{float(one['low']):.3f} to {float(one['high']):.3f}"
             allowed = float(condition[:, place].double().mean())
             row(
@@ -83,6 +83,7 @@ def successes(seeds: int) -> None:
                 float(success_bound(gamma)),
                 count,
                 interval,
+                int(one["dead"]),
                 int(one["overflowed"]),
                 allowed,
             )

@@ -48,6 +48,7 @@ def swept(
             values[0, 0] = np.nan
         result = with_decay(result, values, name=name, at=AT, budget=budget)
         by_time = np.broadcast_to(np.asarray(fitted, dtype=float), (len(AT),))
+        result[f"{name}/train_loss"].values[..., 0] = 2.0  # seen above the level
         result[f"{name}/train_accuracy"].values *= by_time[None, :, None, None, None]
     return result
 
@@ -125,17 +126,20 @@ def surfaces(
     verdicts: tuple[str, str] = ("open", "closed"),
     lowest: tuple[int, int] = (2, 2),
     draws: int = 5,
+    early: float | None = None,
 ) -> xr.Dataset:
     """Surfaces whose lowest test loss is at row and column `lowest`; the middle is the origin.
 
     rises: passes to the frame, of the training and of the test loss. main, ends: distances from the origin of the first and the
-    last checkpoint of the main path, and of the sub-paths' ends.
+    last checkpoint of the main path, and of the sub-paths' ends. early: distance of a snapshot before, in phase I.
     """
     axis = np.linspace(-2.0, 2.0, 5)
     spread = 1 + 0.02 * np.linspace(-1, 1, draws)
     test = np.ones((draws, 5, 5))
     test[:, lowest[0], lowest[1]] = 0.1
-    away = np.array([main[0], np.mean(main), main[1], ends[0], ends[1]])
+    path = [main[0] if early is None else early, main[0], np.mean(main), main[1]]
+    away = np.array([*path, *np.linspace(*ends, len(AT))])
+    loss = np.array([1.0, 0.1, 0.09, 0.08, *[0.01] * len(AT)])
     at = spread[:, None] * away
     by_loss = ("draw", "loss")
     data: dict[str, Any] = {
@@ -145,6 +149,7 @@ def surfaces(
         "y": (("draw", "row"), np.broadcast_to(axis, (draws, 5)).copy()),
         "at_x": (("draw", "checkpoint"), 0.6 * at),
         "at_y": (("draw", "checkpoint"), 0.8 * at),
+        "own_train_loss": (("draw", "checkpoint"), spread[:, None] * loss),
         "rise": (by_loss, spread[:, None] * np.array(rises)),
         "share": (by_loss, np.full((draws, 2), 0.2)),
         "verdict": (by_loss, np.array([list(verdicts)] * draws, dtype=object)),
@@ -152,7 +157,7 @@ def surfaces(
     }
     coords = {
         "loss": ["train_loss", "test_loss"],
-        "epoch": ("checkpoint", [1.0, 8.0, 16.0, 1.0, 16.0]),
-        "main": ("checkpoint", [True, True, True, False, False]),
+        "epoch": ("checkpoint", [1.0, 4.0, 8.0, 16.0, *AT]),
+        "main": ("checkpoint", [True] * 4 + [False] * len(AT)),
     }
     return xr.Dataset(data, coords)

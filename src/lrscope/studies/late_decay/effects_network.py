@@ -80,15 +80,19 @@ class SubPaths:
 
     @property
     def fall_at_equal_loss(self) -> Array:
-        """The same where each sub-path's training loss is first as low as the highest of the final ones, times 1.05 [U].
+        """The same where each sub-path's training loss first comes down to the draw's level [U]: the lowest that all the draw's
+        sub-paths reach, times 1.05, as feature_learning's App. G is read.
 
-        One that begins below is read at its first logged interval, which does it no favour.
+        NaN where the earliest or the latest has passed it at the first logged moment after the decay, because nobody saw its test loss
+        there, and where a sub-path reaches a loss of 0.
         """
         lowest = np.where(np.isfinite(self.train_on_way), self.train_on_way, np.inf).min(-1)
-        level = ABOVE_LOWEST * lowest[np.isfinite(lowest)].max(initial=0.0)
-        first = (self.train_on_way <= level).argmax(-1)
-        test = np.take_along_axis(self.test_on_way, first[..., None], -1)[..., 0]
-        return np.asarray(np.log10(test[0] / test[-1]))
+        level = ABOVE_LOWEST * np.where(np.isfinite(lowest), lowest, 0.0).max(0)
+        found = np.full((2, len(level)), np.nan)
+        for u in np.flatnonzero((level > 0) & (lowest > 0).all(0)):
+            train, test = (way[[0, -1], u] for way in (self.train_on_way, self.test_on_way))
+            found[:, u] = arrays.read_off(train, test, float(level[u]))
+        return np.asarray(np.log10(found[0] / found[1]))
 
     @property
     def trend(self) -> Array:

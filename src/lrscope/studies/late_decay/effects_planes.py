@@ -9,32 +9,72 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from lrscope.studies.arrays import Array
+from lrscope.studies.verdicts import Undetermined
 
 OPEN = 0.25  # of lrscope.landscapes.level_sets, whose package takes PyTorch
+HIGHEST = 10.0  # ours: a pass above this many heights says no more than closed, and an overflow has no height
+LEFT_OUT = 0.25  # ours: more draws that say nothing leave a part undetermined: those that are left are no fair choice
+LATE = 0.75  # the last quarter of the main path, whose median loss is the level of the level sets, too
+NEAR_LEVEL = 2.0  # ours: the main path's loss has come to its late level where it is at most this many times as high
+
+
+def enough(values: Array) -> Array:
+    """Values of all draws [D], if most of them say something.
+
+    Raises:
+        Undetermined: more than a quarter of them are NaN.
+    """
+    lost = int(np.isnan(values).sum())
+    if lost > LEFT_OUT * len(values):
+        raise Undetermined(f"{lost} of {len(values)} draws say nothing")
+    return values
 
 
 def rises(found: xr.Dataset, loss: str) -> Array:
     """How far a level set's pass to the frame lies above its lowest point, over the height of the level [D]: above 1 it is closed, at
-    1/4 or below it is open. NaN where the landscape says that it is undetermined: between both a frame is too small to tell."""
+    1/4 or below it is open. At most `HIGHEST`: a set that overflow encloses has an infinite rise, which no interval holds. NaN where
+    the landscape says that it is undetermined: between both a frame is too small to tell."""
     one = found.sel(loss=loss)
-    return np.where(one["verdict"].values != "undetermined", one["rise"].values.astype(float), np.nan)
+    return np.where(one["verdict"].values != "undetermined", np.minimum(one["rise"].values, HIGHEST), np.nan)
 
 
-def approach(found: xr.Dataset, *, main: bool) -> Array:
-    """Decades by which the distance to the lowest test loss of the surface falls from the first to the last checkpoint [D], of the
-    main path or of the sub-paths' ends, where they are drawn. NaN where that lowest point lies at the frame."""
-    kept = np.flatnonzero(found["main"].values == main)
-    first, last = (_distances(found.isel(checkpoint=kept[place])) for place in (0, -1))
-    return np.asarray(np.log10(first / last), dtype=np.float64)
+def main_path_approaches(found: xr.Dataset) -> Array:
+    """Decades by which the main path's distance to the lowest test loss of the surface falls [D], as drawn: from the first snapshot
+    at which its training loss has come to its late level, to the last. So phase I does not count, in which any path comes nearer.
+    NaN where that lowest point lies at the frame, and where no way is left from the late level on."""
+    path = found.isel(checkpoint=np.flatnonzero(found["main"].values))
+    away, first = _distances(path), _at_late_level(path)
+    begin = np.take_along_axis(away, first[:, None], 1)[:, 0]
+    fall = np.log10(begin / away[:, -1])
+    return np.where(first < away.shape[1] - 1, fall, np.nan)
 
 
-def _distances(one: xr.Dataset) -> Array:
-    """From a checkpoint to the lowest test loss [D]."""
-    places = [_lowest(one.isel(draw=d)) for d in range(one.sizes["draw"])]
-    x, y = (np.array([place[i] for place in places]) for i in (0, 1))
-    return np.asarray(np.hypot(one["at_x"].values - x, one["at_y"].values - y), dtype=np.float64)
+def _at_late_level(path: xr.Dataset) -> NDArray[np.int64]:
+    """Of the main path, the place of the first snapshot whose training loss is at the late level [D]; the last, if none is."""
+    loss = path["own_train_loss"].transpose("draw", "checkpoint").values
+    epoch = path["epoch"].values
+    level = NEAR_LEVEL * np.median(loss[:, epoch >= LATE * epoch[-1]], 1, keepdims=True)
+    low = loss <= level
+    return np.where(low.any(1), low.argmax(1), len(epoch) - 1)
+
+
+def ends_approach(found: xr.Dataset, first: float, last: float) -> Array:
+    """Decades by which the distance to the lowest test loss falls from the end of the sub-path that leaves at epoch `first` to that at
+    `last` [D]. NaN where that lowest point lies at the frame."""
+    ends = found.isel(checkpoint=np.flatnonzero(~found["main"].values))
+    places = [int(np.abs(ends["epoch"].values - at).argmin()) for at in (first, last)]
+    away = _distances(ends)[:, places]
+    return np.asarray(np.log10(away[:, 0] / away[:, 1]), dtype=np.float64)
+
+
+def _distances(found: xr.Dataset) -> Array:
+    """From checkpoints to the lowest test loss [D, N]."""
+    places = np.array([_lowest(found.isel(draw=d)) for d in range(found.sizes["draw"])])
+    x, y = (found[name].transpose("draw", "checkpoint").values for name in ("at_x", "at_y"))
+    return np.asarray(np.hypot(x - places[:, :1], y - places[:, 1:]), dtype=np.float64)
 
 
 def _lowest(one: xr.Dataset) -> tuple[float, float]:
