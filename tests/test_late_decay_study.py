@@ -285,7 +285,7 @@ def test_a_set_that_overflow_encloses_is_closed_at_a_finite_height() -> None:
 
 
 def test_ld3_does_not_count_phase_one() -> None:
-    """The first snapshot is far away, with a high loss; from the late level on the main path goes away from the lowest test loss."""
+    """The first snapshot is far away, with a high loss; from the late level on the main path goes away again."""
     found = checked("LD3", planes(main=(0.4, 1.2), early=1.8)).parts[0]
     assert (found.verdict, found.value) == ("contradicted", pytest.approx(-np.log10(3)))
     late = planes()
