@@ -134,7 +134,9 @@ def test_python_examples_run(
         assert "scale-invariant {'0.weight': 1} 16 train mode only\n" in said
         return
     if "Monitor(" in text and "look_ahead=" in text:
-        assert re.fullmatch(r"a decay now would reach about 0\.\d+ \[0\.\d+, 0\.\d+\], by the average .*\n", said)
+        assert re.fullmatch(
+            r"a decay at update 600 would reach about 0\.\d+ \[0\.\d+, 0\.\d+\], by the average .*\n", said
+        )
         assert len((tmp_path / "monitor.jsonl").read_text().splitlines()) == 60
         return
     if "MonitorCallback(" in text:

@@ -17,8 +17,9 @@ from torch.nn import functional
 import lrscope
 from lrscope.errors import LrscopeError
 from lrscope.monitor import Monitor, history
+from lrscope.monitor.movement import Snapshot
 from lrscope.monitor.sinks import Jsonl, Terminal
-from lrscope.monitor.tracked import unwrapped
+from lrscope.monitor.tracked import Tracked, unwrapped
 from lrscope.symmetries.types import INVARIANT, NO_EFFECT, Part, Symmetries, Symmetry
 from lrscope.tasks.random_state import states
 from lrscope.tasks.streams import generator
@@ -371,6 +372,95 @@ def test_half_precision_and_sparse_gradients() -> None:
         optimizer.step()
         monitor.step(loss)
     assert monitor.result()[["group_angle", "group_norm", "grad_norm"]].to_array().notnull().all()
+
+
+class Planted:
+    """One weight that an update moves, with losses and learning rates as they are told."""
+
+    def __init__(self, **options: Any) -> None:
+        self.model = nn.Module()
+        self.model.weight = nn.Parameter(torch.ones(2))
+        self.optimizer = sgd(self.model)
+        self.monitor = Monitor(self.model, self.optimizer, every=2, **options)
+
+    def step(self, count: int, loss: float | None = 1.0, lr: float = 0.05) -> None:
+        self.optimizer.param_groups[0]["lr"] = lr
+        for _ in range(count):
+            with torch.no_grad():
+                self.model.weight.mul_(-1.01)
+            self.monitor.step(loss)
+
+
+def test_a_loss_that_is_not_passed_has_not_diverged() -> None:
+    run = Planted(chance=1.0)
+    run.step(80, None)
+    assert run.monitor.warnings() == ()
+    assert run.monitor.line() == "update 80: no loss; regime undetermined: no loss was passed to step"
+    run.step(80, 0.5)
+    run.step(2, None)
+    assert run.monitor.regime().regime == "2", "rows with losses count"
+    run.step(2, math.nan)
+    (warning,) = run.monitor.warnings()
+    assert str(warning).startswith("the loss is nan at update 164")
+
+
+@pytest.mark.parametrize("loss", [math.nan, 0.5])
+def test_rows_that_become_one_keep_the_losses_that_were_passed(loss: float) -> None:
+    none, one, other = (
+        history.Row(k, 2, 0, n, np.array([x]), np.zeros((1, 1)))
+        for k, n, x in ((2, 0, math.nan), (4, 2, loss), (6, 1, 0.3))
+    )
+    np.testing.assert_equal(history.merged([none, one]).scalars[history.LOSS], loss)
+    np.testing.assert_equal(history.merged([none, one, other]).scalars[history.LOSS], (loss + 0.3) / 2)
+    assert history.counted(history.merged([none, one, other])) == [6, 6, 0, 3]
+
+
+def test_a_look_ahead_counts_until_the_learning_rate_changes() -> None:
+    run = Planted(look_ahead=True, chance=1.0)
+    run.step(80, 0.5)
+    heights = iter((0.5, 0.2) * 2)
+    said = str(run.monitor.look_ahead(lambda m: next(heights)))
+    assert said == "a decay at update 80 would reach about 0.2, by the average of the weights (without it 0.5)"
+    assert "the averaged weights reach 0.2" in run.monitor.regime().reason
+    run.step(80, 0.5, lr=0.01)
+    assert run.monitor.regime().confidence == "likely"
+    assert "averaged" not in run.monitor.regime().reason
+    run.monitor.look_ahead(lambda m: next(heights))
+    assert run.monitor.regime().confidence == "sure"
+
+
+def test_weights_in_compiled_parts_are_averaged_too() -> None:
+    """A compiled part holds its module under a name that the monitor leaves out."""
+    part = nn.Module()
+    part._orig_mod = seeded(lambda: nn.Linear(1, 1, bias=False))
+    model = nn.ModuleList([part])
+    monitor = Monitor(model, sgd(model), every=2, look_ahead=True)
+    for value in range(1, 5):
+        with torch.no_grad():
+            part._orig_mod.weight.fill_(value)
+        monitor.step(1.0)
+    ahead = monitor.look_ahead(lambda m: m[0]._orig_mod.weight)
+    assert ahead.now == 4
+    assert ahead.ahead == pytest.approx(2 + 2 * 0.9)
+
+
+def test_a_snapshot_is_loaded_to_where_the_weights_are() -> None:
+    found = [Tracked("here", torch.empty(2, device="meta"), {}, None)]
+    snapshot = Snapshot()
+    snapshot.load({"here": torch.ones(2), "gone": torch.ones(2)}, found)
+    assert [copy.device.type for copy in snapshot.copies.values()] == ["meta", "cpu"]
+
+
+def test_a_group_that_is_frozen_has_no_learning_rate() -> None:
+    run = Planted()
+    run.model.other = nn.Parameter(torch.ones(2))
+    run.optimizer.add_param_group({"params": [run.model.other], "lr": 0.1})
+    run.step(10)
+    run.model.other.requires_grad_(False)
+    run.step(10)
+    lr = run.monitor.result()["group_lr"].sel(group="other")
+    assert lr.isnull().values.tolist() == [False] * 5 + [True] * 5
+    assert run.monitor.readings().since == 0
 
 
 # -- groups ----------------------------------------------------------------------------------------------------------------

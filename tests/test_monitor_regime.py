@@ -113,7 +113,10 @@ FALLING, FLAT, CHANCE = 2.3 / T * WOBBLE, 0.41 * WOBBLE, 2.31 * np.exp(noise(1, 
         (facts(FLAT, gain=(0.41, 0.18)), "2", "sure", "the averaged weights reach 0.18"),
         (facts(FLAT, gain=(0.41, 0.40)), "2", "likely", "the averaged weights reach 0.4 "),
         (facts(CHANCE, chance=2.3), "dead", "sure", "no better than guessing"),
-        (facts(CHANCE), "dead", "likely", "no better than at the start"),
+        (facts(CHANCE), "?", "undetermined", "no better than at the start (2.3): pass chance= to tell a dead run"),
+        (facts(CHANCE, invariant=True), "?", "undetermined", "pass chance= to tell a dead run"),
+        (facts(FLAT[:0], silent=ROWS), "?", "undetermined", "no loss was passed to step"),
+        (facts(FLAT[:5], silent=ROWS), "?", "undetermined", "5 of 32 measurements so far"),
         (facts(CHANCE, chance=2.3, invariant=True), "3", "sure", "no better than guessing (2.3)"),
         (facts(FLAT[:31]), "?", "undetermined", "31 of 32 measurements so far"),
         (facts(FLAT[:5], changing=True), "?", "undetermined", "the learning rate changes"),
@@ -152,6 +155,7 @@ def test_the_learning_rate_counts_since_it_changed() -> None:
     assert constant_since(np.linspace(1.0, 0.85, 20)[:, None]) == 0
     assert constant_since(np.geomspace(1.0, 0.1, 100)[:, None]) == 100 - 1 - int(math.log(1.25) / math.log(10) * 99)
     assert constant_since(np.array([[0.1, np.nan], [0.1, 0.3]])) == 0, "a group that came later"
+    assert constant_since(np.array([[0.1, 0.3], [0.1, np.nan]])) == 0, "a group that was frozen"
     assert constant_since(np.zeros((4, 1))) == 0
     assert constant_since(np.array([[0.0], [0.1]])) == 1
 
@@ -173,9 +177,20 @@ def situation(loss: Array, **more: Any) -> Situation:
         (situation(FLAT), [], ""),
         (situation(FALLING, horizon=10_000), [], ""),
         (situation(np.append(FLAT, np.inf)), ["dead"], "the loss is inf at update 1290"),
-        (situation(FLAT, gradient=np.append(np.ones(ROWS - 3), np.zeros(3))), ["dead"], "all gradients are 0"),
-        (situation(CHANCE, chance=2.3), ["dead"], "no better than guessing"),
+        (
+            situation(FLAT, gradient=np.append(np.ones(ROWS - 3), np.zeros(3))),
+            ["dead"],
+            "all gradients are 0: nothing is learned any more, or zero_grad ran before monitor.step",
+        ),
+        (
+            situation(CHANCE, chance=2.3),
+            ["dead"],
+            "no better than guessing (2.3): change the learning rate (too high, or",
+        ),
+        (situation(CHANCE), [], ""),
+        (situation(CHANCE, invariant=True), [], ""),
         (situation(CHANCE, chance=2.3, invariant=True), ["too high"], "above the border 2|3"),
+        (situation(CHANCE, chance=2.3, invariant=True), ["too high"], "or raise it if group_angle says"),
         (situation(2.3 * T**-0.1, horizon=2_000), ["too low"], "would only come down to 1."),
         (situation(2.3 * T**-0.1, horizon=20_000), [], ""),
         (situation(2.3 * T**-0.1), [], ""),

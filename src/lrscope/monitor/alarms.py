@@ -54,17 +54,21 @@ def _dead(seen: Situation) -> Alarm | None:
         return Alarm("dead", f"the loss is {loss[-1]:g} at update {seen.facts.updates[-1]}: {remedy}")
     if len(gradient) >= 3 and (gradient[-3:] == 0).all():
         return Alarm(
-            "dead", "all gradients are 0: nothing is learned any more; lower the learning rate, or look for dead units"
+            "dead",
+            "all gradients are 0: nothing is learned any more, or zero_grad ran before monitor.step; lower the learning "
+            "rate, or look for dead units",
         )
     if seen.regime.regime == "dead":
-        return Alarm("dead", f"{seen.regime.reason}: lower the learning rate, or check data and loss")
+        remedy = "change the learning rate (too high, or so low that nothing moves), or check data and loss"
+        return Alarm("dead", f"{seen.regime.reason}: {remedy}")
     return None
 
 
 def _too_high(seen: Situation) -> Alarm | None:
     if seen.regime.regime != "3":
         return None
-    return Alarm("too high", f"the learning rate is above the border 2|3, {seen.regime.reason}: lower it")
+    remedy = "lower it, or raise it if group_angle says that nothing moves"
+    return Alarm("too high", f"the learning rate is above the border 2|3, {seen.regime.reason}: {remedy}")
 
 
 def _too_low(seen: Situation) -> Alarm | None:

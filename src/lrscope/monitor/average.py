@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lrscope.charts.text import number
 from lrscope.errors import LrscopeError, first_line, shown
-from lrscope.monitor.tracked import Tracked
+from lrscope.monitor.tracked import COMPILED, Tracked
 from lrscope.tasks.random_state import kept
 
 POWER = 8  # ours: weights of the average grow as count**POWER, so its mean age is a tenth of the run
@@ -38,7 +38,8 @@ class LookAhead:
 
     def __str__(self) -> str:
         ends = "" if self.low is None or self.high is None else f" [{number(self.low)}, {number(self.high)}]"
-        return f"a decay now would reach about {number(self.ahead)}{ends}, by the average of the weights (now {number(self.now)})"
+        reached = f"a decay at update {self.update} would reach about {number(self.ahead)}{ends}"
+        return f"{reached}, by the average of the weights (without it {number(self.now)})"
 
 
 class Average:
@@ -99,8 +100,9 @@ def look_ahead(
         averaged = _copied(model)
         with torch.no_grad():
             for name, weight in averaged.named_parameters():
-                if name in average:
-                    weight.copy_(average[name])
+                key = name.replace(f"{COMPILED}.", "")
+                if key in average:
+                    weight.copy_(average[key])
         ahead = _evaluated(averaged, evaluate, given, forward)
     low, high = _interval(ahead)
     return LookAhead(float(now.mean()), float(ahead.mean()), low, high, update)

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lrscope.monitor.quantities import LOSS
+
 Array = NDArray[np.float64]
 CAPACITY = 1024  # ours: rows; 60 groups take 3 MB
 
@@ -24,17 +26,19 @@ class Row:
     update: int
     calls: int  # since the row before
     skipped: int  # of these, updates that a scaler left out
+    losses: int  # passed since the row before; without any the loss is NaN, as that of a diverged run may be
     scalars: Array  # [S]
     groups: Array  # [K, G]
 
 
 @dataclass(frozen=True)
 class Record:
-    """All rows as arrays: update, calls, skipped [N], scalars [N, S], groups [N, K, G]."""
+    """All rows as arrays: update, calls, skipped, losses [N], scalars [N, S], groups [N, K, G]."""
 
     update: NDArray[np.int64]
     calls: NDArray[np.int64]
     skipped: NDArray[np.int64]
+    losses: NDArray[np.int64]
     scalars: Array
     groups: Array
 
@@ -62,11 +66,12 @@ class History:
         """As arrays, whole rows only; NaN for groups that came later."""
         rows = self.rows
         wide = [np.pad(r.groups, ((0, 0), (0, groups - r.groups.shape[1])), constant_values=np.nan) for r in rows]
-        counts = np.array([(r.update, r.calls, r.skipped) for r in rows], dtype=np.int64).reshape(-1, 3)
+        counts = np.array([counted(r) for r in rows], dtype=np.int64).reshape(-1, 4)
         return Record(
             update=counts[:, 0],
             calls=counts[:, 1],
             skipped=counts[:, 2],
+            losses=counts[:, 3],
             scalars=np.stack([r.scalars for r in rows]) if rows else np.zeros((0, 0)),
             groups=np.stack(wide) if rows else np.zeros((0, 0, groups)),
         )
@@ -80,19 +85,22 @@ class History:
         self.stride, self.rows, self.partial = state["stride"], read(state["rows"]), read(state["partial"])
 
 
+def counted(row: Row) -> list[int]:
+    """The whole numbers of a row."""
+    return [row.update, row.calls, row.skipped, row.losses]
+
+
 def merged(rows: Sequence[Row]) -> Row:
-    """One row of several: means, NaN left out; counts summed."""
+    """One row of several: means, for the loss over rows that have one, for groups with NaN left out; counts summed."""
     if len(rows) == 1:
         return rows[0]
     most = max(r.groups.shape[1] for r in rows)
     wide = [np.pad(r.groups, ((0, 0), (0, most - r.groups.shape[1])), constant_values=np.nan) for r in rows]
-    return Row(
-        rows[-1].update,
-        sum(r.calls for r in rows),
-        sum(r.skipped for r in rows),
-        np.mean([r.scalars for r in rows], axis=0),
-        mean_of_known(np.stack(wide)),
-    )
+    scalars = np.mean([r.scalars for r in rows], axis=0)
+    told = [r.scalars[LOSS] for r in rows if r.losses]
+    scalars[LOSS] = np.mean(told) if told else np.nan
+    _, *counts = np.sum([counted(r) for r in rows], axis=0).tolist()
+    return Row(rows[-1].update, *counts, scalars, mean_of_known(np.stack(wide)))
 
 
 def mean_of_known(values: Array) -> Array:
@@ -108,7 +116,7 @@ def stated(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Rows as a checkpoint takes them."""
     return [
         {
-            "counts": [r.update, r.calls, r.skipped],
+            "counts": counted(r),
             "scalars": torch.from_numpy(r.scalars.copy()),
             "groups": torch.from_numpy(r.groups.copy()),
         }
@@ -120,6 +128,5 @@ def read(rows: Iterable[dict[str, Any]]) -> list[Row]:
     """The inverse of `stated`."""
     found = []
     for r in rows:
-        update, calls, skipped = r["counts"]
-        found.append(Row(update, calls, skipped, r["scalars"].numpy().copy(), r["groups"].numpy().copy()))
+        found.append(Row(*r["counts"], r["scalars"].numpy().copy(), r["groups"].numpy().copy()))
     return found

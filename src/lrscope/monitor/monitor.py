@@ -27,7 +27,7 @@ from lrscope.monitor.groups import groups_of
 from lrscope.monitor.history import History, Row, merged, read, stated
 from lrscope.monitor.losses import Losses
 from lrscope.monitor.movement import COLUMNS, Snapshot, by_group, rates, reduced
-from lrscope.monitor.quantities import GROUPED, SCALARS, values
+from lrscope.monitor.quantities import GROUPED, LOSS, SCALARS, values
 from lrscope.monitor.readings import Readings
 from lrscope.monitor.tracked import Tracked, Versions, as_optimizers, check, names, tracked, unwrapped
 from lrscope.monitor.types import Alarm, Group, LiveRegime
@@ -39,16 +39,15 @@ if TYPE_CHECKING:
     import xarray as xr
 
 EVERY = 10  # ours: with a 5 ms step the cost stays below 5% (benchmarks/monitor_overhead.py)
-LOSS = [s.name for s in SCALARS].index("train_loss")
 TOLD = 10  # ours: measurements between two looks at the regime for sinks, each of a millisecond
-VERSION = 1  # of the state
+VERSION = 2  # of the state; 2 counts losses
 
 
 class Pending(NamedTuple):
-    """A measurement whose values are still on a device. `counts`: of calls and skipped updates since the one before."""
+    """A measurement whose values are still on a device. `counts`: of calls, skipped updates and losses since the one before."""
 
     update: int
-    counts: tuple[int, int]
+    counts: tuple[int, int, int]
     scale: float
     lr: NDArray[np.float64]
     place: NDArray[np.int64]
@@ -71,7 +70,7 @@ class Monitor:
         scaler: of mixed precision (`torch.amp.GradScaler`), so that updates that it skips are counted.
         every: an update is measured each so many.
         horizon: how many updates are planned.
-        chance: loss of the best constant prediction, such as log(classes); regime 3 and dead runs are told by it.
+        chance: loss of the best constant prediction, such as log(classes); regime 3 and dead runs are told only by it.
         look_ahead: keep a running average of the weights, for `look_ahead(evaluate)`.
         sinks: where measurements go: `terminal`, `tensorboard`, `wandb`, `mlflow`, a path that ends in .jsonl, a function of
             update and values, an object with `log(step, values)`, or a list of these.
@@ -152,7 +151,7 @@ class Monitor:
         if not self._waiting:
             return
         self.losses.add(loss)
-        row = merged(self._waiting)
+        row = replace(merged(self._waiting), losses=self.losses.count)
         scalars = row.scalars.copy()
         scalars[LOSS] = float(self.losses.taken(torch.device("cpu")))
         self._waiting = []
@@ -262,7 +261,7 @@ class Monitor:
         self.history.load(state["history"])
         self._waiting = read(state["waiting"])
         self.losses.load(state["losses"])
-        self.snapshot.load(state["snapshot"])
+        self.snapshot.load(state["snapshot"], self._found)
         if self.average is not None:
             self.average.load(state["average"], self._found)
         self.ahead = None if state["ahead"] is None else LookAhead(**state["ahead"])
@@ -328,9 +327,10 @@ class Monitor:
         sums = reduced(self.snapshot, self._found)
         if self.average is not None:
             self.average.add(self._found)
+        counts = (self._since[0], self._since[1], self.losses.count)
         read = torch.cat([self.losses.taken(sums.device), sums.reshape(-1)])
         lr = rates(self._found, self._place, len(self.groups))
-        self._pending = Pending(self.updates, (self._since[0], self._since[1]), self._scale, lr, self._place, read)
+        self._pending = Pending(self.updates, counts, self._scale, lr, self._place, read)
         self._since = [0, 0]
         if read.device.type == "cpu":
             self._settle()

@@ -43,9 +43,10 @@ class Snapshot:
         """What a resumed run needs; empty between measurements."""
         return {name: copy.clone() for name, copy in self.copies.items()} if self.taken else {}
 
-    def load(self, copies: Mapping[str, Tensor]) -> None:
-        """The inverse of `state`."""
-        self.copies = {name: copy.clone() for name, copy in copies.items()}
+    def load(self, copies: Mapping[str, Tensor], found: Sequence[Tracked]) -> None:
+        """The inverse of `state`, on the devices of the present weights."""
+        devices = {one.name: one.weight.device for one in found}
+        self.copies = {name: copy.clone().to(devices.get(name, copy.device)) for name, copy in copies.items()}
         self.taken = bool(copies)
 
 
@@ -136,7 +137,8 @@ def _summed(values_T: Array, known_T: NDArray[np.bool_], place_T: NDArray[np.int
 
 
 def rates(found: Sequence[Tracked], place_T: NDArray[np.int64], groups: int) -> Array:
-    """The learning rate of each group [G], the mean over its tensors."""
+    """The learning rate of each group [G], the mean over its tensors; NaN where none of them trains."""
     lr = np.array([float(one.options.get("lr", np.nan)) for one in found])
-    total = np.bincount(place_T, weights=lr, minlength=groups)
-    return total / np.maximum(np.bincount(place_T, minlength=groups), 1)
+    with np.errstate(invalid="ignore"):
+        found_G: Array = np.bincount(place_T, weights=lr, minlength=groups) / np.bincount(place_T, minlength=groups)
+    return found_G

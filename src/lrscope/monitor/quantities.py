@@ -40,6 +40,7 @@ OWN_GROUPED = (
 )
 SCALARS = (*SHARED, *OWN)
 GROUPED = (*SHARED_GROUPED, *OWN_GROUPED)
+LOSS = [s.name for s in SCALARS].index("train_loss")
 
 
 def values(

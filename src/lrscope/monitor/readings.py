@@ -62,17 +62,24 @@ class Readings:
     @cached_property
     def facts(self) -> Facts:
         """For the rules of regimes."""
-        ahead = self.ahead
+        ahead = self.ahead if self._ahead_counts else None
+        told = self.record.losses[self.since :] > 0
         return Facts(
-            loss=self.scalar("train_loss")[self.since :],
-            updates=self.record.update[self.since :],
+            loss=self.scalar("train_loss")[self.since :][told],
+            updates=self.record.update[self.since :][told],
             first=self.first,
             chance=self.chance,
             spread=self.spread,
             invariant=self.whole,
             gain=None if ahead is None else (ahead.now, ahead.ahead),
             changing=self.since > 0,
+            silent=int((~told).sum()),
         )
+
+    @property
+    def _ahead_counts(self) -> bool:
+        """Was the look ahead made since the learning rate last changed?"""
+        return self.ahead is not None and (not self.since or self.ahead.update >= int(self.record.update[self.since]))
 
     @cached_property
     def angles(self) -> list[float]:
@@ -119,7 +126,8 @@ class Readings:
         """The run in one line."""
         if not len(self.record.update):
             return "no measurement yet"
-        words = f"update {self.record.update[-1]}: loss {number(float(self.scalar('train_loss')[-1]))}; {self.regime}"
+        loss = f"loss {number(float(self.scalar('train_loss')[-1]))}" if self.record.losses[-1] else "no loss"
+        words = f"update {self.record.update[-1]}: {loss}; {self.regime}"
         return words + (f"; {self.ahead}" if self.ahead is not None else "")
 
     def dataset(self) -> xr.Dataset:

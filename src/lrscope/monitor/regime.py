@@ -1,7 +1,7 @@
 """The regime of a run in progress: the rules of the map, as far as they apply to one unfinished run.
 
 What the map compares with other learning rates cannot be known here. So 1 and 2 are told from the run's own curve since the
-learning rate last changed, 3 from the loss of guessing, and what neither says is undetermined. N rows, G groups.
+learning rate last changed, 3 from the loss of guessing if given, and what neither says is undetermined. N rows, G groups.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Facts:
     invariant: are all weights that train and matter scale-invariant? Only such a run has a regime 3.
     gain: (loss now, loss of the averaged weights) where both were evaluated.
     changing: does the learning rate change?
+    silent: measurements without a loss, which `loss` leaves out.
     """
 
     loss: Array
@@ -46,6 +47,7 @@ class Facts:
     invariant: bool = False
     gain: tuple[float, float] | None = None
     changing: bool = False
+    silent: int = 0
 
     @property
     def guess(self) -> float:
@@ -148,9 +150,12 @@ def _equilibrium(facts: Facts, level: str) -> LiveRegime:
 
 
 def _no_better_than_guessing(facts: Facts, level: str) -> LiveRegime:
-    known = facts.chance is not None
-    guess = f"guessing ({number(facts.guess)})" if known else f"at the start ({number(facts.guess)})"
-    return LiveRegime("3" if facts.invariant else "dead", known, f"a loss of {level} is no better than {guess}")
+    """Without `chance` the start may be that of a trained network, or the learning rate so low that nothing moves."""
+    if facts.chance is None:
+        start = f"a loss of {level} is no better than at the start ({number(facts.first)})"
+        return _unknown(f"{start}: pass chance= to tell a dead run")
+    words = f"a loss of {level} is no better than guessing ({number(facts.chance)})"
+    return LiveRegime("3" if facts.invariant else "dead", True, words)
 
 
 def _span(facts: Facts, row: int) -> int:
@@ -160,6 +165,8 @@ def _span(facts: Facts, row: int) -> int:
 
 
 def _too_few(facts: Facts) -> str:
+    if facts.silent and not len(facts.loss):
+        return "no loss was passed to step"
     count = f"{len(facts.loss)} of {ROWS} measurements"
     return f"the learning rate changes, {count} since it was about as now" if facts.changing else f"{count} so far"
 
