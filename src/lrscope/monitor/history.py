@@ -99,8 +99,8 @@ def merged(rows: Sequence[Row]) -> Row:
     scalars = np.mean([r.scalars for r in rows], axis=0)
     told = [r.scalars[LOSS] for r in rows if r.losses]
     scalars[LOSS] = np.mean(told) if told else np.nan
-    _, *counts = np.sum([counted(r) for r in rows], axis=0).tolist()
-    return Row(rows[-1].update, *counts, scalars, mean_of_known(np.stack(wide)))
+    _, calls, skipped, losses = np.sum([counted(r) for r in rows], axis=0).tolist()
+    return Row(rows[-1].update, calls, skipped, losses, scalars, mean_of_known(np.stack(wide)))
 
 
 def mean_of_known(values: Array) -> Array:
@@ -128,5 +128,6 @@ def read(rows: Iterable[dict[str, Any]]) -> list[Row]:
     """The inverse of `stated`."""
     found = []
     for r in rows:
-        found.append(Row(*r["counts"], r["scalars"].numpy().copy(), r["groups"].numpy().copy()))
+        update, calls, skipped, losses = r["counts"]
+        found.append(Row(update, calls, skipped, losses, r["scalars"].numpy().copy(), r["groups"].numpy().copy()))
     return found
