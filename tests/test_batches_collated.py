@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -344,3 +345,54 @@ def test_texts_that_a_tokenizer_pads_train_a_transformer(tmp_path: Path) -> None
     found = computed(made(), config, ONE_RUN, tmp_path)["pretrain"].ds
     assert np.isfinite(found["test_loss"]).all()
     assert float(found["train_loss"][..., -1].mean()) < float(found["train_loss"][..., 0].mean())
+
+
+# -- what a review found --------------------------------------------------------------------------------------------------
+
+
+class Drawing(Rows):
+    """Examples with noise from the global generator."""
+
+    def __getitem__(self, index: int) -> Any:
+        item = super().__getitem__(index)
+        return {**item, "weight": item["weight"] + torch.rand(())}
+
+
+def test_test_examples_that_draw_are_the_same_in_every_evaluation(tmp_path: Path) -> None:
+    """Whatever state the global generator is in; the training examples draw nothing."""
+    test = DataLoader(Drawing(lambda i: text(TEST, i), len(TEST["label"])), 8, collate_fn=padded)
+    found = []
+    for seed in (1, 2):
+        with kept():
+            torch.manual_seed(seed)
+            found.append(computed(ragged(test=test, loss=loss_each), SWEEP, ONE_RUN, tmp_path / str(seed)))
+    assert same_bytes(*found) == []
+
+
+def test_groups_of_ready_made_batches_are_refused() -> None:
+    with pytest.raises(LrscopeError, match=r"test_groups: test batches come ready-made .* leave the groups out"):
+        ragged(test=Sized(FEWER), loss=loss_each, test_groups=[0, 1, 0, 1, 0, 1, 0, 1, 0])
+
+
+def test_the_beginning_of_a_stream_stays_a_stream() -> None:
+    """As the sentence about streams without end advises."""
+    part = reading.as_part("train", itertools.islice(endless(), 5))
+    assert isinstance(part, replayed.Replayed)
+    assert part.size == 5
+
+
+def test_arrays_of_a_stream_are_counted_and_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replayed, "memory_for_streams", lambda: 10_000)
+    kept = replayed.Replayed("train", [{"x": np.zeros(100)}])
+    kept.batch(torch.tensor([0]), torch.float64)["x"] += 1
+    assert kept.batch(torch.tensor([0]), torch.float64)["x"].sum() == 0
+    assert replayed.Replayed("train", [{"x": np.zeros(5000)}]).in_order, "40,000 bytes are beyond the limit"
+
+
+class Named(NamedTuple):
+    x: Any
+
+
+def test_named_tuples_stay_what_they_are() -> None:
+    part = reading.as_part("train", Named(np.ones((3, 2))))
+    assert part.batch(torch.tensor([0]), torch.float64).x.tolist() == [[1.0, 1.0]]

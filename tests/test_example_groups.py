@@ -39,6 +39,7 @@ from tiny_tasks import (
     BATCHED,
     CLASSES,
     ONE_RUN,
+    SHORT,
     compiler_needed,
     computed,
     context_of,
@@ -481,3 +482,10 @@ def test_every_data_seeds_partition_is_checked() -> None:
 
     with pytest.raises(LrscopeError, match=r"data seed 1: test_group_names: \['a'\], but \[\] for data seed 0"):
         Task.from_data("t", one.drawing.make, sometimes).data(1)
+
+
+def test_label_noise_and_the_squared_error_train_together() -> None:
+    """Labels before the noise become rows as the others do; the groups of the noise have both."""
+    task = named_task("digits", "mlp", loss="mse", label_noise=0.3, train_size=64, test_size=32)
+    found = train(task, replace(SHORT, space="whole", lrs=(0.01,), batch_size=16, steps=4))
+    assert np.isfinite(found["pretrain/example_group_loss"]).all()

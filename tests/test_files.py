@@ -183,7 +183,7 @@ def test_absent_files_are_file_not_found(tmp_path: Path) -> None:
 
 # These write by themselves, and why: the helper; a socket's and an object store's methods of the same name; a copy into a
 # temporary folder; a library's own folder, which is private; data sets' downloads are torchvision's.
-EXEMPT = {"files.py", "paths.py", "results.py", "export.py", "terminal.py"}
+EXEMPT = {"files.py", "paths.py", "results.py", "export.py", "terminal.py", "sinks.py"}  # sinks append, line by line
 
 
 def writing_calls(tree: ast.AST) -> list[str]:
@@ -194,8 +194,10 @@ def writing_calls(tree: ast.AST) -> list[str]:
             continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         modes = [a.value for a in node.args[1:2] if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-        if name in ("write_text", "to_netcdf", "to_csv", "touch") or (
-            name == "open" and any(set(m) & set("wax+") for m in modes)
+        if (
+            name in ("write_text", "to_csv", "touch")
+            or (name == "to_netcdf" and node.args)  # without a file it returns bytes
+            or (name == "open" and any(set(m) & set("wax+") for m in modes))
         ):
             found.append(f"line {node.lineno}: {name}")
     return found
@@ -217,4 +219,4 @@ def test_all_files_are_written_by_one_helper() -> None:
 
 def test_writing_calls_are_found() -> None:
     assert writing_calls(ast.parse("open(p, 'w'); p.write_text(t); d.to_netcdf(p); open(p, 'rb+')")) != []
-    assert writing_calls(ast.parse("open(p); open(p, 'rb'); write_whole(p, b)")) == []
+    assert writing_calls(ast.parse("open(p); open(p, 'rb'); write_whole(p, b); d.to_netcdf(engine='scipy')")) == []

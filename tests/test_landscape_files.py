@@ -123,10 +123,13 @@ def test_a_folder_may_hold_one_folder_for_each_checkpoint(
     assert [str(label) for label in again.data["label"].values] == [f"main/checkpoint-{i}" for i in range(7)]
     np.testing.assert_allclose(again.data["own_train_loss"], found.path("main")["own_train_loss"], rtol=1e-6)
     save_file(states["main"][0], tmp_path / "checkpoint-1" / "other.safetensors")
+    (tmp_path / "checkpoint-1" / "empty").mkdir()
     with pytest.raises(
         LrscopeError, match="holds none itself, but its folders do: pass folders by name, the main path first"
     ):
         landscape(task(), tmp_path, **GRID)
+    with pytest.raises(LrscopeError, match="checkpoints: the path 'main' has none: name one that has"):
+        landscape(task(), {"main": tmp_path / "checkpoint-1" / "empty", "late": states["main"]}, **GRID)
     with pytest.raises(LrscopeError, match="path: there is no path 'late': name one of main, decay"):
         found.path("late")
 
@@ -231,6 +234,9 @@ def test_states_of_a_sweep(tmp_path: Path) -> None:
         "main": [trained.state(**run, epoch=epoch) for epoch in (1, 2, 3, 4)],
         "cooldown": [trained.state(**run, branch="cooldown")],
     }
+    for option in ({"batch_size": 4}, {"device": "cuda"}):
+        with pytest.raises(LrscopeError, match=f"{next(iter(option))}: .* is of no use with a sweep"):
+            landscape(trained, paths, **option, **GRID)  # type: ignore[arg-type]
     found = landscape(trained, paths, leaves={"cooldown": 1}, **GRID)
     assert found.data["leaves"].values.tolist() == [-1, 1]
     logged = result["pretrain/test_loss"].values.ravel()

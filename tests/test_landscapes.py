@@ -384,6 +384,9 @@ def test_a_hole_where_the_loss_overflows_is_a_wall() -> None:
     assert level_set(values, X, Y, [[0, 0.5]], [0.25]).verdict == "open"
     values[:, [5, -5]] = np.nan
     assert level_set(values, X, Y, [[0, 0.5]], [0.25]).verdict == "closed"
+    values[[5, -5]] = np.inf  # all around: there is no pass at any height
+    found = level_set(values, X, Y, [[0, 0.5]], [0.25])
+    assert (found.verdict, found.rise, found.why) == ("closed", np.inf, "what surrounds it is above every level")
 
 
 def test_level_sets_refuse_shapes_that_do_not_fit() -> None:

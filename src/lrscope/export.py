@@ -72,15 +72,15 @@ def _write_csv(result: xr.DataTree, target: Path) -> None:
 
     nodes = [node for node in result_nodes(result) if node.kind == TRAIN]
     axes = tuple(dict.fromkeys(axis for node in (FINETUNE, *nodes) for axis in node.axes))
-    finals = {node.name: finals(segment(result, node.name), node.runs) for node in nodes}
-    finals[PRETRAIN.name]["seconds"] = result.dataset["seconds"]
-    plain = sorted(str(name) for name in finals[PRETRAIN.name].data_vars if name != "status")
+    last = {node.name: finals(segment(result, node.name), node.runs) for node in nodes}
+    last[PRETRAIN.name]["seconds"] = result.dataset["seconds"]
+    plain = sorted(str(name) for name in last[PRETRAIN.name].data_vars if name != "status")
     with open(target, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([*RUN, *axes, "status", *plain, "segment"])
         for run in itertools.product(*(range(result.sizes[d]) for d in RUN)):
             for node in nodes:
-                one = finals[node.name].isel(dict(zip(RUN, run, strict=True)))
+                one = last[node.name].isel(dict(zip(RUN, run, strict=True)))
                 for point in itertools.product(*(range(one.sizes[axis]) for axis in node.axes)):
                     values = one.isel(dict(zip(node.axes, point, strict=True)))
                     where = [values[d].item() if d in values.coords else "" for d in (*RUN, *axes)]

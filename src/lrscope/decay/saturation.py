@@ -25,7 +25,7 @@ class Places(NamedTuple):
         first: the first time from which waiting for any later one gains at most the margin, by means; the last time (K - 1) where
             only that one is left, which has no later one to be compared with.
         early: the last time that is shown to be too early, as all before it are; -1 where the first one is not.
-        late: the first time that is shown to be late enough; None where none is.
+        late: the first time that is shown to be late enough, as all after it are; None where none is.
     """
 
     first: int
@@ -51,6 +51,7 @@ def saturation(costs: Array, margin: float) -> Places | None:
     A time is shown to be too early if the 95% interval of what waiting for some later time gains lies above the margin; with m
     later times at the level 1 - 0.05 / m (Bonferroni), because any of them will do. It is shown to be late enough if the
     intervals of what waiting for each of them gains lie within the margin; then all must do, and nothing is to be corrected.
+    Times are asked from the last one down until one is not: of many that are asked one by one, some would be so by chance.
 
     Args:
         costs: of every time and unit, all finite.
@@ -61,10 +62,13 @@ def saturation(costs: Array, margin: float) -> Places | None:
         return None
     first, early, late = last, -1, None
     for k in reversed(range(last)):
-        gains = costs[k] - costs[k + 1 :]
-        mean, _, high = mean_interval(gains)
+        mean, _, _ = mean_interval(costs[k] - costs[k + 1 :])
         first = k if mean.max() <= margin else first
-        late = k if high.max() <= margin else late
+    for k in reversed(range(last)):
+        _, _, high = mean_interval(costs[k] - costs[k + 1 :])
+        if not high.max() <= margin:
+            break
+        late = k
     for k in range(last):
         _, low, _ = mean_interval(costs[k] - costs[k + 1 :], TAIL / (last - k))
         if not low.max() > margin:

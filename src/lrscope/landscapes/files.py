@@ -52,6 +52,8 @@ def sources(checkpoints: Any) -> dict[str, list[Source]]:
         found = _folders(local(checkpoints, "checkpoints"))
     else:
         found = {MAIN: _path(MAIN, checkpoints)}
+    if isinstance(checkpoints, Mapping) and (empty := next((n for n, path in found.items() if not path), None)):
+        raise LrscopeError(f"checkpoints: the path {shown(empty)} has none: name one that has, or leave it out")
     if not any(found.values()):
         raise LrscopeError(
             f"checkpoints: there are none in {shown(checkpoints)}: pass {' or '.join(SAFE + PICKLED)} files"

@@ -146,8 +146,10 @@ def _judged(grid: Array, start: tuple[int, int], level: float, of: str, *, roomy
 
 
 def _verdict(rise: float, share: float, size: int, roomy: bool) -> tuple[Verdict, str]:
-    if size < LEAST or not np.isfinite(rise):
+    if size < LEAST or np.isnan(rise):
         return "undetermined", f"the set has {size} points of the grid: use a finer one"
+    if np.isinf(rise):
+        return "closed", "what surrounds it is above every level"
     if rise > 1:
         return "closed", f"it would reach the frame at {rise:.3g} times the height of its level over its lowest point"
     if not roomy:

@@ -80,9 +80,10 @@ def landscape(
             first checkpoint in weight space.
         test: also evaluate the test examples.
         data_seed: of the examples; left out, 0, or the sweep's first.
-        batch_size: examples that train-mode statistics of batch norms are taken over; left out, the task's, or 128.
+        batch_size: examples that train-mode statistics of batch norms are taken over; left out, the task's, or 128; not with a
+            sweep, which states its own.
         path, memory: as in `measures.landscape.at_points`; left out, convolutions on a CPU are evaluated one network at a time.
-        device: as of a sweep.
+        device: as of a sweep; `Trained` has one already.
 
     Raises:
         LrscopeError: checkpoints that are none of the model, that are too few or too alike, hold other numbers than real finite
@@ -91,6 +92,7 @@ def landscape(
     from lrscope.landscapes.networks import of_task, of_trained
 
     if isinstance(task, Trained):
+        _as_trained(batch_size, device)
         survey = of_trained(task, checkpoints, data_seed=data_seed, path=path, test=test)
     else:
         survey = of_task(
@@ -117,6 +119,16 @@ def landscape(
         )
     data = found.data.assign_attrs(survey.facts)
     return Landscape(data=data, surface=found.surface, level_sets=found.level_sets, notes=(*survey.notes, *found.notes))
+
+
+def _as_trained(batch_size: int | None, device: str) -> None:
+    """A sweep's states are evaluated where, and in batches as, they were trained."""
+    if batch_size is not None:
+        raise LrscopeError(f"batch_size: {batch_size} is of no use with a sweep, which states its own: leave it out")
+    if device != "cpu":
+        raise LrscopeError(
+            f"device: {device} is of no use with a sweep: open it there, Trained.open(..., device={device!r})"
+        )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lrscope.engine.batch_order import BatchOrder
 from lrscope.engine.material import Material
 from lrscope.engine.program import Program
 from lrscope.engine.step import Named
@@ -54,13 +53,7 @@ class TrainingLoss:
 
 def shuffled_batches(material: Material, seed: int) -> Batch:
     """Mini-batches in an order of their own, shuffled anew every epoch, augmented if training was."""
-    order = BatchOrder(
-        [("walk", material.data_seed, seed)],
-        material.train_size,
-        material.config.batch_size,
-        material.device,
-        material.augmentation,
-    )
+    order = material.order([("walk", material.data_seed, seed)])
 
     def batch(step: int) -> tuple[Tensor, Tensor]:
         index, draws = order.at(step)

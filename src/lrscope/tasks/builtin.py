@@ -98,7 +98,7 @@ def named_task(
 def _one_hot(examples: Callable[[int], DataSet], data_seed: int) -> DataSet:
     """The examples with labels as rows [N, K], for the squared error."""
     data = examples(data_seed)
-    names = ("train_y", "test_y", "validation_y")
+    names = ("train_y", "test_y", "validation_y", "clean_train_y")
     labels = {name: getattr(data, name) for name in names if getattr(data, name) is not None}
     rows: dict[str, Any] = {name: functional.one_hot(y, data.classes).float() for name, y in labels.items()}
     return replace(data, loss="mse", **rows)

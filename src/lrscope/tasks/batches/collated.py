@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +22,8 @@ from lrscope.tasks.random_state import seeded
 class Collated:
     """Examples of a map-style data set, fetched and collated for each batch in the training process.
 
-    What the data set or the collate_fn draws from the global generators is drawn anew in every step, from the run's stream.
+    What the data set or the collate_fn draws from the global generators is drawn anew in every training step, from the run's
+    stream; of test and validation examples it is the same in every evaluation.
 
     Args:
         field: how messages name them.
@@ -40,7 +42,8 @@ class Collated:
     def batch(self, numbers: Tensor, dtype: torch.dtype) -> Tree:
         """The examples of these numbers [B], collated; tensors on their device, floats in `dtype`."""
         chosen = [self.indices[number] for number in numbers.tolist()]
-        made = attempt(self.field, f"a batch of {len(chosen)}", lambda: self.collate(fetch(self.dataset, chosen)))
+        with nullcontext() if self.field == "train" else seeded(int(numbers[0])):
+            made = attempt(self.field, f"a batch of {len(chosen)}", lambda: self.collate(fetch(self.dataset, chosen)))
         return placed(made, numbers.device, dtype)
 
     def weight(self, number: int) -> float:

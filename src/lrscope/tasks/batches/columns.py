@@ -104,7 +104,8 @@ def _arrays(own: Callable[[str, Any], Tensor], field: str, given: Any, name: str
     if isinstance(given, Mapping):
         return {key: _arrays(own, field, item, f"{name}[{key!r}]") for key, item in given.items()}
     if isinstance(given, tuple):
-        return tuple(_arrays(own, field, item, f"{name}[{place}]") for place, item in enumerate(given))
+        items = [_arrays(own, field, item, f"{name}[{place}]") for place, item in enumerate(given)]
+        return type(given)(*items) if hasattr(given, "_fields") else tuple(items)
     return own(field + name, given)
 
 

@@ -6,13 +6,16 @@ batch is compared with what was read first.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from lrscope.errors import LrscopeError
 from lrscope.tasks.batches.trees import Tree, leaves, mapped, placed
@@ -50,7 +53,7 @@ class Replayed:
         for batch in self._passed():
             self.digests.append(digest(batch))
             self.sizes.append(_examples(batch))
-            used += sum(leaf.nbytes for _, leaf in leaves(batch) if isinstance(leaf, Tensor)) + PER_BATCH
+            used += sum(_bytes(leaf) for _, leaf in leaves(batch)) + PER_BATCH
             if self.kept is not None:
                 self.kept.append(batch)
             if used > most and self.kept is not None:
@@ -78,7 +81,7 @@ class Replayed:
             LrscopeError: the stream gives another one than when it was first read.
         """
         found = self._read(int(numbers))
-        own = mapped(lambda _, leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, found)
+        own = mapped(lambda _, leaf: _copy(leaf), found)
         return placed(own, numbers.device, dtype)
 
     def weight(self, number: int) -> float:
@@ -97,7 +100,7 @@ class Replayed:
             raise LrscopeError(
                 f"{self.field}: the stream has not ended after {len(self.digests)} batches, which fill half of this machine's "
                 "memory: give it a __len__, its number of batches, to have it read anew as training goes, or pass its beginning, "
-                "such as list(itertools.islice(stream, 1000))"
+                "such as itertools.islice(stream, 1000)"
             ) from None
 
     def _passed(self) -> Iterator[Tree]:
@@ -134,6 +137,18 @@ def _examples(batch: Tree) -> int:
     """How many examples a batch has, if all its tensors agree on it; else 0."""
     sizes = {len(leaf) if leaf.dim() else 0 for _, leaf in leaves(batch) if isinstance(leaf, Tensor)}
     return sizes.pop() if len(sizes) == 1 else 0
+
+
+def _bytes(leaf: Any) -> int:
+    """Of a tensor, an array or a packed sequence."""
+    return int(getattr(leaf.data if isinstance(leaf, PackedSequence) else leaf, "nbytes", 0))
+
+
+def _copy(leaf: Any) -> Any:
+    """Numbers of our own: a loss may change its batch, and the stream's stay."""
+    if isinstance(leaf, Tensor):
+        return leaf.clone()
+    return copy.deepcopy(leaf) if isinstance(leaf, np.ndarray | PackedSequence) else leaf
 
 
 def _weights(sizes: list[int]) -> list[float]:

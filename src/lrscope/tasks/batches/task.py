@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lrscope.errors import LrscopeError, first_line
 from lrscope.tasks.batches.module import BatchLoss, LossesOf, Recipe, mean_of, per_example, said
 from lrscope.tasks.batches.reading import as_part
-from lrscope.tasks.batches.source import Source
+from lrscope.tasks.batches.source import Part, Source
 from lrscope.tasks.batches.trees import described
 from lrscope.tasks.factory import weights_type
 from lrscope.tasks.identity import digest
@@ -120,6 +120,12 @@ def try_out(recipe: Recipe, new_model: Callable[[], nn.Module], *, by_example: b
         LrscopeError: one fails or returns no losses; the loss is a sum, does not depend on the model or trains other
             parameters.
     """
+    ready_made = [split for split in recipe.source.splits if _part(recipe, split).whole]
+    if by_example and ready_made:
+        raise LrscopeError(
+            f"train_groups, test_groups: {ready_made[0]} batches come ready-made from a stream, and groups are of single "
+            "examples: leave the groups out, or pass examples"
+        )
     for split in recipe.source.splits:
         for name, function in {"loss": recipe.loss, **recipe.metrics}.items():
             _tried(recipe, name, function, new_model(), split, "eval")
@@ -136,8 +142,12 @@ def try_out(recipe: Recipe, new_model: Callable[[], nn.Module], *, by_example: b
 
 def _numbers(recipe: Recipe, split: str) -> Tensor:
     """Of a few examples that are tried together; of one ready-made batch."""
-    numbers = recipe.source.numbers(split)
-    return numbers[: 1 if recipe.source.located(numbers[:1])[0].whole else FEW]
+    return recipe.source.numbers(split)[: 1 if _part(recipe, split).whole else FEW]
+
+
+def _part(recipe: Recipe, split: str) -> Part:
+    """The examples of a split."""
+    return recipe.source.located(recipe.source.numbers(split)[:1])[0]
 
 
 def _tried(
