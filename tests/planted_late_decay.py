@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from lrscope.studies.late_decay import STUDY
+from lrscope.studies.late_decay.effects_schedules import BRANCH, CONSTANT
 from lrscope.studies.types import Finding
 from planted_decay import main_path, noisy, with_decay
 from planted_results import PlantedResults
@@ -16,9 +17,9 @@ from planted_results import PlantedResults
 AT = (1.0, 2.0, 4.0, 8.0, 16.0)
 FALLING = np.array([1.5, 1.3, 1.1, 1.0, 1.0])  # saturates at half of the latest time
 SEEDS = 6
-GAMMAS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0)
+GAMMAS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
 TIME = np.array([0, 10, 20, 100, 500, 1000, 1100, 1500])
-DECAYS = 5  # place of the last time with the large rate; phase I ends at place 2
+HALF, DECAYS = 4, 5  # place of half of the large rate, and of its last time; phase I ends at place 2
 
 
 def checked(claim: str, results: PlantedResults) -> Finding:
@@ -32,24 +33,18 @@ def by_name(found: Finding) -> dict[str, str]:
 # -- networks ------------------------------------------------------------------------------------------------------------
 
 
-def swept(
-    levels: Any, *, fitted: Any = 1.0, spread: float = 0.004, total: Any = None, lost: bool = False
-) -> xr.DataTree:
-    """A sweep of one rate and five draws with the branches `cooldown` and `total`, whose test losses end at `levels` [K] times
-    noise; `fitted`: their training accuracy [K]."""
-    shape = (5, 1)
-    result = main_path(seeds=1, data_seeds=5)
-    for name, budget, ends in (
-        ("cooldown", "cooldown", levels),
-        ("total", "total", levels if total is None else total),
-    ):
-        values = noisy(ends, shape, spread)
-        if lost:
-            values[0, 0] = np.nan
-        result = with_decay(result, values, name=name, at=AT, budget=budget)
-        by_time = np.broadcast_to(np.asarray(fitted, dtype=float), (len(AT),))
-        result[f"{name}/train_loss"].values[..., 0] = 2.0  # seen above the level
-        result[f"{name}/train_accuracy"].values *= by_time[None, :, None, None, None]
+def swept(levels: Any, *, fitted: Any = 1.0, spread: float = 0.004, lost: bool = False) -> xr.DataTree:
+    """A sweep of one rate and five draws with the branch `cooldown`, whose test losses end at `levels` [K] times noise.
+
+    fitted: their training accuracy [K].
+    """
+    values = noisy(levels, (5, 1), spread)
+    if lost:
+        values[0, 0] = np.nan
+    result = with_decay(main_path(seeds=1, data_seeds=5), values, name="cooldown", at=AT, budget="cooldown")
+    by_time = np.broadcast_to(np.asarray(fitted, dtype=float), (len(AT),))
+    result["cooldown/train_loss"].values[..., 0] = 2.0  # seen above the level
+    result["cooldown/train_accuracy"].values *= by_time[None, :, None, None, None]
     return result
 
 
@@ -94,12 +89,16 @@ def _course(first: float, second: float, third: float) -> list[float]:
 
 
 def counted(good: Mapping[float, int], seeds: int = 200) -> PlantedResults:
-    """The model's curves where so many of the runs of a gamma end at the minimum-norm solution; all that are not named do."""
+    """The model's curves where so many of the runs of a gamma end at the minimum-norm solution; all that are not named do.
+
+    The others have stood at a distance of 1 since half of the large rate.
+    """
     made = curves(seeds=seeds)
     ends = made["destination"].values
     for k, gamma in enumerate(GAMMAS):
+        ends[k, 0, :, HALF] = 1.0
         ends[k, 0, :, DECAYS] = np.where(np.arange(seeds) < good.get(gamma, seeds), 0.01, 1.0)
-    return PlantedResults({}, {"model": made})
+    return PlantedResults({}, {"success": made})
 
 
 def speeds(powers: Mapping[float, float], seeds: int = 4) -> xr.Dataset:
@@ -127,11 +126,13 @@ def surfaces(
     lowest: tuple[int, int] = (2, 2),
     draws: int = 5,
     early: float | None = None,
+    beside: float = 0.5,
 ) -> xr.Dataset:
     """Surfaces whose lowest test loss is at row and column `lowest`; the middle is the origin.
 
     rises: passes to the frame, of the training and of the test loss. main, ends: distances from the origin of the first and the
-    last checkpoint of the main path, and of the sub-paths' ends. early: distance of a snapshot before, in phase I.
+    last checkpoint of the main path, and of the sub-paths' ends. early: distance of a snapshot before, in phase I. beside:
+    distances of the checkpoints from the surface, over their spread on it.
     """
     axis = np.linspace(-2.0, 2.0, 5)
     spread = 1 + 0.02 * np.linspace(-1, 1, draws)
@@ -141,6 +142,7 @@ def surfaces(
     away = np.array([*path, *np.linspace(*ends, len(AT))])
     loss = np.array([1.0, 0.1, 0.09, 0.08, *[0.01] * len(AT)])
     at = spread[:, None] * away
+    off = beside * np.broadcast_to(at.std(1, keepdims=True), at.shape)
     by_loss = ("draw", "loss")
     data: dict[str, Any] = {
         "test_loss": (("draw", "row", "column"), test),
@@ -149,6 +151,7 @@ def surfaces(
         "y": (("draw", "row"), np.broadcast_to(axis, (draws, 5)).copy()),
         "at_x": (("draw", "checkpoint"), 0.6 * at),
         "at_y": (("draw", "checkpoint"), 0.8 * at),
+        "off": (("draw", "checkpoint"), off),
         "own_train_loss": (("draw", "checkpoint"), spread[:, None] * loss),
         "rise": (by_loss, spread[:, None] * np.array(rises)),
         "share": (by_loss, np.full((draws, 2), 0.2)),
@@ -161,3 +164,29 @@ def surfaces(
         "main": ("checkpoint", [True] * 4 + [False] * len(AT)),
     }
     return xr.Dataset(data, coords)
+
+
+# -- schedules -----------------------------------------------------------------------------------------------------------
+
+
+def courses(network: Mapping[str, float], model: Mapping[str, float]) -> PlantedResults:
+    """A network and a model (gamma 2) that end at these test losses by schedule, times noise of each seed.
+
+    The linear model's are all 1.
+    """
+    others = [name for name in network if name != CONSTANT]
+    result = with_decay(
+        main_path(seeds=1, data_seeds=4),
+        noisy([network[name] for name in others], (4, 1), 0.004)[None, None],
+        name=BRANCH,
+        at=(0.0,),
+        axes={f"{BRANCH}_schedule": others},
+    )
+    first = result[f"{BRANCH}/test_loss"].values[:, 0, 0, ..., -1]
+    result["pretrain/test_loss"].values[..., -1] = network[CONSTANT] / network[others[0]] * first
+    ends = np.array([[1.0] * len(model), list(model.values())])[..., None] * np.array([1.0, 1.1, 1.3])
+    dims = ("gamma", "schedule", "seed")
+    coords = {"gamma": [0.0, 2.0], "schedule": list(model), "seed": np.arange(3)}
+    return PlantedResults(
+        {"schedules": result}, {"courses": xr.Dataset({"test_loss": (dims, ends), "destination": (dims, ends)}, coords)}
+    )

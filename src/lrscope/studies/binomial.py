@@ -46,6 +46,7 @@ def binomial_part(
     trials: int,
     *,
     above: Annotated[float, Number(0, 1, below=True)],
+    silent: Annotated[int, Whole(0, 1_000_000_000)] = 0,
     parts: Annotated[int, Whole(1, 1000)] = 1,
     unit: str = "of the runs",
     note: str = "",
@@ -56,32 +57,47 @@ def binomial_part(
     three trials it is undetermined. Of several such parts of a claim each is contradicted only at the level 1 - 0.05 / parts,
     as all parts are (`verdicts.finding`).
 
+    Both verdicts hold whatever the silent ones would have said: these count as failures for support and as successes for
+    refutation, so the interval goes from the lower end of the one count to the upper end of the other. Where one of the two
+    counts alone would decide, the part is undetermined.
+
     Args:
         name: what is counted, in a few words.
-        successes, trials: counts.
+        successes, trials: counts, of those that say something; the value is their frequency.
         above: the bound.
+        silent: how many more were tried that say nothing, such as runs that overflowed.
         parts: how many parts of this kind the claim has.
     """
-    low, high = (float(end) for end in binomial_interval(successes, trials))
+    worst, best = _intervals(successes, trials, silent, LEVEL)
+    low, high = worst[0], best[1]
     verdict = judge(low, high, trials, above=above)
-    words = [note]
+    words = [note, f"{successes} of {trials}", f"{silent} more say nothing" if silent else ""]
     if verdict == "contradicted":
         level = 1 - (1 - LEVEL) / parts
-        if float(binomial_interval(successes, trials, level=level)[1]) >= above:
+        if _intervals(successes, trials, silent, level)[1][1] >= above:
             verdict = "inconclusive"
             words.append(f"below the bound at 95%, not at the {level:.1%} that {parts} parts ask for")
-    frequency = successes / trials if trials else np.nan
+    elif verdict == "inconclusive" and (worst[1] < above or best[0] > above):
+        verdict = "undetermined"
+        words.append("what these would have said decides")
     few = trials < LEAST
     return Part(
         name=name,
         verdict=verdict,
-        value=frequency,
+        value=successes / trials if trials else np.nan,
         low=np.nan if few else low,
         high=np.nan if few else high,
         unit=unit,
         criterion=f"above {number(above)}",
         seeds=trials,
-        asked=trials,
+        asked=trials + silent,
         above=above,
-        note="; ".join(filter(None, [*words, f"{successes} of {trials}"])),
+        note="; ".join(filter(None, words)),
     )
+
+
+def _intervals(successes: int, trials: int, silent: int, level: float) -> tuple[tuple[float, float], ...]:
+    """With all silent ones failed, and with all of them successful."""
+    counts = (successes, successes + silent)
+    ends = (binomial_interval(count, trials + silent, level=level) for count in counts)
+    return tuple((float(low), float(high)) for low, high in ends)

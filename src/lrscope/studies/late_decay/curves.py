@@ -21,7 +21,7 @@ from lrscope.errors import LrscopeError
 from lrscope.readers import Number, Whole
 from lrscope.studies.late_decay.invariant import destination
 from lrscope.studies.late_decay.norm_power import Gamma, Nonnegative, NormPower, weights_of
-from lrscope.studies.late_decay.problems import directions, sample
+from lrscope.studies.late_decay.problems import Problems, directions, sample
 
 QUANTITIES = {
     "loss": "training loss: half the mean squared error, without label noise",
@@ -140,27 +140,30 @@ def _trained(setting: Setting, seeds: Sequence[int], at: list[int], dtype: torch
     whole = setting.steps + setting.small_steps
     found = descend(
         model,
-        _start(setting, model),
+        starts(setting, model),
         _rates(setting, torch.tensor(rates, dtype=dtype).repeat(len(seeds))),
         whole,
         noise=setting.weight_noise,
         stream=("late decay", "weight noise", seeds[0]),
-        record={"point": PointRecord(partial(_measured, model), at)},
+        record={"point": PointRecord(partial(measured, model), at)},
     ).recorded["point"]
     shape = (len(at), len(seeds), len(setting.gamma), len(setting.lr))
     by_run = found.double().view(*shape, len(QUANTITIES)).permute(4, 0, 2, 3, 1).numpy()
-    of_data = {
+    return dict(zip(QUANTITIES, by_run, strict=True)) | of_data(problems)
+
+
+def of_data(problems: Problems) -> dict[str, np.ndarray]:
+    """`OF_DATA` [S] each."""
+    found = {
         "minimum_norm": problems.minimum_norm.norm(dim=1),
         "teacher_norm": problems.teacher.norm(dim=1),
         "zero_loss": problems.label_square / 2,
     }
-    return dict(zip(QUANTITIES, by_run, strict=True)) | {
-        name: values.double().numpy() for name, values in of_data.items()
-    }
+    return {name: values.double().numpy() for name, values in found.items()}
 
 
-def _start(setting: Setting, model: NormPower) -> Tensor:
-    """[S R, d]."""
+def starts(setting: Setting, model: NormPower) -> Tensor:
+    """Weights that training starts at [S R, d]."""
     start = (setting.start_norm * directions(model.problems))[:, None].expand(-1, model.count, -1)
     if setting.start_of == "predictor":
         start = weights_of(start, model.gamma)
@@ -168,7 +171,8 @@ def _start(setting: Setting, model: NormPower) -> Tensor:
 
 
 def _rates(setting: Setting, large: Tensor) -> Tensor:
-    """Learning rates [T, S R], without memory for what repeats where nothing decays."""
+    """Learning rates [T, S R], without memory for what repeats: where nothing decays, and where there is one rate."""
+    large = large[:1] if len(setting.lr) == 1 else large
     if not setting.small_steps:
         return large
     factor = torch.ones(setting.steps + setting.small_steps, 1, dtype=large.dtype)
@@ -176,7 +180,7 @@ def _rates(setting: Setting, large: Tensor) -> Tensor:
     return factor * large
 
 
-def _measured(model: NormPower, points: Tensor) -> Tensor:
+def measured(model: NormPower, points: Tensor) -> Tensor:
     """`QUANTITIES` in their order [S R, 9]."""
     alpha = model.predictors(points)
     off, along = (part.norm(dim=-1).view(-1) for part in model.problems.parts(alpha))

@@ -5,7 +5,7 @@ D draws, N checkpoints.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from lrscope.studies.arrays import Array
 from lrscope.studies.verdicts import Undetermined
 
-OPEN = 0.25  # of lrscope.landscapes.level_sets, whose package takes PyTorch
-HIGHEST = 10.0  # ours: a pass above this many heights says no more than closed, and an overflow has no height
+ON_SURFACE = 0.5  # ours: the least part of the checkpoints' variance that the surface must hold
 LEFT_OUT = 0.25  # ours: more draws that say nothing leave a part undetermined: those that are left are no fair choice
 LATE = 0.75  # the last quarter of the main path, whose median loss is the level of the level sets, too
 NEAR_LEVEL = 2.0  # ours: the main path's loss has come to its late level where it is at most this many times as high
@@ -33,12 +32,32 @@ def enough(values: Array) -> Array:
     return values
 
 
-def rises(found: xr.Dataset, loss: str) -> Array:
-    """How far a level set's pass to the frame lies above its lowest point, over the height of the level [D]: above 1 it is closed, at
-    1/4 or below it is open. At most `HIGHEST`: a set that overflow encloses has an infinite rise, which no interval holds. NaN where
-    the landscape says that it is undetermined: between both a frame is too small to tell."""
-    one = found.sel(loss=loss)
-    return np.where(one["verdict"].values != "undetermined", np.minimum(one["rise"].values, HIGHEST), np.nan)
+def held(found: xr.Dataset) -> Array:
+    """The part of the checkpoints' variance that the surface holds [D]: squared distances on it, as drawn, over these and those from it."""
+    x, y, off = (found[name].transpose("draw", "checkpoint").values for name in ("at_x", "at_y", "off"))
+    on, beside = x.var(1) + y.var(1), (off**2).mean(1)
+    return np.asarray(on / (on + beside), dtype=np.float64)
+
+
+def near(found: xr.Dataset, values: Array) -> Array:
+    """Values [D], NaN for draws whose checkpoints do not lie near their surface: it says nothing of them."""
+    return np.where(held(found) >= ON_SURFACE, values, np.nan)
+
+
+class Counts(NamedTuple):
+    """Draws whose level set is as it should be, is the opposite, and of which the surface says nothing."""
+
+    good: int
+    bad: int
+    silent: int
+
+
+def level_sets(found: xr.Dataset, loss: str, good: str, bad: str) -> Counts:
+    """How many level sets are `good` and `bad`, `open` or `closed`; the others, and those of a surface far from its checkpoints, are
+    silent."""
+    verdicts = np.where(held(found) >= ON_SURFACE, found["verdict"].sel(loss=loss).values, "undetermined")
+    counts = [int((verdicts == one).sum()) for one in (good, bad)]
+    return Counts(*counts, len(verdicts) - sum(counts))
 
 
 def main_path_approaches(found: xr.Dataset) -> Array:

@@ -15,7 +15,10 @@ import xarray as xr
 from lrscope.charts import Axis, Border, Chart, ErrorBars, HeatMap, Layer, Line, Panel, Points, style
 from lrscope.decay import decay_curve
 from lrscope.reporting.decay_chart import decay_chart
+from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
+from lrscope.studies.binomial import binomial_interval
+from lrscope.studies.late_decay import effects_schedules
 from lrscope.studies.late_decay.effects_model import speeds
 from lrscope.studies.late_decay.success import success_bound, success_frequency
 from lrscope.studies.types import StudyResults
@@ -30,22 +33,21 @@ ROWS = {
 MIDDLE = (0.025, 0.975)
 ROWS_OF_PLANES = 2  # ours
 SUB_PATHS = (
-    ("mse", "cooldown", "squared error, equal cooldown"),
-    ("mse", "total", "squared error, equal total budget"),
-    ("cross_entropy", "cooldown", "cross-entropy, equal cooldown"),
+    ("mse", "squared error"),
+    ("cross_entropy", "cross-entropy"),
 )
 
 
 def sub_paths(results: StudyResults) -> Chart:
-    """Final test loss against the time of the decay, of both losses and budgets."""
+    """Final test loss against the time of the decay, of both losses."""
     panels = []
-    for sweep, branch, title in SUB_PATHS:
-        chart = decay_chart([decay_curve(results.sweep(sweep), branch=branch)])
+    for sweep, title in SUB_PATHS:
+        chart = decay_chart([decay_curve(results.sweep(sweep), branch="cooldown")])
         ends = chart.panels[0]
         x = Axis(title="decay of the learning rate (epoch)", log=True)
         layers = [replace(layer, name="") for layer in ends.layers if isinstance(layer, Line | Points)]
         panels.append(Panel(title=title, x=x, y=Axis(title="final test loss"), layers=layers))
-    return Chart(panels=panels, columns=3)
+    return Chart(panels=panels, columns=2)
 
 
 def planes(results: StudyResults) -> Chart:
@@ -124,16 +126,20 @@ def _middle(x: Array, values: Array, **look: Any) -> Line:
 
 
 def success(results: StudyResults) -> Chart:
-    """Frequency of success with its exact interval, and the theorem's bound, against gamma."""
-    found = success_frequency(results.measurement("model")).isel(lr=0)
+    """Frequency of success and the theorem's bound against gamma; whiskers hold whatever the runs that say nothing would have done."""
+    found = success_frequency(results.measurement("success")).isel(lr=0)
+    runs = found["runs"].values
+    silent = found["moving"].values + found["dead"].values + found["overflowed"].values
+    low, _ = binomial_interval(found["succeeded"].values, runs)
+    _, high = binomial_interval(found["succeeded"].values + silent, runs)
     gamma = found["gamma"].values.astype(float)
     fine = np.linspace(0, float(gamma.max()), 200)
     counted = ErrorBars(
         x=gamma,
-        y=found["frequency"].values,
-        low=found["low"].values,
-        high=found["high"].values,
-        name="frequency",
+        y=found["succeeded"].values / runs,
+        low=low,
+        high=high,
+        name="succeeded",
         color=style.COLORS[0],
     )
     bound = Line(x=fine, y=success_bound(fine), name="1 - exp(-0.1 gamma^2)", color=style.COLORS[1], dashed=True)
@@ -184,3 +190,35 @@ def speed(results: StudyResults) -> Chart:
     x = Axis(title="norm of the predictor at the start", log=True)
     y = Axis(title="decades of excess norm per 1,000 steps", log=True)
     return Chart(panels=[Panel(x=x, y=y, layers=lines)], columns=1)
+
+
+def schedules(results: StudyResults) -> Chart:
+    """Final test loss of each schedule, on the network and on the model: marks of all seeds, and their geometric means."""
+    found = results.measurement("courses")
+    titled = {"network": effects_schedules.network_ends(results.sweep("schedules"), "test_loss")}
+    titled |= {
+        f"model, gamma {gamma:g}": effects_schedules.model_ends(found, "test_loss", gamma)
+        for gamma in found["gamma"].values.tolist()
+    }
+    return Chart(panels=[_ranked(title, ends) for title, ends in titled.items()], columns=1)
+
+
+def _ranked(title: str, ends: dict[str, Array]) -> Panel:
+    rows = np.arange(len(ends))
+    known = [values[np.isfinite(values)] for values in ends.values()]
+    every = Points(
+        x=np.concatenate(known),
+        y=np.repeat(rows, [len(values) for values in known]),
+        size=4,
+        color=style.MUTED,
+        name="seeds",
+    )
+    means = [10 ** arrays.average(np.log10(values)) for values in known]
+    middle = Points(x=means, y=rows, symbol="diamond", size=9, rim=True, color=style.COLORS[1], name="geometric mean")
+    ticks = list(zip(map(float, rows), ends, strict=True))
+    return Panel(
+        title=title,
+        x=Axis(title="final test loss", log=True),
+        y=Axis(ticks=ticks, limits=(len(ends) - 0.5, -0.5)),
+        layers=[every, middle],
+    )

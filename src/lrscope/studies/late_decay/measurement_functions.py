@@ -10,6 +10,7 @@ import xarray as xr
 
 from lrscope.studies.late_decay.curves import Setting, late_decay_curves
 from lrscope.studies.late_decay.problems import sample
+from lrscope.studies.late_decay.schedules import schedule_ends
 from lrscope.studies.late_decay.slices import model_landscape
 from lrscope.studies.types import StudyResults
 
@@ -18,6 +19,11 @@ KEPT = ("off", "destination", "loss", "zero_loss")  # of the curves from which s
 
 def model(results: StudyResults, setting: Mapping[str, Any], seeds: int, **how: Any) -> xr.Dataset:
     """Curves of every gamma (`late_decay_curves`)."""
+    return late_decay_curves(Setting(**setting), _seeds(results, seeds), **how)
+
+
+def success(results: StudyResults, setting: Mapping[str, Any], seeds: int, **how: Any) -> xr.Dataset:
+    """The same of another setting."""
     return late_decay_curves(Setting(**setting), _seeds(results, seeds), **how)
 
 
@@ -41,6 +47,11 @@ def landscape(results: StudyResults, gammas: Sequence[float], examples: int, dim
     numbered = [one.assign_coords(position=np.arange(one.sizes["position"])) for one in found]
     joined = xr.concat(numbered, dim="gamma", join="outer", combine_attrs="drop_conflicts")
     return joined.assign_coords(gamma=np.array(gammas, dtype=float))
+
+
+def courses(results: StudyResults, setting: Mapping[str, Any], schedules: Sequence[str], seeds: int) -> xr.Dataset:
+    """Ends of every schedule (`schedule_ends`)."""
+    return schedule_ends(Setting(**setting), schedules, _seeds(results, seeds))
 
 
 def _seeds(results: StudyResults, count: int) -> range:

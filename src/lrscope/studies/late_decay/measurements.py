@@ -11,9 +11,11 @@ from lrscope.studies.types import Measurement
 FUNCTIONS = "lrscope.studies.late_decay.measurement_functions"
 ABOUT = {
     "model": "The model y = |w|^gamma <w, x> with label noise, a large learning rate and its decay, over gamma.",
+    "success": "The same at a smaller rate and for longer, over larger gammas: how often phase II ends at the minimum-norm solution.",
     "speed": "The same at the large rate alone, over gamma and the norm of the predictor at the start.",
     "planes": "Losses on the surface through main path and sub-paths of the squared error, for each draw of the images.",
     "landscape": "Training and test loss of the model on the plane that shows its manifold, its minimum-norm point and the teacher.",
+    "courses": "Where the model ends by schedules of one number of steps, from the same starts with the same batches and noise.",
 }
 NEEDS = {"planes": ("mse",)}
 WHERE = {"planes": "lrscope.studies.late_decay.planes"}

@@ -16,6 +16,9 @@ from lrscope.studies.binomial import binomial_interval
 Array = NDArray[np.float64]
 RATE = 0.1  # of the theorem: 1 - exp(-0.1 gamma^2)
 LEARNED = 0.1  # ours: a run is on the manifold whose last training loss is below this part of the loss at w = 0
+MOVING = (
+    0.9  # ours: a run has not settled whose excess norm has come to this part or less of that at half of the large rate
+)
 TOLERANCE = 0.05  # ours: success is a distance from the minimum-norm interpolator of this part of its norm
 
 
@@ -40,7 +43,9 @@ def success_frequency(
 
     Returns:
         Over (gamma, lr): `frequency`, the part that succeeded of the runs on the manifold (NaN without any), with its 95% interval `low`
-        and `high`; `succeeded`, `counted` (runs on the manifold), `dead`, `overflowed` and `runs` (all three), which count. Over gamma: `bound`.
+        and `high`; `succeeded`, `counted` (runs on the manifold), `moving` (of those, the ones that did not succeed, but had not settled:
+        their excess norm fell by a tenth or more in the second half of the large rate), `dead`, `overflowed` and `runs` (the last two and
+        `counted`), which count. Over gamma: `bound`.
 
     Raises:
         LrscopeError: a dataset of another kind.
@@ -48,12 +53,14 @@ def success_frequency(
     missing = [name for name in ("destination", "small", "loss", "zero_loss") if name not in curves.variables]
     if missing:
         raise LrscopeError(f"curves: they have no {missing[0]!r}: pass what late_decay_curves returns")
-    end = curves["destination"].isel(time=np.flatnonzero(~curves["small"].values)[-1])
-    end = end.transpose("gamma", "lr", "seed")
+    middle, end = (
+        curves["destination"].isel(time=at).transpose("gamma", "lr", "seed") for at in _middle_and_end(curves)
+    )
     loss = (curves["loss"].isel(time=-1) / curves["zero_loss"]).transpose("gamma", "lr", "seed").values
     lost = ~(np.isfinite(end.values) & np.isfinite(loss))
     alive = ~lost & (loss < LEARNED)
     good = alive & (end.values <= tolerance * curves["minimum_norm"].values)
+    moving = alive & ~good & (end.values <= MOVING * middle.values)
     succeeded, counted = good.sum(-1), alive.sum(-1)
     low, high = binomial_interval(succeeded, counted)
     dims = ("gamma", "lr")
@@ -63,9 +70,17 @@ def success_frequency(
         "high": (dims, high),
         "succeeded": (dims, succeeded),
         "counted": (dims, counted),
+        "moving": (dims, moving.sum(-1)),
         "dead": (dims, (~lost & ~alive).sum(-1)),
         "overflowed": (dims, lost.sum(-1)),
         "runs": (dims, np.full(good.shape[:2], good.shape[-1])),
         "bound": ("gamma", success_bound(curves["gamma"].values)),
     }
     return xr.Dataset(data, {name: curves[name] for name in dims}, {**curves.attrs, "tolerance": tolerance})
+
+
+def _middle_and_end(curves: xr.Dataset) -> tuple[int, int]:
+    """Places of the last recorded times in the first half of the large rate, and in all of it."""
+    time, large = curves["time"].values, np.flatnonzero(~curves["small"].values)
+    end = int(large[-1])
+    return int(large[time[large] <= time[end] / 2][-1]), end

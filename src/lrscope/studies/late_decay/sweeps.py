@@ -14,35 +14,30 @@ from collections.abc import Sequence
 from typing import Any
 
 from lrscope.config import Branch, SweepConfig
+from lrscope.studies.late_decay.effects_schedules import BRANCH, LATE_DECAY
 from lrscope.studies.late_decay.measurements import measurements
 from lrscope.studies.types import Scale, StudySweep
 
 ABOUT = {
     "mse": "A main path at a large learning rate and sub-paths that decay from it, squared error on one-hot labels.",
     "cross_entropy": "The same with cross-entropy.",
+    "schedules": "Schedules of one length, from the same initialisations with the same batches, squared error.",
 }
 FIRST_SEED = 1000  # of the laptop evidence: nobody has looked at runs with these seeds
 LARGE = 0.1
 SGD: dict[str, Any] = {"space": "whole", "momentum": 0.9, "weight_decay": 1e-4}
-GAMMAS = [0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0]
-MODEL: dict[str, Any] = {
-    "gamma": GAMMAS,
-    "lr": [5e-3],
-    "label_noise": 1.0,
-    "start_norm": 1.5,
-    "start_of": "predictor",
-    "steps": 20_000,
-    "small_steps": 10_000,
+NOISY: dict[str, Any] = {"label_noise": 1.0, "start_norm": 1.5, "start_of": "predictor"}
+MODEL: dict[str, Any] = {"gamma": [0.0, 1.0, 2.0, 4.0], "lr": [5e-3], **NOISY, "steps": 20_000, "small_steps": 10_000}
+SUCCESS: dict[str, Any] = MODEL | {
+    "gamma": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+    "lr": [2e-3],  # at 5e-3 most pilots with gamma 6 were dead; as many squared rates
+    "steps": 125_000,
+    "small_steps": 25_000,
 }
 SPEED: dict[str, Any] = {"gamma": [0.5, 1.0, 2.0, 4.0], "lr": [5e-3], "label_noise": 1.0, "steps": 6000}
+COURSES = ("constant", "step:0.1@0.1", LATE_DECAY, "1-sqrt", "linear", "cosine", "exponential:0.01", "cyclic:0.01@4")
+ON_MODEL: dict[str, Any] = {"gamma": [0.0, 2.0], "lr": [5e-3], **NOISY, "steps": 20_000}
 PLANE = {"gammas": [0.0, 2.0], "examples": 20, "dimension": 40}
-
-
-def _branches(times: Sequence[float], factor: float, cooldown: float, until: float | None) -> tuple[Branch, ...]:
-    """Sub-paths of one length, and with `until` others of one total budget."""
-    shared: dict[str, Any] = {"at": tuple(map(float, times)), "factors": (factor,)}
-    found = [Branch(name="cooldown", epochs=cooldown, **shared)]
-    return (*found, *([] if until is None else [Branch(name="total", until=until, **shared)]))
 
 
 def _sweeps(
@@ -53,15 +48,31 @@ def _sweeps(
     times: Sequence[float],
     factor: float,
     cooldown: float,
-    until: float,
+    fewer: int,
+    course: float,
+    course_draws: int,
 ) -> tuple[StudySweep, ...]:
-    """One for each loss; that of the equal total budget is trained with the paper's alone."""
-    found = []
-    for name, about in ABOUT.items():
-        branches = _branches(times, factor, cooldown, until if name == "mse" else None)
-        config = SweepConfig(lrs=(lr,), branches=branches, **SGD, **shared)
-        found.append(StudySweep(name=name, about=about, task={**task, "loss": name}, config=config))
-    return tuple(found)
+    """Sub-paths of one length for each loss, cross-entropy with `fewer` draws; then schedules of `course` epochs.
+
+    The first course is constant: it is the path that the others leave at its beginning.
+    """
+    sub_paths = Branch(name="cooldown", at=tuple(map(float, times)), factors=(factor,), epochs=cooldown)
+    courses = Branch(name=BRANCH, at=(0.0,), schedules=COURSES[1:], epochs=course)
+    short = {"epochs": course, "data_seeds": course_draws, "keep_weights": False, "snapshot_epochs": ()}
+    changes: dict[str, dict[str, Any]] = {
+        "mse": {"branches": (sub_paths,)},
+        "cross_entropy": {"branches": (sub_paths,), "data_seeds": fewer},
+        "schedules": {"branches": (courses,), **short},
+    }
+    return tuple(
+        StudySweep(
+            name=name,
+            about=ABOUT[name],
+            task={**task, "loss": "cross_entropy" if name == "cross_entropy" else "mse"},
+            config=SweepConfig(lrs=(lr,), **SGD, **{**shared, **own}),
+        )
+        for name, own in changes.items()
+    )
 
 
 def smoke() -> Scale:
@@ -77,12 +88,16 @@ def smoke() -> Scale:
         "snapshot_epochs": (1, 2, 4, 6, 8),
     }
     return Scale(
-        sweeps=_sweeps(task, shared, lr=0.03, times=[1, 2, 4, 8], factor=0.1, cooldown=4, until=10),
+        sweeps=_sweeps(
+            task, shared, lr=0.03, times=[1, 2, 4, 8], factor=0.1, cooldown=4, fewer=3, course=8, course_draws=3
+        ),
         measurements=measurements(
             model={"setting": {**MODEL, "steps": 400, "small_steps": 100}, "seeds": 4, "times": 20},
+            success={"setting": {**SUCCESS, "steps": 400, "small_steps": 100}, "seeds": 4, "times": 20},
             speed={"setting": {**SPEED, "steps": 300}, "starts": [1.0, 1.5, 2.0], "seeds": 3, "times": 20},
             planes={"sweep": "mse", "grid": [9, 7], "margin": 0.5},
             landscape={**PLANE, "points": 21},
+            courses={"setting": {**ON_MODEL, "steps": 300}, "schedules": list(COURSES), "seeds": 3},
         ),
         about="Digits and few steps; a minute; the numbers mean nothing.",
     )
@@ -105,19 +120,30 @@ def laptop() -> Scale:
     shared = {
         "batch_size": 125,
         "epochs": 1280,
-        "data_seeds": 5,
+        "data_seeds": 10,
         "seeds": 1,
-        "log_points": 60,
+        "log_points": 120,  # every epoch after a decay, for the test loss at equal training loss
         "keep_weights": True,  # for planes through main path and sub-paths
         "snapshot_epochs": (40, *range(80, 1281, 80)),
     }
     return Scale(
-        sweeps=_sweeps(task, shared, times=[40, 80, 160, 320, 640, 1280], factor=0.1, cooldown=120, until=1440),
+        sweeps=_sweeps(
+            task,
+            shared,
+            times=[40, 80, 160, 320, 640, 1280],
+            factor=0.1,
+            cooldown=120,
+            fewer=3,
+            course=160,
+            course_draws=4,
+        ),
         measurements=measurements(
             model={"setting": MODEL, "seeds": 400, "times": 60},
+            success={"setting": SUCCESS, "seeds": 400, "times": 60},
             speed={"setting": SPEED, "starts": [1.0, 1.25, 1.5, 2.0], "seeds": 50, "times": 100},
-            planes={"sweep": "mse", "grid": [31, 23], "margin": 0.5},
+            planes={"sweep": "mse", "grid": [25, 19], "margin": 0.5},
             landscape={**PLANE, "points": 101},
+            courses={"setting": ON_MODEL, "schedules": list(COURSES), "seeds": 100},
         ),
         about="1,000 images of Fashion-MNIST at 14x14 and that network with a quarter of the channels, 5 draws of images; the model with 400 data sets. "
         "About 40 minutes on two CPU cores (estimated).",
@@ -141,12 +167,23 @@ def paper() -> Scale:
         "snapshot_epochs": (25, *range(50, 3001, 50)),
     }
     return Scale(
-        sweeps=_sweeps(task, shared, times=[25, 50, 100, 200, 400, 800, 1600], factor=0.01, cooldown=500, until=3000),
+        sweeps=_sweeps(
+            task,
+            shared,
+            times=[25, 50, 100, 200, 400, 800, 1600],
+            factor=0.01,
+            cooldown=500,
+            fewer=3,
+            course=1000,
+            course_draws=3,
+        ),
         measurements=measurements(
             model={"setting": MODEL, "seeds": 2000, "times": 60},
+            success={"setting": SUCCESS, "seeds": 2000, "times": 60},
             speed={"setting": SPEED, "starts": [1.0, 1.25, 1.5, 2.0, 3.0], "seeds": 200, "times": 100},
             planes={"sweep": "mse", "grid": [42, 31], "margin": 0.5},
             landscape={**PLANE, "points": 301},
+            courses={"setting": ON_MODEL, "schedules": list(COURSES), "seeds": 1000},
         ),
         about="5,000 images of CIFAR-10 and the paper's network, 3,000 epochs of main path, 3 draws of images; the model with 2,000 data sets.",
     )

@@ -1,0 +1,65 @@
+"""LD7: schedules side by side at equal budget, on a network and on the theory's model.
+
+U seeds: draws of the training images, or data sets of the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from lrscope.studies import arrays
+from lrscope.studies.arrays import Array
+from lrscope.studies.late_decay import effects_schedules as effects
+from lrscope.studies.types import REPORTED, Claim, Finding, Part, StudyResults
+from lrscope.studies.verdicts import finding, part
+
+SHOWN = 2.0  # gamma of the model
+DECADES = "decades of test loss"
+
+
+def _side_by_side(results: StudyResults) -> Finding:
+    swept, found = results.sweep("schedules"), results.measurement("courses")
+    ends = {
+        "network": effects.network_ends(swept, "test_loss"),
+        f"gamma {SHOWN:g}": effects.model_ends(found, "test_loss", SHOWN),
+    }
+    fitted = effects.network_ends(swept, "train_accuracy")
+    least = f"{min(map(arrays.average, fitted.values())):.1%}"
+    linear = effects.model_ends(found, "destination", 0.0)
+    best = "; ".join(f"{name}: {effects.lowest(rows) or 'none'}" for name, rows in ends.items())
+    return finding(
+        [one for name, rows in ends.items() for one in _parts(name, rows)],
+        f"The lowest test loss by the geometric mean over seeds: {best}. The network fits {least} of its training images or more. Of the linear "
+        f"model the schedules' excess norms differ by at most {effects.spread(linear, list(linear)):.2g} decades.",
+        test_loss={name: _means(rows) for name, rows in ends.items()},
+        training_accuracy=_means(fitted),
+        excess_norm=_means(effects.model_ends(found, "destination", SHOWN)),
+    )
+
+
+def _parts(name: str, ends: dict[str, Array]) -> list[Part]:
+    """How far below a late decay each of the other schedules ends."""
+    return [
+        replace(part(f"{name}: {schedule}", values, unit=DECADES, above=0.0), verdict=REPORTED)
+        for schedule, values in effects.below_late_decay(ends).items()
+    ]
+
+
+def _means(ends: dict[str, Array]) -> dict[str, float | None]:
+    means = {name: arrays.average(values) for name, values in ends.items()}
+    return {name: mean if np.isfinite(mean) else None for name, mean in means.items()}
+
+
+CLAIMS = (
+    Claim(
+        id="LD7",
+        sentence="What other schedules end at beside a late decay, in a network and in the theory's model (the summary's second open question).",
+        criterion="Schedules of one length, all from the same initialisations with the same batches: constant; an early decay to a tenth, after a tenth of the steps; a late one, constant and then to 0 over the last fifth by 1 - sqrt (WSD); 1 - sqrt, linear and cosine, all to 0; exponential to a hundredth; and four cycles between a hundredth and 1. The network, images, large rate and loss of LD1; the model with gamma 2 as in LD4, 20,000 steps. Reported, seed by seed, with 95% intervals: by how many decades the final test loss of each schedule lies below that of the late decay; the schedule with the lowest; training accuracies; and for gamma 0 how far the excess norms of the schedules lie apart, where nothing should move. If what the paper explains decides, the more of its length a schedule spends at a large rate, the lower it ends, as long as it comes down at the end: then late decay and 1 - sqrt, in this order, end below linear, exponential and early decay. Every other order would speak against that.",
+        needs=("schedules", "courses"),
+        check=_side_by_side,
+        figures=("schedules",),
+        exploratory=True,
+    ),
+)
