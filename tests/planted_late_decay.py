@@ -98,7 +98,7 @@ def counted(good: Mapping[float, int], seeds: int = 200) -> PlantedResults:
     for k, gamma in enumerate(GAMMAS):
         ends[k, 0, :, HALF] = 1.0
         ends[k, 0, :, DECAYS] = np.where(np.arange(seeds) < good.get(gamma, seeds), 0.01, 1.0)
-    return PlantedResults({}, {"success": made})
+    return PlantedResults({}, {"model": made, "success": made.copy(deep=True)})
 
 
 def speeds(powers: Mapping[float, float], seeds: int = 4) -> xr.Dataset:

@@ -92,15 +92,16 @@ def test_evidence_is_made_with_fresh_seeds_and_enough_of_them() -> None:
     laptop = STUDY.scales["laptop"]
     assert laptop.first_seed == 1000
     assert all(sweep.config.data_seeds >= 3 for sweep in laptop.sweeps)
-    for name, asked, lr, steps in (("model", (0.0, *PHASED), 5e-3, 20_000), ("success", COUNTED, 2e-3, 125_000)):
+    for name, asked, lr, steps in (("model", (0.0, *PHASED), 5e-3, 20_000), ("success", (), 1.5e-3, 400_000)):
         found = options("laptop")[name]
         assert found["seeds"] >= 200
         setting = found["setting"]
-        assert set(asked) == set(setting["gamma"]), "as the criterion says"
+        counted = {gamma for gamma, of in COUNTED.items() if of == name}
+        assert {*asked, *counted} == set(setting["gamma"]), "as the criteria say"
         assert (setting["lr"], setting["steps"]) == ([lr], steps)
         assert (setting["label_noise"], setting["start_norm"], setting["start_of"]) == (1.0, 1.5, "predictor")
     assert options("laptop")["model"]["setting"]["small_steps"] == 10_000
-    assert options("laptop")["success"]["setting"]["small_steps"] == 25_000
+    assert options("laptop")["success"]["setting"]["small_steps"] == 40_000
 
 
 @pytest.mark.parametrize(("draws", "good"), [(10, 9), (5, None)])
@@ -525,11 +526,29 @@ def test_ld7_puts_schedules_side_by_side() -> None:
     found = checked("LD7", courses(network, model))
     values = {part.name: part.value for part in found.parts}
     assert {part.verdict for part in found.parts} == {REPORTED}
+    order = [f"{name}: order by squared rates" for name in ("network", "gamma 2")]
+    assert [values.pop(name) for name in order] == [-1, 1], "the late decay has the larger ones"
     assert list(values) == ["network: constant", "network: linear", "gamma 2: constant", "gamma 2: linear"]
     expected = [-np.log10(3), -np.log10(2), -np.log10(2), np.log10(2)]
     np.testing.assert_allclose(list(values.values()), expected, atol=0.02)
     assert "network: wsd:0.2; gamma 2: linear" in found.note
     assert "differ by at most 0 decades" in found.note
+
+
+def test_schedules_are_ranked_by_their_squared_rates() -> None:
+    (branch,) = STUDY.scales["laptop"].sweeps[2].config.branches
+    found = {name: effects_schedules.squared_rates(name) for name in branch.schedules}
+    exact = {
+        "wsd:0.2": 0.8 + 0.2 / 6,
+        "cosine": 3 / 8,
+        "linear": 1 / 3,
+        "1-sqrt": 1 / 6,
+        "step:0.1@0.1": 0.1 + 0.9 / 100,
+    }
+    assert {name: found[name] for name in exact} == pytest.approx(exact, rel=1e-3)
+    ends = {name: np.array([1 / rate, rate]) for name, rate in found.items()}
+    assert effects_schedules.order(ends).tolist() == [-1, 1]
+    assert effects_schedules.order(ends | {"constant": np.array([9.0, 9.0])}).tolist() == [-1, 1], "it never comes down"
 
 
 def test_ld7_leaves_out_runs_that_overflow() -> None:

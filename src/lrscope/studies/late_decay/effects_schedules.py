@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from lrscope.dynamics.schedules import factors
 from lrscope.export import finals
 from lrscope.schema import PRETRAIN, segment
 from lrscope.studies.arrays import Array
@@ -18,6 +19,7 @@ from lrscope.validation import result_nodes
 BRANCH = "course"  # of the sweep: schedules that leave its path at the beginning
 CONSTANT = "constant"  # that path
 LATE_DECAY = "wsd:0.2"  # constant, then to 0 over the last fifth
+STEPS = 10_000  # ours: that means of factors are read from
 
 
 def network_ends(result: xr.DataTree, variable: str) -> dict[str, Array]:
@@ -48,6 +50,19 @@ def model_ends(found: xr.Dataset, variable: str, gamma: float) -> dict[str, Arra
 def below_late_decay(ends: dict[str, Array]) -> dict[str, Array]:
     """Decades by which each schedule but the late decay ends below it, seed by seed [U]: negative where it ends higher."""
     return {name: np.log10(ends[LATE_DECAY] / values) for name, values in ends.items() if name != LATE_DECAY}
+
+
+def squared_rates(name: str) -> float:
+    """The mean of a schedule's squared factors: what label noise moves along the manifold is in proportion (docs/late_decay_theory.md)."""
+    return float(factors(name, STEPS).square().mean())
+
+
+def order(ends: dict[str, Array]) -> Array:
+    """Kendall's tau of the schedules' squared rates and their ends [U], of those that come down: -1 where more always ends lower."""
+    down = sorted((name for name in ends if name != CONSTANT), key=squared_rates)
+    values = np.stack([ends[name] for name in down])
+    pairs = np.triu(np.ones((len(down), len(down))), 1).astype(bool)
+    return np.asarray(np.sign(values[None] - values[:, None])[pairs].mean(0))
 
 
 def lowest(ends: dict[str, Array]) -> str:

@@ -127,7 +127,8 @@ def _middle(x: Array, values: Array, **look: Any) -> Line:
 
 def success(results: StudyResults) -> Chart:
     """Frequency of success and the theorem's bound against gamma; whiskers hold whatever the runs that say nothing would have done."""
-    found = success_frequency(results.measurement("success")).isel(lr=0)
+    both = [success_frequency(results.measurement(name)).isel(lr=0) for name in ("model", "success")]
+    found = xr.concat(both, dim="gamma", combine_attrs="drop", coords="minimal", compat="override")
     runs = found["runs"].values
     silent = found["moving"].values + found["dead"].values + found["overflowed"].values
     low, _ = binomial_interval(found["succeeded"].values, runs)
@@ -139,7 +140,7 @@ def success(results: StudyResults) -> Chart:
         y=found["succeeded"].values / runs,
         low=low,
         high=high,
-        name="succeeded",
+        name="succeeded, of all runs",
         color=style.COLORS[0],
     )
     bound = Line(x=fine, y=success_bound(fine), name="1 - exp(-0.1 gamma^2)", color=style.COLORS[1], dashed=True)
@@ -220,5 +221,5 @@ def _ranked(title: str, ends: dict[str, Array]) -> Panel:
         title=title,
         x=Axis(title="final test loss", log=True),
         y=Axis(ticks=ticks, limits=(len(ends) - 0.5, -0.5)),
-        layers=[every, middle],
+        layers=[middle, every],
     )

@@ -42,7 +42,7 @@ FIGURES = (
         look_for="Marks above the line are runs that the theorem's bound describes. Whiskers reach from Clopper and Pearson's lower end with all "
         "runs that say nothing failed to the upper end with all of them successful.",
         differs="20 examples in 40 dimensions, label noise. The theorem's assumptions are not known to us.",
-        needs=("success",),
+        needs=("model", "success"),
         draw=figures.success,
     ),
     PaperFigure(
@@ -65,8 +65,8 @@ FIGURES = (
     PaperFigure(
         number="schedules",
         title="Schedules of one length side by side",
-        look_for="The longer a schedule keeps a large rate, the further left it ends, as long as it comes down at the end. For gamma 0 no schedule that "
-        "comes down does better than another.",
+        look_for="The larger the sum of a schedule's squared rates, the further left it ends, as long as it comes down. For gamma 0 that makes no "
+        "difference.",
         differs="The paper has no such figure: it asks the question. 20 examples in 40 dimensions, label noise.",
         needs=("schedules", "courses"),
         draw=figures.schedules,
