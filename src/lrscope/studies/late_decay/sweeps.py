@@ -5,7 +5,7 @@ beyond a summary; what neither states is marked "ours". So is all of `laptop` an
 losses, momentum, weight decay, batch size and large learning rate.
 
 What was fixed before the first judged run: the model's N, d, label noise, rates and steps after pilots with seeds 0 to 199
-(docs/late_decay_theory.md), and its thresholds. Judged seeds begin at 1000; a setting changes only before evidence, or with a dated note.
+(docs/late_decay_theory.md), and its thresholds. Judged seeds begin at 4000; a setting changes only before evidence, or with a dated note.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ABOUT = {
     "cross_entropy": "The same with cross-entropy.",
     "schedules": "Schedules of one length, from the same initialisations with the same batches, squared error.",
 }
-FIRST_SEED = 1000  # of the laptop evidence: nobody has looked at runs with these seeds
+FIRST_SEED = 4000  # of the laptop evidence: nobody has looked at runs with these seeds, of this study or another
 LARGE = 0.1
 SGD: dict[str, Any] = {"space": "whole", "momentum": 0.9, "weight_decay": 1e-4}
 NOISY: dict[str, Any] = {"label_noise": 1.0, "start_norm": 1.5, "start_of": "predictor"}
@@ -59,7 +59,13 @@ def _sweeps(
     """
     sub_paths = Branch(name="cooldown", at=tuple(map(float, times)), factors=(factor,), epochs=cooldown)
     courses = Branch(name=BRANCH, at=(0.0,), schedules=COURSES[1:], epochs=course)
-    short = {"epochs": course, "data_seeds": course_draws, "keep_weights": False, "snapshot_epochs": ()}
+    short = {
+        "epochs": course,
+        "data_seeds": course_draws,
+        "keep_weights": False,
+        "snapshot_epochs": (),
+        "log_points": 8,
+    }
     changes: dict[str, dict[str, Any]] = {
         "mse": {"branches": (sub_paths,)},
         "cross_entropy": {"branches": (sub_paths,), "data_seeds": fewer},
@@ -105,7 +111,7 @@ def smoke() -> Scale:
 
 
 def laptop() -> Scale:
-    """Fashion-MNIST at half its size and a narrow network; the model with 400 data sets.
+    """Fashion-MNIST at half its size and a narrow network; the model with hundreds of data sets.
 
     Images are few and the main path long, so that most sub-paths fit their training images. Looked at with seed 0: 95% are fitted
     after 80 epochs, 97.5% after 60 more at a tenth of the rate; with 2,000 images fewer, for as many steps.
@@ -121,7 +127,7 @@ def laptop() -> Scale:
     shared = {
         "batch_size": 125,
         "epochs": 1280,
-        "data_seeds": 10,
+        "data_seeds": 9,  # a sign test over draws can then be won with one that is otherwise
         "seeds": 1,
         "log_points": 120,  # every epoch after a decay, for the test loss at equal training loss
         "keep_weights": True,  # for planes through main path and sub-paths
@@ -146,8 +152,8 @@ def laptop() -> Scale:
             landscape={**PLANE, "points": 101},
             courses={"setting": ON_MODEL, "schedules": list(COURSES), "seeds": 100},
         ),
-        about="1,000 images of Fashion-MNIST at 14x14 and that network with a quarter of the channels, 5 draws of images; the model with 400 data sets. "
-        "About 40 minutes on two CPU cores (estimated).",
+        about="1,000 images of Fashion-MNIST at 14x14 and that network with a quarter of the channels, 9 draws of images (3 for cross-entropy, 4 for "
+        "schedules); the model with 400 data sets (300 for gamma 5 and 6). About 38 minutes on two CPU cores (estimated).",
         first_seed=FIRST_SEED,
     )
 
