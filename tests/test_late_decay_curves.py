@@ -17,6 +17,7 @@ from lrscope.studies.late_decay.curves import OF_DATA, QUANTITIES, Setting, late
 from lrscope.studies.late_decay.effects import phase_effects, success_margins
 from lrscope.studies.late_decay.phases import find_phases, phases
 from lrscope.studies.late_decay.problems import sample
+from lrscope.studies.late_decay.schedules import schedule_ends
 from lrscope.studies.late_decay.success import success_bound, success_frequency
 from lrscope.studies.verdicts import Undetermined
 
@@ -192,6 +193,15 @@ def test_a_dead_run_neither_succeeded_nor_failed() -> None:
     assert np.isnan(success_frequency(curves)["frequency"].sel(gamma=2.0)).all(), "none is left to count"
 
 
+def test_a_run_that_still_moves_is_counted_apart() -> None:
+    """Of runs that do not succeed, those whose excess norm has come to nine tenths or less since half of the large rate."""
+    ends = np.ones((2, 1, 3, len(TIME)))
+    ends[1, 0, :, 5:] = np.array([0.8, 0.95, 0.01])[:, None]
+    found = success_frequency(planted(ends)).isel(lr=0)
+    rows = {name: found[name].values.tolist() for name in ("moving", "counted", "succeeded")}
+    assert rows == {"moving": [0, 1], "counted": [3, 3], "succeeded": [0, 1]}
+
+
 def test_a_case_that_is_certain() -> None:
     """Strong label noise and many examples: every run with gamma = 1 ends at the minimum-norm interpolator, none with 0."""
     words = {"examples": 12, "dimension": 16, "label_noise": 1.0, "start_of": "predictor"}
@@ -199,6 +209,43 @@ def test_a_case_that_is_certain() -> None:
     found = success_frequency(late_decay_curves(setting, range(12), times=3))
     assert found["succeeded"].values.ravel().tolist() == [0, 12]
     assert float(found["low"].sel(gamma=1).item()) > float(found["bound"].sel(gamma=1))
+
+
+# -- schedules -----------------------------------------------------------------------------------------------------------
+
+
+def test_schedules_end_where_curves_do() -> None:
+    """A constant rate is that of the curves; a step is their decay to a tenth. Whatever else is trained beside them."""
+    words = {"gamma": [0, 2], "lr": [0.01], "label_noise": 0.5, "start_of": "predictor"}
+    found = schedule_ends(Setting(**words, steps=100), ["linear", "constant", "step:0.1@0.8"], range(3))
+    assert found["loss"].dims == ("gamma", "schedule", "seed")
+    twins = {"constant": {"steps": 100}, "step:0.1@0.8": {"steps": 80, "small_steps": 20}}
+    for name, length in twins.items():
+        curves = late_decay_curves(Setting(**words, **length), range(3), times=2).isel(lr=0, time=-1)
+        for quantity in ("loss", "test_loss", "destination"):
+            twin = curves[quantity].transpose("gamma", "seed").values
+            np.testing.assert_allclose(
+                found[quantity].sel(schedule=name), twin, rtol=1e-9, err_msg=f"{name} {quantity}"
+            )
+    of_linear = found["destination"].sel(gamma=0)
+    np.testing.assert_allclose(of_linear - of_linear.sel(schedule="constant"), 0, atol=1e-9)
+    assert not np.allclose(*(found["destination"].sel(gamma=2, schedule=name) for name in ("linear", "constant")))
+    np.testing.assert_allclose(found["zero_loss"], curves["zero_loss"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "schedules", "seeds", "words"),
+    [
+        ({}, [], [0], "schedules: there are none"),
+        ({}, ["constant"], [], "seeds: there are none"),
+        ({"lr": [0.1, 0.2]}, ["constant"], [0], "several learning rates"),
+        ({"small_steps": 5}, ["constant"], [0], "small_steps: 5 follow the schedule: pass 0"),
+        ({}, ["cosinus"], [0], "cosinus"),
+    ],
+)
+def test_schedules_that_are_refused(changes: dict, schedules: list, seeds: list, words: str) -> None:
+    with pytest.raises(LrscopeError, match=words):
+        schedule_ends(Setting(**{"gamma": [1], "lr": [0.01], "steps": 10, **changes}), schedules, seeds)
 
 
 # -- effects -------------------------------------------------------------------------------------------------------------

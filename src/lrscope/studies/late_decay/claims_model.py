@@ -107,9 +107,14 @@ def _counted(gamma: float, row: xr.Dataset) -> Part:
     silent = {name: int(row[name]) for name in SILENT}
     words = "; ".join(f"{count} {SILENT[name]}" for name, count in silent.items() if count)
     runs, lost = int(row["runs"]), sum(silent.values())
-    counts = {"silent": lost, "parts": len(COUNTED), "note": words}
     return binomial_part(
-        f"gamma {gamma:g}", int(row["succeeded"]), runs - lost, above=float(success_bound(gamma)), **counts
+        f"gamma {gamma:g}",
+        int(row["succeeded"]),
+        runs - lost,
+        above=float(success_bound(gamma)),
+        silent=lost,
+        parts=len(COUNTED),
+        note=words,
     )
 
 

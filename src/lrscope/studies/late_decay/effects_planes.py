@@ -56,8 +56,8 @@ def level_sets(found: xr.Dataset, loss: str, good: str, bad: str) -> Counts:
     """How many level sets are `good` and `bad`, `open` or `closed`; the others, and those of a surface far from its checkpoints, are
     silent."""
     verdicts = np.where(held(found) >= ON_SURFACE, found["verdict"].sel(loss=loss).values, "undetermined")
-    counts = [int((verdicts == one).sum()) for one in (good, bad)]
-    return Counts(*counts, len(verdicts) - sum(counts))
+    as_asked, opposite = (int((verdicts == one).sum()) for one in (good, bad))
+    return Counts(as_asked, opposite, len(verdicts) - as_asked - opposite)
 
 
 def main_path_approaches(found: xr.Dataset) -> Array:
