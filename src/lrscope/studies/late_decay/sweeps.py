@@ -64,7 +64,7 @@ def _sweeps(
         "data_seeds": course_draws,
         "keep_weights": False,
         "snapshot_epochs": (),
-        "log_points": 8,
+        "log_points": 40,  # means of training losses over a fortieth of the length
     }
     changes: dict[str, dict[str, Any]] = {
         "mse": {"branches": (sub_paths,)},
