@@ -6,7 +6,7 @@ For measures and theory models. R runs, P weights, G groups, T steps. Sweeps are
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -205,19 +205,13 @@ def _check_gradient(gradient: Any, loss: Any, start: Tensor) -> None:
             )
 
 
-@dataclass
 class _Recorder:
     """Computes what is to be recorded, when it is, and keeps it."""
 
-    record: dict[str, Recorded]
-    count: int
-    runs: int
-    kept: dict[str, list[Tensor]] = field(init=False)
-    wanted: dict[str, frozenset[int]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.kept = {name: [] for name in self.record}
-        self.wanted = {name: self._times(name, what) for name, what in self.record.items()}
+    def __init__(self, record: dict[str, Recorded], count: int, runs: int) -> None:
+        self.record, self.count, self.runs = record, count, runs
+        self.kept: dict[str, list[Tensor]] = {name: [] for name in record}
+        self.wanted = {name: self._times(name, what) for name, what in record.items()}
 
     def _times(self, name: str, what: object) -> frozenset[int]:
         if not isinstance(what, (PointRecord, StepRecord)):
@@ -259,11 +253,12 @@ class _Recorder:
 class _Noise:
     """Gaussian noise [R, P] of a step, from a stream for each run and block of steps, so that any step can be asked for."""
 
+    _drawn: Tensor  # [R, steps of a block, P]
+
     def __init__(self, stream: tuple[str | int, ...], runs: int, size: int) -> None:
         self.stream, self.runs, self.size = stream, runs, size
         self.steps = max(1, min(64, NOISE_BLOCK // size))
         self._block = -1
-        self._drawn = torch.empty(0)
 
     def at(self, step: int) -> Tensor:
         """Float64, standard deviation 1."""

@@ -59,7 +59,7 @@ class Rescaling:
         cotangent = torch.randn(output.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
         everything = [p for weights in self.weights.values() for p in weights]
         found = iter(
-            torch.autograd.grad((output * cotangent).sum(), everything, allow_unused=True, materialize_grads=True)
+            torch.autograd.grad((output * cotangent).sum(), everything, materialize_grads=True)
             if output.requires_grad
             else [torch.zeros_like(p) for p in everything]
         )

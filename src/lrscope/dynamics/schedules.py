@@ -45,7 +45,7 @@ def _fractions(text: str) -> Numbers:
 
 
 def _number(text: str) -> float:
-    if not text or set(text) - set("0123456789.e+-"):
+    if set(text) - set("0123456789.e+-"):
         raise ValueError(text)
     return float(text)
 
@@ -91,7 +91,7 @@ def _square_root(progress: Tensor, _: Numbers) -> Tensor:
 
 
 def _steps(progress: Tensor, numbers: Numbers) -> Tensor:
-    passed = sum(((progress >= s).to(progress.dtype) for s in numbers[1:]), start=progress.new_zeros(()))
+    passed = sum((progress >= s).to(progress.dtype) for s in numbers[1:])
     return progress.new_tensor(numbers[0]) ** passed
 
 
