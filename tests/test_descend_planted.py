@@ -35,12 +35,23 @@ class Slope:
 # -- numbers -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "lr",
-    [2, 2.0, [2, 2], np.float32(2), np.longdouble(2), np.full((3, 2), 2, np.longdouble), np.full(2, 2, np.uint32)]
-    + [torch.tensor(2), torch.full((3, 1), 2.0), torch.full((1, 2), 2, dtype=torch.int32), (2.0,), [[2.0]]],
-    ids=str,
-)
+TWOS: dict[str, Any] = {
+    "int": 2,
+    "float": 2.0,
+    "list": [2, 2],
+    "tuple of one": (2.0,),
+    "one row": [[2.0]],
+    "NumPy's float": np.float32(2),
+    "a longer float": np.longdouble(2),
+    "longer floats": np.full((3, 2), 2, np.longdouble),
+    "unsigned": np.full(2, 2, np.uint32),
+    "tensor": torch.tensor(2),
+    "a column": torch.full((3, 1), 2.0),
+    "a row": torch.full((1, 2), 2, dtype=torch.int32),
+}
+
+
+@pytest.mark.parametrize("lr", TWOS.values(), ids=TWOS.keys())
 def test_learning_rates_of_any_type_and_form_count(lr: Any) -> None:
     found = descend(Slope(), START, lr, 3)
     assert torch.equal(found.weights, START - 6)

@@ -66,6 +66,9 @@ def stepped(
 # -- what is kept ------------------------------------------------------------------------------------------------------
 
 
+KINDS, KEYS = ("bool", "int", "float"), ("flag", "count", "share")
+
+
 def all_kinds(optimizer: Planted, p: Tensor) -> dict[Any, Any]:
     """A number of each kind, a tensor and nothing, which comes first."""
     return {"nothing": None, "flag": True, "count": 3, "share": 0.25, "mean": 2 * p.grad}  # type: ignore[operator]
@@ -75,9 +78,9 @@ def all_kinds(optimizer: Planted, p: Tensor) -> dict[Any, Any]:
 def test_the_state_has_a_name_a_shape_and_a_type_for_each_thing_that_is_kept(dtype: torch.dtype) -> None:
     optimizer = own(all_kinds, k=2, on=False, by="word")
     state = optimizer.init(numbers(rows=3, dtype=dtype))
-    single = [f"{kind}{i}_{key}" for i in (0, 1) for kind, key in zip(KINDS, ("flag", "count", "share"), strict=True)]
+    single = [f"{kind}{i}_{key}" for i in (0, 1) for kind, key in zip(KINDS, KEYS, strict=True)]
     expected: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
-        **{name: ((3,), torch.float64) for name in ("begun", *single, "group0_k", "group0_on")},
+        **dict.fromkeys(("begun", *single, "group0_k", "group0_on"), ((3,), torch.float64)),
         "state0_mean": ((3, 2, 3), dtype),
         "state1_mean": ((3, 2), dtype),
     }
@@ -87,9 +90,6 @@ def test_the_state_has_a_name_a_shape_and_a_type_for_each_thing_that_is_kept(dty
     assert {name: (tuple(value.shape), value.dtype) for name, value in after.items()} == {
         name: ((1, *shape[1:]), kind) for name, (shape, kind) in expected.items()
     }
-
-
-KINDS = ("bool", "int", "float")
 
 
 def test_what_is_kept_comes_back_as_what_it_was() -> None:
@@ -111,9 +111,6 @@ def test_what_is_kept_comes_back_as_what_it_was() -> None:
     assert torch.equal(mean, 2 * numbers(first=5.0)[0, :6].view(2, 3))
     assert second == {"flag": True, "count": 3, "share": 0.25, "lr": 0.5, "k": 3, "on": True, "by": "word"}
     assert [type(second[key]) for key in (*KEYS, "k", "on")] == [bool, int, float, int, bool]
-
-
-KEYS = ("flag", "count", "share")
 
 
 def test_a_tensor_of_any_strides_is_kept_in_order() -> None:

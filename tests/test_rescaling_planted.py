@@ -1,4 +1,4 @@
-"""Trying scale invariance, step by step: what is decided from planted slopes and changes, and what is measured on known models."""
+"""Trying scale invariance, step by step: what planted slopes and changes decide, and what is measured on known models."""
 
 from __future__ import annotations
 

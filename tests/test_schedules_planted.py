@@ -171,11 +171,13 @@ def test_what_is_no_factor_is_refused(name: str) -> None:
 
 
 def test_a_function_that_fails_or_takes_something_else_is_refused() -> None:
-    with pytest.raises(LrscopeError, match="lambda fails at step 2 of 3 .ZeroDivisionError: division by zero.: pass a"):
+    with pytest.raises(
+        LrscopeError, match=r"lambda fails at step 2 of 3 .ZeroDivisionError: division by zero.: pass a"
+    ):
         factors(OwnSchedule(lambda step, steps: 1 / (2 - step)), 3)
     for wrong in (lambda step: 1.0, lambda step, steps, more: 1.0, min):
         with pytest.raises(
-            LrscopeError, match="schedule: .* cannot be called .*: pass a function of .step, steps. that"
+            LrscopeError, match=r"schedule: .* cannot be called .*: pass a function of .step, steps. that"
         ):
             OwnSchedule(wrong)  # type: ignore[arg-type]
     assert factors(OwnSchedule(lambda step, steps: 0), 2).tolist() == [0, 0]
