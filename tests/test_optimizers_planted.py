@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from lrscope.config import SweepConfig
 from lrscope.dynamics import optimizers
 from lrscope.dynamics.layout import Slot
 from lrscope.dynamics.optimizers import OPTIMIZERS, Optimizer, options
 from lrscope.dynamics.optimizers.adam import Adam, AdamW
-from lrscope.dynamics.optimizers.muon import Muon
+from lrscope.dynamics.optimizers.muon import Muon, orthogonal
 from lrscope.dynamics.optimizers.sgd import SGD
 from lrscope.tasks.streams import generator
 
@@ -70,3 +71,12 @@ def test_muon_decays_its_matrices_and_hands_its_options_to_adamw() -> None:
     assert torch.equal(found[:, 6:], others[:, 6:])
     still, _ = Muon(slots=SLOTS, **given).update(0 * gradient, muon.init(weights), weights, lr)  # type: ignore[arg-type]
     torch.testing.assert_close(still, 0.96 * weights, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (6, 4)])
+def test_muon_multiplies_by_the_smaller_of_the_two_squares(shape: tuple[int, int]) -> None:
+    """Five times 4 x 6 by 6 x 4, 4 x 4 by 4 x 4 and 4 x 4 by 4 x 6, with two operations for each product."""
+    counter = FlopCounterMode(display=False)
+    with counter:
+        orthogonal(torch.ones(1, *shape))
+    assert counter.get_total_flops() == 5 * 2 * (4 * 6 * 4 + 4 * 4 * 4 + 4 * 4 * 6)
