@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -16,7 +18,12 @@ from lrscope.dynamics.optimizers.sgd import SGD
 from lrscope.tasks.streams import generator
 
 SLOTS = (Slot("matrix", (3, 2), 0, 6), Slot("bias", (3,), 6, 9))
-MADE: dict[str, Optimizer] = {"sgd": SGD(), "adam": Adam(), "adamw": AdamW(), "muon": Muon(slots=SLOTS)}
+MADE: dict[str, Callable[..., Optimizer]] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+    "muon": lambda **options: Muon(slots=SLOTS, **options),
+}
 READ = {
     "sgd": ("momentum", "nesterov", "weight_decay"),
     "adam": ("betas", "epsilon", "weight_decay"),
@@ -34,7 +41,7 @@ def test_an_optimizer_made_without_options_is_that_of_a_sweep_without_options() 
     config = SweepConfig(lrs=(1e-3,), steps=1)
     for name, made in MADE.items():
         for option in READ[name]:
-            assert getattr(made, option) == getattr(config, option), (name, option)
+            assert getattr(made(), option) == getattr(config, option), (name, option)
 
 
 def test_the_names_of_the_package_are_there() -> None:
@@ -46,7 +53,7 @@ def test_the_names_of_the_package_are_there() -> None:
 def test_a_learning_rate_means_the_same_at_every_radius(name: str) -> None:
     """Of a scale-invariant loss the gradient falls as 1 / radius. Weights and updates grow with it, without epsilon."""
     without = {"epsilon": 0.0} if "epsilon" in READ[name] else {}
-    optimizer = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "muon": lambda **o: Muon(slots=SLOTS, **o)}[name](**without)
+    optimizer = MADE[name](**without)
     weights, gradient = torch.randn(2, 9, generator=generator("tests", "radius"), dtype=torch.float64)[:, None]
     assert isinstance(optimizer, Optimizer)
     moved = []

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from lrscope.dynamics.float64 import InFloat64
-from lrscope.dynamics.invariance import make_scale_invariant, split_groups
+from lrscope.dynamics.invariance import make_scale_invariant, prepare, split_groups
 from lrscope.dynamics.rescaling import Rescaling, _float64_probe, output_of
 from lrscope.errors import LrscopeError
+from lrscope.tasks.norms import PopulationBatchNorm
 from lrscope.tasks.streams import generator
 from tiny_tasks import drawn, examples
 
@@ -139,7 +140,7 @@ def test_the_first_examples_are_16_vectors_or_8_images(shape: tuple[int, ...], f
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
 def test_a_slope_is_seen_against_the_size_of_weights_and_gradients(scale: float) -> None:
     class Mixed(nn.Module):
-        """A scale-invariant layer, two that are so up to 1e-5 and 1e-9, and one that is not used."""
+        """A scale-invariant layer, two that are so up to 1e-3 and 1e-11, and one that is not used."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -147,7 +148,7 @@ def test_a_slope_is_seen_against_the_size_of_weights_and_gradients(scale: float)
             self.norm = nn.LayerNorm(5, elementwise_affine=False)
 
         def forward(self, x: Tensor) -> Tensor:
-            maps = [part(layer.weight, by) for layer, by in ((self.nearly, 1e-5), (self.almost, 1e-9))]
+            maps = [part(layer.weight, by) for layer, by in ((self.nearly, 1e-3), (self.almost, 1e-11))]
             return scale * (self.norm(self.inner(x)) @ maps[0] @ maps[1])  # type: ignore[no-any-return]
 
     def part(weight: Tensor, by: float) -> Tensor:
@@ -258,7 +259,7 @@ def test_a_readout_without_a_name_is_called_by_its_class() -> None:
     x = examples(20, (5,))[0]
     model = Outer()
     assert make_scale_invariant(model, x) == ""
-    assert float(model.matrix.norm()) == pytest.approx(10)
+    assert float(model.matrix.detach().norm()) == pytest.approx(10)
     with pytest.raises(LrscopeError, match=r"nothing is left to train once its readout is frozen"):
         make_scale_invariant(Outer(zero=True), x)
 
@@ -275,3 +276,18 @@ def test_what_is_invariant_only_together_is_the_rest() -> None:
 
     split = split_groups(drawn(Residual), examples(20, (5,))[0])
     assert split.groups == {"one.weight": "rest", "two.weight": "rest", "deep.weight": "deep.weight"}
+
+
+@pytest.mark.parametrize("invariant", [False, True])
+def test_batch_norms_are_swapped_and_the_readout_is_the_one_that_is_given(invariant: bool) -> None:
+    model = drawn(lambda: nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)))
+    ready = prepare(model, examples(20, (5,))[0], invariant=invariant, readout="0")
+    assert isinstance(ready[1], PopulationBatchNorm)  # type: ignore[index]
+    assert {name: p.requires_grad for name, p in ready.named_parameters()} == {
+        "0.weight": not invariant,
+        "0.bias": not invariant,
+        **({} if invariant else {"1.weight": True, "1.bias": True}),
+        "2.weight": True,
+        "2.bias": True,
+    }
+    assert (float(ready[0].weight.detach().norm()) == pytest.approx(10)) is invariant  # type: ignore[index]

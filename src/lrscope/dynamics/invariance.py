@@ -6,7 +6,7 @@ Frobenius norm 10. What remains trainable is then SI, jointly and - layer by lay
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -110,7 +110,7 @@ def make_scale_invariant(
     with torch.no_grad():
         norm = torch.stack([p.norm() for p in matrices]).norm() if matrices else torch.zeros(())
         if not norm > 0:
-            _refuse_zero(model, layer, matrices, said, x, readout_norm)
+            _refuse_zero(model, layer, said, x, readout_norm)
         for matrix in matrices:
             matrix.mul_(readout_norm / norm)
     for parameter in layer.parameters():
@@ -145,13 +145,9 @@ def _refuse_shared(model: nn.Module, layer: nn.Module, said: str) -> None:
         )
 
 
-def _refuse_zero(
-    model: nn.Module, layer: nn.Module, matrices: Sequence[Tensor], said: str, x: Tensor, readout_norm: float
-) -> None:
-    """Refuse a readout that cannot be frozen at a norm, unless there is more that has to be changed."""
-    generator = torch.Generator().manual_seed(0)
-    for matrix in matrices:
-        matrix.copy_(torch.randn(matrix.shape, generator=generator))
+def _refuse_zero(model: nn.Module, layer: nn.Module, said: str, x: Tensor, readout_norm: float) -> None:
+    """Refuse a readout that cannot be frozen at a norm, unless there is more that has to be changed: weights are tried off
+    their initial values, so that zeros hide nothing."""
     for parameter in layer.parameters():
         parameter.requires_grad_(False)
     split_groups(model, x)
