@@ -78,16 +78,16 @@ def test_dead_networks_on_unequal_classes_do_not_learn(result: xr.DataTree) -> N
 
 def test_the_best_rates_are_held_against_their_neighbourhoods(result: xr.DataTree) -> None:
     at_top, medium = with_errors(result, FIRST - 0.25), with_errors(result, FIRST + 0.2)
-    assert part_verdicts("TR18", constant=at_top, cosine=medium) == ["supported"] * 7
+    assert part_verdicts("TR18", constant=at_top, cosine=medium) == ["supported"] * 8
     low, high = with_errors(result, FIRST - 1.0), with_errors(result, SECOND)
-    assert part_verdicts("TR18", constant=low, cosine=low)[3:] == ["contradicted", "supported"] * 2
-    assert part_verdicts("TR18", constant=high, cosine=high)[3:] == ["supported", "contradicted"] * 2
+    assert part_verdicts("TR18", constant=low, cosine=low)[4:] == ["contradicted", "supported"] * 2
+    assert part_verdicts("TR18", constant=high, cosine=high)[4:] == ["supported", "contradicted"] * 2
 
 
 def test_without_a_border_nothing_is_held_against_the_claim(result: xr.DataTree) -> None:
     low, high = result.isel(lr=slice(0, 10)), result.isel(lr=slice(18, None))
-    assert part_verdicts("TR18", constant=low, cosine=low) == ["undetermined"] * 7
-    assert part_verdicts("TR18", constant=high, cosine=high) == ["undetermined", "supported", *["undetermined"] * 5]
+    assert part_verdicts("TR18", constant=low, cosine=low) == ["undetermined"] * 8
+    assert part_verdicts("TR18", constant=high, cosine=high) == ["undetermined", "supported", *["undetermined"] * 6]
 
 
 def test_stretches_that_the_grid_cuts_off_are_undetermined(result: xr.DataTree) -> None:
@@ -95,7 +95,7 @@ def test_stretches_that_the_grid_cuts_off_are_undetermined(result: xr.DataTree) 
     whole = with_errors(result, FIRST - 0.25)
     part = whole.isel(lr=slice(int((np.log10(whole["lr"].values) < FIRST - 0.6).sum()), None))
     found = part_verdicts("TR18", constant=part, cosine=whole)
-    assert (found[0], *found[3:5]) == ("supported", "undetermined", "supported")
+    assert (found[0], *found[4:6]) == ("supported", "undetermined", "supported")
 
 
 def test_a_conventional_network_without_regime_two_contradicts(result: xr.DataTree) -> None:
@@ -109,8 +109,58 @@ def test_a_conventional_network_without_regime_two_contradicts(result: xr.DataTr
 
 def test_runs_that_never_climb_are_not_stuck_where_it_is_sharp(result: xr.DataTree) -> None:
     flat = np.full(len(PASSES), PASSES[-1] - 0.3)
-    low = with_sharpness(result, np.where((np.log10(result["lr"].values) < FIRST)[:, None], PASSES, flat))
-    assert part_verdicts("TR18", constant=low, cosine=low)[:3] == ["supported", "supported", "contradicted"]
+    assert stuck(result, flat) == ["contradicted", "contradicted"]
+
+
+def stuck(result: xr.DataTree, *above: np.ndarray) -> list[str]:
+    """The verdicts on curves of log10 sharpness in the half decade above the border, and on others in the rest of regime 2."""
+    place = np.log10(result["lr"].values)
+    near, far = above[0], above[-1]
+    logs = np.where((place < FIRST)[:, None], PASSES, np.where((place < FIRST + 0.5)[:, None], near, far))
+    part = with_sharpness(result, logs)
+    found = part_verdicts("TR18", constant=part, cosine=part)
+    assert found[:2] == ["supported"] * 2, "what is tried"
+    return found[2:4]
+
+
+def test_runs_are_stuck_at_the_peak_if_they_climbed_to_it_and_are_there(result: xr.DataTree) -> None:
+    """Where regime 2 begins: far above the border sharpness falls with the learning rate."""
+    assert stuck(result, STOPS) == ["supported", "supported"]
+    assert stuck(result, STOPS, STOPS - 0.9) == ["supported", "supported"]
+    assert stuck(result, STOPS - 0.9, STOPS) == ["supported", "contradicted"], (
+        "a zone far below the peak of those that pass"
+    )
+    early = np.interp(np.linspace(0, 1, len(PASSES)), [0, 1], [1.2, 1.1])
+    assert stuck(result, early) == ["contradicted", "supported"], "it ends high and never climbed"
+    down = np.interp(np.linspace(0, 1, len(PASSES)), [0, 0.1, 0.9, 1], [0.9, 0.85, 0.89, 0.88])
+    assert stuck(result, down) == ["contradicted", "contradicted"]
+
+
+def test_draws_that_disagree_leave_open_whether_runs_are_stuck(result: xr.DataTree) -> None:
+    part = result["pretrain/grad_norm"].copy(deep=True)
+    early = np.interp(np.linspace(0, 1, len(PASSES)), [0, 1], [0.5, 0.1])
+    above = np.log10(result["lr"].values) > FIRST
+    for seed in (0, 1):
+        part[{"lr": np.flatnonzero(above), "seed": seed}] = 10**early
+    mixed = changed(result, {"pretrain/grad_norm": part})
+    assert part_verdicts("TR18", constant=mixed, cosine=mixed)[2:4] == ["inconclusive"] * 2
+
+
+def test_weights_that_grow_hide_a_stuck_run_from_the_norm_of_the_gradient(result: xr.DataTree) -> None:
+    """The paper's sharpness is judged; what weights of growing norm hide from it is told."""
+    above = np.log10(result["lr"].values) > FIRST
+    steep, norms = (result[f"pretrain/{name}"].copy(deep=True) for name in ("grad_norm", "group_norm"))
+    growth = 10 ** np.interp(np.linspace(0, 1, len(PASSES)), [0, 0.5, 1], [0, 0.1, 1.0])
+    steep[{"lr": np.flatnonzero(above)}] /= growth
+    norms[{"lr": np.flatnonzero(above)}] *= growth[:, None]
+    grown = changed(result, {"pretrain/grad_norm": steep, "pretrain/group_norm": norms})
+    found = checked("TR18", PlantedResults({"constant": grown, "cosine": grown}))
+    assert found.parts[0].verdict == "contradicted", "all of them pass: there is no regime 2"
+    assert np.isfinite(found.numbers["effective"]).all()
+    seen = effects_conventional.generalisation(grown, grown)
+    assert seen["effective"] == pytest.approx(np.full(SEEDS, FIRST), abs=0.13)
+    assert (seen["effective_climbs"] > 0).all()
+    assert (seen["effective_stays"] > 0).all()
 
 
 def test_seeds_of_one_draw_are_one_value() -> None:
@@ -124,8 +174,8 @@ def test_seeds_of_one_draw_are_one_value() -> None:
     parts = checked("TR18", PlantedResults({"constant": one, "cosine": with_errors(many, FIRST + 0.2)})).parts
     assert {part.asked for part in parts} == {3}
     assert parts[0].cell == pytest.approx(2 * arrays.cell(one["lr"].values)), "a step for either end of the width"
-    assert [part.verdict for part in parts[3:5]] == ["inconclusive"] * 2
-    assert [part.verdict for part in parts[5:]] == ["supported"] * 2, "in every draw"
+    assert [part.verdict for part in parts[4:6]] == ["inconclusive"] * 2
+    assert [part.verdict for part in parts[6:]] == ["supported"] * 2, "in every draw"
 
 
 def test_a_third_regime_is_neither_overflow_nor_death(result: xr.DataTree) -> None:

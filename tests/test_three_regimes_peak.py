@@ -107,7 +107,7 @@ def test_where_all_that_learn_pass_the_border_is_the_end_of_learning(result: xr.
     assert effects_peak.stops_passing(always, alive) == pytest.approx(ends, nan_ok=True)
 
 
-def test_the_border_by_the_norm_of_the_gradient_alone(result: xr.DataTree) -> None:
+def test_the_border_is_by_the_norm_of_the_gradient_alone(result: xr.DataTree) -> None:
     """Weights grow at the four highest learning rates, so that the gradient falls although sharpness stays."""
     lrs, alive = result.coords["lr"].values, np.arange(8)[:, None] < np.full(3, 7)
     part = with_curves(result, *[PASSES] * 8)
@@ -115,5 +115,21 @@ def test_the_border_by_the_norm_of_the_gradient_alone(result: xr.DataTree) -> No
     growth = np.ones(there.shape)
     growth[4:] *= (10 ** (STOPS - PASSES))[None, None, None, :, None]
     grown = changed(part, {"pretrain/group_norm": (there.dims, growth)})
-    assert effects_peak.stops_passing(grown, alive) == pytest.approx(np.full(3, np.sqrt(lrs[3] * lrs[4])))
-    assert effects_peak.stops_passing(grown, alive, plain=True) == pytest.approx(np.full(3, np.sqrt(lrs[6] * lrs[7])))
+    assert effects_peak.stops_passing(grown, alive) == pytest.approx(np.full(3, np.sqrt(lrs[6] * lrs[7])))
+    weighted = effects_peak.stops_passing(grown, alive, effective=True)
+    assert weighted == pytest.approx(np.full(3, np.sqrt(lrs[3] * lrs[4])))
+
+
+def test_a_course_is_read_from_the_lowest_before_the_peak() -> None:
+    """Down from the start, up and down again; one that stays, one that only falls, one that still climbs, one that breaks."""
+    lost = PASSES.copy()
+    lost[-1] = np.nan
+    found = effects_peak.course(10 ** np.stack([PASSES, STOPS, FALLS, CLIMBS, lost]))
+    peak, trough = (found["peak"] - found["climb"] * share for share in (0, 1))
+    assert ((found["climb"][:2] > 0.2) & (found["climb"][:2] < 0.3)).all(), "medians cut the tip of it"
+    assert found["climb"][2:4] == pytest.approx([0.0, np.ptp(CLIMBS)], abs=0.02)
+    assert peak[2:4] == pytest.approx([FALLS[0], CLIMBS[-1]], abs=0.05)
+    assert trough[:2] == pytest.approx([0.86, 0.86], abs=0.03)
+    assert found["up"][:2] == pytest.approx([PASSES[-4] - 0.86, STOPS[-4] - 0.86], abs=0.05)
+    assert found["up"][2] < -0.5, "it ends far below where it began"
+    assert all(np.isnan(values[4]) for values in found.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lrscope.studies.three_regimes import (
     changes_passages,
     changes_sphere,
+    changes_weights,
     claims_conventional,
     claims_equilibrium,
     claims_settings,
@@ -39,7 +40,7 @@ _CLAIMS = (
     *claims_settings.CLAIMS,
     *claims_conventional.CLAIMS,
 )
-_WALKING = ("mlp", "convnet", "wide")
+_WALKING = ("mlp", "convnet", "wide", "walk_8", "walk_16")
 
 STUDY = Study(
     name="three_regimes",
@@ -47,7 +48,7 @@ STUDY = Study(
     about="Trained on the sphere with a fixed effective learning rate, scale-invariant networks converge, keep a chaotic equilibrium, or diverge.",
     claims=tuple(sorted(_CLAIMS, key=lambda claim: int(claim.id[2:]))),
     figures=FIGURES,
-    changes=(*CHANGES, *changes_sphere.CHANGES, *changes_passages.CHANGES),
+    changes=(*CHANGES, *changes_sphere.CHANGES, *changes_passages.CHANGES, *changes_weights.CHANGES),
     scales={
         "smoke": sweeps_smoke.smoke(measurements(_WALKING)),
         "laptop": sweeps_laptop.laptop(measurements(_WALKING)),

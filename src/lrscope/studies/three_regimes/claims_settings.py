@@ -9,9 +9,11 @@ from lrscope.mapping import regimes
 from lrscope.studies import arrays
 from lrscope.studies.three_regimes.effects_settings import (
     alike,
+    jump_times,
     jumps,
     jumps_in_regime_one,
     per_width,
+    spread_of_intervals,
     steepest_rise,
 )
 from lrscope.studies.types import Claim, Finding, StudyResults
@@ -67,11 +69,16 @@ def _whole(results: StudyResults) -> Finding:
         part("periodic high in regime 1", lambda: jumps_in_regime_one(result)["spread"], below=0.5, unit=SPREAD),
     ]
     borders = [number(arrays.border(regimes(result), name), 2) for name in ("1|2", "2|3")]
-    per_lr = jumps(arrays.logged(result, "train_loss")).mean(1)
+    loss = arrays.logged(result, "train_loss")
+    per_lr = jumps(loss).mean(1)
+    most = int(np.nanargmax(per_lr))
+    regular = spread_of_intervals(jump_times(np.log10(arrays.positive(loss[most]))))
+    there = f", where intervals spread by {number(regular, 2)} of their mean" if np.isfinite(regular) else ""
     return finding(
         parts,
-        f"Borders in whole-space training with weight decay at LR {borders[0]} and {borders[1]}; most jumps, {number(np.nanmax(per_lr))} of a "
-        f"run, at LR {number(float(result.coords['lr'].values[np.nanargmax(per_lr)]), 2)}.",
+        f"Borders in whole-space training with weight decay at LR {borders[0]} and {borders[1]}; most jumps, {number(per_lr[most])} of a "
+        f"run, at LR {number(float(result.coords['lr'].values[most]), 2)}{there}. That the intervals are regular is our reading of the paper's "
+        '"periodically", with a bound of ours.',
         jumps=per_lr,
     )
 

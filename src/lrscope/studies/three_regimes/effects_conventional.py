@@ -13,7 +13,7 @@ from lrscope.mapping import regimes
 from lrscope.schema import segment
 from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
-from lrscope.studies.three_regimes.effects_peak import effective_gradient_norm, stops_passing
+from lrscope.studies.three_regimes.effects_peak import course, effective_gradient_norm, passes, stops_passing
 
 HALF_DECADE, DECADE = 10**0.5, 10.0  # ours: the widths of the neighbourhoods of a border that are compared
 BELOW_GUESSING = 0.99  # ours: as the map tells dead networks by their losses (`votes.dies`)
@@ -68,30 +68,50 @@ def _overflowed(result: xr.DataTree) -> NDArray[np.bool_]:
     return np.asarray(arrays.per_seed(segment(result, "pretrain")["status"]) == 1)
 
 
-def stuck_above(result: xr.DataTree, living: NDArray[np.bool_], border: Array, end: Array) -> Array:
-    """By how many decades runs between the border and the end of learning [U] end sharper than those of the half decade below the
-    border, which passed the peak [U]; NaN where there are none on a side."""
-    steep = np.log10(arrays.positive(arrays.settled(effective_gradient_norm(result))))
-    steep = np.where(living, steep, np.nan)
-    return between(result, steep, border, end) - between(result, steep, border / HALF_DECADE, border)
+def stuck_above(
+    result: xr.DataTree, living: NDArray[np.bool_], border: Array, *, effective: bool = False
+) -> dict[str, Array]:
+    """Whether runs of the half decade above the border [U] get stuck at the peak of sharpness that those of the half decade below
+    pass, in decades [U]: `climbs`, by how much they end above their own lowest before their peak, less half of what those climb;
+    `stays`, by how much they end above the middle between peak and end of those, of sharpness itself. One alone tells little: a run
+    that has not climbed yet may lie above the middle. NaN where there are none on a side.
+    """
+    steep = effective_gradient_norm(result) if effective else arrays.logged(result, "grad_norm")
+    passed = living & passes(steep)
+    found = course(steep)
+    below = {
+        name: between(result, np.where(passed, values, np.nan), border / HALF_DECADE, border)
+        for name, values in found.items()
+    }
+    above = {
+        name: between(result, np.where(living, values, np.nan), border, border * HALF_DECADE)
+        for name, values in found.items()
+    }
+    middle = np.log10((10 ** below["peak"] + 10 ** below["end"]) / 2)
+    return {"climbs": above["up"] - below["climb"] / 2, "stays": above["end"] - middle}
 
 
 def generalisation(constant: xr.DataTree, cosine: xr.DataTree) -> dict[str, Array]:
-    """Per seed: log10 of the border where trajectories stop passing the peak of sharpness, of that by the norm of the gradient alone
-    (`plain`), and of the learning rate where learning ends; how much sharper runs end above the border (`stuck`); mean test errors of constant learning rates in the half decades below (`at_top`), further below (`lower`) and above
-    (`higher`) the border, and of cosines that start in the decade below it (`low`), in the lower (`medium`) and in the upper half
-    (`high`) of the decades from the border to the end of learning. Runs that do not learn are left out.
+    """Per seed: log10 of the border where trajectories stop passing the peak of sharpness, of that by the norm of the gradient times
+    that of the weights (`effective`), and of the learning rate where learning ends; whether runs above the border are stuck at the
+    peak (`climbs`, `stays`: `stuck_above`; `effective_climbs`, `effective_stays`); mean test errors of constant learning rates in
+    the half decades below (`at_top`), further below (`lower`) and above (`higher`) the border, and of cosines that start in the
+    decade below it (`low`), in the lower (`medium`) and in the upper half (`high`) of the decades from the border to the end of
+    learning. Runs that do not learn are left out.
     """
     living = alive(constant)
     border, end = stops_passing(constant, living), top(constant, living)
     error = np.where(living, arrays.settled(arrays.logged(constant, "test_error")), np.nan)
     decayed = arrays.logged(cosine, "test_error")[..., -1]
     middle = np.sqrt(border * end)
+    effective = stops_passing(constant, living, effective=True)
+    also = stuck_above(constant, living, effective, effective=True)
     return {
         "border": np.log10(border),
-        "plain": np.log10(stops_passing(constant, living, plain=True)),
+        "effective": np.log10(effective),
         "end": np.log10(end),
-        "stuck": stuck_above(constant, living, border, end),
+        **stuck_above(constant, living, border),
+        **{f"effective_{name}": values for name, values in also.items()},
         "at_top": between(constant, error, border / HALF_DECADE, border),
         "lower": between(constant, error, border / DECADE, border / HALF_DECADE),
         "higher": between(constant, error, border, border * HALF_DECADE),
@@ -103,9 +123,9 @@ def generalisation(constant: xr.DataTree, cosine: xr.DataTree) -> dict[str, Arra
 
 
 def both_regimes(result: xr.DataTree) -> dict[str, Array]:
-    """Per seed: log10 of the border where trajectories stop passing the peak of sharpness, of that by the norm of the gradient alone
-    (`plain`), and of the learning rate where learning ends; the best test error in regime 1 and in regime 2 (`best_of_others`), and
-    the fraction of higher learning rates that overflow."""
+    """Per seed: log10 of the border where trajectories stop passing the peak of sharpness, of that by the norm of the gradient times
+    that of the weights (`effective`), and of the learning rate where learning ends; the best test error in regime 1 and in regime 2
+    (`best_of_others`), and the fraction of higher learning rates that overflow."""
     living, lrs = alive(result), result.coords["lr"].values[:, None]
     border, end = stops_passing(result, living), top(result, living)
     error = np.where(living, arrays.settled(arrays.logged(result, "test_error")), np.nan)
@@ -114,7 +134,7 @@ def both_regimes(result: xr.DataTree) -> dict[str, Array]:
     draw = np.repeat(np.arange(draws), count // draws) if draws > 1 else np.arange(count)
     return {
         "border": np.log10(border),
-        "plain": np.log10(stops_passing(result, living, plain=True)),
+        "effective": np.log10(stops_passing(result, living, effective=True)),
         "end": np.log10(end),
         "one": best_of_others(np.where(lrs < border, error, np.nan), draw),
         "two": best_of_others(np.where(lrs > border, error, np.nan), draw),

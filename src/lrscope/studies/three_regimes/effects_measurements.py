@@ -71,17 +71,22 @@ def median_barriers(paths: xr.DataArray) -> tuple[Array, Array]:
 
 
 def walk_and_regimes(walks: xr.Dataset) -> dict[str, Array]:
-    """Training in regime 3 against a random walk of the same step sizes, of one network [U]: `turn`, the mean cosine of
-    successive updates less a walk's; `lag`, that of weights from moment to moment less a walk's; `above`, by how much its training
-    loss lies above the walk's (nats); and `two`, the same as `lag` in regime 2: small steps alone keep a walk's cosine high. NaN
-    where a run was not in its regime."""
-    three = walks.sel(regime="3")
+    """Training in regime 3 against a random walk of the same step sizes, of one network [U]: `adjacent`, the mean cosine of weights
+    from step to step, which a walk of the same step sizes has as well (1 / sqrt(1 + s^2) at a step of size s); `stays`, by how much
+    it is larger in regime 2; `lag`, the mean cosine of weights from moment to moment less a walk's, and `memory`, by how much that
+    is larger in regime 2, held against its own walk there, because small steps alone keep a walk's cosine high; `above`, by how
+    much its training loss lies above the walk's (nats). Reported only: `turn`, the mean cosine of successive updates less a walk's.
+    NaN where a run was not in its regime."""
+    two, three = walks.sel(regime="2"), walks.sel(regime="3")
     memory = (walks["moment_cosine"] - walks["expected_moment_cosine"]).mean("moment")
+    lag = memory.sel(regime="3")
     found = {
-        "turn": (three["update_cosine"] - three["expected_update_cosine"]).mean("step"),
-        "lag": memory.sel(regime="3"),
+        "adjacent": three["cosine"].mean("step"),
+        "stays": (two["cosine"] - three["cosine"]).mean("step"),
+        "lag": lag,
+        "memory": memory.sel(regime="2") - np.abs(lag),
         "above": (three["loss"] - three["walk_loss"]).isel(moment=slice(1, None)).mean("moment"),
-        "two": memory.sel(regime="2"),
+        "turn": (three["update_cosine"] - three["expected_update_cosine"]).mean("step"),
     }
     return {name: np.asarray(values.values, dtype=np.float64) for name, values in found.items()}
 

@@ -1,7 +1,8 @@
 """Which trajectories pass the peak of sharpness, and the border that the paper draws where they stop to, in conventional training.
 
 three_regimes, Sec. 6: training with lower learning rates passes the region with the highest sharpness along the trajectory and
-starts converging to a flatter region, training with higher ones gets stuck in the high-sharpness zone.
+starts converging to a flatter region, training with higher ones gets stuck in the high-sharpness zone. Sharpness of networks that
+are not scale-invariant is the norm of the gradient alone (Sec. 4).
 
 L learning rates, U seeds, W logging intervals.
 """
@@ -35,9 +36,8 @@ def passes(sharpness: Array) -> NDArray[np.bool_]:
 
 
 def effective_gradient_norm(result: xr.DataTree) -> Array:
-    """Sharpness along training [L, U, W]: the gradient norm times the norm of the trained weights. Ours: for networks that are not
-    scale-invariant the paper takes the norm of the gradient alone (Sec. 4), which falls where weights grow, whatever the sharpness
-    of their directions does."""
+    """The gradient norm times the norm of the trained weights along training [L, U, W]. Ours, reported beside the paper's sharpness:
+    the norm of the gradient alone falls where weights grow, whatever the sharpness of their directions does."""
     if "effective_grad_norm" in segment(result, "pretrain"):
         return arrays.logged(result, "effective_grad_norm")
     total = np.sqrt((arrays.logged(result, "group_norm") ** 2).sum(-1))
@@ -60,13 +60,28 @@ def scatter(values: Array) -> Array:
     return np.asarray(np.sqrt((detrend(late) ** 2).sum(-1) / (late.shape[-1] - 2)), dtype=np.float64)
 
 
-def stops_passing(result: xr.DataTree, alive: NDArray[np.bool_], *, plain: bool = False) -> Array:
+def course(sharpness: Array) -> dict[str, Array]:
+    """Of curves of sharpness [L, U, W], in decades [L, U], from running medians: `peak`, the value at the place that lies highest
+    above the lowest before it; `climb`, by how much it does; `end`, the settled end, and `up`, by how much that lies above the same
+    lowest. A curve that only falls has its peak at the start and no climb. NaN where a value is no positive number."""
+    steep = np.log10(arrays.positive(sharpness))
+    finite = np.isfinite(steep).all(-1)
+    smooth = arrays.running_median(np.where(finite[..., None], steep, 0.0), SMOOTH)
+    rise = smooth - np.minimum.accumulate(smooth, axis=-1)
+    at = rise.argmax(-1)[..., None]
+    peak, climb = (np.take_along_axis(values, at, -1)[..., 0] for values in (smooth, rise))
+    end = arrays.settled(smooth)
+    found = {"peak": peak, "climb": climb, "end": end, "up": end - (peak - climb)}
+    return {name: np.where(finite, values, np.nan) for name, values in found.items()}
+
+
+def stops_passing(result: xr.DataTree, alive: NDArray[np.bool_], *, effective: bool = False) -> Array:
     """The border that the paper draws in conventional training: the learning rate above which trajectories no longer pass the peak of
     sharpness [U]. Below the first that passes runs are too slow; those that are not `alive` [L, U], at chance or overflowed, have
     no trajectory. Where all that are alive from there on pass, it is where learning ends. NaN where none passes, or where the
-    highest learning rate of the grid does. `plain`: by the norm of the gradient alone, as the paper plots it.
+    highest learning rate of the grid does. By the norm of the gradient, or `effective`, by that times the norm of the weights.
     """
-    steep = arrays.logged(result, "grad_norm") if plain else effective_gradient_norm(result)
+    steep = effective_gradient_norm(result) if effective else arrays.logged(result, "grad_norm")
     lrs, passed = result.coords["lr"].values, passes(steep)
     return np.array([_split(lrs, passed[:, u], alive[:, u]) for u in range(alive.shape[1])])
 

@@ -111,13 +111,14 @@ def _between(pair: xr.Dataset) -> Line:
 
 
 def walks(results: StudyResults) -> Chart:
-    """Figure 24: training loss, cosine between weights ten steps apart and between successive updates, in regimes 2 and 3 and of
-    a random walk, of the first seed."""
+    """Figure 24: training loss, cosine between weights of adjacent steps, ten steps apart and between successive updates, in regimes
+    2 and 3 and of a random walk, of the first seed; without the networks that only show a trend over widths."""
     found, made = results.measurement("walks"), []
-    for net in found["net"].values:
+    for net in (one for one in found["net"].values if str(one) in NETS):
         there = of_net(found, str(net)).isel(seed=0)
         for name, title, along in (
             ("loss", LOSS, "moment"),
+            ("cosine", "cosine of adjacent weights", "step"),
             ("moment_cosine", "cosine of weights ten steps apart", "moment"),
             ("update_cosine", "cosine of successive updates", "step"),
         ):
@@ -134,4 +135,4 @@ def walks(results: StudyResults) -> Chart:
             walk = there[f"walk_{name}"].sel(regime="3").values
             lines.append(Line(x=there[along].values, y=walk, dashed=True, name="random walk"))
             made.append(Panel(title=f"{NETS[str(net)]}", x=Axis(title="step"), y=Axis(title=title), layers=lines))
-    return chart(made, color="")
+    return chart(made, columns=4, color="")

@@ -23,7 +23,7 @@ from lrscope.trained import State, Trained
 WALK_STEPS, WALK_EVERY = 100, 10  # ours: a random walk in regime 3 forgets where it began within a few steps
 IDENTITY_STEPS = 100  # ours
 MINIMUM = 0.05  # ours, nats: what counts as having reached a minimum where solutions are connected (TR8)
-MOMENTS = 6  # ours: of training, at which sharpness is measured
+MOMENTS, SHARP_SEEDS = 6, 4  # ours: of training, at which sharpness is measured, and the first seeds, of which
 RATES = ("lowest", "middle", "highest")  # of regime 2
 
 
@@ -102,6 +102,7 @@ def checkpoint_paths(results: StudyResults, names: Sequence[str]) -> xr.Dataset:
 
 
 def _checkpoint_paths(result: xr.DataTree, trained: Trained) -> xr.Dataset:
+    """The same of one sweep. The middle ELR, which only a figure shows, of the first seed: NaN of the others."""
     two, seeds = arrays.learning(result, regimes(result)), _seeds(result)
     lrs = result.coords["lr"].values[[two[0], two[len(two) // 2], two[-1]]]
     pairs = pairs_of(trained.config.snapshot_epochs)
@@ -110,7 +111,14 @@ def _checkpoint_paths(result: xr.DataTree, trained: Trained) -> xr.Dataset:
         ends = (trained.state(lr=lr, seed=seed, epoch=epoch) for epoch in (first, later))
         return np.asarray(geometry.between(trained, *ends, test=False)["train_loss"].values, dtype=np.float64)
 
-    values = [[[path(float(lr), seed, *pair) for seed in seeds] for pair in pairs] for lr in lrs]
+    missing = np.full(geometry.POINTS, np.nan)
+    values = [
+        [
+            [path(float(lr), seed, *pair) if rate != "middle" or seed == seeds[0] else missing for seed in seeds]
+            for pair in pairs
+        ]
+        for rate, lr in zip(RATES, lrs, strict=True)
+    ]
     return xr.Dataset(
         {"train_loss": (("rate", "pair", "seed", "alpha"), np.array(values))},
         {
@@ -137,7 +145,7 @@ def steepness(results: StudyResults) -> xr.Dataset:
     found = regimes(result)
     one, two = arrays.shown(found, "1"), arrays.learning(result, found)
     chosen = [*one[-3:], *two[1:2]]
-    labels, seeds = [found.labels[k].regime[0] for k in chosen], _seeds(result)
+    labels, seeds = [found.labels[k].regime[0] for k in chosen], _seeds(result)[:SHARP_SEEDS]
     lrs = result.coords["lr"].values[chosen]
     epochs = _spread(trained.config.snapshot_epochs, MOMENTS)
     names = {
@@ -165,8 +173,8 @@ def steepness(results: StudyResults) -> xr.Dataset:
 def walking(results: StudyResults, names: Sequence[str]) -> xr.Dataset:
     """Some steps more from the end of training in regimes 2 (the highest ELR that learns) and 3 (the middle one; the only one of
     a sweep with one ELR), and random walks of the same step sizes, for each of the sweeps `names` [net, regime, seed]: cosines of
-    successive updates and of weights from moment to moment, what is expected of a walk, training losses and those that the
-    mean output alone would cost. NaN for a run at regime 3's ELR whose training ended below ln C: it is not in regime 3. That
+    weights from step to step and from moment to moment, and of successive updates, what is expected of a walk, training losses
+    and those that the mean output alone would cost. NaN for a run at regime 3's ELR whose training ended below ln C: it is not in regime 3. That
     is asked of training before these steps, because their loss is what is compared with the walk's. `runs` are there."""
     nets = [_walking(results.sweep(name), results.trained(name)) for name in names]
     sizes, runs = (
@@ -203,7 +211,7 @@ def _walk(trained: Trained, lr: float, seed: int) -> xr.Dataset:
     theirs = walks.random_walk(trained, state, step_sizes=sizes, every=WALK_EVERY)
     values: dict[str, Any] = {}
     for prefix, track in (("", ours), ("walk_", theirs)):
-        values |= {prefix + name: ("step", track[name].values) for name in ("update_cosine",)}
+        values |= {prefix + name: ("step", track[name].values) for name in ("cosine", "update_cosine")}
         values |= {
             prefix + short: ("moment", track[name].values)
             for short, name in (

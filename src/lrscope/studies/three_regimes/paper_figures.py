@@ -213,10 +213,10 @@ FIGURES = (
     PaperFigure(
         number="24",
         title="Regime 3 and a random walk",
-        look_for="Successive updates, and weights ten steps apart, are as in the walk, while regime 2 remembers; the walk's loss lies below.",
+        look_for="Weights of adjacent steps, and ten steps apart, are as in the walk, while regime 2 remembers; the walk's loss lies below.",
         differs=SMALL
-        + " A hundred steps after training instead of whole runs, one seed. The paper draws the cosine of adjacent weights, which tells the "
-        "step size alone: cosines of updates and over ten steps instead.",
+        + " A hundred steps after training instead of whole runs, one seed. The cosine of adjacent weights, which the paper draws, tells the "
+        "step size alone: cosines over ten steps and of updates are beside it.",
         needs=("walks",),
         draw=figures_measurements.walks,
     ),
@@ -232,7 +232,7 @@ FIGURES = (
         number="26",
         title="Conventional training",
         look_for="Two regimes, then dead networks (dashed); trajectories pass the peak of sharpness below the dotted border; the best test error at the top of regime 1 (constant LR), at medium initial LRs (cosine).",
-        differs="An MLP on 256 images of Fashion-MNIST at 7 x 7 pixels instead of two networks on two CIFARs, five draws of the data with one seed each. Drawn is the gradient norm, as in the paper; the dotted border is that of the gradient norm times the norm of the weights, which grow at high LRs.",
+        differs="An MLP on 256 images of Fashion-MNIST at 7 x 7 pixels instead of two networks on two CIFARs, five draws of the data with one seed each. Drawn is the gradient norm, as in the paper.",
         needs=("constant", "cosine"),
         draw=figures.conventional,
     ),

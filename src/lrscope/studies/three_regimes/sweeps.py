@@ -10,8 +10,10 @@ from lrscope.studies.types import StudySweep
 ABOUT = {
     "convnet": "SI ConvNet on the sphere: the paper's main experiment.",
     "converged": "The ConvNet at ELRs of regime 1 until it has converged, with other training images for every seed.",
-    "long": "The ConvNet at ELRs of regime 1, trained for as long as with fine-tuning from regime 2.",
-    "wide": "A ConvNet four times as wide, on images of full size, in regime 3, to see what its loss consists of.",
+    "long": "The ConvNet at ELRs of regime 1, trained to lower losses than fine-tuning from regime 2 comes to.",
+    "walk_8": "A ConvNet of width 8 on images of full size in regime 3, for the trend of its loss over widths.",
+    "walk_16": "The same of width 16.",
+    "wide": "The same of width 32, to see what its loss consists of.",
     "resnet": "SI ResNet-18 on the sphere.",
     "mlp": "SI MLP on the sphere, same initialisation and batches at every ELR.",
     "mlp_own": "A network with an own initialisation and batch order at every ELR.",

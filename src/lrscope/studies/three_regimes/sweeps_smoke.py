@@ -24,7 +24,10 @@ def smoke(measurements: tuple[Any, ...]) -> Scale:
         declared("convnet", digits, lrs=elrs, snapshot_epochs=(3, 8, 10, 16), **shared),
         declared("converged", digits, lrs=elrs[:4], **{**shared, "seeds": 1, "data_seeds": 3}),
         declared("long", digits, lrs=(2e-3, 4e-3), **shared),
-        declared("wide", {**digits, "width": 64}, lrs=elrs[-1:], **shared),
+        *(
+            declared(name, {**digits, "width": width}, lrs=elrs[-1:], **shared)
+            for name, width in (("walk_8", 16), ("walk_16", 32), ("wide", 64))
+        ),
         declared("resnet", {**digits, "width": 32}, lrs=elrs, **shared),
         declared("mlp", digits, lrs=elrs, **shared),
         declared("mlp_own", digits, lrs=elrs, same_init=False, **shared),
