@@ -64,6 +64,9 @@ def test_scales_differ_in_size_only() -> None:
         steps = np.diff(np.log10(laptop[name].config.lrs))[np.searchsorted(laptop[name].config.lrs, borders) - 1]
         assert steps.max() < 0.2, "or TR5 could not be contradicted there"
     assert laptop["augmented"].config.lrs == laptop["width_usual"].config.lrs == laptop["width_small"].config.lrs
+    wide, usual = (laptop[name].config.lrs for name in ("width_large", "width_usual"))
+    assert set(wide) < set(usual)
+    assert wide[0] * 10**0.6 < 1e-2 < 1e-1 < wide[-1] / 10**0.6, "three cells beyond its borders"
     for net in claims_tuning.NETS:
         _check_rates(net, {name: sweep.config for name, sweep in laptop.items()})
 

@@ -121,6 +121,26 @@ def test_each_distance_between_checkpoints_is_seen_from_several(scale: str, name
     assert len({later for _, later in pairs}) == len(pairs)
 
 
+def test_the_middle_rate_is_drawn_and_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a figure shows it, of the first seed: no line is evaluated for the others, and no part needs one."""
+    result = fake_result(lrs=24, seeds=SEEDS, epochs=60, finetune=False, average=False, features=False)
+    seen: list[tuple[float, int]] = []
+
+    def between(_trained: Any, first: Any, _later: Any, **_options: Any) -> xr.Dataset:
+        seen.append((first["lr"], first["seed"]))
+        return xr.Dataset({"train_loss": ("alpha", np.ones(measurement_functions.geometry.POINTS))})
+
+    monkeypatch.setattr(measurement_functions.geometry, "between", between)
+    trained = SimpleNamespace(config=SimpleNamespace(snapshot_epochs=(5.0, 5.25, 8.0, 10.0)), state=lambda **at: at)
+    results = PlantedResults({"net": result})
+    monkeypatch.setattr(results, "trained", lambda name: trained)
+    found = measurement_functions.checkpoint_paths(results, ("net",)).sel(net="net")
+    assert len(set(seen)) == 2 * SEEDS + 1
+    known = found["train_loss"].notnull().all(["pair", "alpha"]).transpose("rate", "seed").values
+    assert known.tolist() == [[True] * SEEDS, [True] + [False] * (SEEDS - 1), [True] * SEEDS]
+    assert all(np.isfinite(values).all() for values in along_lines(found).values())
+
+
 def steps(
     adjacent: float = 0.02, held: float = 0.9, lag: float = 0.0, two: float = 0.2, above: float = 1.5, turn: float = 0.0
 ) -> xr.Dataset:

@@ -195,6 +195,8 @@ def test_jumps_are_counted_where_regime_one_is_high(result: xr.DataTree) -> None
     loss[{"lr": one[-3:]}] *= 10.0**clock
     jumping = changed(result, {"pretrain/train_loss": loss})
     assert part_verdicts("TR17", whole=jumping) == ["supported"] * 4
+    said = checked("TR17", PlantedResults({"whole": jumping})).note
+    assert "where intervals spread by 0 of their mean. That the intervals are regular is our reading" in said
     assert checked("TR17", PlantedResults({"whole": result})).parts[0].cell == pytest.approx(
         2 * arrays.cell(result["lr"].values)
     )
