@@ -127,9 +127,9 @@ def test_runs_are_stuck_at_the_peak_if_they_climbed_to_it_and_are_there(result: 
     """Where regime 2 begins: far above the border sharpness falls with the learning rate."""
     assert stuck(result, STOPS) == ["supported", "supported"]
     assert stuck(result, STOPS, STOPS - 0.9) == ["supported", "supported"]
-    assert stuck(result, STOPS - 0.9, STOPS) == ["supported", "contradicted"], (
-        "a zone far below the peak of those that pass"
-    )
+    assert stuck(result, STOPS - 0.1, STOPS) == ["supported", "supported"]
+    between = STOPS - 0.4  # sharper than the end of those that pass, and below the middle
+    assert stuck(result, between, STOPS) == ["supported", "contradicted"]
     early = np.interp(np.linspace(0, 1, len(PASSES)), [0, 1], [1.2, 1.1])
     assert stuck(result, early) == ["contradicted", "supported"], "it ends high and never climbed"
     down = np.interp(np.linspace(0, 1, len(PASSES)), [0, 0.1, 0.9, 1], [0.9, 0.85, 0.89, 0.88])
