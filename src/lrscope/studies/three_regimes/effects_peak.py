@@ -65,7 +65,7 @@ def course(sharpness: Array) -> dict[str, Array]:
     above the lowest before it; `climb`, by how much it does; `end`, the settled end, and `up`, by how much that lies above the same
     lowest. A curve that only falls has its peak at the start and no climb. NaN where a value is no positive number."""
     steep = np.log10(arrays.positive(sharpness))
-    finite = np.isfinite(steep).all(-1)
+    finite = np.asarray(np.isfinite(steep).all(-1), dtype=bool)
     smooth = arrays.running_median(np.where(finite[..., None], steep, 0.0), SMOOTH)
     rise = smooth - np.minimum.accumulate(smooth, axis=-1)
     at = rise.argmax(-1)[..., None]
