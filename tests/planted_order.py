@@ -84,11 +84,13 @@ def algorithm(
     curvature: float = 2.0,
     norm: float = 3.0,
     noise: float = 1.0,
+    forgotten: float = 0.0,
     fitted: float = 200.0,
 ) -> xr.Dataset:
     """Curves [seed, time] of an algorithm that learns P and Q, and is annealed, at these times (inf: never), times 1 + spread for
     each seed. `fitted`: when the training loss has fallen to log 2 over e. `share`, `along`: of what comes from examples with Q
-    in W's squared signal and in its components along w*."""
+    in W's squared signal and in its components along w*. `noise`: size of the noise part until the anneal, halved after it;
+    its correlation with the start decays at the rate `forgotten`."""
     each = (1 + spread * SPREAD)[:, None]
 
     def falling(at: float) -> np.ndarray:
@@ -104,9 +106,10 @@ def algorithm(
         "norm_w_m1": (1 - share) ** 0.5 * norm * each,
         "along": each * 1.0,
         "along_m2": each / (1 + (1 / (share if along is None else along) - 1) ** 0.5),
-        "noise_std": noise * np.ones_like(each),
     }
     values = {name: value * np.ones(len(TIMES)) for name, value in constant.items()}
+    values |= {"noise_std": noise * np.where(anneal * each <= TIMES, 0.5, 1.0)}
+    values |= {"noise_kept": np.exp(-forgotten * TIMES) * np.ones_like(each)}
     values |= {"loss_p_only": falling(p), "loss_q_only": falling(q)}
     values |= {"loss": LOG2 * np.exp(-TIMES / fitted) * np.ones_like(each), "annealed": (anneal * each <= TIMES) * 1.0}
     return xr.Dataset({name: (("seed", "time"), value) for name, value in values.items()})
@@ -128,7 +131,7 @@ def along(dim: str, values: list[Any], parts: list[xr.Dataset]) -> xr.Dataset:
 def theorem(**changes: dict[str, float]) -> xr.Dataset:
     """A race as the theorems have it: L-S, S and S + noise, with changes by name."""
     of = {
-        "L_S": {"p": 200.0, "q": 600.0, "anneal": 400.0, "error": 0.01, "share": 0.9},
+        "L_S": {"p": 200.0, "q": 600.0, "anneal": 400.0, "error": 0.01, "share": 0.9, "forgotten": 5e-4},
         "S": {"p": 500.0, "q": 100.0, "error": 0.02, "share": 0.2},
         "S_noise": {"p": 200.0, "q": 600.0, "error": 0.011, "share": 0.9},
     }
@@ -149,14 +152,20 @@ def over_kappa(small: float, large: float, kappas: Sequence[float] = KAPPAS, **c
 
 
 def over_dimension(
-    curvature: float, norm: float, m2: float, of_small: float = 0.0, longest: float = 1000.0, **changes: float
+    curvature: float,
+    norm: float,
+    m2: float,
+    of_small: float = 0.0,
+    longest: float = 1000.0,
+    error_of_small: float = 0.0,
+    **changes: float,
 ) -> xr.Dataset:
     """Curvature, norm and the norm of what comes from examples with Q like these powers of d; `of_small` is that of the
-    curvature of S."""
+    curvature of S, `error_of_small` that of its test error."""
     rows, dimensions = [], [400, 700, 1300, 2300, 4000]
     for d in dimensions:
         large = {"curvature": d**curvature, "norm": d**norm, **changes}
-        small = {"norm": d**m2, "share": 1.0, "curvature": d**of_small}
+        small = {"norm": d**m2, "share": 1.0, "curvature": d**of_small, "error": 1e-4 * d**error_of_small}
         rows.append(theorem(L_S=large, S=small).assign(longest=longest))
     return along("dimension", dimensions, rows)
 

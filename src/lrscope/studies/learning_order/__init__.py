@@ -6,6 +6,7 @@ The theory's model, at finite and infinite width (`curves`, `comparison`), is of
 from __future__ import annotations
 
 from lrscope.studies.learning_order import claims_images, claims_theory, sweeps
+from lrscope.studies.learning_order.changes import CHANGES
 from lrscope.studies.learning_order.paper_figures import FIGURES
 from lrscope.studies.types import Paper, Study
 
@@ -24,5 +25,6 @@ STUDY = Study(
     about="A large learning rate learns patterns that generalise before those that are memorised; a small one the other way round.",
     claims=(*claims_images.CLAIMS, *claims_theory.CLAIMS),
     figures=FIGURES,
+    changes=CHANGES,
     scales={"smoke": sweeps.smoke(), "laptop": sweeps.laptop(), "paper": sweeps.paper()},
 )

@@ -29,7 +29,6 @@ LEFT_OUT = 0.25  # ours: more data sets that do not learn both patterns leave a 
 WRONG = 30  # ours: wrong test examples that an error is read from
 ABOVE_LOWEST = 1.05  # ours: as feature_learning's App. G reads runs at one loss
 LEAST_SIZES = 3  # ours: a power law needs three points
-LEAST_KAPPAS, P_RANGE = 4, 8.0  # ours: what a power of p is read from
 
 
 def first_below(time: Array, values: Array, level: float) -> Array:
@@ -163,9 +162,14 @@ def share(part: Array, rest: Array) -> Array:
     return np.asarray(squares[0] / (squares[0] + squares[1]), dtype=np.float64)
 
 
+def over_sizes(curves: xr.Dataset, over: str) -> list[Compared]:
+    """L-S and S at each size (`kappa` or `dimension`), each at its `common_level`."""
+    return [Compared.of(curves.sel({over: size})) for size in curves[over].values]
+
+
 def over_kappa(curves: xr.Dataset) -> list[Compared]:
     """L-S and S at each kappa, each at its `common_level`."""
-    return [Compared.of(curves.sel(kappa=kappa)) for kappa in curves["kappa"].values]
+    return over_sizes(curves, "kappa")
 
 
 def shares_of_p(curves: xr.Dataset) -> Array:
@@ -174,19 +178,13 @@ def shares_of_p(curves: xr.Dataset) -> Array:
 
 
 def powers_of_p(curves: xr.Dataset, algorithm: str) -> Array:
-    """Powers of p of an algorithm's test error, data set by data set [U].
+    """Powers of p of an algorithm's test error, data set by data set [U], at whatever training losses all reach."""
+    return exponents(shares_of_p(curves), np.array([one.values("error", algorithm) for one in over_kappa(curves)]))
 
-    Raises:
-        Undetermined: fewer than four kappa, p over less than a factor of 8, or a training loss of which the theorems do not
-            speak (`Compared.require`).
-    """
-    p, q = shares_of_p(curves), float(curves.attrs["q"])
-    if len(p) < LEAST_KAPPAS or p.max() < P_RANGE * p.min() * (1 - 1e-9):
-        raise Undetermined(f"{len(p)} values of kappa, p over a factor of {p.max() / p.min():.3g}: too few for a power")
-    found = over_kappa(curves)
-    for one, p_of_size in zip(found, p, strict=True):
-        one.require(float(p_of_size), q)
-    return exponents(p, np.array([one.values("error", algorithm) for one in found]))
+
+def losses_asked(curves: xr.Dataset) -> list[float]:
+    """The training losses below which the theorems' small losses begin at each kappa (`Compared.require`)."""
+    return [FITTED * min(float(p), float(curves.attrs["q"])) for p in shares_of_p(curves)]
 
 
 def exponents(sizes: Array, values: Array) -> Array:
@@ -203,6 +201,22 @@ def before_anneal(curves: xr.Dataset, name: str, *, of: str = LARGE) -> Array:
     largest = abs(curves[name].sel(algorithm=of)).where(quiet).max("time")
     in_time = race(curves, LARGE).annealed <= curves["longest"].values[:, None]
     return np.where(in_time, largest.values, np.nan)
+
+
+def noise_before_anneal(curves: xr.Dataset) -> Array:
+    """How far the standard deviation of L-S's noise part gets from tau_0 before the anneal, as a part of tau_0 [U]; NaN where it
+    is never annealed (eq. 3.3)."""
+    quiet = curves["annealed"].sel(algorithm=LARGE) < 0.5
+    farthest = abs(curves["noise_std"].sel(algorithm=LARGE) - 1).where(quiet).max("time")
+    return np.where(np.isfinite(race(curves, LARGE).annealed), farthest.values, np.nan)
+
+
+def noise_at_anneal(curves: xr.Dataset, algorithm: str) -> Array:
+    """Correlation of an algorithm's noise part with the initialisation when L-S is annealed [U]; NaN where it never is."""
+    kept = curves["noise_kept"].sel(algorithm=algorithm).values
+    time = curves["time"].values.astype(float)
+    found = [np.interp(at, time, row) for at, row in zip(race(curves, LARGE).annealed, kept, strict=True)]
+    return np.where(np.isfinite(race(curves, LARGE).annealed), found, np.nan)
 
 
 def squared_norm(curves: xr.Dataset) -> xr.DataArray:

@@ -10,8 +10,7 @@ from lrscope.studies.types import Measurement
 
 FUNCTIONS = "lrscope.studies.learning_order.measurement_functions"
 ABOUT = {
-    "race": "L-S, S, and S with activation noise, at infinite width: losses on P and Q, errors, curvature.",
-    "shares": "L-S and S with the shares of eq. 1.1: 20% P alone, 20% Q alone, 60% both.",
+    "race": "L-S, S, and S with activation noise, at infinite width, on the shares of eq. 1.1: losses on P and Q, errors, curvature.",
     "scaling": "L-S and S over kappa, with p = kappa^2 / 2 and N = d / kappa^2.",
     "lemmas": "L-S and S over d, with r and weight decay as Assumption 3.3 has them.",
     "control": "The network and the convex model on the same data.",
@@ -20,7 +19,7 @@ ABOUT = {
     "phases": "When P and Q are learned, over r and weight decay.",
     "patched": "Training images with and without patches.",
 }
-BY = {"race": "curves", "shares": "curves", "patched": "patches"}
+BY = {"race": "curves", "patched": "patches"}
 
 
 def measurement(name: str, **options: Any) -> Measurement:
