@@ -216,13 +216,13 @@ def lemmas(results: StudyResults) -> Chart:
     d = found["dimension"].values.astype(float)
     whole = found.assign(signal=effects.squared_norm(found))
     rows = (
-        ("curvature before the anneal (4.2)", effects.before_anneal(found, "curvature"), -0.25, LARGE),
-        ("squared signal at the anneal (4.1)", effects.before_anneal(whole, "signal"), 1.0, LARGE),
-        ("signal from examples with Q (5.2)", effects.largest_of(found, "norm_w_m2", SMALL), 0.5, SMALL),
+        ("curvature before the anneal (4.2)", "curvature", effects.before_anneal(found, "curvature"), -0.25, LARGE),
+        ("squared signal at the anneal (4.1)", "squared norm", effects.before_anneal(whole, "signal"), 1.0, LARGE),
+        ("signal from examples with Q (5.2)", "norm", effects.largest_of(found, "norm_w_m2", SMALL), 0.5, SMALL),
     )
     panels = [
-        _powers(title, "d", "size", _with_power(d, values, power, name, COLOR[name], "power of the bound", through=0))
-        for title, values, power, name in rows
+        _powers(title, "d", unit, _with_power(d, values, power, name, COLOR[name], "power of the bound", through=0))
+        for title, unit, values, power, name in rows
     ]
     return Chart(panels=panels, columns=3)
 
