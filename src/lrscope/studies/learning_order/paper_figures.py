@@ -5,7 +5,10 @@ from __future__ import annotations
 from lrscope.studies.learning_order import figures
 from lrscope.studies.types import PaperFigure
 
-SMALL = "A smaller network and fewer images on a laptop, several draws instead of one; lines are means, bands ranges. "
+SMALL = (
+    "A smaller network, fewer and smaller images on a laptop, with patches of more contrast; several draws instead of one; lines are "
+    "means, bands ranges. "
+)
 OURS = "The paper has no such figure. "
 THEORY = "Simulated at infinite width, mean and range over data sets; the paper proves, and simulates nothing. "
 
