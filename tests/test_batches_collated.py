@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,27 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_sequence, pad_sequence
 from torch.utils.data import DataLoader, IterableDataset
 
-from batch_tasks import SWEEP, TEST, TESTED, TRAIN, WORDS, Bag, N, Rows, as_dict, check_by_hand, loss_each, mean_loss
+from batch_tasks import (
+    SWEEP,
+    TEST,
+    TESTED,
+    TRAIN,
+    WORDS,
+    Bag,
+    N,
+    Rows,
+    as_dict,
+    check_by_hand,
+    error,
+    loss_each,
+    mean_loss,
+)
 from lrscope.errors import LrscopeError
 from lrscope.tasks.batches import reading, replayed
 from lrscope.tasks.random_state import kept
@@ -396,3 +412,169 @@ class Named(NamedTuple):
 def test_named_tuples_stay_what_they_are() -> None:
     part = reading.as_part("train", Named(np.ones((3, 2))))
     assert part.batch(torch.tensor([0]), torch.float64).x.tolist() == [[1.0, 1.0]]
+
+
+# -- streams that are others in another pass --------------------------------------------------------------------------------
+
+
+class Passes:
+    """Batches, or examples, that a function makes anew at every pass."""
+
+    def __init__(self, make: Any) -> None:
+        self.make = make
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.make())
+
+    def __len__(self) -> int:
+        return 4
+
+
+class Examples(Passes, IterableDataset[Any]):
+    """The same as PyTorch's stream."""
+
+
+def heavier(item: dict[str, Any]) -> dict[str, Any]:
+    return {**item, "weight": item["weight"] + torch.rand(())}
+
+
+def few(order: Any = range(N)) -> list[dict[str, Any]]:
+    return [as_dict(int(i)) for i in order]
+
+
+def batches(order: Any = range(N)) -> Iterator[Any]:
+    return (padded(few(order)[start : start + 8]) for start in range(0, N, 8))
+
+
+RANDOM = {
+    "examples": lambda: Examples(lambda: map(heavier, few())),
+    "examples behind a loader": lambda: DataLoader(Examples(lambda: map(heavier, few())), 8, collate_fn=padded),
+    "batches": lambda: Passes(lambda: map(heavier, batches())),
+    "batches of shuffled examples": lambda: Passes(lambda: batches(torch.randperm(N))),
+    "batches by NumPy": lambda: Passes(lambda: ({**b, "weight": b["weight"] * np.random.rand()} for b in batches())),
+}
+
+
+@pytest.mark.parametrize("case", RANDOM)
+@pytest.mark.parametrize("memory", [2**30, 2000])
+def test_a_stream_that_draws_is_said_to_be_kept_as_it_was_first(
+    case: str, memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if memory < 10_000 and case == "examples":
+        pytest.skip("refused: examples without a loader must fit into memory")
+    for module in (reading, replayed):
+        monkeypatch.setattr(module, "memory_for_streams", lambda: memory)
+    with pytest.warns(
+        UserWarning, match=r"train: the stream gives other .* gone through again.* reads it once"
+    ) as said:
+        Task(Bag, RANDOM[case](), TEST, mean_loss, validation=0)
+    assert said[0].filename == __file__, "the user's line, not lrscope's"
+
+
+STEADY = {
+    "examples in another order": lambda: Examples(lambda: few(torch.randperm(N))),
+    "batches in another order": lambda: Passes(lambda: [list(batches())[i] for i in torch.randperm(4)]),
+    "examples once": lambda: Examples(iter(few()).__iter__),
+    "batches once": lambda: batches(),
+}
+
+
+@pytest.mark.parametrize("case", STEADY)
+def test_a_stream_of_the_same_examples_in_every_pass_is_read_without_a_word(case: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        reading.as_part("train", STEADY[case]())
+
+
+def test_a_stream_with_more_or_fewer_examples_in_another_pass_is_refused() -> None:
+    sizes = iter([12, 11])
+    with pytest.raises(LrscopeError, match="train: the stream gives 12 examples, and others when it is gone through"):
+        reading.as_part("train", Examples(lambda: few()[: next(sizes)]))
+
+
+def test_a_loader_of_a_stream_drops_the_last_batch_as_it_says() -> None:
+    """Where every pass leaves out the same examples; one that shuffles leaves out others, so all are trained on."""
+
+    def size(order: Any, **options: Any) -> int:
+        return reading.as_part("train", DataLoader(Examples(lambda: few(order())), 5, **options)).size
+
+    assert size(lambda: range(N)) == N
+    assert size(lambda: range(N), drop_last=True) == N // 5 * 5
+    assert size(lambda: torch.randperm(N), drop_last=True) == N
+    with pytest.raises(LrscopeError, match="train: the loader gives no examples: check its sampler and drop_last"):
+        size(lambda: range(4), drop_last=True)
+
+
+# -- pictures, metrics, noise -----------------------------------------------------------------------------------------------
+
+GREY, RED = Image.new("L", (3, 2), 51), Image.new("RGB", (3, 2), (255, 0, 0))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"image": RED, "mask": GREY},
+        (torch.zeros(3, 2, 3), GREY),
+        {"image": np.zeros((2, 3)), "mask": GREY.convert("1")},
+    ],
+)
+def test_a_grey_picture_that_may_be_a_mask_is_refused(row: Any) -> None:
+    with pytest.raises(LrscopeError, match=r"train: batch\[.* hold grey pictures, whose pixels may be class numbers"):
+        reading.as_part("train", [row] * 3)
+
+
+@pytest.mark.parametrize("row", [{"image": GREY, "label": 1}, (GREY, torch.tensor([1.0, 2.0])), (RED, RED)])
+def test_other_pictures_are_inputs(row: Any) -> None:
+    batch = reading.as_part("train", [row] * 3).batch(torch.tensor([0]), torch.float64)
+    first = batch["image"] if isinstance(batch, dict) else batch[0]
+    torch.testing.assert_close(float(first[0, 0, 0, 0]), 1.0 if row[0:1] == (RED,) else 0.2)
+
+
+def test_a_streamed_test_set_is_gone_through_once_for_loss_and_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    small(monkeypatch)
+    test = Sized(FEWER)
+    made = streamed(test=test, metrics={"error": error, "loss": loss_each})
+    model, before = made.new_model(0).eval(), test.passes
+    assert made.batches is not None
+    found = model(made.batches.source.numbers("test"))
+    assert test.passes == before + 1
+    torch.testing.assert_close(found[:, 0], found[:, 2], msg="the loss, and a metric that is called so")
+    assert set(found[:, 1].mul(8).round().tolist()) - {0.0}, "no losses"
+
+
+class Scaled(nn.Module):
+    """A metric with a tensor of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.ones(1, 1))
+
+    def forward(self, model: nn.Module, batch: Any) -> Tensor:
+        found: Tensor = (model(**{n: t for n, t in batch.items() if n != "label"})["logits"][:, :1] @ self.scale)[:, 0]
+        return found
+
+
+@pytest.mark.parametrize("given", ["in memory", "a stream"])
+def test_a_metrics_tensors_are_where_the_runs_are(given: str, tmp_path: Path) -> None:
+    test = TEST if given == "in memory" else Batches(FEWER)
+    made = ragged(train=TRAIN, test=test, metrics={"scaled": Scaled()})
+    found = computed(made, SWEEP, ONE_RUN, tmp_path)["pretrain/test_metric"]
+    assert np.isfinite(found.sel(lr=0.1)).all(), "32-bit numbers would not multiply with 64-bit ones"
+    recipe = made.batches
+    assert recipe is not None
+    assert recipe.function("scaled", torch.device("meta"), torch.float32).scale.is_meta  # type: ignore[attr-defined]
+
+
+def test_the_data_set_and_not_the_model_is_said_to_draw(tmp_path: Path) -> None:
+    """Also where only some examples draw, and none of those that are tried with the model."""
+
+    def rarely(data: dict[str, Tensor], index: int) -> dict[str, Any]:
+        return heavier(text(data, index)) if index > N // 2 else text(data, index)
+
+    for make in (masking, rarely):
+        made = ragged(train=loader(TRAIN, padded, make))
+        with pytest.warns(UserWarning, match="the training examples draw at random as they are fetched") as said:
+            train(made, SWEEP, ONE_RUN, tmp_path / make.__name__)
+        assert not any("this model draws" in str(each.message) for each in said)
+        with pytest.raises(LrscopeError, match=r"path: .* but the training examples are drawn run by run: use path"):
+            train(made, SWEEP, replace(SINGLE, path="batched"), tmp_path / "batched")

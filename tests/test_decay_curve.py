@@ -18,7 +18,7 @@ from lrscope.charts import Line, Points
 from lrscope.cli import app
 from lrscope.config.settings import load_settings
 from lrscope.decay import decay_curves
-from lrscope.decay.saturation import mean_interval, saturation
+from lrscope.decay.saturation import better_than_last, mean_interval, saturation
 from lrscope.engine.segments import phases
 from lrscope.reporting.decay_chart import decay_chart, reported
 from lrscope.reporting.figures import drawings
@@ -155,12 +155,28 @@ def test_at_equal_cooldown_beside_the_total_budget() -> None:
     assert [row.end for row in cooldown.times] == [at + 6 for at in AT]
     assert "each ends 6 epochs after its decay" in str(cooldown)
     assert (total.saturation.at, cooldown.saturation.at) == (12, 2)
-    assert cooldown.notes == ("the latest time ends worse than the decay at 2: what follows it may be too short",)
+    assert cooldown.notes == (
+        "the latest time ends worse than the decay at 2 (95%, corrected for the choice of that one among 5): what follows it may "
+        "be too short",
+    )
     with pytest.raises(
         LrscopeError, match=r"it has 2 curves \(total, learning rate 0.0001; cooldown.*name one by branch"
     ):
         decay_curve(result)
     assert decay_curve(result, branch="cooldown").budget == "cooldown"
+
+
+def test_the_best_of_many_times_is_not_taken_at_its_face_value() -> None:
+    """Twenty times that end alike: the best looks better than the latest more often than once in 40."""
+    found, naive = 0, 0
+    for key in range(DRAWS):
+        costs = np.random.default_rng(key).normal(100, 1, (20, 5))
+        best = int(costs.mean(1).argmin())
+        found += better_than_last(costs, 0.0) is not None
+        naive += mean_interval(costs[-1] - costs[best])[1] > 0
+    assert found <= stats.binom.ppf(0.999, DRAWS, 0.025)
+    assert naive > 2 * stats.binom.ppf(0.999, DRAWS, 0.025), "the test would notice"
+    assert better_than_last(np.array([[3.0, 3.1, 3.2], [1.0, 1.1, 1.2], [5.0, 5.1, 5.2]]), 3.0) == 1
 
 
 def test_learning_rates_and_further_axes_have_curves_of_their_own() -> None:

@@ -502,6 +502,8 @@ JITTER: dict[str, Callable[[], Any]] = {
     "labels": lambda: Rows(lambda i: (X[i], random.randrange(3))),
     "behind a loader": lambda: DataLoader(Rows(lambda i: (X[i] + torch.randn(5), Y[i])), 5, shuffle=True),
     "of a loader of another make": lambda: OtherLoader(Rows(lambda i: (X[i] + torch.randn(5), Y[i])), 5),
+    "of a stream": lambda: Stream(lambda: ((x + torch.randn(5), y) for x, y in pairs())),
+    "of a loader of a stream": lambda: DataLoader(Stream(lambda: ((x + torch.randn(5), y) for x, y in pairs())), 5),
 }
 
 
@@ -511,10 +513,44 @@ def test_random_transforms_are_found_and_read_alike_every_time(case: str) -> Non
         UserWarning, match="train: reading the same example twice gives different .*augment=True"
     ) as said:
         first = as_tensors("train", JITTER[case]())
-    assert said[0].filename != reading.__file__
+    assert said[0].filename == __file__, "the user's line, not lrscope's"
     with pytest.warns(UserWarning, match="a transform is random"):
         again = as_tensors("train", JITTER[case]())
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+class Once(IterableDataset[Any]):
+    """A stream that can be gone through once."""
+
+    def __init__(self, again: Callable[[], Any]) -> None:
+        self.rows, self.again = iter(pairs()), again
+
+    def __iter__(self) -> Iterator[Any]:
+        found, self.rows = self.rows, None
+        return iter(self.again()) if found is None else found
+
+
+def no_more() -> Any:
+    raise RuntimeError("it was read")
+
+
+@pytest.mark.parametrize("again", [list, no_more], ids=["nothing", "an error"])
+def test_a_stream_that_can_be_read_once_is_read(again: Callable[[], Any]) -> None:
+    x, y = read(Once(again))
+    assert torch.equal(x, X)
+    assert torch.equal(y, Y)
+
+
+def test_a_stream_may_give_its_examples_in_any_order_but_no_others() -> None:
+    shuffled = Stream(lambda: (DATA[int(i)] for i in torch.randperm(24)))
+    assert sorted(read(shuffled)[0].tolist()) == sorted(X.tolist())
+    for drawn in (lambda: (DATA[int(i)] for i in torch.randint(24, (24,))), lambda: pairs_of(random.sample(HALF, 8))):
+        with pytest.raises(LrscopeError, match="train: the stream gives other examples when it is gone through again"):
+            as_tensors("train", Stream(drawn))
+
+
+def pairs_of(places: list[int]) -> list[Pair]:
+    return [DATA[i] for i in places]
 
 
 # -- what is refused -------------------------------------------------------------------------------------------------
@@ -570,6 +606,16 @@ WRONG: dict[str, tuple[Any, str]] = {
     "pictures by palette": (
         [(Image.new("P", (4, 4)), 0)] * 3,
         r"hold pictures of mode P.*: convert them .*convert\('RGB'\)",
+    ),
+    "pictures as labels": (
+        [(X[0], Image.new("L", (4, 4)))] * 3,
+        r"the labels of example 0 are pictures, whose pixels may be class numbers .*: pass class numbers by numpy\.array",
+    ),
+    "pictures by palette as labels": ([(X[0], Image.new("P", (4, 4)))] * 3, "the labels of example 0 are pictures"),
+    "pictures as labels in a list": ((X[:2], [Image.new("RGB", (4, 4))] * 2), "the labels are pictures"),
+    "pictures as labels of a loader": (
+        DataLoader([(X[0], Image.new("L", (4, 4)))] * 3, 3, collate_fn=lambda rows: (X[:3], [y for _, y in rows])),
+        "the labels of batch 0 are pictures",
     ),
     "pictures of two sizes": (
         ([Image.new("L", (4, 4)), Image.new("L", (4, 5))], [0, 1]),

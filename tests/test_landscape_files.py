@@ -150,6 +150,38 @@ def test_one_network_at_a_time_gives_the_same(found: Landscape, folder: Path) ->
     np.testing.assert_allclose(single.data["train_loss"], found.data["train_loss"], rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"around": "step24", "surface": "flat"}, "surface: flat is of no use, as random directions have no third"),
+        (
+            {"around": "step24", "margin": 1},
+            "margin: 1.0 is of no use, as coordinates along random directions go from -1 to 1",
+        ),
+        ({"around": "step24", "through": [0, 1, 2]}, "through: a plane through checkpoints has no random directions"),
+        ({"through": [0, 1, 2], "seed": 0}, "seed: 0 is of no use, as only random directions are drawn, with around"),
+        ({"seed": 3}, "seed: 3 is of no use, .*: leave it out"),
+    ],
+)
+def test_options_that_a_surface_has_no_use_for_are_refused(options: dict[str, Any], message: str, folder: Path) -> None:
+    """Before anything is evaluated."""
+    with pytest.raises(LrscopeError, match=message):
+        landscape(task(), folder / "of nothing", **options)
+
+
+def test_folders_inside_a_named_path_are_read_or_said_to_be_left_out(folder: Path, states: dict[str, States]) -> None:
+    def notes(given: Any) -> list[str]:
+        return [note for note in landscape(task(), given, **GRID).notes if "only its own files are read" in note]
+
+    alone = notes({"main": folder})
+    assert len(alone) == 1
+    assert alone[0].endswith("not the folders decay in it: name those as paths of their own")
+    assert notes({"main": folder, "late": str(folder / "decay")}) == []
+    assert notes({"main": folder, "late": [folder / "decay" / "0.pt", folder / "decay" / "1.pt"]}) == []
+    assert notes(folder) == []
+    assert notes(states) == []
+
+
 def test_random_directions_store_their_seed(folder: Path) -> None:
     found = landscape(task(), folder, around="step24", seed=7, grid=(3, 3))
     assert found.data.attrs["seed"] == 7

@@ -307,6 +307,11 @@ def test_what_was_found_is_drawn_saved_and_said(found: Landscape, tmp_path: Path
         ({"leaves": {"from 9": 1}}, "leaves: there is no path from 9: name one of from 8, from 16"),
         ({"grid": (2, 5)}, "grid: 2 is too small: use 3 or more"),
         ({"grid": "5x5x5"}, "grid: .* is not a list|grid: .* items"),
+        (
+            {"surface": "flat", "through": [0, 1, 2]},
+            "surface: flat is of no use, as a plane through three checkpoints has",
+        ),
+        ({"surface": "curved", "through": [0, 1, 2]}, "surface: curved is of no use"),
         ({"surface": "round"}, "surface: 'round' is unknown: choose curved or flat"),
     ],
 )

@@ -70,6 +70,29 @@ def test_without_them_nothing_is_another(tmp_path: Path) -> None:
             assert np.array_equal(array, own[name], equal_nan=True), name
 
 
+class Weighted(nn.Module):
+    """A metric with a tensor of its own, as modules of torchmetrics have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weights", torch.tensor([1.0, 2.0, 3.0]))
+
+    def forward(self, output: Tensor, y: Tensor) -> Tensor:
+        found: Tensor = output @ self.weights
+        return found
+
+
+@pytest.mark.parametrize("plan", [ALL_RUNS, ONE_RUN], ids=lambda p: p.path)
+def test_a_metrics_tensors_are_where_the_runs_are(plan: Any, tmp_path: Path) -> None:
+    """In the training precision; the user's own module stays as it was."""
+    given = Weighted()
+    config = replace(SWEEP, precision="float64", lrs=(1e-2,))
+    own = {"weighted": given, "by hand": lambda output, y: output @ given.weights.to(output)}
+    found = computed(task(own), config, plan, tmp_path)["pretrain/test_metric"]
+    assert (found.sel(metric="weighted") == found.sel(metric="by hand")).all()
+    assert given.weights.dtype == torch.float32
+
+
 @pytest.mark.slow
 def test_results_are_kept_opened_and_exported_with_them(tmp_path: Path) -> None:
     options: dict[str, Any] = {"lrs": (1e-2, 0.1), "steps": 10, "batch_size": 12, "seeds": 1, "space": "whole"}

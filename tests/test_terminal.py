@@ -8,7 +8,7 @@ import subprocess
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TextIO
 
 import pytest
@@ -166,3 +166,10 @@ def test_the_command_line_with_streams_that_are_closed_full_or_narrow(
     said = (tmp_path / "err").read_text() if (tmp_path / "err").exists() else ""
     assert said.strip() == words
     assert done.returncode == code
+
+
+def test_a_warning_names_the_users_line() -> None:
+    """Through however many functions of Python's own and of packages it comes."""
+    with pytest.warns(UserWarning, match="words") as said, ExitStack() as stack:
+        stack.callback(warn, "words")  # called by a line of contextlib
+    assert said[0].filename == __file__

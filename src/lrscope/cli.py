@@ -185,12 +185,12 @@ def landscape_command(
         ),
     ],
     out: Annotated[str | None, typer.Option(help="Folder. Default: CHECKPOINTS-landscape.", show_default=False)] = None,
-    surface: Annotated[str, typer.Option(help="curved (PC3 follows a parabola in PC1) or flat.")] = "curved",
+    surface: Annotated[str | None, _option("curved (PC3 follows a parabola in PC1) or flat. Default: curved.")] = None,
     through: Annotated[str | None, _option("Labels of three checkpoints a,b,c: the plane through them.")] = None,
     around: Annotated[str | None, _option("Label of a checkpoint: random filter-normalised directions.")] = None,
-    seed: Annotated[str, typer.Option(help="Seed of the random directions.")] = "0",
+    seed: Annotated[str | None, _option("Seed of the random directions. Default: 0.")] = None,
     grid: Annotated[str, typer.Option(help="Points along x and y.")] = "42x31",
-    margin: Annotated[str, typer.Option(help="Room around all checkpoints, in their extent.")] = "0.5",
+    margin: Annotated[str | None, _option("Room around all checkpoints, in their extent. Default: 0.5.")] = None,
     since: Annotated[
         str | None, _option("First checkpoint of the main path whose level counts. Default: its last quarter.")
     ] = None,

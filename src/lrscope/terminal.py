@@ -9,8 +9,11 @@ import codecs
 import contextlib
 import os
 import sys
+import sysconfig
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
 from typing import Any, TextIO
 
 ERRORS = "lrscope.plain"  # how characters are written that a stream's encoding lacks
@@ -19,6 +22,8 @@ PLAIN |= str.maketrans({"’": "'", "“": '"', "”": '"', "·": "-", "•": "*
 BIDIRECTIONAL = (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x2028, 0x2029)
 CONTROL = frozenset({*range(32), *range(127, 160), *BIDIRECTIONAL})
 LINE = dict.fromkeys(CONTROL, "\N{REPLACEMENT CHARACTER}") | {ord(c): " " for c in "\n\r\t"}
+LIBRARIES = (str(Path(__file__).parent) + os.sep, sysconfig.get_paths()["stdlib"] + os.sep, "<frozen")
+PACKAGES = {"site-packages", "dist-packages"}
 LINES = {code: shown for code, shown in LINE.items() if chr(code) not in "\n\t"}
 
 
@@ -76,10 +81,23 @@ def say(words: str) -> None:
     steady.flush()
 
 
-def warn(words: str, stacklevel: int = 2) -> None:
-    """`warnings.warn`, where a closed standard error is no reason to stop."""
+def warn(words: str) -> None:
+    """`warnings.warn` of the user's line that led here; a closed standard error is no reason to stop."""
     with contextlib.suppress(OSError, ValueError):
-        warnings.warn(words, stacklevel=stacklevel + 1)
+        warnings.warn(words, stacklevel=_frames_to_the_user() + 1)
+
+
+def _frames_to_the_user() -> int:
+    """How far above the caller of `warn` the first line is that lies neither in lrscope, nor in Python's own library or another
+    package; 1 for the caller itself, where all do."""
+    frame: FrameType | None = sys._getframe(2)
+    count = 1
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith(LIBRARIES) and not PACKAGES & set(Path(file).parts):
+            return count
+        frame, count = frame.f_back, count + 1
+    return 1
 
 
 @contextlib.contextmanager

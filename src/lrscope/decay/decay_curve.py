@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lrscope.checked import checked
-from lrscope.decay.saturation import LEAST, mean_interval, saturation
+from lrscope.decay.saturation import LEAST, better_than_last, mean_interval, saturation
 from lrscope.decay.types import DecayCurve, DecayTime, Saturation
 from lrscope.errors import LrscopeError, nearest, shown
 from lrscope.export import finals
@@ -296,12 +296,11 @@ def _notes(ends: Ends, there: NDArray[np.bool_], units: Array, costs: Array, mar
         notes.append(f"left out, because no run ended finite: decay at {lost}")
     if costs.shape[1] < units.shape[1]:
         notes.append(f"gains are those of the {costs.shape[1]} of {units.shape[1]} units that ended at all times")
-    means = costs.mean(1) if costs.shape[1] else np.zeros(len(costs))
-    best = int(means.argmin())
-    _, low, _ = mean_interval(costs[-1] - costs[best])
-    if low > margin:
+    best = better_than_last(costs, margin)
+    if best is not None:
         notes.append(
-            f"the latest time ends worse than the decay at {ends.at[there][best]:g}: what follows it may be too short"
+            f"the latest time ends worse than the decay at {ends.at[there][best]:g} (95%, corrected for the choice of that one "
+            f"among {len(costs) - 1}): what follows it may be too short"
         )
     return tuple(notes)
 

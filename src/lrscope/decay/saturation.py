@@ -75,3 +75,13 @@ def saturation(costs: Array, margin: float) -> Places | None:
             break
         early = k
     return Places(first, early, late)
+
+
+def better_than_last(costs: Array, margin: float) -> int | None:
+    """The time with the best mean of costs [K, U], if it is shown to end better than the last one by more than `margin`; None if
+    it is not. The level is 1 - 0.05 / (K - 1) (Bonferroni), because it is chosen among K - 1 others after looking at them."""
+    if costs.shape[1] < LEAST:
+        return None
+    best = int(costs.mean(1).argmin())
+    _, low, _ = mean_interval(costs[-1] - costs[best], TAIL / max(1, len(costs) - 1))
+    return best if low > margin else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING
 from typing import Any
@@ -16,6 +15,7 @@ from lrscope.errors import LrscopeError, shown
 from lrscope.hints import no_such_option
 from lrscope.readers import either
 from lrscope.tasks.task import Task
+from lrscope.terminal import warn
 
 
 def resolve(
@@ -55,10 +55,9 @@ def resolve(
         own |= {"optimizer": OWN} if own_optimizer else {}
         config = SweepConfig(**{**own, **{name: value for name, value in given.items() if name in ours}})
     elif batch_size is not None and config.batch_size != batch_size:
-        warnings.warn(
+        warn(
             f"batch_size: the config says {config.batch_size}, the train loader {batch_size}; the config counts. Give both the "
             "same, or pass options instead of a config",
-            stacklevel=3,
         )
     _check_own_optimizer(config, own_optimizer)
     for schedule in (config.schedule, *(each for branch in config.branches for each in branch.schedules)):

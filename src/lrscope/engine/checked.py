@@ -76,7 +76,7 @@ def _load(context: Context, plan: Plan, chunk: Chunk | None, name: str, wanted: 
     if not reason:
         return saved
     aside = context.store.set_aside(name, FOREIGN)
-    warn(f"{context.store.chunks / name} is not of this sweep ({reason}); it is kept as {aside} and computed again", 4)
+    warn(f"{context.store.chunks / name} is not of this sweep ({reason}); it is kept as {aside} and computed again")
     return None
 
 

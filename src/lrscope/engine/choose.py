@@ -6,7 +6,6 @@ import math
 import multiprocessing
 import os
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -33,6 +32,14 @@ FUSED_PAYS_AFTER = 15.0  # ours, the same: generated steps take 2 to 5 s
 FUSED_STEPS = 32  # ours: steps a call, so that calls cost nothing and stopping still takes milliseconds
 CACHED_RUNS = 48  # ours: evaluation of 48 ticks networks fits 2 MiB of L2 cache
 DRAWS = "the network draws noise in training"  # which only PyTorch's kernels have been tried with
+DRAWN_NOISE = (
+    "this model draws noise in training by other functions than dropout, rand_like and the like, which are drawn for many runs "
+    "at once; it trains one run at a time"
+)
+DRAWN_EXAMPLES = (
+    "the training examples draw at random as they are fetched (a transform, the data set or the collate_fn): each run draws its "
+    "own in every step, and runs train one at a time"
+)
 PROBE_SECONDS = 0.08  # ours: the shortest of several calls settles by then
 PROBE_STEPS = 4  # ours: steps a timed call, where one alone is shorter than the probe
 PROBE_MOST = 3.0  # ours, seconds: a batch whose two steps take longer is kernels, not calls, and gains nothing
@@ -53,10 +60,9 @@ def default_jobs(context: Context) -> int:
             raise LrscopeError(f"jobs: {asked} processes need fork, which this system lacks: use --jobs 1")
         return 1
     if not autograd_survives_fork():
-        warnings.warn(
+        warn(
             "PyTorch's autograd already runs threads in this program (a GPU or torch.compile was used before), so no "
             "processes can be forked: training in this one. Start a fresh Python to use all cores",
-            stacklevel=2,
         )
         return 1
     if asked is not None:
@@ -85,11 +91,7 @@ def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Pla
         if engine.compile:
             raise LrscopeError(f"compile: training steps cannot be compiled here, because {alone}: leave it out")
         if context.net.noise == "global":
-            warnings.warn(
-                "this model draws noise in training by other functions than dropout, rand_like and the like, which are drawn for "
-                "many runs at once; it trains one run at a time",
-                stacklevel=2,
-            )
+            warn(DRAWN_EXAMPLES if context.task.draws_examples else DRAWN_NOISE)
         return _timed(context, Plan("single", 1, False, alone, 0.0))
     if engine.compile and context.net.draws:
         raise LrscopeError(f"compile: training steps cannot be compiled here, because {DRAWS}: leave it out")
@@ -117,9 +119,8 @@ def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Pla
             ) from error
         if engine.path == "batched":
             raise LrscopeError(f"path: batched fails for this model ({first_line(error)}): use path single") from error
-        warnings.warn(
+        warn(
             f"this model cannot be batched over runs ({first_line(error)}); it trains one run at a time",
-            stacklevel=2,
         )
         return _timed(context, Plan("single", 1, False, "vmap cannot take the model", 0.0))
     best = min(timed, key=lambda plan: predict(context, plan, jobs))

@@ -133,7 +133,7 @@ class Context:
                 optimizer=self.optimizer,
                 space=self.config.space,
                 clip_norm=self.config.clip_norm,
-                metrics=self.task.metrics,
+                metrics={n: placed_loss(metric, self.device, self.dtype) for n, metric in self.task.metrics.items()},
                 autocast=self.config.precision == "bf16",
             )
         return self._programs[key]
@@ -150,7 +150,8 @@ class Context:
     def one_at_a_time(self) -> str:
         """Why runs must be trained one at a time; empty if they need not."""
         if self.net.noise == "global":
-            return "the network's noise is drawn run by run"
+            what = "training examples are" if self.task.draws_examples else "network's noise is"
+            return f"the {what} drawn run by run"
         if self.config.optimizer == OWN:
             return "the task's own optimizer steps run by run"
         return "" if self.task.batches is None else self.task.batches.source.by_run

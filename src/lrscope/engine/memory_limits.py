@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import psutil
 import torch
 
 from lrscope.errors import LrscopeError
+from lrscope.terminal import warn
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
@@ -120,8 +120,7 @@ def check_memory(need: int, present: int, device: torch.device, *, chunk: int, j
         )
         raise LrscopeError(f"{words}, there are {total / GIB:.1f}: use {smaller}")
     if need - present > free:
-        warnings.warn(
+        warn(
             f"{words}, {(present + free) / GIB:.1f} are free: if memory runs out, lrscope continues with smaller chunks; "
             "a smaller --chunk or fewer --jobs need less",
-            stacklevel=2,
         )

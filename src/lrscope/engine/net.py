@@ -136,7 +136,7 @@ def with_activation_noise(net: Net, task: Task, before: str) -> Net:
 
 def _noise(task: Task, *, drew: bool) -> Noise:
     """What the passes draw: as the task's identity has it, unless these examples show something else."""
-    if not drew:
+    if not drew and not task.draws_examples:
         return "none"
     return "global" if task.noise == "none" else task.noise
 

@@ -5,8 +5,6 @@ R runs, B batch, N examples.
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 
 from lrscope.engine.context import Context
@@ -15,6 +13,7 @@ from lrscope.engine.noise import with_noise
 from lrscope.errors import LrscopeError, first_line
 from lrscope.tasks.random_state import seeded
 from lrscope.tasks.streams import stream_seed
+from lrscope.terminal import warn
 
 RUNS = 2  # as few as make a batch of runs
 
@@ -26,10 +25,9 @@ def rehearse(context: Context) -> None:
         LrscopeError: a function fails; names it, the batch's shape and what to change.
     """
     if context.task.drawing.constant and context.config.seeds > 1:
-        warnings.warn(
+        warn(
             f"the model's initial weights do not depend on the seed: the {context.config.seeds} seeds differ in the order of "
             "batches only, and intervals over seeds do not cover the initialisation",
-            stacklevel=3,
         )
     try:
         _run(context, "single", 1)

@@ -45,6 +45,7 @@ from lrscope.storage.paths import Remote, place
 from lrscope.tasks.random_state import kept
 from lrscope.tasks.task import Task
 from lrscope.tasks.validation import NONE
+from lrscope.terminal import warn
 
 if TYPE_CHECKING:
     from lrscope.config.keywords import Reals, SweepOptions
@@ -179,7 +180,7 @@ def _open_whole(store: Store, identity: dict[str, Any]) -> xr.DataTree | None:
     try:
         result = open_result(store.folder)
     except Damaged as error:
-        warnings.warn(str(error), stacklevel=2)
+        warn(str(error))
         return None
     if result.attrs["config_hash"] != identity["hash"]:
         if is_extended(store, result.attrs["config_hash"]):

@@ -6,7 +6,7 @@ A source is opened for its tensors' names and shapes, and read for as many of th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -61,6 +61,35 @@ def sources(checkpoints: Any) -> dict[str, list[Source]]:
     return {name: path for name, path in found.items() if path}
 
 
+def left_out(checkpoints: Any) -> list[str]:
+    """Notes on folders with checkpoints inside the folders of named paths, which are read only under names of their own."""
+    if not isinstance(checkpoints, Mapping):
+        return []
+    given = [local(path, "checkpoints").resolve() for path in _places(checkpoints.values())]
+    notes = []
+    for name, path in checkpoints.items():
+        folder = local(path, "checkpoints") if isinstance(path, str | Path) else None
+        if folder is None or not folder.is_dir() or not _files(folder):
+            continue
+        inside = [each for each in _inside(folder) if _files(each)]
+        unread = [each.name for each in inside if not any(each.resolve() in (one, one.parent) for one in given)]
+        if unread:
+            notes.append(
+                f"path {name}: of {folder} only its own files are read, not the folders {', '.join(unread)} in it: name those as "
+                "paths of their own"
+            )
+    return notes
+
+
+def _places(given: Iterable[Any]) -> Iterator[str | Path]:
+    """All files and folders that are named, also in lists."""
+    for item in given:
+        if isinstance(item, str | Path):
+            yield item
+        elif isinstance(item, Sequence):
+            yield from _places(item)
+
+
 def natural(name: str) -> list[tuple[int, int, str]]:
     """A key that sorts step9 before step10."""
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in re.split(r"(\d+)", name)]
@@ -71,7 +100,7 @@ def _folders(folder: Path) -> dict[str, list[Source]]:
         raise LrscopeError(
             f"checkpoints: {folder} is no folder: name one that holds {' or '.join(SAFE + PICKLED)} files"
         )
-    inside = sorted((p for p in _listed(folder) if p.is_dir()), key=lambda p: natural(p.name))
+    inside = _inside(folder)
     main, others = _files(folder), {p.name: _files(p) for p in inside}
     if main or not any(others.values()):
         return {MAIN: main, **others}
@@ -97,6 +126,11 @@ def _listed(folder: Path) -> list[Path]:
         return [path for path in folder.iterdir() if not is_stray(path.name)]
     except OSError as error:
         raise read_error(error, folder) from error
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The folders in a folder."""
+    return sorted((p for p in _listed(folder) if p.is_dir()), key=lambda p: natural(p.name))
 
 
 def _files(folder: Path) -> list[Source]:

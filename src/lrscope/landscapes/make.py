@@ -36,6 +36,17 @@ LEVEL_PART = 4  # ours: the level is that of the last quarter of the main path, 
 RANDOM_EXTENT = 1.0  # Li et al. 2018: coordinates from -1 to 1
 Margin = Annotated[float, Number(0, 100)]
 Side = Annotated[int, Whole(3, 10_000)]
+UNUSED = {
+    "through": {
+        "surface": "as a plane through three checkpoints has no third component",
+        "seed": "as only random directions are drawn, with around",
+    },
+    "around": {
+        "surface": "as random directions have no third component",
+        "margin": "as coordinates along random directions go from -1 to 1",
+    },
+    "": {"seed": "as only random directions are drawn, with around"},
+}
 SURFACES = {"curved": "PCA of all checkpoints, PC3 following a parabola in PC1", "flat": "PCA of all checkpoints, flat"}
 
 
@@ -44,12 +55,12 @@ def landscape(
     task: Task | Trained,
     checkpoints: Any,
     *,
-    surface: Literal["curved", "flat"] = "curved",
+    surface: Literal["curved", "flat"] | None = None,
     through: Sequence[str | int] | None = None,
     around: str | int | None = None,
-    seed: Seed = 0,
+    seed: Seed | None = None,
     grid: tuple[Side, Side] = GRID,
-    margin: Margin = MARGIN,
+    margin: Margin | None = None,
     since: str | int | None = None,
     until: str | int | None = None,
     leaves: Mapping[str, Any] | None = None,
@@ -69,12 +80,13 @@ def landscape(
         checkpoints: a folder of safetensors or of state dicts saved by PyTorch, read in the order of their names, numbers as
             numbers: its files are the main path, each folder in it a path that leaves the main one. Or a list of files or state
             dicts. Or folders and lists by the name of their path, the main one first.
-        surface: `curved` lets the third component follow a parabola in the first, fitted over all checkpoints; `flat` leaves
-            it at its mean.
+        surface: `curved`, the default, lets the third component follow a parabola in the first, fitted over all checkpoints;
+            `flat` leaves it at its mean. Neither goes with `through` or `around`.
         through: three checkpoints, by label or number, for the plane through them.
-        around: one checkpoint, for a plane along two random filter-normalised directions (Li et al. 2018) drawn from `seed`.
+        around: one checkpoint, for a plane along two random filter-normalised directions (Li et al. 2018) drawn from `seed`, by
+            default 0; coordinates go from -1 to 1.
         grid: points along x and y.
-        margin: room around all checkpoints on every side, in their extents along x and y.
+        margin: room around all checkpoints on every side, in their extents along x and y; by default 0.5. Not with `around`.
         since, until: the part of the main path, by label or number, whose level is judged; left out, its last quarter.
         leaves: the main path's checkpoint at which a path leaves it, by label or number; left out, the nearest to the path's
             first checkpoint in weight space.
@@ -86,11 +98,13 @@ def landscape(
         device: as of a sweep; `Trained` has one already.
 
     Raises:
-        LrscopeError: checkpoints that are none of the model, that are too few or too alike, hold other numbers than real finite
-            ones, or need more memory than there is; labels of checkpoints that there are not.
+        LrscopeError: an option that the chosen surface has no use for; checkpoints that are none of the model, that are too few
+            or too alike, hold other numbers than real finite ones, or need more memory than there is; labels of checkpoints that
+            there are not.
     """
     from lrscope.landscapes.networks import of_task, of_trained
 
+    view = View(surface, through, around, seed, grid, margin, since, until, leaves or {})
     if isinstance(task, Trained):
         _as_trained(batch_size, device)
         survey = of_trained(task, checkpoints, data_seed=data_seed, path=path, test=test)
@@ -105,7 +119,6 @@ def landscape(
             memory=memory,
             test=test,
         )
-    view = View(surface, through, around, seed, grid, margin, since, until, leaves or {})
     with undisturbed(survey.values.program.net, "landscape"):
         found = survey_of(
             survey.values,
@@ -135,15 +148,30 @@ def _as_trained(batch_size: int | None, device: str) -> None:
 class View:
     """What is looked at; see `landscape`."""
 
-    surface: Literal["curved", "flat"] = "curved"
+    surface: Literal["curved", "flat"] | None = None
     through: Sequence[str | int] | None = None
     around: str | int | None = None
-    seed: int = 0
+    seed: int | None = None
     grid: tuple[int, int] = GRID
-    margin: float = MARGIN
+    margin: float | None = None
     since: str | int | None = None
     until: str | int | None = None
     leaves: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.through is not None and self.around is not None:
+            raise LrscopeError(
+                "through: a plane through checkpoints has no random directions: leave around out, or through"
+            )
+        chosen = next((name for name in UNUSED if getattr(self, name, None) is not None), "")
+        for name, why in UNUSED[chosen].items():
+            if getattr(self, name) is not None:
+                raise LrscopeError(f"{name}: {getattr(self, name)} is of no use, {why}: leave it out")
+
+    @property
+    def curved(self) -> bool:
+        """May the third component follow a parabola? It does where nothing else is asked for."""
+        return self.surface != "flat"
 
 
 @checked
@@ -151,10 +179,10 @@ def function_landscape(
     values: Values,
     paths: Mapping[str, Any],
     *,
-    surface: Literal["curved", "flat"] = "curved",
+    surface: Literal["curved", "flat"] | None = None,
     through: Sequence[str | int] | None = None,
     grid: tuple[Side, Side] = GRID,
-    margin: Margin = MARGIN,
+    margin: Margin | None = None,
     since: str | int | None = None,
     until: str | int | None = None,
     leaves: Mapping[str, Any] | None = None,
@@ -171,7 +199,7 @@ def function_landscape(
         raise LrscopeError(
             f"paths: they have {rows.size} parameters, the values {values.size}: pass points of one space"
         )
-    view = View(surface, through, None, 0, grid, margin, since, until, leaves or {})
+    view = View(surface, through, None, None, grid, margin, since, until, leaves or {})
     return survey_of(values, rows, named, view, shapes={}, dtype=torch.float64, memory=memory)
 
 
@@ -226,10 +254,6 @@ def _surface(
     rows: Rows, paths: Paths, view: View, shapes: Mapping[str, tuple[int, ...]]
 ) -> tuple[Surface, dict[str, Any], dict[str, Any], list[str]]:
     """The surface, attributes and arrays that describe it, and notes."""
-    if view.through is not None and view.around is not None:
-        raise LrscopeError(
-            "through: a plane through checkpoints has no random directions: leave around out, or through"
-        )
     if view.through is not None:
         chosen = [paths.find("through", one) for one in view.through]
         if len(set(chosen)) != 3:
@@ -240,17 +264,18 @@ def _surface(
     if view.around is not None:
         number = paths.find("around", view.around)
         origin = rows.row(number)
-        words = f"random filter-normalised directions of seed {view.seed} around {paths.labels[number]}"
-        first, second = filter_normalised(shapes, origin, view.seed)
-        about = {"surface": words, "axes": "direction 1|direction 2", "seed": view.seed}
+        seed = view.seed or 0
+        words = f"random filter-normalised directions of seed {seed} around {paths.labels[number]}"
+        first, second = filter_normalised(shapes, origin, seed)
+        about = {"surface": words, "axes": "direction 1|direction 2", "seed": seed}
         return Surface(Plane(origin, first, second)), about, {}, []
     found = components(rows, paths.of(0))
-    seen, fit = of_components(found, curved=view.surface == "curved")
+    seen, fit = of_components(found, curved=view.curved)
     about = {"surface": SURFACES["flat" if seen.bend is None else "curved"], "axes": "PC1|PC2", "bend_r2": fit}
     if seen.bend is not None:
         about["bend"] = list(seen.bend.coefficients)
     notes = []
-    if view.surface == "curved" and seen.bend is None:
+    if view.curved and seen.bend is None:
         notes.append(
             "the surface is flat: there is no third component, or there are too few checkpoints for a parabola"
         )
@@ -266,7 +291,8 @@ def _frame(at: Array, view: View) -> tuple[Array, Array]:
     if view.around is not None:
         return tuple(np.linspace(-RANDOM_EXTENT, RANDOM_EXTENT, n) for n in view.grid)  # type: ignore[return-value]
     low, high = at[:, :2].min(0), at[:, :2].max(0)
-    room = np.maximum(view.margin * (high - low), 1e-3 * (high - low).max())
+    margin = MARGIN if view.margin is None else view.margin
+    room = np.maximum(margin * (high - low), 1e-3 * (high - low).max())
     return tuple(np.linspace(a, b, n) for a, b, n in zip(low - room, high + room, view.grid, strict=True))  # type: ignore[return-value]
 
 

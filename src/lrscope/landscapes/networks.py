@@ -18,7 +18,7 @@ from lrscope.engine.net import Net
 from lrscope.engine.step import Named
 from lrscope.engine.sweep_folder import Store
 from lrscope.errors import LrscopeError, first_line
-from lrscope.landscapes.files import sources
+from lrscope.landscapes.files import left_out, sources
 from lrscope.landscapes.match import Files, Fitted, Layout, check_types, fitted
 from lrscope.landscapes.rows import Matrix, Paths, Rows, named
 from lrscope.measures.common import evaluation
@@ -77,7 +77,7 @@ def of_task(
     frozen = _frozen(kept, context.net.frozen, context.device, context.dtype)
     values = _values(context, context.material(data_seed), frozen, path, memory, test)
     rows = Files(kept, context.net.slots)
-    notes = *_reading(kept, context.dtype, opened[0][1]), *_about(context.net)
+    notes = *left_out(checkpoints), *_reading(kept, context.dtype, opened[0][1]), *_about(context.net)
     shapes = {slot.name: slot.shape for slot in context.net.slots}
     return Survey(values, rows, paths, shapes, context.dtype, notes, _facts(values, task, data_seed))
 

@@ -16,6 +16,8 @@ NUMBERS = "biuf"  # NumPy's kinds of types that are trained on: truth values, wh
 WIDER = (torch.uint16, torch.uint32, torch.uint64)  # PyTorch can hardly index these
 PLAIN = (list, tuple, range, int, float, complex, np.generic, PythonArray, memoryview)  # besides what converts to NumPy
 MODES = ("1", "L", "LA", "RGB", "RGBA")  # of pictures: truth values, and whole numbers from 0 to 255
+GREY = ("1", "L")  # whose pixels may be class numbers, too
+MASK = "class numbers by numpy.array(picture), colours by torchvision's ToTensor()"
 SHOWN = 3  # columns named in a message
 
 
@@ -50,6 +52,20 @@ def own_tensor(name: str, value: Any) -> Tensor:
     return _of_numpy(name, numbers, value)
 
 
+def own_labels(name: str, value: Any) -> Tensor:
+    """`own_tensor` of labels.
+
+    Raises:
+        LrscopeError: they are pictures, of which nobody can say whether they hold class numbers or colours.
+    """
+    first = value
+    while isinstance(first, list | tuple) and first:
+        first = first[0]
+    if is_picture(first):
+        raise LrscopeError(f"{name} are pictures, whose pixels may be class numbers or colours: pass {MASK}")
+    return own_tensor(name, value)
+
+
 def is_array(value: Any) -> bool:
     """Does it hold an array in one piece: NumPy's, pandas', or anything else that converts to NumPy?"""
     if isinstance(value, type | Tensor | np.generic) or is_picture(value):
@@ -77,13 +93,18 @@ def is_picture(value: Any) -> bool:
     return type(value).__module__.partition(".")[0] == "PIL"
 
 
+def is_grey(value: Any) -> bool:
+    """Is it a picture whose pixels may be class numbers as well as brightness?"""
+    return is_picture(value) and getattr(value, "mode", "") in GREY
+
+
 def _of_picture(name: str, value: Any) -> Tensor:
     """Pixels of a picture [C, H, W] from 0 to 1, as torchvision's ToTensor gives them."""
     mode = getattr(value, "mode", "")
     if mode not in MODES:
         raise LrscopeError(
             f"{name} hold pictures of mode {mode}, whose pixels are no brightness from 0 to 255: convert them first, such as by "
-            ".convert('RGB')"
+            f".convert('RGB'), or pass {MASK}"
         )
     try:
         pixels = np.asarray(value)

@@ -6,9 +6,11 @@ over - which examples, and how they look - or it is refused by name.
 
 from __future__ import annotations
 
+import hashlib
 import os
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -16,8 +18,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from lrscope.errors import LrscopeError
-from lrscope.tasks.arrays import is_array, own_tensor, stacked
+from lrscope.tasks.arrays import is_array, own_labels, own_tensor, stacked
 from lrscope.tasks.random_state import seeded
+from lrscope.terminal import warn
 
 REREAD = 64  # ours: a transform that changes one example in 20 goes unnoticed once in 27 data sets
 ROUNDING = 1e-5  # ours: vector units round in another order than one number at a time
@@ -29,6 +32,7 @@ RANDOM = (
 BATCHES = "or write the loss as loss(model, batch), which gets batches of any form"
 Examples = tuple[Any, Any] | Dataset[Any] | DataLoader[Any] | Sequence[Any]
 Pair = tuple[Tensor, Tensor]
+END = object()  # of a stream
 
 
 def as_tensors(field: str, examples: Any) -> Pair:
@@ -48,7 +52,7 @@ def as_tensors(field: str, examples: Any) -> Pair:
     with seeded(0):
         x, y = _read(field, examples, notes)
     for note in notes:
-        warnings.warn(note, stacklevel=3)
+        warn(note)
     if len(x) != len(y):
         raise LrscopeError(f"{field}: {len(x)} inputs but {len(y)} labels: pass as many of one as of the other")
     if not len(x):
@@ -75,7 +79,10 @@ def _read(field: str, examples: Any, notes: list[str]) -> Pair:
     if pair is not None:
         return pair
     if isinstance(examples, IterableDataset):
-        return stack(field, read_stream(field, examples))
+        read = stack(field, read_stream(field, examples))
+        again = islice(_rows_again(field, examples), len(read[0]) + 1)
+        compare_with_another_pass(field, "stream", read, again, notes)
+        return read
     if isinstance(examples, Mapping):
         keys = ", ".join(map(str, list(examples)[:4]))
         raise LrscopeError(
@@ -122,12 +129,12 @@ def _pair(field: str, examples: Any) -> Pair | None:
             )
     _check_one_input(field, x, y)
     _check_index(field, x, y)
-    return own_rows(f"{field}: the inputs", x), own_rows(f"{field}: the labels", y)
+    return own_rows(f"{field}: the inputs", x), own_rows(f"{field}: the labels", y, own_labels)
 
 
-def own_rows(name: str, value: Any) -> Tensor:
-    """`own_tensor` of something that has a row for each example."""
-    tensor = own_tensor(name, value)
+def own_rows(name: str, value: Any, own: Callable[[str, Any], Tensor] = own_tensor) -> Tensor:
+    """`own_tensor`, or `own_labels`, of something that has a row for each example."""
+    tensor = own(name, value)
     if tensor.dim() == 0:
         raise LrscopeError(f"{name} are a single number: pass one row for each example")
     return tensor
@@ -212,6 +219,53 @@ def read_stream(field: str, examples: Iterable[Any]) -> list[Pair]:
     return rows
 
 
+def _rows_again(field: str, stream: Iterable[Any]) -> Iterator[Pair]:
+    """The examples of another pass through a stream, each [1, ...]; none of one that can be read once."""
+    try:
+        iterator = iter(stream)
+        row = next(iterator, END)
+    except Exception:  # a stream may say so in any way
+        return
+    number = 0
+    while row is not END:
+        x, y = read_row(field, number, lambda row=row: row)  # type: ignore[misc]
+        yield x[None], y[None]
+        number += 1
+        try:
+            row = next(iterator, END)
+        except Exception as error:  # a user's code may raise anything
+            raise _unreadable(field, f"example {number}", error) from error
+
+
+def compare_with_another_pass(
+    field: str, kind: str, read: Pair, again: Iterable[Pair], notes: list[str], *, once: bool = True
+) -> None:
+    """Note where another pass through a loader or stream gives other inputs, in whatever order. One that gives nothing then can
+    be read `once`.
+
+    Raises:
+        LrscopeError: it gives another number of examples, or other labels.
+    """
+    inputs, labels = Counter[bytes](), Counter[bytes]()
+    for x, y in again:
+        inputs.update(_digests(x))
+        labels.update(_digests(y))
+    if once and not inputs:
+        return
+    if labels != Counter(_digests(read[1])):
+        raise LrscopeError(
+            f"{field}: the {kind} gives other examples when it is gone through again, where lrscope needs the same ones: pass "
+            f"a data set, or a {kind} that gives all of its examples in every epoch"
+        )
+    if inputs != Counter(_digests(read[0])):
+        notes.append(RANDOM.format(field=field, what="inputs"))
+
+
+def _digests(rows: Tensor) -> Iterator[bytes]:
+    for row in rows:
+        yield hashlib.blake2b(row.contiguous().numpy().tobytes(), digest_size=16).digest()
+
+
 def memory_for_streams() -> int:
     """Bytes that a stream's examples may take: half of the machine's memory."""
     try:
@@ -244,7 +298,7 @@ def read_row(field: str, number: int, read: Any) -> Pair:
     except Exception as error:  # a user's code may raise anything
         raise _unreadable(field, where, error) from error
     x, y = two_parts(field, where, row)
-    return own_tensor(f"{field}: the inputs of {where}", x), own_tensor(f"{field}: the labels of {where}", y)
+    return own_tensor(f"{field}: the inputs of {where}", x), own_labels(f"{field}: the labels of {where}", y)
 
 
 def _unreadable(field: str, where: str, error: Exception) -> LrscopeError:

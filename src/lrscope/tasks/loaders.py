@@ -7,7 +7,6 @@ does. A sampler is asked for two epochs: what differs between them beyond the or
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,11 +18,12 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, default_collate
 
 from lrscope.errors import LrscopeError
-from lrscope.tasks.arrays import own_tensor
+from lrscope.tasks.arrays import own_labels, own_tensor
 from lrscope.tasks.examples import (
     BATCHES,
     RANDOM,
     Pair,
+    compare_with_another_pass,
     differing,
     endless,
     memory_for_streams,
@@ -217,7 +217,7 @@ def _batch(field: str, where: str, collate: Callable[[], Any]) -> Pair:
     given = attempt(field, where, collate)
     _check_form(field, where, given)
     x, y = two_parts(field, f"{where} of the loader", given)
-    inputs, labels = own_tensor(f"{field}: the inputs of {where}", x), own_tensor(f"{field}: the labels of {where}", y)
+    inputs, labels = own_tensor(f"{field}: the inputs of {where}", x), own_labels(f"{field}: the labels of {where}", y)
     if not inputs.dim() or not labels.dim() or len(inputs) != len(labels):
         raise LrscopeError(
             f"{field}: {where} of the loader has inputs of shape {tuple(inputs.shape)} and labels of shape "
@@ -283,22 +283,9 @@ def _iterated(field: str, loader: Iterable[Any], notes: list[str], *, stream: bo
         raise LrscopeError(
             f"{field}: the loader gives no batches: check its sampler and drop_last (a stream may be spent)"
         )
-    x, y = _joined(field, batches)
-    labels, inputs, count = Counter[bytes](), Counter[bytes](), 0
-    for again_x, again_y in _batches(field, loader):
-        count += len(again_x)
-        labels.update(_digests(again_y))
-        inputs.update(_digests(again_x))
-    if not count and stream:  # it can be read once
-        return x, y
-    if count != len(x) or labels != Counter(_digests(y)):
-        raise LrscopeError(
-            f"{field}: the loader gives other examples when it is gone through again, where lrscope needs the same ones: pass "
-            "a data set, or a loader that gives all of its examples in every epoch"
-        )
-    if inputs != Counter(_digests(x)):
-        notes.append(RANDOM.format(field=field, what="inputs"))
-    return x, y
+    read = _joined(field, batches)
+    compare_with_another_pass(field, "loader", read, _batches(field, loader), notes, once=stream)
+    return read
 
 
 def _batches(field: str, loader: Iterable[Any]) -> Iterator[Pair]:
@@ -315,8 +302,3 @@ def _batches(field: str, loader: Iterable[Any]) -> Iterator[Pair]:
         if used > most:
             raise endless(field, f"{number} batches")
         yield batch
-
-
-def _digests(rows: Tensor) -> Iterator[bytes]:
-    for row in rows:
-        yield hashlib.blake2b(row.contiguous().numpy().tobytes(), digest_size=16).digest()

@@ -68,8 +68,8 @@ def check_loss(loss: Loss) -> None:
 
 
 def placed_loss(loss: Loss, device: torch.device, dtype: torch.dtype) -> Loss:
-    """The loss with the tensors that it holds, such as class weights, on the device and in the training precision; a function
-    is returned as it is, whatever its closure holds."""
+    """The loss, or a metric, with the tensors that it holds, such as class weights, on the device and in the training precision;
+    a function is returned as it is, whatever its closure holds."""
 
     def placed(value: object) -> object:
         if isinstance(value, nn.Module):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lrscope.errors import LrscopeError, first_line, shown
 from lrscope.tasks.data.dataset import DataSet
+from lrscope.tasks.losses import placed_loss
 from lrscope.tasks.outputs import as_weights, telling_rows
 from lrscope.tasks.random_state import seeded
 
@@ -54,7 +55,7 @@ def try_metrics(metrics: Mapping[str, Metric], model: nn.Module, data: DataSet) 
     y = y.to(output.dtype) if y.is_floating_point() else y
     for name, metric in metrics.items():
         try:
-            found = metric(output.clone(), y.clone())
+            found = placed_loss(metric, output.device, output.dtype)(output.clone(), y.clone())
         except Exception as error:  # a user's code may raise anything
             raise LrscopeError(
                 f"metrics: {name} fails on outputs {tuple(output.shape)} and labels {tuple(y.shape)} ({type(error).__name__}: "

@@ -5,8 +5,6 @@ N examples, B batch.
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +13,7 @@ from lrscope.tasks.data.dataset import DataSet
 from lrscope.tasks.factory import weights_type
 from lrscope.tasks.losses import Loss, correct, placed_loss
 from lrscope.tasks.random_state import seeded
+from lrscope.terminal import warn
 
 FEW = 4  # ours: examples tried
 MANY, FAR = 64, 100.0  # ours: a model without a sigmoid leaves [0, 1] on some of so many examples, 100 times as large
@@ -206,10 +205,9 @@ def _warn_of_probabilities(model: nn.Module, data: DataSet, output: Tensor) -> N
     """Warn where outputs that are taken as logits are probabilities: of cross_entropy, or one output an example."""
     if data.loss == "cross_entropy":
         if bool((output >= 0).all()) and torch.allclose(output.sum(1), torch.ones(()).to(output), atol=ROUNDING):
-            warnings.warn(
+            warn(
                 "model: its outputs are probabilities, as they add up to 1, where cross_entropy takes logits: leave out the "
                 "final softmax",
-                stacklevel=5,
             )
         return
     if output.numel() > len(output) or not data.train_x.is_floating_point() or int(data.train_y.min()) < 0:
@@ -218,10 +216,9 @@ def _warn_of_probabilities(model: nn.Module, data: DataSet, output: Tensor) -> N
     given = _output(model, x)
     inside = bool(((given > 0) & (given < 1)).all()) and not bool((given == given[0]).all())
     if inside and all(bool(((o >= 0) & (o <= 1)).all()) for o in (_output(model, FAR * x), _output(model, -FAR * x))):
-        warnings.warn(
+        warn(
             "model: its outputs lie between 0 and 1, as probabilities do, where one output is taken as a logit (accuracy counts "
             "from 0): leave out the final sigmoid, or pass classification=False",
-            stacklevel=5,
         )
 
 

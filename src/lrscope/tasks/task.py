@@ -256,7 +256,9 @@ class Task:
 
     @cached_property
     def noise(self) -> Noise:
-        """What the passes of the model and its loss draw (`tasks.noise`)."""
+        """What the passes of the model and its loss draw (`tasks.noise`), and the examples as they are fetched."""
+        if self.draws_examples:
+            return "global"
         data = self.data(0)
         for few in NOISE_TRIED:
             try:
@@ -264,6 +266,11 @@ class Task:
             except Exception:  # a user's code may raise anything, and fewer examples than it wants are one reason
                 continue
         return "none"
+
+    @property
+    def draws_examples(self) -> bool:
+        """Do training examples draw from global generators as they are fetched, as random transforms do?"""
+        return self.batches is not None and self.batches.source.draws
 
     @property
     def _example(self) -> Tensor:

@@ -14,9 +14,12 @@ from torch import Tensor
 
 from lrscope.tasks.arrays import is_picture
 from lrscope.tasks.batches.trees import Tree, mapped, placed
+from lrscope.tasks.examples import spread
 from lrscope.tasks.identity import digest
 from lrscope.tasks.loaders import attempt, fetch
-from lrscope.tasks.random_state import seeded
+from lrscope.tasks.random_state import seeded, states
+
+FEW = 4  # ours: examples of a batch that is tried
 
 
 class Collated:
@@ -46,6 +49,16 @@ class Collated:
             made = attempt(self.field, f"a batch of {len(chosen)}", lambda: self.collate(fetch(self.dataset, chosen)))
         return placed(made, numbers.device, dtype)
 
+    @cached_property
+    def draws(self) -> bool:
+        """Do some of the examples, or a small batch of them, draw from global generators? Those seeded by `batch` do not."""
+        places = spread(self.size)
+        with seeded(0):
+            before = states()
+            for numbers in (places[:FEW], *([place] for place in places)):
+                self.batch(torch.tensor(numbers), torch.float32)
+            return states() != before
+
     def weight(self, number: int) -> float:
         """All count alike."""
         return 1.0
@@ -60,5 +73,10 @@ class Collated:
         for number, index in enumerate(self.indices):
             with seeded(0):
                 (item,) = attempt(self.field, f"example {number}", lambda index=index: fetch(self.dataset, [index]))  # type: ignore[misc]
-            sha.update(digest(mapped(lambda _, leaf: np.asarray(leaf) if is_picture(leaf) else leaf, item)).encode())
+            sha.update(digest_of_example(item).encode())
         return sha.hexdigest()[:16]
+
+
+def digest_of_example(item: Tree) -> str:
+    """A hash of an example as a data set gives it, with pictures by their pixels."""
+    return digest(mapped(lambda _, leaf: np.asarray(leaf) if is_picture(leaf) else leaf, item))

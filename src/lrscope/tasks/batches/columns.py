@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lrscope.errors import LrscopeError
-from lrscope.tasks.arrays import own_tensor, stacked
+from lrscope.tasks.arrays import MASK, is_grey, is_picture, own_tensor, stacked
 from lrscope.tasks.batches.trees import Tree, form, joined, leaves, mapped, placed, tupled
 from lrscope.tasks.examples import own_rows
 from lrscope.tasks.identity import tensor_bytes
@@ -115,6 +115,8 @@ def of_rows(field: str, rows: Sequence[Tree]) -> Columns:
     Raises:
         LrscopeError: they differ, or hold what is no number.
     """
+    if rows:
+        _check_pictures(field, rows[0])
     trees = [_arrays(own_tensor, f"{field}: ", row, "batch") for row in rows]
     for number, tree in enumerate(trees):
         if form(tree) != form(trees[0]):
@@ -123,6 +125,17 @@ def of_rows(field: str, rows: Sequence[Tree]) -> Columns:
                 f"{field}: example {number} holds {_listed(ours)}, example 0 {_listed(first)}: give all examples the same parts"
             )
     return checked(field, joined(trees, lambda name, tensors: stacked(f"{field}: {name} of the examples", tensors)))
+
+
+def _check_pictures(field: str, row: Tree) -> None:
+    """Refuse a grey picture beside other pixels: it may be a mask of class numbers, which must not become brightness."""
+    pixels = [(name, leaf) for name, leaf in leaves(row) if is_picture(leaf) or getattr(leaf, "ndim", 0) > 1]
+    grey = [name for name, leaf in pixels if is_grey(leaf)]
+    if grey and len(pixels) > 1:
+        raise LrscopeError(
+            f"{field}: {' and '.join(grey)} of the examples hold grey pictures, whose pixels may be class numbers or brightness: "
+            f"pass {MASK}"
+        )
 
 
 def of_batches(field: str, batches: Sequence[Tree]) -> Columns:

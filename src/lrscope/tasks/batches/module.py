@@ -5,7 +5,7 @@ So a task of any batches is a task as the engine knows it: inputs [N] (numbers),
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
@@ -21,6 +21,7 @@ from lrscope.tasks.losses import placed_loss
 from lrscope.tasks.metrics import Metric
 
 BatchLoss = Callable[[nn.Module, Tree], Tensor]
+LOSS = ""  # the name of the loss beside metrics, one of which may be called "loss"
 BLOCK = 64  # ours: examples evaluated together in every plan, as a loss may depend on who is in its batch
 
 
@@ -42,11 +43,12 @@ class Recipe:
         """Itself."""
         return self
 
-    def loss_on(self, device: torch.device, dtype: torch.dtype) -> BatchLoss:
-        """The loss with the tensors that it holds on the device."""
-        if (device, dtype) not in self._placed:
-            self._placed[device, dtype] = placed_loss(cast(Any, self.loss), device, dtype)
-        return cast(BatchLoss, self._placed[device, dtype])
+    def function(self, name: str, device: torch.device, dtype: torch.dtype) -> BatchLoss:
+        """The loss, or a metric, with the tensors that it holds on the device."""
+        if (name, device, dtype) not in self._placed:
+            given: Any = self.loss if name == LOSS else self.metrics[name]
+            self._placed[name, device, dtype] = placed_loss(given, device, dtype)
+        return cast(BatchLoss, self._placed[name, device, dtype])
 
     def wrapped(self, model: nn.Module) -> nn.Module:
         """The model as a network from numbers to losses."""
@@ -77,24 +79,26 @@ class LossesOf(nn.Module):
     def forward(self, numbers: Tensor) -> Tensor:
         """A batch as a whole in train mode, where metrics are not computed; in eval mode blocks of `BLOCK`."""
         if self.training:
-            losses = self._column("loss", numbers)
+            losses = self._values((LOSS,), numbers)[:, 0]
             return torch.stack([losses, *(torch.zeros_like(losses) for _ in self.recipe.metrics)], 1)
-        names = ("loss", *self.recipe.metrics)
-        blocks = [
-            torch.stack([self._column(name, block) for name in names], 1) for block in torch.split(numbers, BLOCK)
-        ]
-        return torch.cat(blocks)
+        names = (LOSS, *self.recipe.metrics)
+        return torch.cat([self._values(names, block) for block in torch.split(numbers, BLOCK)])
 
-    def _column(self, name: str, numbers: Tensor) -> Tensor:
-        """Losses, or a metric, of these examples [B]. Each call gets a batch of its own, which it may change."""
+    def _values(self, names: Sequence[str], numbers: Tensor) -> Tensor:
+        """Losses and metrics of these names [B, names]. Each function gets a batch of its own, which it may change; a stream is
+        asked for all of a batch's copies before the next batch, as it would begin anew for an earlier one."""
         dtype = weights_type(self.model)
-        function = self.recipe.loss_on(numbers.device, dtype) if name == "loss" else self.recipe.metrics[name]
+        functions = {name: self.recipe.function(name, numbers.device, dtype) for name in names}
         part, own = self.recipe.source.located(numbers)
         if not part.whole:
-            return per_example(name, function(self.model, part.batch(own, dtype)), len(numbers)).to(dtype)
-        means = [mean_of(name, function(self.model, part.batch(number, dtype))) for number in torch.split(own, 1)]
-        weights = [1.0 if self.training else part.weight(number) for number in own.tolist()]
-        return torch.stack([mean.to(dtype) * weight for mean, weight in zip(means, weights, strict=True)])
+            found = {name: function(self.model, part.batch(own, dtype)) for name, function in functions.items()}
+            return torch.stack([per_example(n, value, len(numbers)).to(dtype) for n, value in found.items()], 1)
+        rows = []
+        for number in torch.split(own, 1):
+            weight = 1.0 if self.training else part.weight(int(number))
+            found = {name: function(self.model, part.batch(number, dtype)) for name, function in functions.items()}
+            rows.append(torch.stack([mean_of(n, value).to(dtype) * weight for n, value in found.items()]))
+        return torch.stack(rows)
 
 
 def per_example(name: str, value: Any, count: int) -> Tensor:
@@ -125,4 +129,4 @@ def mean_of(name: str, value: Any) -> Tensor:
 
 def said(name: str) -> str:
     """How messages call the loss or a metric."""
-    return "loss" if name == "loss" else f"metrics: {name}"
+    return "loss" if name == LOSS else f"metrics: {name}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,15 +11,20 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from lrscope.errors import LrscopeError
 from lrscope.tasks.arrays import is_array
-from lrscope.tasks.batches.collated import Collated
+from lrscope.tasks.batches.collated import Collated, digest_of_example
 from lrscope.tasks.batches.columns import of_arrays, of_batches, of_rows
 from lrscope.tasks.batches.replayed import Replayed
 from lrscope.tasks.batches.source import Part
 from lrscope.tasks.batches.trees import Tree, form, joined, leaves
-from lrscope.tasks.examples import PER_ROW, ROUNDING, memory_for_streams, spread
+from lrscope.tasks.examples import END, PER_ROW, ROUNDING, memory_for_streams, spread
 from lrscope.tasks.loaders import attempt, batch_size_for, epoch_indices, fetched_parts, generators_kept, is_plain
 from lrscope.tasks.random_state import seeded
+from lrscope.terminal import warn
 
+ANOTHER = (
+    "{field}: the stream gives other {what} when it is gone through again, as random transforms and shuffling do; lrscope reads "
+    "it once and keeps {kept}. A data set whose examples have numbers, or a DataLoader of one, is drawn from anew in every step"
+)
 FEW_ARRAYS = 8  # ours: a list of fewer arrays may be columns as well as examples
 
 
@@ -39,7 +44,7 @@ def as_part(field: str, examples: Any) -> Part:
     with seeded(0):
         part = _read(field, examples, notes)
     for note in notes:
-        warnings.warn(note, stacklevel=3)
+        warn(note)
     return part
 
 
@@ -60,11 +65,10 @@ def _read(field: str, examples: Any, notes: list[str]) -> Part:
     ):
         return _of_items(field, examples)
     if isinstance(examples, IterableDataset):
-        return of_rows(
-            field, _listed(field, examples, "pass a DataLoader of it, whose batches are then read as training goes")
-        )
+        remedy = "pass a DataLoader of it, whose batches are then read as training goes"
+        return of_rows(field, _listed(field, examples, remedy, notes)[0])
     if hasattr(examples, "__iter__") and not isinstance(examples, str | bytes | type):
-        return Replayed(field, examples)
+        return _replayed(field, examples, notes)
     raise LrscopeError(
         f"{field}: {type(examples).__name__} is not readable: pass a dict or tuple of arrays, a Dataset, a DataLoader or an "
         "iterable of batches"
@@ -136,7 +140,7 @@ def _of_loader(field: str, loader: DataLoader[Any], notes: list[str]) -> Part:
     """The examples that an epoch of a loader goes through: in memory where its collate_fn gives each example one form in any
     batch, else collated anew for each batch."""
     if not is_plain(loader):
-        return _of_stream(field, loader)
+        return _of_stream(field, loader, notes)
     with generators_kept(loader):
         indices = epoch_indices(field, loader, notes)
         if not indices:
@@ -147,33 +151,51 @@ def _of_loader(field: str, loader: DataLoader[Any], notes: list[str]) -> Part:
     return of_batches(field, batches)
 
 
-def _of_stream(field: str, loader: DataLoader[Any]) -> Part:
-    """A loader without numbered examples: those of a stream that ends in memory, else its batches as they come."""
+def _of_stream(field: str, loader: DataLoader[Any], notes: list[str]) -> Part:
+    """A loader without numbered examples: those of a stream that ends in memory, else its batches as they come.
+
+    With `drop_last` the examples of an incomplete last batch are left out, where another pass leaves out the same ones.
+    """
     as_given = type(loader).__iter__ is DataLoader.__iter__
     if not as_given or loader.batch_size is None or not isinstance(loader.dataset, IterableDataset):
-        return Replayed(field, loader)
+        return _replayed(field, loader, notes)
     try:
-        examples = _listed(field, loader.dataset, "")
+        examples, shuffled = _listed(field, loader.dataset, "", notes)
     except _TooLong:
-        return Replayed(field, loader)
-    plain: DataLoader[Any] = DataLoader(examples, loader.batch_size, collate_fn=loader.collate_fn)  # type: ignore[arg-type]
+        return _replayed(field, loader, notes)
+    dropping = loader.drop_last and not shuffled
+    plain: DataLoader[Any] = DataLoader(
+        examples,  # type: ignore[arg-type]
+        loader.batch_size,
+        collate_fn=loader.collate_fn,
+        drop_last=dropping,
+    )
     return _of_loader(field, plain, [])
+
+
+def _replayed(field: str, stream: Iterable[Any], notes: list[str]) -> Part:
+    """The batches of a stream; notes that another pass gives other ones."""
+    part = Replayed(field, stream)
+    if part.changes():
+        notes.append(ANOTHER.format(field=field, what="batches", kept="those batches"))
+    return part
 
 
 class _TooLong(LrscopeError):
     """A stream that half of the memory does not hold."""
 
 
-def _listed(field: str, stream: Iterable[Any], remedy: str) -> list[Any]:
-    """All examples of a stream.
+def _listed(field: str, stream: Iterable[Any], remedy: str, notes: list[str]) -> tuple[list[Any], bool]:
+    """All examples of a stream, and whether another pass gives the same ones in another order; notes that it gives other ones.
 
     Raises:
-        LrscopeError: it fails, gives none, or half of the memory does not hold them (`_TooLong`).
+        LrscopeError: it fails, gives none, another number of them in another pass, or half of the memory does not hold them
+            (`_TooLong`).
     """
     found: list[Any] = []
     used, most = 0, memory_for_streams()
-    iterator, end = iter(stream), object()
-    while (row := attempt(field, f"example {len(found)}", lambda: next(iterator, end), of="the stream")) is not end:
+    iterator = iter(stream)
+    while (row := attempt(field, f"example {len(found)}", lambda: next(iterator, END), of="the stream")) is not END:
         found.append(row)
         used += PER_ROW + _bytes(row)
         if used > most:
@@ -183,6 +205,28 @@ def _listed(field: str, stream: Iterable[Any], remedy: str) -> list[Any]:
             )
     if not found:
         raise LrscopeError(f"{field}: the stream is empty: pass at least one batch of examples (a stream may be spent)")
+    first, second = [digest_of_example(row) for row in found], _another_pass(field, stream, len(found) + 1)
+    if second and len(second) != len(first):
+        raise LrscopeError(
+            f"{field}: the stream gives {len(first)} examples, and others when it is gone through again, where lrscope "
+            "needs the same ones: pass a data set, or a stream that gives all of its examples in every pass"
+        )
+    if second and Counter(first) != Counter(second):
+        notes.append(ANOTHER.format(field=field, what="examples", kept="that copy"))
+    return found, bool(second) and first != second and Counter(first) == Counter(second)
+
+
+def _another_pass(field: str, stream: Iterable[Any], most: int) -> list[str]:
+    """Hashes of the examples of another pass, in its order, up to `most`; none of a stream that can be read once."""
+    try:
+        iterator = iter(stream)
+        row = next(iterator, END)
+    except Exception:  # a stream may say so in any way
+        return []
+    found: list[str] = []
+    while row is not END and len(found) < most:
+        found.append(digest_of_example(row))
+        row = attempt(field, f"example {len(found)}", lambda: next(iterator, END), of="the stream's second pass")
     return found
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,8 @@ from lrscope.tasks.identity import digest
 from lrscope.tasks.loaders import attempt
 from lrscope.tasks.random_state import seeded
 
+COMPARED = 64  # ours: batches of a long stream that are read once more
+OTHER_SEEDS = 2**31  # beyond the number of any stream's batches
 PER_BATCH = 1024  # ours, bytes: what a batch costs beside its numbers
 _END = object()
 
@@ -88,6 +92,18 @@ class Replayed:
         """A batch's examples over their mean number, where all parts agree on them; else 1."""
         return self._weights[number]
 
+    def changes(self) -> bool:
+        """Does another pass, under other random numbers, give other batches? Those in memory may come in any order; of a longer
+        stream the first ones are compared. One that gives none can be read once."""
+        most = COMPARED if self.kept is None else self.size + 1
+        try:
+            again = [digest(batch) for batch in islice(self._passed(OTHER_SEEDS), most)]
+        except LrscopeError:
+            again = []
+        if self.kept is None:
+            return again != self.digests[: len(again)]
+        return bool(again) and Counter(again) != Counter(self.digests)
+
     def digest(self) -> str:
         """A hash of all batches in their order."""
         return hashlib.sha256(" ".join(self.digests).encode()).hexdigest()[:16]
@@ -103,13 +119,13 @@ class Replayed:
                 "such as itertools.islice(stream, 1000)"
             ) from None
 
-    def _passed(self) -> Iterator[Tree]:
-        """The batches of a pass. Each is drawn under a seed of its own, so that passes draw alike."""
-        with seeded(0):
+    def _passed(self, first: int = 0) -> Iterator[Tree]:
+        """The batches of a pass. Each is drawn under a seed of its own, `first` on, so that passes draw alike."""
+        with seeded(first):
             iterator = attempt(self.field, "the first batch", lambda: iter(self.stream), of="the stream")
         number = 0
         while True:
-            with seeded(number):
+            with seeded(first + number):
                 batch = attempt(self.field, f"batch {number}", lambda: next(iterator, _END), of="the stream")
             if batch is _END:
                 return

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lrscope.errors import LrscopeError
+from lrscope.tasks.batches.collated import Collated
 from lrscope.tasks.batches.columns import Columns, appended
 from lrscope.tasks.batches.trees import Tree
 
@@ -103,6 +104,11 @@ class Source:
     def train(self) -> Part:
         """The part that is trained on."""
         return self._parts[0]
+
+    @property
+    def draws(self) -> bool:
+        """Do training examples draw from global generators as they are fetched?"""
+        return isinstance(self.train, Collated) and self.train.draws
 
     def digest(self) -> str:
         """A hash of all that the batches depend on."""

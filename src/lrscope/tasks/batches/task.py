@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lrscope.errors import LrscopeError, first_line
-from lrscope.tasks.batches.module import BatchLoss, LossesOf, Recipe, mean_of, per_example, said
+from lrscope.tasks.batches.module import LOSS, BatchLoss, LossesOf, Recipe, mean_of, per_example, said
 from lrscope.tasks.batches.reading import as_part
 from lrscope.tasks.batches.source import Part, Source
 from lrscope.tasks.batches.trees import described
@@ -127,9 +127,9 @@ def try_out(recipe: Recipe, new_model: Callable[[], nn.Module], *, by_example: b
             "examples: leave the groups out, or pass examples"
         )
     for split in recipe.source.splits:
-        for name, function in {"loss": recipe.loss, **recipe.metrics}.items():
-            _tried(recipe, name, function, new_model(), split, "eval")
-    value = _tried(recipe, "loss", recipe.loss, new_model(), "train", "train")
+        for name in (LOSS, *recipe.metrics):
+            _tried(recipe, name, new_model(), split, "eval")
+    value = _tried(recipe, LOSS, new_model(), "train", "train")
     _check_gradient(value, recipe, new_model())
     if value.dim() == 0 and not recipe.source.train.whole:
         if by_example:
@@ -153,15 +153,15 @@ def _part(recipe: Recipe, split: str) -> Part:
 def _tried(
     recipe: Recipe,
     name: str,
-    function: BatchLoss,
     model: nn.Module,
     split: str,
     mode: str,
     numbers: Tensor | None = None,
 ) -> Tensor:
-    """What the function returns, as it is, for a few examples, by default the first ones."""
+    """What the loss or a metric returns, as it is, for a few examples, by default the first ones."""
     numbers = _numbers(recipe, split) if numbers is None else numbers
     dtype = weights_type(model)
+    function = recipe.function(name, numbers.device, dtype)
     with seeded(0):
         batch = recipe.source.batch(numbers, dtype)
         words = described(batch)
@@ -179,7 +179,7 @@ def _tried(
         mean_of(name, value)
     else:
         per_example(name, value, len(numbers))
-    if name == "loss" and not value.is_floating_point():
+    if name == LOSS and not value.is_floating_point():
         raise LrscopeError(f"loss: it returned {value.dtype}: return floats, which have gradients")
     return value
 
@@ -193,7 +193,7 @@ def _check_gradient(value: Tensor, recipe: Recipe, model: nn.Module) -> None:
             "torch.no_grad, .detach() and .item()"
         )
     frozen = model.requires_grad_(False)
-    if _tried(recipe, "loss", recipe.loss, frozen, "train", "train").requires_grad:
+    if _tried(recipe, LOSS, frozen, "train", "train").requires_grad:
         raise LrscopeError(
             "loss: it computes with parameters that train, but only those of the model that it is given are trained: use that "
             "model, make them part of it, or freeze them (requires_grad_(False)); weight decay is an option of the sweep"
@@ -205,7 +205,7 @@ def _refuse_sum(recipe: Recipe, model: nn.Module) -> None:
     numbers = _numbers(recipe, "train")
 
     def value(some: Tensor) -> float:
-        return float(_tried(recipe, "loss", recipe.loss, model, "train", "eval", some).detach())
+        return float(_tried(recipe, LOSS, model, "train", "eval", some).detach())
 
     if len(numbers) < 2:
         return

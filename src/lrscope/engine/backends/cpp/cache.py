@@ -13,11 +13,11 @@ import os
 import shutil
 import stat
 import tempfile
-import warnings
 from functools import cache
 from pathlib import Path
 
 from lrscope.engine.backends.cpp.values import NotFusible
+from lrscope.terminal import warn
 
 MOST_LINKS = 40  # as Linux follows
 _said: set[str] = set()
@@ -59,7 +59,7 @@ def instead_of(where: Path | None, error: OSError) -> Path:
         text = f"generated code is not kept for later runs, because {where} cannot be used: {reason}"
     if text not in _said:
         _said.add(text)
-        warnings.warn(f"{text}; it is compiled into a private folder of this process", stacklevel=2)
+        warn(f"{text}; it is compiled into a private folder of this process")
     return private(os.getpid())
 
 
@@ -196,7 +196,7 @@ def forget(path: Path, reason: str) -> None:
         path.unlink()
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
-    warnings.warn(f"the generated code in {path} is not used, because {reason}; it is compiled again", stacklevel=2)
+    warn(f"the generated code in {path} is not used, because {reason}; it is compiled again")
 
 
 def _name(key: str, data: bytes) -> str:
