@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -530,3 +531,16 @@ def test_durations_are_written_for_people(seconds, words):
 def test_nested_configs_become_rows():
     rows = text.flatten({"a": {"b": [1, 2]}, "c": [{"d": None}, {"e": True}], "f": {}})
     assert rows == [("a.b", "1, 2"), ("c.0.d", "none"), ("c.1.e", "yes"), ("f", "(empty)")]
+
+
+TEMPLATES = sorted((files("lrscope.reporting") / "template").iterdir(), key=lambda file: file.name)
+
+
+@pytest.mark.parametrize("name", [file.name for file in TEMPLATES if file.name.endswith(".html")])
+def test_what_pages_share_stands_in_one_template(name: str) -> None:
+    """Head, scripts and the buttons below figures; a page says only what is its own."""
+    page = (files("lrscope.reporting") / "template" / name).read_text(encoding="utf-8")
+    own = name not in ("base.html", "parts.html")
+    assert page.startswith('{% extends "base.html" %}\n') == own
+    for shared in ("<head", "<script", "<main", "<noscript", "data-save="):
+        assert own <= (shared not in page), f"{shared} is in base.html or parts.html"

@@ -65,20 +65,25 @@ def fill(template_name: str, figures: dict[str, Any], *, rates: Sequence[str] = 
     """A template with the page's style, script and Plotly.js in it. `words` are escaped.
 
     Args:
-        template_name: a file of `template/`.
+        template_name: a file of `template/` that fills the blocks of its `base.html`.
         figures: by name, as `to_plotly` makes them, with `selectable`.
         rates: one sentence per learning rate, for pages that bring one forward.
         words: what else the template names.
     """
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
     folder = files("lrscope.reporting") / "template"
     library, script = get_plotlyjs(), (folder / "report.js").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((folder / template_name).read_text(encoding="utf-8"))
-    return template.render(
+    environment = Environment(
+        loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template_name).render(
         policy=content_policy(library, script),
         css=Markup((folder / "report.css").read_text(encoding="utf-8")),
         plotly=Markup(library),

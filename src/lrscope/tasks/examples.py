@@ -228,7 +228,7 @@ def _rows_again(field: str, stream: Iterable[Any]) -> Iterator[Pair]:
         return
     number = 0
     while row is not END:
-        x, y = read_row(field, number, lambda row=row: row)  # type: ignore[misc]
+        x, y = read_row(field, number, lambda row=row: row)
         yield x[None], y[None]
         number += 1
         try:
