@@ -431,7 +431,10 @@ class Passes:
 
 
 class Examples(Passes, IterableDataset[Any]):
-    """The same as PyTorch's stream."""
+    """The same as PyTorch's stream, which states its length."""
+
+    def __len__(self) -> int:
+        return N
 
 
 def heavier(item: dict[str, Any]) -> dict[str, Any]:
@@ -526,14 +529,14 @@ def test_a_grey_picture_that_may_be_a_mask_is_refused(row: Any) -> None:
 @pytest.mark.parametrize("row", [{"image": GREY, "label": 1}, (GREY, torch.tensor([1.0, 2.0])), (RED, RED)])
 def test_other_pictures_are_inputs(row: Any) -> None:
     batch = reading.as_part("train", [row] * 3).batch(torch.tensor([0]), torch.float64)
-    first = batch["image"] if isinstance(batch, dict) else batch[0]
-    torch.testing.assert_close(float(first[0, 0, 0, 0]), 1.0 if row[0:1] == (RED,) else 0.2)
+    first, given = (next(iter(found.values())) if isinstance(found, dict) else found[0] for found in (batch, row))
+    assert float(first[0, 0, 0, 0]) == pytest.approx(1.0 if given is RED else 0.2)
 
 
 def test_a_streamed_test_set_is_gone_through_once_for_loss_and_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     small(monkeypatch)
     test = Sized(FEWER)
-    made = streamed(test=test, metrics={"error": error, "loss": loss_each})
+    made = streamed(train=Sized(TRAIN), test=test, metrics={"error": error, "loss": loss_each})
     model, before = made.new_model(0).eval(), test.passes
     assert made.batches is not None
     found = model(made.batches.source.numbers("test"))
@@ -574,7 +577,7 @@ def test_the_data_set_and_not_the_model_is_said_to_draw(tmp_path: Path) -> None:
     for make in (masking, rarely):
         made = ragged(train=loader(TRAIN, padded, make))
         with pytest.warns(UserWarning, match="the training examples draw at random as they are fetched") as said:
-            train(made, SWEEP, ONE_RUN, tmp_path / make.__name__)
+            train(made, SWEEP, SINGLE, tmp_path / make.__name__)
         assert not any("this model draws" in str(each.message) for each in said)
         with pytest.raises(LrscopeError, match=r"path: .* but the training examples are drawn run by run: use path"):
             train(made, SWEEP, replace(SINGLE, path="batched"), tmp_path / "batched")

@@ -156,7 +156,7 @@ def test_one_network_at_a_time_gives_the_same(found: Landscape, folder: Path) ->
         ({"around": "step24", "surface": "flat"}, "surface: flat is of no use, as random directions have no third"),
         (
             {"around": "step24", "margin": 1},
-            "margin: 1.0 is of no use, as coordinates along random directions go from -1 to 1",
+            "margin: 1 is of no use, as coordinates along random directions go from -1 to 1",
         ),
         ({"around": "step24", "through": [0, 1, 2]}, "through: a plane through checkpoints has no random directions"),
         ({"through": [0, 1, 2], "seed": 0}, "seed: 0 is of no use, as only random directions are drawn, with around"),

@@ -58,15 +58,15 @@ def _read(field: str, examples: Any, notes: list[str]) -> Part:
             f"{field}: a list of {len(examples)} arrays may be columns or examples: write a tuple or a dict of columns, or a "
             "list of tuples"
         )
+    if isinstance(examples, IterableDataset):  # with a __len__, too
+        remedy = "pass a DataLoader of it, whose batches are then read as training goes"
+        return of_rows(field, _listed(field, examples, remedy, notes)[0])
     if (
         hasattr(examples, "__getitem__")
         and hasattr(examples, "__len__")
         and not isinstance(examples, str | bytes | type)
     ):
         return _of_items(field, examples)
-    if isinstance(examples, IterableDataset):
-        remedy = "pass a DataLoader of it, whose batches are then read as training goes"
-        return of_rows(field, _listed(field, examples, remedy, notes)[0])
     if hasattr(examples, "__iter__") and not isinstance(examples, str | bytes | type):
         return _replayed(field, examples, notes)
     raise LrscopeError(
