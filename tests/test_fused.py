@@ -208,7 +208,7 @@ def test_evaluation_agrees_with_pytorch(case: str, examples: int, tmp_path: Path
     x, y = material.train_x[:examples], material.train_y[:examples]
     found = []
     for program in (trainer.program, replace_program(trainer)):
-        populations = program.populations(state, trainer.frozen, material._population_x)
+        populations = program.populations(state, trainer.frozen, material.population_x)
         found.append((populations, *program.metrics(state, trainer.frozen, populations, x, y)))
     assert trainer.program.backend.refused == {}
     torch.testing.assert_close(found[0], found[1], rtol=1e-11, atol=1e-13)

@@ -265,7 +265,8 @@ def print_plan(plan: Mapping[str, Any], out: Path | Remote, *, as_json: bool) ->
             f"adaptive: {low:,} to {high:,} run-steps ({low / plan['run_steps']:.0%} to {high / plan['run_steps']:.0%}), "
             f"{span(fast)} to {span(slow)}; the next line is the whole grid's"
         )
-    print(f"predicted: {span(plan['seconds'])} of training, {plan['bytes'] / 2**30:.1f} GiB of memory")
+    evaluated = span(plan["evaluation_seconds"])
+    print(f"predicted: {span(plan['seconds'])} ({evaluated} of evaluation), {plan['bytes'] / 2**30:.1f} GiB of memory")
     print(f"nothing was written; without --dry-run the result goes to {out}")
 
 

@@ -174,8 +174,8 @@ def _jobs_here(context: Context, jobs: int) -> int:
 
 
 def predict(context: Context, plan: Plan, jobs: int, steps: int | None = None) -> float:
-    """Predicted seconds of training (without evaluation): the busiest process's chunks, through `steps` steps a run (None:
-    all)."""
+    """Predicted seconds of training, without evaluation (`evaluation_time`): the busiest process's chunks, through `steps` steps
+    a run (None: all)."""
     rounds = math.ceil(count_chunks(context.config, plan.chunk) / jobs)
     steps = steps_per_run(context.phases) if steps is None else steps
     return rounds * plan.chunk * steps * plan.run_step_seconds

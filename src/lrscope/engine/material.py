@@ -56,7 +56,7 @@ class Material:
         batches = self.train_size // config.batch_size
         self._batches_x = self._cut(self.train_x, batches)
         self._batches_y = self._cut(self.train_y, batches)
-        self._population_x = self._batches_x[: max(1, POPULATION_EXAMPLES // config.batch_size)]
+        self.population_x = self._batches_x[: max(1, POPULATION_EXAMPLES // config.batch_size)]
 
     def _place(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, self.dtype if tensor.is_floating_point() else None)
@@ -106,7 +106,7 @@ class Material:
     ) -> tuple[tuple[Tensor, Tensor], GroupFacts]:
         """What is logged at the end of a logging interval: `test_metrics`, and the metrics of groups of examples under the same
         rule."""
-        populations = evaluation.populations(weights_RP, frozen, self._population_x)
+        populations = evaluation.populations(weights_RP, frozen, self.population_x)
         test = evaluation.metrics(weights_RP, frozen, populations, self.test_x, self.test_y)
         if self.groups is None:
             return test, GroupFacts()
@@ -119,7 +119,7 @@ class Material:
         x, y = (self.validation_x, self.validation_y) if validation else (self.test_x, self.test_y)
         if not evaluation.own or x is None or y is None:
             return None
-        populations = evaluation.populations(weights_RP, frozen, self._population_x)
+        populations = evaluation.populations(weights_RP, frozen, self.population_x)
         return evaluation.own_metrics(weights_RP, frozen, populations, x, y)
 
     def train_metrics(self, evaluation: Evaluation, weights_RP: Tensor, frozen: Named) -> tuple[Tensor, Tensor]:
@@ -145,7 +145,7 @@ class Material:
     def _evaluated(
         self, evaluation: Evaluation, weights_RP: Tensor, frozen: Named, x: Tensor, y: Tensor
     ) -> tuple[Tensor, Tensor]:
-        populations = evaluation.populations(weights_RP, frozen, self._population_x)
+        populations = evaluation.populations(weights_RP, frozen, self.population_x)
         return evaluation.metrics(weights_RP, frozen, populations, x, y)
 
     def fixed_pass(self, evaluation: Evaluation, weights_RP: Tensor, frozen: Named) -> Tensor:

@@ -26,6 +26,7 @@ from lrscope.engine.checked import RANDOM
 from lrscope.engine.choose import choose_plan, predict
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import Interrupted
+from lrscope.engine.evaluation_time import evaluation_seconds
 from lrscope.engine.extend import LENGTHS, check_extension, extend, is_extended, steps_kept, turn_units
 from lrscope.engine.follow import follow_or_choose
 from lrscope.engine.identity import hash_there, identity_of, stated
@@ -218,8 +219,13 @@ def dry_run(
         with workers(context) as jobs:
             rehearse(context)
             plan = choose_plan(context, jobs, predicting=True)
-            early = {"adaptive": forecast(context, plan, jobs)} if config.adaptive else {}
-    runs, steps = config.data_seeds * config.seeds * len(config.lrs), steps_per_run(context.phases) - there
+            whole = steps_per_run(context.phases)
+            evaluated = evaluation_seconds(context, plan, jobs) * (whole - there) / whole
+            trained = predict(context, plan, jobs, whole - there)
+            early = forecast(context, plan, jobs) if config.adaptive else {}
+    runs, steps = config.data_seeds * config.seeds * len(config.lrs), whole - there
+    if early:  # what is left out is not evaluated either
+        early["seconds"] = [seconds * (1 + evaluated / trained) for seconds in early["seconds"]]
     return {
         "task": task.summary(),
         "runs": runs,
@@ -231,9 +237,10 @@ def dry_run(
         "jobs": jobs,
         "chunks": count_chunks(config, plan.chunk),
         "plan": plan.to_dict(),
-        "seconds": predict(context, plan, jobs, steps),
+        "seconds": trained + evaluated,
+        "evaluation_seconds": evaluated,
         "bytes": memory(context, plan, jobs),
-        **early,
+        **({"adaptive": early} if early else {}),
     }
 
 
