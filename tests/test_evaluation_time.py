@@ -22,7 +22,7 @@ from tiny_tasks import ALL_RUNS, BASE, BATCHED, SHORT, context_of, grouped_task,
 
 PLANTED = Prices(example=1.0, population=1e5, gradient=1e10)
 LOGGED = replace(BASE, log_points=4, lrs=(1e-3,))
-DECAY = Branch("decay", at=(1, 2), factors=(0.1,), steps=3)
+DECAY = Branch(name="decay", at=(1, 2), factors=(0.1,), steps=3)
 CASES: dict[str, tuple[Callable[[], Task], SweepConfig]] = {
     "averages and fine-tunes": (mlp_task, LOGGED),
     "without batch norm": (lambda: mlp_task("layer"), LOGGED),

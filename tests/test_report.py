@@ -542,5 +542,5 @@ def test_what_pages_share_stands_in_one_template(name: str) -> None:
     page = (files("lrscope.reporting") / "template" / name).read_text(encoding="utf-8")
     own = name not in ("base.html", "parts.html")
     assert page.startswith('{% extends "base.html" %}\n') == own
-    for shared in ("<head", "<script", "<main", "<noscript", "data-save="):
+    for shared in ("<head>", "<script", "<main", "<noscript", "data-save="):
         assert own <= (shared not in page), f"{shared} is in base.html or parts.html"
