@@ -429,6 +429,30 @@ def test_a_look_ahead_counts_until_the_learning_rate_changes() -> None:
     assert run.monitor.regime().confidence == "sure"
 
 
+def test_a_look_ahead_that_is_out_of_date_says_so() -> None:
+    run = Planted(look_ahead=True)
+    run.step(10)
+    run.monitor.look_ahead(lambda m: 0.5)
+    assert "changed" not in run.monitor.line()
+    run.step(10, lr=0.01)
+    assert run.monitor.line().endswith("(without it 0.5), before the learning rate changed")
+
+
+def test_learning_rates_are_those_of_the_update_where_the_schedule_steps_first() -> None:
+    for told in (True, False):
+        run = Planted()
+        for k in range(8):
+            run.optimizer.param_groups[0]["lr"] = 1.0 / (k + 1)
+            if told:
+                run.monitor.before_update()
+            with torch.no_grad():
+                run.model.weight.mul_(1.01)
+            run.optimizer.param_groups[0]["lr"] = 1.0 / (k + 2)
+            run.monitor.step(1.0)
+        lr = run.monitor.result()["group_lr"][:, 0].values
+        np.testing.assert_allclose(lr, 1 / np.array([2, 4, 6, 8]) if told else 1 / np.array([3, 5, 7, 9]))
+
+
 def test_weights_in_compiled_parts_are_averaged_too() -> None:
     """A compiled part holds its module under a name that the monitor leaves out."""
     part = nn.Module()
@@ -499,6 +523,36 @@ def test_joint_groups_come_as_one() -> None:
     monitor = Monitor(model, sgd(model), symmetries=told)
     assert [g.name for g in monitor.groups] == ["0.weight", "1.weight and 1 other", "0.bias", "3.weight", "3.bias"]
     assert monitor.groups[1].tensors == ("1.weight", "1.bias")
+
+
+def test_symmetries_of_eval_mode_make_no_groups() -> None:
+    model = net()
+    parts = (
+        Symmetry(INVARIANT, (Part("0.weight", 1.0),), train=False),
+        Symmetry(NO_EFFECT, (Part("0.bias", 1.0),), train=False),
+    )
+    groups = Monitor(model, sgd(model), symmetries=Symmetries("Sequential", "eval", 6, 0, 0, parts)).groups
+    assert [(g.invariant, g.matters) for g in groups] == [(False, True)] * 6
+
+
+@pytest.mark.parametrize("hyperball", [False, True])
+def test_the_effective_learning_rate_on_spheres(hyperball: bool) -> None:
+    """SphereSGD's learning rate is the effective one already; normalised updates have none."""
+    for make, power in (
+        (lambda p: lrscope.SphereSGD(p, 0.02, hyperball=hyperball), 0),
+        (lambda p: lrscope.OnSphere(torch.optim.SGD(p, 0.02), hyperball=hyperball), 2),
+    ):
+        model = net()
+        monitor = Monitor(model, make(model.parameters()), every=2)
+        train(model, monitor.optimizers[0], monitor, 40)
+        at = monitor.result().isel(update=-1)
+        elr, norm = (at[name].sel(group="0.weight") for name in ("group_elr", "group_norm"))
+        wanted = math.nan if hyperball else 0.02 / float(norm) ** power
+        assert float(elr) == pytest.approx(wanted, rel=1e-5, nan_ok=True)
+        bias = at.sel(group="3.bias")
+        assert float(bias["group_elr"]) == pytest.approx(0.02 / float(bias["group_norm"]) ** 2, rel=1e-5)
+        assert monitor.readings().equilibrium[0] == "norm kept"
+        assert monitor.readings().equilibrium[-1] != "norm kept", "vectors are on no sphere"
 
 
 # -- the record --------------------------------------------------------------------------------------------------------------
@@ -666,6 +720,13 @@ def test_the_page_stands_alone(tmp_path: Path) -> None:
     assert "http://" not in page.split("plot-loss")[0]
     assert "averaged weights" in page
     assert page.count('<th scope="row">0.weight</th>') == 1
+    assert "(sharpness)" in page
+    assert "0 of them skipped" not in page
+    plain = Monitor(model, optimizer, every=2)
+    train(model, optimizer, plain, 4)
+    assert "(sharpness)" not in plain.report(tmp_path / "plain.html").read_text(), (
+        "of all weights it is a gradient norm"
+    )
 
 
 # -- what is refused -----------------------------------------------------------------------------------------------

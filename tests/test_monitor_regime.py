@@ -15,7 +15,7 @@ from torch import nn
 
 from lrscope.monitor import Monitor
 from lrscope.monitor.alarms import Situation, alarms
-from lrscope.monitor.equilibrium import NONE, ON_THE_WAY, REACHED, UNKNOWN, expected_angle, states
+from lrscope.monitor.equilibrium import HELD, NONE, ON_THE_WAY, REACHED, UNKNOWN, expected_angle, states
 from lrscope.monitor.regime import Facts, constant_since, live_regime
 from lrscope.monitor.stationarity import stationary_for, trend
 from lrscope.monitor.types import Group, LiveRegime
@@ -127,7 +127,7 @@ FALLING, FLAT, CHANCE = 2.3 / T * WOBBLE, 0.41 * WOBBLE, 2.31 * np.exp(noise(1, 
             "undetermined",
             "less than in converging",
         ),
-        (facts(0.41 * np.exp(noise(1, ROWS, 0.0, "less", 0.4)[0])), "2", "likely", "does not fall beyond noise"),
+        (facts(0.41 * np.exp(noise(1, ROWS, 0.0, "less", 0.4)[0])), "2", "likely", "shows no fall within"),
         (facts(0.01 * np.exp(noise(1, ROWS, 0.0, "loud", 1.5)[0])), "1", "likely", "jumps about there"),
         (facts(0.01 * WOBBLE), "?", "undetermined", "may be as low as it gets"),
         (facts(0.01 * WOBBLE, spread=1.02), "2", "sure", "steps equalised"),
@@ -175,7 +175,7 @@ def situation(loss: Array, **more: Any) -> Situation:
     ("seen", "names", "words"),
     [
         (situation(FLAT), [], ""),
-        (situation(FALLING, horizon=10_000), [], ""),
+        (situation(FALLING, chance=2.3, horizon=10_000), [], ""),
         (situation(np.append(FLAT, np.inf)), ["dead"], "the loss is inf at update 1290"),
         (
             situation(FLAT, gradient=np.append(np.ones(ROWS - 3), np.zeros(3))),
@@ -191,9 +191,15 @@ def situation(loss: Array, **more: Any) -> Situation:
         (situation(CHANCE, invariant=True), [], ""),
         (situation(CHANCE, chance=2.3, invariant=True), ["too high"], "above the border 2|3"),
         (situation(CHANCE, chance=2.3, invariant=True), ["too high"], "or raise it if group_angle says"),
-        (situation(2.3 * T**-0.1, horizon=2_000), ["too low"], "would only come down to 1."),
-        (situation(2.3 * T**-0.1, horizon=20_000), [], ""),
-        (situation(2.3 * T**-0.1), [], ""),
+        (situation(2.3 * T**-0.1, chance=2.3, horizon=2_000), ["too low"], "would only come down to 1."),
+        (
+            situation(2.3 * T**-0.1, chance=2.3, horizon=2_000),
+            ["too low"],
+            "by update 2000, where guessing has 2.3: raise",
+        ),
+        (situation(2.3 * T**-0.1, horizon=2_000), [], ""),
+        (situation(2.3 * T**-0.1, chance=2.3, horizon=20_000), [], ""),
+        (situation(2.3 * T**-0.1, chance=2.3), [], ""),
         (situation(FLAT, skipped=np.full(ROWS, 1)), ["skipped"], "skipped 64 of the last 640 updates"),
         (situation(FLAT, skipped=np.append(np.full(9, 1), np.zeros(ROWS - 9, dtype=int))), [], ""),
         (situation(FLAT, angles=(1e-3, 2e-2, 0.9)), ["uneven"], "b turns 20 times as far in a step as a"),
@@ -266,9 +272,10 @@ def test_states_of_equilibrium() -> None:
     group, rows = Group("a", ("a",), invariant=True), 40
     still, moving = np.ones((rows, 1)), np.geomspace(1, 2, rows)[:, None]
     angle = np.full((rows, 1), 0.1)
-    assert states([group], still, angle, [0.1], [True]) == [REACHED]
-    assert states([group], still, angle, [0.3], [True]) == [ON_THE_WAY]
-    assert states([group], moving, angle, [0.1], [True]) == [ON_THE_WAY]
-    assert states([group], still, angle, [None], [True]) == [REACHED]
-    assert states([group], still, angle, [0.1], [False]) == [NONE]
-    assert states([group], still[:9], angle[:9], [0.1], [True]) == [UNKNOWN]
+    assert states([group], still, angle, [0.1], [True], [False]) == [REACHED]
+    assert states([group], still, angle, [0.3], [True], [False]) == [ON_THE_WAY]
+    assert states([group], moving, angle, [0.1], [True], [False]) == [ON_THE_WAY]
+    assert states([group], still, angle, [None], [True], [False]) == [REACHED]
+    assert states([group], still, angle, [0.1], [False], [False]) == [NONE]
+    assert states([group], still, angle, [None], [False], [True]) == [HELD]
+    assert states([group], still[:9], angle[:9], [0.1], [True], [False]) == [UNKNOWN]

@@ -37,10 +37,12 @@ def lightning_module() -> Any:
             super().__init__()
             self.net = seeded(lambda: nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2)))
             self.losses: list[float] = []
+            self.lrs: list[float] = []
 
         def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
             loss = functional.cross_entropy(self.net(batch[0]), batch[1])
             self.losses.append(float(loss.detach()))
+            self.lrs.append(self.optimizers().param_groups[0]["lr"])
             return loss
 
         def configure_optimizers(self) -> Any:
@@ -83,6 +85,10 @@ def test_a_lightning_trainer(tmp_path: Path) -> None:
     result = monitor.result()
     np.testing.assert_allclose(result["train_loss"], np.reshape(model.losses, (4, 4)).mean(1), rtol=1e-5)
     assert (result["grad_norm"] > 0).all()
+    used = result["group_lr"].sel(group="net.0.weight")
+    np.testing.assert_allclose(
+        used, model.lrs[3::4], rtol=1e-12, err_msg="the schedule steps before on_train_batch_end"
+    )
     logged = (Path(trainer.logger.log_dir) / "metrics.csv").read_text()
     assert "lrscope/group_angle/net.0.weight" in logged.splitlines()[0]
 

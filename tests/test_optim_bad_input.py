@@ -192,6 +192,22 @@ def test_weight_decay_is_fine_where_there_is_no_sphere() -> None:
     lrscope.OnSphere(AdamW(groups, 0.1, weight_decay=0.1))
 
 
+@pytest.mark.parametrize("make", [lambda p: lrscope.SphereSGD(p, 0.1), lambda p: lrscope.OnSphere(SGD(p, 0.1))])
+def test_weight_decay_that_comes_later_is_refused(make: Callable[[Any], Any]) -> None:
+    """As of a schedule for the decay, or of `set` in a notebook; by the next step, which moves nothing."""
+    params = weights((3, 4), (4,))
+    optimizer = make([{"params": [params[0]]}, {"params": [params[1]], "sphere": None}])
+    optimizer.param_groups[1]["weight_decay"] = 0.1
+    fill(params, 0)
+    optimizer.step()
+    optimizer.param_groups[0]["weight_decay"] = 0.1
+    before = copies(params)
+    for step in (optimizer.step, lambda: optimizer.step(lambda: torch.zeros(()))):
+        with pytest.raises(LrscopeError, match=r"weight_decay: 0\.1 of param group 0 cannot shrink weights"):
+            step()
+        assert same(params, before)
+
+
 @pytest.mark.parametrize("hyperball", [False, True])
 def test_sparse_gradients(hyperball: bool) -> None:
     table = nn.Embedding(4, 3, sparse=True, _weight=weights((4, 3))[0])

@@ -302,6 +302,19 @@ def test_what_does_not_train_is_left_out() -> None:
     assert len(find_symmetries(net, drawn(8, 4))) == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"), [("0.weight", "scale-invariant"), ("0.bias", "no effect"), ("3.weight", None)]
+)
+def test_a_tensor_that_trains_alone(name: str, kind: str | None) -> None:
+    """What is zero beside nothing else is zero all the same."""
+    net = seeded(lambda: nn.Sequential(nn.Linear(4, D), nn.BatchNorm1d(D), nn.ReLU(), nn.Linear(D, 2)))
+    for other, weight in net.named_parameters():
+        weight.requires_grad_(other == name)
+    found = find_symmetries(net, drawn(16, 4))
+    assert [(one.kind, one.powers) for one in found] == ([(kind, {name: 1.0})] if kind else [])
+    assert str(found).startswith("Sequential: 1 tensor with ")
+
+
 def test_a_batch_is_called_as_the_user_says() -> None:
     net = seeded(mlp)
     pairs = {"inputs": drawn(8, 4), "labels": torch.zeros(8, dtype=torch.long)}

@@ -72,9 +72,12 @@ def _too_high(seen: Situation) -> Alarm | None:
 
 
 def _too_low(seen: Situation) -> Alarm | None:
-    """At the present speed, kept up on the log scale, the loss stays above a quarter of that of guessing to the end."""
-    facts, horizon = seen.facts, seen.horizon
-    if horizon is None or len(facts.loss) < ROWS or seen.regime.regime != "1" or (facts.loss <= 0).any():
+    """At the present speed, kept up on the log scale, the loss stays above a quarter of that of guessing to the end. Where the
+    run began says nothing of that: the start may be that of a trained network, which has little left to learn."""
+    facts, horizon, chance = seen.facts, seen.horizon, seen.facts.chance
+    if horizon is None or chance is None:
+        return None
+    if len(facts.loss) < ROWS or seen.regime.regime != "1" or (facts.loss <= 0).any():
         return None
     now = int(facts.updates[-1])
     if not EARLY * horizon <= now < horizon:
@@ -82,12 +85,11 @@ def _too_low(seen: Situation) -> Alarm | None:
     curve = decline(windows(facts.loss)[None])
     quarter = max((now - int(facts.updates[0])) / 4, 1)
     end = float(np.exp(curve.level[0] - max(curve.drop[0], 0.0) * (horizon - now) / quarter))
-    if end <= RULES.slow_share * facts.guess:
+    if end <= RULES.slow_share * chance:
         return None
-    words = (
-        f"at this speed the loss would only come down to {number(end)} by update {horizon}, from {number(facts.guess)}"
-    )
-    return Alarm("too low", f"{words} at the start: raise the learning rate, or train longer")
+    words = f"at this speed the loss would only come down to {number(end)} by update {horizon}"
+    remedy = "raise the learning rate, or train longer"
+    return Alarm("too low", f"{words}, where guessing has {number(chance)}: {remedy}")
 
 
 def _skipped(seen: Situation) -> Alarm | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,15 +89,16 @@ def look_ahead(
     batches: Iterable[Any] | None,
     forward: Callable[[nn.Module, Any], Any],
 ) -> LookAhead:
-    """Evaluate copies of the model, one with the averaged weights, the random state kept.
+    """Evaluate copies of the model, one with the averaged weights, both on the same batches; the random state is kept, that of a
+    loader included.
 
     Raises:
-        LrscopeError: a model that cannot be copied, or an evaluation that returns no numbers.
+        LrscopeError: a model that cannot be copied, an evaluation that returns no numbers, no batches.
     """
-    with kept():
-        given = None if batches is None else list(batches)
+    given = list(batches) if isinstance(batches, Iterator) else batches  # an iterator can be read once
+    with _as_before(given):
         now = _evaluated(_copied(model), evaluate, given, forward)
-    with kept():
+    with _as_before(given):
         averaged = _copied(model)
         with torch.no_grad():
             for name, weight in averaged.named_parameters():
@@ -106,6 +108,20 @@ def look_ahead(
         ahead = _evaluated(averaged, evaluate, given, forward)
     low, high = _interval(ahead)
     return LookAhead(float(now.mean()), float(ahead.mean()), low, high, update)
+
+
+@contextmanager
+def _as_before(batches: Iterable[Any] | None) -> Iterator[None]:
+    """Afterwards random states are as they were: the three global ones, and a loader's own, which the training may share."""
+    holders = (batches, getattr(batches, "sampler", None))
+    own = [one for holder in holders if isinstance(one := getattr(holder, "generator", None), torch.Generator)]
+    states = [one.get_state() for one in own]
+    try:
+        with kept():
+            yield
+    finally:
+        for one, state in zip(own, states, strict=True):
+            one.set_state(state)
 
 
 def _copied(model: nn.Module) -> nn.Module:
@@ -121,7 +137,7 @@ def _copied(model: nn.Module) -> nn.Module:
 def _evaluated(
     model: nn.Module,
     evaluate: Callable[[nn.Module], Any],
-    batches: Sequence[Any] | None,
+    batches: Iterable[Any] | None,
     forward: Callable[[nn.Module, Any], Any],
 ) -> Any:
     if batches is not None:
@@ -138,16 +154,28 @@ def _evaluated(
 
 @torch.no_grad()
 def renew_statistics(model: nn.Module, batches: Iterable[Any], forward: Callable[[nn.Module, Any], Any]) -> None:
-    """Batch norms get the statistics of these batches, each counted alike; the mode stays."""
+    """Batch norms get the statistics of these batches, each counted alike; the mode stays.
+
+    Raises:
+        LrscopeError: there are no batches.
+    """
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    if not norms:
+        return
     modes = {module: module.training for module in model.modules()}
     momenta = [m.momentum for m in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
     model.train()
-    for batch in batches if norms else ():
+    count = 0
+    for batch in batches:
         forward(model, batch)
+        count += 1
+    if not count:
+        raise LrscopeError(
+            "batches: there are none, as of an iterator that was read before: pass a list of batches, or a loader"
+        )
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     for module, mode in modes.items():

@@ -8,7 +8,7 @@ N rows, G groups.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from lrscope.monitor.types import Group
 
 Array = NDArray[np.float64]
 REACHED, ON_THE_WAY, NONE, UNKNOWN = "reached", "on the way", "none", "unknown"
+HELD = "norm kept"
 STEADY = 0.02  # ours: logs by which a norm may change from one half of the window to the other
 NEAR = 1.3  # ours: factor around the formula; gradients are not independent
 LEAST = 8  # rows
@@ -49,12 +50,24 @@ def expected(groups: Sequence[Group], found: Sequence[Tracked]) -> list[float | 
     return result
 
 
+def any_of(groups: Sequence[Group], found: Sequence[Tracked], said: Callable[[Tracked], bool]) -> list[bool]:
+    """Of each group: is it so of one of its tensors that train?"""
+    so = {one.name for one in found if said(one)}
+    return [bool(so & set(group.tensors)) for group in groups]
+
+
+def decays(one: Tracked) -> bool:
+    """Has the tensor weight decay?"""
+    return float(one.options.get("weight_decay", 0.0)) > 0
+
+
 def states(
     groups: Sequence[Group],
     norm_NG: Array,
     angle_NG: Array,
     goal_G: Sequence[float | None],
     decays_G: Sequence[bool],
+    held_G: Sequence[bool],
 ) -> list[str]:
     """Of each group: has its norm come to rest, and its angular update to where a formula says it goes?
 
@@ -63,14 +76,18 @@ def states(
         norm_NG, angle_NG: since the learning rate last changed.
         goal_G: `expected`.
         decays_G: have they weight decay? Without, norms of scale-invariant weights only grow.
+        held_G: does an optimizer keep their norms?
     """
-    return [_state(group, norm_NG[:, g], angle_NG[:, g], goal_G[g], decays_G[g]) for g, group in enumerate(groups)]
+    return [
+        HELD if held_G[g] else _state(group, norm_NG[:, g], angle_NG[:, g], goal_G[g], decays_G[g])
+        for g, group in enumerate(groups)
+    ]
 
 
-def _state(group: Group, norm: Array, angle: Array, goal: float | None, decays: bool) -> str:
+def _state(group: Group, norm: Array, angle: Array, goal: float | None, decaying: bool) -> str:
     known = np.isfinite(norm) & np.isfinite(angle) & (norm > 0)
     norm, angle = norm[known], angle[known]
-    if group.invariant and not decays:
+    if group.invariant and not decaying:
         return NONE
     if len(norm) < 2 * LEAST:
         return UNKNOWN

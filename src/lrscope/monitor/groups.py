@@ -38,13 +38,14 @@ def _invariant(trains: Mapping[str, int], symmetries: Symmetries | None) -> list
 
 
 def _is_sphere(one: Symmetry) -> bool:
-    """Are whole tensors scale-invariant together, with one power?"""
+    """Are whole tensors scale-invariant together in training, with one power?"""
     whole = all(part.start is None for part in one.parts)
-    return one.kind in (INVARIANT, GROUP) and whole and len({part.power for part in one.parts}) == 1
+    return one.train and one.kind in (INVARIANT, GROUP) and whole and len({part.power for part in one.parts}) == 1
 
 
 def _without_effect(symmetries: Symmetries | None) -> set[str]:
-    return {p.tensor for one in symmetries or () if one.kind == NO_EFFECT for p in one.parts if p.start is None}
+    dead = [one for one in symmetries or () if one.train and one.kind == NO_EFFECT]
+    return {part.tensor for one in dead for part in one.parts if part.start is None}
 
 
 def _name(tensors: Sequence[str]) -> str:

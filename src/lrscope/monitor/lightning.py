@@ -43,6 +43,11 @@ class MonitorCallback(Callback):
         if self._state is not None:
             self.monitor.load_state_dict(self._state)
 
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        """Before an update, because schedules step before `on_train_batch_end`."""
+        if self.monitor is not None:
+            self.monitor.before_update()
+
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """After a batch; whether an optimizer stepped is seen at the weights. Lightning divides losses where it accumulates."""
         if self.monitor is None:

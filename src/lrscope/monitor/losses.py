@@ -31,6 +31,8 @@ class Losses:
         else:
             if loss.numel() != 1:
                 raise LrscopeError(f"loss: its shape is {tuple(loss.shape)}: pass one number, such as loss.mean()")
+            if loss.is_complex():
+                raise LrscopeError("loss: it is complex: pass a real number, such as loss.abs()")
             loss = loss.detach()
             kept = self.sums.get(loss.device)
             if kept is None:

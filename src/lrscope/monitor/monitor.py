@@ -22,12 +22,13 @@ from lrscope.checked import Positive, Steps, checked
 from lrscope.errors import LrscopeError
 from lrscope.monitor import sinks as sinking
 from lrscope.monitor.average import Average, LookAhead, look_ahead
-from lrscope.monitor.equilibrium import expected
+from lrscope.monitor.equilibrium import any_of, decays, expected
 from lrscope.monitor.groups import groups_of
 from lrscope.monitor.history import History, Row, merged, read, stated
 from lrscope.monitor.losses import Losses
-from lrscope.monitor.movement import COLUMNS, Snapshot, by_group, rates, reduced
+from lrscope.monitor.movement import COLUMNS, Snapshot, by_group, reduced
 from lrscope.monitor.quantities import GROUPED, LOSS, SCALARS, values
+from lrscope.monitor.rates import Rates, rates
 from lrscope.monitor.readings import Readings
 from lrscope.monitor.tracked import Tracked, Versions, as_optimizers, check, names, tracked, unwrapped
 from lrscope.monitor.types import Alarm, Group, LiveRegime
@@ -49,7 +50,7 @@ class Pending(NamedTuple):
     update: int
     counts: tuple[int, int, int]
     scale: float
-    lr: NDArray[np.float64]
+    rates: Rates
     place: NDArray[np.int64]
     read: Tensor  # the loss, then sums of tensors
 
@@ -116,6 +117,7 @@ class Monitor:
         self._waiting: list[Row] = []
         self._pending: Pending | None = None
         self._scale = self._loss_scale()
+        self._used: Rates | None = None  # of the update to come, where `before_update` is called
         self._direct: bool | None = None  # does the optimizer write past the version counters (through .data)?
         self._look_at_tensors()
 
@@ -139,6 +141,12 @@ class Monitor:
         if self.updates % self.every == self.every - 1:
             self._look_at_tensors()
             self.snapshot.take(self._found)
+
+    def before_update(self) -> None:
+        """To be called before an update where the schedule steps before `step` can be called, as in some trainers: the
+        learning rates now are those of that update. Otherwise they are read in `step`."""
+        if (self.updates + 1) % self.every == 0:
+            self._used = rates(self._found, self._place, len(self.groups))
 
     def late_loss(self, loss: Any) -> None:
         """The mean loss since the last call, where it is not known at each update (`losses_come_late`). What was measured
@@ -166,10 +174,10 @@ class Monitor:
         Args:
             evaluate: from a model to its loss, or to a list of losses (of batches), which also give an interval.
             batches: of training inputs as the model takes them, in a list or a loader, for new statistics of batch norms;
-                without, those of the model are used.
+                without, those of the model are used. They are read twice, in the same order.
 
         Raises:
-            LrscopeError: no average is kept or nothing is averaged yet; a model that cannot be copied; no numbers.
+            LrscopeError: no average is kept or nothing is averaged yet; a model that cannot be copied; no numbers; no batches.
         """
         if self.average is None:
             raise LrscopeError("look_ahead: no average of the weights is kept: make the monitor with look_ahead=True")
@@ -206,14 +214,12 @@ class Monitor:
     def readings(self) -> Readings:
         """What the record says."""
         self._settle()
-        decays: dict[int, bool] = {}
-        for one, g in zip(self._found, self._place, strict=True):
-            decays[int(g)] = decays.get(int(g), False) or float(one.options.get("weight_decay", 0.0)) > 0
         return Readings(
             record=self.history.record(len(self.groups)),
             groups=self.groups,
             goals=expected(self.groups, self._found),
-            decays=[decays.get(g, False) for g in range(len(self.groups))],
+            decays=any_of(self.groups, self._found, decays),
+            held=any_of(self.groups, self._found, lambda one: one.held),
             first=self._first,
             whole=self.symmetries is not None and all(g.invariant or not g.matters for g in self.groups),
             chance=self.chance,
@@ -265,7 +271,7 @@ class Monitor:
         if self.average is not None:
             self.average.load(state["average"], self._found)
         self.ahead = None if state["ahead"] is None else LookAhead(**state["ahead"])
-        self._pending = None
+        self._pending = self._used = None
 
     def _check(self, state: Mapping[str, Any]) -> None:
         if state.get("version") != VERSION:
@@ -329,9 +335,9 @@ class Monitor:
             self.average.add(self._found)
         counts = (self._since[0], self._since[1], self.losses.count)
         read = torch.cat([self.losses.taken(sums.device), sums.reshape(-1)])
-        lr = rates(self._found, self._place, len(self.groups))
-        self._pending = Pending(self.updates, counts, self._scale, lr, self._place, read)
-        self._since = [0, 0]
+        used = self._used or rates(self._found, self._place, len(self.groups))
+        self._pending = Pending(self.updates, counts, self._scale, used, self._place, read)
+        self._since, self._used = [0, 0], None
         if read.device.type == "cpu":
             self._settle()
 
@@ -341,10 +347,10 @@ class Monitor:
             return
         pending, self._pending = self._pending, None
         loss, *sums = pending.read.tolist()
-        count = len(pending.lr)
+        count = len(pending.rates.lr)
         found = by_group(np.array(sums).reshape(-1, COLUMNS), pending.place, count)
         invariant = np.array([bool(group.invariant) for group in self.groups[:count]])
-        scalars, grouped = values(loss, pending.scale, pending.lr, found, invariant)
+        scalars, grouped = values(loss, pending.scale, pending.rates, found, invariant)
         row = Row(pending.update, *pending.counts, scalars, grouped)
         if self.losses_come_late:
             self._waiting.append(row)

@@ -17,6 +17,7 @@ from lrscope.monitor.tracked import Tracked
 Array = NDArray[np.float64]
 COLUMNS = 4  # of `reduced`: |d|^2, <d, w>, |w|^2 and |gradient|^2, with d = w before - w after
 MISSING = -1.0  # in the place of a square
+NOWHERE = 1e-5  # ours: a square of weights that is rounding beside those of the update and of the weights after it
 
 
 class Snapshot:
@@ -116,7 +117,7 @@ def by_group(sums_TC: Array, place_T: NDArray[np.int64], groups: int) -> dict[st
     """Per group [G]: `squares` of the weights and of the `gradient`, and the `angle` (radians) of the update.
 
     Tensors without a gradient or a copy are left out; NaN where nothing is left. A group that did not move at all has no
-    angle either: its optimizer did not step.
+    angle either, because its optimizer did not step, nor one that was zero before the update, such as LoRA's second matrix.
     """
     copied, graded = sums_TC[:, 0] != MISSING, sums_TC[:, 3] != MISSING
     d, dw, w = (_summed(sums_TC[:, c], copied, place_T, groups) for c in range(3))
@@ -124,21 +125,14 @@ def by_group(sums_TC: Array, place_T: NDArray[np.int64], groups: int) -> dict[st
         norm = np.sqrt(w)
         across = np.sqrt(np.maximum(d - dw**2 / w, 0.0))  # the part of d that is orthogonal to the weights
         angle = np.arctan2(across, norm + dw / norm)  # w before = w + d
+        nowhere = w + 2 * dw + d <= NOWHERE * (w + d)
     return {
         "squares": _summed(sums_TC[:, 2], np.ones_like(copied), place_T, groups),
         "gradient": _summed(sums_TC[:, 3], graded, place_T, groups),
-        "angle": np.where(d == 0, np.nan, angle),
+        "angle": np.where((d == 0) | nowhere, np.nan, angle),
     }
 
 
 def _summed(values_T: Array, known_T: NDArray[np.bool_], place_T: NDArray[np.int64], groups: int) -> Array:
     total = np.bincount(place_T[known_T], weights=values_T[known_T], minlength=groups)
     return np.where(np.bincount(place_T[known_T], minlength=groups) > 0, total, np.nan)
-
-
-def rates(found: Sequence[Tracked], place_T: NDArray[np.int64], groups: int) -> Array:
-    """The learning rate of each group [G], the mean over its tensors; NaN where none of them trains."""
-    lr = np.array([float(one.options.get("lr", np.nan)) for one in found])
-    with np.errstate(invalid="ignore"):
-        found_G: Array = np.bincount(place_T, weights=lr, minlength=groups) / np.bincount(place_T, minlength=groups)
-    return found_G

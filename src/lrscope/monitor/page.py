@@ -26,8 +26,18 @@ if TYPE_CHECKING:
     from lrscope.monitor.monitor import Monitor
 
 Array = NDArray[np.float64]
+CHANGED = (
+    " The upright dashed line is where the learning rate last changed by more than a quarter; the regime is told from what "
+    "follows."
+)
+SHARPNESS = "gradient norm x weight norm (sharpness)"  # three_regimes measures sharpness so, of scale-invariant weights
 DRAWN = 8  # ours: groups with a line each; others are in the table
 MOST_ROWS = 16  # a longer table is folded
+MEANING = {
+    "1": "Regime 1 is convergence: the loss keeps falling toward a minimum.",
+    "2": "Regime 2 is chaotic equilibrium: the loss levels off at a height that the learning rate sets.",
+    "3": "Regime 3 is divergence: the network stays at the level of random guessing.",
+}
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,8 @@ def render(monitor: Monitor, seen: Readings, title: str) -> str:
         confidence=seen.regime.confidence,
         color=style.REGIME_COLOR.get(seen.regime.regime, style.MUTED),
         headline=sentence(str(seen.regime)),
-        ahead=None if seen.ahead is None else sentence(str(seen.ahead)),
+        meaning=MEANING.get(seen.regime.regime),
+        ahead=None if seen.ahead is None else sentence(seen.ahead_words),
         alarms=[sentence(str(alarm)) for alarm in seen.alarms],
         pictures=found,
         rows=rows,
@@ -82,14 +93,12 @@ def render(monitor: Monitor, seen: Readings, title: str) -> str:
 def facts(monitor: Monitor, seen: Readings) -> list[tuple[str, str]]:
     """What the record is of."""
     kinds = dict.fromkeys(one.kind for one in monitor._found)
+    skipped = "" if monitor.scaler is None else f", {monitor.skipped:,} of them skipped by the scaler"
     return [
         ("model", type(monitor.model).__name__),
         ("optimizer", ", ".join(kinds)),
         ("updates", f"{monitor.updates:,}" + (f" of {seen.horizon:,}" if seen.horizon else "")),
-        (
-            "calls without an update",
-            f"{monitor.calls - monitor.updates:,}, {monitor.skipped:,} of them skipped by the scaler",
-        ),
+        ("calls without an update", f"{monitor.calls - monitor.updates:,}{skipped}"),
         ("measured", f"every {monitor.every} updates"),
         ("groups", f"{len(seen.groups)}, {sum(bool(g.invariant) for g in seen.groups)} known to be scale-invariant"),
         ("learning rate about as now since", f"update {seen.facts.updates[0]:,}"),
@@ -107,11 +116,11 @@ def group_rows(seen: Readings) -> list[dict[str, str]]:
             "name": group.name,
             "kind": _kind(group.invariant, group.matters),
             "norm": number(float(norm[g])),
-            "elr": number(float(elr[g])),
+            "elr": number(float(elr[g])) if group.matters else NOTHING,
             "angle": number(seen.angles[g]),
             "goal": NOTHING if seen.goals[g] is None else number(seen.goals[g] or 0.0),
             "sharpness": number(float(steep[g])),
-            "equilibrium": seen.equilibrium[g],
+            "equilibrium": seen.equilibrium[g] if group.matters else NOTHING,
         }
         for g, group in enumerate(seen.groups)
     ]
@@ -130,22 +139,22 @@ def pictures(seen: Readings) -> list[Picture]:
         Picture(
             "loss",
             "Loss and learning rate",
-            "Each point is a mean since the measurement before. The dashed line is where the learning rate last changed by more "
-            "than a quarter; the regime is told from what follows.",
+            "Each point of the loss is a mean since the measurement before." + (CHANGED if seen.since else ""),
             "Training loss, learning rate and norm of the gradient by update.",
             Chart(panels=[_loss(seen), _lr(seen), _gradient(seen)], columns=3),
         ),
         Picture(
             "groups",
             "Steps and norms of the weights",
-            "How far one update turns each group of weights, and how long it is. Lines that merge and turn flat are in "
-            "equilibrium: there the learning rate sets the loss. A line far from the others learns at another speed.",
+            "How far one update turns each group of weights, the norm of the weights, and their effective learning rate. In "
+            "equilibrium angular updates are level, and those of scale-invariant groups are equal. A group far from the others "
+            "learns at another speed.",
             f"Angular update, norm and effective learning rate by update, a line for each of {len(shown)} groups.",
             Chart(
                 panels=[
                     _groups(seen, shown, "group_angle", "angular update (rad)", log=True),
                     _groups(seen, shown, "group_norm", "norm", log=True),
-                    _groups(seen, shown, "group_elr", "ELR: lr / norm²", log=True),
+                    _groups(seen, shown, "group_elr", "effective learning rate", log=True),
                 ],
                 columns=3,
             ),
@@ -170,7 +179,7 @@ def _since(seen: Readings) -> list[Layer]:
 
 def _loss(seen: Readings) -> Panel:
     loss = seen.scalar("train_loss")
-    layers: list[Layer] = [*_since(seen), Line(x=seen.record.update, y=loss, color=style.INK, name="loss")]
+    layers: list[Layer] = [*_since(seen), Line(x=seen.record.update, y=loss, color=style.INK)]
     layers += [Level(y=seen.chance, label="guessing")] if seen.chance is not None else []
     layers += [Level(y=seen.ahead.ahead, label="averaged weights")] if seen.ahead is not None else []
     return Panel(title="training loss", x=_x(), y=Axis(log=bool((loss > 0).all())), layers=layers)
@@ -184,7 +193,7 @@ def _lr(seen: Readings) -> Panel:
             x=seen.record.update,
             y=_positive(np.array(column)),
             color=style.COLORS[k % len(style.COLORS)],
-            name=f"rate {k + 1}",
+            name=f"rate {k + 1}" if len(different) > 1 else "",
         )
         for k, column in enumerate(list(different)[:DRAWN])
     ]
@@ -193,9 +202,9 @@ def _lr(seen: Readings) -> Panel:
 
 def _gradient(seen: Readings) -> Panel:
     known = np.isfinite(seen.scalar("effective_grad_norm")).any()
-    name, words = ("effective_grad_norm", "gradient norm x weight norm") if known else ("grad_norm", "gradient norm")
-    line = Line(x=seen.record.update, y=_positive(seen.scalar(name)), color=style.COLORS[1], name=words)
-    return Panel(title=f"{words} (sharpness)", x=_x(), y=Axis(log=True), layers=[line])
+    name, words = ("effective_grad_norm", SHARPNESS) if known else ("grad_norm", "gradient norm")
+    line = Line(x=seen.record.update, y=_positive(seen.scalar(name)), color=style.COLORS[1])
+    return Panel(title=words, x=_x(), y=Axis(log=True), layers=[line])
 
 
 def _groups(seen: Readings, shown: Sequence[int], name: str, title: str, *, log: bool) -> Panel:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lrscope.dynamics.statistics import INTERVAL, STEP, GroupFacts, IntervalFacts, Statistic, StepFacts
+from lrscope.monitor.rates import Rates
 
 Array = NDArray[np.float64]
 
@@ -44,27 +45,29 @@ LOSS = [s.name for s in SCALARS].index("train_loss")
 
 
 def values(
-    loss: float, scale: float, lr_G: Array, groups: Mapping[str, Array], invariant_G: NDArray[np.bool_]
+    loss: float, scale: float, rates: Rates, groups: Mapping[str, Array], invariant_G: NDArray[np.bool_]
 ) -> tuple[Array, Array]:
     """The values of SCALARS [S] and of GROUPED [K, G] at a measured update.
 
     Args:
         loss: mean since the last measurement.
         scale: of the loss under mixed precision.
-        lr_G: learning rates.
+        rates: learning rates [G], and the power of the norm that divides them in the effective ones.
         groups: squares of the weights and of the `gradient`, and the `angle`, as `movement.by_group` returns them.
         invariant_G: which groups are known to be scale-invariant.
     """
     squares, gradient = groups["squares"], groups["gradient"]
     nothing = torch.zeros(1)
-    lr = _column(lr_G)[:, 0]
+    lr = torch.from_numpy(rates.lr)
     each = _facts(loss, _column(gradient), _column(squares), lr)
-    ends = IntervalFacts((nothing, nothing), _column(squares), lr, GroupFacts(), None, None)
+    with np.errstate(invalid="ignore"):
+        plain = torch.from_numpy(rates.lr * squares ** (1 - rates.power / 2))  # whose lr / norm^2 is the effective one
+    ends = IntervalFacts((nothing, nothing), _column(squares), plain, GroupFacts(), None, None)
     known = np.isfinite(gradient) | np.isnan(squares)  # a gradient that was never there is left out
     known |= ~np.isfinite(gradient) & ~np.isnan(gradient)
     total = _facts(loss, _row(gradient[known]), _row(squares[known]), lr[:1])
     sphere = _facts(loss, _row(gradient[known & invariant_G]), _row(squares[known & invariant_G]), lr[:1])
-    own = {"scale": np.array([scale]), "angle": groups["angle"], "lr": lr_G}
+    own = {"scale": np.array([scale]), "angle": groups["angle"], "lr": rates.lr}
     scalars = [_first(s, sphere if s.name == "effective_grad_norm" else total) for s in SHARED]
     grouped = [_all(s, ends if s in INTERVAL else each) for s in SHARED_GROUPED]
     return (

@@ -27,7 +27,7 @@ class Readings:
     """A record with what the monitor knows beside it.
 
     goals: angular updates in equilibrium, where a formula gives them.
-    decays: has the group weight decay?
+    decays, held: has the group weight decay, does its optimizer keep its norm?
     first: loss of the first measurement, which a long record no longer holds by itself.
     since_last: calls and skipped updates since the last measurement.
     whole: is everything that trains and matters scale-invariant?
@@ -37,6 +37,7 @@ class Readings:
     groups: Sequence[Group]
     goals: Sequence[float | None]
     decays: Sequence[bool]
+    held: Sequence[bool]
     first: float
     whole: bool
     chance: float | None
@@ -81,6 +82,11 @@ class Readings:
         """Was the look ahead made since the learning rate last changed?"""
         return self.ahead is not None and (not self.since or self.ahead.update >= int(self.record.update[self.since]))
 
+    @property
+    def ahead_words(self) -> str:
+        """The look ahead in words, and whether it is of the present learning rate."""
+        return f"{self.ahead}" + ("" if self._ahead_counts else ", before the learning rate changed")
+
     @cached_property
     def angles(self) -> list[float]:
         """Mean angular update of each group [G] over the last quarter since the learning rate changed."""
@@ -101,9 +107,9 @@ class Readings:
 
     @cached_property
     def equilibrium(self) -> list[str]:
-        """Of each group: `reached`, `on the way`, `none` (norms only grow) or `unknown`."""
+        """Of each group: `reached`, `on the way`, `none` (norms only grow), `norm kept` or `unknown`."""
         norm, angle = (self.grouped(name)[self.since :] for name in ("group_norm", "group_angle"))
-        return states(self.groups, norm, angle, self.goals, self.decays)
+        return states(self.groups, norm, angle, self.goals, self.decays, self.held)
 
     @cached_property
     def alarms(self) -> list[Alarm]:
@@ -128,7 +134,7 @@ class Readings:
             return "no measurement yet"
         loss = f"loss {number(float(self.scalar('train_loss')[-1]))}" if self.record.losses[-1] else "no loss"
         words = f"update {self.record.update[-1]}: {loss}; {self.regime}"
-        return words + (f"; {self.ahead}" if self.ahead is not None else "")
+        return words + (f"; {self.ahead_words}" if self.ahead is not None else "")
 
     def dataset(self) -> xr.Dataset:
         """Everything measured, by name, with units."""

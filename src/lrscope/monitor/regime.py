@@ -130,9 +130,7 @@ def _noisy(half: Trend, nearly_all: bool, level: str, since: str) -> LiveRegime:
     if nearly_all:
         return LiveRegime("1", False, f"the loss has come down to {level} and jumps about there")
     if half.high < CONVERGING * half.tolerance:
-        return LiveRegime(
-            "2", False, f"the loss, {level}, does not fall beyond noise {since}, and less than converging runs do"
-        )
+        return LiveRegime("2", False, f"the loss, {level}, shows no fall {since}; that of a converging run would show")
     return _unknown(f"the loss is too noisy at {level} to tell a fall {since}")
 
 

@@ -9,8 +9,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from lrscope.errors import LrscopeError, shown
+from lrscope.optim.param_groups import is_held
+from lrscope.optim.spheres import KINDS
 
-WRAPPERS = ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel")
+WRAPPERS = ("DistributedDataParallel", "DataParallel")
+SHARDED = ("FullyShardedDataParallel", "FlatParameter")
 COMPILED = "_orig_mod"
 WATCHED = 16  # ours: tensors of each optimizer whose version is read in every call
 COUNTED = 3  # ours: of these, tensors whose count of steps is read too, which takes longer
@@ -29,6 +32,11 @@ class Tracked:
     def kind(self) -> str:
         """The optimizer's class; Accelerate's wrapper holds it as `optimizer`."""
         return type(getattr(self.optimizer, "optimizer", self.optimizer)).__name__
+
+    @property
+    def held(self) -> bool:
+        """Does its optimizer keep its norm, as `SphereSGD` and `OnSphere` do?"""
+        return self.options.get("sphere") in KINDS and is_held(self.options, self.weight)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -80,13 +88,18 @@ def _held(known: Mapping[int, str], optimizers: Sequence[Any]) -> Iterator[tuple
 
 
 def check(model: nn.Module, known: Mapping[int, str], optimizers: Sequence[Any]) -> None:
-    """Refuse an optimizer that moves nothing of the model.
+    """Refuse an optimizer that moves nothing of the model, and weights that are not here as a whole.
 
     Raises:
-        LrscopeError: nothing trains, or only tensors of something else.
+        LrscopeError: nothing trains, or only tensors of something else, or parts of tensors.
     """
     found = tracked(known, optimizers)
     kind = type(unwrapped(model)).__name__
+    if _sharded(model, found):
+        raise LrscopeError(
+            f"model: the weights of the {kind} are sharded (FSDP), so no process has their norms: use DistributedDataParallel, "
+            "or leave the monitor out"
+        )
     if not found:
         raise LrscopeError(f"optimizer: none of its tensors requires a gradient: unfreeze some weights of the {kind}")
     if not {id(t.weight) for t in found} & set(known):
@@ -94,6 +107,12 @@ def check(model: nn.Module, known: Mapping[int, str], optimizers: Sequence[Any])
             f"optimizer: it holds none of the {len(known)} tensors of the {kind}: pass the optimizer that trains this "
             "model, made from model.parameters() after the model was moved"
         )
+
+
+def _sharded(model: nn.Module, found: Sequence[Tracked]) -> bool:
+    wrapped = any(type(module).__name__ in SHARDED for module in model.modules())
+    parts = (getattr(one.weight, "device_mesh", None) or type(one.weight).__name__ in SHARDED for one in found)
+    return wrapped or any(parts)
 
 
 class Versions:

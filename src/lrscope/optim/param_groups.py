@@ -165,8 +165,9 @@ def _read_radius(given: Any, now_S: Tensor, index: int) -> Tensor:
 
 
 def check_step(groups: Iterable[Mapping[str, Any]]) -> None:
-    """Raise `LrscopeError`, before a step, for gradients or weights that changed into what cannot be kept on a sphere."""
+    """Raise `LrscopeError`, before a step, for gradients, weights or options that changed into what cannot be on a sphere."""
     for index, group in enumerate(groups):
+        check_decay(group, index)
         for tensor in held(group):
             if tensor.grad is not None and tensor.grad.layout != torch.strided:
                 raise LrscopeError(

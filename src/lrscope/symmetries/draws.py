@@ -21,7 +21,7 @@ K = TypeVar("K")
 SURPLUS = 8  # ours: draws beyond the rank
 A_BATCH = 4  # ours: draws from one forward pass
 CHANNELS = 8  # ours: channels of a wire that are looked at first
-DEAD = 1e-10  # ours, of the largest: gradients that are rounding
+DEAD = 1e-10  # ours, of the largest, at least 1, which is the size that slopes have: gradients that are rounding
 
 
 @dataclass
@@ -76,13 +76,13 @@ class Draws:
     def alive(self) -> NDArray[np.bool_]:
         """Which tensors have an effect on the outputs?"""
         scale = self.scale_P
-        return np.asarray(scale > DEAD * scale.max(initial=0.0))
+        return np.asarray(scale > DEAD * scale.max(initial=1.0))
 
     def dead_legs(self) -> list[Leg]:
         """Legs without effect that are parts of tensors that have one."""
         live = {name for name, alive in zip(self.names, self.alive, strict=True) if alive}
         scale = self._leg_scales()
-        largest = max(scale.values(), default=0.0)
+        largest = max([1.0, *scale.values()])
         return [leg for leg in self.legs if leg.tensor in live and scale[leg] <= DEAD * largest]
 
     def tensors(self, place: Mapping[str, float]) -> list[dict[str, float]]:

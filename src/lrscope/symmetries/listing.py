@@ -13,7 +13,7 @@ WIDTH = 100  # ours: letters of a line
 def listing(found: Symmetries) -> str:
     """All symmetries as a table of lines."""
     head = (
-        f"{found.model}: {found.tensors} tensors with {found.weights:,} weights that train, "
+        f"{found.model}: {_count(found.tensors, 'tensor', 'tensors')} with {found.weights:,} weights that train, "
         f"{_count(len(found), 'symmetry', 'symmetries')} in {found.mode} mode"
     )
     blocks = [

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-ZERO = 1e-9  # ours, of the largest singular value: rounding leaves 1e-15, what is no symmetry 1e-4 and more
+ZERO = 1e-9  # ours, of the largest singular value, at least 1: rounding leaves 1e-15, what is no symmetry 1e-4 and more
 CLEAN = 1e-6  # ours: entries below it are zero beside entries of about 1
 MOST_WHOLE = 6  # ours: the largest denominator that is looked for
 # Ours: what a minus sign and the place add to an entry's cost of 1, and what each unit beyond 1 costs.
@@ -20,7 +20,7 @@ NEGATIVE, PLACE, BEYOND = 1e-2, 1e-3, 3.0
 
 
 def rank(rows_MC: Array) -> int:
-    """How many rows are independent."""
+    """How many rows are independent; their entries are about 1 where nothing cancels."""
     return int(_clear(np.linalg.svd(rows_MC, compute_uv=False)).sum()) if rows_MC.size else 0
 
 
@@ -37,7 +37,8 @@ def null_space(rows_MC: Array, scale_C: Array) -> Array:
 
 
 def _clear(sizes: NDArray[Any]) -> NDArray[np.bool_]:
-    return np.asarray(sizes > ZERO * max(float(sizes.max(initial=0.0)), 1e-300))
+    """Which are above rounding? Not beside the largest alone: where everything cancels, that is rounding too."""
+    return np.asarray(sizes > ZERO * max(float(sizes.max(initial=0.0)), 1.0))
 
 
 def sparse_basis(null_KC: Array, place_C: Array | None = None) -> list[Array]:

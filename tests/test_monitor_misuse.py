@@ -1,0 +1,242 @@
+"""The monitor in the hands of users who do what was not foreseen: each works, or is refused with the reason and the way out."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lrscope.errors import LrscopeError
+from lrscope.monitor import Monitor
+from lrscope.tasks.streams import generator
+
+D = 8
+
+
+def seeded(*layers: Any) -> nn.Sequential:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(
+            *(layer() if callable(layer) and not isinstance(layer, nn.Module) else layer for layer in layers)
+        )
+
+
+def net() -> nn.Sequential:
+    return seeded(lambda: nn.Linear(6, D), nn.BatchNorm1d(D), nn.ReLU(), lambda: nn.Linear(D, 3))
+
+
+def batches(count: int) -> Iterator[tuple[Tensor, Tensor]]:
+    draws = generator("tests", "monitor misuse")
+    for _ in range(count):
+        x = torch.randn(16, 6, generator=draws)
+        yield x, (x[:, 0] > 0).long() + (x[:, 1] > 1).long()
+
+
+def train(model: nn.Module, optimizer: Any, monitor: Monitor, steps: int) -> None:
+    for x, y in batches(steps):
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        monitor.step(loss)
+
+
+def sgd(model: nn.Module, lr: float = 0.05) -> torch.optim.Optimizer:
+    return torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=lr)
+
+
+# -- networks ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_network_without_norm_layers_has_no_regime_3() -> None:
+    model = seeded(lambda: nn.Linear(6, D), nn.Tanh(), lambda: nn.Linear(D, 3))
+    optimizer = sgd(model, 0.0)
+    monitor = Monitor(model, optimizer, batch=next(batches(1))[0], every=2, chance=math.log(3))
+    assert [g.invariant for g in monitor.groups] == [False] * 4
+    train(model, optimizer, monitor, 2)
+    with torch.no_grad():
+        model[2].weight.zero_()
+    for _ in range(80):
+        with torch.no_grad():
+            model[0].weight.mul_(1.001)
+        monitor.step(1.11)
+    assert monitor.regime().regime == "dead"
+    assert monitor.result()["effective_grad_norm"].isnull().all(), "it is of scale-invariant weights alone"
+    assert [w.name for w in monitor.warnings()] == ["dead"]
+
+
+class Adapted(nn.Module):
+    """A frozen layer with a low-rank one beside it, whose second matrix starts at zero, named as PEFT names them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base_layer, self.lora_A, self.lora_B = (
+            nn.Linear(6, 3),
+            nn.Linear(6, 2, bias=False),
+            nn.Linear(2, 3, bias=False),
+        )
+        self.base_layer.requires_grad_(False)
+        nn.init.zeros_(self.lora_B.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.base_layer(x) + self.lora_B(self.lora_A(x))
+        return out
+
+
+class Wrapped(nn.Module):
+    """As PeftModel wraps a model, whose layers it replaced in place."""
+
+    def __init__(self, inside: nn.Module) -> None:
+        super().__init__()
+        self.base_model = inside
+
+    def forward(self, x: Tensor) -> Any:
+        return self.base_model(x)
+
+
+@pytest.mark.parametrize("outer", [True, False])
+def test_adapters_beside_frozen_weights(outer: bool) -> None:
+    inside = seeded(Adapted)
+    model = Wrapped(inside)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    monitor = Monitor(model if outer else inside, optimizer, batch=next(batches(1))[0], every=2)
+    before = "base_model." * outer
+    assert [g.name for g in monitor.groups] == [f"{before}0.lora_A.weight", f"{before}0.lora_B.weight"]
+    train(model, optimizer, monitor, 10)
+    angle = monitor.result()["group_angle"]
+    assert (angle > 0).all()
+
+
+def test_weights_that_are_zero_before_an_update_have_no_angle() -> None:
+    """From nowhere there is no direction to turn from; one that stays zero has none either."""
+    model = nn.ParameterDict({name: nn.Parameter(torch.zeros(4)) for name in ("grows", "stays")})
+    monitor = Monitor(model, sgd(model), every=2)
+    for k in range(6):
+        with torch.no_grad():
+            model["grows"].fill_(0.0 if k == 2 else 0.3 * (k + 1))
+        monitor.step(1.0)
+    result = monitor.result()
+    assert result["group_angle"].sel(group="grows").isnull().values.tolist() == [False, True, False]
+    assert result["group_angle"].sel(group="stays").isnull().all()
+    assert monitor.warnings() == ()
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+def test_sharded_weights_are_refused(wrap: bool) -> None:
+    """As FSDP leaves weights: they know the devices among which they are divided, or their wrapper does."""
+    model: nn.Module = net()
+    optimizer = sgd(model)
+    if wrap:
+        model = type("FullyShardedDataParallel", (Wrapped,), {})(model)
+    else:
+        model[3].weight.device_mesh = object()
+    with pytest.raises(
+        LrscopeError, match=r"the weights of the .* are sharded \(FSDP\).*: use DistributedDataParallel, or leave"
+    ):
+        Monitor(model, optimizer)
+
+
+# -- losses and gradients ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (torch.ones(4), r"loss: its shape is \(4,\): pass one number, such as loss.mean\(\)"),
+        (torch.ones(0), r"loss: its shape is \(0,\)"),
+        (np.ones(3), "is not one number: pass the loss that backward"),
+        ({"loss": 1.0}, "is not one number: pass the loss that backward"),
+        (torch.tensor(1 + 1j), "loss: it is complex: pass a real number"),
+    ],
+)
+def test_a_loss_that_is_not_one_number(loss: Any, words: str) -> None:
+    model = net()
+    monitor = Monitor(model, sgd(model), every=2)
+    with pytest.raises(LrscopeError, match=words):
+        monitor.step(loss)
+    assert (monitor.calls, monitor.losses.count) == (0, 0), "a call that is refused leaves nothing behind"
+
+
+@pytest.mark.parametrize("loss", [torch.ones(1), torch.ones(1, 1), np.float32(1), np.array(1.0), 1, torch.tensor(1)])
+def test_a_loss_that_is_one_number_in_another_form(loss: Any) -> None:
+    model = net()
+    optimizer = sgd(model)
+    monitor = Monitor(model, optimizer, every=2)
+    train(model, optimizer, monitor, 1)
+    with torch.no_grad():
+        model[0].weight.mul_(1.1)
+    monitor.losses.taken(torch.device("cpu"))
+    monitor.step(loss)
+    assert float(monitor.result()["train_loss"][0]) == 1.0
+
+
+# -- loaders of a look ahead ---------------------------------------------------------------------------------------------------
+
+
+def looking() -> tuple[nn.Sequential, Monitor]:
+    model = net()
+    optimizer = sgd(model)
+    monitor = Monitor(model, optimizer, every=2, look_ahead=True)
+    train(model, optimizer, monitor, 4)
+    return model, monitor
+
+
+class Stream:
+    """Batches made anew for each pass; knows how many were alive at once."""
+
+    def __init__(self) -> None:
+        self.alive: weakref.WeakSet[Tensor] = weakref.WeakSet()
+        self.most = 0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for x, _ in batches(12):
+            self.alive.add(x)
+            self.most = max(self.most, len(self.alive))
+            yield x
+
+
+def test_a_loader_is_not_kept_in_memory() -> None:
+    _, monitor = looking()
+    stream = Stream()
+    monitor.look_ahead(lambda copy: 1.0, batches=stream)
+    assert 0 < stream.most <= 3
+
+
+def test_a_loader_that_reshuffles_gives_both_the_same_and_goes_on_as_before() -> None:
+    """Its generator is that of the training, which must not notice."""
+    _, monitor = looking()
+    monitor.average.weights = {n: p.detach().clone() for n, p in monitor.model.named_parameters()}
+    own = torch.Generator().manual_seed(3)
+    x = torch.cat([x for x, _ in batches(4)])
+    loader = torch.utils.data.DataLoader(
+        x, 24, shuffle=True, generator=own
+    )  # the last batch is shorter: the order matters
+    before = own.get_state()
+    seen = []
+    monitor.look_ahead(lambda copy: seen.append(copy[1].running_var.clone()) or 1.0, batches=loader)
+    assert torch.equal(own.get_state(), before)
+    assert torch.equal(*seen)
+    monitor.look_ahead(lambda copy: 1.0, batches=iter([x]))
+
+
+def test_a_loader_that_is_exhausted_is_refused() -> None:
+    model, monitor = looking()
+    read = iter([x for x, _ in batches(2)])
+    list(read)
+    for none in (read, []):
+        with pytest.raises(
+            LrscopeError, match="batches: there are none, as of an iterator that was read before: pass a list"
+        ):
+            monitor.look_ahead(lambda copy: 1.0, batches=none)
+    assert not torch.equal(model[1].running_var, torch.ones(D)), "those of the model stay"
+    plain = seeded(lambda: nn.Linear(6, 3))
+    monitor = Monitor(plain, sgd(plain), every=2, look_ahead=True)
+    train(plain, monitor.optimizers[0], monitor, 4)
+    monitor.look_ahead(lambda copy: 1.0, batches=[])  # nothing is made of batches without batch norms
