@@ -429,6 +429,29 @@ def test_a_look_ahead_counts_until_the_learning_rate_changes() -> None:
     assert run.monitor.regime().confidence == "sure"
 
 
+def test_under_a_schedule_the_last_regime_that_was_told_is_told_again() -> None:
+    """As under a cosine, at whose end the learning rate changes too fast; a drop hides what was before it no more."""
+    run = Planted(chance=1.0)
+    run.step(20, 0.9, lr=0.01)
+    run.step(80, 0.5)
+    assert run.monitor.readings().earlier is None, "there is a regime now"
+    for k in range(1, 21):
+        run.step(2, 0.4, lr=0.05 * 0.7**k)
+    now = run.monitor.regime()
+    assert (now.regime, now.reason) == (
+        "?",
+        "the learning rate changes, 1 of 32 measurements since it was about as now",
+    )
+    update, then = run.monitor.readings().earlier
+    assert (update, then.regime, then.confidence) == (100, "2", "likely")
+    assert "; at update 100 it was regime 2, likely: loss stationary for 78 updates at 0.5" in run.monitor.line()
+    short = Planted(chance=1.0)
+    for k in range(40):
+        short.step(2, 0.4, lr=0.05 * 0.7**k)
+    assert short.monitor.readings().earlier is None
+    assert "it was" not in short.monitor.line()
+
+
 def test_a_look_ahead_that_is_out_of_date_says_so() -> None:
     run = Planted(look_ahead=True)
     run.step(10)

@@ -42,6 +42,10 @@ class Record:
     scalars: Array
     groups: Array
 
+    def until(self, row: int) -> Record:
+        """The record as it was when it had so many rows."""
+        return Record(*(values[:row] for values in vars(self).values()))
+
 
 @dataclass
 class History:

@@ -81,6 +81,7 @@ def render(monitor: Monitor, seen: Readings, title: str) -> str:
         color=style.REGIME_COLOR.get(seen.regime.regime, style.MUTED),
         headline=sentence(str(seen.regime)),
         meaning=MEANING.get(seen.regime.regime),
+        earlier=None if seen.earlier_words is None else sentence(seen.earlier_words),
         ahead=None if seen.ahead is None else sentence(seen.ahead_words),
         alarms=[sentence(str(alarm)) for alarm in seen.alarms],
         pictures=found,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,10 +16,11 @@ from lrscope.monitor.average import LookAhead
 from lrscope.monitor.equilibrium import states
 from lrscope.monitor.history import Record, mean_of_known
 from lrscope.monitor.quantities import GROUPED, SCALARS
-from lrscope.monitor.regime import Facts, constant_since, live_regime
+from lrscope.monitor.regime import ROWS, Facts, constant_since, live_regime
 from lrscope.monitor.types import Alarm, Group, LiveRegime
 
 Array = NDArray[np.float64]
+BACK = 8  # ours: rows between two looks at what was told before
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,28 @@ class Readings:
         return live_regime(self.facts)
 
     @cached_property
+    def earlier(self) -> tuple[int, LiveRegime] | None:
+        """Where the learning rate changes too much for a regime now: the last update at which there was one, and which."""
+        if self.regime.regime != "?" or not self.since:
+            return None
+        lr = np.unique(self.grouped("group_lr"), axis=1)
+        row = len(lr) - 1
+        while row >= ROWS:
+            if row - constant_since(lr[:row]) < ROWS:
+                row -= 1
+                continue
+            then = replace(self, record=self.record.until(row), ahead=None).regime
+            if then.regime != "?":
+                return int(self.record.update[row - 1]), then
+            row -= BACK
+        return None
+
+    @property
+    def earlier_words(self) -> str | None:
+        """The same in words."""
+        return None if self.earlier is None else f"at update {self.earlier[0]} it was {self.earlier[1]}"
+
+    @cached_property
     def equilibrium(self) -> list[str]:
         """Of each group: `reached`, `on the way`, `none` (norms only grow), `norm kept` or `unknown`."""
         norm, angle = (self.grouped(name)[self.since :] for name in ("group_norm", "group_angle"))
@@ -133,8 +156,10 @@ class Readings:
         if not len(self.record.update):
             return "no measurement yet"
         loss = f"loss {number(float(self.scalar('train_loss')[-1]))}" if self.record.losses[-1] else "no loss"
-        words = f"update {self.record.update[-1]}: {loss}; {self.regime}"
-        return words + (f"; {self.ahead_words}" if self.ahead is not None else "")
+        words = [f"update {self.record.update[-1]}: {loss}", str(self.regime)]
+        words += [] if self.earlier_words is None else [self.earlier_words]
+        words += [] if self.ahead is None else [self.ahead_words]
+        return "; ".join(words)
 
     def dataset(self) -> xr.Dataset:
         """Everything measured, by name, with units."""
