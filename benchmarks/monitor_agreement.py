@@ -14,6 +14,8 @@ flag says otherwise. Fixed before the first run:
 A first run (width 32, loops 500 to 502) had no wrong label, but abstained in noisy runs at high learning rates. Two rules were
 added to the monitor after it: what noise cannot hide is held against converging runs, and a loss that jumps about below a
 hundredth of that of guessing counts as 1. So that run was development; the default is another width with other seeds.
+On it (width 24, loops 600 and 601) no label was wrong and 45 of 56 agreed. Then a rule was added by reasoning and planted curves:
+what noise cannot hide is looked for from the first quarter of the curve on. So loops have new seeds again.
 
 Maps are kept in --root and used again. The last line is one JSON object.
 """
@@ -37,7 +39,7 @@ from lrscope.mapping.types import Label
 from lrscope.monitor import Monitor
 
 STEPS, BATCH, SIZE = 960, 64, 1024
-FIRST_SEED = 600  # of the loops: no seed of the map; 500 to 502 were looked at when rules were settled
+FIRST_SEED = 700  # of the loops: no seed of the map; 500 to 502, 600 and 601 were looked at before rules were settled
 ALARMS = ("dead", "too high", "too low")
 SLOW = "too slow to tell"
 

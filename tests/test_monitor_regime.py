@@ -142,6 +142,14 @@ def test_a_regime_is_told_or_not(seen: Facts, regime: str, confidence: str, word
     assert words in found.reason
 
 
+@pytest.mark.parametrize(("shape", "low", "high"), [(0.0, 0.6, 1.0), (-1.0, 0.0, 0.15)])
+def test_what_noise_of_40_percent_hides(shape: float, low: float, high: float) -> None:
+    """Of 48 rows: a level loss is mostly told from a converging one, which falls as 1/t; the second half alone tells 34%."""
+    curves = 4.0 * np.arange(1, 49) ** shape * np.exp(noise(100, 48, 0.0, "hidden", 0.4))
+    told = np.mean([live_regime(facts(curve, chance=5.0)).regime == "2" for curve in curves])
+    assert low <= told <= high
+
+
 def test_a_regime_in_a_sentence() -> None:
     assert str(LiveRegime("2", True, "because")) == "regime 2, sure: because"
     assert str(LiveRegime("?", False, "too short")) == "regime undetermined: too short"
@@ -204,6 +212,8 @@ def situation(loss: Array, **more: Any) -> Situation:
         (situation(FLAT, skipped=np.append(np.full(9, 1), np.zeros(ROWS - 9, dtype=int))), [], ""),
         (situation(FLAT, angles=(1e-3, 2e-2, 0.9)), ["uneven"], "b turns 20 times as far in a step as a"),
         (situation(FLAT, angles=(1e-3, np.nan, 0.9)), [], ""),
+        (situation(FLAT, angles=(1e-8, 1e-6, 0.9)), [], ""),  # the end of a cosine
+        (situation(FLAT, angles=(1e-8, 1e-4, 0.9)), ["uneven"], "b turns 10000 times as far in a step as a"),
     ],
 )
 def test_warnings(seen: Situation, names: list[str], words: str) -> None:

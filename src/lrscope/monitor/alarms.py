@@ -15,6 +15,7 @@ from lrscope.monitor.types import Alarm, Group, LiveRegime
 
 Array = NDArray[np.float64]
 UNEVEN = 10.0  # times
+ROUNDED = 1e-6  # ours: rad; smaller turns are rounding of float32 weights, as at the end of a schedule
 OFTEN = 0.02  # ours: a scaler that tries larger scales skips one update in 2,000
 LEAST_SKIPPED = 20  # ours: a scale of 65,536 is halved down to 1 in sixteen steps at the start
 EARLY = 0.1  # of the horizon: before, a slow start may only be a slow start
@@ -108,7 +109,7 @@ def _uneven(seen: Situation) -> Alarm | None:
         return None
     low, high = known[angles[known].argmin()], known[angles[known].argmax()]
     ratio = angles[high] / angles[low]
-    if ratio <= UNEVEN:
+    if angles[high] <= UNEVEN * max(angles[low], ROUNDED):
         return None
     names = f"{seen.groups[high].name} turns {ratio:.0f} times as far in a step as {seen.groups[low].name}"
     return Alarm(
