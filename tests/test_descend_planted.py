@@ -170,11 +170,3 @@ def test_an_objective_that_returns_nothing_for_a_gradient_is_refused() -> None:
 
     with pytest.raises(LrscopeError, match="its gradient is NoneType at points"):
         descend(Empty(), START, 0.1, 3)
-
-
-def test_a_gradient_is_looked_at_before_the_first_step_alone() -> None:
-    class Late(Slope):
-        def gradient(self, points: Tensor, step: int) -> tuple[Any, Any]:
-            return torch.ones(3) if step else torch.ones(2, 3), None  # a row for all runs fits by broadcasting
-
-    assert torch.equal(descend(Late(), START, 0.5, 2).weights, START - 1)
