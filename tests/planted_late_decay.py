@@ -172,7 +172,7 @@ def surfaces(
 def courses(network: Mapping[str, float], model: Mapping[str, float]) -> PlantedResults:
     """A network and a model (gamma 2) that end at these test losses by schedule, times noise of each seed.
 
-    The linear model's are all 1.
+    The linear model's are all 1, and diagonal linear networks' those of the model.
     """
     others = [name for name in network if name != CONSTANT]
     result = with_decay(
@@ -187,6 +187,6 @@ def courses(network: Mapping[str, float], model: Mapping[str, float]) -> Planted
     ends = np.array([[1.0] * len(model), list(model.values())])[..., None] * np.array([1.0, 1.1, 1.3])
     dims = ("gamma", "schedule", "seed")
     coords = {"gamma": [0.0, 2.0], "schedule": list(model), "seed": np.arange(3)}
-    return PlantedResults(
-        {"schedules": result}, {"courses": xr.Dataset({"test_loss": (dims, ends), "destination": (dims, ends)}, coords)}
-    )
+    made = xr.Dataset({"test_loss": (dims, ends), "destination": (dims, ends)}, coords)
+    diagonal = made[["test_loss"]].sel(gamma=2.0, drop=True)
+    return PlantedResults({"schedules": result}, {"courses": made, "diagonal": diagonal})

@@ -80,6 +80,7 @@ def test_schedules_have_one_length_and_are_those_of_the_model(scale: str) -> Non
     (branch,) = swept.config.branches
     assert (branch.at, branch.epochs) == ((0.0,), swept.config.epochs)
     assert tuple(options(scale)["courses"]["schedules"]) == (effects_schedules.CONSTANT, *branch.schedules)
+    assert options(scale)["diagonal"]["schedules"] == options(scale)["courses"]["schedules"]
     assert effects_schedules.LATE_DECAY in branch.schedules
 
 
@@ -520,18 +521,27 @@ def test_ld6_of_runs_that_never_arrive_says_nothing() -> None:
 # -- LD7 -----------------------------------------------------------------------------------------------------------------
 
 
+OF_DIAGONAL = ("diagonal: constant", "diagonal: linear")
+
+
 def test_ld7_puts_schedules_side_by_side() -> None:
     network = {"constant": 3.0, "linear": 2.0, "wsd:0.2": 1.0}
     model = {"wsd:0.2": 4.0, "constant": 8.0, "linear": 2.0}
     found = checked("LD7", courses(network, model))
     values = {part.name: part.value for part in found.parts}
     assert {part.verdict for part in found.parts} == {REPORTED}
-    order = [f"{name}: order by squared rates" for name in ("network", "gamma 2")]
-    assert [values.pop(name) for name in order] == [-1, 1], "the late decay has the larger ones"
-    assert list(values) == ["network: constant", "network: linear", "gamma 2: constant", "gamma 2: linear"]
-    expected = [-np.log10(3), -np.log10(2), -np.log10(2), np.log10(2)]
+    order = [f"{name}: order by squared rates" for name in ("network", "gamma 2", "diagonal")]
+    assert [values.pop(name) for name in order] == [-1, 1, 1], "the late decay has the larger ones"
+    assert list(values) == [
+        "network: constant",
+        "network: linear",
+        "gamma 2: constant",
+        "gamma 2: linear",
+        *OF_DIAGONAL,
+    ]
+    expected = [-np.log10(3), *[-np.log10(2), -np.log10(2), np.log10(2)], *[-np.log10(2), np.log10(2)]]
     np.testing.assert_allclose(list(values.values()), expected, atol=0.02)
-    assert "network: wsd:0.2; gamma 2: linear" in found.note
+    assert "network: wsd:0.2; gamma 2: linear; diagonal: linear" in found.note
     assert "differ by at most 0 decades" in found.note
 
 

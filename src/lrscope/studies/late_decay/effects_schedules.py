@@ -41,7 +41,12 @@ def _by_seed(values: xr.DataArray) -> Array:
 
 def model_ends(found: xr.Dataset, variable: str, gamma: float) -> dict[str, Array]:
     """The same of the model at one gamma."""
-    rows = found[variable].sel(gamma=gamma).transpose("schedule", "seed").values
+    return diagonal_ends(found.sel(gamma=gamma), variable)
+
+
+def diagonal_ends(found: xr.Dataset, variable: str) -> dict[str, Array]:
+    """The same of diagonal linear networks."""
+    rows = found[variable].transpose("schedule", "seed").values
     return {
         str(name): np.asarray(row, dtype=np.float64) for name, row in zip(found["schedule"].values, rows, strict=True)
     }

@@ -194,14 +194,16 @@ def speed(results: StudyResults) -> Chart:
 
 
 def schedules(results: StudyResults) -> Chart:
-    """Final test loss of each schedule, on the network and on the model: marks of all seeds, and their geometric means."""
+    """Final test loss of each schedule, on all that they are compared on: marks of all seeds, and their geometric means."""
     found = results.measurement("courses")
     titled = {"network": effects_schedules.network_ends(results.sweep("schedules"), "test_loss")}
     titled |= {
         f"model, gamma {gamma:g}": effects_schedules.model_ends(found, "test_loss", gamma)
         for gamma in found["gamma"].values.tolist()
     }
-    return Chart(panels=[_ranked(title, ends) for title, ends in titled.items()], columns=1)
+    diagonal = effects_schedules.diagonal_ends(results.measurement("diagonal"), "test_loss")
+    titled["diagonal linear networks"] = diagonal
+    return Chart(panels=[_ranked(title, ends) for title, ends in titled.items()], columns=2)
 
 
 def _ranked(title: str, ends: dict[str, Array]) -> Panel:

@@ -10,7 +10,7 @@ import xarray as xr
 
 from lrscope.studies.late_decay.curves import Setting, late_decay_curves
 from lrscope.studies.late_decay.problems import sample
-from lrscope.studies.late_decay.schedules import schedule_ends
+from lrscope.studies.late_decay.schedules import diagonal_ends, schedule_ends
 from lrscope.studies.late_decay.slices import model_landscape
 from lrscope.studies.types import StudyResults
 
@@ -52,6 +52,11 @@ def landscape(results: StudyResults, gammas: Sequence[float], examples: int, dim
 def courses(results: StudyResults, setting: Mapping[str, Any], schedules: Sequence[str], seeds: int) -> xr.Dataset:
     """Ends of every schedule (`schedule_ends`)."""
     return schedule_ends(Setting(**setting), schedules, _seeds(results, seeds))
+
+
+def diagonal(results: StudyResults, schedules: Sequence[str], seeds: int, **how: Any) -> xr.Dataset:
+    """Ends of every schedule on diagonal linear networks (`diagonal_ends`)."""
+    return diagonal_ends(schedules, _seeds(results, seeds), **how)
 
 
 def _seeds(results: StudyResults, count: int) -> range:

@@ -16,6 +16,7 @@ ABOUT = {
     "planes": "Losses on the surface through main path and sub-paths of the squared error, for each draw of the images.",
     "landscape": "Training and test loss of the model on the plane that shows its manifold, its minimum-norm point and the teacher.",
     "courses": "Where the model ends by schedules of one number of steps, from the same starts with the same batches and noise.",
+    "diagonal": "The same of diagonal linear networks, y = <u * u - v * v, x>, whose teachers have few entries.",
 }
 NEEDS = {"planes": ("mse",)}
 WHERE = {"planes": "lrscope.studies.late_decay.planes"}

@@ -74,7 +74,7 @@ class NormPower:
         self.count = len(gamma)
         self.gamma = torch.tensor(gamma, dtype=problems.x.dtype)[:, None]  # [R, 1]
         self.noise_std = torch.tensor(label_noise, dtype=problems.x.dtype)[:, None]  # [R, 1] or [1, 1]
-        self._drawn = _Batches(problems, batch, bool((self.noise_std > 0).any()))
+        self._drawn = Batches(problems, batch, bool((self.noise_std > 0).any()))
 
     def gradient(self, points: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Gradient [S R, d] and loss [S R] on the batch of a step, whose labels have its noise."""
@@ -117,8 +117,8 @@ class NormPower:
         return found.view(-1, self.examples)
 
 
-class _Batches:
-    """The examples and the standard normal label noise of each step."""
+class Batches:
+    """The examples and the standard normal label noise of each step, by a data set's seed and the step alone."""
 
     def __init__(self, problems: Problems, batch: int | None, noisy: bool) -> None:
         self.problems, self.batch, self.noisy = problems, batch, noisy

@@ -68,7 +68,7 @@ FIGURES = (
         look_for="The larger the sum of a schedule's squared rates, the further left it ends, as long as it comes down. For gamma 0 that makes no "
         "difference.",
         differs="The paper has no such figure: it asks the question. 20 examples in 40 dimensions, label noise.",
-        needs=("schedules", "courses"),
+        needs=("schedules", "courses", "diagonal"),
         draw=figures.schedules,
     ),
 )

@@ -13,12 +13,13 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from lrscope.checked import Seed, checked
+from lrscope.checked import Count, Positive, Seed, Steps, checked
 from lrscope.dynamics.descend import descend
 from lrscope.dynamics.schedules import factors
 from lrscope.errors import LrscopeError
 from lrscope.studies.late_decay.curves import OF_DATA, QUANTITIES, RUNS, Setting, measured, of_data, starts
-from lrscope.studies.late_decay.norm_power import NormPower
+from lrscope.studies.late_decay.diagonal import Diagonal, sparse_teachers
+from lrscope.studies.late_decay.norm_power import Nonnegative, NormPower
 from lrscope.studies.late_decay.problems import sample
 
 
@@ -52,14 +53,58 @@ def schedule_ends(setting: Setting, schedules: Sequence[str], seeds: Sequence[Se
     return xr.Dataset(data, {"gamma": list(setting.gamma), "schedule": list(schedules), "seed": list(seeds)})
 
 
+@checked
+def diagonal_ends(
+    schedules: Sequence[str],
+    seeds: Sequence[Seed],
+    *,
+    lr: Positive,
+    steps: Steps,
+    label_noise: Nonnegative,
+    examples: Count = 20,
+    dimension: Count = 40,
+    entries: Count = 3,
+    height: Positive = 0.5,
+) -> xr.Dataset:
+    """The same for diagonal linear networks (`Diagonal`) whose teachers have few entries, on batches of one example.
+
+    Args:
+        lr: of the schedules' factor 1.
+        label_noise: standard deviation of the noise that is added to labels anew in each step.
+        entries: of the teacher that are not 0.
+        height: of all weights at the start.
+
+    Returns:
+        `loss` and `test_loss` over (schedule, seed) after the last step; NaN for a run that overflowed.
+
+    Raises:
+        LrscopeError: no seeds or schedules, more entries than dimensions, or a schedule that cannot be read.
+    """
+    _check_given(schedules, seeds)
+    courses = torch.stack([factors(text, steps) for text in schedules], 1)  # [T, J]
+    problems = sparse_teachers(sample(examples, dimension, seeds=seeds), entries)
+    model = Diagonal(problems, len(schedules), batch=1, label_noise=label_noise)
+    end = descend(model, model.start(height), lr * courses.repeat(1, len(seeds)), steps).weights
+    found = {"loss": model.loss(end), "test_loss": model.test_loss(end)}
+    data = {
+        name: (("schedule", "seed"), values.view(len(seeds), -1).T.numpy(), {"long_name": QUANTITIES[name]})
+        for name, values in found.items()
+    }
+    return xr.Dataset(data, {"schedule": list(schedules), "seed": list(seeds)})
+
+
 def _check(setting: Setting, schedules: Sequence[str], seeds: Sequence[int]) -> None:
-    if not schedules or not seeds:
-        name = "seeds" if schedules else "schedules"
-        raise LrscopeError(f"{name}: there are none: pass at least one")
+    _check_given(schedules, seeds)
     if len(setting.lr) != 1:
         raise LrscopeError(f"lr: {list(setting.lr)} are several learning rates: pass one, which the schedules multiply")
     if setting.small_steps:
         raise LrscopeError(f"small_steps: {setting.small_steps} follow the schedule: pass 0")
+
+
+def _check_given(schedules: Sequence[str], seeds: Sequence[int]) -> None:
+    if not schedules or not seeds:
+        name = "seeds" if schedules else "schedules"
+        raise LrscopeError(f"{name}: there are none: pass at least one")
 
 
 def _ends(setting: Setting, courses: Tensor, seeds: Sequence[int]) -> dict[str, np.ndarray]:

@@ -38,6 +38,7 @@ SUCCESS: dict[str, Any] = {"gamma": [5.0, 6.0], "lr": [1.5e-3], **NOISY, "steps"
 SPEED: dict[str, Any] = {"gamma": [0.5, 1.0, 2.0, 4.0], "lr": [5e-3], "label_noise": 1.0, "steps": 6000}
 COURSES = ("constant", "step:0.1@0.1", LATE_DECAY, "1-sqrt", "linear", "cosine", "exponential:0.01", "cyclic:0.01@4")
 ON_MODEL: dict[str, Any] = {"gamma": [0.0, 2.0], "lr": [5e-3], **NOISY, "steps": 20_000}
+ON_DIAGONAL: dict[str, Any] = {"lr": 5e-3, "steps": 20_000, "label_noise": 1.0, "schedules": list(COURSES)}
 PLANE = {"gammas": [0.0, 2.0], "examples": 20, "dimension": 40}
 
 
@@ -105,6 +106,7 @@ def smoke() -> Scale:
             planes={"sweep": "mse", "grid": [9, 7], "margin": 0.5},
             landscape={**PLANE, "points": 21},
             courses={"setting": {**ON_MODEL, "steps": 300}, "schedules": list(COURSES), "seeds": 3},
+            diagonal={**ON_DIAGONAL, "steps": 300, "seeds": 3},
         ),
         about="Digits and few steps; a minute; the numbers mean nothing.",
     )
@@ -148,12 +150,13 @@ def laptop() -> Scale:
             model={"setting": MODEL, "seeds": 400, "times": 60},
             success={"setting": SUCCESS, "seeds": 300, "times": 60},
             speed={"setting": SPEED, "starts": [1.0, 1.25, 1.5, 2.0], "seeds": 50, "times": 100},
-            planes={"sweep": "mse", "grid": [25, 19], "margin": 0.5},
+            planes={"sweep": "mse", "grid": [31, 23], "margin": 0.5},
             landscape={**PLANE, "points": 101},
             courses={"setting": ON_MODEL, "schedules": list(COURSES), "seeds": 100},
+            diagonal={**ON_DIAGONAL, "seeds": 100},
         ),
         about="1,000 images of Fashion-MNIST at 14x14 and that network with a quarter of the channels, 9 draws of images (3 for cross-entropy, 4 for "
-        "schedules); the model with 400 data sets (300 for gamma 5 and 6). About 38 minutes on two CPU cores (estimated).",
+        "schedules); the model with 400 data sets (300 for gamma 5 and 6). About 36 minutes on two CPU cores (estimated).",
         first_seed=FIRST_SEED,
     )
 
@@ -191,6 +194,7 @@ def paper() -> Scale:
             planes={"sweep": "mse", "grid": [42, 31], "margin": 0.5},
             landscape={**PLANE, "points": 301},
             courses={"setting": ON_MODEL, "schedules": list(COURSES), "seeds": 1000},
+            diagonal={**ON_DIAGONAL, "seeds": 1000},
         ),
         about="5,000 images of CIFAR-10 and the paper's network, 3,000 epochs of main path, 3 draws of images; the model with 2,000 data sets.",
     )
