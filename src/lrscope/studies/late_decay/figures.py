@@ -203,7 +203,7 @@ def schedules(results: StudyResults) -> Chart:
     }
     diagonal = effects_schedules.diagonal_ends(results.measurement("diagonal"), "test_loss")
     titled["diagonal linear networks"] = diagonal
-    return Chart(panels=[_ranked(title, ends) for title, ends in titled.items()], columns=2)
+    return Chart(panels=[_ranked(title, ends) for title, ends in titled.items()], columns=1)
 
 
 def _ranked(title: str, ends: dict[str, Array]) -> Panel:
