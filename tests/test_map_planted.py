@@ -240,6 +240,33 @@ def test_what_was_not_trained_is_inferred_if_a_neighbour_votes() -> None:
     assert found.borders["2A|2B"].lr == 2.0**21
 
 
+def test_beyond_what_was_trained_only_the_outer_regimes_go_on() -> None:
+    """Regime 2 may end anywhere above the highest trained learning rate, and begin anywhere below the lowest."""
+
+    def of(*votes: int) -> RegimeMap:
+        rows = [[v, v] for v in votes]
+        return map_of(planted(rows, trained_LU=np.array(rows) > 0), 0.3)
+
+    unseen = ("?", ("not trained",))
+    above = of(1, 1, 2, 2, 0, 0)
+    assert said(above) == [("1", ()), ("1", ()), ("2", ()), ("2", ()), unseen, unseen]
+    assert above.borders["1|2"].lr == 8.0
+    assert above.borders["2|3"] == Border(
+        between="2|3", reason="64 has not reached regime 3, and no higher learning rate was trained: train 256"
+    )
+    nothing = of(1, 1, 0)
+    assert said(nothing)[2] == unseen
+    assert nothing.borders["1|2"].reason == "4 has not reached regime 2, and no higher learning rate was trained: train 16"
+    below = of(0, 2, 2, 3, 0)
+    assert said(below) == [unseen, ("2", ()), ("2", ()), ("3", ()), ("3", ("inferred",))]
+    assert below.borders["1|2"] == Border(
+        between="1|2", reason="the lowest trained learning rate 4 is already past regime 1: train 1"
+    )
+    assert below.borders["2|3"].lr == 2.0**5
+    assert said(of(0, 1, 2, 3))[0] == ("1", ("inferred",))
+    assert said(of(0, 3, 3))[0] == unseen
+
+
 def test_the_neighbour_below_alone_may_vote() -> None:
     found = map_of(planted([[1], [0], [0]], trained_LU=~at((3, 1), (1, 0)), broken_LU=at((3, 1), (2, 0))), 0.3)
     assert [label.flags for label in found.labels] == [(), ("inferred",), ("non-finite",)]

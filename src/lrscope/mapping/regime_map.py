@@ -108,9 +108,15 @@ def _split(votes_LU: NDArray[np.int64]) -> tuple[int, int]:
 
 
 def _likely(seen: Evidence, first: int, second: int) -> NDArray[np.int64]:
-    """Votes, with the label of the ordered split for runs that were not trained."""
+    """Votes, with the label of the ordered split for runs that were not trained; none above the highest trained learning rate."""
     place = np.arange(len(seen.lrs))[:, None]
-    return np.where(seen.trained_LU, seen.votes_LU, np.where(place < first, 1, np.where(place < second, 2, 3)))
+    ordered = np.where(place < first, 1, np.where(place < second, 2, 3))
+    return np.where(seen.trained_LU, seen.votes_LU, np.where(place <= _trained(seen)[-1], ordered, 0))
+
+
+def _trained(seen: Evidence) -> NDArray[np.int64]:
+    """Positions of the learning rates with a trained run, from the lowest up."""
+    return np.flatnonzero(seen.trained_LU.any(1))
 
 
 def _lower_part(seen: Evidence, first: int, second: int, units: NDArray[np.int64] | None = None) -> tuple[int, int]:
@@ -186,17 +192,16 @@ def _border(
     if position is None:
         return Border(between=between, reason=reason)
     lower, upper = between.split("|")
-    if position == 0:
-        return Border(
-            between=between,
-            reason=f"the lowest learning rate {lrs[0]:g} is already past regime {lower}: extend the grid down",
-        )
+    if position <= _trained(seen)[0]:
+        return Border(between=between, reason=_past_the_lowest(seen, lower))
     top = int(np.flatnonzero((seen.likely_LU > 0).any(1))[-1])
     if position > top and top + 1 < len(lrs):
+        below = f"{lrs[top]:g} has not reached regime {upper}, and "
+        if top == _trained(seen)[-1]:
+            return Border(between=between, reason=f"{below}no higher learning rate was trained: train {lrs[top + 1]:g}")
         return Border(
             between=between,
-            reason=f"{lrs[top]:g} has not reached regime {upper}, and all higher learning rates end non-finite: refine the grid "
-            f"between {lrs[top]:g} and {lrs[top + 1]:g}",
+            reason=f"{below}all higher learning rates end non-finite: refine the grid between {lrs[top]:g} and {lrs[top + 1]:g}",
         )
     if position == len(lrs):
         return Border(
@@ -213,6 +218,15 @@ def _border(
     )
     how = f"{reason}; {how}" if reason else how
     return Border(between=between, lr=borders.middle(lrs, position), low=low, high=high, reason=how)
+
+
+def _past_the_lowest(seen: Evidence, lower: str) -> str:
+    """Why there is no border above regime `lower`: all that was trained lies past it."""
+    lowest = int(_trained(seen)[0])
+    which, remedy = (
+        ("lowest trained", f"train {seen.lrs[lowest - 1]:g}") if lowest else ("lowest", "extend the grid down")
+    )
+    return f"the {which} learning rate {seen.lrs[lowest]:g} is already past regime {lower}: {remedy}"
 
 
 def _with_reason(border: Border, remedy: str) -> Border:
@@ -232,7 +246,7 @@ def _label(seen: Evidence, k: int, first: int, second: int, lower: tuple[int, in
         if (seen.votes_LU[k] == r).any()
     } | broken
     reached = _reached(seen, k)
-    inferred = not seen.trained_LU[k].any() and _neighbours_vote(seen, k)
+    inferred = not seen.trained_LU[k].any() and _neighbours_vote(seen, k, first, second)
     if inferred:
         flags.append(INFERRED)
     elif not (seen.votes_LU[k] > 0).any():
@@ -283,9 +297,13 @@ def _reached(seen: Evidence, k: int) -> dict[str, float | None]:
     }
 
 
-def _neighbours_vote(seen: Evidence, k: int) -> bool:
-    """Does a learning rate next to the untrained number k, the nearest trained one below or above, say its regime?"""
-    trained = np.flatnonzero(seen.trained_LU.any(1))
+def _neighbours_vote(seen: Evidence, k: int, first: int, second: int) -> bool:
+    """Does a learning rate next to the untrained number k, the nearest trained one below or above, say its regime? Beyond all
+    trained ones only the outer regimes do: 1, up to number `first`, below them, 3, from number `second` on, above."""
+    trained = _trained(seen)
+    below, above = k < trained[0], k > trained[-1]
+    if (below and trained[0] >= first) or (above and not (seen.votes_LU[second:] > 0).any()):
+        return False
     near = [*trained[trained < k][-1:], *trained[trained > k][:1]]
     return any((seen.votes_LU[i] > 0).any() for i in near)
 
