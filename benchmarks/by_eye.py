@@ -124,6 +124,7 @@ BY_EYE = {
     "digits-convnet": "11111112233333",
     "digits-resnet18": "1111112333333",
     "regression": "111111122233333",
+    "fashion-mnist-28": "111112333333",
 }
 
 
