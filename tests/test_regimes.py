@@ -79,6 +79,17 @@ def test_guessing_is_regime_3() -> None:
     assert (last(level, accuracy=0.5) == 2).all()
 
 
+def test_runs_at_the_accuracy_of_an_even_guess_diverge_where_random_points_happen_to_guess_worse() -> None:
+    """Fashion-MNIST at width 16: 32 random points get 8.6%, diverged runs 10%. Their loss is 0.8 times the points'."""
+    points = replace(guessing(), accuracy=guessing().accuracy - 0.014)
+    loss, accuracy = np.full((UNITS, WINDOWS), 0.8 * RANDOM_LOSS), np.full((UNITS, WINDOWS), 0.1)
+    accuracy += np.random.default_rng(0).normal(0, 0.003, accuracy.shape)
+    assert not votes.diverges(loss, accuracy, points).any()
+    assert votes.diverges(loss, accuracy, replace(points, even_accuracy=0.1)).all()
+    assert not votes.diverges(loss, accuracy + 0.03, replace(points, even_accuracy=0.1)).any(), "13% is learned"
+    assert not votes.diverges(0.5 * loss, accuracy, replace(points, even_accuracy=0.1)).any(), "better than a constant"
+
+
 def test_seeds_that_together_beat_chance_are_not_guessing() -> None:
     """Single runs cannot be told from chance, their mean can."""
     level = np.stack([CONVERGING, curves(lambda t: 0.8 * RANDOM_LOSS + 0 * t)])

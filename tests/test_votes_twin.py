@@ -199,7 +199,7 @@ def twin_diverges(loss: Array, accuracy: Array | None, points: Guessing) -> list
     if accuracy is None or points.accuracy is None:
         return [x >= y - m for (x, _), (y, _), m in zip(ends, random, margins, strict=True)]
     above = [x > y + m for (x, _), (y, _), m in zip(ends, random, margins, strict=True)]
-    blind = twin_blind([x for x, _ in ends], accuracy[:, part:], points.accuracy, points.constant_loss, 0.0)
+    blind = twin_blind([x for x, _ in ends], accuracy[:, part:], points.accuracy, points.constant_loss, points.even_accuracy)
     return [a or b for a, b in zip(above, blind, strict=True)]
 
 
@@ -226,6 +226,7 @@ def drawn(rng: np.random.Generator, *, one_point: bool) -> tuple[Array, Array, G
             accuracy=chance + 0.1 * noise * rng.standard_normal(points),
             constant_loss=float(2 + noise * rng.standard_normal()) * rng.choice([1, 1, 1.01]),
             constant_accuracy=chance + rng.choice([-0.02, 0.01, 0.02]),
+            even_accuracy=chance + rng.choice([-0.02, 0.0, 0.01]),
         ),
     )
 

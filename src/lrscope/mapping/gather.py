@@ -158,6 +158,7 @@ def gather(result: xr.DataTree) -> Evidence:
         accuracy=_units(root["random_train_accuracy"]) if classified else None,
         constant_loss=float(task.get("constant_loss", 0.0)),
         constant_accuracy=_constant_accuracy(task),
+        even_accuracy=_even_accuracy(task),
     )
     ballot = votes.vote(loss, accuracy, guessing, divergence_exists=invariant)
     score = _score(task, guessing)
@@ -203,6 +204,12 @@ def _constant_accuracy(task: dict[str, Any]) -> float:
     return votes.most_frequent(entropy, classes) if classes > 1 and entropy > 0 else 0.0
 
 
+def _even_accuracy(task: dict[str, Any]) -> float:
+    """Accuracy of guessing classes evenly; 0 where their number is not known."""
+    classes = int(task.get("classes", 0))
+    return 1 / classes if classes > 1 else 0.0
+
+
 def _score(task: dict[str, Any], guessing: votes.Guessing) -> Score:
     if task.get("kind", "classification") == "classification" and guessing.accuracy is not None:
         return Score(accurate=True)
@@ -215,9 +222,8 @@ def _guess(task: dict[str, Any], guessing: votes.Guessing, score: Score) -> floa
     """Quality of guessing: one over the number of classes, or none of the loss removed."""
     if not score.accurate:
         return 0.0
-    classes = int(task.get("classes", 0))
     assert guessing.accuracy is not None
-    return 1 / classes if classes > 1 else float(np.nanmean(guessing.accuracy))
+    return guessing.even_accuracy or float(np.nanmean(guessing.accuracy))
 
 
 def _quality(node: xr.Dataset, score: Score, *front: str) -> Quality:

@@ -161,12 +161,14 @@ def final_window(windows: int) -> slice:
 @dataclass(frozen=True)
 class Guessing:
     """What a network that knows nothing gets: losses and accuracies [U, K] at random points, with each unit's own
-    readout, and the loss of the best constant prediction and the accuracy that none exceeds (0 where it is not known)."""
+    readout; the loss of the best constant prediction and the accuracy that none exceeds, and the accuracy of guessing classes
+    evenly (0 where they are not known)."""
 
     loss: Array
     accuracy: Array | None
     constant_loss: float
     constant_accuracy: float = 0.0
+    even_accuracy: float = 0.0
 
 
 def most_frequent(entropy: float, classes: int) -> float:
@@ -184,8 +186,9 @@ def diverges(loss_UW: Array, accuracy_UW: Array | None, guessing: Guessing) -> N
 
     Either the loss lies clearly above the random points' mean (a random walk bounds regime 3 from below, three_regimes,
     App. M); or accuracy and loss are no better than what guessing gets: the accuracy no higher than the random points'
-    mean (all units together: it hardly depends on the readout), the loss no lower than a constant prediction's -
-    unless the runs of that learning rate together beat chance. Without accuracies: the loss is no lower than the random
+    mean (all units together: it hardly depends on the readout) or than guessing classes evenly, the loss no lower than a
+    constant prediction's - unless the runs of that learning rate together beat chance. Each random point predicts one or
+    two classes, so that few of them may lie below an even guess, which a diverged run makes over time. Without accuracies: the loss is no lower than the random
     points' mean.
     """
     part = final_window(loss_UW.shape[1])
@@ -195,7 +198,9 @@ def diverges(loss_UW: Array, accuracy_UW: Array | None, guessing: Guessing) -> N
     above: NDArray[np.bool_] = loss > mean + margin
     if accuracy_UW is None or guessing.accuracy is None:
         return loss >= mean - margin
-    return above | _blind(loss, accuracy_UW[:, part], guessing.accuracy, guessing.constant_loss)
+    return above | _blind(
+        loss, accuracy_UW[:, part], guessing.accuracy, guessing.constant_loss, least=guessing.even_accuracy
+    )
 
 
 def dies(loss_UW: Array, accuracy_UW: Array | None, guessing: Guessing) -> NDArray[np.bool_]:
