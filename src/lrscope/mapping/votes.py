@@ -188,8 +188,8 @@ def diverges(loss_UW: Array, accuracy_UW: Array | None, guessing: Guessing) -> N
     App. M); or accuracy and loss are no better than what guessing gets: the accuracy no higher than the random points'
     mean (all units together: it hardly depends on the readout) or than guessing classes evenly, the loss no lower than a
     constant prediction's - unless the runs of that learning rate together beat chance. Each random point predicts one or
-    two classes, so that few of them may lie below an even guess, which a diverged run makes over time. Without accuracies: the loss is no lower than the random
-    points' mean.
+    two classes, so that few of them may lie below an even guess, which a diverged run makes over time. Without
+    accuracies: the loss is no lower than the random points' mean.
     """
     part = final_window(loss_UW.shape[1])
     loss, loss_error = _mean_and_error(loss_UW[:, part])
