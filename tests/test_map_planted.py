@@ -256,7 +256,9 @@ def test_beyond_what_was_trained_only_the_outer_regimes_go_on() -> None:
     )
     nothing = of(1, 1, 0)
     assert said(nothing)[2] == unseen
-    assert nothing.borders["1|2"].reason == "4 has not reached regime 2, and no higher learning rate was trained: train 16"
+    assert (
+        nothing.borders["1|2"].reason == "4 has not reached regime 2, and no higher learning rate was trained: train 16"
+    )
     below = of(0, 2, 2, 3, 0)
     assert said(below) == [unseen, ("2", ()), ("2", ()), ("3", ()), ("3", ("inferred",))]
     assert below.borders["1|2"] == Border(

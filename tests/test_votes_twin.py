@@ -199,7 +199,9 @@ def twin_diverges(loss: Array, accuracy: Array | None, points: Guessing) -> list
     if accuracy is None or points.accuracy is None:
         return [x >= y - m for (x, _), (y, _), m in zip(ends, random, margins, strict=True)]
     above = [x > y + m for (x, _), (y, _), m in zip(ends, random, margins, strict=True)]
-    blind = twin_blind([x for x, _ in ends], accuracy[:, part:], points.accuracy, points.constant_loss, points.even_accuracy)
+    blind = twin_blind(
+        [x for x, _ in ends], accuracy[:, part:], points.accuracy, points.constant_loss, points.even_accuracy
+    )
     return [a or b for a, b in zip(above, blind, strict=True)]
 
 
