@@ -173,7 +173,7 @@ def phases(results: StudyResults) -> Chart:
     for algorithm in (LARGE, SMALL):
         decades = -effects.race(found, algorithm).q_after_p  # [r, weight decay, U]
         mean = np.array([[arrays.average(seeds) for seeds in row] for row in decades])
-        heat = HeatMap(x=x, y=y, values=mean.T, title="decades of T from Q to P")
+        heat = HeatMap(x=x, y=y, values=mean.T, title="decades of T from Q to P", traced=0.0)
         across, up = Axis(title="r d", log=True), Axis(title="weight decay", log=True)
         panels.append(Panel(title=algorithm, layers=[heat], x=across, y=up))
     return Chart(panels=panels, columns=2, color_title="decades of T from Q to P", color_log=False)

@@ -52,7 +52,7 @@ FIGURES = (
     PaperFigure(
         number="phases",
         title="Which pattern is learned first, over r d and weight decay",
-        look_for="Positive: Q is learned before P, negative: P before Q. S has Q first where r d is large; L-S has P first where weight decay "
+        look_for="Positive: Q is learned before P, negative: P before Q (white line: border); empty: one of them is not learned. S has Q first where r d is large; L-S has P first where weight decay "
         "renews activations before Q is learned.",
         differs=OURS + THEORY,
         needs=("phases",),
