@@ -15,7 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lrscope.dynamics.float64 import InFloat64
-from lrscope.dynamics.invariance import (
+from lrscope.engine.net import build_net, draw_weights
+from lrscope.errors import LrscopeError, listed
+from lrscope.symmetries import find_symmetries
+from lrscope.symmetries.invariance import (
     Split,
     conventional_split,
     find_readout,
@@ -23,9 +26,7 @@ from lrscope.dynamics.invariance import (
     prepare,
     split_groups,
 )
-from lrscope.dynamics.rescaling import Rescaling, listed
-from lrscope.engine.net import build_net, draw_weights
-from lrscope.errors import LrscopeError
+from lrscope.symmetries.partition import Partition, partition
 from lrscope.tasks.models import MLP, ConvNet, ResNet18
 from lrscope.tasks.norms import PopulationBatchNorm, is_norm, replace_batch_norms
 from lrscope.tasks.streams import generator
@@ -80,13 +81,16 @@ class Case:
     groups: tuple[tuple[str, ...], ...]  # the trainable parameters, group by group
 
 
-LAYERS_18 = range(8)
-STREAM = {"stem.weight", *(f"blocks.{i}.conv2.weight" for i in LAYERS_18)} | {
-    f"blocks.{i}.shortcut.1.weight" for i in (2, 4, 6)
-}
-WIDE_STREAM = tuple(f"blocks.{i}.conv2.weight" for i in range(6)) + tuple(
-    f"blocks.{i}.shortcut.weight" for i in (0, 2, 4)
-)
+def streams(stem: str, shortcut: str, count: int) -> tuple[tuple[str, ...], ...]:
+    """What is added up between two norms that read it: a shortcut behind a norm begins a new stream."""
+    first = (stem, "blocks.0.conv2.weight", "blocks.1.conv2.weight")
+    later = range(2, count, 2)
+    return (
+        first,
+        *((f"blocks.{i}.conv2.weight", f"blocks.{i}.{shortcut}", f"blocks.{i + 1}.conv2.weight") for i in later),
+    )
+
+
 CASES = [
     Case("mlp batch norm", partial(MLP, (5, 8, 6, 3)), (5,), "readout", (("hidden.0.weight",), ("hidden.1.weight",))),
     Case(
@@ -108,14 +112,19 @@ CASES = [
         partial(ResNet18, 1, 3, 2),
         (1, 8, 8),
         "readout",
-        (tuple(sorted(STREAM)), *((f"blocks.{i}.conv1.weight",) for i in LAYERS_18)),
+        (*streams("stem.weight", "shortcut.1.weight", 8), *((f"blocks.{i}.conv1.weight",) for i in range(8))),
     ),
     Case(
         "wideresnet16",
         partial(WideResNet16, 1, 3, 2),
         (1, 8, 8),
         "readout",
-        (("stem.weight",), WIDE_STREAM, *((f"blocks.{i}.conv1.weight",) for i in range(6))),
+        (
+            ("stem.weight",),
+            ("blocks.0.conv2.weight", "blocks.0.shortcut.weight", "blocks.1.conv2.weight"),
+            *streams("", "shortcut.weight", 6)[1:],
+            *((f"blocks.{i}.conv1.weight",) for i in range(6)),
+        ),
     ),
     Case("group norm", partial(images, partial(nn.GroupNorm, 2)), (1, 8, 8), "7", (("0.weight",), ("3.weight",))),
     Case("instance norm", partial(images, nn.InstanceNorm2d), (1, 8, 8), "7", (("0.weight",), ("3.weight",))),
@@ -298,6 +307,11 @@ def norm_too_early() -> nn.Module:
     )
 
 
+def norm_nowhere() -> nn.Module:
+    """Its norm reads the inputs."""
+    return nn.Sequential(nn.LayerNorm(5), nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, CLASSES))
+
+
 def norm_only() -> nn.Module:
     return nn.Sequential(nn.BatchNorm1d(5), nn.Linear(5, CLASSES))
 
@@ -317,6 +331,8 @@ def constant() -> nn.Module:
     [
         (no_norm, "no normalisation layer after 0, 2, so it cannot be made scale-invariant: add norm layers, or use"),
         (norm_too_early, "outputs change when 3 is rescaled, so no norm layer undoes it: put a norm after it, or use"),
+        (norm_too_early, r"only 1 of its 4 weight tensors can be rescaled \(0.weight\): outputs change when 3 is"),
+        (norm_nowhere, "it cannot be made scale-invariant: outputs change when 1, 3 is rescaled"),
         (norm_only, "nothing is left to train once its readout is frozen: add a hidden layer"),
         (zero_readout, "readout 3 is zero at initialisation"),
         (constant, "no layer with weights was called"),
@@ -397,24 +413,21 @@ class Balanced(nn.Module):
         return self.norm(self.c(x)) * (50 + level)  # type: ignore[no-any-return]
 
 
-def alone(model: nn.Module, x: Tensor) -> dict[str, bool]:
-    owners: dict[str, list[str]] = {}
-    for name, p in model.named_parameters():
-        if p.requires_grad:
-            owners.setdefault(name.rpartition(".")[0], []).append(name)
-    with InFloat64():
-        return Rescaling(model, x, owners).find_alone()
+def parts(model: nn.Module, x: Tensor) -> Partition:
+    return partition(model, x, lambda probe, batch: probe(batch))
 
 
 @pytest.mark.parametrize("rounded", [False, True])
 def test_weights_that_are_invariant_only_together_are_told_from_those_that_are_alone(rounded: bool) -> None:
     model = drawn(partial(Balanced, rounded=rounded))
-    assert alone(model, examples(BATCH, (5,))[0]) == {"a": False, "b": False, "c": True}
+    assert parts(model, examples(BATCH, (5,))[0]) == Partition((("a.weight", "b.weight"), ("c.weight",)), (), ())
 
 
 def test_a_change_that_no_derivative_shows_is_refused_all_the_same() -> None:
-    with pytest.raises(LrscopeError, match="though no layer's does alone to first order"):
-        alone(drawn(partial(Balanced, rounded=True, relative=False)), examples(BATCH, (5,))[0])
+    model = drawn(partial(Balanced, rounded=True, relative=False))
+    assert parts(model, examples(BATCH, (5,))[0]) == Partition((("c.weight",),), ("b.weight",), ("a.weight",))
+    with pytest.raises(LrscopeError, match="outputs change when a is rescaled"):
+        split_groups(model, examples(BATCH, (5,))[0])
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
@@ -429,9 +442,10 @@ def test_the_scale_of_the_outputs_makes_no_difference(scale: float) -> None:
 
     x, _ = examples(BATCH, (5,))
     norm = partial(nn.LayerNorm, 8, elementwise_affine=False)
-    assert alone(drawn(lambda: Scaled(nn.Linear(5, 8), norm())), x) == {"layers.0": True}
-    with pytest.raises(LrscopeError, match=r"outputs change when layers\.2 is rescaled"):
-        alone(drawn(lambda: Scaled(nn.Linear(5, 8), norm(), nn.Linear(8, 3))), x)
+    weights = ("layers.0.weight", "layers.0.bias")
+    assert parts(drawn(lambda: Scaled(nn.Linear(5, 8), norm())), x) == Partition((weights,), (), ())
+    found = parts(drawn(lambda: Scaled(nn.Linear(5, 8), norm(), nn.Linear(8, 3))), x)
+    assert found == Partition((weights,), (), ("layers.2.weight", "layers.2.bias"))
 
 
 def test_weights_at_zero_are_moved_before_they_are_tried() -> None:
@@ -444,8 +458,7 @@ def test_weights_at_zero_are_moved_before_they_are_tried() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.norm(self.inner(x)) + self.shift["by"]  # type: ignore[no-any-return]
 
-    with pytest.raises(LrscopeError, match="outputs change when shift is rescaled"):
-        alone(drawn(Shifted), examples(BATCH, (5,))[0])
+    assert parts(drawn(Shifted), examples(BATCH, (5,))[0]).others == ("shift.by",)
 
 
 def test_single_numbers_whole_numbers_and_unused_layers_are_taken() -> None:
@@ -460,9 +473,34 @@ def test_single_numbers_whole_numbers_and_unused_layers_are_taken() -> None:
             return self.norm(self.gain["by"] * self.words(x)).flatten(1)  # type: ignore[no-any-return]
 
     x = torch.arange(3 * BATCH).reshape(BATCH, 3) % 7
-    found = alone(drawn(Words), x)
-    assert found["words"]
-    assert found["unused"], "what is not used changes nothing"
+    model = drawn(Words)
+    found = parts(model, x)
+    assert found == Partition((("words.weight",), ("gain.by",)), ("unused.weight", "unused.bias"), ())
+    assert split_groups(model, x).groups["unused.bias"] == "unused.weight", "what is not used is a group of its layer"
+
+
+def test_streams_that_a_norm_cuts_are_groups_of_their_own() -> None:
+    """And one factor for both of two streams would be a coarser group, which rescaling does not refute."""
+    ready = Ready(next(case for case in CASES if case.name == "resnet18"))
+    names = list(dict.fromkeys(ready.split.groups.values()))
+    assert [name for name in names if " and " in name] == [
+        "stem.weight and 2 others",
+        *(f"blocks.{i}.conv2.weight and 2 others" for i in (2, 4, 6)),
+    ]
+
+
+@every_case
+def test_groups_are_what_find_symmetries_finds(case: Case) -> None:
+    ready = Ready(case)
+    found = find_symmetries(ready.model, ready.x)
+    joint = [
+        frozenset(part.tensor for part in one.parts)
+        for one in (*found.of("scale-invariant"), *found.of("group"))
+        if all(part.power == 1 and part.start is None for part in one.parts)
+    ]
+    dead = {part.tensor for one in found.of("no effect") for part in one.parts if part.start is None}
+    ours = [frozenset(n for n, g in ready.split.groups.items() if g == group) - dead for group in ready.groups]
+    assert set(ours) == set(joint)
 
 
 def test_six_names_are_listed_and_the_rest_counted() -> None:

@@ -17,11 +17,11 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations, weight_norm
 from torch.optim.swa_utils import update_bn
 
-from lrscope.dynamics.invariance import prepare
 from lrscope.engine.context import Context
 from lrscope.engine.net import build_net
 from lrscope.engine.trial import distinct_examples
 from lrscope.errors import LrscopeError
+from lrscope.symmetries.invariance import prepare
 from lrscope.tasks.random_state import kept
 from lrscope.tasks.streams import stream_seed
 from lrscope.tasks.task import Task

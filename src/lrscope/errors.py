@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 SHOWN = 60  # ours: letters of a value in a message
+NAMED = 6  # ours: names in a message
 _LONG = re.compile(r"\S{600,}")  # ours: letters; paths have 4,096 at most and seldom 200
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = SHOWN
@@ -54,6 +55,13 @@ def shown(value: Any) -> str:
 def first_line(error: BaseException) -> str:
     """An error's first line, or its type where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first names of many."""
+    all_names = list(names)
+    more = f" and {len(all_names) - NAMED} more" if len(all_names) > NAMED else ""
+    return ", ".join(all_names[:NAMED]) + more
 
 
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from lrscope.dynamics.invariance import conventional_split, make_scale_invariant, prepare, split_groups
 from lrscope.dynamics.layout import Segments, Slot
 from lrscope.engine.trial import (
     compare_norms,
@@ -22,6 +21,7 @@ from lrscope.engine.trial import (
     try_modes,
 )
 from lrscope.errors import LrscopeError
+from lrscope.symmetries.invariance import conventional_split, make_scale_invariant, prepare, split_groups
 from lrscope.tasks.activation_noise import ActivationNoise, check_met
 from lrscope.tasks.factory import copied, same_values, tensors, weights_type
 from lrscope.tasks.noise import Noise

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lrscope.dynamics.float64 import InFloat64
-from lrscope.dynamics.rescaling import FEW, FEW_IMAGES, listed
-from lrscope.errors import LrscopeError, first_line
+from lrscope.errors import LrscopeError, first_line, listed
 from lrscope.tasks.factory import same_values, tensors, weights_type
 from lrscope.tasks.identity import attributes
 from lrscope.tasks.losses import Loss, placed_loss
@@ -23,6 +22,7 @@ from lrscope.tasks.random_state import seeded, states
 
 SAME = 1e-4  # ours, relative: float32 rounding of a deep net stays below, another function does not
 EXAMPLES = 64  # ours: a batch norm over fewer values invents symmetries
+FEW, FEW_IMAGES = 16, 8  # ours: examples on which norms are compared
 LOOKED_AT = 512  # ours: examples among which distinct ones are sought
 
 

@@ -29,6 +29,7 @@ class Draws:
     """What was drawn.
 
     wires: the legs by their length.
+    surplus: how many draws beyond the rank.
     """
 
     names: list[str]
@@ -37,6 +38,7 @@ class Draws:
     size: list[list[float]] = field(default_factory=list)
     slopes: dict[Leg, list[Array]] = field(default_factory=dict)
     sizes: dict[Leg, list[Array]] = field(default_factory=dict)
+    surplus: int = SURPLUS
 
     @property
     def legs(self) -> list[Leg]:
@@ -55,7 +57,7 @@ class Draws:
                     kept.setdefault(leg, []).append(values)
 
     def extend(self, probe: Probe, seed: int) -> None:
-        """Draw a batch, and on until there are `SURPLUS` draws more than the rank, with a new batch for every few."""
+        """Draw a batch, and on until there are `surplus` draws more than the rank, with a new batch for every few."""
         target = len(self.slope) + 1
         while len(self.slope) < target:
             batch = probe.fresh(seed + len(self.slope))
@@ -65,7 +67,7 @@ class Draws:
                 self.add(slopes)
             alive = self.alive
             scale = self.scale_P[alive]
-            target = rank(np.asarray(self.slope)[:, alive] / scale) + SURPLUS if alive.any() else SURPLUS
+            target = rank(np.asarray(self.slope)[:, alive] / scale) + self.surplus if alive.any() else self.surplus
 
     @property
     def scale_P(self) -> Array:

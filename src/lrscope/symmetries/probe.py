@@ -37,6 +37,7 @@ NORMS = (
     functional.rms_norm,
 )
 SPECIAL = 0.2  # ours: by how much tensors of one value are spread
+NO_GRADIENTS = "model: its outputs have no gradients: return them without detach() or no_grad()"
 PLAIN_SPREAD = 0.1  # ours, of their deviation: the others
 
 
@@ -117,6 +118,8 @@ class Probe:
         """The slopes of `count` random functions of the outputs on a batch."""
         with torch.enable_grad():
             outputs = [x for x in floats(self._run(batch, training, seed)) if x.requires_grad]
+        if not outputs:
+            raise LrscopeError(NO_GRADIENTS)
         generator = torch.Generator().manual_seed(seed)
         count = min(count, sum(x.numel() for x in outputs))
         for i in range(count):
@@ -142,6 +145,7 @@ class Probe:
         hooks = [
             p.register_post_accumulate_grad_hook(measure(name))  # type: ignore[no-untyped-call]
             for name, p in self.weights.items()
+            if p.requires_grad
         ]
         try:
             scalar.backward(retain_graph=keep)  # type: ignore[no-untyped-call]
@@ -180,7 +184,7 @@ class Probe:
         with torch.enable_grad():
             outputs = list(floats(self._run(self.fresh(0), self.training, 0)))
         if not any(x.requires_grad for x in outputs):
-            raise LrscopeError("model: its outputs have no gradients: return them without detach() or no_grad()")
+            raise LrscopeError(NO_GRADIENTS)
 
     def _move_buffers(self) -> None:
         """Bring running statistics from 0 and 1 to what they are in training; far from it eval mode may forget its inputs."""

@@ -27,7 +27,7 @@ SMALL = 1e-3  # ours: a learning rate to try the optimizer with
 @dataclass(frozen=True, kw_only=True)
 class OwnOptimizer:
     """What `factory(parameters, lr)` returns, made anew for every step with the run's tensors, its learning rate and the state
-    that the last step left: each parameter's, and numbers of the parameter groups.
+    that the last step left: each parameter's, numbers and tensors of the parameter groups.
 
     Raises:
         LrscopeError: by `init`, an optimizer that cannot be used so.
@@ -39,13 +39,13 @@ class OwnOptimizer:
     radius_power: ClassVar[int] = 0
 
     def init(self, weights_RP: Tensor) -> State:
-        """Zeros in the shapes that a first step leaves, found by taking one at zero."""
+        """Zeros in the shapes that a first step leaves, found by taking one from weights of 1, which any sphere can hold."""
         import torch
 
-        zeros = torch.zeros(weights_RP.shape[1], dtype=weights_RP.dtype)
-        trial = _Stepper(self.factory, self.slots, zeros, SMALL)
+        ones = torch.ones(weights_RP.shape[1], dtype=weights_RP.dtype)
+        trial = _Stepper(self.factory, self.slots, ones, SMALL)
         before = trial.attributes()
-        trial.take(zeros)
+        trial.take(torch.zeros_like(ones))
         _check_attributes(before, trial.attributes())
         found = {BEGUN: torch.zeros(1, dtype=torch.float64), **trial.state()}
         return {
@@ -174,7 +174,7 @@ class _Stepper:
                     )
                 yield f"{kind}{i}_{key}", value
         for j, group in enumerate(self.optimizer.param_groups):
-            for key in _numbers_of(group):
+            for key in (*_numbers_of(group), *_tensors_of(group)):
                 yield f"group{j}_{key}", group[key]
 
     def restore(self, state: State) -> None:
@@ -194,8 +194,19 @@ class _Stepper:
             for key in _numbers_of(group):
                 if f"group{j}_{key}" in state:
                     group[key] = type(group[key])(float(state[f"group{j}_{key}"][0]))
+            for key in _tensors_of(group):
+                if f"group{j}_{key}" in state:
+                    group[key] = state[f"group{j}_{key}"][0].clone()
 
 
 def _numbers_of(group: dict[str, Any]) -> list[str]:
     """The numbers of a parameter group that an optimizer may change as it goes; its learning rate comes from outside."""
     return [key for key, value in group.items() if key != "lr" and type(value) in NUMBERS.values()]
+
+
+def _tensors_of(group: dict[str, Any]) -> list[str]:
+    """Its tensors of floats, such as the radii of `SphereSGD`: measured at the first step and kept from then on."""
+    import torch
+
+    tensors = {key: value for key, value in group.items() if key != "lr" and isinstance(value, torch.Tensor)}
+    return [key for key, value in tensors.items() if value.is_floating_point() and value.numel()]

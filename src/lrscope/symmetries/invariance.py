@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize, remove_weight_norm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from lrscope.dynamics.float64 import InFloat64
-from lrscope.dynamics.rescaling import Rescaling, listed, output_of
-from lrscope.errors import LrscopeError
+from lrscope.errors import LrscopeError, listed
+from lrscope.symmetries.partition import Partition, partition
 from lrscope.tasks.norms import affine_can_go, is_norm, replace_batch_norms
+from lrscope.tasks.outputs import as_weights
+from lrscope.tasks.random_state import seeded
 
 READOUT_NORM = 10.0  # three_regimes, Sec. 4
 
@@ -73,8 +74,8 @@ def find_readout(model: nn.Module, x: Tensor) -> str:
         if module in weighty and not any(m in weighty for m in module.modules() if m is not module)
     ]
     try:
-        with torch.no_grad():
-            output_of(model, x)
+        with torch.no_grad(), seeded(0):
+            model(as_weights(x, model))
     finally:
         for hook in hooks:
             hook.remove()
@@ -158,27 +159,47 @@ def _refuse_zero(model: nn.Module, layer: nn.Module, said: str, x: Tensor, reado
 
 
 def split_groups(model: nn.Module, x: Tensor) -> Split:
-    """Find the SI groups of the trainable parameters and verify that together they are SI.
+    """Divide the trainable parameters into SI groups, the smallest that can be found, and verify each by rescaling.
 
-    A group is the parameters of one module if they are SI together; what is not SI by itself but SI in the whole
-    forms the group "rest". Verified in float64 with the norms' eps at (almost) zero, by rescaling and comparing
-    outputs on x [B, ...] in train mode.
+    Searched in float64 with the norms' eps next to nothing, on x [B, ...] in train mode (`partition`). A parameter without
+    effect, such as a bias before a batch norm, is in the group of its layer. A group is called after its first parameter, with
+    the number of others where they belong to several layers.
 
     Raises:
-        LrscopeError: the outputs change when all trainable weights are rescaled; names the layers that do it.
+        LrscopeError: outputs change when all trainable weights are rescaled; names the layers that do it, and what is SI.
     """
-    trainable = [name for name, p in model.named_parameters() if p.requires_grad]
-    if not trainable:
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
+    if not names:
         raise LrscopeError("model: nothing is left to train once its readout is frozen: add a hidden layer with a norm")
-    owners: dict[str, list[str]] = {}
-    for name in trainable:
-        owners.setdefault(name.rpartition(".")[0], []).append(name)
-    probe = Rescaling(model, x, owners)
-    with InFloat64():
-        alone = probe.find_alone()
-    groups = {n: (names[0] if alone[module] else "rest") for module, names in owners.items() for n in names}
+    found = partition(model, x, lambda probe, batch: probe(as_weights(batch, probe)))
+    if found.others:
+        _refuse(found, len(names))
+    groups = {name: _group_name(group) for group in found.groups for name in group}
+    by_layer = {_layer(name): group for name, group in reversed(groups.items())}
+    for name in found.without_effect:
+        groups[name] = by_layer.setdefault(_layer(name), name)
     frozen = tuple(n for n, p in model.named_parameters() if not p.requires_grad)
     return Split(groups=groups, frozen=frozen, scale_invariant=True)
+
+
+def _layer(parameter: str) -> str:
+    return parameter.rpartition(".")[0]
+
+
+def _group_name(parameters: Sequence[str]) -> str:
+    more = len(parameters) - 1
+    several = len({_layer(name) for name in parameters}) > 1
+    return f"{parameters[0]} and {more} other{'s' if more > 1 else ''}" if several else parameters[0]
+
+
+def _refuse(found: Partition, count: int) -> None:
+    guilty = dict.fromkeys(_layer(name) or name for name in found.others)
+    fine = [name for group in found.groups for name in group]
+    part = f", only {len(fine)} of its {count} weight tensors can be rescaled ({listed(fine)})" if fine else ""
+    raise LrscopeError(
+        f"model: it cannot be made scale-invariant{part}: outputs change when {listed(guilty)} is rescaled, so no norm layer "
+        "undoes it: put a norm after it, or use space whole (--space whole)"
+    )
 
 
 def prepare(
