@@ -6,7 +6,7 @@ Frobenius norm 10. What remains trainable is then SI, jointly and - layer by lay
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
