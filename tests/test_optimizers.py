@@ -346,6 +346,9 @@ OWN_OPTIMIZERS: dict[str, Any] = {
     "adamax": lambda params, lr: torch.optim.Adamax(params, lr),
     "adadelta": lambda params, lr: torch.optim.Adadelta(params, lr),
     "counts in its group": lambda params, lr: Growing(params, lr),
+    "on spheres": lambda params, lr: lrscope.SphereSGD(params, lr, momentum=0.9),
+    "rows at a radius": lambda params, lr: lrscope.SphereSGD(params, lr, sphere="row", radius=2.0),
+    "wrapped": lambda params, lr: lrscope.OnSphere(torch.optim.Adam(params, lr), hyperball=True),
 }
 
 
@@ -423,6 +426,41 @@ def test_the_tasks_own_steps_as_it_does_in_a_loop(factory: Any) -> None:
     assert {n: v.shape for n, v in state.items()} == {n: v.shape for n, v in ours.init(start).items()}
     for lost in ("nan", "inf"):
         assert ours.update(start, state, start, torch.tensor([float(lost)]))[0].isnan().all()
+
+
+def test_radii_are_those_of_the_first_step() -> None:
+    """Measured anew at each step they would drift: below the tolerance weights are not rescaled."""
+    start = normal(1, P, key="weights").float()
+    ours = OwnOptimizer(slots=slots(), factory=lambda params, lr: lrscope.SphereSGD(params, lr, sphere="group"))
+    state, weights = ours.init(start), start
+    for _ in range(200):
+        push = normal(1, P, key="push").float()
+        push = (
+            push - (push @ weights[0])[:, None] * weights / weights.norm() ** 2
+        )  # sideways: each step makes the norm larger
+        weights, state = ours.update(push, state, weights, torch.tensor([5e-4 / push.norm() / start.norm()]))
+    assert float(weights.norm()) == pytest.approx(float(start.norm()), rel=2e-6)
+    assert float(state["group0_radius"][0]) == pytest.approx(float(start.norm()), rel=1e-6)
+
+
+def test_weights_without_a_direction_are_refused_in_the_words_of_the_sphere() -> None:
+    ours = OwnOptimizer(slots=slots(), factory=lambda params, lr: lrscope.SphereSGD(params, lr))
+    zeros = torch.zeros(1, P)
+    with pytest.raises(
+        LrscopeError, match="cannot make one of its parameters: params: .* is all zeros, without a direction"
+    ):
+        ours.update(zeros, ours.init(zeros), zeros, torch.tensor([1e-3]))
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_on_with_radii_to_the_byte(tmp_path: Path) -> None:
+    def task() -> Task:
+        return own_task(lambda params, lr: lrscope.SphereSGD(params, lr, momentum=0.9))
+
+    config = SweepConfig(**OWN_SWEEP, optimizer="task", precision="float32")
+    straight = computed(task(), config, ONE_RUN, tmp_path / "straight")
+    resumed = stopped_and_resumed(task, config, ONE_RUN, tmp_path / "stopped", 7)
+    assert same_bytes(resumed, straight) == []
 
 
 def own_task(optimizer: Any = OWN_OPTIMIZERS["rmsprop"]) -> Task:

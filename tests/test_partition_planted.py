@@ -10,6 +10,7 @@ from lrscope.errors import LrscopeError
 from lrscope.symmetries.invariance import make_scale_invariant, prepare, split_groups
 from lrscope.symmetries.partition import Examples, Partition, partition
 from lrscope.tasks.norms import PopulationBatchNorm
+from lrscope.tasks.streams import generator
 from tiny_tasks import drawn, examples
 
 
@@ -81,6 +82,29 @@ def test_batches_are_other_examples_of_the_same_set() -> None:
     assert set(one.flatten().tolist()) != set(other.flatten().tolist())
     assert len(set(one.flatten().tolist())) == 8
     assert len(Examples(model, x[:3], lambda m, b: m(b), training=True).fresh(0)) == 3
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_sets_among_very_many_tensors_are_looked_for_where_all_are_one(
+    spoilt: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lrscope.symmetries.partition.MOST", 2)
+
+    class Gains(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gains = nn.ParameterList(torch.linspace(1, 2, 4) * k for k in (1, 2, 3, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            a, b, c, d = self.gains
+            return x * a / b * c / d * (d if spoilt else 1)  # type: ignore[no-any-return]
+
+    found = parts(Gains(), torch.rand(20, 4, generator=generator("tests", "gains")) + 1)
+    if spoilt:
+        assert found == Partition((), ("gains.3",), ("gains.0", "gains.1", "gains.2"))
+    else:
+        assert sorted(map(len, found.groups)) == [2, 2]
+        assert found.others == ()
 
 
 def test_slopes_that_are_not_finite_are_refused() -> None:

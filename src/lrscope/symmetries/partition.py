@@ -20,6 +20,9 @@ from lrscope.symmetries.rescaling import Candidate, kept
 
 ROUNDS = 3  # ours: searches, each with more draws where the one before found what rescaling refutes
 SURPLUS = 2  # ours: draws beyond the rank; what too few of them invent, rescaling refutes
+MOST = (
+    48  # ours: tensors among which sets are looked for though not all together are one; each may cost a backward pass
+)
 
 Names = tuple[str, ...]
 
@@ -98,7 +101,10 @@ def _first_look(probe: Examples) -> tuple[list[Names], list[Names], list[str]]:
 
 
 def _search(probe: Examples, known: Sequence[Names], moving: Sequence[str]) -> list[Names]:
-    """The sets that hold: those known from a first look, and those that tensors make up which move the outputs by themselves."""
+    """The sets that hold: those known from a first look, and those that tensors make up which move the outputs by themselves.
+    Among very many they are looked for only if all together are one, without which a network cannot be on a sphere."""
+    if len(moving) > MOST and not kept(probe, [_together(moving)], training=True):
+        moving = []
     probe.only(moving)
     draws = Draws(list(moving), {}, surplus=SURPLUS)
     held: list[Names] = []

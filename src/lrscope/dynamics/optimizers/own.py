@@ -107,6 +107,8 @@ class _Stepper:
         try:
             with torch.enable_grad():
                 self.optimizer = factory(list(self.params), lr)
+        except LrscopeError as error:  # of `SphereSGD` or `OnSphere`
+            raise LrscopeError(f"optimizer: the task's function cannot make one of its parameters: {error}") from error
         except Exception as error:  # a user's function fails in any way
             raise LrscopeError(
                 f"optimizer: the task's function fails ({type(error).__name__}: {first_line(error)}): it is called with a list "
