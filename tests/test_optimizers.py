@@ -347,7 +347,7 @@ OWN_OPTIMIZERS: dict[str, Any] = {
     "adadelta": lambda params, lr: torch.optim.Adadelta(params, lr),
     "counts in its group": lambda params, lr: Growing(params, lr),
     "on spheres": lambda params, lr: lrscope.SphereSGD(params, lr, momentum=0.9),
-    "rows at a radius": lambda params, lr: lrscope.SphereSGD(params, lr, sphere="row", radius=2.0),
+    "rows": lambda params, lr: lrscope.SphereSGD(params, lr, sphere="row"),
     "wrapped": lambda params, lr: lrscope.OnSphere(torch.optim.Adam(params, lr), hyperball=True),
 }
 
@@ -447,7 +447,7 @@ def test_weights_without_a_direction_are_refused_in_the_words_of_the_sphere() ->
     ours = OwnOptimizer(slots=slots(), factory=lambda params, lr: lrscope.SphereSGD(params, lr))
     zeros = torch.zeros(1, P)
     with pytest.raises(
-        LrscopeError, match="cannot make one of its parameters: params: .* is all zeros, without a direction"
+        LrscopeError, match=r"cannot make one of its parameters: params: .* is all zeros, without a direction"
     ):
         ours.update(zeros, ours.init(zeros), zeros, torch.tensor([1e-3]))
 
