@@ -20,9 +20,7 @@ from lrscope.symmetries.rescaling import Candidate, kept
 
 ROUNDS = 3  # ours: searches, each with more draws where the one before found what rescaling refutes
 SURPLUS = 2  # ours: draws beyond the rank; what too few of them invent, rescaling refutes
-MOST = (
-    48  # ours: tensors among which sets are looked for though not all together are one; each may cost a backward pass
-)
+MOST = 48  # ours: tensors among which sets are looked for though all together are none; each may cost a backward pass
 
 Names = tuple[str, ...]
 
