@@ -17,7 +17,7 @@ from lrscope import LrscopeError
 from lrscope.mapping import Border, Label, RegimeMap, borders, regimes
 from lrscope.mapping.gather import Ending, Evidence, Score, gather
 from lrscope.mapping.recommend import recommend
-from lrscope.mapping.regime_map import map_of
+from lrscope.mapping.regime_map import _likely, map_of
 from planted_evidence import at, planted, same, tuned
 from trees import without
 
@@ -267,6 +267,15 @@ def test_beyond_what_was_trained_only_the_outer_regimes_go_on() -> None:
     assert below.borders["2|3"].lr == 2.0**5
     assert said(of(0, 1, 2, 3))[0] == ("1", ("inferred",))
     assert said(of(0, 3, 3))[0] == unseen
+    assert said(of(2, 0, 2))[1] == ("2", ("inferred",)), "between two that were trained"
+    assert of(1, 2, 3).borders["1|2"].lr == of(0, 1, 2).borders["1|2"].lr / 4 == 2.0, (
+        "just above the lowest trained one"
+    )
+
+
+def test_seeds_that_the_highest_trained_rate_lacks_count_as_its_place() -> None:
+    seen = planted([[1, 1], [2, 2], [3, 0], [0, 0]], trained_LU=~at((4, 2), (2, 1), (3, 0), (3, 1)))
+    assert _likely(seen, 1, 2).tolist() == [[1, 1], [2, 2], [3, 3], [0, 0]]
 
 
 def test_the_neighbour_below_alone_may_vote() -> None:
