@@ -177,36 +177,45 @@ FALL, EQUAL, TREND, SATURATES = (
     "earliest over latest decay",
     "the same at equal training loss",
     "the later the lower",
-    "saturates: the last doubling gains",
+    "saturates: gain of the last doubling, and a quarter of the fall",
 )
 
 
-def four(results: PlantedResults) -> list[str]:
-    """Verdicts of the judged parts."""
+def judged(results: PlantedResults) -> tuple[list[str], set[str]]:
+    """Verdicts of the judged parts, and those of the steps from time to time."""
     found = by_name(checked("LD1", results))
-    assert [verdict for name, verdict in found.items() if name not in (FALL, EQUAL, TREND, SATURATES)] == [REPORTED] * 2
-    return [found[name] for name in (FALL, EQUAL, TREND, SATURATES)]
+    four = [found.pop(name) for name in (FALL, EQUAL, TREND, SATURATES)]
+    assert [found.pop(name) for name in list(found)[-2:]] == [REPORTED] * 2
+    assert all(name.endswith("rise less a quarter of the fall") for name in found)
+    return four, set(found.values())
 
 
-LD1: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
-    "falls and saturates": (FALLING, {}, ["supported"] * 4),
-    "later is worse": (FALLING[::-1], {}, ["contradicted"] * 3 + ["undetermined"]),
-    "nothing happens": (np.ones(5), {"spread": 0.02}, ["inconclusive"] * 3 + ["undetermined"]),
-    "still falls at the latest": ([1.5, 1.4, 1.3, 1.2, 1.1], {}, ["supported"] * 3 + ["undetermined"]),
-    "rises at the last doubling": ([1.6, 1.4, 1.2, 1.0, 1.1], {}, ["supported"] * 3 + ["contradicted"]),
-    "early times are not fitted": (
-        [0.5, 1.3, 1.1, 1.0, 1.0],
-        {"fitted": [0.9, 1, 1, 1, 1]},
-        ["supported"] * 4,
-    ),
-    "hardly any is fitted": (FALLING, {"fitted": [0.9, 0.9, 0.9, 1, 1]}, ["undetermined"] * 4),
+YES, NO, OPEN, UNCLEAR = "supported", "contradicted", "undetermined", "inconclusive"
+LD1: dict[str, tuple[Any, dict[str, Any], list[str], set[str]]] = {
+    "falls and saturates": (FALLING, {}, [YES] * 4, {YES}),
+    "later is worse": (FALLING[::-1], {}, [NO] * 3 + [UNCLEAR], {NO}),
+    "nothing happens": (np.ones(5), {"spread": 0.02}, [UNCLEAR] * 4, {UNCLEAR}),
+    "next to nothing happens": (10 ** (-0.002 * np.arange(5)[::-1] / 4), {"spread": 1e-4}, [NO] * 3 + [UNCLEAR], {NO}),
+    "a tiny fall": (10 ** (-0.002 * np.arange(5) / 4), {"spread": 1e-4}, [NO, YES, YES, UNCLEAR], {YES}),
+    "still falls at the latest": ([1.5, 1.45, 1.4, 1.3, 1.1], {}, [YES] * 3 + [OPEN], {YES}),
+    "the last doubling gains a quarter": (10 ** (-0.05 * np.arange(5)), {}, [YES] * 3 + [UNCLEAR], {YES}),
+    "rises at the last doubling": ([1.6, 1.4, 1.2, 1.0, 1.2], {}, [YES] * 3 + [NO], {YES, NO}),
+    "an optimum in the middle": ([1.0, 0.8, 0.6, 0.9, 0.9], {}, [YES] * 4, {YES, NO}),
+    "early times are not fitted": ([0.5, 1.3, 1.1, 1.0, 1.0], {"fitted": [0.9, 1, 1, 1, 1]}, [YES] * 4, {YES}),
+    "hardly any is fitted": (FALLING, {"fitted": [0.9, 0.9, 0.9, 1, 1]}, [OPEN] * 4, set()),
 }
 
 
 @pytest.mark.parametrize("case", LD1)
 def test_ld1(case: str) -> None:
-    levels, options, verdicts = LD1[case]
-    assert four(networks(levels, **options)) == verdicts
+    levels, options, verdicts, steps = LD1[case]
+    assert judged(networks(levels, **options)) == (verdicts, steps)
+
+
+def test_ld1_an_optimum_in_the_middle_contradicts_at_its_step() -> None:
+    found = checked("LD1", networks([1.0, 0.8, 0.6, 0.9, 0.9]))
+    assert (found.verdict, found.headline.name) == (NO, "4 to 8: rise less a quarter of the fall")
+    assert found.headline.value == pytest.approx(np.log10(1.5) - np.log10(1 / 0.9) / 4, abs=0.005)
 
 
 def test_ld1_counts_the_draws_that_ended_and_says_no_nan() -> None:

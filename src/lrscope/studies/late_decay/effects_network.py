@@ -15,7 +15,7 @@ from lrscope.export import finals
 from lrscope.schema import PRETRAIN, segment
 from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
-from lrscope.studies.verdicts import Undetermined, interval
+from lrscope.studies.verdicts import Undetermined
 from lrscope.validation import result_nodes
 
 FITTED = 0.99  # ours: training accuracy from which a sub-path counts as having come to the minima
@@ -102,6 +102,11 @@ class SubPaths:
         return np.asarray(signs.mean(0))
 
     @property
+    def rises(self) -> Array:
+        """Decades by which the final test loss of each time lies above that of the time before [K - 1, U]."""
+        return np.diff(np.log10(self.test), axis=0)
+
+    @property
     def last_doubling(self) -> Array:
         """Decades that the test loss falls from the decay nearest to half of the latest time to the latest one [U]."""
         half = int(np.abs(np.log(self.at[:-1] / self.at[-1]) + np.log(2)).argmin())
@@ -117,16 +122,6 @@ class SubPaths:
             if known.sum() >= LEAST_TIMES and min(map(np.ptp, pair)) > 0:
                 found[u] = np.corrcoef(*pair)[0, 1]
         return found
-
-
-def shown_to_fall(paths: SubPaths) -> None:
-    """That the latest decay ends lower than the earliest one.
-
-    Raises:
-        Undetermined: it is not shown, and nothing that does not fall saturates.
-    """
-    if not interval(paths.fall)[1] > 0:
-        raise Undetermined("it is not shown that the test loss falls at all, so nothing saturates")
 
 
 def _by_seed(array: xr.DataArray, branch: str) -> Array:
