@@ -16,11 +16,13 @@ from lrscope.studies.arrays import Array
 from lrscope.studies.binomial import binomial_part
 from lrscope.studies.late_decay import effects_model
 from lrscope.studies.late_decay.effects import phase_effects
+from lrscope.studies.late_decay.phases import phases
 from lrscope.studies.late_decay.success import success_bound, success_frequency
 from lrscope.studies.types import REPORTED, Claim, Finding, Part, StudyResults
 from lrscope.studies.verdicts import Undetermined, exact, finding, part
 
 REACHES, SHRINKS, REFINES = 0.3, 0.5, 0.5  # ours, in decades
+ARRIVES, MOST = 0.75, 0.5  # ours: shares of the data sets
 BEFORE, AFTER = 0.2, 0.05  # ours: of what phase II changes
 NOTHING = 1e-9  # ours: decades that rounding may change in the linear model
 LEFT_OUT = 0.25  # ours: more data sets that do not reach the manifold leave a gamma undetermined
@@ -37,15 +39,24 @@ def _phases(results: StudyResults) -> Finding:
     parts = [one for gamma in PHASED for one in _parts(curves, gamma, lr)]
     linear = effects_model.linear_change(curves, lr)
     read = linear[np.isfinite(linear)]
-    parts.append(
-        exact("gamma 0: excess norm", float(read.max(initial=0.0)), at_most=NOTHING, unit=DECADES, seeds=len(read))
+    control = exact(
+        "gamma 0: excess norm", float(read.max(initial=0.0)), at_most=NOTHING, unit=DECADES, seeds=len(read)
     )
+    parts.append(control)
+    if control.verdict == "contradicted":
+        parts = [replace(one, verdict="undetermined", note="void: the linear model moves, which it cannot") for one in parts]
+    quiet = results.measurement("quiet")
+    parts += [_quiet(quiet, gamma, rate) for gamma in PHASED for rate in quiet["lr"].values.tolist()]
     falls = {gamma: _averages(curves, gamma, lr) for gamma in PHASED}
     told = "; ".join(f"gamma {gamma:g}: {_said(row['shrinks'])}" for gamma, row in falls.items())
     return finding(
         parts,
         f"In phase II the excess norm falls by so many decades: {told}. The linear model's does not change.",
         means={f"{gamma:g}": row for gamma, row in falls.items()},
+        without_noise={
+            f"lr {rate:g}": {f"{gamma:g}": _averages(quiet, gamma, rate) for gamma in PHASED}
+            for rate in quiet["lr"].values.tolist()
+        },
     )
 
 
@@ -69,7 +80,28 @@ def _parts(curves: xr.Dataset, gamma: float, lr: float) -> list[Part]:
         ("III, change of the excess norm", lambda: compared("after"), {"below": AFTER}, SHARE),
         ("III, fall of the training loss", lambda: read("refines"), {"above": REFINES}, DECADES),
     ]
-    return [part(f"gamma {gamma:g}: {name}", values, unit=unit, **bound) for name, values, bound, unit in rows]
+    found = [part(f"gamma {gamma:g}: {name}", values, unit=unit, **bound) for name, values, bound, unit in rows]
+    row = success_frequency(curves.sel(gamma=[gamma], lr=[lr])).isel(gamma=0, lr=0)
+    ends = _counted(f"gamma {gamma:g}: II, ends at the minimum-norm solution", row, MOST, len(PHASED))
+    return [_arrives(curves, gamma, lr), *found, ends]
+
+
+def _arrives(curves: xr.Dataset, gamma: float, lr: float) -> Part:
+    """How many data sets reach the manifold: supported above `ARRIVES`, contradicted below `MOST`."""
+    arrival = phases(curves.sel(gamma=[gamma], lr=[lr]))["arrival"].values.ravel()
+    counts = int(np.isfinite(arrival).sum()), len(arrival)
+    name = f"gamma {gamma:g}: I, data sets that reach the manifold"
+    made, poor = (binomial_part(name, *counts, above=above, parts=len(PHASED)) for above in (ARRIVES, MOST))
+    if poor.verdict == "contradicted":
+        return poor
+    return replace(made, verdict="inconclusive") if made.verdict == "contradicted" else made
+
+
+def _quiet(curves: xr.Dataset, gamma: float, lr: float) -> Part:
+    """What phase II does without label noise."""
+    name = f"label noise 0, lr {lr:g}, gamma {gamma:g}: II, fall of the excess norm"
+    one = part(name, lambda: phase_effects(curves, gamma, lr)["shrinks"], unit=DECADES, above=0.0)
+    return replace(one, verdict=REPORTED)
 
 
 def _averages(curves: xr.Dataset, gamma: float, lr: float) -> dict[str, float | None]:
@@ -88,11 +120,14 @@ def _said(value: float | None) -> str:
 def _succeeds(results: StudyResults) -> Finding:
     found = {name: success_frequency(results.measurement(name)).isel(lr=0) for name in sorted(set(COUNTED.values()))}
     rows = {gamma: found[name].sel(gamma=gamma) for gamma, name in COUNTED.items()}
-    parts = [_counted(gamma, row) for gamma, row in rows.items()]
+    parts = [
+        _counted(f"gamma {gamma:g}", row, float(success_bound(gamma)), len(COUNTED)) for gamma, row in rows.items()
+    ]
     below = [part.name for part in parts if part.verdict == "contradicted"]
     said = f"Below the bound: {', '.join(below)}." if below else "No frequency is shown to be below the bound."
+    few = success_frequency(results.measurement("few")).isel(lr=0)
     return finding(
-        parts,
+        [*parts, *(_beside(gamma, few.sel(gamma=gamma)) for gamma in few["gamma"].values.tolist())],
         f"{said} We know the bound from a summary, not the theorem's assumptions: this judges our set-up, not the theorem.",
         bounds={f"{gamma:g}": float(success_bound(gamma)) for gamma in COUNTED},
         **{
@@ -102,18 +137,24 @@ def _succeeds(results: StudyResults) -> Finding:
     )
 
 
-def _counted(gamma: float, row: xr.Dataset) -> Part:
+def _beside(gamma: float, row: xr.Dataset) -> Part:
+    """A gamma with few examples, beside the claim: what the rule would say is its note."""
+    one = _counted(f"N = 4, gamma {gamma:g}", row, float(success_bound(gamma)), 1)
+    return replace(one, verdict=REPORTED, note=f"by the same rule {one.verdict}; {one.note}")
+
+
+def _counted(name: str, row: xr.Dataset, above: float, parts: int) -> Part:
     """A gamma's frequency among the runs that settled; the others count against support, and against refutation."""
     silent = {name: int(row[name]) for name in SILENT}
     words = "; ".join(f"{count} {SILENT[name]}" for name, count in silent.items() if count)
     runs, lost = int(row["runs"]), sum(silent.values())
     return binomial_part(
-        f"gamma {gamma:g}",
+        name,
         int(row["succeeded"]),
         runs - lost,
-        above=float(success_bound(gamma)),
+        above=above,
         silent=lost,
-        parts=len(COUNTED),
+        parts=parts,
         note=words,
     )
 
@@ -143,17 +184,17 @@ def _finite(value: float) -> float | None:
 CLAIMS = (
     Claim(
         id="LD4",
-        sentence="In the model y = |w|^gamma <w, x> phase I reaches the manifold of minima, phase II moves along it to the minimum-norm solution, phase III refines. The excess norm falls in phase II and only there; in the linear model (gamma = 0) nothing moves.",
-        criterion="N = 20 examples in d = 40 dimensions, label noise of standard deviation 1, batches of one, predictors of norm 1.5 at the start; 20,000 steps at 5e-3, then 10,000 at a tenth of it; phases as `phases` finds them (a run has reached the manifold only with a training loss below half of that at w = 0), the excess norm as that of the interpolator in which gradient flow would end. 95% intervals over data sets, changes in decades. For gamma 1, 2 and 4 each: distance from the manifold falls in phase I by more than 0.3; the excess norm falls in phase II by more than 0.5, and its change of either sign is below 0.2 of that in phase I and below 0.05 of it in phase III; the test loss falls in phase II; the training loss falls in phase III by more than 0.5. For gamma 0 no phase of any data set changes the excess norm by more than 1e-9. Undetermined for a gamma at which more than a quarter of the data sets do not reach the manifold or overflow. Refuted by an excess norm that moves in phases I or III, or not in II, or that moves in the linear model.",
-        needs=("model",),
+        sentence="In the model y = |w|^gamma <w, x>, trained with label noise of standard deviation 1 (ours), phase I reaches the manifold of minima, phase II moves along it to the minimum-norm solution, phase III refines. The excess norm falls in phase II and only there; in the linear model (gamma = 0) nothing moves.",
+        criterion="N = 20 examples in d = 40 dimensions, label noise of standard deviation 1, batches of one, predictors of norm 1.5 at the start; 20,000 steps at 5e-3, then 10,000 at a tenth of it; phases as `phases` finds them (a run has reached the manifold only with a training loss below half of that at w = 0), the excess norm as that of the interpolator in which gradient flow would end. 95% intervals over data sets, changes in decades. For gamma 1, 2 and 4 each: the share of data sets that reach the manifold has an exact 95% interval (Clopper and Pearson) above 3/4, refuted by one below 1/2 (ours); distance from the manifold falls in phase I by more than 0.3; the excess norm falls in phase II by more than 0.5, and its change of either sign is below 0.2 of that in phase I and below 0.05 of it in phase III; the test loss falls in phase II; the training loss falls in phase III by more than 0.5; and at the end of phase II more than half of the data sets are within 5% of |alpha_min| of the minimum-norm solution, by the exact interval, where what says nothing is counted as in LD5. For gamma 0 no phase of any data set changes the excess norm by more than 1e-9: a control, because it is an identity; where it fails the simulation is wrong, and the claim is undetermined. What phases II and III do is undetermined for a gamma at which more than a quarter of the data sets do not reach the manifold or overflow. Refuted by any part that is shown to lie beyond its bound, at 95% and at the level that all parts of its kind ask for: such as an excess norm that moves in phases I or III, or not in II. Such a refutation stands whatever the other parts say; without one the claim is undetermined if a part is, then inconclusive. Reported: the same without label noise, at 5e-3 and 1e-2.",
+        needs=("model", "quiet"),
         check=_phases,
         figures=("phases", "landscape"),
     ),
     Claim(
         id="LD5",
-        sentence="Phase II ends at the minimum-norm solution with a probability of at least 1 - exp(-0.1 gamma^2). (The theorem's assumptions are known to us from a summary only: what is judged is our set-up.)",
-        criterion="The set-up of LD4, at least 200 data sets, for gamma 1, 2, 3 and 4. For gamma 5 and 6, whose sharpness is larger, 400,000 steps at 1.5e-3, then 40,000 at a tenth of it. A run succeeds if gradient flow from the end of the large rate leads to an interpolator within 5% of |alpha_min| of the minimum-norm one, and its training loss after phase III is below a tenth (ours) of that at w = 0, so that it is on the manifold. It fails if it is on the manifold, ends elsewhere and has settled there: its excess norm is more than 0.9 (ours) of that half-way through the large rate. All other runs say nothing: dead ones, which are not on the manifold, those that overflowed, and those that still move. Both verdicts must hold whatever these would have done. For each gamma the exact 95% interval (Clopper and Pearson) of the frequency among all runs is held against 1 - exp(-0.1 gamma^2). Supported: the lower end is above with the silent runs counted as failures. Contradicted: the upper end is below with them counted as successes, also at the level that six gammas ask for. Else undetermined, if one of the two counts alone would decide; else inconclusive. Refuted, for our set-up, by one gamma whose frequency is shown to be below the bound.",
-        needs=("model", "success"),
+        sentence="Phase II ends at the minimum-norm solution with a probability of at least 1 - exp(-0.1 gamma^2), at N = 20, d = 40 and label noise 1, where N > gamma + 2. (The theorem's assumptions are known to us from a summary only: what is judged is our set-up.)",
+        criterion="The set-up of LD4, at least 200 data sets, for gamma 1, 2, 3 and 4. For gamma 5 and 6, whose sharpness is larger, 400,000 steps at 1.5e-3, then 40,000 at a tenth of it. A run succeeds if gradient flow from the end of the large rate leads to an interpolator within 5% of |alpha_min| of the minimum-norm one, and its training loss after phase III is below a tenth (ours) of that at w = 0, so that it is on the manifold. It fails if it is on the manifold, ends elsewhere and has settled there: its excess norm is more than 0.9 (ours) of that half-way through the large rate. All other runs say nothing: dead ones, which are not on the manifold, those that overflowed, and those that still move. Both verdicts must hold whatever these would have done. For each gamma the exact 95% interval (Clopper and Pearson) of the frequency among all runs is held against 1 - exp(-0.1 gamma^2). Supported: the lower end is above with the silent runs counted as failures. Contradicted: the upper end is below with them counted as successes, also at the level that six gammas ask for. Else undetermined, if one of the two counts alone would decide; else inconclusive. Refuted, for our set-up, by one gamma whose frequency is shown to be below the bound. With every run settled, gamma 4 is supported from 336 of 400 successes and refuted at 297 or fewer, gamma 5 from 285 of 300 and at 261, gamma 6 from 298 of 300 and at 283. Reported: gamma 3 and 4 with N = 4, where label noise leads elsewhere (N < gamma + 2), counted by the same rule.",
+        needs=("model", "success", "few"),
         check=_succeeds,
         figures=("success",),
     ),

@@ -5,7 +5,7 @@ D draws, N checkpoints.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -63,7 +63,7 @@ def level_sets(found: xr.Dataset, loss: str, good: str, bad: str) -> Counts:
 def main_path_approaches(found: xr.Dataset) -> Array:
     """Decades by which the main path's distance to the lowest test loss of the surface falls [D], as drawn: from the first snapshot
     at which its training loss has come to its late level, to the last. So phase I does not count, in which any path comes nearer.
-    NaN where that lowest point lies at the frame, and where no way is left from the late level on."""
+    NaN where that lowest point lies at the widest frame, and where no way is left from the late level on."""
     path = found.isel(checkpoint=np.flatnonzero(found["main"].values))
     away, first = _distances(path), _at_late_level(path)
     begin = np.take_along_axis(away, first[:, None], 1)[:, 0]
@@ -82,7 +82,7 @@ def _at_late_level(path: xr.Dataset) -> NDArray[np.int64]:
 
 def ends_approach(found: xr.Dataset, first: float, last: float) -> Array:
     """Decades by which the distance to the lowest test loss falls from the end of the sub-path that leaves at epoch `first` to that at
-    `last` [D]. NaN where that lowest point lies at the frame."""
+    `last` [D]. NaN where that lowest point lies at the widest frame."""
     ends = found.isel(checkpoint=np.flatnonzero(~found["main"].values))
     places = [int(np.abs(ends["epoch"].values - at).argmin()) for at in (first, last)]
     away = _distances(ends)[:, places]
@@ -91,15 +91,6 @@ def ends_approach(found: xr.Dataset, first: float, last: float) -> Array:
 
 def _distances(found: xr.Dataset) -> Array:
     """From checkpoints to the lowest test loss [D, N]."""
-    places = np.array([_lowest(found.isel(draw=d)) for d in range(found.sizes["draw"])])
+    places = found["minimum"].transpose("draw", "axis").values
     x, y = (found[name].transpose("draw", "checkpoint").values for name in ("at_x", "at_y"))
     return np.asarray(np.hypot(x - places[:, :1], y - places[:, 1:]), dtype=np.float64)
-
-
-def _lowest(one: xr.Dataset) -> tuple[float, float]:
-    """Where the test loss is lowest, on the grid; NaN at the frame."""
-    values: Any = one["test_loss"].values
-    row, column = np.unravel_index(int(np.where(np.isfinite(values), values, np.inf).argmin()), values.shape)
-    if row in (0, values.shape[0] - 1) or column in (0, values.shape[1] - 1):
-        return np.nan, np.nan
-    return float(one["x"].values[column]), float(one["y"].values[row])

@@ -19,6 +19,7 @@ from lrscope.validation import result_nodes
 BRANCH = "course"  # of the sweep: schedules that leave its path at the beginning
 CONSTANT = "constant"  # that path
 LATE_DECAY = "wsd:0.2"  # constant, then to 0 over the last fifth
+ALIKE = 0.05  # ours: schedules whose squared rates differ by less, of the larger, have no order
 STEPS = 10_000  # ours: that means of factors are read from
 
 
@@ -63,10 +64,14 @@ def squared_rates(name: str) -> float:
 
 
 def order(ends: dict[str, Array]) -> Array:
-    """Kendall's tau of the schedules' squared rates and their ends [U], of those that come down: -1 where more always ends lower."""
+    """Kendall's tau of the schedules' squared rates and their ends [U], of those that come down: -1 where more always ends lower.
+
+    Pairs whose squared rates are alike do not count.
+    """
     down = sorted((name for name in ends if name != CONSTANT), key=squared_rates)
     values = np.stack([ends[name] for name in down])
-    pairs = np.triu(np.ones((len(down), len(down))), 1).astype(bool)
+    rates = np.array([squared_rates(name) for name in down])
+    pairs = rates[:, None] < (1 - ALIKE) * rates[None]
     return np.asarray(np.sign(values[None] - values[:, None])[pairs].mean(0))
 
 

@@ -22,6 +22,16 @@ def model(results: StudyResults, setting: Mapping[str, Any], seeds: int, **how: 
     return late_decay_curves(Setting(**setting), _seeds(results, seeds), **how)
 
 
+def quiet(results: StudyResults, setting: Mapping[str, Any], seeds: int, **how: Any) -> xr.Dataset:
+    """The same without label noise."""
+    return late_decay_curves(Setting(**setting), _seeds(results, seeds), **how)
+
+
+def few(results: StudyResults, setting: Mapping[str, Any], seeds: int, **how: Any) -> xr.Dataset:
+    """The same with few examples."""
+    return late_decay_curves(Setting(**setting), _seeds(results, seeds), **how)
+
+
 def success(results: StudyResults, setting: Mapping[str, Any], seeds: int, **how: Any) -> xr.Dataset:
     """The same of another setting."""
     return late_decay_curves(Setting(**setting), _seeds(results, seeds), **how)

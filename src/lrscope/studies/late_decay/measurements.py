@@ -11,7 +11,9 @@ from lrscope.studies.types import Measurement
 FUNCTIONS = "lrscope.studies.late_decay.measurement_functions"
 ABOUT = {
     "model": "The model y = |w|^gamma <w, x> with label noise, a large learning rate and its decay, over gamma.",
-    "success": "The same at a smaller rate and for longer, over larger gammas: how often phase II ends at the minimum-norm solution.",
+    "quiet": "The same without label noise, at two rates.",
+    "few": "The same with label noise and 4 examples: there label noise leads elsewhere than to the minimum-norm solution.",
+    "success": "The model at a smaller rate and for longer, over larger gammas: how often phase II ends at the minimum-norm solution.",
     "speed": "The same at the large rate alone, over gamma and the norm of the predictor at the start.",
     "planes": "Losses on the surface through main path and sub-paths of the squared error, for each draw of the images.",
     "landscape": "Training and test loss of the model on the plane that shows its manifold, its minimum-norm point and the teacher.",

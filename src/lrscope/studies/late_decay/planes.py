@@ -5,24 +5,27 @@ D draws, N checkpoints, W x H points of the grid.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from lrscope.landscapes import Landscape, landscape
+from lrscope.studies.arrays import Array
 from lrscope.studies.types import StudyResults
 from lrscope.trained import Trained
 
 LOSSES = ("train_loss", "test_loss")
 BRANCH = "cooldown"
+WIDER = (1, 2, 4)  # ours: frames in which the lowest test loss is looked for, in widths of the first one
 FACTS = ("level", "rise", "share", "closing", "lowest")  # of a level set
 
 
 def planes(results: StudyResults, sweep: str, grid: Sequence[int], margin: float) -> xr.Dataset:
     """Losses [draw, row, column] on the curved surface through the first two principal components of the main path's snapshots and
-    the sub-paths' ends; where these are drawn [draw, checkpoint]; level sets of the main path [draw, loss].
+    the sub-paths' ends; where these are drawn [draw, checkpoint]; level sets of the main path [draw, loss]; the
+    place of the lowest test loss [draw, axis].
 
     Args:
         sweep: its main path has snapshots, and its branch `cooldown` weights.
@@ -44,8 +47,32 @@ def _of_draw(trained: Trained, draw: int, grid: tuple[int, int], margin: float) 
     paths = {"main": [trained.state(**run, epoch=epoch) for epoch in config.snapshot_epochs]}
     for at in times:
         paths[f"decay at {at:g}"] = [trained.state(**run, branch=BRANCH, point={f"{BRANCH}_at": at})]
-    made = landscape(trained, paths, grid=grid, margin=margin, data_seed=draw)
-    return _arrays(made, [*config.snapshot_epochs, *times], len(config.snapshot_epochs))
+
+    def drawn(room: float) -> Landscape:
+        return landscape(trained, paths, grid=grid, margin=room, data_seed=draw)
+
+    made = drawn(margin)
+    place, wider = lowest_test_loss(made.data, margin, lambda room: drawn(room).data)
+    arrays = _arrays(made, [*config.snapshot_epochs, *times], len(config.snapshot_epochs))
+    return arrays.assign(minimum=("axis", place), wider=wider)
+
+
+def lowest_test_loss(first: xr.Dataset, margin: float, drawn: Callable[[float], xr.Dataset]) -> tuple[Array, int]:
+    """Coordinates of the lowest test loss [2], and how many times as wide as the first the frame is inside which it lies.
+
+    A minimum at the frame's edge may lie outside of it, so wider frames are drawn until it does not; NaN where none is left.
+
+    Args:
+        first: a landscape with room of `margin` extents of the checkpoints on every side.
+        drawn: the same with another margin.
+    """
+    for times in WIDER:
+        data = first if times == 1 else drawn((times * (1 + 2 * margin) - 1) / 2)
+        values = data["test_loss"].values
+        row, column = np.unravel_index(int(np.where(np.isfinite(values), values, np.inf).argmin()), values.shape)
+        if 0 < row < values.shape[0] - 1 and 0 < column < values.shape[1] - 1:
+            return np.array([data["x"].values[column], data["y"].values[row]], dtype=float), times
+    return np.full(2, np.nan), WIDER[-1]
 
 
 def _arrays(made: Landscape, epochs: Sequence[float], snapshots: int) -> xr.Dataset:
