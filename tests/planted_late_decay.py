@@ -16,7 +16,8 @@ from planted_results import PlantedResults
 
 AT = (1.0, 2.0, 4.0, 8.0, 16.0)
 FALLING = np.array([1.5, 1.3, 1.1, 1.0, 1.0])  # saturates at half of the latest time
-SEEDS = 6
+SEEDS = 20
+LARGE = 15.0  # norm of the minimum-norm interpolator: all planted ends lie within 5% of it
 GAMMAS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
 TIME = np.array([0, 10, 20, 100, 500, 1000, 1100, 1500])
 HALF, DECAYS = 4, 5  # place of half of the large rate, and of its last time; phase I ends at place 2
@@ -79,7 +80,7 @@ def curves(changes: Mapping[float, Mapping[str, float]] | None = None, seeds: in
     data = {name: (("gamma", "lr", "seed", "time"), np.stack(values)[:, None]) for name, values in rows.items()}
     coords = {"gamma": list(GAMMAS), "lr": [5e-3], "seed": np.arange(seeds), "time": TIME}
     made = xr.Dataset(data, coords).assign_coords(small=("time", np.arange(len(TIME)) > DECAYS))
-    return made.assign(minimum_norm=("seed", np.ones(seeds)), zero_loss=("seed", np.ones(seeds)))
+    return made.assign(minimum_norm=("seed", np.full(seeds, LARGE)), zero_loss=("seed", np.ones(seeds)))
 
 
 def _course(first: float, second: float, third: float) -> list[float]:
@@ -94,11 +95,18 @@ def counted(good: Mapping[float, int], seeds: int = 200) -> PlantedResults:
     The others have stood at a distance of 1 since half of the large rate.
     """
     made = curves(seeds=seeds)
+    made["minimum_norm"].values[:] = 1.0
     ends = made["destination"].values
     for k, gamma in enumerate(GAMMAS):
         ends[k, 0, :, HALF] = 1.0
         ends[k, 0, :, DECAYS] = np.where(np.arange(seeds) < good.get(gamma, seeds), 0.01, 1.0)
-    return PlantedResults({}, {"model": made, "success": made.copy(deep=True)})
+    return PlantedResults({}, {"model": made, "success": made.copy(deep=True), "few": made.sel(gamma=[3.0, 4.0])})
+
+
+def modelled(made: xr.Dataset) -> PlantedResults:
+    """These curves of the model, and others without label noise, whose excess norm falls by a tenth of a decade."""
+    quiet = curves({gamma: {"shrinks": 0.1} for gamma in GAMMAS[1:]})
+    return PlantedResults({}, {"model": made, "quiet": quiet})
 
 
 def speeds(powers: Mapping[float, float], seeds: int = 4) -> xr.Dataset:
@@ -128,7 +136,7 @@ def surfaces(
     early: float | None = None,
     beside: float = 0.5,
 ) -> xr.Dataset:
-    """Surfaces whose lowest test loss is at row and column `lowest`; the middle is the origin.
+    """Surfaces whose lowest test loss is at row and column `lowest`, unknown at the frame; the middle is the origin.
 
     rises: passes to the frame, of the training and of the test loss. main, ends: distances from the origin of the first and the
     last checkpoint of the main path, and of the sub-paths' ends. early: distance of a snapshot before, in phase I. beside:
@@ -138,6 +146,8 @@ def surfaces(
     spread = 1 + 0.02 * np.linspace(-1, 1, draws)
     test = np.ones((draws, 5, 5))
     test[:, lowest[0], lowest[1]] = 0.1
+    inside = all(0 < place < 4 for place in lowest)
+    place = [axis[lowest[1]], axis[lowest[0]]] if inside else [np.nan, np.nan]
     path = [main[0] if early is None else early, main[0], np.mean(main), main[1]]
     away = np.array([*path, *np.linspace(*ends, len(AT))])
     loss = np.array([1.0, 0.1, 0.09, 0.08, *[0.01] * len(AT)])
@@ -156,6 +166,8 @@ def surfaces(
         "rise": (by_loss, spread[:, None] * np.array(rises)),
         "share": (by_loss, np.full((draws, 2), 0.2)),
         "verdict": (by_loss, np.array([list(verdicts)] * draws, dtype=object)),
+        "minimum": (("draw", "axis"), np.array([place] * draws)),
+        "wider": ("draw", np.ones(draws, dtype=int)),
         "explained": (("draw", "component"), np.full((draws, 2), 0.4)),
     }
     coords = {

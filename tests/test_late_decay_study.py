@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from chart_examples import check_drawn
 from lrscope.config import EngineConfig
@@ -17,12 +18,14 @@ from lrscope.studies.dependencies import figures_at
 from lrscope.studies.late_decay import STUDY, claims_planes, effects_planes, effects_schedules
 from lrscope.studies.late_decay.claims_model import COUNTED, PHASED
 from lrscope.studies.late_decay.effects_network import SubPaths
+from lrscope.studies.late_decay.planes import lowest_test_loss
 from lrscope.studies.late_decay.success import success_bound
 from lrscope.studies.reproduction import Reproduction
 from lrscope.studies.types import REPORTED
 from lrscope.studies.verdicts import Undetermined
 from planted_late_decay import (
     AT,
+    DECAYS,
     FALLING,
     HALF,
     by_name,
@@ -30,6 +33,7 @@ from planted_late_decay import (
     counted,
     courses,
     curves,
+    modelled,
     networks,
     speeds,
     surfaces,
@@ -106,9 +110,10 @@ def test_evidence_is_made_with_fresh_seeds_and_enough_of_them() -> None:
 
 
 def test_draws_are_enough_for_a_sign_test() -> None:
-    """Of the nine of `laptop` one may be otherwise; of five not even all are enough."""
+    """Of the ten of `laptop` one may be otherwise, for both verdicts; of five not even all are enough."""
     draws = STUDY.scales["laptop"].sweeps[0].config.data_seeds
-    assert float(binomial_interval(draws - 1, draws)[0]) > claims_planes.MOST
+    found = [binomial_part("draws", k, draws, above=claims_planes.MOST, parts=2).verdict for k in range(draws + 1)]
+    assert found == ["contradicted"] * 2 + ["inconclusive"] * (draws - 3) + ["supported"] * 2
     assert float(binomial_interval(5, 5)[0]) < claims_planes.MOST
 
 
@@ -361,8 +366,7 @@ def test_paths_of_which_many_draws_say_nothing_are_undetermined(lost: int, far: 
     if far:
         made["off"].values[:lost] *= 3
     else:
-        made["test_loss"].values[:lost] = 1.0
-        made["test_loss"].values[:lost, 0, 0] = 0.1  # at the frame
+        made["minimum"].values[:lost] = np.nan  # at the widest frame
     verdicts = {part.verdict for part in checked("LD3", results).parts}
     assert verdicts == {"supported" if lost == 1 else "undetermined"}
 
@@ -391,6 +395,21 @@ def test_ld3_reads_the_ends_that_are_minima() -> None:
     assert [part.verdict for part in checked("LD3", results).parts] == ["supported", "undetermined"]
 
 
+@pytest.mark.parametrize(("at", "wider"), [(0.4, 1), (2.5, 2), (7.0, 4), (20.0, 4)])
+def test_wider_frames_are_drawn_until_the_lowest_test_loss_lies_inside(at: float, wider: int) -> None:
+    """Checkpoints from -1 to 1, so that a frame with room of half of that ends at 2, 4 and 8."""
+    drawn: list[float] = []
+
+    def of(margin: float) -> xr.Dataset:
+        drawn.append(margin)
+        axis = (1 + 2 * margin) * np.linspace(-1, 1, 81)
+        return xr.Dataset({"test_loss": (("y", "x"), (axis[:, None] - at) ** 2 + axis**2)}, {"x": axis, "y": axis})
+
+    place, times = lowest_test_loss(of(0.5), 0.5, of)
+    assert (drawn, times) == ([0.5, 1.5, 3.5][: {1: 1, 2: 2, 4: 3}[wider]], wider)
+    np.testing.assert_allclose(place, [np.nan, np.nan] if at > 8 else [0, at], atol=0.1)
+
+
 def test_distances_are_those_from_the_lowest_test_loss() -> None:
     found = effects_planes.main_path_approaches(surfaces(draws=3))
     np.testing.assert_allclose(found, np.log10(1.6 / 0.4))
@@ -403,13 +422,22 @@ def test_distances_are_those_from_the_lowest_test_loss() -> None:
 
 
 def model(changes: dict[float, dict[str, float]] | None = None) -> PlantedResults:
-    return PlantedResults({}, {"model": curves(changes)})
+    return modelled(curves(changes))
+
+
+def of_model(results: PlantedResults) -> dict[str, str]:
+    """Verdicts of LD4's judged parts."""
+    found = by_name(checked("LD4", results))
+    without_noise = [name for name in found if name.startswith("label noise 0")]
+    assert [found.pop(name) for name in without_noise] == [REPORTED] * len(PHASED)
+    return found
 
 
 def test_ld4_as_the_paper_has_it() -> None:
     found = checked("LD4", model())
-    assert set(by_name(found).values()) == {"supported"}
-    assert len(found.parts) == 6 * len(PHASED) + 1
+    assert set(of_model(model()).values()) == {"supported"}
+    assert len(found.parts) == 8 * len(PHASED) + 1 + len(PHASED)
+    assert found.numbers["without_noise"]["lr 0.005"]["2"]["shrinks"] == pytest.approx(0.1)
     assert "gamma 1: 1.00" in found.note
 
 
@@ -427,35 +455,65 @@ def test_ld4_as_the_paper_has_it() -> None:
     ],
 )
 def test_ld4_each_part_can_be_contradicted(effect: str, value: float, part: str) -> None:
-    found = by_name(checked("LD4", model({2.0: {effect: value}})))
+    found = of_model(model({2.0: {effect: value}}))
     assert found[f"gamma 2: {part}"] == "contradicted"
     others = {name: verdict for name, verdict in found.items() if name != f"gamma 2: {part}"}
     assert set(others.values()) == {"supported"}
 
 
-def test_ld4_a_linear_model_that_moves_contradicts() -> None:
-    for phase in ("before", "shrinks", "after"):
-        assert by_name(checked("LD4", model({0.0: {phase: 1e-6}})))["gamma 0: excess norm"] == "contradicted"
+@pytest.mark.parametrize("phase", ["before", "shrinks", "after"])
+def test_ld4_a_linear_model_that_moves_voids_the_claim(phase: str) -> None:
+    """It cannot move: the simulation is wrong, whatever else it shows."""
+    assert set(of_model(model({0.0: {phase: 1e-6}, 1.0: {"shrinks": 0.3}})).values()) == {"undetermined"}
+
+
+ARRIVES = "gamma 2: I, data sets that reach the manifold"
+ENDS = "gamma 2: II, ends at the minimum-norm solution"
+
+
+@pytest.mark.parametrize(
+    ("lost", "verdict"), [(0, "supported"), (6, "inconclusive"), (12, "inconclusive"), (17, "contradicted")]
+)
+def test_ld4_counts_the_data_sets_that_reach_the_manifold(lost: int, verdict: str) -> None:
+    """Above 3/4 it is supported, below 1/2 contradicted; between them it is neither."""
+    made = curves()
+    made["loss"].values[2, 0, :lost] = 1.0
+    assert of_model(modelled(made))[ARRIVES] == verdict
+    assert of_model(modelled(curves(seeds=2)))[ARRIVES] == "undetermined"
+
+
+@pytest.mark.parametrize(
+    ("far", "moving", "verdict"),
+    [(0, 0, "supported"), (10, 0, "inconclusive"), (20, 0, "contradicted"), (12, 12, "undetermined")],
+)
+def test_ld4_phase_two_has_to_end_at_the_minimum_norm_solution(far: int, moving: int, verdict: str) -> None:
+    made = curves()
+    made["destination"].values[2, 0, :far, DECAYS:] = 1.2  # 8% of its norm
+    made["destination"].values[2, 0, :far, HALF] = 1.2
+    made["destination"].values[2, 0, :moving, HALF] = 2.0
+    assert of_model(modelled(made))[ENDS] == verdict
 
 
 def test_ld4_says_nothing_of_a_gamma_that_overflows() -> None:
     made = curves()
     for name in ("off", "destination", "loss", "test_loss"):
-        made[name].values[1, 0, :2, 4:] = np.nan  # gamma 1, two of six
-    found = by_name(checked("LD4", PlantedResults({}, {"model": made})))
-    assert {verdict for name, verdict in found.items() if name.startswith("gamma 1")} == {"undetermined"}
+        made[name].values[1, 0, :6, 4:] = np.nan  # gamma 1, six of twenty
+    found = of_model(modelled(made))
+    of_one = {name: verdict for name, verdict in found.items() if name.startswith("gamma 1")}
+    assert of_one.pop("gamma 1: I, data sets that reach the manifold") == "inconclusive"
+    assert set(of_one.values()) == {"undetermined"}
     assert {verdict for name, verdict in found.items() if not name.startswith("gamma 1")} == {"supported"}
     made["off"].values[1, 0], made["off"].values[0, 0] = np.nan, np.nan
-    found = checked("LD4", PlantedResults({}, {"model": made}))
+    found = checked("LD4", modelled(made))
     assert by_name(found)["gamma 0: excess norm"] == "undetermined"
     assert "nan" not in found.note
 
 
 def test_ld4_of_unlike_data_sets_is_inconclusive() -> None:
     made = curves()
-    fall = np.array([0.1, 2.0, 0.1, 2.0, 0.1, 0.1])
+    fall = np.tile([0.1, 2.0, 0.1, 0.1], 5)
     made["destination"].values[2, 0, :, 5:] = 10 ** -fall[:, None]
-    found = by_name(checked("LD4", PlantedResults({}, {"model": made})))
+    found = of_model(modelled(made))
     assert found["gamma 2: II, fall of the excess norm"] == "inconclusive"
 
 
@@ -465,13 +523,37 @@ def test_ld4_of_unlike_data_sets_is_inconclusive() -> None:
 def test_ld5_supported_contradicted_inconclusive() -> None:
     assert checked("LD5", counted({})).verdict == "supported"
     found = checked("LD5", counted({6.0: 73}))
-    assert by_name(found) == {f"gamma {g:g}": "contradicted" if g == 6 else "supported" for g in COUNTED}
+    judged = {f"gamma {g:g}": "contradicted" if g == 6 else "supported" for g in COUNTED}
+    assert by_name(found) == judged | {f"N = 4, gamma {g}": REPORTED for g in (3, 4)}
     assert "Below the bound: gamma 6." in found.note
     assert "not the theorem" in found.note
     at_bound = round(200 * float(success_bound(2.0)))
     assert checked("LD5", counted({2.0: at_bound})).headline.name == "gamma 2"
     assert checked("LD5", counted({2.0: at_bound})).verdict == "inconclusive"
     assert checked("LD5", counted({}, seeds=2)).verdict == "undetermined"
+
+
+@pytest.mark.parametrize(
+    ("gamma", "runs", "supports", "refutes"), [(4, 400, 336, 297), (5, 300, 285, 261), (6, 300, 298, 283)]
+)
+def test_ld5_counts_are_those_of_its_criterion(gamma: float, runs: int, supports: int, refutes: int) -> None:
+    def verdict(good: int) -> str:
+        return binomial_part("p", good, runs, above=float(success_bound(gamma)), parts=len(COUNTED)).verdict
+
+    found = [verdict(good) for good in (supports, supports - 1, refutes + 1, refutes)]
+    assert found == ["supported", "inconclusive", "inconclusive", "contradicted"]
+    criterion = next(claim.criterion for claim in STUDY.claims if claim.id == "LD5")
+    assert f"{supports} of {runs}" in criterion
+    assert options("laptop")["success" if gamma > 4 else "model"]["seeds"] == runs
+
+
+def test_ld5_reports_few_examples() -> None:
+    results = counted({})
+    results.measurements["few"]["destination"].values[0, 0, :, HALF:] = 1.0
+    found = {part.name: part for part in checked("LD5", results).parts}
+    assert found["N = 4, gamma 3"].note.startswith("by the same rule contradicted")
+    assert found["N = 4, gamma 4"].note.startswith("by the same rule supported")
+    assert checked("LD5", results).verdict == "supported"
 
 
 def test_ld5_counts_what_says_nothing_against_both_verdicts() -> None:
@@ -568,6 +650,16 @@ def test_schedules_are_ranked_by_their_squared_rates() -> None:
     ends = {name: np.array([1 / rate, rate]) for name, rate in found.items()}
     assert effects_schedules.order(ends).tolist() == [-1, 1]
     assert effects_schedules.order(ends | {"constant": np.array([9.0, 9.0])}).tolist() == [-1, 1], "it never comes down"
+
+
+def test_schedules_of_like_squared_rates_have_no_order() -> None:
+    """Linear and cyclic differ by 1%, exponential and early decay by less; cosine and cyclic by 10%."""
+    (branch,) = STUDY.scales["laptop"].sweeps[2].config.branches
+    ends = {name: np.array([1 / effects_schedules.squared_rates(name)]) for name in branch.schedules}
+    for first, second in (("linear", "cyclic:0.01@4"), ("exponential:0.01", "step:0.1@0.1")):
+        assert effects_schedules.order(ends | {first: ends[second], second: ends[first]}).tolist() == [-1]
+    swapped = {"cosine": ends["cyclic:0.01@4"], "cyclic:0.01@4": ends["cosine"]}
+    assert effects_schedules.order(ends | swapped)[0] > -1
 
 
 def test_ld7_leaves_out_runs_that_overflow() -> None:

@@ -44,7 +44,9 @@ def _phases(results: StudyResults) -> Finding:
     )
     parts.append(control)
     if control.verdict == "contradicted":
-        parts = [replace(one, verdict="undetermined", note="void: the linear model moves, which it cannot") for one in parts]
+        parts = [
+            replace(one, verdict="undetermined", note="void: the linear model moves, which it cannot") for one in parts
+        ]
     quiet = results.measurement("quiet")
     parts += [_quiet(quiet, gamma, rate) for gamma in PHASED for rate in quiet["lr"].values.tolist()]
     falls = {gamma: _averages(curves, gamma, lr) for gamma in PHASED}

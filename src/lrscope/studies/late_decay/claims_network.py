@@ -17,7 +17,9 @@ from lrscope.studies.late_decay.effects_network import SubPaths
 from lrscope.studies.types import REPORTED, Claim, Finding, Part, StudyResults
 from lrscope.studies.verdicts import Undetermined, finding, part
 
-PART = 0.25  # ours, of the whole fall: what a step to a later time may cost, and the last doubling gain where it saturates
+PART = (
+    0.25  # ours, of the whole fall: what a step to a later time may cost, and the last doubling gain where it saturates
+)
 NO_FALL = 0.005  # ours, in decades of test loss: a smaller fall is none
 LEFT_OUT = 0.25  # ours: more draws that say nothing leave a part undetermined
 DECADES = "decades of test loss"
