@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def _steps(paths: SubPaths) -> list[Part]:
 def _saturates(paths: SubPaths, fall: Part) -> Part:
     """What the last doubling of the time gains, against a part of the whole fall: void where no fall is shown."""
 
-    def judged(quarter: float, **bound: float) -> Part:
+    def judged(quarter: float, **bound: Any) -> Part:
         def gains() -> Array:
             counted = paths.finished()
             return counted.last_doubling + quarter * counted.fall
