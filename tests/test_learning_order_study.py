@@ -476,6 +476,13 @@ def test_lo6_the_trivial_power_is_not_allowed() -> None:
     assert by_name(lemmas(over_dimension(-0.5, 0.3, 0.4)))["the same under L-S, minus that"] == "contradicted"
 
 
+def test_lo6_says_which_powers_do_not_contradict_the_lemma() -> None:
+    curves = over_dimension(-0.5, 0.5, 0.4)
+    small, large = (float(curves["dimension"].values[k]) for k in (0, -1))
+    one_log = np.log(np.log(large) / np.log(small)) / np.log(large / small)
+    assert f"a power between 1/2 and {15 / 32 + one_log:.2f} contradicts the criterion" in lemmas(curves).note
+
+
 def test_lo6_needs_a_control_and_the_lemmas_own_times() -> None:
     name = "curvature before the anneal (4.2)"
     assert by_name(lemmas(over_dimension(-0.5, 0.5, 0.4, of_small=-0.5)))[name] == "undetermined"

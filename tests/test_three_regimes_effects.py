@@ -209,10 +209,11 @@ def test_what_is_not_judged_of_walks_is_told() -> None:
     """Successive updates, and the trend over widths of networks that differ in nothing else."""
     names = (*claims_equilibrium.WALKING.values(), "walk_8", "walk_16")
     each = [steps(turn=-0.22, above=above) for above in (1.0, 1.0, -2.0, 0.5, -1.0)]
+    each = [net.assign_coords(parameters=100 * k) for k, net in enumerate(each)]
     measured = xr.concat(each, "net").assign_coords(net=list(names))
     note = checked("TR14", PlantedResults({}, {"walks": measured})).note
     assert note.count("its successive updates have a mean cosine -0.22 off a walk's") == len(claims_equilibrium.WALKING)
-    assert note.endswith("by width of a ConvNet on images of full size, nats: 8: +0.5, 16: -1, 32: -2.")
+    assert note.endswith("differ in width alone, nats: 300 weights +0.5, 400 weights -1, 200 weights -2.")
 
 
 def test_a_network_that_was_not_in_regime_three_is_undetermined() -> None:

@@ -83,7 +83,7 @@ def _dated(where: str, record: dict[str, Any], history: History, *, now: bool) -
 
 def _changed(where: str, study: Study, claim: Claim, folder: Path, history: History) -> Iterator[str]:
     """From every text that the criterion had when evidence was committed logged changes lead to the present one. Drafts that
-    no evidence was judged by are in git alone."""
+    no evidence was judged by need none."""
     led = {claim.criterion, *earlier_criteria(study, claim)}
     for text in history.texts_with(claim.id, folder / study.name):
         if text not in led:

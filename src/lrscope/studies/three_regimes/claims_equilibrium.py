@@ -17,7 +17,7 @@ from lrscope.studies.verdicts import finding, part
 
 NETS = {"ConvNet": "convnet", "MLP, 20% label noise": "noisy"}
 WALKING = {"MLP": "mlp", "small ConvNet": "convnet", "wide ConvNet": "wide"}
-WIDTHS = {"8": "walk_8", "16": "walk_16", "32": "wide"}  # of ConvNets that differ in nothing else: reported
+WIDTHS = ("walk_8", "walk_16", "wide")  # from narrow to wide, which differ in nothing else: reported
 ALIKE = 0.1  # ours: a cosine
 UNCORRELATED, LARGER = (
     0.2,
@@ -102,15 +102,17 @@ def _turning(seen: dict[str, Array]) -> str:
 
 def _trend(walks: xr.Dataset) -> str:
     """The loss against the walk's over widths, where a scale trains them."""
-    known = [width for width, name in WIDTHS.items() if name in walks["net"].values]
+    known = [of_net(walks, name) for name in WIDTHS if name in walks["net"].values]
     if len(known) < 2:
         return ""
-    gaps = [arrays.average(walk_and_regimes(of_net(walks, WIDTHS[width]))["above"]) for width in known]
     told = ", ".join(
-        f"{width}: {gap:+.2g}" if np.isfinite(gap) else f"{width}: not in 3"
-        for width, gap in zip(known, gaps, strict=True)
+        f"{int(net['parameters'])} weights {_gap(arrays.average(walk_and_regimes(net)['above']))}" for net in known
     )
-    return f" Regime 3's loss less the walk's by width of a ConvNet on images of full size, nats: {told}."
+    return f" Regime 3's loss less the walk's for networks that differ in width alone, nats: {told}."
+
+
+def _gap(nats: float) -> str:
+    return f"{nats:+.2g}" if np.isfinite(nats) else "not in 3"
 
 
 def _steps(net: str, seen: dict[str, Array], has_two: bool) -> list[Part]:

@@ -26,7 +26,7 @@ from lrscope.studies.verdicts import Undetermined, finding, part
 @dataclass(frozen=True)
 class Net:
     """The sweeps of one network: with fixed ELRs, and fine-tuned: `lower` and `larger` inside regime 1, `within` regime 2, `down`
-    from 2 to 1; `scratch` has training from initialisation for as long as that, and `paths` is the measurement between weights."""
+    from 2 to 1; `scratch` has training from initialisation (`long` 252 epochs at laptop scale, where `tune` has 72 and then 270), and `paths` is the measurement between weights."""
 
     name: str
     base: str

@@ -8,12 +8,13 @@ from lrscope.studies.three_regimes import figures, figures_measurements, figures
 from lrscope.studies.types import PaperFigure
 
 SMALL = "Smaller network and images, a few thousand steps instead of 1000 epochs, several seeds instead of one."
-MLP = "An MLP on digits instead of the ConvNet on CIFAR-10, 5 seeds."
-WIDE = "An MLP with 256 units a layer on digits instead of the ConvNet on CIFAR-10, 4 seeds."
+MLP = "An MLP on digits instead of the ConvNet on CIFAR-10."
+WIDE = "An MLP with 256 units a layer on digits instead of the ConvNet on CIFAR-10."
+SEEDS = " Several seeds instead of one."
 ONE_SEED = " Trajectories are single runs, of the first seed."
 TUNED_LINES = " Single runs of the first seed; grey: pre-training; dashed: training from initialisation with the nearest fixed ELR."
 TUNED = SMALL + TUNED_LINES
-NOISY = MLP + " With 20% label noise, where regime 2 is 1.5 decades wide." + TUNED_LINES
+NOISY = MLP + SEEDS + " With 20% label noise, where regime 2 is 1.5 decades wide." + TUNED_LINES
 
 FIGURES = (
     PaperFigure(
@@ -73,7 +74,7 @@ FIGURES = (
         title="Regimes in standard training",
         look_for="Whole-space SI training shows all three regimes; conventional training 1 and 2; with a cosine the best runs start in low "
         "regime 2.",
-        differs="MLPs on digits (left, one seed's trajectories, so that jumps show) and on 256 images of Fashion-MNIST (others) instead of ConvNet and ResNet-18 on CIFAR-10. Sharpness of the others is the gradient norm, as in the paper; TR18 multiplies it by the norm of the weights.",
+        differs="MLPs on digits (left, one seed's trajectories, so that jumps show) and on 256 images of Fashion-MNIST (others) instead of ConvNet and ResNet-18 on CIFAR-10. Sharpness of the others is the gradient norm, as in the paper.",
         needs=("whole", "constant", "cosine"),
         draw=figures.standard,
     ),
@@ -113,7 +114,7 @@ FIGURES = (
         number="12",
         title="Every run with its own seed",
         look_for="The same picture although nothing is shared between runs.",
-        differs=MLP + ONE_SEED,
+        differs=MLP + SEEDS + ONE_SEED,
         needs=("mlp_own",),
         draw=partial(figures.single_runs, name="mlp_own"),
     ),
@@ -121,7 +122,7 @@ FIGURES = (
         number="13",
         title="Networks of different width",
         look_for="Borders are clearer for wide networks, and the second lies at a lower ELR.",
-        differs=MLP + " Widths 16, 64 and 256.",
+        differs=MLP + SEEDS + " Widths 16, 64 and 256.",
         needs=("width_small", "width_usual", "width_large"),
         draw=partial(
             figures.landscapes,
@@ -132,7 +133,7 @@ FIGURES = (
         number="14",
         title="Data augmentation",
         look_for="Augmentation lifts training loss and sharpness and blurs the border 1|2 as a smaller network does (Figure 13).",
-        differs=MLP,
+        differs=MLP + SEEDS,
         needs=("width_usual", "augmented"),
         draw=partial(figures.landscapes, names={"width_usual": "plain images: ", "augmented": "augmented: "}),
     ),
@@ -140,7 +141,7 @@ FIGURES = (
         number="15",
         title="Label noise",
         look_for="With label noise the peak of sharpness at the border 1|2 stands out.",
-        differs=WIDE + " 20% noise only." + ONE_SEED,
+        differs=WIDE + SEEDS + " 20% noise only." + ONE_SEED,
         needs=("noise0", "noise20"),
         draw=partial(
             figures.landscapes, names={"noise0": "clean labels: ", "noise20": "20% label noise: "}, single=True
@@ -224,7 +225,7 @@ FIGURES = (
         number="25",
         title="SI networks in the whole space with weight decay",
         look_for="Three regimes, and periodic jumps at the high LRs of regime 1.",
-        differs=MLP + " Curves and trajectories are those of one seed at a few LRs, so that jumps show.",
+        differs=MLP + SEEDS + " Curves and trajectories are those of one seed at a few LRs, so that jumps show.",
         needs=("whole",),
         draw=partial(figures.single_runs, name="whole"),
     ),
@@ -248,7 +249,7 @@ FIGURES = (
         number="28",
         title="A text Transformer, trained conventionally",
         look_for="Regimes 1 and 2, then overflow.",
-        differs="Debian's fortunes with the topic as label instead of AG News, five draws of the data.",
+        differs="Debian's fortunes with the topic as label instead of AG News, several draws of the data.",
         needs=("transformer",),
         draw=partial(figures.overview, name="transformer"),
     ),

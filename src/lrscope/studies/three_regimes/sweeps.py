@@ -10,7 +10,7 @@ from lrscope.studies.types import StudySweep
 ABOUT = {
     "convnet": "SI ConvNet on the sphere: the paper's main experiment.",
     "converged": "The ConvNet at ELRs of regime 1 until it has converged, with other training images for every seed.",
-    "long": "The ConvNet at ELRs of regime 1, trained to lower losses than fine-tuning from regime 2 comes to.",
+    "long": "The ConvNet at ELRs of regime 1, trained from initialisation for longer: fine-tuning from regime 2 is held against it.",
     "walk_8": "A ConvNet of width 8 on images of full size in regime 3, for the trend of its loss over widths.",
     "walk_16": "The same of width 16.",
     "wide": "The same of width 32, to see what its loss consists of.",
