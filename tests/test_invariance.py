@@ -475,7 +475,8 @@ def test_single_numbers_whole_numbers_and_unused_layers_are_taken() -> None:
     x = torch.arange(3 * BATCH).reshape(BATCH, 3) % 7
     model = drawn(Words)
     found = parts(model, x)
-    assert found == Partition((("words.weight",), ("gain.by",)), ("unused.weight", "unused.bias"), ())
+    nothing = ("unused.weight", "unused.bias", "gain.by")  # of a number before a norm, only the sign could matter
+    assert found == Partition((("words.weight",),), nothing, ())
     assert split_groups(model, x).groups["unused.bias"] == "unused.weight", "what is not used is a group of its layer"
 
 
@@ -489,6 +490,7 @@ def test_streams_that_a_norm_cuts_are_groups_of_their_own() -> None:
     ]
 
 
+@pytest.mark.slow
 @every_case
 def test_groups_are_what_find_symmetries_finds(case: Case) -> None:
     ready = Ready(case)
