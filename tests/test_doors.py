@@ -454,7 +454,6 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Callable[
                 "values": landscape.FunctionValues(objective.loss, 4),
                 "paths": {"main": path},
                 "surface": "flat",
-                "through": [0, 1, 2],
                 "grid": (3, 3),
                 "margin": 0.5,
                 "since": 0,
