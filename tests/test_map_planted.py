@@ -273,6 +273,12 @@ def test_beyond_what_was_trained_only_the_outer_regimes_go_on() -> None:
     )
 
 
+def test_where_nothing_was_trained_nothing_is_labelled() -> None:
+    found = map_of(planted([[0, 0]] * 3, trained_LU=np.zeros((3, 2), bool)), 0.3)
+    assert said(found) == [("?", ("not trained",))] * 3
+    assert {border.reason for border in found.borders.values()} == {"no run was trained"}
+
+
 def test_seeds_that_the_highest_trained_rate_lacks_count_as_its_place() -> None:
     seen = planted([[1, 1], [2, 2], [3, 0], [0, 0]], trained_LU=~at((4, 2), (2, 1), (3, 0), (3, 1)))
     assert _likely(seen, 1, 2).tolist() == [[1, 1], [2, 2], [3, 3], [0, 0]]

@@ -111,7 +111,7 @@ def _likely(seen: Evidence, first: int, second: int) -> NDArray[np.int64]:
     """Votes, with the label of the ordered split for runs that were not trained; none above the highest trained learning rate."""
     place = np.arange(len(seen.lrs))[:, None]
     ordered = np.where(place < first, 1, np.where(place < second, 2, 3))
-    return np.where(seen.trained_LU, seen.votes_LU, np.where(place <= _trained(seen)[-1], ordered, 0))
+    return np.where(seen.trained_LU, seen.votes_LU, np.where(place <= _trained(seen).max(initial=-1), ordered, 0))
 
 
 def _trained(seen: Evidence) -> NDArray[np.int64]:
@@ -184,6 +184,8 @@ def _border(
                 reason=f"{seen.windows} logged epochs are too few to see whether a loss still falls: train for at least "
                 f"{votes.RULES.least_windows}",
             )
+        if not seen.trained_LU.any():
+            return Border(between=between, reason="no run was trained")
         return Border(between=between, reason="every run ended non-finite: use smaller learning rates")
     if between == "2|3" and not seen.scale_invariant:
         return Border(
@@ -301,6 +303,8 @@ def _neighbours_vote(seen: Evidence, k: int, first: int, second: int) -> bool:
     """Does a learning rate next to the untrained number k, the nearest trained one below or above, say its regime? Beyond all
     trained ones only the outer regimes do: 1, up to number `first`, below them, 3, from number `second` on, above."""
     trained = _trained(seen)
+    if not trained.size:
+        return False
     below, above = k < trained[0], k > trained[-1]
     if (below and trained[0] >= first) or (above and not (seen.votes_LU[second:] > 0).any()):
         return False
