@@ -154,7 +154,10 @@ def surfaces(
     at = spread[:, None] * away
     off = beside * np.broadcast_to(at.std(1, keepdims=True), at.shape)
     by_loss = ("draw", "loss")
+    heights = np.array([0.1, 0.5])  # of the levels below over the lowest points
+    closing = np.array([0.1, 1.0]) + spread[:, None] * np.array(rises) * heights
     data: dict[str, Any] = {
+        "closing": (by_loss, closing),
         "test_loss": (("draw", "row", "column"), test),
         "train_loss": (("draw", "row", "column"), np.full((draws, 5, 5), 0.5)),
         "x": (("draw", "column"), np.broadcast_to(axis, (draws, 5)).copy()),
@@ -164,6 +167,8 @@ def surfaces(
         "off": (("draw", "checkpoint"), off),
         "own_train_loss": (("draw", "checkpoint"), spread[:, None] * loss),
         "rise": (by_loss, spread[:, None] * np.array(rises)),
+        "lowest": (by_loss, np.tile([0.1, 1.0], (draws, 1))),
+        "level": (by_loss, np.tile([0.2, 1.5], (draws, 1))),
         "share": (by_loss, np.full((draws, 2), 0.2)),
         "verdict": (by_loss, np.array([list(verdicts)] * draws, dtype=object)),
         "minimum": (("draw", "axis"), np.array([place] * draws)),

@@ -49,6 +49,12 @@ def planted(destination: Any = None, *, seeds: int = 3, gammas: tuple[float, ...
 # -- curves --------------------------------------------------------------------------------------------------------------
 
 
+def test_curves_have_further_times_with_the_large_rate() -> None:
+    found = late_decay_curves(SMALL, [3], times=2, even=4)
+    assert found["time"].values.tolist() == [0, 1, 15, 30, 45, 60, 61, 80]
+    xr.testing.assert_identical(found.sel(time=[0, 1, 60, 61, 80]), late_decay_curves(SMALL, [3], times=2))
+
+
 def test_curves_have_names_and_a_decay() -> None:
     curves = late_decay_curves(SMALL, [3, 1], times=8)
     assert set(QUANTITIES) | set(OF_DATA) == set(curves.data_vars)
@@ -194,12 +200,26 @@ def test_a_dead_run_neither_succeeded_nor_failed() -> None:
 
 
 def test_a_run_that_still_moves_is_counted_apart() -> None:
-    """Of runs that do not succeed, those whose excess norm has come to nine tenths or less since half of the large rate."""
+    """Of runs that do not succeed, those whose excess norm falls to nine tenths or less in the second half of the large rate."""
     ends = np.ones((2, 1, 3, len(TIME)))
     ends[1, 0, :, 5:] = np.array([0.8, 0.95, 0.01])[:, None]
     found = success_frequency(planted(ends)).isel(lr=0)
     rows = {name: found[name].values.tolist() for name in ("moving", "counted", "succeeded")}
     assert rows == {"moving": [0, 1], "counted": [3, 3], "succeeded": [0, 1]}
+
+
+def test_single_moments_do_not_say_whether_a_run_has_settled() -> None:
+    """One has stood since the beginning but for its last moment; another falls to 0.8, and was there for a moment half-way."""
+    time = np.arange(0, 500, 10)
+    made = np.ones((1, 1, 2, len(time)))
+    made[0, 0, 0, time == 400] = 0.85
+    made[0, 0, 1, time >= 360], made[0, 0, 1, time == 200] = 0.8, 0.8
+    dims = ("gamma", "lr", "seed", "time")
+    data = {"destination": (dims, made), "loss": (dims, np.zeros_like(made))}
+    data |= {"minimum_norm": ("seed", np.ones(2)), "zero_loss": ("seed", np.ones(2))}
+    coords = {"gamma": [1.0], "lr": [0.1], "seed": [0, 1], "time": time, "small": ("time", time > 400)}
+    curves = xr.Dataset(data, coords)
+    assert [int(success_frequency(curves.sel(seed=[seed]))["moving"].item()) for seed in (0, 1)] == [0, 1]
 
 
 def test_a_case_that_is_certain() -> None:

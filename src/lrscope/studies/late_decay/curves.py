@@ -99,13 +99,19 @@ class Setting:
 
 @checked
 def late_decay_curves(
-    setting: Setting, seeds: Sequence[Seed], *, times: Times = 100, dtype: torch.dtype = torch.float64
+    setting: Setting,
+    seeds: Sequence[Seed],
+    *,
+    times: Times = 100,
+    even: Annotated[int, Whole(0, 10_000)] = 0,
+    dtype: torch.dtype = torch.float64,
 ) -> xr.Dataset:
     """Train every gamma with every learning rate on the data set of every seed.
 
     Args:
         seeds: each names a data set, a start and the draws of training. What it gives does not depend on the others, up to rounding.
         times: how many times are recorded with the large rate, and again with the small one, about evenly in the logarithm.
+        even: how many more are recorded with the large rate, about evenly in the steps.
         dtype: torch.float32 is faster, and rounds distances at 1e-7.
 
     Returns:
@@ -116,16 +122,16 @@ def late_decay_curves(
     """
     if not seeds:
         raise LrscopeError("seeds: there are none: pass one for each data set")
-    at = _times(setting, times)
+    at = _times(setting, times, even)
     together = 1 if setting.weight_noise else max(1, RUNS // len(setting.runs))  # a run's number names its weight noise
     chunks = [seeds[first : first + together] for first in range(0, len(seeds), together)]
     found = [_trained(setting, chunk, at, dtype) for chunk in chunks]
     return _dataset(setting, seeds, at, {name: np.concatenate([c[name] for c in found], -1) for name in found[0]})
 
 
-def _times(setting: Setting, times: int) -> list[int]:
-    """0, then numbers of steps that grow geometrically within each phase, to its end."""
-    found = {0}
+def _times(setting: Setting, times: int, even: int) -> list[int]:
+    """0, then numbers of steps that grow geometrically within each phase, to its end; and even ones with the large rate."""
+    found = {0} | {round(setting.steps * k / even) for k in range(1, even + 1)}
     for start, steps in ((0, setting.steps), (setting.steps, setting.small_steps)):
         if steps:
             found |= {start + round(step) for step in np.geomspace(1, steps, times)}

@@ -5,6 +5,8 @@ S norms at the start, U seeds, B times.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import xarray as xr
 
@@ -40,6 +42,19 @@ def speeds(curves: xr.Dataset) -> Array:
         fall = np.log10(begin / np.take_along_axis(excess, last, -1))[..., 0]
         speed = 1000 * fall / (time[last] - time[first])[..., 0]
     return np.where(found.arrived & (last > first)[..., 0], speed, np.nan)
+
+
+class LeftOut(NamedTuple):
+    """Runs of which a power law says nothing: without a phase II, and without a fall of the excess norm in it."""
+
+    silent: int
+    backward: int
+    runs: int
+
+
+def left_out(speeds: Array) -> LeftOut:
+    """How many of the speeds [S, U] are NaN, and at or below 0."""
+    return LeftOut(int(np.isnan(speeds).sum()), int((speeds <= 0).sum()), speeds.size)
 
 
 def powers(starts: Array, speeds: Array) -> Array:

@@ -21,6 +21,7 @@ CONSTANT = "constant"  # that path
 LATE_DECAY = "wsd:0.2"  # constant, then to 0 over the last fifth
 ALIKE = 0.05  # ours: schedules whose squared rates differ by less, of the larger, have no order
 STEPS = 10_000  # ours: that means of factors are read from
+TO_ZERO = 1e-3  # ours: a schedule comes to 0 whose last factor of so many is below this
 
 
 def network_ends(result: xr.DataTree, variable: str) -> dict[str, Array]:
@@ -61,6 +62,11 @@ def below_late_decay(ends: dict[str, Array]) -> dict[str, Array]:
 def squared_rates(name: str) -> float:
     """The mean of a schedule's squared factors: what label noise moves along the manifold is in proportion (docs/late_decay_theory.md)."""
     return float(factors(name, STEPS).square().mean())
+
+
+def to_zero(ends: dict[str, Array]) -> dict[str, Array]:
+    """Those of the schedules that come to 0: the rate that they end at cannot rank them."""
+    return {name: values for name, values in ends.items() if float(factors(name, STEPS)[-1]) < TO_ZERO}
 
 
 def order(ends: dict[str, Array]) -> Array:

@@ -17,8 +17,9 @@ Array = NDArray[np.float64]
 RATE = 0.1  # of the theorem: 1 - exp(-0.1 gamma^2)
 LEARNED = 0.1  # ours: a run is on the manifold whose last training loss is below this part of the loss at w = 0
 MOVING = (
-    0.9  # ours: a run has not settled whose excess norm has come to this part or less of that at half of the large rate
+    0.9  # ours: a run has not settled whose excess norm falls to this part or less in the second half of the large rate
 )
+TENTH = 0.1  # ours: of the steps with the large rate; the excess norm is the median over the middle and the last one
 TOLERANCE = 0.05  # ours: success is a distance from the minimum-norm interpolator of this part of its norm
 
 
@@ -44,7 +45,7 @@ def success_frequency(
     Returns:
         Over (gamma, lr): `frequency`, the part that succeeded of the runs on the manifold (NaN without any), with its 95% interval `low`
         and `high`; `succeeded`, `counted` (runs on the manifold), `moving` (of those, the ones that did not succeed, but had not settled:
-        their excess norm fell by a tenth or more in the second half of the large rate), `dead`, `overflowed` and `runs` (the last two and
+        the median of their excess norm over the last tenth of the large rate is a tenth or more below that over the middle one), `dead`, `overflowed` and `runs` (the last two and
         `counted`), which count. Over gamma: `bound`.
 
     Raises:
@@ -53,14 +54,13 @@ def success_frequency(
     missing = [name for name in ("destination", "small", "loss", "zero_loss") if name not in curves.variables]
     if missing:
         raise LrscopeError(f"curves: they have no {missing[0]!r}: pass what late_decay_curves returns")
-    middle, end = (
-        curves["destination"].isel(time=at).transpose("gamma", "lr", "seed") for at in _middle_and_end(curves)
-    )
+    middle, last = _middle_and_last(curves)
+    end = curves["destination"].isel(time=_decays(curves)).transpose("gamma", "lr", "seed")
     loss = (curves["loss"].isel(time=-1) / curves["zero_loss"]).transpose("gamma", "lr", "seed").values
     lost = ~(np.isfinite(end.values) & np.isfinite(loss))
     alive = ~lost & (loss < LEARNED)
     good = alive & (end.values <= tolerance * curves["minimum_norm"].values)
-    moving = alive & ~good & (end.values <= MOVING * middle.values)
+    moving = alive & ~good & (last <= MOVING * middle)
     succeeded, counted = good.sum(-1), alive.sum(-1)
     low, high = binomial_interval(succeeded, counted)
     dims = ("gamma", "lr")
@@ -79,8 +79,20 @@ def success_frequency(
     return xr.Dataset(data, {name: curves[name] for name in dims}, {**curves.attrs, "tolerance": tolerance})
 
 
-def _middle_and_end(curves: xr.Dataset) -> tuple[int, int]:
-    """Places of the last recorded times in the first half of the large rate, and in all of it."""
-    time, large = curves["time"].values, np.flatnonzero(~curves["small"].values)
-    end = int(large[-1])
-    return int(large[time[large] <= time[end] / 2][-1]), end
+def _decays(curves: xr.Dataset) -> int:
+    """The place of the last recorded time with the large rate."""
+    return int(np.flatnonzero(~curves["small"].values)[-1])
+
+
+def _middle_and_last(curves: xr.Dataset) -> tuple[Array, Array]:
+    """Medians of the excess norm over the recorded times in the middle and the last tenth of the large rate [G, L, S].
+
+    Without a recorded time in the middle tenth, the last one before it.
+    """
+    decays = _decays(curves)
+    passed = curves["time"].values[: decays + 1] / max(1, curves["time"].values[decays])
+    values = curves["destination"].transpose("gamma", "lr", "seed", "time").values[..., : decays + 1]
+    middle = np.abs(passed - 0.5) <= TENTH / 2
+    if not middle.any():
+        middle = passed == passed[passed <= 0.5].max()
+    return np.median(values[..., middle], -1), np.median(values[..., passed >= 1 - TENTH], -1)

@@ -41,6 +41,7 @@ ON_MODEL: dict[str, Any] = {"gamma": [0.0, 2.0], "lr": [5e-3], **NOISY, "steps":
 ON_DIAGONAL: dict[str, Any] = {"lr": 5e-3, "steps": 20_000, "label_noise": 1.0, "schedules": list(COURSES)}
 QUIET: dict[str, Any] = {**MODEL, "gamma": [0.0, 1.0, 2.0, 4.0], "lr": [5e-3, 1e-2], "label_noise": 0.0}
 FEW: dict[str, Any] = {**MODEL, "gamma": [3.0, 4.0], "examples": 4}
+EVEN = 40  # further times with the large rate, of which each tenth has four: LD5 reads medians over them
 PLANE = {"gammas": [0.0, 2.0], "examples": 20, "dimension": 40}
 
 
@@ -102,10 +103,10 @@ def smoke() -> Scale:
             task, shared, lr=0.03, times=[1, 2, 4, 8], factor=0.1, cooldown=4, fewer=3, course=8, course_draws=3
         ),
         measurements=measurements(
-            model={"setting": {**MODEL, "steps": 400, "small_steps": 100}, "seeds": 4, "times": 20},
+            model={"setting": {**MODEL, "steps": 400, "small_steps": 100}, "seeds": 4, "times": 20, "even": EVEN},
             quiet={"setting": {**QUIET, "steps": 400, "small_steps": 100}, "seeds": 4, "times": 20},
-            few={"setting": {**FEW, "steps": 400, "small_steps": 100}, "seeds": 4, "times": 20},
-            success={"setting": {**SUCCESS, "steps": 400, "small_steps": 100}, "seeds": 4, "times": 20},
+            few={"setting": {**FEW, "steps": 400, "small_steps": 100}, "seeds": 4, "times": 20, "even": EVEN},
+            success={"setting": {**SUCCESS, "steps": 400, "small_steps": 100}, "seeds": 4, "times": 20, "even": EVEN},
             speed={"setting": {**SPEED, "steps": 300}, "starts": [1.0, 1.5, 2.0], "seeds": 3, "times": 20},
             planes={"sweep": "mse", "grid": [9, 7], "margin": 0.5},
             landscape={**PLANE, "points": 21},
@@ -151,10 +152,10 @@ def laptop() -> Scale:
             course_draws=4,
         ),
         measurements=measurements(
-            model={"setting": MODEL, "seeds": 400, "times": 60},
+            model={"setting": MODEL, "seeds": 400, "times": 60, "even": EVEN},
             quiet={"setting": QUIET, "seeds": 50, "times": 60},
-            few={"setting": FEW, "seeds": 200, "times": 60},
-            success={"setting": SUCCESS, "seeds": 300, "times": 60},
+            few={"setting": FEW, "seeds": 200, "times": 60, "even": EVEN},
+            success={"setting": SUCCESS, "seeds": 300, "times": 60, "even": EVEN},
             speed={"setting": SPEED, "starts": [1.0, 1.25, 1.5, 2.0], "seeds": 50, "times": 100},
             planes={"sweep": "mse", "grid": [31, 23], "margin": 0.5},
             landscape={**PLANE, "points": 101},
@@ -194,10 +195,10 @@ def paper() -> Scale:
             course_draws=3,
         ),
         measurements=measurements(
-            model={"setting": MODEL, "seeds": 2000, "times": 60},
+            model={"setting": MODEL, "seeds": 2000, "times": 60, "even": EVEN},
             quiet={"setting": QUIET, "seeds": 200, "times": 60},
-            few={"setting": FEW, "seeds": 2000, "times": 60},
-            success={"setting": SUCCESS, "seeds": 2000, "times": 60},
+            few={"setting": FEW, "seeds": 2000, "times": 60, "even": EVEN},
+            success={"setting": SUCCESS, "seeds": 2000, "times": 60, "even": EVEN},
             speed={"setting": SPEED, "starts": [1.0, 1.25, 1.5, 2.0, 3.0], "seeds": 200, "times": 100},
             planes={"sweep": "mse", "grid": [42, 31], "margin": 0.5},
             landscape={**PLANE, "points": 301},
