@@ -187,7 +187,7 @@ def _speed(results: StudyResults) -> Finding:
     return finding(
         parts,
         "Speed of phase II in decades of excess norm per 1,000 steps, while it falls by a third, over the norm of the predictor that "
-        f"training starts at. Left out of the fit, as not on the manifold and as speeds at or below 0: {told}.",
+        f"training starts at. Left out of the fit, for want of a phase II and as speeds at or below 0: {told}.",
         starts=curves["start"].values.tolist(),
         speeds=numbers,
         left_out=lost,
