@@ -116,7 +116,7 @@ def _came_to_level(low: NDArray[np.bool_]) -> NDArray[np.int64]:
     """The place of the first of three successive snapshots at the late level [D]; that of the last snapshot, if there are none."""
     followed = np.pad(low, ((0, 0), (0, IN_A_ROW - 1)))
     rows: NDArray[np.bool_] = np.asarray(np.stack([followed[:, k : k + low.shape[1]] for k in range(IN_A_ROW)]).all(0))
-    return np.where(rows.any(1), rows.argmax(1), low.shape[1] - 1)
+    return np.asarray(np.where(rows.any(1), rows.argmax(1), low.shape[1] - 1), dtype=np.int64)
 
 
 def ends_approach(found: xr.Dataset, first: float, last: float) -> Array:
