@@ -66,8 +66,8 @@ def at_other_height(found: xr.Dataset, loss: str, other: str, good: str, bad: st
     That point and the pass from it to the frame stay what they are.
     """
     lowest, closing = (found[name].sel(loss=loss).values for name in ("lowest", "closing"))
-    times = (found["level"] / found["lowest"]).sel(loss=other).values
     with np.errstate(divide="ignore", invalid="ignore"):
+        times = (found["level"] / found["lowest"]).sel(loss=other).values
         rise = (closing / lowest - 1) / np.where((times > 1) & np.isfinite(times), times - 1, np.nan)
     verdicts = np.select([rise > 1, rise <= OPEN], ["closed", "open"], "undetermined")
     return _counts(found, loss, verdicts, good, bad)
