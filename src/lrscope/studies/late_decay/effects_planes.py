@@ -61,7 +61,7 @@ def level_sets(found: xr.Dataset, loss: str, good: str, bad: str) -> Counts:
 
 
 def at_other_height(found: xr.Dataset, loss: str, other: str, good: str, bad: str) -> Counts:
-    """The same at the height of the `other` loss's level: as many times as high above the loss at the set's lowest point.
+    """The same at the relative height of the `other` loss: a level whose ratio to the loss at the set's lowest point is the other's.
 
     That point and the pass from it to the frame stay what they are.
     """
