@@ -127,14 +127,19 @@ TUNED: dict[str, Any] = {**LENGTH, "finetune_lrs": (1e-3,)}
         ],
         (
             {**LENGTH, "space": "whole", "optimizer": "adan"},
-            "optimizer: 'adan' is unknown: choose one of sgd, adam, adamw, muon",
+            "optimizer: 'adan' is unknown: choose one of sgd, rmsprop, adam, adamw, muon",
         ),
         (
             {**LENGTH, "optimizer": "adam", "momentum": 0.9},
-            "momentum: 0.9 is an option of sgd, not of adam: leave it out",
+            "momentum: 0.9 is an option of sgd and rmsprop, not of adam: leave it out",
         ),
         ({**LENGTH, "optimizer": "adamw", "nesterov": True}, "nesterov: True is an option of sgd, not of adamw"),
-        ({**LENGTH, "epsilon": 1e-6}, "epsilon: 1e-06 is an option of adam, adamw and muon, not of sgd"),
+        ({**LENGTH, "epsilon": 1e-6}, "epsilon: 1e-06 is an option of rmsprop, adam, adamw and muon, not of sgd"),
+        ({**LENGTH, "rmsprop_alpha": 0.9}, "rmsprop_alpha: 0.9 is an option of rmsprop, not of sgd"),
+        (
+            {**LENGTH, "optimizer": "rmsprop", "rmsprop_alpha": 1.0},
+            r"rmsprop_alpha: 1 is outside \[0, 1\): use a number from 0 and below 1",
+        ),
         ({**LENGTH, "optimizer": "adam", "muon_momentum": 0.5}, "muon_momentum: 0.5 is an option of muon, not of adam"),
         ({**LENGTH, "nesterov": True}, "nesterov: it needs momentum, which is 0: give momentum too"),
         (

@@ -160,7 +160,7 @@ def test_only_what_differs_is_named_in_a_folder_of_an_earlier_version(tmp_path: 
     store = Store(tmp_path)
     there = store.experiment()
     assert there is not None
-    for later in ("first_seed", "first_data_seed", "muon_momentum"):
+    for later in ("first_seed", "first_data_seed", "muon_momentum", "rmsprop_alpha"):
         del there["config"][later]
     store.write_experiment(there)
     with pytest.raises(AnotherSweep, match=r"it differs in seeds\)"):

@@ -25,6 +25,7 @@ from lrscope.dynamics.optimizers import OPTIMIZERS, Optimizer, make, options
 from lrscope.dynamics.optimizers.adam import Adam, AdamW
 from lrscope.dynamics.optimizers.muon import Muon, orthogonal
 from lrscope.dynamics.optimizers.own import OwnOptimizer
+from lrscope.dynamics.optimizers.rmsprop import RMSprop
 from lrscope.dynamics.optimizers.sgd import SGD
 from lrscope.engine.backends.single import Single
 from lrscope.engine.plan import Plan, cut
@@ -74,6 +75,9 @@ EVERY: dict[str, Optimizer] = {
     "momentum": SGD(momentum=0.9),
     "momentum, decay": SGD(momentum=0.9, weight_decay=1e-2),
     "nesterov, decay": SGD(momentum=0.9, nesterov=True, weight_decay=1e-2),
+    "rmsprop": RMSprop(),
+    "rmsprop, decay": RMSprop(weight_decay=1e-2, rmsprop_alpha=0.95, epsilon=0.1),  # smaller ones amplify rounding
+    "rmsprop, momentum": RMSprop(momentum=0.9, weight_decay=1e-2),
     "adam": Adam(),
     "adam, decay": Adam(weight_decay=1e-2, betas=(0.8, 0.95), epsilon=1e-6),
     "adam, no momentum": Adam(betas=(0.0, 0.99)),
@@ -85,6 +89,11 @@ EVERY: dict[str, Optimizer] = {
 TORCH: dict[type, Callable[[Any, list[Tensor], float], list[TorchOptimizer]]] = {
     SGD: lambda o, p, lr: [
         torch.optim.SGD(p, lr, momentum=o.momentum, nesterov=o.nesterov, weight_decay=o.weight_decay)
+    ],
+    RMSprop: lambda o, p, lr: [
+        torch.optim.RMSprop(
+            p, lr, alpha=o.rmsprop_alpha, eps=o.epsilon, weight_decay=o.weight_decay, momentum=o.momentum
+        )
     ],
     Adam: lambda o, p, lr: [torch.optim.Adam(p, lr, betas=o.betas, eps=o.epsilon, weight_decay=o.weight_decay)],
     AdamW: lambda o, p, lr: [torch.optim.AdamW(p, lr, betas=o.betas, eps=o.epsilon, weight_decay=o.weight_decay)],
@@ -234,7 +243,7 @@ def test_stopped_and_resumed_is_the_same_to_the_byte(config: SweepConfig, tmp_pa
 
 @pytest.mark.slow
 @compiler_needed
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adam", "adamw"])
 def test_generated_code_agrees(name: str, tmp_path: Path) -> None:
     generated = Plan("batched", 64, True, "", 0.0, 4, True)
     config = IN_SWEEPS[name]
@@ -251,7 +260,7 @@ def test_options_are_fields_of_the_config_with_the_same_defaults() -> None:
 
 def test_an_optimizer_is_made_with_the_options_that_it_reads() -> None:
     numbers = {"momentum": 0.5, "nesterov": True, "weight_decay": 0.1, "betas": (0.8, 0.9), "epsilon": 1e-3}
-    given = SimpleNamespace(**numbers, muon_momentum=0.7)
+    given = SimpleNamespace(**numbers, muon_momentum=0.7, rmsprop_alpha=0.6)
     for name, kind in OPTIMIZERS.items():
         made = make(name, given, slots())
         assert type(made) is kind

@@ -14,18 +14,21 @@ from lrscope.dynamics.layout import Slot
 from lrscope.dynamics.optimizers import OPTIMIZERS, Optimizer, options
 from lrscope.dynamics.optimizers.adam import Adam, AdamW
 from lrscope.dynamics.optimizers.muon import Muon, orthogonal
+from lrscope.dynamics.optimizers.rmsprop import RMSprop
 from lrscope.dynamics.optimizers.sgd import SGD
 from lrscope.tasks.streams import generator
 
 SLOTS = (Slot("matrix", (3, 2), 0, 6), Slot("bias", (3,), 6, 9))
 MADE: dict[str, Callable[..., Optimizer]] = {
     "sgd": SGD,
+    "rmsprop": RMSprop,
     "adam": Adam,
     "adamw": AdamW,
     "muon": lambda **options: Muon(slots=SLOTS, **options),
 }
 READ = {
     "sgd": ("momentum", "nesterov", "weight_decay"),
+    "rmsprop": ("rmsprop_alpha", "epsilon", "momentum", "weight_decay"),
     "adam": ("betas", "epsilon", "weight_decay"),
     "adamw": ("betas", "epsilon", "weight_decay"),
     "muon": ("muon_momentum", "betas", "epsilon", "weight_decay"),

@@ -35,7 +35,7 @@ SYNONYMS: dict[str, str] = {
     **dict.fromkeys(("torch_compile", "jit"), "compile"),
     **dict.fromkeys(("augmentation", "transform", "transforms", "data_augmentation"), "augment"),
     **dict.fromkeys(("rand_augment", "autoaugment", "auto_augment"), "randaugment"),
-    **dict.fromkeys(("opt", "optim", "adam", "adamw", "sgd", "muon"), "optimizer"),
+    **dict.fromkeys(("opt", "optim", "adam", "adamw", "sgd", "muon", "rmsprop"), "optimizer"),
     **dict.fromkeys(
         ("grad_clip", "clip", "clip_grad", "clip_grad_norm", "max_grad_norm", "gradient_clip_val", "gradient_clipping"),
         "clip_norm",
@@ -43,6 +43,7 @@ SYNONYMS: dict[str, str] = {
     **dict.fromkeys(("warmup", "warmup_ratio", "num_warmup_steps"), "warmup_steps"),
     **dict.fromkeys(("beta1", "beta2", "adam_beta1", "adam_beta2"), "betas"),
     **dict.fromkeys(("eps", "adam_epsilon"), "epsilon"),
+    **dict.fromkeys(("alpha", "rms_alpha"), "rmsprop_alpha"),
     **dict.fromkeys(("rho", "norm", "weight_norm"), "radius"),
     **dict.fromkeys(("output", "output_dir", "out_dir", "save_dir", "folder", "directory", "log_dir", "root"), "out"),
     **dict.fromkeys(("early_stopping", "patience", "pruning", "pruner"), "adaptive"),

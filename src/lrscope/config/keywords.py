@@ -50,12 +50,12 @@ class SweepOptions(TypedDict, total=False):
     """Length of pre-training in optimizer steps, instead of epochs."""
     batch_size: Whole
     """Examples per step. Default: 128."""
-    optimizer: Literal["sgd", "adam", "adamw", "muon", "task"]
-    """The optimizer, as torch.optim has it; task is the task's own: one of sgd, adam, adamw, muon, task. On the sphere
-    weights are projected back after each update. Default: sgd.
+    optimizer: Literal["sgd", "rmsprop", "adam", "adamw", "muon", "task"]
+    """The optimizer, as torch.optim has it; task is the task's own: one of sgd, rmsprop, adam, adamw, muon, task. On
+    the sphere weights are projected back after each update. Default: sgd.
     """
     momentum: Real
-    """Momentum of sgd. Default: 0."""
+    """Momentum of sgd and rmsprop. Default: 0."""
     nesterov: bool
     """Nesterov's momentum instead of the heavy ball, for sgd. Default: false."""
     betas: tuple[float, float] | Sequence[float] | str
@@ -63,12 +63,14 @@ class SweepOptions(TypedDict, total=False):
     0.9,0.999. Default: 0.9,0.999.
     """
     epsilon: Real
-    """Term in the denominator of adam, adamw and muon. Default: 1e-08."""
+    """Term in the denominator of rmsprop, adam, adamw and muon. Default: 1e-08."""
+    rmsprop_alpha: Real
+    """How long rmsprop averages squared gradients. Default: 0.99."""
     muon_momentum: Real
     """Momentum of muon. Default: 0.95."""
     weight_decay: Real
-    """Weight decay in the whole space. An L2 term in the gradient for sgd and adam, decoupled for adamw and muon.
-    Default: 0.
+    """Weight decay in the whole space. An L2 term in the gradient for sgd, rmsprop and adam, decoupled for adamw and
+    muon. Default: 0.
     """
     clip_norm: Real | None
     """Largest norm of a run's gradient; longer ones are shortened to it. Default: none."""

@@ -96,7 +96,7 @@ class SweepConfig:
     Origin: three_regimes, Sec. 4
     """
     momentum: Annotated[float, Number(0, 1, below=True)] = 0.0
-    """Momentum of sgd."""
+    """Momentum of sgd and rmsprop."""
     nesterov: Yes = False
     """Nesterov's momentum instead of the heavy ball, for sgd."""
     betas: Annotated[tuple[float, float], BETAS] = (0.9, 0.999)
@@ -105,9 +105,14 @@ class SweepConfig:
     Origin: Kingma & Ba 2015, Alg. 1
     """
     epsilon: Annotated[float, Number(0, 1)] = 1e-8
-    """Term in the denominator of adam, adamw and muon.
+    """Term in the denominator of rmsprop, adam, adamw and muon.
 
     Origin: Kingma & Ba 2015, Alg. 1
+    """
+    rmsprop_alpha: Annotated[float, Number(0, 1, below=True)] = 0.99
+    """How long rmsprop averages squared gradients.
+
+    Origin: torch.optim.RMSprop
     """
     muon_momentum: Annotated[float, Number(0, 1, below=True)] = 0.95
     """Momentum of muon.
@@ -115,7 +120,7 @@ class SweepConfig:
     Origin: Jordan et al. 2024
     """
     weight_decay: Annotated[float, Number(0, HUGE)] = 0.0
-    """Weight decay in the whole space. An L2 term in the gradient for sgd and adam, decoupled for adamw and muon."""
+    """Weight decay in the whole space. An L2 term in the gradient for sgd, rmsprop and adam, decoupled for adamw and muon."""
     clip_norm: Annotated[float | None, Number(0, HUGE, above=True)] = None
     """Largest norm of a run's gradient; longer ones are shortened to it.
 

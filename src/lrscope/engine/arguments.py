@@ -76,7 +76,7 @@ def _check_own_optimizer(config: SweepConfig, given: bool) -> None:
     if not given and config.optimizer == OWN:
         raise LrscopeError(
             "optimizer: 'task' is asked for, but the task has none of its own: pass "
-            "lrscope.Task(..., optimizer=lambda params, lr: torch.optim.RMSprop(params, lr)), or choose "
+            "lrscope.Task(..., optimizer=lambda params, lr: torch.optim.NAdam(params, lr)), or choose "
             f"{either(tuple(OPTIMIZERS))}"
         )
 

@@ -62,7 +62,7 @@ class Task:
             number of them, which are then held out of training (drawn anew for each data seed); examples of your own in any
             form that `train` takes; 0 for none. None holds out a tenth if that gives at least 500 examples.
         optimizer: a function of (parameters, learning rate) that returns a `torch.optim` optimizer, such as `lambda params, lr:
-            torch.optim.RMSprop(params, lr)`; sweeps then train with it, one run at a time. It is called before every step, with
+            torch.optim.NAdam(params, lr)`; sweeps then train with it, one run at a time. It is called before every step, with
             that step's learning rate. Left out, sweeps choose by their option `optimizer`.
         metrics: functions of (outputs [B, ...], labels [B, ...]) by name that return one number per example [B]. Their means over
             the test set are logged beside loss and accuracy, those over the validation set and of averaged weights too. With a
@@ -105,7 +105,7 @@ class Task:
         if optimizer is not None and not callable(optimizer):
             raise LrscopeError(
                 f"optimizer: {shown(optimizer)} is not a function of (parameters, learning rate): pass one, such as "
-                "lambda params, lr: torch.optim.RMSprop(params, lr)"
+                "lambda params, lr: torch.optim.NAdam(params, lr)"
             )
         self.optimizer = optimizer
         self.metrics = checked_metrics(metrics)

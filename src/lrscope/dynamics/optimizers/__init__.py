@@ -11,9 +11,16 @@ from lrscope.dynamics.optimizers.adam import Adam, AdamW
 from lrscope.dynamics.optimizers.muon import Muon
 from lrscope.dynamics.optimizers.own import OwnOptimizer
 from lrscope.dynamics.optimizers.protocol import Optimizer
+from lrscope.dynamics.optimizers.rmsprop import RMSprop
 from lrscope.dynamics.optimizers.sgd import SGD
 
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "muon": Muon}
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "sgd": SGD,
+    "rmsprop": RMSprop,
+    "adam": Adam,
+    "adamw": AdamW,
+    "muon": Muon,
+}
 OWN = "task"  # instead of one of the table: the task's own (`OwnOptimizer`)
 
 __all__ = ["OPTIMIZERS", "OWN", "Optimizer", "OwnOptimizer", "make", "options"]

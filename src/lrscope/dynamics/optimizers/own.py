@@ -112,7 +112,7 @@ class _Stepper:
         except Exception as error:  # a user's function fails in any way
             raise LrscopeError(
                 f"optimizer: the task's function fails ({type(error).__name__}: {first_line(error)}): it is called with a list "
-                "of parameters and a learning rate, as in lambda params, lr: torch.optim.RMSprop(params, lr)"
+                "of parameters and a learning rate, as in lambda params, lr: torch.optim.NAdam(params, lr)"
             ) from error
         if not isinstance(self.optimizer, torch.optim.Optimizer):
             raise LrscopeError(
