@@ -10,6 +10,7 @@ import xarray as xr
 
 from lrscope.studies.late_decay import STUDY
 from lrscope.studies.late_decay.effects_schedules import BRANCH, CONSTANT
+from lrscope.studies.late_decay.sweeps_transfer import CHANGED
 from lrscope.studies.types import Finding
 from planted_decay import main_path, noisy, with_decay
 from planted_results import PlantedResults
@@ -52,6 +53,11 @@ def swept(levels: Any, *, fitted: Any = 1.0, spread: float = 0.004, lost: bool =
 def networks(levels: Any, **options: Any) -> PlantedResults:
     """Both losses end at the same."""
     return PlantedResults({name: swept(levels, **options) for name in ("mse", "cross_entropy")})
+
+
+def elsewhere(levels: Mapping[str, Any], **options: Any) -> PlantedResults:
+    """LD8's sweeps: of those that are named test losses end at these levels, of the others at `FALLING`."""
+    return PlantedResults({name: swept(levels.get(name, FALLING), **options) for name in CHANGED})
 
 
 # -- the model -----------------------------------------------------------------------------------------------------------

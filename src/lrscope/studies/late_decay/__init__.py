@@ -1,11 +1,18 @@
 """Ren, Ma, Ying 2024, "Understanding the Generalization Benefits of Late Learning Rate Decay".
 
-The theory's model (`curves`, `phases`, `drift`) is of use without the study. LD8 (other networks, data and optimizers) is not in it yet.
+The theory's model (`curves`, `phases`, `drift`) is of use without the study.
 """
 
 from __future__ import annotations
 
-from lrscope.studies.late_decay import claims_model, claims_network, claims_planes, claims_schedules, sweeps
+from lrscope.studies.late_decay import (
+    claims_model,
+    claims_network,
+    claims_planes,
+    claims_schedules,
+    claims_transfer,
+    sweeps,
+)
 from lrscope.studies.late_decay.paper_figures import FIGURES
 from lrscope.studies.types import Paper, Study
 
@@ -22,7 +29,13 @@ STUDY = Study(
     name="late_decay",
     paper=PAPER,
     about="A large learning rate, kept long after the training loss has stopped to fall, moves along the minima to where they generalise.",
-    claims=(*claims_network.CLAIMS, *claims_planes.CLAIMS, *claims_model.CLAIMS, *claims_schedules.CLAIMS),
+    claims=(
+        *claims_network.CLAIMS,
+        *claims_planes.CLAIMS,
+        *claims_model.CLAIMS,
+        *claims_schedules.CLAIMS,
+        *claims_transfer.CLAIMS,
+    ),
     figures=FIGURES,
     scales={"smoke": sweeps.smoke(), "laptop": sweeps.laptop(), "paper": sweeps.paper()},
 )

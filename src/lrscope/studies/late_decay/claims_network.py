@@ -102,29 +102,31 @@ def _later_is_lower(results: StudyResults) -> Finding:
             _reported("cross-entropy: earliest over latest", lambda: cross.finished().fall, DECADES),
             _reported("final test loss with that at the decay", lambda: paths.correlation, "correlation over times"),
         ],
-        f"Test accuracy, latest minus earliest decay: {_said(points, '.2f')} points. Test losses by time: {_row(paths, paths.test)}; "
-        f"training losses: {_row(paths, paths.train)}.",
+        f"Test accuracy, latest minus earliest decay: {said(points, '.2f')} points. Test losses by time: {by_time(paths, paths.test)}; "
+        f"training losses: {by_time(paths, paths.train)}.",
         times=paths.at.tolist(),
-        test_loss=_means(paths.test),
-        training_loss=_means(paths.train),
-        training_accuracy=_means(paths.fitted),
-        test_accuracy=_means(paths.accuracy),
-        test_loss_cross_entropy=_means(cross.test),
-        test_accuracy_cross_entropy=_means(cross.accuracy),
+        test_loss=means(paths.test),
+        training_loss=means(paths.train),
+        training_accuracy=means(paths.fitted),
+        test_accuracy=means(paths.accuracy),
+        test_loss_cross_entropy=means(cross.test),
+        test_accuracy_cross_entropy=means(cross.accuracy),
     )
 
 
-def _means(values: Array) -> list[float | None]:
+def means(values: Array) -> list[float | None]:
     """Over seeds, by time; None where no run ended."""
     means = [arrays.average(row) for row in values]
     return [mean if np.isfinite(mean) else None for mean in means]
 
 
-def _row(paths: SubPaths, values: Array) -> str:
-    return ", ".join(f"{at:g}: {_said(arrays.average(row), '.3g')}" for at, row in zip(paths.at, values, strict=True))
+def by_time(paths: SubPaths, values: Array) -> str:
+    """Means over seeds by time, for a note."""
+    return ", ".join(f"{at:g}: {said(arrays.average(row), '.3g')}" for at, row in zip(paths.at, values, strict=True))
 
 
-def _said(value: float, digits: str) -> str:
+def said(value: float, digits: str) -> str:
+    """A number for a note."""
     return f"{value:{digits}}" if np.isfinite(value) else "none"
 
 

@@ -5,7 +5,7 @@ U seeds, B times.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from lrscope.studies.binomial import binomial_interval
 from lrscope.studies.late_decay import effects_schedules
 from lrscope.studies.late_decay.effects_model import speeds
 from lrscope.studies.late_decay.success import success_bound, success_frequency
+from lrscope.studies.late_decay.sweeps_transfer import CHANGED
 from lrscope.studies.types import StudyResults
 
 SHOWN = (0.0, 1.0, 2.0, 4.0)  # gammas of the phases
@@ -40,8 +41,18 @@ SUB_PATHS = (
 
 def sub_paths(results: StudyResults) -> Chart:
     """Final test loss against the time of the decay, of both losses."""
+    return _against_time(results, SUB_PATHS)
+
+
+def transfers(results: StudyResults) -> Chart:
+    """The same of the squared error with another network, other images and other optimizers."""
+    return _against_time(results, CHANGED.items())
+
+
+def _against_time(results: StudyResults, titles: Iterable[tuple[str, str]]) -> Chart:
+    """A panel for each sweep."""
     panels = []
-    for sweep, title in SUB_PATHS:
+    for sweep, title in titles:
         chart = decay_chart([decay_curve(results.sweep(sweep), branch="cooldown")])
         ends = chart.panels[0]
         x = Axis(title="decay of the learning rate (epoch)", log=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lrscope.studies.late_decay import figures
+from lrscope.studies.late_decay.sweeps_transfer import CHANGED
 from lrscope.studies.types import PaperFigure
 
 MODEL = "20 examples in 40 dimensions, label noise; medians over data sets, bands hold the middle 95%. "
@@ -70,5 +71,14 @@ FIGURES = (
         differs="The paper has no such figure: it asks the question. 20 examples in 40 dimensions, label noise.",
         needs=("schedules", "courses", "diagonal"),
         draw=figures.schedules,
+    ),
+    PaperFigure(
+        number="transfers",
+        title="Final test loss against the time of the decay: another network, other images, Adam, RMSprop",
+        look_for="Lines fall to the right where a later decay ends lower there, too. Test losses of different panels do not compare.",
+        differs="The paper has no such figure: it is the summary's next checks. Each panel differs from the squared error's of the first figure in what "
+        "its title says, with three draws of the images and, on a laptop, a shorter main path.",
+        needs=tuple(CHANGED),
+        draw=figures.transfers,
     ),
 )

@@ -16,6 +16,7 @@ from typing import Any
 from lrscope.config import Branch, SweepConfig
 from lrscope.studies.late_decay.effects_schedules import BRANCH, LATE_DECAY
 from lrscope.studies.late_decay.measurements import measurements
+from lrscope.studies.late_decay.sweeps_transfer import transfers
 from lrscope.studies.types import Scale, StudySweep
 
 ABOUT = {
@@ -56,10 +57,11 @@ def _sweeps(
     fewer: int,
     course: float,
     course_draws: int,
+    elsewhere: dict[str, Any],
 ) -> tuple[StudySweep, ...]:
     """Sub-paths of one length for each loss, cross-entropy with `fewer` draws; then schedules of `course` epochs.
 
-    The first course is constant: it is the path that the others leave at its beginning.
+    The first course is constant: it is the path that the others leave at its beginning. `elsewhere`: arguments of `transfers`.
     """
     sub_paths = Branch(name="cooldown", at=tuple(map(float, times)), factors=(factor,), epochs=cooldown)
     courses = Branch(name=BRANCH, at=(0.0,), schedules=COURSES[1:], epochs=course)
@@ -75,7 +77,7 @@ def _sweeps(
         "cross_entropy": {"branches": (sub_paths,), "data_seeds": fewer},
         "schedules": {"branches": (courses,), **short},
     }
-    return tuple(
+    found = [
         StudySweep(
             name=name,
             about=ABOUT[name],
@@ -83,7 +85,8 @@ def _sweeps(
             config=SweepConfig(lrs=(lr,), **SGD, **{**shared, **own}),
         )
         for name, own in changes.items()
-    )
+    ]
+    return (*found, *transfers(found[0], **elsewhere))
 
 
 def smoke() -> Scale:
@@ -100,7 +103,16 @@ def smoke() -> Scale:
     }
     return Scale(
         sweeps=_sweeps(
-            task, shared, lr=0.03, times=[1, 2, 4, 8], factor=0.1, cooldown=4, fewer=3, course=8, course_draws=3
+            task,
+            shared,
+            lr=0.03,
+            times=[1, 2, 4, 8],
+            factor=0.1,
+            cooldown=4,
+            fewer=3,
+            course=8,
+            course_draws=3,
+            elsewhere={"network": {"width": 2}, "images": {"pool": 2}, "until": 8},
         ),
         measurements=measurements(
             model={"setting": {**MODEL, "steps": 400, "small_steps": 100}, "seeds": 4, "times": 20, "even": EVEN},
@@ -150,6 +162,11 @@ def laptop() -> Scale:
             fewer=3,
             course=160,
             course_draws=4,
+            elsewhere={
+                "network": {"width": 4, "pool": 4},  # at 14x14 it would take 9 minutes alone
+                "images": {"data": "digits", "pool": 1, "test_size": 797},
+                "until": 320,
+            },
         ),
         measurements=measurements(
             model={"setting": MODEL, "seeds": 400, "times": 60, "even": EVEN},
@@ -193,6 +210,7 @@ def paper() -> Scale:
             fewer=3,
             course=1000,
             course_draws=3,
+            elsewhere={"network": {"width": 32}, "images": {"data": "svhn"}, "until": 1600},
         ),
         measurements=measurements(
             model={"setting": MODEL, "seeds": 2000, "times": 60, "even": EVEN},
