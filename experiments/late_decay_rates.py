@@ -1,6 +1,6 @@
-"""Which learning rate is the large one of Adam and of RMSprop (LD8)? A main path of 160 epochs at laptop scale, seed 0.
+"""Which learning rate is the large one of Adam and of RMSprop (LD8)? A main path of 80 epochs at laptop scale, seed 0.
 
-    python experiments/late_decay_rates.py [--epochs 160] [--seed 0] [--root runs/rates]
+    python experiments/late_decay_rates.py [sgd adam rmsprop] [--epochs 80] [--seed 0] [--root runs/rates]
 
 The rule was written before the first look: of `RATES` the largest at which the run stays finite and, over the last eighth of the
 path, classifies at least 90% of its training images. SGD at LD1's rate stands beside them. Evidence is made with seeds
@@ -18,6 +18,7 @@ from lrscope.config import SweepConfig
 from lrscope.schema import PRETRAIN, segment
 from lrscope.studies.late_decay import STUDY
 
+OPTIMIZERS = ("sgd", "adam", "rmsprop")
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 FITTED = 0.9
 LAST = 8  # logging intervals of a path; the last one counts
@@ -26,13 +27,14 @@ LAST = 8  # logging intervals of a path; the last one counts
 def main() -> None:
     """Train the paths and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--epochs", type=float, default=160)
+    parser.add_argument("optimizers", nargs="*", help="one or more of sgd, adam and rmsprop; all by default")
+    parser.add_argument("--epochs", type=float, default=80)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--root", type=Path, default=Path("runs/rates"))
     options = parser.parse_args()
     mse = next(sweep for sweep in STUDY.scales["laptop"].sweeps if sweep.name == "mse")
     task = lrscope.named_task(**{**mse.arguments, "test_size": 500})
-    for name in ("sgd", "adam", "rmsprop"):
+    for name in options.optimizers or OPTIMIZERS:
         config = _path(mse.config, name, options.epochs, options.seed)
         result = lrscope.sweep(task, config=config, out=options.root / name)
         data = segment(result, PRETRAIN.name).isel(data_seed=0, seed=0, epoch=-1)
