@@ -1,6 +1,7 @@
 """A pilot of the study late_decay at laptop scale: a few seeds from 0 on, at which settings may be looked at.
 
     python experiments/late_decay_pilot.py networks [--seeds 2] [--lr 0.1] [--epochs 320] [--root runs/pilot]
+    python experiments/late_decay_pilot.py elsewhere [--seeds 2] [--epochs 160]
     python experiments/late_decay_pilot.py model [--seeds 20]
 
 Evidence is made with seeds from 4000 on, so nothing that is seen here counts. Prints the quantities that the claims are judged
@@ -21,7 +22,7 @@ from lrscope.studies.registry import slug
 from lrscope.studies.reproduction import Reproduction
 from lrscope.studies.types import Measurement, Scale, Study, StudySweep
 
-CLAIMS = {"networks": ("LD1", "LD2", "LD3"), "model": ("LD4", "LD5", "LD6")}
+CLAIMS = {"networks": ("LD1", "LD2", "LD3"), "elsewhere": ("LD8",), "model": ("LD4", "LD5", "LD6")}
 
 
 def main() -> None:
@@ -49,11 +50,12 @@ def main() -> None:
 def piloted(part: str, seeds: int | None, lr: float | None, epochs: float | None) -> Study:
     """The study with one scale: that part of `laptop`, with a few seeds from 0 on."""
     laptop = STUDY.scales["laptop"]
-    networks = part == "networks"
-    sweeps = tuple(_swept(s, seeds or 2, lr, epochs) for s in laptop.sweeps if networks and s.name != "schedules")
-    measurements = tuple(_simulated(m, seeds or 20) for m in laptop.measurements if bool(m.needs) == networks)
-    scale = Scale(sweeps=sweeps, measurements=measurements, about="A pilot.")
     claims = tuple(claim for claim in STUDY.claims if claim.id in CLAIMS[part])
+    needs = {name for claim in claims for name in claim.needs}
+    drawn = {m.name for m in laptop.measurements if not m.needs} if part == "model" else set()  # for figures
+    sweeps = tuple(_swept(s, seeds or 2, lr, epochs) for s in laptop.sweeps if s.name in needs)
+    measurements = tuple(_simulated(m, seeds or 20) for m in laptop.measurements if m.name in needs | drawn)
+    scale = Scale(sweeps=sweeps, measurements=measurements, about="A pilot.")
     words = "_".join(f"{value:g}".replace(".", "_") for value in (seeds, lr, epochs) if value is not None)
     return replace(STUDY, name=f"late_decay_{part}_{words}".rstrip("_"), claims=claims, scales={"laptop": scale})
 
