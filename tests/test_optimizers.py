@@ -512,7 +512,11 @@ def test_the_tasks_own_is_used_unless_something_else_is_asked_for(tmp_path: Path
         ),
         (None, {"optimizer": "task"}, "optimizer: 'task' is asked for, but the task has none of its own: pass"),
         (OWN_OPTIMIZERS["rmsprop"], {"space": "sphere"}, "optimizer: the task's own does not train on the sphere"),
-        (OWN_OPTIMIZERS["rmsprop"], {"momentum": 0.9}, "momentum: 0.9 is an option of sgd, not of the task's own"),
+        (
+            OWN_OPTIMIZERS["rmsprop"],
+            {"momentum": 0.9},
+            "momentum: 0.9 is an option of sgd and rmsprop, not of the task's own",
+        ),
         (OWN_OPTIMIZERS["rmsprop"], {"path": "batched"}, "path: batched runs are trained together, but the task's own"),
         (
             OWN_OPTIMIZERS["rmsprop"],
