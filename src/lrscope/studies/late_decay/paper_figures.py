@@ -77,7 +77,7 @@ FIGURES = (
         title="Final test loss against the time of the decay: another network, other images, Adam, RMSprop",
         look_for="Lines fall to the right where a later decay ends lower there, too. Test losses of different panels do not compare.",
         differs="The paper has no such figure: it is the summary's next checks. Each panel differs from the squared error's of the first figure in what "
-        "its title says, with three draws of the images and, on a laptop, a shorter main path.",
+        "its title says, with three draws of the images. On a laptop main paths are shorter, and the ResNet has smaller images.",
         needs=tuple(CHANGED),
         draw=figures.transfers,
     ),

@@ -16,8 +16,8 @@ from lrscope.studies.types import StudySweep
 DRAWS = 3  # ours: the least that give an interval
 LOG_POINTS = 20  # ours: of a path and of a sub-path; evaluating 2,000 test images takes as long as five steps
 # By the rule of LD8's criterion: experiments/late_decay_rates.py, docs/late_decay_theory.md.
-ADAM = 1e-3
-RMSPROP = 1e-3
+ADAM = 1e-2
+RMSPROP = 3e-3
 
 
 CHANGED = {"resnet": "ResNet-18", "other_data": "other images", "adam": "Adam", "rmsprop": "RMSprop"}
