@@ -15,7 +15,9 @@ A first run (width 32, loops 500 to 502) had no wrong label, but abstained in no
 added to the monitor after it: what noise cannot hide is held against converging runs, and a loss that jumps about below a
 hundredth of that of guessing counts as 1. So that run was development; the default is another width with other seeds.
 On it (width 24, loops 600 and 601) no label was wrong and 45 of 56 agreed. Then a rule was added by reasoning and planted curves:
-what noise cannot hide is looked for from the first quarter of the curve on. So loops have new seeds again.
+what noise cannot hide is looked for from the first quarter of the curve on. So loops had new seeds again (700, 701): 49 of 56
+agreed, 2 of 51 labels were wrong. Then the rules were settled anew on loops 600, 601, 700 and 701 and on planted curves, and
+frozen: a line over log time, all rows used, jumps cut off, a swing is no fall, levels as the map sees them. Loops begin at 800.
 
 Maps are kept in --root and used again. The last line is one JSON object.
 """
@@ -39,7 +41,9 @@ from lrscope.mapping.types import Label
 from lrscope.monitor import Monitor
 
 STEPS, BATCH, SIZE = 960, 64, 1024
-FIRST_SEED = 700  # of the loops: no seed of the map; 500 to 502, 600 and 601 were looked at before rules were settled
+FIRST_SEED = (
+    800  # of the loops: no seed of the map; 500 to 502, 600, 601, 700, 701 were looked at before rules were settled
+)
 ALARMS = ("dead", "too high", "too low")
 SLOW = "too slow to tell"
 

@@ -98,7 +98,7 @@ def facts(loss: Array, **more: Any) -> Facts:
 
 
 T = np.arange(1, ROWS + 1)
-WOBBLE = np.exp(noise(1, ROWS, 0.3, "wobble")[0])
+WOBBLE, LOUD = np.exp(noise(1, ROWS, 0.3, "wobble")[0]), np.exp(noise(1, ROWS, 0.0, "loud", 1.5)[0])
 FALLING, FLAT, CHANCE = 2.3 / T * WOBBLE, 0.41 * WOBBLE, 2.31 * np.exp(noise(1, ROWS, 0.0, "chance", 0.002)[0])
 
 
@@ -120,7 +120,9 @@ FALLING, FLAT, CHANCE = 2.3 / T * WOBBLE, 0.41 * WOBBLE, 2.31 * np.exp(noise(1, 
         (facts(CHANCE, chance=2.3, invariant=True), "3", "sure", "no better than guessing (2.3)"),
         (facts(FLAT[:31]), "?", "undetermined", "31 of 32 measurements so far"),
         (facts(FLAT[:5], changing=True), "?", "undetermined", "the learning rate changes"),
-        (facts(0.41 * np.exp(noise(1, ROWS, 0.0, "loud", 1.5)[0])), "?", "undetermined", "too noisy"),
+        (facts(0.08 * LOUD), "?", "undetermined", "too noisy"),
+        (facts(0.41 * LOUD), "?", "undetermined", "too noisy"),
+        (facts(0.41 * LOUD, chance=2.3), "2", "likely", "jumps about at 0.685, above a quarter of that of guessing"),
         (
             facts(0.4 * T**-0.05 * np.exp(noise(1, ROWS, 0.0, "slow", 0.002)[0])),
             "?",
@@ -128,7 +130,7 @@ FALLING, FLAT, CHANCE = 2.3 / T * WOBBLE, 0.41 * WOBBLE, 2.31 * np.exp(noise(1, 
             "less than in converging",
         ),
         (facts(0.41 * np.exp(noise(1, ROWS, 0.0, "less", 0.4)[0])), "2", "likely", "shows no fall within"),
-        (facts(0.01 * np.exp(noise(1, ROWS, 0.0, "loud", 1.5)[0])), "1", "likely", "jumps about there"),
+        (facts(0.01 * LOUD), "1", "likely", "jumps about there"),
         (facts(0.01 * WOBBLE), "?", "undetermined", "may be as low as it gets"),
         (facts(0.01 * WOBBLE, spread=1.02), "2", "sure", "steps equalised"),
         (facts(np.append(FLAT, np.nan)), "?", "undetermined", "not finite"),

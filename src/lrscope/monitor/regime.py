@@ -21,9 +21,8 @@ CONSTANT = 1.25  # ours: a learning rate that changes by less counts as constant
 WINDOWS = 64  # ours: as many as a map's run has epochs
 EQUAL = 1.1  # ours: steps of groups are equalised below; digits: 1.3 to 1.5 in regime 1, 1.00 +- 0.02 in regime 2
 CONVERGING = 3.4  # tolerances: 1/t decay falls by 0.34 between the third and the fourth quarter (mapping/votes.py)
-# The same from the first quarter on, where 1/t decay stands out of twice as much noise: 0.65 is half of what a line fitted to
-# -log t loses. Ours: two thirds of it, so that decay which began a quarter of the curve earlier is not taken for none.
-CONVERGING_LONG = 4.3
+# The same from the first quarter on. Ours: two thirds, what 1/t decay seems to fall that began a quarter of the curve earlier.
+CONVERGING_LONG = CONVERGING * 2 / 3
 ROWS = 2 * LEAST  # of which the second half is tested
 
 
@@ -77,12 +76,74 @@ def live_regime(facts: Facts) -> LiveRegime:
         return _unknown(_too_few(facts))
     if not np.isfinite(facts.loss).all():
         return _unknown("some losses are not finite")
-    half = trend(facts.loss[len(facts.loss) // 2 :], facts.guess - float(facts.loss[-1]))
+    curve = _curve(facts)
+    return _converging(curve) or _of_trend(curve)
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """Facts with what the rules look at: the trend of the second half, that from the first quarter on, and what the map's rules
+    see, None where losses are not all above 0."""
+
+    facts: Facts
+    half: Trend
+    long: Trend
+    seen: Decline | None
+
+    @property
+    def since(self) -> str:
+        """Over the second half, in words."""
+        return f"within {_span(self.facts, len(self.facts.loss) // 2)} updates"
+
+    @property
+    def nearly_all(self) -> bool:
+        """Is nearly all of the loss gone? By its log level, jumps cut off, as the map tells where runs get to."""
+        return self.seen is not None and float(np.exp(self.seen.level[0])) < RULES.least_learned * self.facts.guess
+
+    @property
+    def far(self) -> bool:
+        """Has the loss not got anywhere yet, as the map tells which runs are slow? Only where the loss of guessing is known: the
+        start may be that of a trained network."""
+        chance = self.facts.chance
+        return self.seen is not None and chance is not None and self.half.level > RULES.slow_share * chance
+
+    @property
+    def falls_long(self) -> bool:
+        """Does a fall that matters show from the first quarter on, and seem to go on in the second half?"""
+        shown = self.long.low > self.long.tolerance
+        return self.seen is not None and shown and self.half.fall > self.half.tolerance
+
+    @property
+    def flat(self) -> bool:
+        """Does nothing fall from the first quarter on, as a converging run would?"""
+        shown = self.long.high < CONVERGING_LONG * self.long.tolerance
+        return self.seen is not None and shown and not self.long.falling
+
+    @property
+    def at_guessing(self) -> bool:
+        """Is the loss no better than guessing, and still so after as long a time again at its present speed?"""
+        fall = max(2 * self.half.fall, 0.0)
+        ahead = self.half.level - fall if self.seen is None else self.half.level * np.exp(-fall)
+        return bool(ahead >= (1 - RULES.least_learned) * self.facts.guess)
+
+    @property
+    def new_low(self) -> bool:
+        """Is the last quarter below the second too, as the map's rule wants it to be below the third? A loss that has memory
+        swings, and comes down from a rise without getting anywhere."""
+        assert self.seen is not None
+        rows = windows(self.facts.loss)
+        second = np.median(np.log(rows[len(rows) // 4 : len(rows) // 2]))
+        drop = float(second - self.seen.level[0])
+        return drop > max(RULES.falling_logs, RULES.falling_errors * float(self.seen.error[0]))
+
+
+def _curve(facts: Facts) -> _Curve:
+    loss, scale = facts.loss, facts.guess - float(facts.loss[-1])
+    quarter = len(loss) // 4
+    half, long = trend(loss[len(loss) // 2 :], scale), trend(loss[quarter:], scale, before=quarter)
     assert half is not None
-    if (facts.loss <= 0).any():
-        return _of_trend(facts, half)
-    seen = decline(windows(facts.loss)[None])
-    return _converging(facts, seen, half) or _of_trend(facts, half)
+    assert long is not None
+    return _Curve(facts, half, long, decline(windows(loss)[None]) if (loss > 0).all() else None)
 
 
 def windows(loss_N: Array) -> Array:
@@ -93,13 +154,16 @@ def windows(loss_N: Array) -> Array:
     return found
 
 
-def _converging(facts: Facts, seen: Decline, half: Trend) -> LiveRegime | None:
+def _converging(curve: _Curve) -> LiveRegime | None:
     """Regime 1: the loss falls as the map's rule wants it, goes down steadily, or is next to nothing."""
+    facts, half, seen = curve.facts, curve.half, curve.seen
+    if seen is None:
+        return None
     span = _span(facts, len(facts.loss) // 2)
     drop = 1 - np.exp(-float(seen.drop[0]))
     if half.level <= RULES.converged_share * facts.guess:
         return LiveRegime("1", True, f"the loss has come down to {number(half.level)}")
-    if seen.falls[0]:
+    if seen.falls[0] and curve.new_low:
         return LiveRegime(
             "1", half.falling, f"loss falls, by {drop:.0%} within {span // 2} updates, at {number(half.level)}"
         )
@@ -108,38 +172,49 @@ def _converging(facts: Facts, seen: Decline, half: Trend) -> LiveRegime | None:
     return None
 
 
-def _of_trend(facts: Facts, half: Trend) -> LiveRegime:
+def _of_trend(curve: _Curve) -> LiveRegime:
     """Regime 3 or 2, or undetermined."""
-    level, since = number(half.level), f"within {_span(facts, len(facts.loss) // 2)} updates"
-    if half.falling:
-        return _unknown(f"the loss falls {since}, but less than in converging runs, at {level}")
-    if half.level >= (1 - RULES.least_learned) * facts.guess:
+    facts, half, level = curve.facts, curve.half, number(curve.half.level)
+    if curve.at_guessing:
         return _no_better_than_guessing(facts, level)
+    if half.falling:
+        return _falling(curve, level)
     if half.rising and half.high > -half.tolerance:
         return LiveRegime("2", False, f"loss no longer falls, it creeps up, at {level}")
     if half.rising:
-        return _unknown(f"the loss rises {since}, at {level}")
-    nearly_all = bool((facts.loss > 0).all()) and half.level < RULES.least_learned * facts.guess
+        return _unknown(f"the loss rises {curve.since}, at {level}")
     if not half.stationary:
-        return _noisy(facts, half, nearly_all, level)
+        return _noisy(curve, level)
     found = _equilibrium(facts, level)
-    if nearly_all and not found.sure:
+    if curve.nearly_all and not found.sure:
         return _unknown(f"{found.reason}, which may be as low as it gets")
     return found
 
 
-def _noisy(facts: Facts, half: Trend, nearly_all: bool, level: str) -> LiveRegime:
+def _falling(curve: _Curve, level: str) -> LiveRegime:
+    """It falls beyond noise, but not as the map's rule wants it."""
+    if curve.nearly_all:
+        return LiveRegime("1", False, f"the loss has come down to {level} and still falls")
+    if curve.seen is not None and curve.seen.falls[0]:
+        return _unknown(f"the loss falls {curve.since}, but only comes back from a rise, at {level}")
+    return _unknown(f"the loss falls {curve.since}, but less than in converging runs, at {level}")
+
+
+def _noisy(curve: _Curve, level: str) -> LiveRegime:
     """No fall beyond noise, but noise would hide one of 10%. The fall of a converging run is larger, and larger still from the
-    first quarter of the curve on; a loss that has only come down there counts as falling, so nothing is said of it."""
-    since = f"within {_span(facts, len(facts.loss) // 2)} updates"
-    if nearly_all:
+    first quarter of the curve on. There it may be seen; but a loss that has only come down there, and does not seem to fall any
+    more, is not told. Where too low a learning rate keeps a loss high, the curve is smooth: one that is high and hides its trend
+    jumps about."""
+    if curve.nearly_all:
         return LiveRegime("1", False, f"the loss has come down to {level} and jumps about there")
-    long = trend(facts.loss[len(facts.loss) // 4 :], facts.guess - float(facts.loss[-1]))
-    assert long is not None
-    flat = bool((facts.loss > 0).all()) and not long.falling and long.high < CONVERGING_LONG * long.tolerance
-    if half.high < CONVERGING * half.tolerance or flat:
-        return LiveRegime("2", False, f"the loss, {level}, shows no fall {since}; that of a converging run would show")
-    return _unknown(f"the loss is too noisy at {level} to tell a fall {since}")
+    if curve.falls_long:
+        return LiveRegime("1", False, f"the loss falls beyond noise from the first quarter of the curve on, at {level}")
+    if curve.half.high < CONVERGING * curve.half.tolerance or curve.flat:
+        words = f"the loss, {level}, shows no fall {curve.since}; that of a converging run would show"
+        return LiveRegime("2", False, words)
+    if curve.far and not curve.long.falling:
+        return LiveRegime("2", False, f"the loss jumps about at {level}, above a quarter of that of guessing")
+    return _unknown(f"the loss is too noisy at {level} to tell a fall {curve.since}")
 
 
 def _equilibrium(facts: Facts, level: str) -> LiveRegime:
