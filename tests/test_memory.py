@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import psutil
@@ -21,7 +23,8 @@ import torch
 import xarray as xr
 from torch import nn
 
-from lrscope.engine import choose, memory_limits, memory_need
+from lrscope.cli import main
+from lrscope.engine import choose, evaluation_time, memory_limits, memory_need
 from lrscope.engine import context as context_module
 from lrscope.engine.assemble import part_of
 from lrscope.engine.checked import RANDOM
@@ -36,6 +39,7 @@ from lrscope.engine.sweep import dry_run, sweep
 from lrscope.engine.sweep_folder import CHECKPOINT
 from lrscope.errors import LrscopeError
 from lrscope.tasks.streams import generator
+from test_cli import in_process
 from test_workers import ENVIRONMENT
 from tiny_tasks import BASE, BATCHED, SHORT, computed, context_of, mlp_task, same_bytes, task_of, train
 from trees import arrays
@@ -284,6 +288,41 @@ def test_what_counts_as_lack_of_memory() -> None:
     assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert not out_of_memory(RuntimeError("shapes do not match"))
     assert not out_of_memory(LrscopeError("memory: too little"))
+
+
+PLANNED = (
+    *("map", "--data", "digits", "--train-size", "64", "--test-size", "64", "--batch-size", "16", "--width", "8"),
+    *("--lrs", "1e-3:1:8", "--seeds", "1", "--steps", "20", "--jobs", "1", "--no-compile", "--dry-run"),
+)
+
+
+@pytest.mark.parametrize("fail", [torch_runs_out, numpy_runs_out, python_runs_out])
+@pytest.mark.parametrize(
+    ("where", "name", "path", "words"),
+    [
+        (evaluation_time, "_seconds", "batched", r"as evaluation was timed \(.+\): use a smaller --chunk"),
+        (choose, "_timed", "single", r"in the first steps \(.+\): use a smaller --chunk"),
+        (choose, "_timed", "batched", r"in the first steps \(.+\): use a smaller --chunk"),
+        (Material, "initial_weights", "auto", r"in a first step of one run \(.+\): use a smaller --batch-size"),
+        (Context, "build", "auto", r"\(.+\): close other programs"),
+    ],
+)
+def test_a_plan_for_which_memory_runs_out_is_refused_in_one_sentence(
+    where: Any, name: str, path: str, words: str, fail: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(where, name, lambda *given, **named: fail())
+    code, out, err = in_process(*PLANNED, "--path", path)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(rf"lrscope: memory: it ran out {words}.*\n", err)
+
+
+def test_only_lack_of_memory_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*given: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(evaluation_time, "_seconds", breaks)
+    with pytest.raises(RuntimeError, match="a bug"), patch.object(sys, "argv", ["lrscope", *PLANNED]):
+        main()
 
 
 # -- how much there is ---------------------------------------------------------------------------------------------

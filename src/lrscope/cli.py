@@ -10,7 +10,7 @@ import typer
 from lrscope._version import __version__
 from lrscope.config.command_line import as_typer, taking
 from lrscope.config.settings import OPTIONS
-from lrscope.errors import LrscopeError, shown
+from lrscope.errors import LrscopeError, first_line, shown
 from lrscope.hints import no_such_option
 from lrscope.terminal import lead_nowhere, printable, steady_streams
 
@@ -349,6 +349,12 @@ def _run() -> int:
         return _refuse(str(error))
     except USAGE as error:
         return _usage(error)
+    except (MemoryError, RuntimeError) as error:
+        from lrscope.engine.dispatch import out_of_memory
+
+        if not out_of_memory(error):
+            raise
+        return _refuse(f"memory: it ran out ({first_line(error)}): close other programs, or use a machine with more")
     except (KeyboardInterrupt, typer.Abort):
         print("lrscope: stopped; run the same command again to continue from the last checkpoint", file=sys.stderr)
         return 130

@@ -15,7 +15,14 @@ from lrscope.engine.backends.cpp.compiler import makes_libraries
 from lrscope.engine.backends.cpp.values import NotFusible
 from lrscope.engine.backends.inductor import NotCompiled
 from lrscope.engine.context import Context
-from lrscope.engine.dispatch import autograd_survives_fork, can_fork, out_of_memory, single_threaded, start_autograd
+from lrscope.engine.dispatch import (
+    autograd_survives_fork,
+    can_fork,
+    needing_memory,
+    out_of_memory,
+    single_threaded,
+    start_autograd,
+)
 from lrscope.engine.memory_limits import check_memory, machine_memory
 from lrscope.engine.memory_need import memory, smaller_points
 from lrscope.engine.plan import Plan, chunk_at, count_chunks, unroll
@@ -79,6 +86,7 @@ def _only_this_process(context: Context) -> str:
     return ""
 
 
+@needing_memory("in the first steps", "a smaller --chunk, fewer --jobs or a smaller --batch-size")
 def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Plan:
     """The fastest plan by measurement, within what the engine config fixes. A plan that is fixed altogether is
     tried, and timed only for a prediction."""
@@ -113,10 +121,7 @@ def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Pla
         timed = _timed_that_fit(context, _candidates(context, jobs, runs), jobs)
     except (RuntimeError, NotImplementedError, MemoryError) as error:
         if out_of_memory(error):
-            raise LrscopeError(
-                f"memory: it ran out in the first steps ({first_line(error)}): use a smaller --chunk, fewer --jobs or a "
-                "smaller --batch-size"
-            ) from error
+            raise
         if engine.path == "batched":
             raise LrscopeError(f"path: batched fails for this model ({first_line(error)}): use path single") from error
         warn(

@@ -78,6 +78,21 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
+@contextlib.contextmanager
+def needing_memory(when: str, remedy: str) -> Iterator[None]:
+    """Says in one sentence that memory ran out: when, and what to use.
+
+    Raises:
+        LrscopeError: it did.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        raise LrscopeError(f"memory: it ran out {when} ({first_line(error)}): use {remedy}") from error
+
+
 def can_fork() -> bool:
     """Forked workers inherit the task as it is (closures, notebooks); where there is no fork, one process works."""
     return sys.platform.startswith("linux")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lrscope.engine.context import Context
-from lrscope.engine.dispatch import single_threaded
+from lrscope.engine.dispatch import needing_memory, single_threaded
 from lrscope.engine.material import Material
 from lrscope.engine.noise import seeds, with_noise
 from lrscope.engine.plan import Plan, chunk_at, count_chunks
@@ -70,6 +70,7 @@ def _populations(context: Context, material: Material) -> int:
     return len(material.population_x) if context.net.norms else 0
 
 
+@needing_memory("as evaluation was timed", "a smaller --chunk or fewer test examples")
 def timed_prices(context: Context, plan: Plan) -> Prices:
     """What passes cost on this machine: measured with a full chunk, a step's gradient as the plan has it."""
     chunk = chunk_at(context.config, plan.chunk, 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from lrscope.engine.context import Context
-from lrscope.engine.dispatch import out_of_memory
+from lrscope.engine.dispatch import needing_memory, out_of_memory
 from lrscope.engine.noise import with_noise
 from lrscope.errors import LrscopeError, first_line
 from lrscope.tasks.random_state import seeded
@@ -18,6 +18,7 @@ from lrscope.terminal import warn
 RUNS = 2  # as few as make a batch of runs
 
 
+@needing_memory("in a first step of one run", "a smaller --batch-size")
 def rehearse(context: Context) -> None:
     """Try training and evaluation of one run by itself, and say where all seeds would begin alike.
 
@@ -34,9 +35,7 @@ def rehearse(context: Context) -> None:
     except _Failed as failed:
         error = failed.error
         if out_of_memory(error):
-            raise LrscopeError(
-                f"memory: it ran out in a first step of one run ({first_line(error)}): use a smaller --batch-size"
-            ) from error
+            raise error from None
         raise LrscopeError(f"model: {failed.what} fails ({first_line(error)}): {_remedy(context)}") from error
 
 
