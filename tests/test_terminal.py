@@ -7,14 +7,18 @@ import os
 import subprocess
 import sys
 import unicodedata
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from types import FunctionType, ModuleType
 from typing import Any, TextIO
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lrscope
 from lrscope.engine.chunk import Tick
 from lrscope.engine.progress import Bar, Plain, default_progress
 from lrscope.terminal import Steady, printable, say, steady_streams, warn
@@ -168,8 +172,91 @@ def test_the_command_line_with_streams_that_are_closed_full_or_narrow(
     assert done.returncode == code
 
 
-def test_a_warning_names_the_users_line() -> None:
-    """Through however many functions of Python's own and of packages it comes."""
-    with pytest.warns(UserWarning, match="words") as said, ExitStack() as stack:
+OURS, LIBRARY = __file__, lrscope.__file__
+IN_A_LIBRARY = {"__name__": "dataclasses_of_a_library", "__file__": LIBRARY}
+DATACLASS = """
+from dataclasses import dataclass
+from lrscope.terminal import warn
+
+@dataclass
+class Options:
+    x: int
+
+    def __post_init__(self):
+        warn("words")
+"""
+
+
+BY_DEFAULT = """
+from dataclasses import dataclass, field
+from functools import partial
+from lrscope.terminal import warn
+
+@dataclass
+class Options:
+    x: object = field(default_factory=partial(warn, "words"))
+"""
+
+
+def of_a_library(text: str) -> dict[str, Any]:
+    """The names of a module of lrscope with this text."""
+    module = ModuleType(IN_A_LIBRARY["__name__"])
+    vars(module).update(IN_A_LIBRARY)
+    with patch.dict(sys.modules, {module.__name__: module}):
+        exec(compile(text, LIBRARY, "exec"), vars(module))
+    return vars(module)
+
+
+def through_pythons_own() -> None:
+    with ExitStack() as stack:
         stack.callback(warn, "words")  # called by a line of contextlib
-    assert said[0].filename == __file__
+
+
+CALLS: dict[str, FunctionType] = {
+    "directly": lambda: warn("words"),
+    "through Python's own functions": through_pythons_own,
+    "through a dataclass of a library": lambda: of_a_library(DATACLASS)["Options"](1),
+    "in text for exec": lambda: exec("warn('words')"),
+    "in text for exec with names of its own": lambda: exec("warn('words')", {"warn": warn}),
+    "in text that a library executes": lambda: exec("warn('words')", {**IN_A_LIBRARY, "warn": warn}),
+    "in code that a library makes": lambda: exec(compile("warn('words')", "<made up>", "exec"), {"warn": warn}),
+    "at a prompt of a library's": lambda: exec(compile("warn('words')", "<x>", "exec"), {**IN_A_LIBRARY, "warn": warn}),
+}
+
+
+@pytest.mark.parametrize("how", CALLS)
+def test_a_warning_names_the_users_line(how: str) -> None:
+    """Through however many functions of Python's own, of packages and without a file it comes."""
+    with pytest.warns(UserWarning, match="words") as said:
+        CALLS[how]()
+    assert said[0].filename == OURS
+    assert said[0].lineno in {line for _, _, line in CALLS[how].__code__.co_lines()}
+
+
+@pytest.mark.parametrize("file", ["<stdin>", "<ipython-input-3-abc>", "<doctest mine.f[0]>"])
+def test_a_warning_names_what_is_typed(file: str) -> None:
+    names = {"__name__": "__main__", "warn": warn, **({"__file__": OURS} if "doctest" in file else {})}
+    with pytest.warns(UserWarning, match="words") as said:
+        exec(compile("\n\nwarn('words')", file, "exec"), names)
+    assert (said[0].filename, said[0].lineno) == (file, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("from lrscope.terminal import warn\ndef mine():\n    warn('words')\n\nmine()", 3),
+        (f"{BY_DEFAULT}\n\nOptions()", 10),
+        ("from lrscope.terminal import warn\n\nexec('warn(words)', {'warn': warn, 'words': 'words'})", 3),
+    ],
+)
+def test_a_warning_names_the_line_after_python_c(text: str, line: int) -> None:
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr.splitlines()[0] == f"<string>:{line}: UserWarning: words"
+
+
+def test_a_warning_is_said_once_for_a_line() -> None:
+    """As `warnings.warn` does."""
+    with warnings.catch_warnings(record=True, action="default") as said:
+        for _ in range(2):
+            warn("the same words")
+    assert len(said) == 1

@@ -24,6 +24,7 @@ CONTROL = frozenset({*range(32), *range(127, 160), *BIDIRECTIONAL})
 LINE = dict.fromkeys(CONTROL, "\N{REPLACEMENT CHARACTER}") | {ord(c): " " for c in "\n\r\t"}
 LIBRARIES = (str(Path(__file__).parent) + os.sep, sysconfig.get_paths()["stdlib"] + os.sep, "<frozen")
 PACKAGES = {"site-packages", "dist-packages"}
+MADE_BY_DATACLASSES = "__create_fn__"  # in the names of such code
 LINES = {code: shown for code, shown in LINE.items() if chr(code) not in "\n\t"}
 
 
@@ -83,21 +84,41 @@ def say(words: str) -> None:
 
 def warn(words: str) -> None:
     """`warnings.warn` of the user's line that led here; a closed standard error is no reason to stop."""
+    frame = _users_frame(sys._getframe(1))
+    known = frame.f_globals
+    place = frame.f_code.co_filename, frame.f_lineno, known.get("__name__", "<string>")
     with contextlib.suppress(OSError, ValueError):
-        warnings.warn(words, stacklevel=_frames_to_the_user() + 1)
+        warnings.warn_explicit(words, UserWarning, *place, known.setdefault("__warningregistry__", {}))
 
 
-def _frames_to_the_user() -> int:
-    """How far above the caller of `warn` the first line is that lies neither in lrscope, nor in Python's own library or another
-    package; 1 for the caller itself, where all do."""
-    frame: FrameType | None = sys._getframe(2)
-    count = 1
+def _users_frame(caller: FrameType) -> FrameType:
+    """The first frame from here upwards whose code is neither lrscope's, nor of Python's own library or another package, nor
+    made by one of them; the caller itself, where all are."""
+    frame: FrameType | None = caller
     while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith(LIBRARIES) and not PACKAGES & set(Path(file).parts):
-            return count
-        frame, count = frame.f_back, count + 1
-    return 1
+        if _is_users(frame):
+            return frame
+        frame = frame.f_back
+    return caller
+
+
+def _is_users(frame: FrameType) -> bool:
+    """Is the frame's code in a file of the user's, or typed, at a prompt or after `python -c`?
+
+    Code without a file (`<string>`, `<stdin>`) is of the module among whose names it runs. A library's is not the user's, nor is
+    what runs among names without a module, which libraries make up, nor methods made by dataclasses. Of a text for `exec` in a
+    file of the user's nobody sees the lines, but the line that calls `exec`.
+    """
+    file, known = frame.f_code.co_filename, frame.f_globals
+    if _is_of_a_library(file) or not file.startswith("<"):
+        return not _is_of_a_library(file)
+    if "__name__" not in known or MADE_BY_DATACLASSES in frame.f_code.co_qualname:
+        return False
+    return "__file__" not in known or (file != "<string>" and not _is_of_a_library(known["__file__"]))
+
+
+def _is_of_a_library(file: str) -> bool:
+    return file.startswith(LIBRARIES) or not PACKAGES.isdisjoint(Path(file).parts)
 
 
 @contextlib.contextmanager
