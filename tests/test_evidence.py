@@ -375,8 +375,9 @@ def test_claims_saved_one_at_a_time_come_together(repository, tmp_path):
     smoke = replace(both.scales["smoke"], measurements=(replace(NOISE, run=other_noise),))
     other = Reproduction(replace(both, scales={"smoke": smoke}), "smoke", tmp_path / "runs", quiet=True)
     other.prepare(["noise"])
-    with pytest.warns(UserWarning, match="evidence of T3 is left out: noise changed since"):
+    with pytest.warns(UserWarning, match="evidence of T3 is left out: noise changed since") as said:
         evidence.save(other, [both.claims[0]], repository.evidence, repository.history)
+    assert {warning.filename for warning in said} == {__file__}
     assert [row["id"] for row in json.loads(path.read_text())["claims"]] == ["T2"]
 
 

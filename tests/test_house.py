@@ -185,6 +185,42 @@ def test_no_pickling_is_found_where_there_is_none():
     assert pickling(ast.parse("torch.load(p, weights_only=True, mmap=True)")) == []
 
 
+WARNING = {"warnings.warn", "warnings.warn_explicit"}
+
+
+def warning_by_itself(tree: ast.AST) -> list[int]:
+    """Lines that warn, or import what warns, other than by `lrscope.terminal.warn`."""
+    found = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Attribute) and dotted(node) in WARNING]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "warnings":
+            found += [node.lineno for alias in node.names if f"warnings.{alias.name}" in WARNING]
+        elif isinstance(node, ast.Import):
+            found += [node.lineno for alias in node.names if alias.name == "warnings" and alias.asname]
+    return found
+
+
+def test_warnings_name_the_users_line():
+    """By `lrscope.terminal.warn`, which seeks it: a `stacklevel` is right for one way to a line only."""
+    others = [p for p in SOURCES if name_of(p) != "src/lrscope/terminal.py"]
+    found = {name_of(p): warning_by_itself(ast.parse(p.read_text(encoding="utf-8"))) for p in others}
+    assert {name: lines for name, lines in found.items() if lines} == {}
+    assert warning_by_itself(ast.parse((ROOT / "src/lrscope/terminal.py").read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [
+        ("import warnings\nwarnings.warn('words', stacklevel=2)", 1),
+        ("import warnings\nsay = warnings.warn_explicit", 1),
+        ("from warnings import catch_warnings, warn", 1),
+        ("import os, warnings as w", 1),
+        ("import warnings\nfrom lrscope.terminal import warn\nwith warnings.catch_warnings():\n    warn('words')", 0),
+    ],
+)
+def test_other_ways_to_warn_are_found(code: str, count: int):
+    assert len(warning_by_itself(ast.parse(code))) == count
+
+
 def test_source_files_are_short():
     lines = {name_of(p): len(p.read_text(encoding="utf-8").splitlines()) for p in SOURCES}
     long = {name: n for name, n in lines.items() if n > MAX_LINES}

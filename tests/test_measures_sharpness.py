@@ -260,8 +260,9 @@ def test_attention_is_differentiated_twice_by_its_plain_kernel() -> None:
         return nn.functional.cross_entropy(functional_call(model, given, (xb,)), yb)
 
     flat = nn.utils.parameters_to_vector(model.parameters()).detach()
-    with pytest.warns(UserWarning, match="measured with its plain .math. kernel"):
+    with pytest.warns(UserWarning, match="measured with its plain .math. kernel") as said:
         products = Products(loss, flat, x[None], y[None])
+    assert {warning.filename for warning in said} == {__file__}
     vector = torch.randn(len(flat), generator=generator("tests", "vector"))
     step = 1e-2 * vector / vector.norm()
     ends = [torch.autograd.functional.vjp(lambda w: loss(w, x, y), flat + s * step)[1] for s in (1, -1)]

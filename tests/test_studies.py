@@ -235,8 +235,9 @@ def test_damage_is_noticed_and_mended(root, tmp_path):
     file = next((tmp_path / "tiny/smoke/measured/noise.zarr/x/c").rglob("0"))
     file.write_bytes(b"\0" + file.read_bytes()[1:])
     CALLS.clear()
-    with pytest.warns(UserWarning, match=r"noise\.zarr is damaged; it is computed again"):
+    with pytest.warns(UserWarning, match=r"noise\.zarr is damaged; it is computed again") as said:
         reproduction(tmp_path).prepare(["noise"])
+    assert {warning.filename for warning in said} == {__file__}
     assert CALLS == ["noise"]
 
 
@@ -264,8 +265,9 @@ def test_numbers_belong_to_the_code_that_made_them(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     study = smoke(measurements=(LOSSES, DOUBLE, replace(NOISE, run=lazy("self_editing:measure"))))
     first = reproduction(tmp_path / "root", study)
-    with pytest.warns(UserWarning, match="noise: its code or arguments were changed while it was computed"):
+    with pytest.warns(UserWarning, match="noise: its code or arguments were changed while it was computed") as said:
         first.prepare(["noise"])
+    assert {warning.filename for warning in said} == {__file__}
     assert first.measurement("noise")["v"] == 1
     assert not reproduction(tmp_path / "root", study).ready(["noise"])
     file.write_text(SELF_EDITING)

@@ -10,7 +10,6 @@ P parameters, K batches, B batch.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -25,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lrscope.tasks.random_state import kept
 from lrscope.tasks.streams import generator
+from lrscope.terminal import warn
 
 GRAPH_BYTES = 1 << 30  # ours: what a laptop can spare; batches beyond it build their graph for every product
 BASIS = 12  # ours: enough Lanczos vectors for one eigenvalue that stands out; ARPACK restarts otherwise
@@ -57,10 +57,9 @@ class Products:
         self.examples = list(zip(x, y, strict=True))
         self.plain_attention = bool(self.examples) and self._uses_attention()
         if self.plain_attention:
-            warnings.warn(
+            warn(
                 "PyTorch's fast attention kernels have no second derivative: curvature is measured with its plain (math) "
                 "kernel, which agrees with them to rounding",
-                stacklevel=4,
             )
         self.saved = 0
         self.kept: list[tuple[Tensor, Tensor]] = []

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import platform
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -21,6 +20,7 @@ from lrscope.storage.files import write_whole
 from lrscope.studies import judged, registry
 from lrscope.studies.history import Commit, History
 from lrscope.studies.types import Claim, Study
+from lrscope.terminal import warn
 
 if TYPE_CHECKING:
     from lrscope.studies.reproduction import Reproduction
@@ -164,9 +164,8 @@ def save(reproduction: Reproduction, claims: Sequence[Claim], folder: Path, hist
         }
         dropped = [name for name, row in rows.items() if stale & set(row["rests_on"]) and name not in made]
         if dropped:
-            warnings.warn(
+            warn(
                 f"evidence of {', '.join(dropped)} is left out: {', '.join(sorted(stale))} changed since; check these claims too",
-                stacklevel=2,
             )
         rows = {name: row for name, row in rows.items() if not stale & set(row["rests_on"])}
         used = {name for row in rows.values() for name in row["rests_on"]}

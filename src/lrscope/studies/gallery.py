@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from lrscope.studies.registry import slug
 from lrscope.studies.reproduction import Reproduction
 from lrscope.studies.types import Claim, PaperFigure
 from lrscope.studies.verdicts import Undetermined
+from lrscope.terminal import warn
 
 FORMATS = ("png", "pdf")
 PAGE = "gallery.html"
@@ -55,7 +55,7 @@ def _chart(reproduction: Reproduction, figure: PaperFigure) -> Chart | None:
     try:
         return reproduction.chart(figure)
     except Undetermined as reason:
-        warnings.warn(f"figure {figure.number} is not drawn: {reason}", stacklevel=3)
+        warn(f"figure {figure.number} is not drawn: {reason}")
         return None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from lrscope.storage.files import disk_error
 from lrscope.storage.plain_zarr import check_sizes, refuse_foreign
 from lrscope.studies.source_hash import source_hash
 from lrscope.studies.types import Measurement
+from lrscope.terminal import warn
 
 RECORD = "lrscope_measurement"
 
@@ -82,7 +82,7 @@ def read(folder: Path) -> StoredMeasurement | None:
         named = {name: record[name] for name in ("identity", "seconds", "created")}
         return StoredMeasurement(_plain_text(arrays), **named, reason=record.get("reason", ""))
     except (LrscopeError, ValueError, KeyError):
-        warnings.warn(f"measurement {folder} is damaged; it is computed again", stacklevel=2)
+        warn(f"measurement {folder} is damaged; it is computed again")
         return None
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import warnings
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -33,7 +32,7 @@ from lrscope.studies.declared_results import DeclaredResults
 from lrscope.studies.dependencies import closure
 from lrscope.studies.phrases import plan
 from lrscope.studies.types import Claim, Finding, Measurement, PaperFigure, Scale, Study, StudyResults, StudySweep
-from lrscope.terminal import say
+from lrscope.terminal import say, warn
 
 if TYPE_CHECKING:
     from lrscope.charts import Chart
@@ -260,10 +259,9 @@ class Reproduction:
         arrays, reason = self._computed(measurement)
         made = measurement_store.StoredMeasurement(arrays, identity, time.monotonic() - begun, created, reason)
         if self._changed(name):
-            warnings.warn(
+            warn(
                 f"measurement {name}: its code or arguments were changed while it was computed; it is stored as of those "
                 "before: call the command again",
-                stacklevel=2,
             )
         path = self._place(name)
         measurement_store.write(path, made)
