@@ -25,6 +25,10 @@ ANOTHER = (
     "{field}: the stream gives other {what} when it is gone through again, as random transforms and shuffling do; lrscope reads "
     "it once and keeps {kept}. A data set whose examples have numbers, or a DataLoader of one, is drawn from anew in every step"
 )
+ALL_KEPT = (
+    "{field}: the stream gives its examples in another order in each pass, so drop_last would leave out others each time; "
+    "lrscope keeps all {count}"
+)
 FEW_ARRAYS = 8  # ours: a list of fewer arrays may be columns as well as examples
 
 
@@ -154,7 +158,8 @@ def _of_loader(field: str, loader: DataLoader[Any], notes: list[str]) -> Part:
 def _of_stream(field: str, loader: DataLoader[Any], notes: list[str]) -> Part:
     """A loader without numbered examples: those of a stream that ends in memory, else its batches as they come.
 
-    With `drop_last` the examples of an incomplete last batch are left out, where another pass leaves out the same ones.
+    With `drop_last` the examples of an incomplete last batch are left out where another pass leaves out the same ones, and kept,
+    with a note, where it leaves out others.
     """
     as_given = type(loader).__iter__ is DataLoader.__iter__
     if not as_given or loader.batch_size is None or not isinstance(loader.dataset, IterableDataset):
@@ -164,6 +169,8 @@ def _of_stream(field: str, loader: DataLoader[Any], notes: list[str]) -> Part:
     except _TooLong:
         return _replayed(field, loader, notes)
     dropping = loader.drop_last and not shuffled
+    if loader.drop_last and shuffled and len(examples) % loader.batch_size:
+        notes.append(ALL_KEPT.format(field=field, count=len(examples)))
     plain: DataLoader[Any] = DataLoader(
         examples,  # type: ignore[arg-type]
         loader.batch_size,
