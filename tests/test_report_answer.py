@@ -15,9 +15,11 @@ from lrscope.reporting import frames, phases
 from lrscope.reporting.banner import banner, who_chose
 from lrscope.reporting.figures import drawings
 from lrscope.reporting.start import start
+from lrscope.reporting.words import Place
 from lrscope.reporting.zoom import zoom
 from test_report import write
 
+STAR = 5  # px: half of a mark's height at least, so that words are off it
 ADVICE = Recommendation(
     low=0.005,
     high=0.0217,
@@ -350,7 +352,34 @@ def test_the_range_is_written_where_there_is_room_and_never_beyond_the_cliff():
     grid = frames.grid(fake_result(lrs=24, epochs=2, seeds=1))
     row = start(grid, made(replace(ADVICE, cliff=0.03)))
     assert row is not None
-    assert row.words_at(grid) == (0.001, False)
+    assert row.words_at(grid) == Place(x=0.001, side="left")
     low = start(grid, made(replace(ADVICE, low=2e-4, high=3e-4, best=2e-4, undecided=(2e-4, 5e-4), cliff=None)))
     assert low is not None
-    assert low.words_at(grid) == (5e-4, True)
+    assert low.words_at(grid) == Place(x=5e-4, side="right")
+
+
+@pytest.mark.parametrize(("lrs", "best"), [(4, 0), (8, 3), (24, 23)])
+def test_the_words_of_a_row_are_readable_where_its_marks_fill_the_axis(lrs, best):
+    """Inside the panel, off all marks and off each other, as measured in the figure."""
+    result = fake_result(lrs=lrs, epochs=2, seeds=1, average=False, features=False)
+    rates = [float(lr) for lr in result.coords["lr"].values]
+    across = {"low": rates[0], "high": rates[-1]}
+    advice = replace(
+        ADVICE, low=rates[best], high=rates[best], best=rates[best], undecided=(rates[0], rates[-1]), cliff=None
+    )
+    border = Border(between="1|2", lr=float(np.sqrt(rates[0] * rates[-1])), reason="wide", **across)
+    found = replace(fake_map(result), recommended=advice, borders={"1|2": border})
+    figure = to_matplotlib(drawings(result, found)[0].chart)
+    figure.draw_without_rendering()
+    ax = figure.axes[1]
+    room, words = ax.get_window_extent(), [text.get_window_extent() for text in ax.texts]
+    assert len(words) == 2
+    for box in words:
+        assert room.x0 <= box.x0 < box.x1 <= room.x1
+        assert room.y0 <= box.y0 < box.y1 <= room.y1
+    marks = [(*line.get_xydata()[0], *line.get_xydata()[-1]) for line in ax.get_lines()]
+    assert {y for _, y, _, _ in marks} == {0.0, 1.7}
+    heights = [ax.transData.transform((rates[0], y))[1] for y in (0.0, 1.7)]
+    for box in words:
+        assert all(box.y1 < height - STAR or box.y0 > height + STAR for height in heights)
+    assert not words[0].overlaps(words[1])

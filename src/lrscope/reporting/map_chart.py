@@ -13,10 +13,12 @@ from lrscope.mapping.types import Border, RegimeMap
 from lrscope.reporting.frames import Backdrop, Grid, Quantity, regime_at, shading, with_level
 from lrscope.reporting.start import Start, rows, start
 from lrscope.reporting.text import interval, rate, votes
+from lrscope.reporting.words import Place, place
 
 Counts = NDArray[np.int64]
 MOST_POINTS_PER_RATE = 20  # single runs are drawn up to here, a range beyond
 STRIP, ROW, QUANTITY = 26, 24, 185  # px: heights of the panels
+BELOW = 0.7  # of a row: how far below marks words stand that have no room beside them
 
 
 def map_chart(
@@ -58,41 +60,51 @@ def _strip(grid: Grid, back: Backdrop, regime_map: RegimeMap) -> Panel:
 
 
 def _rows(grid: Grid, regime_map: RegimeMap, names: Sequence[str], found: Start | None) -> Panel:
-    """A row per border and one for the start."""
+    """A row per border and one for the start; taller where its words stand below its marks."""
     layers: list[Layer] = []
-    for row, name in enumerate(names):
+    ticks: list[tuple[float, str]] = []
+    row = 0.0
+    for name in names:
+        ticks.append((row, name))
+        words = None if found is None else found.words_at(grid)
         if name in regime_map.borders:
-            layers += _border(grid, regime_map.borders[name], row)
-    if found is not None:
-        layers += _start(grid, found, len(names) - 1)
-    ticks = [(row, name) for row, name in enumerate(names)]
-    y = Axis(bare=True, limits=(len(names) - 0.5, -0.5), ticks=ticks)
-    return Panel(x=grid.axis, y=y, layers=layers, height=ROW * len(names))
+            border = regime_map.borders[name]
+            words = _border_words(grid, border)
+            layers += _border(grid, border, words, row)
+        elif found is not None and words is not None:
+            layers += _start(found, words, row)
+        row += 1 + BELOW * (words is not None and words.below)
+    y = Axis(bare=True, limits=(row - 0.5, -0.5), ticks=ticks)
+    return Panel(x=grid.axis, y=y, layers=layers, height=round(ROW * row))
 
 
-def _border(grid: Grid, border: Border, row: int) -> list[Layer]:
-    """A mark with whiskers, and its numbers on the side where there is room."""
-    words = interval(border, grid.text)
+def _border_words(grid: Grid, border: Border) -> Place | None:
+    """Where a border's numbers stand; None if it has no place."""
     if border.lr is None:
+        return None
+    marks = {"low": border.low or border.lr, "high": border.high or border.lr, "middle": border.lr}
+    return place(grid, interval(border, grid.text), grid.text(border.lr), **marks)
+
+
+def _border(grid: Grid, border: Border, at: Place | None, row: float) -> list[Layer]:
+    """A mark with whiskers, and its numbers."""
+    words = interval(border, grid.text)
+    if border.lr is None or at is None:
         return [Note(x=float(grid.edges[0]), y=row, words=words, color=style.MUTED)]
     low, high = border.low or border.lr, border.high or border.lr
     told = f"border {border.between}: {words}\n{border.reason}"
-    right = border.lr <= float(np.sqrt(grid.edges[0] * grid.edges[-1]))
-    at, side = (high, "right") if right else (low, "left")
     return [
         ErrorBars(x=[border.lr], y=[row], low=[low], high=[high], along="x", symbol="diamond", size=9, told=[told]),
-        Note(x=at, y=row, words=words, short=grid.text(border.lr), side=side),
+        Note(x=at.x, y=row + BELOW * at.below, words=words, short=grid.text(border.lr), side=at.side),
     ]
 
 
-def _start(grid: Grid, found: Start, row: int) -> list[Layer]:
+def _start(found: Start, at: Place, row: float) -> list[Layer]:
     """The recommended range as a thick line with a star at the best, what is left open as a thin one, the cliff as a cross."""
     told = f"start: {found.words}\nbest: {rate(found.best)}"
     if (found.open_low, found.open_high) != (found.low, found.high):
         told += f"\nleft open by the seeds: {rate(found.open_low)} to {rate(found.open_high)}"
     lost = [] if found.cliff is None else [found.cliff]
-    at, right = found.words_at(grid)
-    side = "right" if right else "left"
     return [
         Line(x=[found.open_low, found.open_high], y=[row, row], color=style.START, width=1.6, told=[told] * 2),
         Line(x=[found.low, found.high], y=[row, row], color=style.START, width=6, told=[told] * 2),
@@ -101,7 +113,7 @@ def _start(grid: Grid, found: Start, row: int) -> list[Layer]:
             Points(x=[x], y=[row], color=style.LOST, symbol="x", size=8, told=[f"seeds are lost from {rate(x)} on"])
             for x in lost
         ),
-        Note(x=at, y=row, words=found.words, short=rate(found.best), side=side, bold=True),
+        Note(x=at.x, y=row + BELOW * at.below, words=found.words, short=rate(found.best), side=at.side, bold=True),
     ]
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from lrscope.mapping.types import Recommendation, RegimeMap
 from lrscope.reporting.frames import Grid, has_regimes
+from lrscope.reporting.text import rate
+from lrscope.reporting.words import Place, place
 
 ROW = "start"
 
@@ -22,12 +25,14 @@ class Start:
     cliff: float | None
     words: str
 
-    def words_at(self, grid: Grid) -> tuple[float, bool]:
-        """Where the range is written: beside which learning rate, and whether right of it. The side with more room, which
-        ends at the cliff, because words beyond it would seem to be about it."""
-        left = self.open_low / grid.edges[0]
-        right = (self.cliff or grid.edges[-1]) / self.open_high
-        return (self.open_high, True) if right > left else (self.open_low, False)
+    def words_at(self, grid: Grid) -> Place:
+        """Where the range is written: in room that ends at the cliff, because words beyond it would seem to be about it."""
+        marks: dict[str, float] = {
+            "low": self.open_low,
+            "high": self.open_high,
+            "middle": math.sqrt(self.low * self.high),
+        }
+        return place(grid, self.words, rate(self.best), until=self.cliff, **marks)
 
 
 def start(grid: Grid, regime_map: RegimeMap) -> Start | None:
