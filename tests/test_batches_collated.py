@@ -33,6 +33,8 @@ from batch_tasks import (
     loss_each,
     mean_loss,
 )
+from lrscope.engine.net import build_net
+from lrscope.engine.trial import EXAMPLES
 from lrscope.errors import LrscopeError
 from lrscope.tasks.batches import reading, replayed
 from lrscope.tasks.random_state import kept
@@ -247,6 +249,32 @@ def test_a_stream_beyond_memory_trains_in_its_own_order(tmp_path: Path, monkeypa
         losses.append(value.item())
     np.testing.assert_allclose(run["train_loss"][0], np.mean(losses), rtol=1e-9)
     assert same_bytes(stopped_and_resumed(made, OF_ONE, ONE_RUN, tmp_path / "broken", 5), found) == []
+
+
+class Farthest:
+    """Batches of one form, of which it keeps how far they were read."""
+
+    given = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for start in range(len(self)):
+            Farthest.given = max(Farthest.given, start)
+            yield {name: tensor[torch.arange(start, start + 8) % N] for name, tensor in TRAIN.items()}
+
+    def __len__(self) -> int:
+        return 200
+
+
+def test_a_model_is_tried_on_the_first_batches_of_a_stream_beyond_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later ones would take a pass through all of the stream each time."""
+    monkeypatch.setattr(replayed, "memory_for_streams", lambda: 2000)
+    task = Task(Bag, Farthest(), TEST, mean_loss, validation=0)
+    assert Farthest.given == 199
+    Farthest.given = 0
+    build_net(task, invariant=False, device=torch.device("cpu"), dtype=torch.float64)
+    assert Farthest.given == EXAMPLES - 1
 
 
 def test_a_stream_that_can_be_read_once_is_kept() -> None:
@@ -489,6 +517,14 @@ def test_a_stream_of_the_same_examples_in_every_pass_is_read_without_a_word(case
         reading.as_part("train", STEADY[case]())
 
 
+@pytest.mark.parametrize(("count", "dropping"), [(N // 5 * 5, True), (N, False)])
+def test_drop_last_is_not_spoken_of_where_it_drops_nothing(count: int, dropping: bool) -> None:
+    loader = DataLoader(Examples(lambda: few(torch.randperm(count))), 5, drop_last=dropping)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert reading.as_part("train", loader).size == count
+
+
 def test_a_stream_with_more_or_fewer_examples_in_another_pass_is_refused() -> None:
     sizes = iter([12, 11])
     with pytest.raises(LrscopeError, match="train: the stream gives 12 examples, and others when it is gone through"):
@@ -496,14 +532,18 @@ def test_a_stream_with_more_or_fewer_examples_in_another_pass_is_refused() -> No
 
 
 def test_a_loader_of_a_stream_drops_the_last_batch_as_it_says() -> None:
-    """Where every pass leaves out the same examples; one that shuffles leaves out others, so all are trained on."""
+    """Where every pass leaves out the same examples; one that shuffles leaves out others, so all are kept, and that is said."""
 
     def size(order: Any, **options: Any) -> int:
         return reading.as_part("train", DataLoader(Examples(lambda: few(order())), 5, **options)).size
 
     assert size(lambda: range(N)) == N
     assert size(lambda: range(N), drop_last=True) == N // 5 * 5
-    assert size(lambda: torch.randperm(N), drop_last=True) == N
+    with pytest.warns(
+        UserWarning, match=f"train: .* another order in each pass, so drop_last .* keeps all {N}$"
+    ) as said:
+        assert size(lambda: torch.randperm(N), drop_last=True) == N
+    assert [warning.filename for warning in said] == [__file__]
     with pytest.raises(LrscopeError, match="train: the loader gives no examples: check its sampler and drop_last"):
         size(lambda: range(4), drop_last=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from lrscope.errors import LrscopeError
 from lrscope.symmetries.invariance import make_scale_invariant, prepare, split_groups
 from lrscope.symmetries.partition import Examples, Partition, partition
+from lrscope.tasks.batches import replayed
 from lrscope.tasks.norms import PopulationBatchNorm
 from lrscope.tasks.streams import generator
 from tiny_tasks import drawn, examples
@@ -169,3 +172,40 @@ def test_batch_norms_are_swapped_and_the_readout_is_the_one_that_is_given(invari
         "2.bias": True,
     }
     assert (float(ready[0].weight.detach().norm()) == pytest.approx(10)) is invariant  # type: ignore[index]
+
+
+class Stream:
+    """Ready-made batches, which counts how often it is begun."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        self.begun += 1
+        return ({"x": torch.randn(6, 5, generator=generator("tests", "batch", str(i)))} for i in range(len(self)))
+
+    def __len__(self) -> int:
+        return 20
+
+
+@pytest.mark.parametrize("memory", [1, 2**30])
+def test_a_stream_beyond_memory_gives_the_same_groups_and_begins_once_for_a_pass(
+    memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replayed, "memory_for_streams", lambda: memory)
+    stream, passes = Stream(), 0
+    part = replayed.Replayed("train", stream)
+    assert part.in_order == (memory == 1)
+    read = stream.begun
+
+    def forward(probe: nn.Module, numbers: Tensor) -> Tensor:
+        nonlocal passes
+        passes += 1
+        batches = [part.batch(number, torch.float64)["x"] for number in torch.split(numbers, 1)]
+        return torch.cat([probe(x) for x in batches])
+
+    model = nn.Sequential(nn.Linear(5, 4), nn.LayerNorm(4, elementwise_affine=False), nn.Linear(4, 3))
+    found = partition(model, torch.arange(len(stream)), forward)
+    assert found.groups == (("0.weight", "0.bias"),)
+    assert found.others == ("2.weight", "2.bias")
+    assert stream.begun - read <= (passes if memory == 1 else 0)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lrscope.dynamics.layout import Segments, Slot
 from lrscope.engine.trial import (
+    EXAMPLES,
     compare_norms,
     distinct_examples,
     output_in,
@@ -84,7 +85,7 @@ class Net:
 def build_net(task: Task, *, invariant: bool, device: torch.device, dtype: torch.dtype) -> Net:
     """Lay out the task's model; for an SI net verify the invariance first (raises LrscopeError with the layers' names)."""
     data = task.data(0)
-    x, rows = distinct_examples(data.train_x)
+    x, rows = _tried(task)
     y = data.train_y[rows]
     drawn = task.new_model(0)
     _check_precision(drawn, dtype)
@@ -117,6 +118,15 @@ def build_net(task: Task, *, invariant: bool, device: torch.device, dtype: torch
     )
 
 
+def _tried(task: Task) -> tuple[Tensor, Tensor]:
+    """Examples [B, ...] that the model is tried on, and their numbers: distinct ones from all of the data, or the first batches
+    of a stream that is read in its own order, which would be gone through to its end for later ones."""
+    x = task.data(0).train_x
+    if task.batches is None or not task.batches.source.train.in_order:
+        return distinct_examples(x)
+    return x[:EXAMPLES], torch.arange(min(len(x), EXAMPLES))
+
+
 @seeded(0)
 def with_activation_noise(net: Net, task: Task, before: str) -> Net:
     """The net with noise before these layers, tried in a pass.
@@ -125,7 +135,7 @@ def with_activation_noise(net: Net, task: Task, before: str) -> Net:
         LrscopeError: there are no such layers, or the pass does not come by them.
     """
     added = ActivationNoise(net.module, [word.strip() for word in before.split(",")])
-    x, _ = distinct_examples(task.data(0).train_x)
+    x, _ = _tried(task)
     first = next(net.module.parameters())
     x = x.to(first.device, first.dtype if x.is_floating_point() else None)
     with torch.no_grad(), added.at(0.0):

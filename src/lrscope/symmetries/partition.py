@@ -43,9 +43,10 @@ class Examples(Probe):
     """A probe whose batches are other examples of x [N, ...], which the model is known to take."""
 
     def fresh(self, seed: int, *, larger: bool = False) -> Tensor:
-        """A few of the examples, drawn without replacement; a larger batch has twice as many."""
+        """A few of the examples, drawn without replacement; a larger batch has twice as many. They are in their own order: a
+        stream that is read anew begins again for an earlier one."""
         order = torch.randperm(len(self.batch), generator=torch.Generator().manual_seed(seed))
-        x: Tensor = self.batch[order[: FEW * (2 if larger else 1)]]
+        x: Tensor = self.batch[order[: FEW * (2 if larger else 1)].sort().values]
         return x
 
     def only(self, names: Iterable[str]) -> None:
