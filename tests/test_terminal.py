@@ -245,7 +245,7 @@ def test_a_warning_names_what_is_typed(file: str) -> None:
     ("text", "line"),
     [
         ("from lrscope.terminal import warn\ndef mine():\n    warn('words')\n\nmine()", 3),
-        (f"{BY_DEFAULT}\n\nOptions()", 10),
+        (f"{BY_DEFAULT}\n\nOptions()", 11),
         ("from lrscope.terminal import warn\n\nexec('warn(words)', {'warn': warn, 'words': 'words'})", 3),
     ],
 )

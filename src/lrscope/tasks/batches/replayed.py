@@ -11,6 +11,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
+from torch.overrides import _get_current_function_mode_stack, _pop_mode_temporarily
 
 from lrscope.errors import LrscopeError
 from lrscope.tasks.batches.trees import Tree, leaves, mapped, placed
@@ -120,12 +122,13 @@ class Replayed:
             ) from None
 
     def _passed(self, first: int = 0) -> Iterator[Tree]:
-        """The batches of a pass. Each is drawn under a seed of its own, `first` on, so that passes draw alike."""
-        with seeded(first):
+        """The batches of a pass. Each is drawn under a seed of its own, `first` on, so that passes draw alike, and outside of
+        what the network runs in."""
+        with seeded(first), outside_modes():
             iterator = attempt(self.field, "the first batch", lambda: iter(self.stream), of="the stream")
         number = 0
         while True:
-            with seeded(first + number):
+            with seeded(first + number), outside_modes():
                 batch = attempt(self.field, f"batch {number}", lambda: next(iterator, _END), of="the stream")
             if batch is _END:
                 return
@@ -147,6 +150,16 @@ class Replayed:
                 "same ones in every pass: shuffle by a fixed seed, or pass a data set whose examples have numbers"
             )
         return self._last
+
+
+@contextmanager
+def outside_modes() -> Iterator[None]:
+    """Inside, none of lrscope's function modes is active, such as those that make floats float64 or draw noise by keys: a batch
+    that is read while a network runs is made as it was at first."""
+    with ExitStack() as stack:
+        while (modes := _get_current_function_mode_stack()) and type(modes[-1]).__module__.startswith("lrscope."):
+            stack.enter_context(_pop_mode_temporarily())
+        yield
 
 
 def _examples(batch: Tree) -> int:
