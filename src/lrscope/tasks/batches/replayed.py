@@ -86,7 +86,8 @@ class Replayed:
         Raises:
             LrscopeError: the stream gives another one than when it was first read.
         """
-        found = self._read(int(numbers))
+        with outside_modes():
+            found = self._read(int(numbers))
         own = mapped(lambda _, leaf: _copy(leaf), found)
         return placed(own, numbers.device, dtype)
 
@@ -122,13 +123,12 @@ class Replayed:
             ) from None
 
     def _passed(self, first: int = 0) -> Iterator[Tree]:
-        """The batches of a pass. Each is drawn under a seed of its own, `first` on, so that passes draw alike, and outside of
-        what the network runs in."""
-        with seeded(first), outside_modes():
+        """The batches of a pass. Each is drawn under a seed of its own, `first` on, so that passes draw alike."""
+        with seeded(first):
             iterator = attempt(self.field, "the first batch", lambda: iter(self.stream), of="the stream")
         number = 0
         while True:
-            with seeded(first + number), outside_modes():
+            with seeded(first + number):
                 batch = attempt(self.field, f"batch {number}", lambda: next(iterator, _END), of="the stream")
             if batch is _END:
                 return
@@ -155,7 +155,7 @@ class Replayed:
 @contextmanager
 def outside_modes() -> Iterator[None]:
     """Inside, none of lrscope's function modes is active, such as those that make floats float64 or draw noise by keys: a batch
-    that is read while a network runs is made as it was at first."""
+    that is read while a network runs is made, and known, as it was at first."""
     with ExitStack() as stack:
         while (modes := _get_current_function_mode_stack()) and type(modes[-1]).__module__.startswith("lrscope."):
             stack.enter_context(_pop_mode_temporarily())
