@@ -157,7 +157,9 @@ def outside_modes() -> Iterator[None]:
     """Inside, none of lrscope's function modes is active, such as those that make floats float64 or draw noise by keys: a batch
     that is read while a network runs is made, and known, as it was at first."""
     with ExitStack() as stack:
-        while (modes := _get_current_function_mode_stack()) and type(modes[-1]).__module__.startswith("lrscope."):
+        for mode in reversed(_get_current_function_mode_stack()):  # type: ignore[no-untyped-call]
+            if not type(mode).__module__.startswith("lrscope."):
+                break
             stack.enter_context(_pop_mode_temporarily())
         yield
 
