@@ -18,6 +18,7 @@ from trees import changed
 LOG2 = float(np.log(2))
 EPOCHS, SEEDS = 40, 5
 TEN = json.dumps({"name": "images", "kind": "classification", "classes": 10, "train_size": 512, "test_size": 2000})
+GROUPS = ("image only", "image and patch", "patch only")
 RUNS = ("lr", "data_seed", "seed", "epoch")
 TIMES = np.linspace(0.0, 1000.0, 201)
 SPREAD = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])  # of seeds around what is planted
@@ -44,10 +45,12 @@ def swept(
     *clean: np.ndarray | float,
     patch: np.ndarray | float | None = None,
     train: tuple[np.ndarray | float, ...] = (),
+    kinds: tuple[float, ...] = (),
     spread: float = 0.005,
     **config: str,
 ) -> xr.DataTree:
-    """A sweep with a learning rate for each curve of test accuracy."""
+    """A sweep with a learning rate for each curve of test accuracy; `kinds`: accuracies on training images without a patch, with
+    one, and of a patch alone."""
     made = fake_result(lrs=len(clean), seeds=SEEDS, epochs=EPOCHS, finetune=False, average=False, features=False)
     rows = {
         "test_accuracy": _rows(clean, spread),
@@ -59,6 +62,11 @@ def swept(
         names = np.array(["patch only", "mixed"], dtype=object)
         new["pretrain/logged_feature_accuracy"] = xr.DataArray(
             values, dims=(*RUNS, "feature"), coords={"feature": names}
+        )
+    if kinds:
+        values = np.broadcast_to(kinds, (len(clean), 1, SEEDS, EPOCHS, 3))
+        new["pretrain/example_group_accuracy"] = xr.DataArray(
+            values, dims=(*RUNS, "example_group"), coords={"example_group": np.array(GROUPS, dtype=object)}
         )
     return changed(made, new, task=TEN, config=json.dumps(json.loads(made.attrs["config"]) | config))
 
@@ -98,6 +106,7 @@ def algorithm(
 
     constant = {
         "error_p": error * each,
+        "error_p_signal": error * each,
         "error": error * each,
         "curvature": -curvature * each,
         "norm_w": norm * each,

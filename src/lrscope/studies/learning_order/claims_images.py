@@ -6,6 +6,7 @@ U seeds. Every run of a sweep has its counterpart, with the same seed, in the ot
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from lrscope.studies.learning_order.effects_images import (
     Arm,
     Curves,
     anneals,
+    as_read,
     chance,
     curves,
     first_above,
@@ -85,6 +87,7 @@ def _patches(results: StudyResults) -> Finding:
     half = (1 + guessing) / 2
     found = {name: curves(results.sweep(name), PATCH) for name in METHODS}
     clean = {name: curves(results.sweep(name), CLEAN) for name in METHODS}
+    every = float(found["large"].epochs[0])
     best = max(arrays.average(one.end) for one in found.values())
     if not best > half:
         raise Undetermined(f"no method gets {half:.0%} of the images with a patch alone by its end")
@@ -93,15 +96,29 @@ def _patches(results: StudyResults) -> Finding:
     parts = [part("small rate early on", soon, above=middle, unit=ACCURACY)]
     for name in ("large", "small_noise"):
         parts += _after_the_anneal(METHODS[name], found[name], clean[name], (first, end), middle, half)
+    of_patches = {name: first_above(one, middle) for name, one in found.items()}
+    of_images = {name: first_above(one, half) for name, one in clean.items()}
+    first_of_both = "; ".join(f"{METHODS[name]}: {_first_of(of_images[name], of_patches[name])}" for name in METHODS)
     return finding(
         parts,
-        f"Accuracy on images with a patch alone; half-way between guessing and the best is {middle:.3g}. Where the small rate "
-        "learns images and patches by the same epoch, the order within it cannot be seen.",
+        f"Accuracy on images with a patch alone; half-way between guessing and the best is {middle:.3g}. What comes first, where "
+        f"accuracies are read every {every:g} epochs: {first_of_both}.",
         at_the_end={name: one.end.tolist() for name, one in found.items()},
         just_before={name: _late(one, first).tolist() for name, one in found.items()},
-        epoch_of_patches={name: first_above(one, middle) for name, one in found.items()},
-        epoch_of_images={name: first_above(one, half) for name, one in clean.items()},
+        epoch_of_patches=of_patches,
+        epoch_of_images=of_images,
     )
+
+
+def _first_of(images: float, patches: float) -> str:
+    """Which of both passes half-way first, by how many epochs."""
+    if not np.isfinite([images, patches]).all():
+        never = [name for name, epoch in (("images", images), ("patches", patches)) if not np.isfinite(epoch)]
+        return f"{' and '.join(never)} never half-way"
+    if images == patches:
+        return f"both by epoch {images:g}, in which the order cannot be seen"
+    early, late = ("images", "patches") if images < patches else ("patches", "images")
+    return f"{early} by epoch {min(images, patches):g}, {late} {abs(images - patches):g} epochs later"
 
 
 def _after_the_anneal(
@@ -136,8 +153,14 @@ def _suffers(results: StudyResults) -> Finding:
     def place() -> arrays.Array:
         for other in (unpatched, small):
             small_shown.require_finished(other)
-        return place_between(small.end, unpatched.end, small_shown.end)
+        return _place(small, unpatched, small_shown)
 
+    harms = small_shown.end - small.end, large_shown.end - large.end
+    differences = {
+        "large minus small": large.end - small.end,
+        "harm to small": harms[0],
+        "to small minus to large": harms[0] - harms[1],
+    }
     ends = {name: arrays.average(arm.end) for name, arm in arms.items()}
     return finding(
         [
@@ -151,10 +174,33 @@ def _suffers(results: StudyResults) -> Finding:
             ),
             part("place between unpatched and shown images", place, above=-0.5, below=0.5, unit="of the way"),
         ],
-        "On clean images at the end: " + ", ".join(f"{name} {value:.3f}" for name, value in ends.items()) + ".",
+        "On clean images at the end: " + ", ".join(f"{name} {value:.3f}" for name, value in ends.items()) + ". "
+        f"{_told(differences)}",
         at_the_end=ends,
+        as_read={name: as_read(values) for name, values in differences.items()}
+        | _place_as_read(small, unpatched, small_shown),
+        images_fitted={name: arrays.average(arm.images.end) for name, arm in arms.items()},
         training_at_the_end={name: arrays.average(arm.train.end) for name, arm in arms.items()},
     )
+
+
+def _place(small: Arm, unpatched: Arm, shown: Arm) -> arrays.Array:
+    return place_between(small.end, unpatched.end, shown.end)
+
+
+def _place_as_read(*arms: Arm) -> dict[str, Any]:
+    """The place, whether or not runs are finished; nothing where there is none."""
+    try:
+        return {"place": as_read(_place(*arms))}
+    except Undetermined:
+        return {}
+
+
+def _told(differences: dict[str, arrays.Array]) -> str:
+    """Means and intervals, which a part that is undetermined does not give."""
+    read = {name: as_read(100 * values) for name, values in differences.items()}
+    words = [f"{name} {one['mean']:+.2f} [{one['low']:.2f}, {one['high']:.2f}]" for name, one in read.items()]
+    return f"Judged or not, in points with 95% intervals: {', '.join(words)}."
 
 
 def _repairs(results: StudyResults) -> Finding:
@@ -163,15 +209,21 @@ def _repairs(results: StudyResults) -> Finding:
     patched = tuple(Arm.of(results.sweep(name), name) for name in ("small", "large", "small_noise"))
     gains = [arrays.average(noisy.end - small.end) for small, _, noisy in (without, patched)]
     harms = [arrays.average(large.end - small.end) for small, large, _ in (without, patched)]
+    differences = {
+        "noise without patches": without[2].end - without[0].end,
+        "large minus small without patches": without[1].end - without[0].end,
+        "noise with patches": patched[2].end - patched[0].end,
+        "large minus small with patches": patched[1].end - patched[0].end,
+    }
     with_patches = part("images with patches: with noise minus without", lambda: _gain(*patched), above=0.0, unit=TEST)
     return finding(
         [
             part("images without patches: with noise minus without", lambda: _gain(*without), above=0.0, unit=TEST),
             replace(with_patches, verdict=REPORTED),
         ],
-        f"Noise gains the small rate {100 * gains[0]:+.2f} points without patches, {100 * gains[1]:+.2f} with them, on clean "
-        f"images; the large rate is {100 * harms[0]:+.2f} and {100 * harms[1]:+.2f} points from the small one.",
+        f"On clean images at the end. {_told(differences)}",
         large_minus_small=harms,
+        as_read={name: as_read(values) for name, values in differences.items()},
         repaired=[gain / harm if harm > 0 else None for gain, harm in zip(gains, harms, strict=True)],
     )
 
@@ -180,10 +232,17 @@ def _gain(small: Arm, large: Arm, noisy: Arm) -> arrays.Array:
     """What noise adds to the small rate's accuracy.
 
     Raises:
-        Undetermined: it is not shown that the small rate does harm; or a run is unfinished.
+        Undetermined: whether the small rate does harm cannot be said, because a run is unfinished; it is not shown that it does;
+            or the run with noise is unfinished.
     """
-    if part("harm", lambda: large.minus(small), above=0.0, unit=TEST).verdict != "supported":
-        raise Undetermined("the large rate is not shown to be above the small one: there is no harm to counteract")
+    harm = part("harm", lambda: large.minus(small), above=0.0, unit=TEST)
+    if harm.verdict == "undetermined":
+        raise Undetermined(f"whether there is harm cannot be said: {harm.note or 'too few seeds'}")
+    if harm.verdict != "supported":
+        above = f"by {100 * harm.value:+.2f} points [{100 * harm.low:.2f}, {100 * harm.high:.2f}]"
+        raise Undetermined(
+            f"the large rate, {above}, is not shown to be above the small one: there is no harm to counteract"
+        )
     return noisy.minus(small)
 
 
@@ -207,7 +266,7 @@ CLAIMS = (
     Claim(
         id="LO3",
         sentence="On clean images the small learning rate suffers from the patches, more than the large one does, as if it had learned from the unpatched images alone.",
-        criterion="Accuracy on clean test images over the last tenth of training; 95% intervals over seeds of differences seed by seed. Large rate minus small rate, both trained with patches: above 0. Harm of the patches is the accuracy without patches, trained on the 84% of the images that still show one when there are patches, with as many steps, minus the accuracy with them. Harm to the small rate: above 0. Harm to the small rate minus harm to the large one: above 0. Place of the small rate trained with patches, seed by seed, 0 where it is trained on exactly the unpatched images, 1 on the 84%, with as many steps: between -0.5 and 0.5; undetermined while the lower end of the interval of the distance of these two is under a point. Only our sentence and Theorem 1.2 speak of the unpatched alone, Sec. 6 of a small fraction of the images: a place outside contradicts the former. Undetermined where of two that are compared the worse on test images is the worse on its training set too, with a training accuracy under 99% over the last tenth, mean over seeds: it may be unfinished.",
+        criterion="Accuracy on clean test images over the last tenth of training; 95% intervals over seeds of differences seed by seed. Large rate minus small rate, both trained with patches: above 0. Harm of the patches is the accuracy without patches, trained on the 84% of the images that still show one when there are patches, with as many steps, minus the accuracy with them. Harm to the small rate: above 0. Harm to the small rate minus harm to the large one: above 0. Place of the small rate trained with patches, seed by seed, 0 where it is trained on exactly the unpatched images, 1 on the 84%, with as many steps: between -0.5 and 0.5; undetermined while the lower end of the interval of the distance of these two is under a point. Only our sentence and Theorem 1.2 speak of the unpatched alone, Sec. 6 of a small fraction of the images: a place outside contradicts the former. Undetermined where of two that are compared the worse on test images is the worse on its training images too, with under 99% of them right over the last tenth, mean over seeds: it may be unfinished. Of these the lower accuracy counts, of those with a patch and those without; a patch alone does not count, because its pattern may be as faint as nothing. Every difference is given with its interval, of undetermined parts too.",
         needs=("large", "small", "large_shown", "small_shown", "unpatched", "small_full"),
         check=_suffers,
         figures=("3",),
@@ -215,7 +274,7 @@ CLAIMS = (
     Claim(
         id="LO4",
         sentence="Noise before activations, annealed, counteracts the harm of the small learning rate.",
-        criterion="Accuracy on clean test images over the last tenth of training; 95% intervals over seeds of differences seed by seed. Trained on images without patches, small rate with noise that is annealed minus without: above 0. The same on images with patches is reported, because the paper states no number there. Undetermined while large rate minus small rate on the same data is not above 0: there is no harm to counteract. Undetermined where of two that are compared the worse on test images is the worse on its training set too, with a training accuracy under 99% over the last tenth, mean over seeds: it may be unfinished.",
+        criterion="Accuracy on clean test images over the last tenth of training; 95% intervals over seeds of differences seed by seed. Trained on images without patches, small rate with noise that is annealed minus without: above 0. The same on images with patches is reported, because the paper states no number there. Undetermined while large rate minus small rate on the same data is not above 0: there is no harm to counteract. Undetermined where of two that are compared the worse on test images is the worse on its training images too, with under 99% of them right over the last tenth, mean over seeds: it may be unfinished. Of patched training images those that show an image count, as in LO3. The note says which of the two left a part undetermined. Every difference is given with its interval, of undetermined parts too.",
         needs=("plain", "plain_noise", "large", "small", "small_noise"),
         check=_repairs,
         figures=("3",),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,6 +20,7 @@ from lrscope.studies.verdicts import Undetermined, interval
 
 PATCH = "patch only"  # the name of that test set (`tasks.patches`, whose import takes PyTorch)
 CLEAN, TRAIN = "test_accuracy", "train_accuracy"
+IMAGES = ("image only", "image and patch")  # groups of training examples that show one (`tasks.patches`)
 LAST = 0.1  # ours: the part of the logged times that is the end
 FITTED = 0.99  # ours: training accuracy from which a training set counts as fitted
 LEAST_GAP = 0.01  # ours: two references closer than a point leave nothing between them
@@ -52,6 +54,16 @@ def curves(result: xr.DataTree, of: str, place: int = 0) -> Curves:
     return Curves(arrays.per_seed(values)[place], node["epoch"].values.astype(float))
 
 
+def on_images(result: xr.DataTree, place: int = 0) -> Curves:
+    """Accuracy on the training examples that show an image: the lower one of those with and without a patch. A patch alone may
+    be as faint as nothing, so these cannot all be fitted. Of training batches where no images are patched."""
+    node = segment(result, "pretrain")
+    if "example_group_accuracy" not in node:
+        return curves(result, TRAIN, place)
+    values = node["example_group_accuracy"].sel(example_group=list(IMAGES)).min("example_group")
+    return Curves(arrays.per_seed(values)[place], node["epoch"].values.astype(float))
+
+
 def anneals(result: xr.DataTree) -> list[float]:
     """The epochs at which a sweep's learning rate falls; of a constant one those at which its noise does."""
     config, end = json.loads(result.attrs["config"]), float(segment(result, "pretrain")["epoch"].values[-1])
@@ -81,16 +93,18 @@ def place_between(values: Array, low: Array, high: Array) -> Array:
 
 @dataclass(frozen=True)
 class Arm:
-    """What is compared with another: accuracies of one learning rate on clean test images and on its training set."""
+    """What is compared with another: accuracies of one learning rate on clean test images, on its training set, and on those of
+    its training examples that show an image (`on_images`)."""
 
     name: str
     clean: Curves
     train: Curves
+    images: Curves
 
     @classmethod
     def of(cls, result: xr.DataTree, name: str, place: int = 0) -> Arm:
         """Of the learning rate at a place of a sweep's grid."""
-        return cls(name, curves(result, CLEAN, place), curves(result, TRAIN, place))
+        return cls(name, curves(result, CLEAN, place), curves(result, TRAIN, place), on_images(result, place))
 
     @property
     def end(self) -> Array:
@@ -106,15 +120,21 @@ class Arm:
         """That a comparison at the end is one of finished runs.
 
         Raises:
-            Undetermined: the worse of both on the test set is the worse one on its training set too and has not fitted it, so
-                that it may be merely unfinished.
+            Undetermined: the worse of both on the test set is the worse one on its training images too and has not fitted
+                them, so that it may be merely unfinished.
         """
         worse, better = (self, other) if arrays.average(self.end) < arrays.average(other.end) else (other, self)
-        fitted, others = (arrays.average(arm.train.end) for arm in (worse, better))
+        fitted, others = (arrays.average(arm.images.end) for arm in (worse, better))
         if not (fitted >= FITTED or fitted >= others):
             raise Undetermined(
-                f"{worse.name}: {fitted:.1%} of its training set is fitted, less than {FITTED:.0%} and than {better.name} fits"
+                f"{worse.name}: {fitted:.1%} of its training images are fitted, less than {FITTED:.0%} and than {better.name} fits"
             )
+
+
+def as_read(values: Array) -> dict[str, Any]:
+    """Mean, ends of the 95% interval, and each seed's value: of what is told whether or not it is judged."""
+    mean, low, high, _ = interval(values)
+    return {"mean": mean, "low": low, "high": high, "per_seed": values.tolist()}
 
 
 def first_above(found: Curves, level: float) -> float:

@@ -194,6 +194,12 @@ def exponents(sizes: Array, values: Array) -> Array:
     return np.where(np.isfinite(logs).sum(0) < LEAST_SIZES, np.nan, found)
 
 
+def local_powers(sizes: Array, values: Array) -> list[float]:
+    """Powers of sizes [K] between neighbouring ones, of values [K, U]: means over data sets."""
+    steps = np.diff(np.log(values), axis=0) / np.diff(np.log(sizes))[:, None]
+    return [arrays.average(step) for step in steps]
+
+
 def before_anneal(curves: xr.Dataset, name: str, *, of: str = LARGE) -> Array:
     """The largest size of a quantity of an algorithm before L-S is annealed [..., U]; NaN where that comes later than the lemmas
     speak of (`longest`), or never."""
@@ -229,10 +235,10 @@ def largest_of(curves: xr.Dataset, name: str, algorithm: str) -> Array:
     return np.asarray(abs(curves[name].sel(algorithm=algorithm)).max("time").values, dtype=np.float64)
 
 
-def counted(curves: xr.Dataset, level: float) -> Array:
+def counted(curves: xr.Dataset, level: float, of: str = "error_p") -> Array:
     """Decades by which S makes more errors on P than L-S at a training loss, where these are counted [U]; NaN where fewer than
-    30 test examples are wrong."""
-    found = Compared.of(curves, level).found["error_p"]
+    30 test examples are wrong. `of`: `error_p`, or `error_p_signal` without the noise's own output."""
+    found = Compared.of(curves, level).found[of]
     small, large = (enough(found.sel(algorithm=name).values, curves.attrs) for name in (SMALL, LARGE))
     return log_ratio(small, large)
 

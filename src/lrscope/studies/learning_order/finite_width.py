@@ -130,6 +130,7 @@ class Training:
 
     def __init__(self, model: TwoLayers, runs: Sequence[Run], test: Examples) -> None:
         self.model, self.test, self.step = model, test, 0
+        self.alone = Alone.of(test)
         shape = (model.sets, model.count)
         self.large, self.small = over_runs(runs, "large_lr"), over_runs(runs, "small_lr")
         self.anneal_below = over_runs(runs, "anneal_below")
@@ -193,6 +194,7 @@ class Training:
             "along": predictor[..., 0],
             "across": torch.linalg.vector_norm(predictor[..., 1:], dim=-1),
             **self._errors(g),
+            "error_p_signal": self._error_of_signal(signal),
             "norm_w": self._norm(signal[:, : self._first]),
             "norm_v": self._norm(signal[:, self._first :]),
             "norm_w_m2": self._norm(signal_m2),
@@ -217,9 +219,36 @@ class Training:
         """Counted on the test examples; an output of 0 is half an error, NaN where there are no examples of a kind."""
         r = self._outputs(self.test.first).r
         margin = self.test.labels[:, None] * (r + g @ self.test.on_sides.transpose(1, 2))
-        wrong = torch.where(margin.isnan(), torch.nan, (1 - margin.sign()) / 2)
+        wrong = _wrong(margin)
         kinds = {"error_p": P_ONLY, "error_both": BOTH}
         return {name: _mean(wrong, self.test.kind == kind) for name, kind in kinds.items()}
+
+    def _error_of_signal(self, signal: Tensor) -> Tensor:
+        """On test examples with P alone, without what the noise part adds to the outputs."""
+        r = self.model.outputs_of(signal, self.weights, self.alone.x).r
+        return _mean(_wrong(self.alone.labels[:, None] * r), self.alone.counts)
+
+
+@dataclass(frozen=True)
+class Alone:
+    """The test examples with P alone: M rows of each data set, of which some may not count."""
+
+    x: Tensor  # [S, M, d]
+    labels: Tensor  # [S, M]
+    counts: Tensor  # [S, M] bool
+
+    @classmethod
+    def of(cls, test: Examples) -> Alone:
+        """Of test examples."""
+        alone = test.kind == P_ONLY
+        rows = alone.double().argsort(1, descending=True, stable=True)[:, : int(alone.sum(1).max())]
+        x = test.first.gather(1, rows[..., None].expand(-1, -1, test.first.shape[-1]))
+        return cls(x, test.labels.gather(1, rows), alone.gather(1, rows))
+
+
+def _wrong(margin: Tensor) -> Tensor:
+    """1 where a margin is negative, half where it is 0."""
+    return torch.where(margin.isnan(), torch.nan, (1 - margin.sign()) / 2)
 
 
 def _mean(values: Tensor, chosen: Tensor) -> Tensor:

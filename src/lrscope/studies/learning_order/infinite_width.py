@@ -206,5 +206,6 @@ def _with_errors(curves: Curves, dimension: int) -> Curves:
     along, across = curves["along"], curves["across"]
     return curves | {
         "error_p": generalization.error_p(along, across),
+        "error_p_signal": generalization.error_p(along, across),  # the noise has no output here
         "error_both": generalization.error_both(along, across, curves["g"], dimension),
     }

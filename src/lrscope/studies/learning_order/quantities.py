@@ -27,6 +27,7 @@ QUANTITIES = {
     "along": "component along w* of r's linear predictor, (r(x) - r(-x)) / 2",
     "across": "norm of the rest of r's linear predictor",
     "error_p": "test error on examples with P alone",
+    "error_p_signal": "the same of the signal part alone, without the noise's own output",
     "error_q": "test error on examples with Q alone",
     "error_both": "test error on examples with both",
     "norm_w": "Frobenius norm of W's signal part (Lemma 4.1)",

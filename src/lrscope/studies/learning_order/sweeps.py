@@ -6,7 +6,7 @@ of `laptop` and `smoke`, but for the rates, the noise and the parts of training 
 What was fixed before the first judged run, and by which rule. Rates, noise and anneals are the paper's at every scale: 0.1 and
 0.004 with patches, 0.1 and 0.01 without, noise 0.4. Networks, images and epochs of `laptop` are what a laptop trains in
 minutes. The theory's sizes are what its memory holds; r, weight decay and eps were chosen on seed 0. Judged seeds begin at
-1000, and a setting changes only before evidence, or with a dated note.
+2000 (those of the first evidence at 1000), and a setting changes only before evidence, or with a dated note.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PATCHES = "0.8"  # of the training images; 0.2 of these hold a patch alone (App.
 # v_c with 3 x 3 values of so much contrast is as long as the paper's with 3 x 7 x 7 values of 0.1: 0.7.
 SMALL_PATCHES = f"{PATCHES},contrast=0.4"
 # Of the laptop evidence: nobody has looked at runs with these seeds. Settings are chosen with those from 0 on.
-FIRST_SEED = 1000
+FIRST_SEED = 2000
 MINIMUM = {
     "examples": 60,
     "dimension": 150,

@@ -111,6 +111,10 @@ class TwoLayers:
         """r on x1 [S, N, d] (the training examples', if left out) and g of the weights [S R, P]."""
         return self._sums(*self._neurons(weights, self.x if x is None else x))
 
+    def outputs_of(self, part: Tensor, weights: Tensor, x: Tensor) -> Outputs:
+        """What a part of the weights [S R, P] adds to the outputs, with the activations of all weights."""
+        return self._sums(self._heights(part, x), self._neurons(weights, x)[1])
+
     def gradient(self, points: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Gradient [S R, P] and loss [S R] at points [S R, P]; the step makes no difference."""
         of_loss, _, loss = self.parts(points)
