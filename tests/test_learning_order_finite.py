@@ -14,7 +14,7 @@ from lrscope.dynamics.descend import descend
 from lrscope.dynamics.objective import Differentiated, Objective
 from lrscope.errors import LrscopeError
 from lrscope.studies.learning_order.distribution import BOTH, P_ONLY, Examples, sample
-from lrscope.studies.learning_order.finite_width import Decoupled, finite_width
+from lrscope.studies.learning_order.finite_width import Decoupled, Training, finite_width
 from lrscope.studies.learning_order.quantities import QUANTITIES
 from lrscope.studies.learning_order.runs import Run, large_then_small, small
 from lrscope.studies.learning_order.two_layers import TwoLayers, Widths
@@ -164,6 +164,21 @@ def test_errors_are_counted_on_the_test_examples() -> None:
     for name, kind in (("error_p", P_ONLY), ("error_both", BOTH)):
         expected = [float(wrong[s][test.kind[s] == kind].double().mean()) for s in range(2)]
         assert curves[name][0, :, 0].tolist() == pytest.approx(expected)
+
+
+def test_the_error_of_the_signal_part_has_no_output_of_the_noise_in_it() -> None:
+    test = drawn(50, purpose="test")
+    model = TwoLayers(drawn(), RUNS[:1], Widths(first=40, second=50), 1.0)
+    training = Training(model, RUNS[:1], test)
+    assert training.measure()["error_p_signal"].tolist() == [[0.5], [0.5]], "there is no signal yet"
+    training.go_on(20)
+    signal, noise = training.points[:, : model.size], training.points[:, model.size : 2 * model.size]
+    part, whole = (model.layers(weights)[0][:, 0].transpose(1, 2) for weights in (signal, signal + noise))
+    r = ((test.first @ part * (test.first @ whole >= 0)) @ model.u_first[:, 0, :, None])[..., 0]
+    expected = [float((test.labels * r < 0)[s][test.kind[s] == P_ONLY].double().mean()) for s in range(2)]
+    found = training.measure()
+    assert found["error_p_signal"][:, 0].tolist() == pytest.approx(expected)
+    assert found["error_p_signal"].tolist() != found["error_p"].tolist()
 
 
 def test_what_does_not_fit_is_refused() -> None:
