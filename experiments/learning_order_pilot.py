@@ -4,7 +4,8 @@
     python experiments/learning_order_pilot.py theory [--only race scaling] [--seeds 1]
 
 Evidence is made with other seeds (`sweeps.FIRST_SEED`), so nothing that is seen here counts. Prints the quantities that the
-claims are judged by, without verdicts, and draws the figures. `--only` names sweeps and measurements; what needs others is left out.
+claims are judged by, without verdicts, and draws the figures. `--only` names sweeps and measurements; what needs others is
+left out.
 """
 
 from __future__ import annotations

@@ -241,7 +241,7 @@ class Alone:
     def of(cls, test: Examples) -> Alone:
         """Of test examples."""
         alone = test.kind == P_ONLY
-        rows = alone.double().argsort(1, descending=True, stable=True)[:, : int(alone.sum(1).max())]
+        rows = alone.double().argsort(dim=1, descending=True, stable=True)[:, : int(alone.sum(1).max())]
         x = test.first.gather(1, rows[..., None].expand(-1, -1, test.first.shape[-1]))
         return cls(x, test.labels.gather(1, rows), alone.gather(1, rows))
 
