@@ -131,11 +131,14 @@ def facts(loss: Array, **more: Any) -> Facts:
 T = np.arange(1, ROWS + 1)
 WOBBLE, LOUD = np.exp(noise(1, ROWS, 0.3, "wobble")[0]), np.exp(noise(1, ROWS, 0.0, "loud", 1.5)[0])
 # A swing: up by 60% in the third quarter and down again. Then: three rows that jump up thirtyfold, a fall that the map's rule
-# finds too small, losses that drift down a little above guessing and towards it.
+# finds too small; losses above guessing that drift a little up and down, that come down slowly and that will soon be below it.
 SWING = 0.3 * WOBBLE * np.where((T > ROWS // 2) & (T <= 3 * ROWS // 4), 1.6, 1.0)
 JUMPS = 0.01 * np.exp(noise(1, ROWS, 0.0, "jumps", 0.5)[0]) * np.where(np.isin(T, (101, 111, 121)), 30, 1)
 SLIGHT = 0.01 * T**-0.1 * np.exp(noise(1, ROWS, 0.0, "creep", 0.005)[0])
-DRIFT, COMING = (a * np.exp(-b * T + noise(1, ROWS, 0.0, "drift", 0.002)[0]) for a, b in ((2.4, 4e-5), (2.45, 5e-4)))
+STILL = np.exp(noise(1, ROWS, 0.0, "drift", 0.002)[0])
+DRIFT, SLOW, COMING = (
+    a * STILL * np.exp(-b * t) for a, b, t in ((2.4, 1e-4, abs(T - 64)), (2.45, 1e-4, T), (2.45, 5e-4, T))
+)
 FALLING, FLAT, CHANCE = 2.3 / T * WOBBLE, 0.41 * WOBBLE, 2.31 * np.exp(noise(1, ROWS, 0.0, "chance", 0.002)[0])
 
 
@@ -174,6 +177,7 @@ FALLING, FLAT, CHANCE = 2.3 / T * WOBBLE, 0.41 * WOBBLE, 2.31 * np.exp(noise(1, 
         (facts(JUMPS), "1", "likely", "jumps about there"),
         (facts(SLIGHT), "1", "likely", "has come down to 0.00624 and still falls"),
         (facts(DRIFT, chance=2.303), "dead", "sure", "no better than guessing"),
+        (facts(SLOW, chance=2.303), "?", "undetermined", "the loss falls within"),
         (facts(COMING, chance=2.303), "?", "undetermined", "the loss falls within"),
         (facts(np.append(FLAT, np.nan)), "?", "undetermined", "not finite"),
         (facts(FLAT - 2, first=0.3), "2", "likely", "stationary"),
