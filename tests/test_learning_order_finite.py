@@ -167,7 +167,7 @@ def test_errors_are_counted_on_the_test_examples() -> None:
 
 
 def test_the_error_of_the_signal_part_has_no_output_of_the_noise_in_it() -> None:
-    test = drawn(50, purpose="test")
+    test = drawn(5000, purpose="test")
     model = TwoLayers(drawn(), RUNS[:1], Widths(first=40, second=50), 1.0)
     training = Training(model, RUNS[:1], test)
     assert training.measure()["error_p_signal"].tolist() == [[0.5], [0.5]], "there is no signal yet"
