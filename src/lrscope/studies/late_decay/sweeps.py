@@ -180,7 +180,7 @@ def laptop() -> Scale:
             diagonal={**ON_DIAGONAL, "seeds": 100},
         ),
         about="1,000 images of Fashion-MNIST at 14x14 and that network with a quarter of the channels, 10 draws of images (3 for cross-entropy, 4 for "
-        "schedules); the model with 400 data sets (300 for gamma 5 and 6). About 39 minutes on two CPU cores, and 8 more for LD8 (estimated).",
+        "schedules); the model with 400 data sets (300 for gamma 5 and 6). About 35 minutes on two CPU cores, and 9 more for LD8.",
         first_seed=FIRST_SEED,
     )
 
