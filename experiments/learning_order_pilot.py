@@ -1,7 +1,7 @@
 """A pilot of the study learning_order at laptop scale: a few seeds from 0 on, at which settings may be looked at.
 
     python experiments/learning_order_pilot.py images [--seeds 1] [--root runs/pilot]
-    python experiments/learning_order_pilot.py theory [--only race scaling] [--seeds 1]
+    python experiments/learning_order_pilot.py theory [--only race lemmas] [--seeds 1]
 
 Evidence is made with other seeds (`sweeps.FIRST_SEED`), so nothing that is seen here counts. Prints the quantities that the
 claims are judged by, without verdicts, and draws the figures. `--only` names sweeps and measurements; what needs others is

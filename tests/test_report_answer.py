@@ -14,8 +14,8 @@ from lrscope.mapping.types import REGIMES, Border, Label, Recommendation, Regime
 from lrscope.reporting import frames, phases
 from lrscope.reporting.banner import banner, who_chose
 from lrscope.reporting.figures import drawings
+from lrscope.reporting.placement import Place
 from lrscope.reporting.start import start
-from lrscope.reporting.words import Place
 from lrscope.reporting.zoom import zoom
 from test_report import write
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from lrscope.charts import Axis, Band, Chart, ErrorBars, Layer, Level, Line, Note, Panel, Points, Span, style
 from lrscope.mapping.types import Border, RegimeMap
 from lrscope.reporting.frames import Backdrop, Grid, Quantity, regime_at, shading, with_level
+from lrscope.reporting.placement import Place, place
 from lrscope.reporting.start import Start, rows, start
 from lrscope.reporting.text import interval, rate, votes
-from lrscope.reporting.words import Place, place
 
 Counts = NDArray[np.int64]
 MOST_POINTS_PER_RATE = 20  # single runs are drawn up to here, a range beyond
@@ -66,12 +66,13 @@ def _rows(grid: Grid, regime_map: RegimeMap, names: Sequence[str], found: Start 
     row = 0.0
     for name in names:
         ticks.append((row, name))
-        words = None if found is None else found.words_at(grid)
+        words = None
         if name in regime_map.borders:
             border = regime_map.borders[name]
             words = _border_words(grid, border)
             layers += _border(grid, border, words, row)
-        elif found is not None and words is not None:
+        elif found is not None:
+            words = found.words_at(grid)
             layers += _start(found, words, row)
         row += 1 + BELOW * (words is not None and words.below)
     y = Axis(bare=True, limits=(row - 0.5, -0.5), ticks=ticks)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from lrscope.mapping.types import Recommendation, RegimeMap
 from lrscope.reporting.frames import Grid, has_regimes
+from lrscope.reporting.placement import Place, place
 from lrscope.reporting.text import rate
-from lrscope.reporting.words import Place, place
 
 ROW = "start"
 
@@ -26,7 +26,8 @@ class Start:
     words: str
 
     def words_at(self, grid: Grid) -> Place:
-        """Where the range is written: in room that ends at the cliff, because words beyond it would seem to be about it."""
+        """Where the range is written: beside its marks in room that ends at the cliff, because words beyond it would seem to be
+        about it; below them if there is too little."""
         marks: dict[str, float] = {
             "low": self.open_low,
             "high": self.open_high,

@@ -154,8 +154,8 @@ class Replayed:
 
 @contextmanager
 def outside_modes() -> Iterator[None]:
-    """Inside, none of lrscope's function modes is active, such as those that make floats float64 or draw noise by keys: a batch
-    that is read while a network runs is made, and known, as it was at first."""
+    """Inside, lrscope's function modes on top of the stack are not active, such as those that make floats float64 or draw noise
+    by keys: a batch that is read while a network runs is made, and known, as it was at first."""
     with ExitStack() as stack:
         for mode in reversed(_get_current_function_mode_stack()):  # type: ignore[no-untyped-call]
             if not type(mode).__module__.startswith("lrscope."):
