@@ -5,7 +5,7 @@ steps, a monitor at default settings beside it. The map is sure of a learning ra
 flag says otherwise. Fixed before the first run:
 
 - agreement: runs where the map is sure and the monitor says the same, over runs where the map is sure; at least 90%.
-  An abstention counts as a disagreement. The share among labels that were given is printed beside it.
+  An abstention counts as a disagreement. The fraction among labels that were given is printed beside it.
 - false alarms: runs of regimes 1 and 2 with a warning `dead`, `too high` or `too low`, where no seed of the map is flagged
   as too slow, over all runs of regimes 1 and 2; at most 5%.
 
@@ -38,13 +38,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scipy.stats import binomtest
 from torch import nn
 from torch.nn import functional
 
 import lrscope
 from lrscope.mapping.types import Label
 from lrscope.monitor import Monitor
+from lrscope.studies.binomial import binomial_interval
 from lrscope.symmetries.invariance import make_scale_invariant
 
 SIZE = 1024
@@ -227,16 +227,14 @@ def shown(kind: Kind, found: list[Seen]) -> None:
         )
 
 
-def share(count: int, of: int) -> tuple[float, tuple[float, float]]:
-    """A share and its 95% interval (Clopper and Pearson)."""
-    if not of:
-        return 0.0, (0.0, 1.0)
-    interval = binomtest(count, of).proportion_ci()
-    return round(count / of, 4), (round(interval.low, 3), round(interval.high, 3))
+def fraction(count: int, of: int) -> tuple[float, tuple[float, float]]:
+    """A fraction and its 95% interval (Clopper and Pearson); of nothing it is 0."""
+    low, high = binomial_interval(count, of)
+    return round(count / max(of, 1), 4), (round(float(low), 3), round(float(high), 3))
 
 
 def summary(every: list[Seen]) -> dict[str, Any]:
-    """The shares of the criterion, with intervals that take runs for independent."""
+    """The fractions of the criterion, with intervals that take runs for independent."""
     sure = [seen for seen in every if seen.sure]
     told = [seen for seen in sure if seen.regime != "?"]
     healthy = [seen for seen in every if seen.healthy]
@@ -248,14 +246,14 @@ def summary(every: list[Seen]) -> dict[str, Any]:
         "right": right,
         "healthy": len(healthy),
         "alarmed": alarmed,
-        "agreement": share(right, len(sure)),
-        "agreement_of_labelled": share(right, len(told)),
-        "false_alarms": share(alarmed, len(healthy)),
+        "agreement": fraction(right, len(sure)),
+        "agreement_of_labelled": fraction(right, len(told)),
+        "false_alarms": fraction(alarmed, len(healthy)),
     }
 
 
 def main() -> None:
-    """Train maps and loops, print every run and the shares."""
+    """Train maps and loops, print every run and the fractions."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--task", choices=CASES, default="digits")
     parser.add_argument("--seeds", type=int, default=3)

@@ -38,6 +38,8 @@ class Rules:
 
 
 RULES = Rules()
+OUTLIER = 4.0  # ours: robust standard deviations from a line, beyond which a value is cut off
+MAD_TO_DEVIATION = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
 SHARES = 10_001  # of the most frequent class that are tried: a ten-thousandth is enough to tell accuracies
 CONVERGENCE, EQUILIBRIUM, DIVERGENCE, UNKNOWN = 1, 2, 3, 0
 
@@ -76,7 +78,7 @@ class Decline:
 
 
 def decline(loss_UW: Array) -> Decline:
-    """Measure the second halves of curves [U, W] on the log scale, jumps cut off at four robust standard deviations."""
+    """Measure the second halves of curves [U, W] on the log scale, jumps cut off at `OUTLIER` robust standard deviations."""
     windows = loss_UW.shape[1]
     half = np.log(np.maximum(loss_UW[:, windows // 2 :], np.finfo(np.float64).tiny))
     n = half.shape[1]
@@ -84,7 +86,7 @@ def decline(loss_UW: Array) -> Decline:
     third, fourth = np.median(half[:, :cut], axis=1), np.median(half[:, cut:], axis=1)
     t = np.arange(n) - (n - 1) / 2
     line = ((third + fourth) / 2)[:, None] + ((fourth - third) / (n / 2))[:, None] * t
-    bound = 4 * 1.4826 * np.median(np.abs(half - line), axis=1, keepdims=True)
+    bound = OUTLIER * MAD_TO_DEVIATION * np.median(np.abs(half - line), axis=1, keepdims=True)
     clipped = line + np.clip(half - line, -bound, bound)
     error = _scatter(clipped) * np.sqrt(1 / cut + 1 / (n - cut))
     level = clipped[:, cut:].mean(1)

@@ -121,13 +121,13 @@ class _Curve:
 
     @property
     def at_guessing(self) -> bool:
-        """Is the loss no better than guessing, and still so after as long a time again at its present speed? Not one that comes
-        down from the first quarter on: too low a learning rate may begin so, and moves."""
+        """Is the loss no better than guessing, and still so three eighths of the curve's length beyond its end, at its present
+        speed? Two falls of a quarter each, from the middle of the last quarter, lead there. Not one that comes down from the
+        first quarter on: too low a learning rate may begin so, and moves."""
         if self.half.falling and self.long.falling:
             return False
-        fall = max(2 * self.half.fall, 0.0)
-        ahead = self.half.level - fall if self.seen is None else self.half.level * np.exp(-fall)
-        return bool(ahead >= (1 - RULES.least_learned) * self.facts.guess)
+        lowest = min(self.half.level, self.half.ahead(2))
+        return bool(lowest >= (1 - RULES.least_learned) * self.facts.guess)
 
     @property
     def new_low(self) -> bool:

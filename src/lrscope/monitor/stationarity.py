@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from lrscope.mapping.votes import RULES
+from lrscope.mapping.votes import MAD_TO_DEVIATION, OUTLIER, RULES
 
 Array = NDArray[np.floating[Any]]
 
@@ -24,7 +24,6 @@ BLOCKS = 32
 LEAST = 16  # values
 LEVEL = 0.05  # of stationary curves at most this fraction is called falling, and as many rising (measured in the tests)
 MOST_CORRELATED = 0.8  # ours: of block means; beyond, the curve is too short for its memory
-JUMP = 4.0  # robust standard deviations, beyond which a block mean is cut off, as in mapping/votes.py
 LAST_QUARTERS = float(np.log(3.5 / 2.5))  # of log time, from the middle of the third quarter to that of the fourth
 
 
@@ -37,6 +36,7 @@ class Trend:
     low, high: its 95% interval.
     level: mean of the curve's second half, as a loss.
     tolerance: a smaller fall does not matter.
+    logs: is the fall one of logs?
     """
 
     fall: float
@@ -44,6 +44,7 @@ class Trend:
     high: float
     level: float
     tolerance: float
+    logs: bool
 
     @property
     def falling(self) -> bool:
@@ -59,6 +60,12 @@ class Trend:
     def stationary(self) -> bool:
         """Is there no trend beyond noise, and noise so low that a fall that matters would have been seen?"""
         return self.low <= 0 <= self.high and self.high < self.tolerance
+
+    def ahead(self, falls: float) -> float:
+        """The loss that many falls, at this speed, after the middle of the curve's second half."""
+        if self.logs:
+            return self.level * float(np.exp(-falls * self.fall))
+        return self.level - falls * self.fall
 
 
 def trend(loss_N: Array, scale: float = 1.0, *, before: int = 0) -> Trend | None:
@@ -81,7 +88,8 @@ def trend(loss_N: Array, scale: float = 1.0, *, before: int = 0) -> Trend | None
     margin = float(stats.t.ppf(1 - LEVEL / 2, freedom)) * error * part
     fall = -slope * part
     tolerance = RULES.falling_logs * (1.0 if logs else abs(scale))
-    return Trend(fall, fall - margin, fall + margin, float(values[len(values) // 2 :].mean()), tolerance)
+    level = float(values[len(values) // 2 :].mean())
+    return Trend(fall, fall - margin, fall + margin, level, tolerance, logs)
 
 
 def block_means(values_N: Array) -> Array:
@@ -119,7 +127,7 @@ def _without_jumps(means_B: Array, t_B: Array) -> Array:
     for _ in range(2):
         slope, residuals = _line(means_B, t_B)
         middle = float(np.median(residuals))
-        bound = JUMP * 1.4826 * float(np.median(np.abs(residuals - middle)))
+        bound = OUTLIER * MAD_TO_DEVIATION * float(np.median(np.abs(residuals - middle)))
         line = means_B.mean() + slope * t_B + middle
         means_B = line + np.clip(residuals - middle, -bound, bound)
     return means_B
