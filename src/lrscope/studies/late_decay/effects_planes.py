@@ -11,7 +11,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from lrscope.landscapes.level_sets import OPEN
 from lrscope.studies.arrays import Array
 from lrscope.studies.verdicts import Undetermined
 
@@ -65,6 +64,8 @@ def at_other_height(found: xr.Dataset, loss: str, other: str, good: str, bad: st
 
     That point and the pass from it to the frame stay what they are.
     """
+    from lrscope.landscapes.level_sets import OPEN
+
     lowest, closing = (found[name].sel(loss=loss).values for name in ("lowest", "closing"))
     with np.errstate(divide="ignore", invalid="ignore"):
         times = (found["level"] / found["lowest"]).sel(loss=other).values
