@@ -11,7 +11,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from lrscope.errors import LrscopeError
-from lrscope.studies.phrases import table
+from lrscope.studies.phrases import effect, table
 from lrscope.studies.types import VERDICTS, Part
 from lrscope.studies.verdicts import Undetermined, exact, finding, interval, judge, part, reported
 
@@ -154,6 +154,37 @@ def test_the_weakest_part_decides(count):
             expected = "supported"
         assert found.verdict == expected, verdicts
         assert found.headline.name == f"part {verdicts.index(expected)}", "the first of its kind"
+
+
+def test_among_supported_parts_the_one_nearest_to_its_bound_leads():
+    """In half-widths of the intervals, whatever their units; exact values have room without end."""
+    far = part("far", [0.10, 0.11, 0.12], above=0.0, unit="nats")
+    near = part("near", [40.0, 70.0, 100.0], above=-20.0, unit="points")
+    above = part("below 1", [-40.0, -30.0, -20.0], below=1.0, unit="points")
+    sure = exact("exact", 1e-12, at_most=1e-9, unit="residual", seeds=5)
+    assert 0 < near.room < above.room < far.room < sure.room == math.inf
+    assert near.room == pytest.approx((near.low + 20) / (near.high - near.value))
+    for order in itertools.permutations([far, near, above, sure]):
+        assert finding(order, "").headline.name == "near"
+    both = part("both", [0.4, 0.5, 0.6], above=-9.0, below=1.0, unit="")
+    assert both.room == pytest.approx((1 - both.high) / (both.high - 0.5)), "the nearer of two bounds"
+    assert finding([near, one("told", "inconclusive"), one("too", "inconclusive")], "").headline.name == "told"
+
+
+def test_the_headline_counts_judged_parts_and_says_what_could_be_read():
+    told = replace(one("told", "supported"), verdict="reported")
+    silent, read = one("silent", "undetermined"), one("read", "supported")
+
+    def said(*parts: Part) -> str:
+        lead = finding(parts, "").headline
+        row = {**asdict(lead), "headline": lead.name, "effect": lead.value, "parts": [asdict(one) for one in parts]}
+        return effect(row)
+
+    number = "7.1 nats, 95% interval 6.85 to 7.35, 3 seeds"
+    assert said(told, silent, read) == f"no effect could be read; weakest of 2 parts: silent; read: {number}"
+    assert said(silent, told) == "no effect could be read", "what is reported only does not stand in for a judged part"
+    assert said(told, read) == f"effect {number}", "one judged part"
+    assert said(told, replace(told, name="too")) == f"effect {number}; first of 2 parts: told"
 
 
 def one(name: str, verdict: str) -> Part:

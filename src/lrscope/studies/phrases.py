@@ -9,21 +9,36 @@ from typing import Any
 
 from lrscope.charts.text import number, plural
 from lrscope.studies.evidence import parts_of
+from lrscope.studies.types import REPORTED
 
 COLUMNS = ("part", "verdict", "value", "95% interval", "unit", "criterion", "seeds", "note")
 
 
 def effect(row: Mapping[str, Any]) -> str:
-    """A record's headline: `effect 0.42 decades of ELR, 95% interval 0.31 to 0.53, 5 seeds`, and of several parts which one."""
-    parts = parts_of(row)
-    which = f"; weakest of {len(parts)} parts: {row['headline']}" if len(parts) > 1 else ""
-    at, seeds = _float(row["effect"]), int(row["seeds"])
-    if math.isnan(at):
-        return f"no effect could be read{which}"
+    """A record's headline: `effect 0.42 decades of ELR, 95% interval 0.31 to 0.53, 5 seeds`, and of several parts which one.
+
+    Where nothing could be read of the weakest part, the first one that has a number is said as well.
+    """
+    parts = [part for part in parts_of(row) if part["verdict"] != REPORTED] or parts_of(row)
+    which = _which(row, parts) if len(parts) > 1 else ""
+    if not math.isnan(_float(row["effect"])):
+        return f"effect {_measured(row, row['effect'])}{which}"
+    read = next((part for part in parts if not math.isnan(_float(part["value"]))), None)
+    other = f"; {read['name']}: {_measured(read, read['value'])}" if read else ""
+    return f"no effect could be read{which}{other}"
+
+
+def _which(row: Mapping[str, Any], judged: Sequence[Mapping[str, Any]]) -> str:
+    order = "first" if judged[0]["verdict"] == REPORTED else "weakest"
+    return f"; {order} of {len(judged)} parts: {row['headline']}"
+
+
+def _measured(row: Mapping[str, Any], value: Any) -> str:
+    """`0.42 decades of ELR, 95% interval 0.31 to 0.53, 5 seeds`, of a record or of a part."""
     unit = f" {row['unit']}" if row.get("unit") else ""
     ends = _interval(row["low"], row["high"])
     ends = f"95% interval {ends}" if ends[0] in "-0123456789" else ends
-    return f"effect {number(at)}{unit}, {ends}, {plural(seeds, 'seed')}{which}"
+    return f"{number(_float(value))}{unit}, {ends}, {plural(int(row['seeds']), 'seed')}"
 
 
 def table(row: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -5,6 +5,7 @@ Declarations only; nothing here trains, draws or reads files. Importing this imp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -124,6 +125,17 @@ class Part:
                 f"part {self.name}: verdict: {self.verdict!r} is unknown: {nearest(self.verdict, VERDICTS)}"
             )
 
+    @property
+    def room(self) -> float:
+        """What lies between the interval and its nearer bound, in half-widths of the interval: negative beyond it, infinite where
+        the value is exact or has no bound."""
+        half = (self.high - self.low) / 2
+        gaps = [
+            *([] if self.above is None else [self.low - self.above]),
+            *([] if self.below is None else [self.below - self.high]),
+        ]
+        return min(gaps) / half if gaps and half > 0 else math.inf
+
 
 def strength(verdict: str) -> int:
     """The place of a verdict in `VERDICTS`: the weakest has 0."""
@@ -131,8 +143,11 @@ def strength(verdict: str) -> int:
 
 
 def weakest(parts: Sequence[Part]) -> Part:
-    """The part that decides about the claim: the one whose verdict comes first in `VERDICTS`, among equals the first."""
-    return min(parts, key=lambda part: strength(part.verdict))
+    """The part that decides about the claim: the one whose verdict comes first in `VERDICTS`.
+
+    Among supported ones it is the one whose interval lies nearest to a bound, in half-widths of the interval; among others the first.
+    """
+    return min(parts, key=lambda part: (strength(part.verdict), part.room if part.verdict == "supported" else 0.0))
 
 
 @checked_fields
