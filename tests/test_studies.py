@@ -457,7 +457,7 @@ def test_parts_are_a_table(tiny, root):  # noqa: F811
     assert code == 0
     lines = out.splitlines()
     assert re.match(
-        r"T1: supported, effect [\d.]+ nats, 95% interval .*, 3 seeds; weakest of 2 parts: ELR 0.01$", lines[0]
+        r"T1: supported, effect [\d.]+ nats, 95% interval .*, 3 seeds; weakest of 2 parts: ELR 0.1$", lines[0]
     )
     heads = ["part", "verdict", "value", "95% interval", "unit", "criterion", "seeds"]
     rows = [re.split(r" {2,}", line.strip()) for line in lines[3:6]]
