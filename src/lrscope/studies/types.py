@@ -145,7 +145,8 @@ def strength(verdict: str) -> int:
 def weakest(parts: Sequence[Part]) -> Part:
     """The part that decides about the claim: the one whose verdict comes first in `VERDICTS`.
 
-    Among supported ones it is the one whose interval lies nearest to a bound, in half-widths of the interval; among others the first.
+    Among supported ones it is the one whose interval lies nearest to a bound, in half-widths of the interval; among others the
+    first.
     """
     return min(parts, key=lambda part: (strength(part.verdict), part.room if part.verdict == "supported" else 0.0))
 
