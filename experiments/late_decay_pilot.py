@@ -4,7 +4,7 @@
     python experiments/late_decay_pilot.py elsewhere [--seeds 2] [--epochs 160]
     python experiments/late_decay_pilot.py model [--seeds 20]
 
-Evidence is made with seeds from 4000 on, so nothing that is seen here counts. Prints the quantities that the claims are judged
+Evidence is made with seeds from 5000 on, so nothing that is seen here counts. Prints the quantities that the claims are judged
 by, without verdicts, and draws the figures.
 """
 
@@ -17,7 +17,7 @@ import pilots
 from lrscope.studies.late_decay import STUDY
 from lrscope.studies.types import Study, StudySweep
 
-CLAIMS = {"networks": ("LD1", "LD2", "LD3"), "elsewhere": ("LD8",), "model": ("LD4", "LD5", "LD6")}
+CLAIMS = {"networks": ("LD1", "LD2", "LD3", "LD9"), "elsewhere": ("LD8",), "model": ("LD4", "LD5", "LD6")}
 
 
 def main() -> None:

@@ -50,9 +50,21 @@ def swept(levels: Any, *, fitted: Any = 1.0, spread: float = 0.004, lost: bool =
     return result
 
 
-def networks(levels: Any, **options: Any) -> PlantedResults:
-    """Both losses end at the same."""
-    return PlantedResults({name: swept(levels, **options) for name in ("mse", "cross_entropy")})
+def networks(levels: Any, *, equal: float = 1.2, **options: Any) -> PlantedResults:
+    """Both losses end at the same. equal: test loss of the early decay over that of the late one, at one training loss."""
+    found = {name: swept(levels, **options) for name in ("mse", "cross_entropy")}
+    return PlantedResults(found | {"equal_loss": at_equal_loss(equal)})
+
+
+def at_equal_loss(ratio: float) -> xr.DataTree:
+    """The two sub-paths of five draws: at 4, which comes down to the training loss of the other at its end; and at 8."""
+    result = main_path(seeds=1, data_seeds=5)
+    values = noisy([1.0, ratio], (5, 1), 0.004)
+    for name, at, row in (("cooldown", 8.0, values[:1]), ("long", 4.0, values[1:])):
+        budget = "total" if name == "long" else "cooldown"
+        result = with_decay(result, row, name=name, at=(at,), budget=budget)
+        result[f"{name}/train_loss"].values[..., 0] = 2.0
+    return result
 
 
 def elsewhere(levels: Mapping[str, Any], **options: Any) -> PlantedResults:

@@ -5,6 +5,8 @@ The theory's model (`curves`, `phases`, `drift`) is of use without the study.
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from lrscope.studies.late_decay import (
     claims_model,
     claims_network,
@@ -13,6 +15,7 @@ from lrscope.studies.late_decay import (
     claims_transfer,
     sweeps,
 )
+from lrscope.studies.late_decay.changes import CHANGES
 from lrscope.studies.late_decay.paper_figures import FIGURES
 from lrscope.studies.types import Paper, Study
 
@@ -25,17 +28,13 @@ PAPER = Paper(
     key="ren2024understanding",
 )
 
+MODULES = (claims_network, claims_planes, claims_model, claims_schedules, claims_transfer)
 STUDY = Study(
     name="late_decay",
     paper=PAPER,
     about="A large learning rate, kept long after the training loss has stopped to fall, moves along the minima to where they generalise.",
-    claims=(
-        *claims_network.CLAIMS,
-        *claims_planes.CLAIMS,
-        *claims_model.CLAIMS,
-        *claims_schedules.CLAIMS,
-        *claims_transfer.CLAIMS,
-    ),
+    claims=tuple(sorted((claim for module in MODULES for claim in module.CLAIMS), key=attrgetter("id"))),
     figures=FIGURES,
+    changes=CHANGES,
     scales={"smoke": sweeps.smoke(), "laptop": sweeps.laptop(), "paper": sweeps.paper()},
 )

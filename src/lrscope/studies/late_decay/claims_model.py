@@ -5,6 +5,7 @@ U seeds: data sets, each with a teacher, a start and batches of its own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -52,13 +53,14 @@ def _phases(results: StudyResults) -> Finding:
     parts += [_quiet(quiet, gamma, rate) for gamma in PHASED for rate in quiet["lr"].values.tolist()]
     falls = {gamma: _averages(curves, gamma, lr) for gamma in PHASED}
     told = "; ".join(f"gamma {gamma:g}: {_said(row['shrinks'])}" for gamma, row in falls.items())
+    without = {rate: {gamma: _averages(quiet, gamma, rate) for gamma in PHASED} for rate in quiet["lr"].values.tolist()}
     return finding(
         parts,
-        f"In phase II the excess norm falls by so many decades: {told}. The linear model's does not change.",
+        f"Label noise is ours: with it the excess norm falls in phase II by so many decades: {told}; without it, reported, by "
+        f"{_spread([row['shrinks'] for rows in without.values() for row in rows.values()])}. The linear model's does not change.",
         means={f"{gamma:g}": row for gamma, row in falls.items()},
         without_noise={
-            f"lr {rate:g}": {f"{gamma:g}": _averages(quiet, gamma, rate) for gamma in PHASED}
-            for rate in quiet["lr"].values.tolist()
+            f"lr {rate:g}": {f"{gamma:g}": row for gamma, row in rows.items()} for rate, rows in without.items()
         },
     )
 
@@ -129,6 +131,12 @@ def _said(value: float | None) -> str:
     return "none" if value is None else f"{value:.2f}"
 
 
+def _spread(values: Sequence[float | None]) -> str:
+    """From the least to the largest that is known, in words."""
+    known = [value for value in values if value is not None]
+    return f"{min(known):.2g} to {max(known):.2g}" if known else "none that is known"
+
+
 def _succeeds(results: StudyResults) -> Finding:
     found = {name: success_frequency(results.measurement(name)).isel(lr=0) for name in sorted(set(COUNTED.values()))}
     rows = {gamma: found[name].sel(gamma=gamma) for gamma, name in COUNTED.items()}
@@ -138,9 +146,15 @@ def _succeeds(results: StudyResults) -> Finding:
     below = [part.name for part in parts if part.verdict == "contradicted"]
     said = f"Below the bound: {', '.join(below)}." if below else "No frequency is shown to be below the bound."
     few = success_frequency(results.measurement("few")).isel(lr=0)
+    beside = {gamma: few.sel(gamma=gamma) for gamma in few["gamma"].values.tolist()}
+    of_few = "; ".join(
+        f"gamma {gamma:g}: {int(row['succeeded'])} of {int(row['counted'] - row['moving'])} that say something"
+        for gamma, row in beside.items()
+    )
     return finding(
-        [*parts, *(_beside(gamma, few.sel(gamma=gamma)) for gamma in few["gamma"].values.tolist())],
-        f"{said} We know the bound from a summary, not the theorem's assumptions: this judges our set-up, not the theorem.",
+        [*parts, *(_beside(gamma, row) for gamma, row in beside.items())],
+        f"{said} That is with N = 20 and label noise; with N = 4, where we expect label noise to lead elsewhere, these succeed (reported): "
+        f"{of_few}. We know the bound from a summary, not the theorem's assumptions: this judges our set-up, not the theorem.",
         bounds={f"{gamma:g}": float(success_bound(gamma)) for gamma in COUNTED},
         **{
             name: {f"{gamma:g}": int(row[name]) for gamma, row in rows.items()}
@@ -222,7 +236,7 @@ CLAIMS = (
     Claim(
         id="LD5",
         sentence="Phase II ends at the minimum-norm solution with a probability of at least 1 - exp(-0.1 gamma^2), at N = 20, d = 40 and label noise 1, where N > gamma + 2. (The theorem's assumptions are known to us from a summary only: what is judged is our set-up.)",
-        criterion="The set-up of LD4, at least 200 data sets, for gamma 1, 2, 3 and 4. For gamma 5 and 6, whose sharpness is larger, 400,000 steps at 1.5e-3, then 40,000 at a tenth of it. A run succeeds if gradient flow from the end of the large rate leads to an interpolator within 5% of |alpha_min| of the minimum-norm one, and its training loss after phase III is below a tenth (ours) of that at w = 0, so that it is on the manifold. It fails if it is on the manifold, ends elsewhere and has settled there: its excess norm over the last tenth of the large rate's steps is more than 0.9 (ours) of that over the middle tenth (45% to 55%), both as medians over at least four recorded times. All other runs say nothing: dead ones, which are not on the manifold, those that overflowed, and those that still move. Both verdicts must hold whatever these would have done. For each gamma the exact 95% interval (Clopper and Pearson) of the frequency among all runs is held against 1 - exp(-0.1 gamma^2). Supported: the lower end is above with the silent runs counted as failures. Contradicted: the upper end is below with them counted as successes, also at the level that six gammas ask for. Else undetermined, if one of the two counts alone would decide; else inconclusive. Refuted, for our set-up, by one gamma whose frequency is shown to be below the bound. With every run settled, gamma 4 is supported from 336 of 400 successes and refuted at 297 or fewer, gamma 5 from 285 of 300 and at 261, gamma 6 from 298 of 300 and at 283. Reported: gamma 3 and 4 with N = 4, where label noise leads elsewhere (N < gamma + 2), counted by the same rule.",
+        criterion="The set-up of LD4, at least 200 data sets, for gamma 1, 2, 3 and 4. For gamma 5 and 6, whose sharpness is larger, 400,000 steps at 1.5e-3, then 40,000 at a tenth of it; their number of data sets was fixed beforehand, and is a second try: a first one with 300 left gamma 6 undetermined by one run. A run succeeds if gradient flow from the end of the large rate leads to an interpolator within 5% of |alpha_min| of the minimum-norm one, and its training loss after phase III is below a tenth (ours) of that at w = 0, so that it is on the manifold. It fails if it is on the manifold, ends elsewhere and has settled there: its excess norm over the last tenth of the large rate's steps is more than 0.9 (ours) of that over the middle tenth (45% to 55%), both as medians over at least four recorded times. All other runs say nothing: dead ones, which are not on the manifold, those that overflowed, and those that still move. Both verdicts must hold whatever these would have done. For each gamma the exact 95% interval (Clopper and Pearson) of the frequency among all runs is held against 1 - exp(-0.1 gamma^2). Supported: the lower end is above with the silent runs counted as failures. Contradicted: the upper end is below with them counted as successes, also at the level that six gammas ask for. Else undetermined, if one of the two counts alone would decide; else inconclusive. Refuted, for our set-up, by one gamma whose frequency is shown to be below the bound. With every run settled, gamma 4 is supported from 336 of 400 successes and refuted at 297 or fewer, gamma 5 from 936 of 1,000 and at 893, gamma 6 from 983 of 1,000 and at 957. Reported: gamma 3 and 4 with N = 4, where label noise leads elsewhere (N < gamma + 2), counted by the same rule.",
         needs=("model", "success", "few"),
         check=_succeeds,
         figures=("success",),

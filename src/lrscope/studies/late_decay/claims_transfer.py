@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from lrscope.studies import arrays
-from lrscope.studies.late_decay.claims_network import COOLDOWN, DECADES, by_time, means, said
-from lrscope.studies.late_decay.effects_network import SubPaths
+from lrscope.studies.late_decay.claims_network import DECADES, by_time, means, said
+from lrscope.studies.late_decay.effects_network import COOLDOWN, SubPaths
 from lrscope.studies.late_decay.sweeps_transfer import CHANGED
 from lrscope.studies.types import REPORTED, Claim, Finding, Part, StudyResults
 from lrscope.studies.verdicts import finding, part

@@ -19,6 +19,7 @@ from lrscope.checked import Count, Positive, Seed, Steps, checked, checked_field
 from lrscope.dynamics.descend import PointRecord, descend
 from lrscope.errors import LrscopeError
 from lrscope.readers import Number, Whole
+from lrscope.studies.late_decay.forked import in_processes
 from lrscope.studies.late_decay.invariant import destination
 from lrscope.studies.late_decay.norm_power import Gamma, Nonnegative, NormPower, weights_of
 from lrscope.studies.late_decay.problems import Problems, directions, sample
@@ -105,6 +106,7 @@ def late_decay_curves(
     times: Times = 100,
     even: Annotated[int, Whole(0, 10_000)] = 0,
     dtype: torch.dtype = torch.float64,
+    jobs: Annotated[int, Whole(1, 1000)] = 1,
 ) -> xr.Dataset:
     """Train every gamma with every learning rate on the data set of every seed.
 
@@ -113,6 +115,7 @@ def late_decay_curves(
         times: how many times are recorded with the large rate, and again with the small one, about evenly in the logarithm.
         even: how many more are recorded with the large rate, about evenly in the steps.
         dtype: torch.float32 is faster, and rounds distances at 1e-7.
+        jobs: processes that share the data sets, each with one thread, where the system can fork. Numbers do not depend on it.
 
     Returns:
         `QUANTITIES` over (gamma, lr, seed, time), and `OF_DATA` over seed. Time is in steps, and `small` says at which times the rate is the small one. NaN from where a run overflowed. Attributes: the setting.
@@ -125,7 +128,7 @@ def late_decay_curves(
     at = _times(setting, times, even)
     together = 1 if setting.weight_noise else max(1, RUNS // len(setting.runs))  # a run's number names its weight noise
     chunks = [seeds[first : first + together] for first in range(0, len(seeds), together)]
-    found = [_trained(setting, chunk, at, dtype) for chunk in chunks]
+    found = in_processes(partial(_trained, setting, at=at, dtype=dtype), chunks, jobs)
     return _dataset(setting, seeds, at, {name: np.concatenate([c[name] for c in found], -1) for name in found[0]})
 
 

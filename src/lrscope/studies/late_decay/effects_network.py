@@ -20,6 +20,10 @@ from lrscope.validation import result_nodes
 
 FITTED = 0.99  # ours: training accuracy from which a sub-path counts as having come to the minima
 LEAST_TIMES = 3  # ours: two times make no trend
+COOLDOWN, LONG = (
+    "cooldown",
+    "long",
+)  # branches of the sweeps: sub-paths of one length; one that trains on until it has caught up
 ABOVE_LOWEST = 1.05  # ours: as feature_learning's App. G reads runs at one loss
 
 
@@ -122,6 +126,27 @@ class SubPaths:
             if known.sum() >= LEAST_TIMES and min(map(np.ptp, pair)) > 0:
                 found[u] = np.corrcoef(*pair)[0, 1]
         return found
+
+
+def fall_at_the_end_of(later: SubPaths, early: SubPaths) -> Array:
+    """Decades of test loss at one training loss: a sub-path that leaves early over one that leaves later [U].
+
+    The loss is that at which the later one ends. The early one, which trains for longer, is read where it first comes down to it: NaN
+    where it never does, where it is there at its first logged moment, and where the later one ends at 0 or overflowed.
+
+    Raises:
+        Undetermined: the later sub-path does not fit 99% of the training images at its end, mean over seeds.
+    """
+    fitted = arrays.average(later.fitted[-1])
+    if not fitted >= FITTED:
+        raise Undetermined(
+            f"after the later of the two decays {fitted:.1%} of the training images are fitted, {FITTED:.0%} are needed"
+        )
+    found = np.full(later.test.shape[1], np.nan)
+    for u in np.flatnonzero(np.isfinite(later.test[-1]) & (later.train[-1] > 0)):
+        at_level = arrays.read_off(early.train_on_way[0, u], early.test_on_way[0, u], float(later.train[-1, u]))
+        found[u] = np.log10(at_level / later.test[-1, u])
+    return found
 
 
 def _by_seed(array: xr.DataArray, branch: str) -> Array:

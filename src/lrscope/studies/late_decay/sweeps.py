@@ -5,15 +5,18 @@ beyond a summary; what neither states is marked "ours". So is all of `laptop` an
 losses, momentum, weight decay, batch size and large learning rate.
 
 What was fixed before the first judged run: the model's N, d, label noise, rates and steps after pilots with seeds 0 to 199
-(docs/late_decay_theory.md), and its thresholds. Judged seeds begin at 4000; a setting changes only before evidence, or with a dated note.
+(docs/late_decay_theory.md), and its thresholds. Judged seeds begin at 5000, those of the first evidence were 4000 and on. A setting
+changes only before evidence, or with a dated note.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from lrscope.config import Branch, SweepConfig
+from lrscope.studies.late_decay.effects_network import LONG
 from lrscope.studies.late_decay.effects_schedules import BRANCH, LATE_DECAY
 from lrscope.studies.late_decay.measurements import measurements
 from lrscope.studies.late_decay.sweeps_transfer import transfers
@@ -21,11 +24,14 @@ from lrscope.studies.types import Scale, StudySweep
 
 ABOUT = {
     "mse": "A main path at a large learning rate and sub-paths that decay from it, squared error on one-hot labels.",
-    "cross_entropy": "The same with cross-entropy.",
+    "cross_entropy": "The same with cross-entropy and a smaller large rate.",
+    "equal_loss": "Two sub-paths of the squared error: one that decays late, and one that decays early and trains until it fits as well.",
     "schedules": "Schedules of one length, from the same initialisations with the same batches, squared error.",
 }
-FIRST_SEED = 4000  # of the laptop evidence: nobody has looked at runs with these seeds, of this study or another
+FIRST_SEED = 5000  # of the laptop evidence: nobody has looked at runs with these seeds, of this study or another
 LARGE = 0.1
+MORE = 1.25  # ours: the catching up of LD1's early sub-path, over what the sums of learning rates ask for
+UNKEPT: dict[str, Any] = {"keep_weights": False, "snapshot_epochs": ()}
 SGD: dict[str, Any] = {"space": "whole", "momentum": 0.9, "weight_decay": 1e-4}
 NOISY: dict[str, Any] = {"label_noise": 1.0, "start_norm": 1.5, "start_of": "predictor"}
 MODEL: dict[str, Any] = {
@@ -51,30 +57,36 @@ def _sweeps(
     shared: dict[str, Any],
     *,
     lr: float = LARGE,
+    cross_lr: float,
     times: Sequence[float],
     factor: float,
     cooldown: float,
+    equal_at: float,
+    equal_draws: int,
+    cross_until: float,
     fewer: int,
     course: float,
     course_draws: int,
     elsewhere: dict[str, Any],
 ) -> tuple[StudySweep, ...]:
-    """Sub-paths of one length for each loss, cross-entropy with `fewer` draws; then schedules of `course` epochs.
+    """Sub-paths of one length for each loss, cross-entropy with `fewer` draws and times until `cross_until`; then schedules of
+    `course` epochs.
 
-    The first course is constant: it is the path that the others leave at its beginning. `elsewhere`: arguments of `transfers`.
+    The first course is constant: it is the path that the others leave at its beginning. `equal_at`: when the early one of the two
+    sub-paths leaves that are compared at one training loss, with `equal_draws` draws; the other leaves at twice that. `elsewhere`: arguments of `transfers`.
     """
     sub_paths = Branch(name="cooldown", at=tuple(map(float, times)), factors=(factor,), epochs=cooldown)
     courses = Branch(name=BRANCH, at=(0.0,), schedules=COURSES[1:], epochs=course)
     short = {
         "epochs": course,
         "data_seeds": course_draws,
-        "keep_weights": False,
-        "snapshot_epochs": (),
+        **UNKEPT,
         "log_points": 40,  # means of training losses over a fortieth of the length
     }
     changes: dict[str, dict[str, Any]] = {
         "mse": {"branches": (sub_paths,)},
-        "cross_entropy": {"branches": (sub_paths,), "data_seeds": fewer},
+        "cross_entropy": {**_until(sub_paths, cross_until), "data_seeds": fewer, "lrs": (cross_lr,)},
+        "equal_loss": {**_equal_loss(sub_paths, equal_at), "data_seeds": equal_draws, "log_points": 120},
         "schedules": {"branches": (courses,), **short},
     }
     found = [
@@ -82,11 +94,28 @@ def _sweeps(
             name=name,
             about=ABOUT[name],
             task={**task, "loss": "cross_entropy" if name == "cross_entropy" else "mse"},
-            config=SweepConfig(lrs=(lr,), **SGD, **{**shared, **own}),
+            config=SweepConfig(**{"lrs": (lr,), **SGD, **shared, **own}),
         )
         for name, own in changes.items()
     ]
     return (*found, *transfers(found[0], **elsewhere))
+
+
+def _until(sub_paths: Branch, last: float) -> dict[str, Any]:
+    """The first of the sub-paths, and a main path that ends with the last of them."""
+    return {
+        "epochs": last,
+        "branches": (replace(sub_paths, at=tuple(at for at in sub_paths.at if at <= last)),),
+        **UNKEPT,
+    }
+
+
+def _equal_loss(sub_paths: Branch, at: float) -> dict[str, Any]:
+    """A sub-path that leaves at twice a time, and one that leaves at that time and goes on until it has caught up."""
+    (factor,) = sub_paths.factors
+    late = replace(sub_paths, at=(2 * at,))
+    early = replace(sub_paths, name=LONG, at=(at,), epochs=(late.epochs or 0) + MORE * at / factor)
+    return {"epochs": 2 * at, "branches": (late, early), **UNKEPT}
 
 
 def smoke() -> Scale:
@@ -106,9 +135,13 @@ def smoke() -> Scale:
             task,
             shared,
             lr=0.03,
+            cross_lr=0.03,
             times=[1, 2, 4, 8],
             factor=0.1,
             cooldown=4,
+            equal_at=1,
+            equal_draws=3,
+            cross_until=4,
             fewer=3,
             course=8,
             course_draws=3,
@@ -148,7 +181,7 @@ def laptop() -> Scale:
         "epochs": 1280,
         "data_seeds": 10,  # a sign test over draws can then be won, and lost, with one that is otherwise
         "seeds": 1,
-        "log_points": 120,  # every epoch after a decay, for the test loss at equal training loss
+        "log_points": 32,  # evaluating 2,000 test images takes as long as three steps
         "keep_weights": True,  # for planes through main path and sub-paths
         "snapshot_epochs": (40, *range(80, 1281, 80)),
     }
@@ -156,9 +189,13 @@ def laptop() -> Scale:
         sweeps=_sweeps(
             task,
             shared,
+            cross_lr=0.03,
             times=[40, 80, 160, 320, 640, 1280],
             factor=0.1,
             cooldown=120,
+            equal_at=320,
+            equal_draws=5,
+            cross_until=320,
             fewer=3,
             course=160,
             course_draws=4,
@@ -169,10 +206,10 @@ def laptop() -> Scale:
             },
         ),
         measurements=measurements(
-            model={"setting": MODEL, "seeds": 400, "times": 60, "even": EVEN},
+            model={"setting": MODEL, "seeds": 400, "times": 60, "even": EVEN, "jobs": 2},
             quiet={"setting": QUIET, "seeds": 50, "times": 60},
             few={"setting": FEW, "seeds": 200, "times": 60, "even": EVEN},
-            success={"setting": SUCCESS, "seeds": 300, "times": 60, "even": EVEN},
+            success={"setting": SUCCESS, "seeds": 1000, "times": 60, "even": EVEN, "jobs": 2},
             speed={"setting": SPEED, "starts": [1.0, 1.25, 1.5, 2.0], "seeds": 50, "times": 100},
             planes={"sweep": "mse", "grid": [31, 23], "margin": 0.5},
             landscape={**PLANE, "points": 101},
@@ -180,7 +217,7 @@ def laptop() -> Scale:
             diagonal={**ON_DIAGONAL, "seeds": 100},
         ),
         about="1,000 images of Fashion-MNIST at 14x14 and that network with a quarter of the channels, 10 draws of images (3 for cross-entropy, 4 for "
-        "schedules); the model with 400 data sets (300 for gamma 5 and 6). About 35 minutes on two CPU cores, and 9 more for LD8.",
+        "schedules, 5 at equal training loss); the model with 400 data sets (1,000 for gamma 5 and 6). About 45 minutes on two CPU cores, 9 of them for LD8.",
         first_seed=FIRST_SEED,
     )
 
@@ -204,9 +241,13 @@ def paper() -> Scale:
         sweeps=_sweeps(
             task,
             shared,
+            cross_lr=0.03,
             times=[25, 50, 100, 200, 400, 800, 1600],
-            factor=0.01,
+            factor=0.1,
             cooldown=500,
+            equal_at=200,
+            equal_draws=3,
+            cross_until=1600,
             fewer=3,
             course=1000,
             course_draws=3,
