@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,10 +12,13 @@ import pytest
 import torch
 import xarray as xr
 
+from lrscope.engine.dispatch import can_fork
 from lrscope.errors import LrscopeError
+from lrscope.studies.late_decay import curves as curves_of
 from lrscope.studies.binomial import binomial_interval
 from lrscope.studies.late_decay.curves import OF_DATA, QUANTITIES, Setting, late_decay_curves
 from lrscope.studies.late_decay.effects import phase_effects, success_margins
+from lrscope.studies.late_decay.forked import in_processes
 from lrscope.studies.late_decay.phases import find_phases, phases
 from lrscope.studies.late_decay.problems import sample
 from lrscope.studies.late_decay.schedules import schedule_ends
@@ -91,6 +95,26 @@ def test_curves_are_the_same_again_and_for_seeds_alone() -> None:
     assert not np.allclose(once["off"], quiet["off"])
     single = late_decay_curves(SMALL, [1], times=5, dtype=torch.float32)
     np.testing.assert_allclose(single["distance"], quiet["distance"].sel(seed=[1]), rtol=1e-3)
+
+
+@pytest.mark.parametrize("jobs", [2, 9])
+def test_processes_share_the_data_sets(jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four pieces of one data set each: the same numbers in the same order, and other processes than this one."""
+    monkeypatch.setattr(curves_of, "RUNS", 1)
+    alone = late_decay_curves(SMALL, [3, 1, 4, 2], times=3)
+    xr.testing.assert_identical(late_decay_curves(SMALL, [3, 1, 4, 2], times=3, jobs=jobs), alone)
+    there = in_processes(_whose, [1, 2, 3], jobs)
+    assert [piece for piece, _, _ in there] == [1, 2, 3]
+    assert all(threads == 1 for _, _, threads in there)
+    assert (os.getpid() in {number for _, number, _ in there}) == (not can_fork())
+
+
+def _whose(piece: int) -> tuple[int, int, int]:
+    return piece, os.getpid(), torch.get_num_threads()
+
+
+def test_one_job_computes_here() -> None:
+    assert {number for _, number, _ in in_processes(_whose, [1, 2], 1)} == {os.getpid()}
 
 
 def test_a_run_that_overflows_is_nan_and_alone() -> None:
