@@ -376,7 +376,7 @@ def test_ld2(options: dict[str, Any], train: str, test: str) -> None:
     """Draws are counted; a small frame, in which what seems open is undetermined, a lowest point at the frame (a pass of height
     0) and a surface far from its path say nothing."""
     found = checked("LD2", planes(**{"draws": 10, **options}))
-    assert [part.verdict for part in found.parts] == [train, test, REPORTED, REPORTED]
+    assert [part.verdict for part in found.parts] == [train, test, *[REPORTED] * 4]
     assert "40% and 40%" in found.note
     assert "nan" not in found.note
 
@@ -401,7 +401,7 @@ def test_ld2_reports_both_sets_at_the_other_ones_height(rises: tuple[float, floa
     """The training level is twice its lowest loss, the test level 1.5 times: exchanged, passes are 2 and 1/2 times as high."""
     found = checked("LD2", planes(draws=10, rises=rises))
     assert found.verdict == "supported", "beside the claim"
-    for one in found.parts[2:]:
+    for one in found.parts[2:4]:
         assert (one.verdict, one.note.split(";")[0]) == (REPORTED, f"by the same rule {verdict}")
 
 
@@ -424,7 +424,34 @@ def test_what_a_surface_holds_of_its_checkpoints(beside: float, held: float) -> 
 )
 def test_ld3(options: dict[str, Any], main: str, ends: str) -> None:
     found = checked("LD3", planes(**options))
-    assert [part.verdict for part in found.parts] == [main, ends]
+    assert [part.verdict for part in found.parts] == [main, ends, *[REPORTED] * 4]
+    assert found.note.startswith("Not judged: that it runs along the manifold")
+
+
+def test_ld3_reports_controls() -> None:
+    """The lowest training loss lies at the place of the last snapshot, half as far from the origin as the first of the ends."""
+    results = planes(main=(1.6, 0.6), ends=(1.2, 0.3))
+    made = results.measurements["planes"]
+    made["x"].values[:] = 0.6 * np.array([-1.2, -0.6, 0.6, 1.2, 1.6])
+    made["y"].values[:] = 0.8 * np.array([-1.2, -0.6, 0.6, 1.2, 1.6])
+    made["train_loss"].values[:, 2, 2] = 0.1
+    found = {part.name: part.value for part in checked("LD3", results).parts}
+    toward = np.log10(0.6 / 0.3)
+    assert found["ends, to the lowest training loss"] == pytest.approx(toward, abs=0.03)
+    assert found["ends, to the main path's last snapshot"] == pytest.approx(toward, abs=0.001)
+    assert found["so do the sub-paths' ends"] == pytest.approx(np.log10(4))
+    assert found["distance of the latest end, over the paths' extent"] == pytest.approx(0.3 / (0.8 * 1.3), abs=0.001)
+
+
+def test_ld2_reports_passes_whatever_the_level() -> None:
+    """Lowest losses are 0.1 and 1, passes 0.1 and 2 times the heights of 0.1 and 0.5 above them."""
+    found = checked("LD2", planes(draws=10))
+    values = {part.name: part.value for part in found.parts}
+    assert values["training loss: pass over the lowest"] == pytest.approx(np.log10(1.1), abs=1e-3)
+    assert values["test loss: pass over the lowest"] == pytest.approx(np.log10(2), abs=1e-3)
+    assert found.note.startswith(
+        "A level set is closed up to so many times its loss's lowest value (geometric means): training loss: 1.1;"
+    )
 
 
 @pytest.mark.parametrize("far", [False, True])
@@ -437,7 +464,7 @@ def test_paths_of_which_many_draws_say_nothing_are_undetermined(lost: int, far: 
         made["off"].values[:lost] *= 3
     else:
         made["minimum"].values[:lost] = np.nan  # at the widest frame
-    verdicts = {part.verdict for part in checked("LD3", results).parts}
+    verdicts = {part.verdict for part in checked("LD3", results).parts[:2]}
     assert verdicts == {"supported" if lost == 1 else "undetermined"}
 
 
@@ -483,7 +510,7 @@ def test_ld3_reads_the_ends_that_are_minima() -> None:
     results.sweeps["mse"] = swept(FALLING, fitted=[1, 1, 1, 1, 0.9])
     assert checked("LD3", results).parts[1].value == pytest.approx(np.log10(1.2 / 0.9))
     results.sweeps["mse"] = swept(FALLING, fitted=[0.9, 0.9, 1, 1, 0.9])
-    assert [part.verdict for part in checked("LD3", results).parts] == ["supported", "undetermined"]
+    assert [part.verdict for part in checked("LD3", results).parts[:2]] == ["supported", "undetermined"]
 
 
 @pytest.mark.parametrize(("at", "wider"), [(0.4, 1), (2.5, 2), (7.0, 4), (20.0, 4)])

@@ -5,6 +5,7 @@ D draws, N checkpoints.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,12 +82,20 @@ def _counts(found: xr.Dataset, loss: str, verdicts: NDArray[Any], good: str, bad
     return Counts(as_asked, opposite, len(verdicts) - as_asked - opposite)
 
 
-def main_path_approaches(found: xr.Dataset) -> Array:
-    """Decades by which the main path's distance to the lowest test loss of the surface falls [D], as drawn: from the first of
+def passes(found: xr.Dataset, loss: str) -> Array:
+    """Decades from a level set's lowest loss to its pass [D]: below that relative height the set is closed, whatever the level. NaN
+    where the lowest point lies at the frame."""
+    lowest, closing = (found[name].sel(loss=loss).values for name in ("lowest", "closing"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(closing > lowest, np.log10(closing / lowest), np.nan)
+
+
+def main_path_approaches(found: xr.Dataset, to: str = "test_loss") -> Array:
+    """Decades by which the main path's distance to the lowest test loss, or `train_loss`, of the surface falls [D], as drawn: from the first of
     three successive snapshots at which its training loss is at its late level, to the last. So phase I does not count, in which any path comes
     nearer. NaN where that lowest point lies at the widest frame, and where no three snapshots are at the late level."""
     path = _main_path(found)
-    away, first = _distances(path), _came_to_level(_at_level(path))
+    away, first = _distances(path, _lowest(found, to)), _came_to_level(_at_level(path))
     begin = np.take_along_axis(away, first[:, None], 1)[:, 0]
     fall = np.log10(begin / away[:, -1])
     return np.where(first < away.shape[1] - 1, fall, np.nan)
@@ -120,17 +129,44 @@ def _came_to_level(low: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.asarray(np.where(rows.any(1), rows.argmax(1), low.shape[1] - 1), dtype=np.int64)
 
 
-def ends_approach(found: xr.Dataset, first: float, last: float) -> Array:
+def ends_approach(found: xr.Dataset, first: float, last: float, to: str = "test_loss") -> Array:
     """Decades by which the distance to the lowest test loss falls from the end of the sub-path that leaves at epoch `first` to that at
-    `last` [D]. NaN where that lowest point lies at the widest frame."""
-    ends = found.isel(checkpoint=np.flatnonzero(~found["main"].values))
-    places = [int(np.abs(ends["epoch"].values - at).argmin()) for at in (first, last)]
-    away = _distances(ends)[:, places]
+    `last` [D]. NaN where that lowest point lies at the widest frame. to: `train_loss` for its lowest point on the grid, `end` for the
+    main path's last snapshot."""
+    away = _ends_away(found, (first, last), _lowest(found, to))
     return np.asarray(np.log10(away[:, 0] / away[:, 1]), dtype=np.float64)
 
 
-def _distances(found: xr.Dataset) -> Array:
-    """From checkpoints to the lowest test loss [D, N]."""
-    places = found["minimum"].transpose("draw", "axis").values
+def last_distance(found: xr.Dataset, last: float) -> Array:
+    """How far from the lowest test loss the sub-path ends that leaves at epoch `last`, over the largest distance of two
+    checkpoints along an axis [D]."""
+    extent = np.max(
+        [np.ptp(found[name].transpose("draw", "checkpoint").values, axis=1) for name in ("at_x", "at_y")], 0
+    )
+    return np.asarray(_ends_away(found, (last,), _lowest(found, "test_loss"))[:, 0] / extent)
+
+
+def _ends_away(found: xr.Dataset, at: Sequence[float], places: Array) -> Array:
+    """Distances of the ends of sub-paths that leave at these epochs [D, K]."""
+    ends = found.isel(checkpoint=np.flatnonzero(~found["main"].values))
+    return _distances(ends, places)[:, [int(np.abs(ends["epoch"].values - epoch).argmin()) for epoch in at]]
+
+
+def _lowest(found: xr.Dataset, of: str) -> Array:
+    """Coordinates [D, axis] of the lowest loss, or of the main path's `end`."""
+    if of == "test_loss":
+        return np.asarray(found["minimum"].transpose("draw", "axis").values)
+    if of == "end":
+        last = _main_path(found).isel(checkpoint=-1)
+        return np.stack([last["at_x"].values, last["at_y"].values], 1)
+    values = found[of].transpose("draw", "row", "column").values
+    flat = np.where(np.isfinite(values), values, np.inf).reshape(len(values), -1).argmin(1)
+    rows, columns = np.unravel_index(flat, values.shape[1:])
+    draws = np.arange(len(values))
+    return np.stack([found["x"].values[draws, columns], found["y"].values[draws, rows]], 1)
+
+
+def _distances(found: xr.Dataset, places: Array) -> Array:
+    """From checkpoints to these places [D, N]."""
     x, y = (found[name].transpose("draw", "checkpoint").values for name in ("at_x", "at_y"))
     return np.asarray(np.hypot(x - places[:, :1], y - places[:, 1:]), dtype=np.float64)

@@ -12,17 +12,21 @@ import numpy as np
 import xarray as xr
 
 from lrscope.landscapes import Landscape, landscape
+from lrscope.measures.landscape import at_points
 from lrscope.studies.arrays import Array
+from lrscope.studies.late_decay.forked import in_processes
+from lrscope.studies.late_decay.valleys import ValleySet, finer_rows, valley_set
 from lrscope.studies.types import StudyResults
-from lrscope.trained import Trained
+from lrscope.trained import State, Trained
 
 LOSSES = ("train_loss", "test_loss")
 BRANCH = "cooldown"
 WIDER = (1, 2, 4)  # ours: frames in which the lowest test loss is looked for, in widths of the first one
-FACTS = ("level", "rise", "share", "closing", "lowest")  # of a level set
+ON_GRID = ("level", "share")  # of a level set
+FACTS = ("rise", "closing", "lowest", "columns")  # of the same along the floor of its valley
 
 
-def planes(results: StudyResults, sweep: str, grid: Sequence[int], margin: float) -> xr.Dataset:
+def planes(results: StudyResults, sweep: str, grid: Sequence[int], margin: float, jobs: int = 1) -> xr.Dataset:
     """Losses [draw, row, column] on the curved surface through the first two principal components of the main path's snapshots and
     the sub-paths' ends; where these are drawn [draw, checkpoint]; level sets of the main path [draw, loss]; the
     place of the lowest test loss [draw, axis].
@@ -31,12 +35,13 @@ def planes(results: StudyResults, sweep: str, grid: Sequence[int], margin: float
         sweep: its main path has snapshots, and its branch `cooldown` weights.
         grid: points along x and y.
         margin: as in `lrscope.landscapes.landscape`.
+        jobs: processes that share the draws.
     """
     trained = results.trained(sweep)
     config = trained.config
     draws = range(config.first_data_seed, config.first_data_seed + config.data_seeds)
-    found = [_of_draw(trained, draw, (int(grid[0]), int(grid[1])), margin) for draw in draws]
-    joined = xr.concat(found, dim="draw", combine_attrs="drop_conflicts")
+    found = in_processes(lambda draw: _of_draw(trained, draw, (int(grid[0]), int(grid[1])), margin), draws, jobs)
+    joined: xr.Dataset = xr.concat(found, dim="draw", combine_attrs="drop_conflicts")
     return joined.assign_coords(draw=list(draws))
 
 
@@ -53,8 +58,24 @@ def _of_draw(trained: Trained, draw: int, grid: tuple[int, int], margin: float) 
 
     made = drawn(margin)
     place, wider = lowest_test_loss(made.data, margin, lambda room: drawn(room).data)
-    arrays = _arrays(made, [*config.snapshot_epochs, *times], len(config.snapshot_epochs))
+    sets = _sets(trained, paths["main"][-1], made, draw)
+    arrays = _arrays(made, sets, [*config.snapshot_epochs, *times], len(config.snapshot_epochs))
     return arrays.assign(minimum=("axis", place), wider=wider)
+
+
+def _sets(trained: Trained, at: State, made: Landscape, draw: int) -> dict[str, ValleySet]:
+    """The level sets of both losses along the floors of their valleys."""
+    x, y = made.data["x"].values, made.data["y"].values
+    levels = {one.of: one.level for one in made.level_sets}
+    found = {}
+    for of in LOSSES:
+        values = made.data[of].values
+        rows = finer_rows(values, y)
+        columns = np.repeat(x, rows.shape[1])
+        points = made.surface.points(columns, rows.ravel(), at.weights.dtype, at.weights.device)
+        finer = at_points(trained, at, points, data_seed=draw)[of].values
+        found[of] = valley_set(values, finer.reshape(rows.shape), levels[of])
+    return found
 
 
 def lowest_test_loss(first: xr.Dataset, margin: float, drawn: Callable[[float], xr.Dataset]) -> tuple[Array, int]:
@@ -75,15 +96,16 @@ def lowest_test_loss(first: xr.Dataset, margin: float, drawn: Callable[[float], 
     return np.full(2, np.nan), WIDER[-1]
 
 
-def _arrays(made: Landscape, epochs: Sequence[float], snapshots: int) -> xr.Dataset:
+def _arrays(made: Landscape, sets: dict[str, ValleySet], epochs: Sequence[float], snapshots: int) -> xr.Dataset:
     """A landscape without coordinates, which differ from draw to draw."""
     data = made.data
-    sets = {one.of: one for one in made.level_sets}
+    on_grid = {one.of: one for one in made.level_sets}
     arrays: dict[str, Any] = {name: (("row", "column"), data[name].values) for name in LOSSES}
     arrays |= {"x": ("column", data["x"].values), "y": ("row", data["y"].values)}
     arrays |= {
         name: ("checkpoint", data[name].values) for name in ("at_x", "at_y", "off", "own_train_loss", "own_test_loss")
     }
+    arrays |= {name: ("loss", np.array([getattr(on_grid[of], name) for of in LOSSES])) for name in ON_GRID}
     arrays |= {name: ("loss", np.array([getattr(sets[of], name) for of in LOSSES])) for name in FACTS}
     arrays["verdict"] = ("loss", np.array([sets[of].verdict for of in LOSSES], dtype=object))
     arrays["explained"] = ("component", data["explained"].values[:2])

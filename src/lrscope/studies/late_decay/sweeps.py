@@ -211,7 +211,7 @@ def laptop() -> Scale:
             few={"setting": FEW, "seeds": 200, "times": 60, "even": EVEN},
             success={"setting": SUCCESS, "seeds": 1000, "times": 60, "even": EVEN, "jobs": 2},
             speed={"setting": SPEED, "starts": [1.0, 1.25, 1.5, 2.0], "seeds": 50, "times": 100},
-            planes={"sweep": "mse", "grid": [31, 23], "margin": 0.5},
+            planes={"sweep": "mse", "grid": [41, 15], "margin": 0.5, "jobs": 2},
             landscape={**PLANE, "points": 101},
             courses={"setting": ON_MODEL, "schedules": list(COURSES), "seeds": 100},
             diagonal={**ON_DIAGONAL, "seeds": 100},
