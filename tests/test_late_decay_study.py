@@ -96,7 +96,7 @@ def test_the_early_sub_path_catches_up_with_the_late_one(scale: str) -> None:
     assert {*late.at, *early.at} < {*mse.config.branches[0].at}
     assert (early.factors, late.at, pair.config.epochs) == (late.factors, (2 * early.at[0],), late.at[0])
     lacks = (late.at[0] - early.at[0]) / early.factors[0]
-    assert (early.epochs or 0) - (late.epochs or 0) == pytest.approx(1.25 * lacks)
+    assert (early.epochs or 0) - (late.epochs or 0) == pytest.approx(2 * lacks)
 
 
 @pytest.mark.parametrize("scale", STUDY.scales)
