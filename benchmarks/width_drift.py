@@ -3,7 +3,8 @@
 A run trains at a constant learning rate and lowers it linearly to zero over the last fifth (drift_runs.py says what is
 trained). Training curves of the constant part give the border 1|2, by the rules of `lrscope map`. The test loss at the end
 gives the best learning rate: for each seed the lowest point of a parabola in log lr through the best of the grid and its
-neighbours. Learning rates are powers of 2: every second one of the grid is trained, then the neighbours of each seed's best.
+neighbours. Learning rates are powers of 2: every second one of the grid is trained, then the neighbours of each seed's best
+and the middle of the border's cell.
 A drift is the largest over the smallest value along an axis, seeds averaged (geometric mean); its interval covers all ways to
 draw the seeds with replacement.
 
@@ -71,7 +72,8 @@ def main(words: Sequence[str] | None = None) -> None:
     """Train what is missing, print the tables and the JSON object."""
     given = arguments(words)
     if given.dry_run:
-        dry_run(given)
+        with one_thread():
+            dry_run(given)
         return
     with training(given) as train:
         found = {f"{m}/{p}": table(m, p, given, train) for m in given.model for p in given.part}
@@ -107,12 +109,23 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
 def training(given: argparse.Namespace) -> Iterator[Train]:
     """A function that returns the curves of runs, trained in processes if they are not kept."""
     if given.jobs == 1:
-        torch.set_num_threads(1)  # so that curves do not depend on the number of processes
-        yield lambda runs: [kept(run, given.root) for run in runs]
+        with one_thread():
+            yield lambda runs: [kept(run, given.root) for run in runs]
         return
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(given.jobs, spawn, torch.set_num_threads, (1,)) as pool:
         yield lambda runs: list(pool.map(partial(kept, root=given.root), runs))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread, as each of several processes has, so that curves do not depend on their number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 # -- the runs of a scale --------------------------------------------------------------------------------------------------
@@ -138,11 +151,16 @@ class Cell:
         self.curves: dict[int, list[dict[str, Any]]] = {}  # of each learning rate trained, by position
 
     def search(self, train: Train) -> Cell:
-        """Train until each seed's best learning rate has both neighbours, or is an end of the grid."""
-        while wanted := next_rungs(*self.tested()):
+        """Train until each seed's best learning rate has both neighbours, or is an end of the grid, and so has the border."""
+        while wanted := next_rungs(*self.tested()) or self.at_border():
             found = iter(train(self.run(lr=self.lrs[k], seed=seed) for k in wanted for seed in self.seeds))
             self.curves |= {k: [next(found) for _ in self.seeds] for k in wanted}
         return self
+
+    def at_border(self) -> list[int]:
+        """The position of the learning rate in the middle of the border's cell, if it was left out."""
+        middle = border(self.trained, self.votes())
+        return [k for k, lr in enumerate(self.lrs) if k not in self.curves and math.isclose(lr, middle)]
 
     def tested(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Test losses [L, U], and which learning rates have been trained [L]."""
@@ -251,7 +269,6 @@ def known(value: float) -> float | None:
 
 def dry_run(given: argparse.Namespace) -> None:
     """Print the predicted time of each cell, runs that are kept left out, and of all together."""
-    torch.set_num_threads(1)
     total = 0.0
     for model in given.model:
         for part in given.part:
@@ -263,9 +280,9 @@ def dry_run(given: argparse.Namespace) -> None:
 
 
 def predict(cell: Cell, label: str, root: Path) -> float:
-    """Print and return the seconds of processor time that a cell will take: half of its grid and two runs a seed beside it."""
+    """Print and return the seconds of processor time that a cell will take: half of its grid and three runs a seed beside it."""
     runs = [cell.run(lr=lr, seed=seed) for lr in cell.lrs[::2] for seed in cell.seeds]
-    missing = sum(not run.file(root).exists() for run in runs) + 2 * len(cell.seeds)
+    missing = sum(not run.file(root).exists() for run in runs) + 3 * len(cell.seeds)
     each = predicted(runs[0])
     print(f"{label}: up to {missing} runs of {each:.1f} s", flush=True)
     return missing * each
