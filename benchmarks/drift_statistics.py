@@ -75,7 +75,7 @@ def border(lrs: Sequence[float], votes_LU: Array) -> float:
 
 
 def votes_of(loss_LUW: Array, accuracy_LUW: Array, known: votes.Guessing) -> Array:
-    """The runs' votes [L, U], by the rules of `lrscope map` for networks in the whole space: 1, 2, or 0 for unknown."""
+    """The runs' votes [L, U], by the rules of `lrscope map` for networks in the whole space; 0 where one overflowed."""
     return votes.vote(loss_LUW, accuracy_LUW, known, divergence_exists=False).votes
 
 
