@@ -135,7 +135,8 @@ def test_hyperball_is_the_papers_rule() -> None:
     """Two steps of a run's optimizer against W <- R Norm(W - lr R Norm(u)), u being Adam's own update, in float64."""
     run = runs.Run("digits", "hyperball", width=4, depth=1, steps=10, lr=0.03, seed=0)
     model, twin = (runs.network(run).double() for _ in range(2))
-    (ours,), images = runs.optimizers(model, run), torch.randn(8, 1, 8, 8, dtype=torch.float64)
+    (ours,), draws = runs.optimizers(model, run), torch.Generator().manual_seed(0)
+    images = torch.randn(8, 1, 8, 8, dtype=torch.float64, generator=draws)
     rule = {name: 0.03 if name.startswith("convs") else 1e-3 for name, _ in twin.named_parameters()}
     adam = torch.optim.Adam([{"params": [p], "lr": rule[n]} for n, p in twin.named_parameters()])
     for _ in range(2):
