@@ -17,7 +17,7 @@ A best learning rate at an end of the grid ("below", "above"), or a border off i
 that needs it. Two columns say how far to trust a drift, and decide nothing: what scatter of the seeds alone would give, and
 the factor per doubling with Student's interval over seeds, which noise does not push up.
 
-    python benchmarks/width_drift.py --part width --model convnet    # about half an hour on two cores
+    python benchmarks/width_drift.py --part width --model convnet    # half an hour on two cores, estimated
     python benchmarks/width_drift.py --dry-run                       # what all of it will take, and nothing is trained
     python benchmarks/width_drift.py --part width --scales 1 2 4 8 16 --width 16 --steps 4000
     python benchmarks/width_drift.py --smoke                         # a minute: shows that it works, means nothing
