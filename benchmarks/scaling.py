@@ -26,10 +26,10 @@ from pathlib import Path
 
 import torch
 
-from lrscope.engine.chunk import Tick
 from lrscope.engine.dispatch import Work
 from lrscope.engine.on_ray import cluster, run_on_ray
 from lrscope.engine.sweep_folder import DONE, Store
+from lrscope.engine.tick import Tick
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,10 @@ from lrscope.cli import app
 from lrscope.config import SweepConfig
 from lrscope.engine import adaptive_rounds as engine_rounds
 from lrscope.engine.adaptive_chunks import cut_round, trained_steps
-from lrscope.engine.chunk import Tick
 from lrscope.engine.plan import Plan
 from lrscope.engine.segments import phases
 from lrscope.engine.sweep import dry_run
+from lrscope.engine.tick import Tick
 from lrscope.errors import LrscopeError
 from lrscope.export import export_result
 from lrscope.grids import log_grid

@@ -228,13 +228,37 @@ def test_source_files_are_short():
 
 
 def test_importing_the_package_loads_nothing_heavy():
-    """A command line that answers at once: what takes long is imported where it is used."""
-    code = "import sys, lrscope; print(*sys.modules)"
+    """A command line that answers at once: what takes long is imported where it is used. Nor does Ray's board, a process that
+    every sweep on Ray starts."""
+    code = "import sys, lrscope, lrscope.engine.ray_board; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     ).stdout
     assert "lrscope" in loaded.split()
     assert HEAVY_MODULES & set(loaded.split()) == set()
+
+
+def loads_scipy_stats(module: str) -> bool:
+    """Does a module's import load `scipy.stats`?"""
+    if "scipy" not in module:
+        return False
+    names = [
+        f"{node.module}.{alias.name}" if isinstance(node, ast.ImportFrom) else alias.name
+        for node in ast.parse(module).body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    ]
+    return any(name.startswith("scipy.stats") for name in names)
+
+
+def test_scipy_stats_is_loaded_where_it_is_used():
+    """It takes a second, which every process that trains or shows a map would pay; `scipy.special` has the quantiles. Studies
+    load PyTorch and more with what they measure."""
+    files = [p for p in SOURCES if not name_of(p).startswith("src/lrscope/studies/")]
+    assert [name_of(p) for p in files if loads_scipy_stats(p.read_text(encoding="utf-8"))] == []
+    assert loads_scipy_stats("from scipy import stats")
+    assert loads_scipy_stats("import scipy.stats as s")
+    assert not loads_scipy_stats("from scipy import special\ndef f():\n    from scipy import stats")
 
 
 @pytest.mark.slow  # loads PyTorch and the reports' libraries

@@ -28,7 +28,6 @@ from lrscope.engine import choose, evaluation_time, memory_limits, memory_need
 from lrscope.engine import context as context_module
 from lrscope.engine.assemble import part_of
 from lrscope.engine.checked import RANDOM
-from lrscope.engine.chunk import Tick
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import Interrupted, out_of_memory
 from lrscope.engine.material import Material, normal_rows
@@ -37,6 +36,7 @@ from lrscope.engine.program import Program
 from lrscope.engine.state import run_axis
 from lrscope.engine.sweep import dry_run, sweep
 from lrscope.engine.sweep_folder import CHECKPOINT
+from lrscope.engine.tick import Tick
 from lrscope.errors import LrscopeError
 from lrscope.tasks.streams import generator
 from test_cli import in_process

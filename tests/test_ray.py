@@ -23,13 +23,13 @@ import torch
 import xarray as xr
 
 from lrscope.engine import on_ray
-from lrscope.engine.chunk import Tick
 from lrscope.engine.dispatch import Interrupted, Work
 from lrscope.engine.on_ray import AHEAD, cluster, run_on_ray
 from lrscope.engine.plan import Plan
 from lrscope.engine.progress import Silent
 from lrscope.engine.ray_job import SweepJob
 from lrscope.engine.sweep import sweep
+from lrscope.engine.tick import Tick
 from lrscope.errors import LrscopeError
 from lrscope.grids import log_grid
 from lrscope.storage.paths import Remote, names

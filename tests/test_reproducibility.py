@@ -18,10 +18,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lrscope.engine.assemble import assemble
-from lrscope.engine.chunk import Stopped, Tick
+from lrscope.engine.chunk import Stopped
 from lrscope.engine.context import RANDOM
 from lrscope.engine.plan import Plan, cut
 from lrscope.engine.sweep_folder import CHECKPOINT, DONE
+from lrscope.engine.tick import Tick
 from lrscope.tasks.random_state import kept
 from lrscope.tasks.streams import generator
 from lrscope.tasks.task import Task

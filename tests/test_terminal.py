@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lrscope
-from lrscope.engine.chunk import Tick
 from lrscope.engine.progress import Bar, Plain, default_progress
+from lrscope.engine.tick import Tick
 from lrscope.terminal import Steady, printable, say, steady_streams, warn
 from tiny_tasks import BATCHED, SHORT, mlp_task, same_bytes, sweep, train
 

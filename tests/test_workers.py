@@ -17,10 +17,10 @@ import torch
 import xarray as xr
 
 from lrscope.engine import choose
-from lrscope.engine.chunk import Tick
 from lrscope.engine.dispatch import Interrupted
 from lrscope.engine.progress import Silent
 from lrscope.engine.sweep import sweep
+from lrscope.engine.tick import Tick
 from lrscope.errors import LrscopeError
 from lrscope.results import open_result
 from lrscope.tasks.losses import cross_entropy

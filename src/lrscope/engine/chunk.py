@@ -7,7 +7,6 @@ M metrics, W logging windows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -39,6 +38,7 @@ from lrscope.engine.program import Program
 from lrscope.engine.segments import AT_END, BRANCH, Phase
 from lrscope.engine.state import AVERAGED, BRANCHED, LOG, PRETRAINED
 from lrscope.engine.step import Named, StepInputs, StepState
+from lrscope.engine.tick import Tick
 from lrscope.tasks.augment import DRAWS
 from lrscope.tasks.keyed_random import folded
 from lrscope.tasks.random_state import seed_all
@@ -47,15 +47,6 @@ from lrscope.tasks.streams import stream_seed
 
 class Stopped(Exception):
     """Training was asked to stop; its checkpoint is on disk."""
-
-
-@dataclass(frozen=True)
-class Tick:
-    """Progress of a chunk: run-steps done since the last tick, and the spread of the latest training losses."""
-
-    run_steps: int
-    loss_low: float = float("nan")
-    loss_high: float = float("nan")
 
 
 class ChunkTrainer:

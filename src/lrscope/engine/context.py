@@ -21,7 +21,7 @@ from lrscope.engine.backends import backend
 from lrscope.engine.backends.cpp.values import NotFusible
 from lrscope.engine.backends.inductor import NotCompiled
 from lrscope.engine.checked import RANDOM, load_checkpoint
-from lrscope.engine.chunk import ChunkTrainer, Tick
+from lrscope.engine.chunk import ChunkTrainer
 from lrscope.engine.material import Material
 from lrscope.engine.memory_need import Passes, measured, resident
 from lrscope.engine.net import Net, build_net, with_activation_noise
@@ -30,6 +30,7 @@ from lrscope.engine.program import Program
 from lrscope.engine.segments import Phase, phases
 from lrscope.engine.step import Named
 from lrscope.engine.sweep_folder import CHECKPOINT, DONE, Store
+from lrscope.engine.tick import Tick
 from lrscope.errors import LrscopeError
 from lrscope.tasks.augment import Augmentation
 from lrscope.tasks.batches.task import check_sizes

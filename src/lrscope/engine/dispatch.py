@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from lrscope.engine.chunk import Stopped, Tick
+from lrscope.engine.chunk import Stopped
+from lrscope.engine.tick import Tick
 from lrscope.errors import LrscopeError, first_line
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)

@@ -22,8 +22,10 @@ from typing import Any
 
 import torch
 
-from lrscope.engine.chunk import Stopped, Tick
+from lrscope.engine.chunk import Stopped
 from lrscope.engine.dispatch import STOPPING, Interrupted, StopFlag, Work, out_of_memory
+from lrscope.engine.ray_board import Board
+from lrscope.engine.tick import Tick
 from lrscope.errors import LrscopeError, first_line
 
 RETRIES = 3  # ours: an unlucky unit on machines that are taken away; a fourth death has its cause in the unit
@@ -301,28 +303,6 @@ def _died(unit: str, error: Exception, deaths: dict[str, int]) -> bool:
 
 
 # -- the workers -------------------------------------------------------------------------------------------------------
-
-
-class Board:
-    """Where workers leave their progress and read whether to stop: an actor, called seldom by each."""
-
-    def __init__(self) -> None:
-        self.stop = False
-        self.steps, self.low, self.high = 0, math.nan, math.nan
-
-    def tick(self, tick: Tick) -> bool:
-        """Add progress; should the worker stop?"""
-        self.steps += tick.run_steps
-        if not math.isnan(tick.loss_low):
-            self.low, self.high = tick.loss_low, tick.loss_high
-        return self.stop
-
-    def collect(self, stop: bool) -> Tick:
-        """For the driver: progress since the last call; pass on the wish to stop."""
-        self.stop = stop
-        tick = Tick(self.steps, self.low, self.high)
-        self.steps = 0
-        return tick
 
 
 class _Line:

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any, Protocol
 
-from lrscope.engine.chunk import Tick
+from lrscope.engine.tick import Tick
 from lrscope.terminal import Steady, say
 
 NOTEBOOK_SECONDS = 0.3  # ours: between two replacements of a notebook's output

@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 
 from lrscope.config import EngineConfig, SweepConfig
-from lrscope.engine.chunk import Tick
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import Work
 from lrscope.engine.plan import Chunk, Plan
 from lrscope.engine.provenance import code_hash
 from lrscope.engine.sweep_folder import Store
+from lrscope.engine.tick import Tick
 from lrscope.errors import LrscopeError
 from lrscope.storage.paths import Remote
 from lrscope.tasks.task import Task

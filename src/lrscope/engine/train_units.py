@@ -8,13 +8,13 @@ from typing import Any
 
 from lrscope.engine.checked import load_checkpoint, load_unit
 from lrscope.engine.choose import default_jobs
-from lrscope.engine.chunk import Tick
 from lrscope.engine.context import Context
 from lrscope.engine.dispatch import run_here, run_processes, single_threaded, start_autograd
 from lrscope.engine.plan import Plan
 from lrscope.engine.progress import Progress
 from lrscope.engine.replan import Replanner
 from lrscope.engine.segments import steps_per_run
+from lrscope.engine.tick import Tick
 from lrscope.errors import LrscopeError
 from lrscope.storage.paths import is_of_this_process
 

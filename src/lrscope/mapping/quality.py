@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Array = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
@@ -63,7 +63,7 @@ def noise(quality_LU: Array) -> float:
     if freedom < 1:
         return 0.0
     left = rows - rows.mean(1, keepdims=True) - rows.mean(0) + rows.mean()
-    return float(stats.t.ppf(LEVEL, freedom) * np.sqrt(2 * np.square(left).sum() / freedom))
+    return float(special.stdtrit(freedom, LEVEL) * np.sqrt(2 * np.square(left).sum() / freedom))
 
 
 def stretch(equal_L: Mask, start: int, stop: int, known_L: Mask | None = None) -> tuple[int, int]:
@@ -209,7 +209,8 @@ def variances(quality_LU: Array) -> Array:
     for k in np.flatnonzero(complete):
         common = np.nanmedian(centred[max(0, k - AROUND) : k + AROUND + 1], axis=0)
         own[k] = np.square(centred[k] - common).sum() / (units - 1)
-    typical = stats.chi2.median(units - 1) / (units - 1)  # of a variance estimate, in units of the variance
+    median = 2 * special.gammaincinv((units - 1) / 2, 0.5)  # of chi squared
+    typical = median / (units - 1)  # of a variance estimate, in units of the variance
     for k in np.flatnonzero(complete):
         around = float(np.nanmedian(own[max(0, k - AROUND) : k + AROUND + 1])) / typical
         found[k] = (own[k] + around) / 2
@@ -239,7 +240,7 @@ def _compared(weights: Array, quality_LU: Array, smooth: Array, best: int, margi
         near = [j for j in range(lrs) if min(abs(j - k), abs(j - best)) <= AROUND and np.isfinite(means[j])]
         freedom = (len(near) - 1) * (units - 1)
         spread = np.sqrt(np.square(weights[best] - weights[k]) @ variance_L / units)
-        bound = stats.t.ppf(SHOWN, freedom) * spread if freedom else np.inf
+        bound = special.stdtrit(freedom, SHOWN) * spread if freedom else np.inf
         gap = smooth[best] - smooth[k]
         shown[k] = gap + bound <= margin and means[best] - means[k] <= margin
         open_[k] = gap - bound <= margin

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy import special
 from torch import Tensor, nn
 
 from lrscope.charts.text import number
@@ -186,5 +186,5 @@ def _interval(values: Any) -> tuple[float | None, float | None]:
     """Student's interval of the mean; none for a single number."""
     if len(values) < 2:
         return None, None
-    margin = float(stats.t.ppf((1 + INTERVAL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    margin = float(special.stdtrit(len(values) - 1, (1 + INTERVAL) / 2) * values.std(ddof=1) / np.sqrt(len(values)))
     return float(values.mean()) - margin, float(values.mean()) + margin

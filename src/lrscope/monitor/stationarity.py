@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from lrscope.mapping.votes import MAD_TO_DEVIATION, OUTLIER, RULES
 
@@ -85,7 +85,7 @@ def trend(loss_N: Array, scale: float = 1.0, *, before: int = 0) -> Trend | None
     place = block_means(before + 0.5 + np.arange(len(values)))
     times, part = (np.log(place), LAST_QUARTERS) if before else (place / len(means) / (place[1] - place[0]), 0.5)
     slope, error, freedom = fitted(np.log(means) if logs else means, times)
-    margin = float(stats.t.ppf(1 - LEVEL / 2, freedom)) * error * part
+    margin = float(special.stdtrit(freedom, 1 - LEVEL / 2)) * error * part
     fall = -slope * part
     tolerance = RULES.falling_logs * (1.0 if logs else abs(scale))
     level = float(values[len(values) // 2 :].mean())
