@@ -1,9 +1,11 @@
-"""Rules for every test: one torch thread a process, global random state left as found, the same examples in CI."""
+"""Rules for every test: one torch thread a process, global random state left as found, the same examples in CI. Files with the
+longest tests go first."""
 
 from __future__ import annotations
 
 import os
 import random
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
@@ -18,6 +20,23 @@ if TYPE_CHECKING:
 # No deadline: the first call of a torch kernel is slow. In CI the same examples every time.
 hypothesis.settings.register_profile("lrscope", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("lrscope")
+
+# With single tests of 20 seconds and more. Begun last, one of them would leave the other workers with nothing to do.
+LONGEST = (
+    "test_three_regimes.py",
+    "test_learning_order_study.py",
+    "test_late_decay_study.py",
+    "test_feature_learning.py",
+    "test_ray.py",
+    "test_ray_cluster.py",
+    "test_symmetries_models.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole files, so that what the tests of one share is made once."""
+    assert all((Path(__file__).parent / name).exists() for name in LONGEST)
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(autouse=True, scope="session")
