@@ -12,6 +12,7 @@ from lrscope.engine import assemble as laying_out
 from lrscope.engine.assemble import slabs
 from lrscope.errors import LrscopeError
 from lrscope.results import open_result, save_result
+from lrscope.storage import zarr_parts
 from tiny_tasks import BASE, BATCHED, context_of, mlp_task, probed_task, same_bytes, train
 
 CONFIG = replace(BASE, seeds=5, data_seeds=2)
@@ -64,3 +65,20 @@ def test_a_large_result_stays_on_disk(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not result["pretrain/train_loss"].variable._in_memory
     assert float(result["pretrain/train_loss"][0, 0, 0, 0]) > 0
     assert train(mlp_task(), replace(BASE, seeds=1)).load()["pretrain/train_loss"].variable._in_memory
+
+
+@pytest.mark.slow
+def test_what_is_made_in_memory_is_what_zarr_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small result is made into files in memory first, a large one is not."""
+    result = train(mlp_task(), replace(BASE, seeds=1))
+    small = contents(save_result(result, tmp_path / "small"))
+    monkeypatch.setattr(zarr_parts, "IN_MEMORY", result.nbytes - 1)
+    monkeypatch.setattr(zarr_parts, "MemoryStore", None)
+    assert contents(save_result(result, tmp_path / "large")) == small
+    monkeypatch.setattr(zarr_parts, "IN_MEMORY", result.nbytes)
+    with pytest.raises(TypeError, match="NoneType"):
+        save_result(result, tmp_path / "memory")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -54,6 +55,7 @@ def attributes(
     }
 
 
+@functools.cache  # a process runs the code that it loaded, whatever becomes of the files
 def code_hash() -> str:
     """A hash of the package's own source."""
     root = Path(__file__).parent.parent

@@ -24,6 +24,7 @@ STRAY = (
     *("$recycle.bin", ".directory", ".dropbox*", ".syncthing.*", ".stfolder", ".owncloudsync*", "@eadir", ".nfs*"),
     *(".fuse_hidden*", ".__afs*", "lost+found", ".snapshot*", "*~", ".*.sw?", ".#*", "#*#", ".ipynb_checkpoints"),
 )
+_STRAY = re.compile("|".join(map(fnmatch.translate, STRAY)))  # at once: every file of a result is asked about
 
 URL = re.compile(r"[a-z][a-z0-9+.:-]+://")
 PACKAGES = {
@@ -102,7 +103,7 @@ def rename(path: Path | Remote, name: str) -> None:
 
 def is_stray(name: str) -> bool:
     """Is it a file that Finder, Explorer, a sync client, a network file system or an editor leaves in any folder?"""
-    return any(fnmatch.fnmatch(name.lower(), pattern) for pattern in STRAY)
+    return _STRAY.match(name.lower()) is not None
 
 
 def exists(path: Path | Remote) -> bool:

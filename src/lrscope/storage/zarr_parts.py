@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.storage import MemoryStore
 
 PART_DIMS = ("data_seed", "seed")  # along which parts follow each other
+IN_MEMORY = 64 << 20  # ours, bytes: Zarr makes files of so much in memory first, which takes it half the time
 
 
 def write_parts(
@@ -25,11 +28,25 @@ def write_parts(
     """
     for number, part in enumerate(parts):
         if number == 0:
-            part.to_zarr(folder, mode="w", consolidated=False, zarr_format=3, encoding=_in_one_chunk(part))
+            _create(part, folder)
         else:
             _extend(zarr.open_group(folder, mode="r+"), part)
     if attributes is not None:
         zarr.open_group(folder, mode="r+").update_attributes(attributes())
+
+
+def _create(part: xr.DataTree, folder: Path) -> None:
+    """Write the first part. Zarr hands each of its many small writes to another thread, unless they go to memory."""
+    small = part.nbytes <= IN_MEMORY
+    files: dict[str, Any] = {}
+    where = MemoryStore(files) if small else folder
+    part.to_zarr(where, mode="w", consolidated=False, zarr_format=3, encoding=_in_one_chunk(part))
+    if small and folder.exists():
+        shutil.rmtree(folder)
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.to_bytes())
 
 
 def _in_one_chunk(tree: xr.DataTree) -> dict[str, dict[str, Any]]:
