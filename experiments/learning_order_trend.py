@@ -45,11 +45,12 @@ def main() -> None:
     parser.add_argument("part", choices=list(SIZES))
     part, begun = parser.parse_args().part, time.perf_counter()
     found = {size: {"plain": plain, "patched": patched}[part](size) for size in SIZES[part]}
-    lines, told = table(found), {str(size): one for size, one in found.items()}
+    print("\n".join(table(found)), flush=True)
+    told = {str(size): one for size, one in found.items()}
     if part == "plain":
         told["control"] = plain(BASE, LONGER)
-        lines += owed(found[BASE], told["control"], found[TOP])
-    print("\n".join([*lines, f"{time.perf_counter() - begun:.0f} s"]))
+        print("\n".join(owed(found[BASE], told["control"], found[TOP])))
+    print(f"{time.perf_counter() - begun:.0f} s")
     print(json.dumps({key: {name: draws.tolist() for name, draws in one.items()} for key, one in told.items()}))
 
 
