@@ -56,6 +56,9 @@ from drift_statistics import (
     votes_of,
 )
 
+from lrscope.engine.dispatch import single_threaded
+
+CPU = torch.device("cpu")
 DATA = {"convnet": "fashion-mnist", "transformer": "texts", "digits": "digits"}
 SIZES = {  # at scale 1
     "convnet": {"width": 4, "depth": 2, "steps": 400, "batch": 64},
@@ -72,7 +75,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Train what is missing, print the tables and the JSON object."""
     given = arguments(words)
     if given.dry_run:
-        with one_thread():
+        with single_threaded(CPU):
             dry_run(given)
         return
     with training(given) as train:
@@ -109,23 +112,12 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
 def training(given: argparse.Namespace) -> Iterator[Train]:
     """A function that returns the curves of runs, trained in processes if they are not kept."""
     if given.jobs == 1:
-        with one_thread():
+        with single_threaded(CPU):
             yield lambda runs: [kept(run, given.root) for run in runs]
         return
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(given.jobs, spawn, torch.set_num_threads, (1,)) as pool:
         yield lambda runs: list(pool.map(partial(kept, root=given.root), runs))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread, as each of several processes has, so that curves do not depend on their number."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 # -- the runs of a scale --------------------------------------------------------------------------------------------------
