@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python experiments/learning_order_contrast.py
 
-Trains LO2's three sweeps of the laptop scale - small rate, large rate, small rate with noise - with fainter patterns and draws of
-its own; all else is theirs. The pattern that tells the class is then 0.46 times its contrast as long as the patch behind it:
+Trains LO2's three sweeps of the second evidence - small rate, large rate, small rate with noise - with fainter patterns and draws
+of its own; all else is theirs. The pattern that tells the class is then 0.46 times its contrast as long as the patch behind it:
 0.14, 0.10 and 0.07, in the paper 0.046.
 
 Prints accuracies on patches alone in points, with 95% intervals over draws: at the end of each arm, early on and just before the
@@ -20,10 +20,9 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from learning_order_trend import words
+from learning_order_trend import second_evidence, words
 
 import lrscope
-from lrscope.studies.learning_order import STUDY
 from lrscope.studies.learning_order.claims_images import LATE, SOON, SOON_END
 from lrscope.studies.learning_order.effects_images import PATCH, Arm, anneals, curves
 from lrscope.studies.types import StudySweep
@@ -43,8 +42,8 @@ def main() -> None:
 
 
 def train(arm: str, contrast: float) -> xr.DataTree:
-    """A sweep of the laptop scale with such patches, on the seeds of this script."""
-    wanted = fainter(next(sweep for sweep in STUDY.scales["laptop"].sweeps if sweep.name == arm), contrast)
+    """A sweep of the second evidence with such patches, on the seeds of this script."""
+    wanted = fainter(second_evidence(arm), contrast)
     begun, task = time.perf_counter(), lrscope.named_task(**wanted.arguments)
     result = lrscope.sweep(task, config=wanted.config, out=ROOT / f"{arm}_{contrast}", jobs=1, progress=False)
     print(f"{arm}, contrast {contrast}: {time.perf_counter() - begun:.0f} s", flush=True)

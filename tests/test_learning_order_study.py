@@ -71,9 +71,14 @@ def test_the_papers_numbers_are_in_the_paper_scale() -> None:
 @pytest.mark.parametrize("scale", STUDY.scales)
 def test_runs_that_are_compared_differ_in_what_is_compared_alone(scale: str) -> None:
     found = {sweep.name: sweep for sweep in STUDY.scales[scale].sweeps}
-    assert len({(s.config.seeds, s.config.data_seeds, s.config.batch_size) for s in found.values()}) == 1
+    without = {"plain", "plain_noise"}
+    for together in (without, set(found) - without):
+        shared = {(s.config.seeds, s.config.data_seeds, s.config.batch_size) for s in map(found.get, together) if s}
+        assert len(shared) == 1
     assert found["large"].task == found["small"].task == found["small_noise"].task
-    assert found["plain"].task == found["small_full"].task == found["plain_noise"].task
+    assert found["plain"].task == found["plain_noise"].task
+    same = {key: value for key, value in found["plain"].task.items() if key != "train_size"}
+    assert same.items() <= found["small"].task.items(), "but for their number these are the images that get patches"
     assert found["plain_noise"].config.lrs == found["plain"].config.lrs[:1]
     per_epoch = train_size(found["small"]) // found["small"].config.batch_size
     steps = found["small"].config.epochs * per_epoch
@@ -94,7 +99,7 @@ def test_the_race_has_the_shares_of_eq_1_1_and_of_assumption_3_3(scale: str) -> 
 
 def test_evidence_is_made_with_fresh_seeds_and_enough_of_them() -> None:
     laptop = STUDY.scales["laptop"]
-    assert laptop.first_seed == 2000, "nobody has looked at runs with these seeds"
+    assert laptop.first_seed == 7000, "nobody has looked at runs with these seeds"
     assert min(s.config.seeds * s.config.data_seeds for s in laptop.sweeps) >= 4
     seeds = {m.name: dict(m.run.arguments).get("seeds") for m in laptop.measurements}  # type: ignore[attr-defined]
     assert all(seeds[name] >= 20 for name in ("race", "lemmas", "control", "finite", "minimum"))
@@ -340,7 +345,7 @@ def test_lo2_says_what_came_first() -> None:
     assert "small rate: both by epoch 1, in which the order cannot be seen" in both
 
 
-SOUND = {"large": 0.82, "small": 0.70, "large_shown": 0.85, "small_shown": 0.82, "unpatched": 0.69, "small_full": 0.83}
+SOUND = {"large": 0.82, "small": 0.70, "large_shown": 0.85, "small_shown": 0.82, "unpatched": 0.69}
 
 
 def suffers(train: dict[str, float] | None = None, spread: float = 0.005, **ends: float) -> Any:

@@ -34,7 +34,13 @@ def test_it_changes_images_epochs_and_seeds_and_nothing_else(trend: Any) -> None
     for name in ("plain", "small", "large"):
         before, after = sweeps[name], trend.resized(sweeps[name], 500, 2)
         assert after.task == {**before.task, "train_size": 500}
-        back = replace(after.config, epochs=before.config.epochs, first_seed=0, first_data_seed=0, data_seeds=6)
+        back = replace(
+            after.config,
+            epochs=before.config.epochs,
+            first_seed=0,
+            first_data_seed=0,
+            data_seeds=before.config.data_seeds,
+        )
         assert (back, after.config.epochs) == (before.config, 2 * before.config.epochs)
         assert list(after.config.draws) == [5000, 5001, 5002, 5003]
     assert trend.BASE * trend.LONGER == trend.TOP, "the control has as many steps"
@@ -45,6 +51,16 @@ def test_it_changes_images_epochs_and_seeds_and_nothing_else(trend: Any) -> None
             for draw in range(scale.first_seed, scale.first_seed + sweep.config.data_seeds)
         }
         assert used.isdisjoint(range(trend.FIRST_SEED, trend.FIRST_SEED + trend.DRAWS)), f"{name} judges these draws"
+
+
+def test_settings_are_those_that_the_numbers_were_found_with(trend: Any) -> None:
+    found = {name: trend.second_evidence(name) for name in ("plain", "large", "small", "small_noise")}
+    assert [sweep.config.epochs for sweep in found.values()] == [60, 140, 140, 140]
+    assert {(s.config.batch_size, s.config.log_points, s.task["train_size"]) for s in found.values()} == {
+        (32, 20, 1000)
+    }
+    assert [sweep.config.activation_noise for sweep in found.values()] == [0, 0, 0, 0.4]
+    assert found["large"].task["patches"] == "0.8,contrast=0.3,size=4"
 
 
 def test_each_draw_has_its_own_line(trend: Any) -> None:
