@@ -6,13 +6,14 @@ A wire is all legs of one length.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 FUSED = (2, 3)  # ours: queries, keys and values in one tensor, or keys and values
+PIECE = 1 << 15  # ours: entries of a piece, so that both factors and both products stay in a cache of 1 MiB
 KERNEL = 4  # tensors of so many axes have kernels behind the first two
 
 
@@ -54,10 +55,31 @@ def axes(shape: tuple[int, ...]) -> list[int]:
     return [axis for axis in among if shape[axis] > 1]
 
 
-def along(entries: Tensor, axis: int) -> Tensor:
-    """Sums over all other axes."""
+def sums_along(first: Tensor, second: Tensor, axes: Iterable[int]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """By axis the sums over all others of the products of two tensors' entries, and of the products' squares.
+
+    Taken piece by piece: products of a large tensor would leave the processor's cache, and its memory is the slowest part.
+    """
+    first, second = torch.atleast_1d(first), torch.atleast_1d(second)
+    rows = max(1, PIECE // max(1, first[:1].numel()))
+    parts: dict[int, list[tuple[Tensor, Tensor]]] = {axis: [] for axis in axes}
+    for a, b in zip(first.split(rows), second.split(rows), strict=True):
+        products = a * b
+        squares = products.square()
+        for axis, kept in parts.items():
+            kept.append((_along(products, axis), _along(squares, axis)))
+    joined = {axis: tuple(_joined(axis, found) for found in zip(*kept, strict=True)) for axis, kept in parts.items()}
+    return {axis: pair[0] for axis, pair in joined.items()}, {axis: pair[1] for axis, pair in joined.items()}
+
+
+def _along(entries: Tensor, axis: int) -> Tensor:
     others = [i for i in range(entries.dim()) if i != axis]
     return entries.sum(others) if others else entries
+
+
+def _joined(axis: int, parts: Sequence[Tensor]) -> Tensor:
+    """Of pieces that were cut along the first axis."""
+    return torch.cat(list(parts)) if axis == 0 else torch.stack(list(parts)).sum(0)
 
 
 def wires(shapes: Mapping[str, tuple[int, ...]]) -> dict[int, list[Leg]]:

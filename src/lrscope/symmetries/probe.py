@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from lrscope.dynamics.float64 import InFloat64
 from lrscope.errors import LrscopeError, first_line, shown
 from lrscope.symmetries.batches import Forward, floats, fresh, plain, rows
-from lrscope.symmetries.legs import Leg, along
+from lrscope.symmetries.legs import Leg, sums_along
 from lrscope.tasks.random_state import seeded
 
 TINY = 1e-20  # ours: an eps that is no eps any more, and still above the square of float64's rounding
@@ -272,10 +272,8 @@ def _add(found: Slopes, name: str, weight: Tensor, legs: list[Leg]) -> None:
     """Enter what the gradient of a tensor says."""
     assert weight.grad is not None
     gradient = weight.grad.to_dense() if weight.grad.is_sparse else weight.grad
-    entries = weight.detach() * gradient
-    squares = entries.square()
-    found.slope[name], found.size[name] = float(entries.sum()), float(squares.sum().sqrt())
-    sums = {axis: (along(entries, axis), along(squares, axis)) for axis in {leg.axis for leg in legs}}
+    sums, squares = sums_along(weight.detach(), gradient, {0, *(leg.axis for leg in legs)})
+    found.slope[name], found.size[name] = float(sums[0].sum()), float(squares[0].sum().sqrt())
     for leg in legs:
-        found.slopes[leg] = leg.sums(sums[leg.axis][0]).cpu()
-        found.sizes[leg] = leg.sums(sums[leg.axis][1]).sqrt().cpu()
+        found.slopes[leg] = leg.sums(sums[leg.axis]).cpu()
+        found.sizes[leg] = leg.sums(squares[leg.axis]).sqrt().cpu()
