@@ -440,7 +440,8 @@ def test_under_a_schedule_the_last_regime_that_was_told_is_told_again() -> None:
     now = run.monitor.regime()
     assert (now.regime, now.reason) == (
         "?",
-        "the learning rate changes, 1 of 32 measurements since it was about as now (a smaller every= gives more)",
+        "the learning rate is changing: 1 measurement with about the present one, and 32 are needed "
+        "(a smaller every= gives more)",
     )
     update, then = run.monitor.readings().earlier
     assert (update, then.regime, then.confidence) == (100, "2", "likely")

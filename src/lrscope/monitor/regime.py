@@ -251,10 +251,11 @@ def _span(facts: Facts, row: int) -> int:
 def _too_few(facts: Facts) -> str:
     if facts.silent and not len(facts.loss):
         return "no loss was passed to step"
-    count = f"{len(facts.loss)} of {ROWS} measurements"
+    count = len(facts.loss)
     if not facts.changing:
-        return f"{count} so far"
-    return f"the learning rate changes, {count} since it was about as now (a smaller every= gives more)"
+        return f"{count} of {ROWS} measurements so far"
+    taken = f"{count} measurement{'s' * (count != 1)} with about the present one"
+    return f"the learning rate is changing: {taken}, and {ROWS} are needed (a smaller every= gives more)"
 
 
 def _unknown(reason: str) -> LiveRegime:

@@ -84,8 +84,11 @@ def _search(probe: Probe, draws: Draws) -> Candidates:
 
 def _holding(probe: Probe, asked: Candidates, *, training: bool) -> Candidates:
     """Those that hold in a mode."""
+    moving = set(
+        flat(probe, [*asked.tensors, *asked.channels], training=training)
+    )  # gradients cost most: once for both
     return Candidates(
-        tensors=kept(probe, flat(probe, asked.tensors, training=training), training=training),
-        channels=kept(probe, flat(probe, asked.channels, training=training), training=training),
+        tensors=kept(probe, [one for one in asked.tensors if one in moving], training=training),
+        channels=kept(probe, [one for one in asked.channels if one in moving], training=training),
         dead=kept(probe, asked.dead, training=training),  # their gradients are rounding
     )
