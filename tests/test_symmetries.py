@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 import lrscope
 from lrscope.cli import app
 from lrscope.errors import LrscopeError
-from lrscope.symmetries import Symmetries, Symmetry, find_symmetries
+from lrscope.symmetries import Symmetries, Symmetry, find_symmetries, legs
 from lrscope.symmetries.null_space import as_whole, null_space, rank, sparse_basis
 from lrscope.symmetries.probe import Probe
 from lrscope.symmetries.rescaling import Candidate, kept
@@ -372,6 +372,18 @@ def test_two_calls_agree() -> None:
     first, second = (find_symmetries(seeded(images), drawn(4, 1, 8, 8)) for _ in range(2))
     assert first == second
     assert find_symmetries(seeded(images), drawn(4, 1, 8, 8), seed=7).found == first.found
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (5, 4), (3, 4, 2, 2)])
+def test_sums_of_pieces_are_those_of_the_whole(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(legs, "PIECE", 8)  # two rows of the second matrix, less than one of the third tensor
+    first, second = (torch.randn(shape, dtype=torch.float64, generator=generator("tests", n)) for n in ("a", "b"))
+    products = torch.atleast_1d(first * second)
+    found, squares = legs.sums_along(first, second, range(min(products.dim(), 2)))
+    for axis in found:
+        others = [i for i in range(products.dim()) if i != axis]
+        for entries, sums in ((products, found), (products**2, squares)):
+            torch.testing.assert_close(sums[axis], entries.sum(others) if others else entries)
 
 
 # -- null spaces ----------------------------------------------------------------------------------------------------

@@ -60,10 +60,12 @@ def sums_along(first: Tensor, second: Tensor, axes: Iterable[int]) -> tuple[dict
 
     Taken piece by piece: products of a large tensor would leave the processor's cache, and its memory is the slowest part.
     """
-    first, second = torch.atleast_1d(first), torch.atleast_1d(second)
+    if not first.dim():
+        first, second = first[None], second[None]
     rows = max(1, PIECE // max(1, first[:1].numel()))
     parts: dict[int, list[tuple[Tensor, Tensor]]] = {axis: [] for axis in axes}
-    for a, b in zip(first.split(rows), second.split(rows), strict=True):
+    pieces = zip(torch.split(first, rows), torch.split(second, rows), strict=True)
+    for a, b in pieces:
         products = a * b
         squares = products.square()
         for axis, kept in parts.items():
