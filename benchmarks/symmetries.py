@@ -80,7 +80,7 @@ def swin() -> nn.Module:
 
 CASES = {
     "resnet18": Case(models.resnet18, 32),
-    "vgg11_bn": Case(models.vgg11_bn, 64, vgg, 64),
+    "vgg11_bn": Case(models.vgg11_bn, 32, vgg, 64),
     "mobilenet_v3_large": Case(models.mobilenet_v3_large, 64, models.mobilenet_v3_small, 64),
     "efficientnet_b0": Case(models.efficientnet_b0, 33, efficientnet, 33),
     "convnext_tiny": Case(models.convnext_tiny, 32, convnext, 64),

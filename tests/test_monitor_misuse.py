@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 import weakref
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -240,3 +242,49 @@ def test_a_loader_that_is_exhausted_is_refused() -> None:
     monitor = Monitor(plain, sgd(plain), every=2, look_ahead=True)
     train(plain, monitor.optimizers[0], monitor, 4)
     monitor.look_ahead(lambda copy: 1.0, batches=[])  # nothing is made of batches without batch norms
+
+
+# -- trackers -----------------------------------------------------------------------------------------------------------
+
+
+class Tracker(ModuleType):
+    """Stands for wandb, mlflow and tensorboard, of which it has the calls that the sinks make."""
+
+    def __init__(self, *, open_run: bool = True) -> None:
+        super().__init__("tracker")
+        self.told: list[tuple[int, dict[str, Any]]] = []
+        self.run = self if open_run else None
+
+    def log(self, values: dict[str, Any]) -> None:
+        self.told.append((values["lrscope/update"], values))
+
+    def log_metrics(self, values: dict[str, float], step: int) -> None:
+        self.told.append((step, values))
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        self.told.append((step, {name: value}))
+
+    def SummaryWriter(self, folder: str) -> Tracker:
+        return self
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow", "tensorboard"])
+def test_trackers_get_every_measurement(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = Tracker()
+    for module in (name, "torch.utils.tensorboard"):
+        monkeypatch.setitem(sys.modules, module, tracker)
+    model = net()
+    optimizer = sgd(model)
+    train(model, optimizer, Monitor(model, optimizer, every=5, sinks=name), 20)
+    assert sorted({step for step, _ in tracker.told}) == [5, 10, 15, 20]
+    last = {k: v for step, values in tracker.told if step == 20 for k, v in values.items()}
+    assert last["lrscope/group_norm/0.weight"] == pytest.approx(float(model[0].weight.detach().norm()), rel=1e-5)
+    if name != "wandb":  # which takes words too
+        assert all(math.isfinite(value) for value in last.values())
+
+
+def test_wandb_without_an_open_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", Tracker(open_run=False))
+    model = net()
+    with pytest.raises(LrscopeError, match=r"sinks: no run of wandb is open: call wandb.init\(\) first"):
+        Monitor(model, sgd(model), sinks="wandb")
