@@ -35,11 +35,8 @@ from lrscope.studies.types import StudySweep
 from lrscope.studies.verdicts import Undetermined
 
 ROOT = Path("runs/late_decay_trend")
-TIMES = (
-    64,
-    100,
-    160,
-)  # T: at 80 epochs 97.9% of the images were fitted in the evidence, so that 40 to 80 would be left out
+# T. At 80 epochs 97.9% of the images were fitted in the evidence, so that 40 to 80 would be left out.
+TIMES = (64, 100, 160)
 MORE = 1.5
 FIRST_SEED, DRAWS = 8000, 6  # no study has them, nor another experiment
 

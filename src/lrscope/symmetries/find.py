@@ -84,9 +84,8 @@ def _search(probe: Probe, draws: Draws) -> Candidates:
 
 def _holding(probe: Probe, asked: Candidates, *, training: bool) -> Candidates:
     """Those that hold in a mode."""
-    moving = set(
-        flat(probe, [*asked.tensors, *asked.channels], training=training)
-    )  # gradients cost most: once for both
+    # Gradients cost most: one pass for both.
+    moving = set(flat(probe, [*asked.tensors, *asked.channels], training=training))
     return Candidates(
         tensors=kept(probe, [one for one in asked.tensors if one in moving], training=training),
         channels=kept(probe, [one for one in asked.channels if one in moving], training=training),
