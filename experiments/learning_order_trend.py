@@ -1,11 +1,11 @@
 """Does the large learning rate come to lead after the anneal (LO1) with more training images? Differences against their number.
 
-    OMP_NUM_THREADS=1 python experiments/learning_order_trend.py {plain,patched}
+    OMP_NUM_THREADS=1 python experiments/learning_order_trend.py
 
-`plain` trains LO1's sweep of the second evidence, `patched` LO2's and LO3's, with other numbers of images and other seeds. All
-else is theirs: rates, schedules, network, test images. Epochs are kept, not steps: with the steps of 1,000 images 4,000 would be
-seen 15 times, and a pilot had not fitted them after 30. Steps then grow with the images, so `plain` has 1,000 images with the
-steps of 4,000, too. Images of a draw are nested: the larger set contains the smaller one.
+Trains LO1's sweep of the second evidence with other numbers of images and other seeds. All else is its own: rates, schedules,
+network, test images. Epochs are kept, not steps: with the steps of 1,000 images 4,000 would be seen 15 times, and a pilot had not
+fitted them after 30. Steps then grow with the images, so there are 1,000 images with the steps of 4,000, too. Images of a draw
+are nested: the larger set contains the smaller one. Images with patches: learning_order_patched.py.
 
 Prints large minus small rate in points, with 95% intervals over draws. Each draw's own least-squares line gives the slope per
 doubling and the value at 50,000 images, the paper's number. What follows the anneal is left out at a size whose worse rate may be
@@ -26,15 +26,14 @@ import xarray as xr
 
 import lrscope
 from lrscope.studies.learning_order import STUDY
-from lrscope.studies.learning_order.claims_images import LATE
-from lrscope.studies.learning_order.effects_images import PATCH, Arm, anneals, curves
+from lrscope.studies.learning_order.effects_images import Arm, anneals
 from lrscope.studies.types import StudySweep
 from lrscope.studies.verdicts import Undetermined, interval
 
 Effects = dict[str, np.ndarray]  # points, one for each draw [U]; NaN where runs may be unfinished
 ROOT = Path("runs/trend")
 PAPER = 50_000
-SIZES = {"plain": (250, 500, 1000, 2000, 4000), "patched": (500, 1000, 2000)}
+SIZES = (250, 500, 1000, 2000, 4000)
 BASE, LONGER, TOP = 1000, 4, 4000  # the control has BASE images and the steps of TOP
 SECOND = {
     "batch_size": 32,
@@ -44,16 +43,14 @@ FIRST_SEED, DRAWS = 5000, 4  # no study has them: theirs begin at 1000, 2000, 30
 
 
 def main() -> None:
-    """Train a part; print its table and, in the last line, each draw's values."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("part", choices=list(SIZES))
-    part, begun = parser.parse_args().part, time.perf_counter()
-    found = {size: {"plain": plain, "patched": patched}[part](size) for size in SIZES[part]}
+    """Train all sizes and the control; print the table and, in the last line, each draw's values."""
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
+    begun = time.perf_counter()
+    found = {size: plain(size) for size in SIZES}
     print("\n".join(table(found)), flush=True)
-    told = {str(size): one for size, one in found.items()}
-    if part == "plain":
-        told["control"] = plain(BASE, LONGER)
-        print("\n".join(owed(found[BASE], told["control"], found[TOP])))
+    control = plain(BASE, LONGER)
+    print("\n".join(owed(found[BASE], control, found[TOP])))
+    told = {str(size): one for size, one in found.items()} | {"control": control}
     print(f"{time.perf_counter() - begun:.0f} s")
     print(json.dumps({key: {name: draws.tolist() for name, draws in one.items()} for key, one in told.items()}))
 
@@ -74,17 +71,6 @@ def plain(size: int, longer: int = 1) -> Effects:
         "first to second anneal": over(lambda arm: arm.clean.mean(first, second)),
     }
     return before | compared(small, large, after)
-
-
-def patched(size: int) -> Effects:
-    """Quantities of LO2 and LO3."""
-    results = {name: train(name, size) for name in ("small", "large")}
-    (first,) = anneals(results["large"])
-    late = {name: 100 * curves(one, PATCH).mean(LATE * first, first) for name, one in results.items()}
-    small, large = (Arm.of(result, f"{name} rate") for name, result in results.items())
-    just = "patches alone just before the anneal"
-    before = {f"{just}, large rate itself": late["large"], just: late["large"] - late["small"]}
-    return before | compared(small, large, {"clean images at the end": 100 * (large.end - small.end)})
 
 
 def train(name: str, size: int, longer: int = 1) -> xr.DataTree:

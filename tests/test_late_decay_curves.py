@@ -15,10 +15,10 @@ import xarray as xr
 from lrscope.engine.dispatch import can_fork
 from lrscope.errors import LrscopeError
 from lrscope.studies.binomial import binomial_interval
+from lrscope.studies.forked import in_processes
 from lrscope.studies.late_decay import curves as curves_of
 from lrscope.studies.late_decay.curves import OF_DATA, QUANTITIES, Setting, late_decay_curves
 from lrscope.studies.late_decay.effects import phase_effects, success_margins
-from lrscope.studies.late_decay.forked import in_processes
 from lrscope.studies.late_decay.phases import find_phases, phases
 from lrscope.studies.late_decay.problems import sample
 from lrscope.studies.late_decay.schedules import schedule_ends

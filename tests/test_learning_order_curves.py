@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,11 @@ from lrscope.studies.learning_order.distribution import Q_ONLY, sample
 from lrscope.studies.learning_order.finite_width import finite_width
 from lrscope.studies.learning_order.generalization import total_error
 from lrscope.studies.learning_order.infinite_width import infinite_width
+from lrscope.studies.learning_order.measurement_functions import STEPS, _run_pair, minimum
 from lrscope.studies.learning_order.quantities import QUANTITIES
 from lrscope.studies.learning_order.runs import large_then_small, small
 from lrscope.studies.learning_order.two_layers import Widths
+from lrscope.studies.learning_order.unique_minimum import ends
 
 RATES = {"large_lr": 5.0, "small_lr": 2.5}
 TINY = Setting(examples=40, dimension=60, p=0.2, q=0.3, r=[0.5], weight_decay=[4e-3], eps=0.37, until=100, **RATES)
@@ -110,6 +114,27 @@ def planted() -> xr.Dataset:
         "loss_p_only": (dims, loss / 2),
     }
     return xr.Dataset(data, {"algorithm": ["L-S", "S"], "time": time}, {"until": 4})
+
+
+def test_processes_share_the_data_sets() -> None:
+    setting, seeds = replace(TINY, until=20), [3, 1, 2]
+    for of in (
+        partial(learning_curves, setting, seeds, hold=5, block=1),
+        partial(finite_learning_curves, setting, seeds, widths=Widths(first=8, second=16), start_std=0.3, times=3),
+    ):
+        xr.testing.assert_identical(of(jobs=2), of())
+
+
+def test_processes_share_the_data_sets_of_both_models() -> None:
+    results: Any = SimpleNamespace(first_seed=3)
+    options = {"setting": {**asdict(TINY), "until": 10}, "seeds": 2, "widths": [8, 16], "start_std": 0.3}
+    found = minimum(results, **options, test_examples=50, jobs=2)
+    xr.testing.assert_identical(found, minimum(results, **options, test_examples=50))
+    assert dict(found.sizes) == {"model": 2, "seed": 2, "history": 4}
+    examples, runs, test = _run_pair(TINY, 4, True, 50)
+    widths = Widths(first=8, second=16)
+    alone = ends(examples, runs, test, widths=widths, start_std=0.3, until=10, most=STEPS[True])
+    np.testing.assert_array_equal(found["gradient"].sel(model="convex", seed=4), alone.gradient)
 
 
 def test_quantities_at_equal_loss() -> None:

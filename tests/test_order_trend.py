@@ -93,18 +93,6 @@ def test_plain_reads_ends_and_leaves_out_what_may_be_unfinished(
     assert "left out: large rate" in capsys.readouterr().out
 
 
-def test_patched_reads_patches_just_before_the_anneal(trend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    kinds = (1.0, 1.0, 0.9)
-    knows = {"small": steps((0.375, 0.2), (1, 0.6)), "large": steps((0.375, 0.9), (0.5, 0.1), (1, 0.7))}
-    clean = {"small": 0.7, "large": 0.75}
-    made = {
-        name: swept(clean[name], patch=knows[name], kinds=kinds, spread=0.0, schedule="step:0.04@0.5") for name in knows
-    }
-    monkeypatch.setattr(trend, "train", lambda name, *_: made[name])
-    read = {name: round(float(draws.mean()), 6) for name, draws in trend.patched(1000).items()}
-    assert list(read.values()) == [10, -50, 5]
-
-
 def test_tables_and_what_is_owed(trend: Any) -> None:
     effects = {size: {"at the end": np.array([n - 1.0, n + 1.0])} for n, size in enumerate((1000, 2000, 4000))}
     *_, row = trend.table(effects)

@@ -19,7 +19,7 @@ from lrscope.checked import Count, Positive, Seed, Steps, checked, checked_field
 from lrscope.dynamics.descend import PointRecord, descend
 from lrscope.errors import LrscopeError
 from lrscope.readers import Number, Whole
-from lrscope.studies.late_decay.forked import in_processes
+from lrscope.studies.forked import in_processes
 from lrscope.studies.late_decay.invariant import destination
 from lrscope.studies.late_decay.norm_power import Gamma, Nonnegative, NormPower, weights_of
 from lrscope.studies.late_decay.problems import Problems, directions, sample

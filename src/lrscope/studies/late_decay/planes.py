@@ -14,7 +14,7 @@ import xarray as xr
 from lrscope.landscapes import Landscape, landscape
 from lrscope.measures.landscape import at_points
 from lrscope.studies.arrays import Array
-from lrscope.studies.late_decay.forked import in_processes
+from lrscope.studies.forked import in_processes
 from lrscope.studies.late_decay.valleys import ValleySet, finer_rows, valley_set
 from lrscope.studies.types import StudyResults
 from lrscope.trained import State, Trained

@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import product
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import xarray as xr
 
 from lrscope.checked import Count, Positive, Seed, checked, checked_fields
 from lrscope.errors import LrscopeError
+from lrscope.readers import Whole
+from lrscope.studies.forked import in_processes
 from lrscope.studies.learning_order.distribution import Q_ONLY, SIDES, Examples, Fraction, sample
 from lrscope.studies.learning_order.finite_width import finite_width
 from lrscope.studies.learning_order.generalization import total_error
@@ -26,6 +28,7 @@ from lrscope.studies.learning_order.quantities import QUANTITIES, Curves
 from lrscope.studies.learning_order.runs import Nonnegative, Run, large_then_small, small
 from lrscope.studies.learning_order.two_layers import Widths
 
+Jobs = Annotated[int, Whole(1, 1000)]
 ALGORITHMS = ("L-S", "S", "S + noise")
 DERIVED = {
     "curvature": "g(z + zeta) + g(z - zeta) - 2 g(z) (Lemma 4.2)",
@@ -73,15 +76,17 @@ def learning_curves(
     block: Count = 10,
     frozen: bool = False,
     activation_noise: Nonnegative = 0.0,
+    jobs: Jobs = 1,
 ) -> xr.Dataset:
     """Both algorithms at infinite width.
 
     Args:
-        seeds: each is a data set. They are simulated one after the other, so memory does not grow with their number.
+        seeds: each is a data set. Each process simulates them one after the other, so memory does not grow with their number.
         hold, block: as in `infinite_width`.
         frozen: the control: activations stay those of the initialisation, so the loss is convex.
         activation_noise: above 0 there is a third algorithm, "S + noise": S with this much noise in what decides activations
             (`Run`), until the loss at which L-S anneals.
+        jobs: processes that share the seeds, each with one thread, where the system can fork.
 
     Returns:
         `QUANTITIES` with `curvature` and `error` over (algorithm, r, weight_decay, seed, time); `g` also over `side` (-1, 0,
@@ -90,13 +95,14 @@ def learning_curves(
     Raises:
         LrscopeError: no seeds; a hold that does not suit the setting.
     """
-    found = []
-    for seed in seeds:
+
+    def of(seed: int) -> Curves:
         examples = _examples(setting, seed)
         runs = _runs(setting, examples, frozen, activation_noise)
         every = [run for of_algorithm in runs for run in of_algorithm]
-        found.append(infinite_width(examples, every, until=setting.until, hold=hold, block=block))
-    return _dataset(setting, seeds, found)
+        return infinite_width(examples, every, until=setting.until, hold=hold, block=block)
+
+    return _dataset(setting, seeds, in_processes(of, seeds, jobs))
 
 
 @checked
@@ -110,6 +116,7 @@ def finite_learning_curves(
     every: Count = 1,
     test_examples: Count = 1000,
     frozen: bool = False,
+    jobs: Jobs = 1,
 ) -> xr.Dataset:
     """Both algorithms at finite width. S takes until / small_lr steps.
 
@@ -117,7 +124,7 @@ def finite_learning_curves(
         widths, start_std, every: as in `finite_width`.
         times: T goes from 0 to `until` in so many intervals. What is recorded of a time is what was last measured.
         test_examples: for each seed; the errors on P are counted on them.
-        seeds, frozen: as in `learning_curves`.
+        seeds, frozen, jobs: as in `learning_curves`.
 
     Returns:
         The layout of `learning_curves`.
@@ -125,13 +132,15 @@ def finite_learning_curves(
     Raises:
         LrscopeError: no seeds.
     """
-    grid, found = np.linspace(0, setting.until, times + 1), []
+    grid = np.linspace(0, setting.until, times + 1)
     train = partial(finite_width, widths=widths, start_std=start_std, until=setting.until, every=every)
-    for seed in seeds:
+
+    def of(seed: int) -> Curves:
         examples, test = _examples(setting, seed), _examples(setting, seed, test_examples)
         curves = [train(examples, runs, test) for runs in _runs(setting, examples, frozen)]
-        found.append(_joined([_at(of_algorithm, grid) for of_algorithm in curves], 2))
-    return _dataset(setting, seeds, found)
+        return _joined([_at(of_algorithm, grid) for of_algorithm in curves], 2)
+
+    return _dataset(setting, seeds, in_processes(of, seeds, jobs))
 
 
 def _examples(setting: Setting, seed: int, test: int = 0) -> Examples:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from lrscope.studies.forked import in_processes
 from lrscope.studies.learning_order.curves import Setting, finite_learning_curves, learning_curves
 from lrscope.studies.learning_order.distribution import Q_ONLY, Examples, sample
 from lrscope.studies.learning_order.runs import Run, large_then_small, small
@@ -68,28 +70,26 @@ def minimum(
     seeds: int,
     widths: Sequence[int],
     test_examples: int,
+    jobs: int = 1,
     **how: Any,
 ) -> xr.Dataset:
-    """Errors on P and gradients [model, seed, history] where training from several histories ends (`unique_minimum.ends`)."""
+    """Errors on P and gradients [model, seed, history] where training from several histories ends (`unique_minimum.ends`); `jobs`
+    processes share the data sets."""
     made, neurons = Setting(**setting), Widths(first=widths[0], second=widths[1])
     chosen = _seeds(results, seeds)
-    found = [
-        [
-            ends(
-                *_run_pair(made, seed, frozen, test_examples),
-                widths=neurons,
-                until=made.until,
-                most=STEPS[frozen],
-                **how,
-            )
-            for seed in chosen
-        ]
-        for frozen in MODELS.values()
-    ]
-    data = {name: [[getattr(one, name).tolist() for one in row] for row in found] for name in Ends._fields}
+
+    def of(piece: tuple[bool, int]) -> list[np.ndarray]:
+        frozen, seed = piece
+        examples, runs, test = _run_pair(made, seed, frozen, test_examples)
+        found = ends(examples, runs, test, widths=neurons, until=made.until, most=STEPS[frozen], **how)
+        return [values.double().numpy() for values in found]
+
+    pieces = list(product(MODELS.values(), chosen))
+    by_piece = np.stack(in_processes(of, pieces, jobs)).reshape(len(MODELS), seeds, len(Ends._fields), len(HISTORIES))
+    data = dict(zip(Ends._fields, np.moveaxis(by_piece, 2, 0), strict=True))
     dims, coords = ("model", "seed", "history"), {"model": list(MODELS), "seed": chosen, "history": list(HISTORIES)}
     attrs = {"p": made.p, "test_examples": test_examples}
-    return xr.Dataset({name: (dims, np.array(values)) for name, values in data.items()}, coords, attrs)
+    return xr.Dataset({name: (dims, values) for name, values in data.items()}, coords, attrs)
 
 
 def _run_pair(setting: Setting, seed: int, frozen: bool, test: int) -> tuple[Examples, list[Run], Examples]:

@@ -22,7 +22,7 @@ def in_processes(work: Work, pieces: Sequence[Any], jobs: int) -> list[Any]:
     An error of a piece is raised here, and ends the others.
     """
     alone = multiprocessing.current_process().daemon or not can_fork()
-    if jobs == 1 or len(pieces) == 1 or alone:
+    if jobs == 1 or len(pieces) < 2 or alone:
         return [work(piece) for piece in pieces]
     _inherited.append(work)
     try:
