@@ -178,10 +178,16 @@ class Training:
     def _anneal(self, found: dict[str, Tensor]) -> None:
         self.annealed = self.annealed | (found["loss"].double() < self.anneal_below)
 
+    def look(self) -> dict[str, Tensor]:
+        """Losses now [S, R]; learning rates of the next steps follow from them."""
+        found = self._losses()
+        self._anneal(found)
+        return found
+
     def measure(self) -> dict[str, Tensor]:
         """All quantities now [S, R]; learning rates of the next steps follow from the loss."""
-        found, annealed = self._losses(), self.annealed
-        self._anneal(found)
+        annealed = self.annealed
+        found = self.look()
         signal, noise, signal_m2 = self._parts
         g = self._outputs().g
         predictor = self._predictor((signal + noise)[:, : self._first])

@@ -77,6 +77,7 @@ class TwoLayers:
         self.in_m2 = examples.has_second[:, None].to(self.x)
         self.frozen = over_runs(runs, "frozen") > 0  # [R]
         self.start_std, self.initial = start_std, self._start(start_std)
+        self._at_start: dict[int, tuple[Tensor, Neurons]] = {}
 
     @property
     def size(self) -> int:
@@ -117,21 +118,34 @@ class TwoLayers:
 
     def gradient(self, points: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Gradient [S R, P] and loss [S R] at points [S R, P]; the step makes no difference."""
-        of_loss, _, loss = self.parts(points)
-        return of_loss + self.weight_decay * points, loss + self.weight_decay[:, 0] / 2 * points.square().sum(1)
+        gates, f, residual = self._residuals(points)
+        of_loss = self._joined(gates, residual, self._of_w(gates.first, residual))
+        return of_loss + self.weight_decay * points, self._loss(f) + self.weight_decay[:, 0] / 2 * points.square().sum(
+            1
+        )
 
     def parts(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The training loss's gradient [S R, P], W's share [S R, m_W d] from M_2 in it (eq. 5.1), and the loss [S R]."""
+        gates, f, residual = self._residuals(points)
+        of_w, of_w_m2 = (self._of_w(gates.first, pulled) for pulled in (residual, residual * self.in_m2))
+        return self._joined(gates, residual, of_w), of_w_m2, self._loss(f)
+
+    def _residuals(self, points: Tensor) -> tuple[Neurons, Tensor, Tensor]:
+        """Which neurons are active, the outputs [S, R, N], and minus the loss's derivatives by them."""
         heights, gates = self._neurons(points, self.x)
         r, g = self._sums(heights, gates)
         f = r + g @ self.on_sides.transpose(1, 2)
-        residual = pull(f, self.labels)
+        return gates, f, pull(f, self.labels)
+
+    def _joined(self, gates: Neurons, residual: Tensor, of_w: Tensor) -> Tensor:
+        """W's gradient [S R, m_W d] with V's after it: [S R, P]."""
         sources = residual @ self.on_sides  # [S, R, 3]
         of_v = -self.u_second[..., None] * ((gates.second * sources[..., None]).transpose(2, 3) @ self.points)
-        of_w, of_w_m2 = (self._of_w(gates.first, pulled) for pulled in (residual, residual * self.in_m2))
-        rows = self.sets * self.count
-        whole = torch.cat([of_w, of_v.reshape(rows, -1)], 1)
-        return whole, of_w_m2, softplus(-self.labels * f).mean(-1).view(rows)
+        return torch.cat([of_w, of_v.reshape(len(of_w), -1)], 1)
+
+    def _loss(self, f: Tensor) -> Tensor:
+        """[S R]."""
+        return softplus(-self.labels * f).mean(-1).view(-1)
 
     def _of_w(self, gates: Tensor, pulled: Tensor) -> Tensor:
         """W's gradient [S R, m_W d] for minus the loss's derivatives by the outputs [S, R, N]."""
@@ -147,8 +161,14 @@ class TwoLayers:
         """The heights that decide activations: those of the initial weights in frozen runs."""
         if not bool(self.frozen.any()):
             return heights
-        frozen, initial = self.frozen[:, None, None], self._heights(self.initial, x)
+        frozen, initial = self.frozen[:, None, None], self._initial_heights(x)
         return Neurons(*(torch.where(frozen, old, new) for old, new in zip(initial, heights, strict=True)))
+
+    def _initial_heights(self, x: Tensor) -> Neurons:
+        """Heights of the initial weights, computed once for each x, which is kept so that no other gets its id."""
+        if id(x) not in self._at_start:
+            self._at_start[id(x)] = x, self._heights(self.initial, x)
+        return self._at_start[id(x)][1]
 
     def _heights(self, weights: Tensor, x: Tensor) -> Neurons:
         w, v = self.layers(weights)

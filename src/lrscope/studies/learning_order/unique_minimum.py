@@ -74,7 +74,7 @@ def _after(examples: Examples, run: Run, widths: Widths, start_std: float, until
     training = Training(TwoLayers(examples, [run], widths, start_std), [run], examples)
     while not training.is_at(until):
         training.go_on(1)
-        training.measure()  # which anneals
+        training.look()  # which anneals
     return training.weights
 
 
