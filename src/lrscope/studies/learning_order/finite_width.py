@@ -139,7 +139,7 @@ class Training:
         self.points = torch.cat([torch.zeros_like(noise), noise, noise.new_zeros(len(noise), self._first)], 1)
         self.time = torch.zeros(shape, dtype=torch.float64)
         self.annealed = torch.zeros(shape, dtype=torch.bool)
-        self._anneal(self._losses())
+        self.look()
 
     @property
     def _first(self) -> int:
@@ -171,8 +171,8 @@ class Training:
     def _outputs(self, x: Tensor | None = None) -> Outputs:
         return self.model.outputs(self.weights, x)
 
-    def _losses(self) -> dict[str, Tensor]:
-        r, g = self._outputs()
+    def _losses(self, outputs: Outputs) -> dict[str, Tensor]:
+        r, g = outputs
         return losses(r, g @ self.model.on_sides.transpose(1, 2), self.model.examples)
 
     def _anneal(self, found: dict[str, Tensor]) -> None:
@@ -180,16 +180,17 @@ class Training:
 
     def look(self) -> dict[str, Tensor]:
         """Losses now [S, R]; learning rates of the next steps follow from them."""
-        found = self._losses()
+        found = self._losses(self._outputs())
         self._anneal(found)
         return found
 
     def measure(self) -> dict[str, Tensor]:
         """All quantities now [S, R]; learning rates of the next steps follow from the loss."""
         annealed = self.annealed
-        found = self.look()
+        outputs = self._outputs()
+        found, g = self._losses(outputs), outputs.g
+        self._anneal(found)
         signal, noise, signal_m2 = self._parts
-        g = self._outputs().g
         predictor = self._predictor((signal + noise)[:, : self._first])
         return {
             "time": self.time.clone(),

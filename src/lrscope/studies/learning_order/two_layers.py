@@ -110,7 +110,11 @@ class TwoLayers:
 
     def outputs(self, weights: Tensor, x: Tensor | None = None) -> Outputs:
         """r on x1 [S, N, d] (the training examples', if left out) and g of the weights [S R, P]."""
-        return self._sums(*self._neurons(weights, self.x if x is None else x))
+        x = self.x if x is None else x
+        if bool(self.frozen.any()):
+            return self._sums(*self._neurons(weights, x))
+        first, second = self._heights(weights, x)
+        return Outputs(self._summed(first.relu(), self.u_first), self._summed(second.relu(), self.u_second))
 
     def outputs_of(self, part: Tensor, weights: Tensor, x: Tensor) -> Outputs:
         """What a part of the weights [S R, P] adds to the outputs, with the activations of all weights."""
@@ -153,21 +157,20 @@ class TwoLayers:
         return (-self.u_first[..., None] * summed).reshape(self.sets * self.count, -1)
 
     def _neurons(self, weights: Tensor, x: Tensor) -> tuple[Neurons, Neurons]:
-        """Each neuron's <row, x1> or <row, x2>, and whether it is active: 1(<row, x> >= 0)."""
+        """Each neuron's <row, x1> or <row, x2>, and whether it is active: 1(<row, x> >= 0), of the initial weights in frozen runs."""
         heights = self._heights(weights, x)
-        return heights, Neurons(*((values >= 0).to(values) for values in self._deciding(heights, x)))
+        if bool(self.frozen.all()):
+            return heights, self._initial_gates(x)
+        gates = _active(heights)
+        if bool(self.frozen.any()):
+            frozen, initial = self.frozen[:, None, None], self._initial_gates(x)
+            gates = Neurons(*(torch.where(frozen, old, new) for old, new in zip(initial, gates, strict=True)))
+        return heights, gates
 
-    def _deciding(self, heights: Neurons, x: Tensor) -> Neurons:
-        """The heights that decide activations: those of the initial weights in frozen runs."""
-        if not bool(self.frozen.any()):
-            return heights
-        frozen, initial = self.frozen[:, None, None], self._initial_heights(x)
-        return Neurons(*(torch.where(frozen, old, new) for old, new in zip(initial, heights, strict=True)))
-
-    def _initial_heights(self, x: Tensor) -> Neurons:
-        """Heights of the initial weights, computed once for each x, which is kept so that no other gets its id."""
+    def _initial_gates(self, x: Tensor) -> Neurons:
+        """Those of the initial weights, computed once for each x, which is kept so that no other gets its id."""
         if id(x) not in self._at_start:
-            self._at_start[id(x)] = x, self._heights(self.initial, x)
+            self._at_start[id(x)] = x, _active(self._heights(self.initial, x))
         return self._at_start[id(x)][1]
 
     def _heights(self, weights: Tensor, x: Tensor) -> Neurons:
@@ -175,6 +178,14 @@ class TwoLayers:
         return Neurons(x[:, None] @ w.transpose(2, 3), self.points @ v.transpose(2, 3))
 
     def _sums(self, heights: Neurons, gates: Neurons) -> Outputs:
-        r = (gates.first * heights.first) @ self.u_first[..., None]
-        g = (gates.second * heights.second) @ self.u_second[..., None]
-        return Outputs(r[..., 0], g[..., 0])
+        r = self._summed(gates.first * heights.first, self.u_first)
+        return Outputs(r, self._summed(gates.second * heights.second, self.u_second))
+
+    def _summed(self, active: Tensor, second_layer: Tensor) -> Tensor:
+        """Over the neurons, times their weights in the second layer."""
+        summed: Tensor = (active @ second_layer[..., None])[..., 0]
+        return summed
+
+
+def _active(heights: Neurons) -> Neurons:
+    return Neurons(*((values >= 0).to(values) for values in heights))
