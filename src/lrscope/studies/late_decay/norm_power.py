@@ -87,7 +87,7 @@ class NormPower:
         error = power * height - targets
         pull = power * error / x.shape[1]
         radial = self.gamma * (pull * height).sum(-1, keepdim=True) / square.clamp_min(torch.finfo(w.dtype).tiny)
-        gradient = torch.baddbmm(radial * w, pull, x)
+        gradient = (radial * w).baddbmm_(pull, x)
         return gradient.view(points.shape), 0.5 * error.square().mean(-1).view(-1)
 
     def predictors(self, points: Tensor) -> Tensor:
@@ -125,7 +125,9 @@ class Batches:
         self.count = problems.x.shape[1]
         self._block = -1
         self._chosen = self._noise = torch.empty(0)
-        self._sets = torch.arange(len(problems.seeds))[:, None]
+        self._first = (
+            torch.arange(len(problems.seeds))[:, None] * self.count
+        )  # [S, 1], each set's first among all examples
 
     def at(self, step: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Inputs [S, B, d], labels [S, B] and noise [S, B], or None where there is none."""
@@ -135,8 +137,10 @@ class Batches:
         noise = self._noise[place] if self.noisy else None
         if self.batch is None:
             return self.problems.x, self.problems.labels, noise
-        chosen = self._sets, self._chosen[place]
-        return self.problems.x[chosen], self.problems.labels[chosen], noise
+        chosen = (self._first + self._chosen[place]).flatten()
+        x = self.problems.x.flatten(0, 1).index_select(0, chosen)
+        labels = self.problems.labels.flatten().index_select(0, chosen)
+        return x.view(len(self._first), self.batch, -1), labels.view(-1, self.batch), noise
 
     def _draw(self, block: int) -> None:
         shape = (BLOCK, self.count if self.batch is None else self.batch)
