@@ -5,7 +5,8 @@
 Trains four sweeps of the laptop scale as it is, with other numbers of images and draws of its own: small and large rate with
 patches, both on the 84% that show an image without patches. All else is theirs, steps too: epochs halve as images double. More
 epochs would let the large rate learn the patches before its anneal. Images of a draw are nested: the larger set contains the
-smaller one.
+smaller one. Two draws are trained at a time, on two cores, all sizes and arms of theirs before the next two; what is there is not
+trained again, so that a call that is stopped can be followed by one with fewer draws.
 
 Prints points, with 95% intervals over draws, at each size; then of each draw's mean over sizes, of its own least-squares slope
 per doubling, and of its line's value at 50,000 images, the paper's number. Differences at the end are left out at a size whose
@@ -17,7 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,33 +36,43 @@ from lrscope.studies.verdicts import Undetermined
 ROOT = Path("runs/patched")
 SIZES, STEPS_OF = (500, 1000, 2000), 1000  # the laptop scale has the latter
 ARMS = ("small", "large", "small_shown", "large_shown")
-FIRST_SEED, DRAWS = 5020, 6  # no study has them, nor another experiment
+FIRST_SEED, DRAWS, TOGETHER = 5020, 6, 2  # no study has these draws, nor another experiment
 
 
 def main() -> None:
     """Train all arms at all sizes; print the table and, in the last line, each draw's values."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--draws", type=int, default=DRAWS)
-    draws, begun = parser.parse_args().draws, time.perf_counter()
-    found = {size: read({arm: train(arm, size, draws) for arm in ARMS}) for size in SIZES}
-    print("\n".join([*table(found), f"{time.perf_counter() - begun:.0f} s"]))
-    print(json.dumps({str(size): {name: of.tolist() for name, of in one.items()} for size, one in found.items()}))
+    firsts = range(FIRST_SEED, FIRST_SEED + parser.parse_args().draws, TOGETHER)
+    begun, found = time.perf_counter(), []
+    for first in firsts:
+        found.append({size: read({arm: train(arm, size, first) for arm in ARMS}) for size in SIZES})
+        print(f"draws {first} to {first + TOGETHER - 1}: {time.perf_counter() - begun:.0f} s", flush=True)
+    whole = joined(found)
+    print("\n".join(table(whole)))
+    print(json.dumps({str(size): {name: of.tolist() for name, of in one.items()} for size, one in whole.items()}))
 
 
-def train(arm: str, size: int, draws: int) -> xr.DataTree:
-    """A sweep of the laptop scale with so many images, on the seeds of this script."""
-    wanted = resized(next(sweep for sweep in STUDY.scales["laptop"].sweeps if sweep.name == arm), size, draws)
-    begun, task = time.perf_counter(), lrscope.named_task(**wanted.arguments)
-    result = lrscope.sweep(task, config=wanted.config, out=ROOT / f"{arm}_{size}", jobs=2, progress=False)
-    print(f"{arm}, {size:,} images: {time.perf_counter() - begun:.0f} s", flush=True)
-    return result
+def train(arm: str, size: int, first: int) -> xr.DataTree:
+    """A sweep of the laptop scale with so many images, on the draws of this script from `first` on."""
+    wanted = resized(next(sweep for sweep in STUDY.scales["laptop"].sweeps if sweep.name == arm), size, first)
+    task = lrscope.named_task(**wanted.arguments)
+    return lrscope.sweep(task, config=wanted.config, out=ROOT / f"{arm}_{size}_{first}", jobs=TOGETHER, progress=False)
 
 
-def resized(sweep: StudySweep, size: int, draws: int) -> StudySweep:
-    """The same sweep with so many training images and as many steps, of this script's draws."""
-    config, seeds = sweep.config, {"first_seed": FIRST_SEED, "first_data_seed": FIRST_SEED, "data_seeds": draws}
+def resized(sweep: StudySweep, size: int, first: int) -> StudySweep:
+    """The same sweep with so many training images and as many steps, of the draws from `first` on."""
+    config, seeds = sweep.config, {"first_seed": first, "first_data_seed": first, "data_seeds": TOGETHER}
     length = {} if config.epochs is None else {"epochs": config.epochs * STEPS_OF / size}
     return replace(sweep, task={**sweep.task, "train_size": size}, config=replace(config, **length, **seeds))
+
+
+def joined(found: Sequence[Mapping[int, Effects]]) -> dict[int, Effects]:
+    """Draws that were read apart, side by side."""
+    return {
+        size: {name: np.concatenate([draws[size][name] for draws in found]) for name in found[0][size]}
+        for size in SIZES
+    }
 
 
 def read(results: Mapping[str, xr.DataTree]) -> Effects:

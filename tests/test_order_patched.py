@@ -35,11 +35,11 @@ def test_it_changes_images_and_draws_and_keeps_the_steps(script: Any) -> None:
     sweeps = {sweep.name: sweep for sweep in STUDY.scales["laptop"].sweeps}
     assert sweeps["small"].task["train_size"] == script.STEPS_OF
     for name in script.ARMS:
-        before, after = sweeps[name], script.resized(sweeps[name], 500, 2)
+        before, after = sweeps[name], script.resized(sweeps[name], 500, 5022)
         assert after.task == {**before.task, "train_size": 500}
         own = {of: getattr(before.config, of) for of in ("first_seed", "first_data_seed", "data_seeds", "epochs")}
         assert replace(after.config, **own) == before.config
-        assert list(after.config.draws) == [5020, 5021]
+        assert list(after.config.draws) == [5022, 5023]
         assert after.config.epochs == (None if before.config.epochs is None else 2 * before.config.epochs)
     judged = range(script.FIRST_SEED, script.FIRST_SEED + script.DRAWS)
     for name in names():
@@ -74,6 +74,13 @@ def test_what_may_be_unfinished_is_left_out(script: Any, capsys: pytest.CaptureF
     assert np.isnan([found[5], found[7], found[9]]).all()
     assert [found[6], found[8]] == [4, 8]
     assert "harm to the small rate: left out: small" in capsys.readouterr().out
+
+
+def test_draws_that_were_read_apart_are_joined(script: Any) -> None:
+    apart = [{size: {"harm": np.array([first + 0.0, first + 1.0])} for size in script.SIZES} for first in (1, 3)]
+    assert {size: one["harm"].tolist() for size, one in script.joined(apart).items()} == dict.fromkeys(
+        script.SIZES, [1, 2, 3, 4]
+    )
 
 
 def test_the_table_has_means_slopes_and_the_papers_number(script: Any) -> None:
