@@ -613,6 +613,33 @@ def test_reproduce_draws_what_it_has(tiny, root, tmp_path):  # noqa: F811
 
 
 @pytest.mark.slow
+def test_single_figures_are_drawn_anew_and_the_page_keeps_the_others(tiny, root, tmp_path, monkeypatch):  # noqa: F811
+    second = replace(STUDY.figures[0], number="2", title="Once more")
+    T1, T2 = STUDY.claims
+    study = replace(STUDY, figures=(*STUDY.figures, second), claims=(T1, replace(T2, figures=("2",))))
+    monkeypatch.setattr(registry, "study", lambda name: study)
+    words = ("reproduce", tiny, "--scale", "smoke", "--root", str(root), "--jobs", "1", "--docs", str(tmp_path))
+    assert call(*words)[0] == 0
+    page = tmp_path / "tiny.md"
+    whole = page.read_text()
+    assert re.findall("^## .*", whole, re.M) == ["## Figure 1: " + STUDY.figures[0].title, "## Figure 2: Once more"]
+    monkeypatch.setattr(Reproduction, "ready", lambda *_: False)
+    page.write_text(whole.replace("T1, supported", "T1, contradicted").replace("![", "![before ", 1))
+    assert call(*words, "--figure", "2")[0] == 0
+    again = page.read_text()
+    assert re.findall("^## .*", again, re.M) == re.findall("^## .*", whole, re.M)
+    assert again.count("![before ") == 1, "the picture that was not drawn"
+    assert "T1, contradicted" not in again, "claims are told as they are now"
+    monkeypatch.setattr(registry, "study", lambda name: replace(study, figures=(second,)))
+    assert call(*words, "--figure", "2")[0] == 0
+    assert "Figure 1" not in page.read_text(), "a figure that the study has no more goes"
+    page.write_text(whole.replace("--scale smoke", "--scale paper"))
+    monkeypatch.setattr(registry, "study", lambda name: study)
+    assert call(*words, "--figure", "2")[0] == 0
+    assert "Figure 1" not in page.read_text(), "nor one of another scale"
+
+
+@pytest.mark.slow
 def test_a_dry_run_needs_no_data_and_writes_nothing(tiny, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LRSCOPE_DATA", str(tmp_path / "none"))

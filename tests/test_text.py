@@ -269,7 +269,7 @@ CONFIG = SweepConfig(
     steps=6,
     batch_size=8,
     space="whole",
-    momentum=0.9,  # PROTOCOLS, as the weight decay
+    momentum=0.9,  # three_regimes' Transformer, as the weight decay
     weight_decay=1e-3,
     random_points=2,
 )

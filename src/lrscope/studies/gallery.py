@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def publish(
     page = render(pictures, others, _words(reproduction, claims))
     written.append(write_text(page, reproduction.folder / PAGE))
     if docs is not None:
-        written += _write_docs(reproduction, pictures, others, docs)
+        written += _write_docs(reproduction, pictures, claims, docs)
     return written
 
 
@@ -124,25 +125,43 @@ def _summary(verdicts: Sequence[str]) -> str:
 
 
 def _write_docs(
-    reproduction: Reproduction, pictures: Sequence[Picture], others: Sequence[ShownClaim], folder: Path
+    reproduction: Reproduction, pictures: Sequence[Picture], claims: Mapping[str, ShownClaim], folder: Path
 ) -> list[Path]:
-    """`folder/<study>.md` and a PNG per figure in `folder/<study>/`."""
-    study = reproduction.study
-    images = folder / study.name
+    """`folder/<study>.md` and a PNG per figure in `folder/<study>/`. Pictures of other figures that the page has already stay,
+    with their claims as they are now."""
+    study, scale, page = reproduction.study, reproduction.scale_name, folder / f"{reproduction.study.name}.md"
     lines = [f"# {_md(study.paper.title)}", "", _md(cite.text(study.paper).strip()), "", _md(study.about), ""]
     about = _md(reproduction.scale.about.rstrip("."))
-    lines += [f"Scale `{reproduction.scale_name}`: {about}. Made by `{reproduction.command}`.", ""]
-    written = []
+    lines += [f"Scale `{scale}`: {about}. {_made_by(reproduction)}", ""]
+    images, written = _images(page, _made_by(reproduction)), []
     for picture in pictures:
-        written.append(write_one(to_matplotlib(picture.chart), images / f"{picture.name}.png"))
-        lines += [f"## Figure {_md(picture.number)}: {_md(picture.title)}", ""]
-        lines += [f"![{_md(picture.alt)}]({study.name}/{picture.name}.png)", ""]
-        lines += [f"In the paper: {_md(picture.look_for)}", "", f"Different here: {_md(picture.differs)}", ""]
-        lines += [line for row in picture.claims for line in _claim_lines(row)]
+        written.append(write_one(to_matplotlib(picture.chart), folder / study.name / f"{picture.name}.png"))
+        images[picture.name] = f"![{_md(picture.alt)}]({study.name}/{picture.name}.png)"
+    others = dict(claims)
+    for figure in figures_at(study, scale):
+        if image := images.get(slug(figure.number)):
+            lines += [f"## Figure {_md(figure.number)}: {_md(figure.title)}", "", image, ""]
+            lines += [f"In the paper: {_md(figure.look_for)}", "", f"Different here: {_md(figure.differs)}", ""]
+            for claim in study.claims:
+                if claim.id in claims and figure.number in claim.figures:
+                    lines += _claim_lines(claims[claim.id])
+                    others.pop(claim.id, None)
     if others:
         lines += ["## Claims without a figure here", ""]
-        lines += [line for row in others for line in _claim_lines(row)]
-    return [*written, write_text("\n".join(lines).rstrip() + "\n", folder / f"{study.name}.md")]
+        lines += [line for row in others.values() for line in _claim_lines(row)]
+    return [*written, write_text("\n".join(lines).rstrip() + "\n", page)]
+
+
+def _made_by(reproduction: Reproduction) -> str:
+    return f"Made by `{reproduction.command}`."
+
+
+def _images(page: Path, made_by: str) -> dict[str, str]:
+    """The lines that show pictures on a page which this command made, by their names."""
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    if made_by not in text.split("\n## ")[0]:
+        return {}
+    return {found[1]: found[0] for found in re.finditer(r"^!\[.*\]\([^/()]+/(.+)\.png\)$", text, re.MULTILINE)}
 
 
 def _claim_lines(row: ShownClaim) -> list[str]:

@@ -119,7 +119,7 @@ def _mlp(data: str, shape: Sequence[int], outputs: int, width: int | None) -> nn
     inputs = 1
     for n in shape:
         inputs *= n
-    if data == "ticks":  # feature_learning, App. A; PROTOCOLS: no biases, LayerNorm, N(0, 1)
+    if data == "ticks":  # feature_learning, App. A, and its public code: no biases, LayerNorm, N(0, 1)
         hidden = width or 32
         return MLP((inputs, hidden, hidden, outputs), norm="layer", bias=False, normal_init=True)
     if width is None and inputs >= 28 * 28:  # three_regimes, App. O: 300 and 100
@@ -159,7 +159,7 @@ def _check_images(model: str, data: str, shape: Sequence[int]) -> None:
 def _transformer(data: str, shape: Sequence[int], outputs: int, width: int | None) -> nn.Module:
     if not (vocabulary := _vocabulary(data)):
         raise LrscopeError(f"model: 'transformer' needs text, but data {data!r} is none: use model mlp")
-    return Transformer(vocabulary, shape[0], outputs, width or 32)  # PROTOCOLS: d_model 32
+    return Transformer(vocabulary, shape[0], outputs, width or 32)  # three_regimes' public code: d_model 32
 
 
 def _vit(

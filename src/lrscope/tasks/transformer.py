@@ -15,7 +15,7 @@ from lrscope.tasks.data.text import PAD
 
 
 class FeedForward(nn.Module):
-    """Linear, layer norm, ReLU, linear, layer norm (PROTOCOLS: "an extra LayerNorm after each feed-forward linear").
+    """Linear, layer norm, ReLU, linear, layer norm (three_regimes: "an extra LayerNorm after each feed-forward linear").
 
     The linear layers have no bias (ours: the layer norms bring one), so each weight is scale-invariant by itself. Inner
     width 4 D (Vaswani et al. 2017).
@@ -48,7 +48,7 @@ class Attention(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Encoder with one layer and one head, norms before each part, mean over the words, linear (PROTOCOLS: "encoder only,
+    """Encoder with one layer and one head, norms before each part, mean over the words, linear (three_regimes: "encoder only,
     N = 1 layer, d_model 32, 1 head").
 
     Positions are sinusoidal and embeddings are multiplied by sqrt(D) (Vaswani et al. 2017); embeddings start at N(0, 1 / D),

@@ -19,7 +19,7 @@ from lrscope.trained import Trained, stack
 
 PAIRS = ("low-high", "low-swa", "high-swa")
 SHOWN = 2  # test images drawn
-# feature_learning, Fig. 16: the last band of low; the first is the usual split of 32 x 32 images (PROTOCOLS)
+# feature_learning, Fig. 16: the last band of low; the first is the usual split of 32 x 32 images
 SPLITS = (8, 6, 4, 2)
 MID_ENDS = 24
 

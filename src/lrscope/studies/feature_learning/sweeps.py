@@ -1,7 +1,7 @@
 """What is trained, at each scale. The ticks are the published ones in `laptop` and `paper`: they need no GPU.
 
 Pre-train at each PLR, fine-tune with each FLR, average checkpoints of training on at the PLR: one sweep does all three.
-`paper` follows App. A, F and the public code (PROTOCOLS). What none of them states is marked "ours".
+`paper` follows App. A, F and the public code. What none of them states is marked "ours".
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What is trained and simulated, at each scale.
 
-`paper` has the numbers of Sec. 6, App. H and the public code (PROTOCOLS). What none of them states is marked "ours"; so is all
+`paper` has the numbers of Sec. 6, App. H and the public code. What none of them states is marked "ours"; so is all
 of `laptop` and `smoke`, but for the rates and the parts of training at which they and the noise fall.
 
 What was fixed before the judged runs, and by which rule. Rates and anneals are the paper's at every scale: 0.1 and 0.004 with

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lrscope.mapping import regimes
-from lrscope.mapping.votes import decline
+from lrscope.mapping.votes import MAD_TO_DEVIATION, decline
 from lrscope.measures.alignment import at_loss
 from lrscope.studies import arrays
 from lrscope.studies.arrays import Array
@@ -109,7 +109,7 @@ def noise(curves: Array) -> Array:
     known = np.asarray(np.isfinite(late).all(-1), dtype=bool)
     steps = np.diff(np.where(known[..., None], late, 0.0))
     left = np.abs(steps - np.median(steps, axis=-1, keepdims=True))
-    return np.asarray(1.4826 / np.sqrt(2) * np.median(left, axis=-1), dtype=np.float64)
+    return np.asarray(MAD_TO_DEVIATION / np.sqrt(2) * np.median(left, axis=-1), dtype=np.float64)
 
 
 def through_and_stuck(one: xr.DataTree) -> tuple[list[int], list[int]]:

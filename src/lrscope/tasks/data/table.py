@@ -3,7 +3,7 @@
 Where normalisation constants come from:
 - digits, Fashion-MNIST: computed from the pixels (all 1,797 digits; Fashion-MNIST's training split), to 4 places;
 - MNIST: the training split's, as in PyTorch's MNIST example;
-- CIFAR-10, CIFAR-100: three_regimes' and feature_learning's code (PROTOCOLS), the same for both data sets. Their
+- CIFAR-10, CIFAR-100: three_regimes' and feature_learning's public code, the same for both data sets. Their
   deviations are known to be smaller than the pixels' own (0.2470, 0.2435, 0.2616); the papers' are kept;
 - SVHN: the training split's, as in common use.
 """

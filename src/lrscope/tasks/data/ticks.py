@@ -29,7 +29,7 @@ from lrscope.tasks.data.subsets import checked_size
 from lrscope.tasks.streams import generator
 from lrscope.tasks.validation import NONE, UNUSED, Size, count
 
-FEATURES = 16  # feature_learning, Sec. 3; so are the numbers below (App. A and the authors' code, see PROTOCOLS)
+FEATURES = 16  # feature_learning, Sec. 3; so are the numbers below (App. A and the authors' public code)
 HALF_SIDE = 2.0
 GAP = 2.0  # vertical distance of the two ticks
 MARGIN = 0.1 * math.sqrt(2)
