@@ -23,6 +23,7 @@ from lrscope.monitor.tracked import Tracked, unwrapped
 from lrscope.symmetries.types import INVARIANT, NO_EFFECT, Part, Symmetries, Symmetry
 from lrscope.tasks.random_state import states
 from lrscope.tasks.streams import generator
+from planted_run import Planted
 
 D = 8
 
@@ -374,34 +375,17 @@ def test_half_precision_and_sparse_gradients() -> None:
     assert monitor.result()[["group_angle", "group_norm", "grad_norm"]].to_array().notnull().all()
 
 
-class Planted:
-    """One weight that an update moves, with losses and learning rates as they are told."""
-
-    def __init__(self, **options: Any) -> None:
-        self.model = nn.Module()
-        self.model.weight = nn.Parameter(torch.ones(2))
-        self.optimizer = sgd(self.model)
-        self.monitor = Monitor(self.model, self.optimizer, every=2, **options)
-
-    def step(self, count: int, loss: float | None = 1.0, lr: float = 0.05) -> None:
-        self.optimizer.param_groups[0]["lr"] = lr
-        for _ in range(count):
-            with torch.no_grad():
-                self.model.weight.mul_(-1.01)
-            self.monitor.step(loss)
-
-
 def test_a_loss_that_is_not_passed_has_not_diverged() -> None:
     run = Planted(chance=1.0)
-    run.step(80, None)
+    run.step(320, None)
     assert run.monitor.warnings() == ()
-    assert run.monitor.line() == "update 80: no loss; regime undetermined: no loss was passed to step"
-    run.step(80, 0.5)
-    run.step(2, None)
+    assert run.monitor.line() == "update 320: no loss; regime undetermined: no loss was passed to step"
+    run.step(320, 0.5)
+    run.step(10, None)
     assert run.monitor.regime().regime == "2", "rows with losses count"
-    run.step(2, math.nan)
+    run.step(10, math.nan)
     (warning,) = run.monitor.warnings()
-    assert str(warning).startswith("the loss is nan at update 164")
+    assert str(warning).startswith("the loss is nan at update 660")
 
 
 @pytest.mark.parametrize("loss", [math.nan, 0.5])
@@ -415,56 +399,9 @@ def test_rows_that_become_one_keep_the_losses_that_were_passed(loss: float) -> N
     assert history.counted(history.merged([none, one, other])) == [6, 6, 0, 3]
 
 
-def test_a_look_ahead_counts_until_the_learning_rate_changes() -> None:
-    run = Planted(look_ahead=True, chance=1.0)
-    run.step(80, 0.5)
-    heights = iter((0.5, 0.2) * 2)
-    said = str(run.monitor.look_ahead(lambda m: next(heights)))
-    assert said == "a decay at update 80 would reach about 0.2, by the average of the weights (without it 0.5)"
-    assert "the averaged weights reach 0.2" in run.monitor.regime().reason
-    run.step(80, 0.5, lr=0.01)
-    assert run.monitor.regime().confidence == "likely"
-    assert "averaged" not in run.monitor.regime().reason
-    run.monitor.look_ahead(lambda m: next(heights))
-    assert run.monitor.regime().confidence == "sure"
-
-
-def test_under_a_schedule_the_last_regime_that_was_told_is_told_again() -> None:
-    """As under a cosine, at whose end the learning rate changes too fast; a drop hides what was before it no more."""
-    run = Planted(chance=1.0)
-    run.step(20, 0.9, lr=0.01)
-    run.step(80, 0.5)
-    assert run.monitor.readings().earlier is None, "there is a regime now"
-    for k in range(1, 21):
-        run.step(2, 0.4, lr=0.05 * 0.7**k)
-    now = run.monitor.regime()
-    assert (now.regime, now.reason) == (
-        "?",
-        "the learning rate is changing: 1 measurement with about the present one, and 32 are needed "
-        "(a smaller every= gives more)",
-    )
-    update, then = run.monitor.readings().earlier
-    assert (update, then.regime, then.confidence) == (100, "2", "likely")
-    assert "; at update 100 it was regime 2, likely: loss stationary for 78 updates at 0.5" in run.monitor.line()
-    short = Planted(chance=1.0)
-    for k in range(40):
-        short.step(2, 0.4, lr=0.05 * 0.7**k)
-    assert short.monitor.readings().earlier is None
-    assert "; at update" not in short.monitor.line()
-
-
-def test_a_look_ahead_that_is_out_of_date_says_so() -> None:
-    run = Planted(look_ahead=True)
-    run.step(10)
-    run.monitor.look_ahead(lambda m: 0.5)
-    assert "changed" not in run.monitor.line()
-    run.step(10, lr=0.01)
-    assert run.monitor.line().endswith("(without it 0.5), before the learning rate changed")
-
-
 def test_learning_rates_are_those_of_the_update_where_the_schedule_steps_first() -> None:
     for told in (True, False):
-        run = Planted()
+        run = Planted(every=2)
         for k in range(8):
             run.optimizer.param_groups[0]["lr"] = 1.0 / (k + 1)
             if told:
@@ -500,7 +437,7 @@ def test_a_snapshot_is_loaded_to_where_the_weights_are() -> None:
 
 
 def test_a_group_that_is_frozen_has_no_learning_rate() -> None:
-    run = Planted()
+    run = Planted(every=2)
     run.model.other = nn.Parameter(torch.ones(2))
     run.optimizer.add_param_group({"params": [run.model.other], "lr": 0.1})
     run.step(10)
@@ -765,19 +702,19 @@ def test_what_cannot_be_watched_is_refused(tmp_path: Path) -> None:
         (lambda: Monitor(3, sgd(model)), r"model: 3 is not a Module: pass a torch.nn.Module"),
         (lambda: Monitor(model, sgd(other)), r"optimizer: it holds none of the 6 tensors of the Sequential"),
         (lambda: Monitor(frozen, sgd(frozen)), r"none of its tensors requires a gradient: unfreeze"),
-        (lambda: Monitor(model, sgd(model), every=1), r"every: 1 is too small: use 2 or more"),
+        (lambda: Monitor(model, sgd(model), every=0), r"every: 0 is too small: use 1 or more"),
         (lambda: Monitor(model, sgd(model)).step(torch.ones(4)), r"loss: its shape is \(4,\): pass one number"),
         (lambda: Monitor(model, sgd(model)).step("low"), r"loss: 'low' is not one number"),
         (lambda: Monitor(model, sgd(model)).look_ahead(loss_of), r"make the monitor with look_ahead=True"),
         (lambda: Monitor(model, sgd(model)).report(tmp_path), r"path: .* is a folder: name a file in it"),
-        (lambda: Monitor(model, sgd(model)).report(tmp_path / "a.html"), r"nothing is measured before update 10"),
+        (lambda: Monitor(model, sgd(model)).report(tmp_path / "a.html"), r"nothing is measured before update 1"),
         (lambda: Monitor(model, sgd(model)).load_state_dict({}), r"state: it is not the state of a monitor"),
     ]
     for call, words in cases:
         with pytest.raises(LrscopeError, match=words):
             call()
     monitor = Monitor(model, sgd(model), every=4)
-    with pytest.raises(LrscopeError, match="every: the state was measured every 4 updates"):
+    with pytest.raises(LrscopeError, match="every: the state was measured with every=4: make"):
         Monitor(model, sgd(model)).load_state_dict(monitor.state_dict())
     with pytest.raises(LrscopeError, match="make the monitor with look_ahead=False"):
         Monitor(model, sgd(model), every=4, look_ahead=True).load_state_dict(monitor.state_dict())

@@ -65,7 +65,7 @@ def test_a_network_without_norm_layers_has_no_regime_3() -> None:
     train(model, optimizer, monitor, 2)
     with torch.no_grad():
         model[2].weight.zero_()
-    for _ in range(80):
+    for _ in range(320):
         with torch.no_grad():
             model[0].weight.mul_(1.001)
         monitor.step(1.11)

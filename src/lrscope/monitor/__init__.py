@@ -4,8 +4,7 @@ Read `monitor` (the entry), `tracked` (which tensors train), `movement` (how far
 `regime` (the map's rules, as far as they apply to one unfinished run), `alarms` (warnings).
 """
 
-from lrscope.monitor.average import LookAhead
 from lrscope.monitor.monitor import Monitor
-from lrscope.monitor.types import Alarm, Group, LiveRegime
+from lrscope.monitor.types import Alarm, Group, LiveRegime, LookAhead
 
 __all__ = ["Alarm", "Group", "LiveRegime", "LookAhead", "Monitor"]

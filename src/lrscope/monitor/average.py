@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,34 +12,13 @@ import torch
 from scipy import special
 from torch import Tensor, nn
 
-from lrscope.charts.text import number
 from lrscope.errors import LrscopeError, first_line, shown
 from lrscope.monitor.tracked import COMPILED, Tracked
+from lrscope.monitor.types import LookAhead
 from lrscope.tasks.random_state import kept
 
 POWER = 8  # ours: weights of the average grow as count**POWER, so its mean age is a tenth of the run
 INTERVAL = 0.95
-
-
-@dataclass(frozen=True)
-class LookAhead:
-    """What an evaluation gives at the weights as they are, and at their running average.
-
-    now, ahead: means of what the evaluation returned.
-    low, high: 95% interval of `ahead` over the values it returned; None for a single number.
-    update: of the evaluation.
-    """
-
-    now: float
-    ahead: float
-    low: float | None
-    high: float | None
-    update: int
-
-    def __str__(self) -> str:
-        ends = "" if self.low is None or self.high is None else f" [{number(self.low)}, {number(self.high)}]"
-        reached = f"a decay at update {self.update} would reach about {number(self.ahead)}{ends}"
-        return f"{reached}, by the average of the weights (without it {number(self.now)})"
 
 
 class Average:
@@ -89,25 +67,26 @@ def look_ahead(
     batches: Iterable[Any] | None,
     forward: Callable[[nn.Module, Any], Any],
 ) -> LookAhead:
-    """Evaluate copies of the model, one with the averaged weights, both on the same batches; the random state is kept, that of a
-    loader included.
+    """Evaluate copies of the model, one after the other, the second with the averaged weights, both on the same batches; the
+    random state is kept, that of a loader included.
 
     Raises:
         LrscopeError: a model that cannot be copied, an evaluation that returns no numbers, no batches.
     """
     given = list(batches) if isinstance(batches, Iterator) else batches  # an iterator can be read once
     with _as_before(given):
-        now = _evaluated(_copied(model), evaluate, given, forward)
+        now = _evaluated(_copied(model, average), evaluate, given, forward)
     with _as_before(given):
-        averaged = _copied(model)
+        averaged = _copied(model, average)
         with torch.no_grad():
-            for name, weight in averaged.named_parameters():
-                key = name.replace(f"{COMPILED}.", "")
-                if key in average:
-                    weight.copy_(average[key])
+            for name, weight in _named(averaged):
+                if name in average:
+                    weight.copy_(average[name])
         ahead = _evaluated(averaged, evaluate, given, forward)
     low, high = _interval(ahead)
-    return LookAhead(float(now.mean()), float(ahead.mean()), low, high, update)
+    difference = _interval(now - ahead)[0] if now.shape == ahead.shape else None
+    lower = float(now.mean() - ahead.mean()) > 0 if difference is None else difference > 0
+    return LookAhead(float(now.mean()), float(ahead.mean()), low, high, update, lower)
 
 
 @contextmanager
@@ -124,9 +103,15 @@ def _as_before(batches: Iterable[Any] | None) -> Iterator[None]:
             one.set_state(state)
 
 
-def _copied(model: nn.Module) -> nn.Module:
+def _named(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    return ((name.replace(f"{COMPILED}.", ""), weight) for name, weight in model.named_parameters())
+
+
+def _copied(model: nn.Module, average: Mapping[str, Tensor]) -> nn.Module:
+    """Frozen weights are shared with the copy: beside adapters they are most of the memory."""
+    frozen = [w for name, w in _named(model) if name not in average and not w.requires_grad and type(w) is nn.Parameter]
     try:
-        return copy.deepcopy(model)
+        return copy.deepcopy(model, {id(w): nn.Parameter(w.detach(), requires_grad=False) for w in frozen})
     except Exception as error:  # whatever a user's module raises
         raise LrscopeError(
             f"model: the {type(model).__name__} cannot be copied ({first_line(error)}), so averaged weights cannot be "

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from lrscope.checked import Positive, Steps, checked
 from lrscope.errors import LrscopeError
 from lrscope.monitor import sinks as sinking
-from lrscope.monitor.average import Average, LookAhead, look_ahead
+from lrscope.monitor.average import Average, look_ahead
 from lrscope.monitor.equilibrium import any_of, decays, expected
 from lrscope.monitor.groups import groups_of
 from lrscope.monitor.history import History, Row, merged, read, stated
@@ -30,8 +30,9 @@ from lrscope.monitor.movement import COLUMNS, Snapshot, by_group, reduced
 from lrscope.monitor.quantities import GROUPED, LOSS, SCALARS, values
 from lrscope.monitor.rates import Rates, rates
 from lrscope.monitor.readings import Readings
+from lrscope.monitor.regime import ROWS
 from lrscope.monitor.tracked import Tracked, Versions, as_optimizers, check, names, tracked, unwrapped
-from lrscope.monitor.types import Alarm, Group, LiveRegime
+from lrscope.monitor.types import Alarm, Group, LiveRegime, LookAhead
 from lrscope.readers import Whole
 from lrscope.symmetries import Symmetries, find_symmetries
 from lrscope.symmetries.batches import call
@@ -40,8 +41,11 @@ if TYPE_CHECKING:
     import xarray as xr
 
 EVERY = 10  # ours: with a 5 ms step the cost stays below 5% (benchmarks/monitor_overhead.py)
+FIRST = (
+    ROWS * EVERY
+)  # updates that are measured one by one by default, so that short runs are seen; then as many rows are left
 TOLD = 10  # ours: measurements between two looks at the regime for sinks, each of a millisecond
-VERSION = 2  # of the state; 2 counts losses
+VERSION = 3  # of the state; 2 counts losses, 3 has the spacing of measurements
 
 
 class Pending(NamedTuple):
@@ -69,7 +73,7 @@ class Monitor:
         symmetries: those of this model, found before; instead of `batch`.
         forward: how the model is called with a batch, if not as `find_symmetries` says.
         scaler: of mixed precision (`torch.amp.GradScaler`), so that updates that it skips are counted.
-        every: an update is measured each so many.
+        every: an update is measured each so many; by default the first 320 one by one, then each tenth.
         horizon: how many updates are planned.
         chance: loss of the best constant prediction, such as log(classes); regime 3 and dead runs are told only by it.
         look_ahead: keep a running average of the weights, for `look_ahead(evaluate)`.
@@ -90,7 +94,7 @@ class Monitor:
         symmetries: Symmetries | None = None,
         forward: Callable[[nn.Module, Any], Any] | None = None,
         scaler: Any = None,
-        every: Annotated[int, Whole(2, 1_000_000)] = EVERY,
+        every: Annotated[int, Whole(1, 1_000_000)] | None = None,
         horizon: Steps | None = None,
         chance: Positive | None = None,
         look_ahead: bool = False,
@@ -101,6 +105,7 @@ class Monitor:
         self.model, self.optimizers = unwrapped(model), as_optimizers(optimizer)
         check(model, names(model), self.optimizers)
         self.every, self.horizon, self.chance, self.scaler = every, horizon, chance, scaler
+        self.spacing = 1 if every is None else every  # updates from one measurement to the next, now
         self.forward = call if forward is None else forward
         found = find_symmetries(self.model, batch, forward=forward) if batch is not None else symmetries
         self.symmetries = found
@@ -112,7 +117,8 @@ class Monitor:
         self.updates = self.calls = self.skipped = 0
         self._since = [0, 0]  # calls and skipped updates since the last row
         self._first = math.nan  # loss of the first measurement
-        self._told: tuple[int, str] | None = None  # the regime that sinks were told last, and when
+        self._told: LiveRegime | None = None  # what sinks were told last
+        self._before: LiveRegime | None = None  # what was told before the record became coarser
         self.losses_come_late = False  # as from a log: a measurement then waits for `late_loss`
         self._waiting: list[Row] = []
         self._pending: Pending | None = None
@@ -136,16 +142,18 @@ class Monitor:
         if not self._updated():
             return
         self.updates += 1
-        if self.updates % self.every == 0:
+        if self.updates % self.spacing == 0:
             self._measure()
-        if self.updates % self.every == self.every - 1:
+        if self.every is None and self.updates == FIRST:
+            self._coarsen()
+        if self.updates % self.spacing == self.spacing - 1:
             self._look_at_tensors()
             self.snapshot.take(self._found)
 
     def before_update(self) -> None:
         """To be called before an update where the schedule steps before `step` can be called, as in some trainers: the
         learning rates now are those of that update. Otherwise they are read in `step`."""
-        if (self.updates + 1) % self.every == 0:
+        if (self.updates + 1) % self.spacing == 0:
             self._used = rates(self._found, self._place, len(self.groups))
 
     def late_loss(self, loss: Any) -> None:
@@ -182,8 +190,10 @@ class Monitor:
         if self.average is None:
             raise LrscopeError("look_ahead: no average of the weights is kept: make the monitor with look_ahead=True")
         if not self.average.weights:
-            raise LrscopeError(f"look_ahead: nothing is averaged before update {self.every}: train longer")
-        self.ahead = look_ahead(self.model, self.average.weights, evaluate, self.updates, batches, self.forward)
+            raise LrscopeError(f"look_ahead: nothing is averaged before update {self.spacing}: train longer")
+        with self.snapshot.put_aside(self._found):
+            self.ahead = look_ahead(self.model, self.average.weights, evaluate, self.updates, batches, self.forward)
+        self._told = None  # sinks are told with the next measurement
         return self.ahead
 
     # -- what is known ----------------------------------------------------------------------------------------------------
@@ -225,6 +235,10 @@ class Monitor:
             chance=self.chance,
             horizon=self.horizon,
             ahead=self.ahead,
+            updates=self.updates,
+            before=self._before,
+            spacing=self.spacing,
+            finer=self._finer(),
             since_last=(self._since[0], self._since[1]),
         )
 
@@ -239,6 +253,8 @@ class Monitor:
         return {
             "version": VERSION,
             "every": self.every,
+            "spacing": self.spacing,
+            "before": None if self._before is None else asdict(self._before),
             "counts": [self.updates, self.calls, self.skipped, *self._since],
             "scale": self._scale,
             "direct": self._direct,
@@ -261,6 +277,8 @@ class Monitor:
         """
         self._check(state)
         self.updates, self.calls, self.skipped, *self._since = state["counts"]
+        self.spacing = state["spacing"]
+        self._before = None if state["before"] is None else LiveRegime(**state["before"])
         self._scale, self._direct, self._first = state["scale"], state["direct"], state["first"]
         self.groups = [Group(**{**told, "tensors": tuple(told["tensors"])}) for told in state["groups"]]
         self._look_at_tensors()
@@ -271,7 +289,7 @@ class Monitor:
         if self.average is not None:
             self.average.load(state["average"], self._found)
         self.ahead = None if state["ahead"] is None else LookAhead(**state["ahead"])
-        self._pending = self._used = None
+        self._pending = self._used = self._told = None
 
     def _check(self, state: Mapping[str, Any]) -> None:
         if state.get("version") != VERSION:
@@ -279,9 +297,7 @@ class Monitor:
                 "state: it is not the state of a monitor of this version: pass what state_dict() returned"
             )
         if state["every"] != self.every:
-            raise LrscopeError(
-                f"every: the state was measured every {state['every']} updates: make the monitor with that"
-            )
+            raise LrscopeError(f"every: the state was measured with every={state['every']}: make the monitor with that")
         if (state["average"] is None) != (self.average is None):
             wanted = self.average is None
             raise LrscopeError(
@@ -341,6 +357,18 @@ class Monitor:
         if read.device.type == "cpu":
             self._settle()
 
+    def _coarsen(self) -> None:
+        """From now on each tenth update is measured; the record is as if it had always been so. What was told of it is kept."""
+        seen = self.readings()
+        self._before = seen.earlier if seen.regime.regime == "?" else replace(seen.regime, decay=None)
+        self.history.coarsen(EVERY)
+        self.spacing = EVERY
+
+    def _finer(self) -> str:
+        if self.losses_come_late:
+            return "a smaller logging_steps gives more"
+        return "a smaller every= gives more" if self.spacing > 1 else ""
+
     def _settle(self) -> None:
         """Read what the last measurement computed, add it to the record and send it on."""
         if self._pending is None:
@@ -365,8 +393,8 @@ class Monitor:
             self._send(row.update, row.scalars, row.groups)
 
     def _send(self, update: int, scalars: Any, grouped: Any) -> None:
-        if self._told is None or update - self._told[0] >= TOLD * self.every:
-            self._told = update, str(self.readings().regime)
+        if self._told is None or update - self._told.update >= TOLD * self.spacing:
+            self._told = self.readings().regime
         places = [group.name for group in self.groups]
         told = sinking.flat([s.name for s in SCALARS], scalars, [s.name for s in GROUPED], grouped, places)
-        sinking.send(self.sinks, update, {**told, "regime": self._told[1]})
+        sinking.send(self.sinks, update, {**told, **self._told.decay_values, "regime": str(self._told)})

@@ -5,7 +5,8 @@ T tensors, G groups.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -39,6 +40,20 @@ class Snapshot:
         return any(
             one.name in self.copies and not torch.equal(self.copies[one.name], one.weight.detach()) for one in found
         )
+
+    @contextmanager
+    def put_aside(self, found: Sequence[Tracked]) -> Iterator[None]:
+        """Free the memory of the copies meanwhile; they are taken again afterwards. Kept where weights have moved since."""
+        taken = self.taken
+        if taken and self.has_moved(found):
+            yield
+            return
+        self.copies, self.taken = {}, False
+        try:
+            yield
+        finally:
+            if taken:
+                self.take(found)
 
     def state(self) -> dict[str, Tensor]:
         """What a resumed run needs; empty between measurements."""

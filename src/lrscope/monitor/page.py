@@ -7,7 +7,6 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +15,12 @@ from lrscope._version import __version__
 from lrscope.charts import Axis, Border, Chart, Layer, Level, Line, Panel, style, to_plotly
 from lrscope.charts.text import NOTHING, number, shorten
 from lrscope.errors import LrscopeError
+from lrscope.monitor.monitor import FIRST, Monitor
 from lrscope.monitor.readings import Readings
 from lrscope.reporting.page import fill, write_text
 from lrscope.reporting.text import sentence
 from lrscope.storage.files import check_target, mode_of
 from lrscope.storage.paths import local
-
-if TYPE_CHECKING:
-    from lrscope.monitor.monitor import Monitor
 
 Array = NDArray[np.float64]
 CHANGED = (
@@ -64,7 +61,7 @@ def write(monitor: Monitor, path: str | os.PathLike[str], title: str) -> Path:
     check_target(target)
     seen = monitor.readings()
     if not len(seen.record.update):
-        raise LrscopeError(f"report: nothing is measured before update {monitor.every}: train longer")
+        raise LrscopeError(f"report: nothing is measured before update {monitor.spacing}: train longer")
     return write_text(render(monitor, seen, title), target)
 
 
@@ -82,13 +79,23 @@ def render(monitor: Monitor, seen: Readings, title: str) -> str:
         headline=sentence(str(seen.regime)),
         meaning=MEANING.get(seen.regime.regime),
         earlier=None if seen.earlier_words is None else sentence(seen.earlier_words),
-        ahead=None if seen.ahead is None else sentence(seen.ahead_words),
+        decay=_decay(monitor, seen),
         alarms=[sentence(str(alarm)) for alarm in seen.alarms],
         pictures=found,
         rows=rows,
         folded=len(rows) > MOST_ROWS,
         facts=facts(monitor, seen),
     )
+
+
+def _decay(monitor: Monitor, seen: Readings) -> str | None:
+    """What the headline does not say of a decay: that of another learning rate, or how to learn it."""
+    if seen.outdated_words is not None:
+        return sentence(seen.outdated_words)
+    if seen.ahead is not None or seen.regime.regime != "2":
+        return None
+    made = "" if monitor.average is not None else "made with look_ahead=True, "
+    return sentence(f"{made}monitor.look_ahead(evaluate) says what a decay would reach")
 
 
 def facts(monitor: Monitor, seen: Readings) -> list[tuple[str, str]]:
@@ -100,12 +107,19 @@ def facts(monitor: Monitor, seen: Readings) -> list[tuple[str, str]]:
         ("optimizer", ", ".join(kinds)),
         ("updates", f"{monitor.updates:,}" + (f" of {seen.horizon:,}" if seen.horizon else "")),
         ("calls without an update", f"{monitor.calls - monitor.updates:,}{skipped}"),
-        ("measured", f"every {monitor.every} updates"),
+        ("measured", _spacing(monitor)),
         ("groups", f"{len(seen.groups)}, {sum(bool(g.invariant) for g in seen.groups)} known to be scale-invariant"),
         ("learning rate about as now since", f"update {seen.facts.updates[0]:,}"),
         ("loss of guessing", NOTHING if seen.chance is None else number(seen.chance)),
         ("lrscope", __version__),
     ]
+
+
+def _spacing(monitor: Monitor) -> str:
+    if monitor.losses_come_late:
+        return "at each log of the loss"
+    each = "each update" if monitor.spacing == 1 else f"every {monitor.spacing} updates"
+    return each if monitor.every is not None or monitor.spacing == 1 else f"each update up to {FIRST}, then {each}"
 
 
 def group_rows(seen: Readings) -> list[dict[str, str]]:

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from lrscope.charts.text import number
 from lrscope.monitor.alarms import Situation, alarms
-from lrscope.monitor.average import LookAhead
 from lrscope.monitor.equilibrium import states
 from lrscope.monitor.history import Record, mean_of_known
 from lrscope.monitor.quantities import GROUPED, SCALARS
 from lrscope.monitor.regime import ROWS, Facts, constant_since, live_regime
-from lrscope.monitor.types import Alarm, Group, LiveRegime
+from lrscope.monitor.types import Alarm, Group, LiveRegime, LookAhead
 
 Array = NDArray[np.float64]
 BACK = 8  # ours: rows between two looks at what was told before
@@ -30,6 +29,10 @@ class Readings:
     goals: angular updates in equilibrium, where a formula gives them.
     decays, held: has the group weight decay, does its optimizer keep its norm?
     first: loss of the first measurement, which a long record no longer holds by itself.
+    updates: so far; the last ones may not be measured.
+    before: the last regime that was told before the record became coarser, and when.
+    spacing: updates from one measurement to the next.
+    finer: what gives more measurements, in words; empty where there can be no more.
     since_last: calls and skipped updates since the last measurement.
     whole: is everything that trains and matters scale-invariant?
     """
@@ -44,6 +47,10 @@ class Readings:
     chance: float | None
     horizon: int | None
     ahead: LookAhead | None
+    updates: int
+    before: LiveRegime | None
+    spacing: int
+    finer: str
     since_last: tuple[int, int]
 
     def scalar(self, name: str) -> Array:
@@ -64,7 +71,6 @@ class Readings:
     @cached_property
     def facts(self) -> Facts:
         """For the rules of regimes."""
-        ahead = self.ahead if self._ahead_counts else None
         told = self.record.losses[self.since :] > 0
         return Facts(
             loss=self.scalar("train_loss")[self.since :][told],
@@ -73,20 +79,25 @@ class Readings:
             chance=self.chance,
             spread=self.spread,
             invariant=self.whole,
-            gain=None if ahead is None else (ahead.now, ahead.ahead),
+            gains=self.decay is not None and self.decay.gains,
             changing=self.since > 0,
             silent=int((~told).sum()),
+            spacing=self.spacing,
+            finer=self.finer,
         )
 
     @property
-    def _ahead_counts(self) -> bool:
-        """Was the look ahead made since the learning rate last changed?"""
-        return self.ahead is not None and (not self.since or self.ahead.update >= int(self.record.update[self.since]))
+    def decay(self) -> LookAhead | None:
+        """The look ahead, if it was made since the learning rate last changed."""
+        changed = int(self.record.update[self.since]) if self.since else 0
+        return None if self.ahead is not None and self.ahead.update < changed else self.ahead
 
     @property
-    def ahead_words(self) -> str:
-        """The look ahead in words, and whether it is of the present learning rate."""
-        return f"{self.ahead}" + ("" if self._ahead_counts else ", before the learning rate changed")
+    def outdated_words(self) -> str | None:
+        """The look ahead in words where it is of another learning rate."""
+        if self.ahead is None or self.decay is not None:
+            return None
+        return f"{self.ahead}, before the learning rate changed"
 
     @cached_property
     def angles(self) -> list[float]:
@@ -103,12 +114,13 @@ class Readings:
 
     @cached_property
     def regime(self) -> LiveRegime:
-        """The regime now."""
-        return live_regime(self.facts)
+        """The regime now, with what a decay would give. Of a run that learns nothing the average says nothing."""
+        found = live_regime(self.facts)
+        return replace(found, update=self.updates, decay=None if found.regime in ("3", "dead") else self.decay)
 
     @cached_property
-    def earlier(self) -> tuple[int, LiveRegime] | None:
-        """Where the learning rate changes too much for a regime now: the last update at which there was one, and which."""
+    def earlier(self) -> LiveRegime | None:
+        """Where the learning rate changes too much for a regime now: the last one that there was."""
         if self.regime.regime != "?" or not self.since:
             return None
         lr = np.unique(self.grouped("group_lr"), axis=1)
@@ -117,16 +129,17 @@ class Readings:
             if row - constant_since(lr[:row]) < ROWS:
                 row -= 1
                 continue
-            then = replace(self, record=self.record.until(row), ahead=None).regime
+            record = self.record.until(row)
+            then = replace(self, record=record, ahead=None, updates=int(record.update[-1])).regime
             if then.regime != "?":
-                return int(self.record.update[row - 1]), then
+                return then
             row -= BACK
-        return None
+        return self.before
 
     @property
     def earlier_words(self) -> str | None:
         """The same in words."""
-        return None if self.earlier is None else f"at update {self.earlier[0]} it was {self.earlier[1]}"
+        return None if self.earlier is None else f"at update {self.earlier.update} it was {self.earlier}"
 
     @cached_property
     def equilibrium(self) -> list[str]:
@@ -158,7 +171,7 @@ class Readings:
         loss = f"loss {number(float(self.scalar('train_loss')[-1]))}" if self.record.losses[-1] else "no loss"
         words = [f"update {self.record.update[-1]}: {loss}", str(self.regime)]
         words += [] if self.earlier_words is None else [self.earlier_words]
-        words += [] if self.ahead is None else [self.ahead_words]
+        words += [] if self.outdated_words is None else [self.outdated_words]
         return "; ".join(words)
 
     def dataset(self) -> xr.Dataset:
@@ -179,6 +192,7 @@ class Readings:
             },
             coords=coords,
         )
+        data.attrs = {"regime": str(self.regime), **self.regime.decay_values}
         for name, statistic in table.items():
             data[name].attrs = {"units": statistic.unit, "long_name": statistic.meaning}
         data["calls"].attrs = {"units": "1", "long_name": "calls of step since the row before"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lrscope.errors import LrscopeError
-from lrscope.monitor.monitor import Monitor
+from lrscope.monitor.monitor import EVERY, Monitor
 
 try:
     from transformers import TrainerCallback
@@ -44,7 +44,7 @@ class MonitorCallback(TrainerCallback):
             raise LrscopeError(
                 "optimizer: the trainer does not show its optimizer to callbacks: pass MonitorCallback(optimizer=...)"
             )
-        given = {"horizon": state.max_steps if state.max_steps > 0 else None, **self.options}
+        given = {"every": EVERY, "horizon": state.max_steps if state.max_steps > 0 else None, **self.options}
         self.monitor = Monitor(model, optimizer, batch=self.batch, **given)
         self.monitor.losses_come_late = True
 
