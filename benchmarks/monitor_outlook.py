@@ -1,6 +1,6 @@
 """Does a decay reach what the monitor's look ahead says? Runs at constant learning rate, a look ahead, then a real decay to 0.
 
-Where the averaged weights are lower beyond noise and the run is not called dead, the loss after a linear decay over a quarter as
+Where the monitor says what a decay would reach, the loss after a linear decay over a quarter as
 many updates is held against the loss of the average and its interval. Three cases:
 
 - fresh: labels drawn from a teacher, every batch is new; held-out batches are evaluated;
@@ -101,11 +101,6 @@ class Found:
     ahead: lrscope.monitor.LookAhead
     reached: float
 
-    @property
-    def told(self) -> bool:
-        """Did the monitor say what a decay would reach?"""
-        return self.ahead.lower and self.regime not in ("3", "dead")
-
 
 def losses(batches: list[Batch]) -> Callable[[nn.Module], list[float]]:
     """An evaluation."""
@@ -168,7 +163,7 @@ def main() -> None:
                             flush=True,
                         )
         for name, ones in found.items():
-            told = [one for one in ones if one.told]
+            told = [one for one in ones if one.ahead.tells]
             ratios = sorted(one.reached / one.ahead.ahead for one in told)
             within = sum((one.ahead.low or 0) <= one.reached <= (one.ahead.high or 0) for one in told)
             ends = [round(ratios[0], 3), round(ratios[len(ratios) // 2], 3), round(ratios[-1], 3)] if told else []

@@ -312,7 +312,7 @@ def test_a_compiled_model_with_a_compiled_step() -> None:
         compiled = torch.compile(model, backend="aot_eager")
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
         step = torch.compile(optimizer.step, backend="aot_eager")
-        monitor = Monitor(compiled, optimizer, every=3) if watched else None
+        monitor = Monitor(compiled, optimizer, every=3, look_ahead=True) if watched else None
         for batch in batches(12):
             optimizer.zero_grad()
             loss = loss_of(compiled, batch)
@@ -320,8 +320,10 @@ def test_a_compiled_model_with_a_compiled_step() -> None:
             step()
             if monitor is not None:
                 monitor.step(loss)
+        if monitor is not None:
+            monitor.look_ahead(lambda copy: loss_of(copy, next(batches(1))), batches=[next(batches(1))[0]])
+            assert (monitor.updates, monitor.groups[0].name) == (12, "0.weight")
         found.append([*model.state_dict().values()])
-        assert monitor is None or (monitor.updates, monitor.groups[0].name) == (12, "0.weight")
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
@@ -334,10 +336,12 @@ def test_a_model_in_ddp(tmp_path: Path) -> None:
         for watched in (False, True):
             model = nn.parallel.DistributedDataParallel(net())
             optimizer = sgd(model, momentum=0.9)
-            monitor = Monitor(model, optimizer, every=3) if watched else None
+            monitor = Monitor(model, optimizer, every=3, look_ahead=True) if watched else None
             train(model, optimizer, monitor, 12)
+            if monitor is not None:
+                monitor.look_ahead(lambda copy: loss_of(copy, next(batches(1))), batches=[next(batches(1))[0]])
+                assert (monitor.updates, monitor.groups[0].name) == (12, "0.weight")
             found.append([*model.state_dict().values()])
-            assert monitor is None or (monitor.updates, monitor.groups[0].name) == (12, "0.weight")
     finally:
         distributed.destroy_process_group()
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))

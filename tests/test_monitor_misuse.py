@@ -179,6 +179,85 @@ def test_a_loss_that_is_one_number_in_another_form(loss: Any) -> None:
     assert float(monitor.result()["train_loss"][0]) == 1.0
 
 
+def test_weights_without_a_gradient_are_measured_for_what_they_are() -> None:
+    """As of a layer that no output depends on: it has a norm, and neither turns nor counts in the norm of the gradient."""
+    model = nn.ModuleDict({"used": net(), "idle": seeded(lambda: nn.Linear(3, 3))})
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    monitor = Monitor(model, optimizer, look_ahead=True)
+    for x, y in batches(6):
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(model["used"](x), y)
+        loss.backward()
+        optimizer.step()
+        monitor.step(loss)
+    idle = monitor.result().sel(group="idle.0.weight")
+    assert idle["group_angle"].isnull().all()
+    assert idle["group_effective_grad_norm"].isnull().all()
+    norm = float(model["idle"][0].weight.detach().norm())
+    np.testing.assert_allclose(idle["group_norm"], norm, rtol=1e-5)
+    total = math.sqrt(sum(float(p.grad.square().sum()) for p in model["used"].parameters()))
+    assert float(monitor.result()["grad_norm"][-1]) == pytest.approx(total, rel=1e-5)
+    assert monitor.warnings() == ()
+
+
+# -- what a look ahead is given ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "form",
+    [lambda x: x, lambda x: [x, x], lambda x: (x,), lambda x: torch.stack([x, x]), lambda x: [float(x.detach())]],
+)
+def test_an_evaluation_may_return_losses_with_their_graph(form: Any) -> None:
+    model, monitor = looking()
+    x, y = next(batches(1))
+    ahead = monitor.look_ahead(lambda copy: form(functional.cross_entropy(copy(x), y)))
+    assert ahead.now == pytest.approx(float(functional.cross_entropy(model(x), y).detach()))
+
+
+@pytest.mark.parametrize("found", [None, [], {"loss": 1.0}, ["low"], [None]])
+def test_an_evaluation_that_returns_no_losses_is_refused(found: Any) -> None:
+    _, monitor = looking()
+    with pytest.raises(LrscopeError, match=r"evaluate: it returned .*: return a loss, or a list of losses"):
+        monitor.look_ahead(lambda copy: found)
+
+
+def test_an_evaluation_in_the_place_of_a_switch_is_refused() -> None:
+    model = net()
+    with pytest.raises(LrscopeError, match="look_ahead"):
+        Monitor(model, sgd(model), look_ahead=lambda copy: 1.0)
+
+
+def test_an_evaluation_that_fails_leaves_the_measurement_to_come() -> None:
+    """At an odd number of updates the weights are held, to be compared after the next."""
+    model, monitor = looking()
+    train(model, monitor.optimizers[0], monitor, 1)
+
+    def fails(copy: nn.Module) -> float:
+        raise RuntimeError("no data")
+
+    with pytest.raises(RuntimeError, match="no data"):
+        monitor.look_ahead(fails)
+    train(model, monitor.optimizers[0], monitor, 1)
+    assert monitor.result()["group_angle"].sel(group="0.weight").notnull().all()
+
+
+def test_weights_that_come_later_are_averaged_from_then_on() -> None:
+    model = nn.ParameterDict({"first": nn.Parameter(torch.ones(1)), "late": nn.Parameter(torch.ones(1))})
+    optimizer = torch.optim.SGD([model["first"]], lr=0.1)
+    monitor = Monitor(model, optimizer, every=1, look_ahead=True)
+    for k in range(1, 7):
+        if k == 4:
+            optimizer.add_param_group({"params": [model["late"]]})
+        with torch.no_grad():
+            for weight in model.values():
+                weight.fill_(k)
+        monitor.step(1.0)
+    seen = []
+    monitor.look_ahead(lambda copy: seen.append([float(w.detach()) for w in copy.values()]) or 1.0)
+    assert seen[0] == [6, 6]
+    assert seen[1] == pytest.approx([0.9 * 6 + 0.1, 4 + 0.9 * 2 + 0.1])
+
+
 # -- loaders of a look ahead ---------------------------------------------------------------------------------------------------
 
 

@@ -78,6 +78,15 @@ def test_the_record_is_then_as_if_it_had_been_coarse_from_the_first(stop: int) -
     assert fine["group_angle"].notnull().all()
 
 
+@pytest.mark.parametrize("every", [None, 5, 10, 20])
+def test_the_line_says_the_mean_loss_of_ten_updates(every: int | None) -> None:
+    """One update's is noise; a row that stands for more is not taken apart."""
+    run = Planted(every=every)
+    for k in range(1, 101):
+        run.step(1, k)
+    assert run.monitor.line().startswith(f"update 100: loss {90.5 if every == 20 else 95.5}; ")
+
+
 def test_an_interval_of_ones_own_stays() -> None:
     run = Planted(every=1)
     run.step(FIRST + 10)

@@ -85,8 +85,8 @@ def look_ahead(
         ahead = _evaluated(averaged, evaluate, given, forward)
     low, high = _interval(ahead)
     difference = _interval(now - ahead)[0] if now.shape == ahead.shape else None
-    lower = float(now.mean() - ahead.mean()) > 0 if difference is None else difference > 0
-    return LookAhead(float(now.mean()), float(ahead.mean()), low, high, update, lower)
+    tells = float(now.mean() - ahead.mean()) > 0 if difference is None else difference > 0
+    return LookAhead(float(now.mean()), float(ahead.mean()), low, high, update, tells)
 
 
 @contextmanager
@@ -129,12 +129,25 @@ def _evaluated(
         renew_statistics(model, batches, forward)
     found = evaluate(model)
     try:
-        values = np.asarray(found.detach().cpu() if isinstance(found, Tensor) else found, dtype=np.float64).reshape(-1)
+        values = np.asarray(_on_host(found), dtype=np.float64).reshape(-1)
     except (TypeError, ValueError):
         values = np.zeros(0)
     if not len(values):
         raise LrscopeError(f"evaluate: it returned {shown(found)}: return a loss, or a list of losses")
     return values
+
+
+def _on_host(found: Any) -> Any:
+    """Tensors, also those of a list, without their graph and off their device.
+
+    Raises:
+        TypeError: nothing, which NumPy would take for NaN.
+    """
+    if found is None:
+        raise TypeError
+    if isinstance(found, (list, tuple)):
+        return [_on_host(one) for one in found]
+    return found.detach().to("cpu", torch.float64).numpy() if isinstance(found, Tensor) else found
 
 
 @torch.no_grad()

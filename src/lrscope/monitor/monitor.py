@@ -22,6 +22,7 @@ from lrscope.checked import Positive, Steps, checked
 from lrscope.errors import LrscopeError
 from lrscope.monitor import sinks as sinking
 from lrscope.monitor.average import Average, look_ahead
+from lrscope.monitor.checkpoint import VERSION, check_state
 from lrscope.monitor.equilibrium import any_of, decays, expected
 from lrscope.monitor.groups import groups_of
 from lrscope.monitor.history import History, Row, merged, read, stated
@@ -45,7 +46,6 @@ FIRST = (
     ROWS * EVERY
 )  # updates that are measured one by one by default, so that short runs are seen; then as many rows are left
 TOLD = 10  # ours: measurements between two looks at the regime for sinks, each of a millisecond
-VERSION = 3  # of the state; 2 counts losses, 3 has the spacing of measurements
 
 
 class Pending(NamedTuple):
@@ -177,7 +177,8 @@ class Monitor:
     def look_ahead(self, evaluate: Callable[[nn.Module], Any], *, batches: Any = None) -> LookAhead:
         """What the running average of the weights reaches, which is about what a decay of the learning rate would give.
 
-        Works on copies of the model, one after the other; random state, modes and statistics of the model stay.
+        Undetermined while the loss falls by itself (regime 1), and where the average is no lower. Works on copies of the model,
+        one after the other; random state, modes and statistics of the model stay.
 
         Args:
             evaluate: from a model to its loss, or to a list of losses (of batches), which also give an interval.
@@ -192,7 +193,8 @@ class Monitor:
         if not self.average.weights:
             raise LrscopeError(f"look_ahead: nothing is averaged before update {self.spacing}: train longer")
         with self.snapshot.put_aside(self._found):
-            self.ahead = look_ahead(self.model, self.average.weights, evaluate, self.updates, batches, self.forward)
+            found = look_ahead(self.model, self.average.weights, evaluate, self.updates, batches, self.forward)
+        self.ahead = replace(found, tells=found.tells and self.regime().regime in ("2", "?"))
         self._told = None  # sinks are told with the next measurement
         return self.ahead
 
@@ -275,7 +277,7 @@ class Monitor:
         Raises:
             LrscopeError: not a monitor's state, or one with another `every` or an average where none is kept.
         """
-        self._check(state)
+        check_state(state, self.every, averaged=self.average is not None)
         self.updates, self.calls, self.skipped, *self._since = state["counts"]
         self.spacing = state["spacing"]
         self._before = None if state["before"] is None else LiveRegime(**state["before"])
@@ -290,19 +292,6 @@ class Monitor:
             self.average.load(state["average"], self._found)
         self.ahead = None if state["ahead"] is None else LookAhead(**state["ahead"])
         self._pending = self._used = self._told = None
-
-    def _check(self, state: Mapping[str, Any]) -> None:
-        if state.get("version") != VERSION:
-            raise LrscopeError(
-                "state: it is not the state of a monitor of this version: pass what state_dict() returned"
-            )
-        if state["every"] != self.every:
-            raise LrscopeError(f"every: the state was measured with every={state['every']}: make the monitor with that")
-        if (state["average"] is None) != (self.average is None):
-            wanted = self.average is None
-            raise LrscopeError(
-                f"look_ahead: the state was kept with {wanted}: make the monitor with look_ahead={wanted}"
-            )
 
     # -- measuring --------------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from lrscope.monitor.regime import ROWS, Facts, constant_since, live_regime
 from lrscope.monitor.types import Alarm, Group, LiveRegime, LookAhead
 
 Array = NDArray[np.float64]
+SHOWN = 10  # ours: updates whose mean loss the line says
 BACK = 8  # ours: rows between two looks at what was told before
 
 
@@ -168,7 +169,9 @@ class Readings:
         """The run in one line."""
         if not len(self.record.update):
             return "no measurement yet"
-        loss = f"loss {number(float(self.scalar('train_loss')[-1]))}" if self.record.losses[-1] else "no loss"
+        late = slice(-max(SHOWN // self.spacing, 1), None)
+        losses = self.scalar("train_loss")[late][self.record.losses[late] > 0]
+        loss = f"loss {number(float(losses.mean()))}" if self.record.losses[-1] else "no loss"
         words = [f"update {self.record.update[-1]}: {loss}", str(self.regime)]
         words += [] if self.earlier_words is None else [self.earlier_words]
         words += [] if self.outdated_words is None else [self.outdated_words]

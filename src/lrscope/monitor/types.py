@@ -35,8 +35,8 @@ class LookAhead:
     now, ahead: means of what the evaluation returned.
     low, high: 95% interval of `ahead` over the values it returned; None for a single number.
     update: of the evaluation.
-    lower: is `ahead` lower than `now`, of several values beyond the noise of their differences (95%)? Otherwise it says nothing:
-        it lags behind a loss that falls, or there is nothing to gain.
+    tells: does it say what a decay would reach? Only if it is lower than `now`, of several values beyond the noise of their
+        differences (95%), and the run was not in regime 1, whose loss falls by itself, nor in regime 3 or dead.
     """
 
     now: float
@@ -44,7 +44,7 @@ class LookAhead:
     low: float | None
     high: float | None
     update: int
-    lower: bool
+    tells: bool
 
     @property
     def gains(self) -> bool:
@@ -62,7 +62,7 @@ class LookAhead:
         return self._words(f"at update {self.update}", "would have reached")
 
     def _words(self, when: str, reach: str) -> str:
-        if not self.lower:
+        if not self.tells:
             averaged = f"averaged weights have {number(self.ahead)}, the present ones {number(self.now)}"
             return f"what a decay {when} {reach} is undetermined: {averaged}"
         ends = "" if self.low is None or self.high is None else f" [{number(self.low)}, {number(self.high)}]"
@@ -98,7 +98,7 @@ class LiveRegime:
     def decay_values(self) -> dict[str, float]:
         """What a decay now would reach, by the names that sinks and results use; empty where the sentence does not say it."""
         found = self.decay
-        if found is None or not found.lower or not found.is_recent(self.update):
+        if found is None or not found.tells or not found.is_recent(self.update):
             return {}
         told = {"decay_loss": found.ahead, "decay_loss_low": found.low, "decay_loss_high": found.high}
         return {name: value for name, value in told.items() if value is not None}
