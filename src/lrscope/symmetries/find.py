@@ -18,7 +18,7 @@ from lrscope.symmetries.describe import described
 from lrscope.symmetries.draws import Draws
 from lrscope.symmetries.legs import wires
 from lrscope.symmetries.probe import Probe
-from lrscope.symmetries.rescaling import Candidate, Candidates, flat, kept
+from lrscope.symmetries.rescaling import Candidate, Candidates, holding
 from lrscope.symmetries.types import Symmetries
 
 ROUNDS = 3  # ours: searches, each with more draws where the one before found what rescaling refutes
@@ -56,7 +56,7 @@ def find_symmetries(
     for _ in range(ROUNDS):
         draws.extend(probe, seed)
         asked = _search(probe, draws)
-        held = _holding(probe, asked, training=probe.training)
+        held = holding(probe, asked, training=probe.training)
         if len(held.tensors) == len(asked.tensors):
             break
     return Symmetries(
@@ -65,7 +65,7 @@ def find_symmetries(
         tensors=len(probe.weights),
         weights=sum(p.numel() for p in probe.weights.values()),
         draws=len(draws.slope),
-        found=described(probe, held, _holding(probe, held, training=not probe.training)),
+        found=described(probe, held, holding(probe, held, training=not probe.training)),
     )
 
 
@@ -79,15 +79,4 @@ def _search(probe: Probe, draws: Draws) -> Candidates:
         tensors=[Candidate(powers) for powers in draws.tensors(place)],
         channels=[Candidate(powers) for powers in draws.channels(place)],
         dead=[Candidate({name: 1.0}) for name in dead] + [Candidate({leg: 1.0}) for leg in draws.dead_legs()],
-    )
-
-
-def _holding(probe: Probe, asked: Candidates, *, training: bool) -> Candidates:
-    """Those that hold in a mode."""
-    # Gradients cost most: one pass for both.
-    moving = set(flat(probe, [*asked.tensors, *asked.channels], training=training))
-    return Candidates(
-        tensors=kept(probe, [one for one in asked.tensors if one in moving], training=training),
-        channels=kept(probe, [one for one in asked.channels if one in moving], training=training),
-        dead=kept(probe, asked.dead, training=training),  # their gradients are rounding
     )

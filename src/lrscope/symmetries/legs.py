@@ -6,7 +6,7 @@ A wire is all legs of one length.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -62,26 +62,22 @@ def sums_along(first: Tensor, second: Tensor, axes: Iterable[int]) -> tuple[dict
     """
     if not first.dim():
         first, second = first[None], second[None]
+    axes = sorted(axes)
     rows = max(1, PIECE // max(1, first[:1].numel()))
-    parts: dict[int, list[tuple[Tensor, Tensor]]] = {axis: [] for axis in axes}
-    pieces = zip(torch.split(first, rows), torch.split(second, rows), strict=True)
-    for a, b in pieces:
-        products = a * b
-        squares = products.square()
-        for axis, kept in parts.items():
-            kept.append((_along(products, axis), _along(squares, axis)))
-    joined = {axis: tuple(_joined(axis, found) for found in zip(*kept, strict=True)) for axis, kept in parts.items()}
-    return {axis: pair[0] for axis, pair in joined.items()}, {axis: pair[1] for axis, pair in joined.items()}
+    sums, squares = ({axis: first.new_zeros(first.shape[axis]) for axis in axes} for _ in range(2))
+    for start in range(0, len(first), rows):
+        products = first[start : start + rows] * second[start : start + rows]
+        for found, entries in ((sums, products), (squares, products.square())):
+            others = [axis for axis in range(entries.dim()) if axis not in axes]
+            left = entries.sum(others, keepdim=True) if others else entries
+            for axis, total in found.items():
+                (total[start : start + rows] if axis == 0 else total).add_(_along(left, axis))
+    return sums, squares
 
 
 def _along(entries: Tensor, axis: int) -> Tensor:
     others = [i for i in range(entries.dim()) if i != axis]
     return entries.sum(others) if others else entries
-
-
-def _joined(axis: int, parts: Sequence[Tensor]) -> Tensor:
-    """Of pieces that were cut along the first axis."""
-    return torch.cat(list(parts)) if axis == 0 else torch.stack(list(parts)).sum(0)
 
 
 def wires(shapes: Mapping[str, tuple[int, ...]]) -> dict[int, list[Leg]]:

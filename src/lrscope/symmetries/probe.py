@@ -22,12 +22,14 @@ from torch.overrides import TorchFunctionMode
 from lrscope.dynamics.float64 import InFloat64
 from lrscope.errors import LrscopeError, first_line, shown
 from lrscope.symmetries.batches import Forward, floats, fresh, plain, rows
+from lrscope.symmetries.depthwise import DepthwiseAtOnce
 from lrscope.symmetries.legs import Leg, sums_along
 from lrscope.tasks.random_state import seeded
 
 TINY = 1e-20  # ours: an eps that is no eps any more, and still above the square of float64's rounding
 FEW = 8  # ours: examples of a draw; a batch norm over two values invents symmetries
-WARM_UP = 8  # ours: batches from which running statistics are made, halving what they were
+WARM_UP = 4  # ours: batches from which running statistics are made
+MOMENTUM = 0.75  # ours: of the running statistics meanwhile; of what they were 1/256 is left
 EPS = re.compile(r"(^|_)eps(ilon)?$")
 NORMS = (
     functional.batch_norm,
@@ -161,7 +163,7 @@ class Probe:
 
     def _run(self, batch: Any, training: bool, seed: int) -> Any:
         self.model.train(training)
-        with seeded(seed), InFloat64(), WithoutEps():
+        with seeded(seed), InFloat64(), WithoutEps(), DepthwiseAtOnce():
             return self.forward(self.model, batch)
 
     def _settle(self) -> None:
@@ -190,9 +192,9 @@ class Probe:
         """Bring running statistics from 0 and 1 to what they are in training; far from it eval mode may forget its inputs."""
         for module in self.model.modules():
             if isinstance(module, _BatchNorm) and module.momentum:
-                module.momentum = 0.5
+                module.momentum = MOMENTUM
         with contextlib.suppress(Exception), torch.no_grad():  # eval mode may be all that the model has
-            for seed in range(WARM_UP):
+            for seed in range(WARM_UP if next(self.model.buffers(), None) is not None else 0):
                 self._run(self.fresh(seed), True, seed)
 
     def _refuse(self, error: Exception | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from lrscope.symmetries.probe import Probe, Slopes
 
 TOLERANCE = 1e-7  # ours, relative: rounding of a deep net stays below 1e-10, what is no symmetry is above 1e-4
 LARGEST = 2.0  # ours: factors lie between its inverse and it
-BATCHES = 2  # ours: batches on which a symmetry is tried in each mode
+BATCHES = 2  # ours: batches on which a symmetry is looked at in each mode, and as many others on which it is tried
 SEEDS = 1 << 20  # where the seeds of these batches begin: others than those of the search
 
 
@@ -46,6 +46,12 @@ class Candidate:
             size = size + abs(power) * scale_of(scale, key)
         return bool((torch.as_tensor(total).abs() <= TOLERANCE * (torch.as_tensor(size).max() + 1e-300)).all())
 
+    def is_dead(self, slopes: Slopes) -> bool:
+        """Does no entry of it change a function of the outputs, to first order?"""
+        largest = max([1.0, *slopes.size.values()])  # slopes are about 1
+        sizes = [scale_of(slopes.sizes if isinstance(key, Leg) else slopes.size, key) for key in self.powers]
+        return all(bool((torch.as_tensor(size) <= TOLERANCE * largest).all()) for size in sizes)
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -55,20 +61,37 @@ class Candidates:
     channels: list[Candidate]
     dead: list[Candidate]
 
+    @property
+    def all(self) -> list[Candidate]:
+        """Of all three kinds."""
+        return [*self.tensors, *self.channels, *self.dead]
+
+    def among(self, left: Iterable[Candidate]) -> Candidates:
+        """Those that are left."""
+        there = set(left)
+        kinds = (self.tensors, self.channels, self.dead)
+        return Candidates(*([one for one in kind if one in there] for kind in kinds))
+
 
 def scale_of(values: dict[Any, Any], key: Any) -> Any:
     """What is known of a tensor or a leg; 0 where no gradient reached it."""
     return values.get(key, 0.0)
 
 
-def flat(probe: Probe, found: Sequence[Candidate], *, training: bool) -> list[Candidate]:
+def holding(probe: Probe, asked: Candidates, *, training: bool) -> Candidates:
+    """Those that hold in a mode. One look at gradients for all of them, then one trial by rescaling."""
+    return asked.among(kept(probe, flat(probe, asked, training=training).all, training=training))
+
+
+def flat(probe: Probe, asked: Candidates, *, training: bool) -> Candidates:
     """Those that pass the first look, by the gradients of random functions on new batches."""
-    legs = sorted({leg for one in found for leg in one.legs})
+    legs = sorted({leg for one in asked.all for leg in one.legs})
     for seed in range(SEEDS, SEEDS + BATCHES):
         batch = probe.fresh(seed, larger=True)
-        for slopes in probe.slopes(batch, training=training, seed=seed, count=BATCHES, legs=legs):
-            found = [one for one in found if one.is_flat(slopes)]
-    return list(found)
+        for slopes in probe.slopes(batch, training=training, seed=seed, count=1, legs=legs):
+            moving = [one for one in (*asked.tensors, *asked.channels) if one.is_flat(slopes)]
+            asked = asked.among([*moving, *(one for one in asked.dead if one.is_dead(slopes))])
+    return asked
 
 
 def kept(probe: Probe, found: Sequence[Candidate], *, training: bool) -> list[Candidate]:
@@ -76,23 +99,24 @@ def kept(probe: Probe, found: Sequence[Candidate], *, training: bool) -> list[Ca
 
     All are tried at once, each with factors of its own; where that changes the outputs, halves are tried, down to one.
     """
+    if not found:
+        return []
     batches = [(seed, probe.fresh(seed, larger=True)) for seed in range(SEEDS + BATCHES, SEEDS + 2 * BATCHES)]
     known = [probe.outputs(batch, training=training, seed=seed) for seed, batch in batches]
 
     def stays(some: Sequence[Candidate]) -> bool:
-        now = []
-        for i, (seed, batch) in enumerate(batches):
+        for i, ((seed, batch), before) in enumerate(zip(batches, known, strict=True)):
             with rescaled(probe, some, up=bool(i % 2)):
-                now.append(probe.outputs(batch, training=training, seed=seed))
-        return all(
-            _same(a, b) for before, after in zip(known, now, strict=True) for a, b in zip(before, after, strict=True)
-        )
+                after = probe.outputs(batch, training=training, seed=seed)
+            if not all(_same(a, b) for a, b in zip(before, after, strict=True)):
+                return False
+        return True
 
     return _passing(list(found), stays)
 
 
 def _passing(found: list[Candidate], stays: Callable[[Sequence[Candidate]], bool]) -> list[Candidate]:
-    if not found or stays(found):
+    if stays(found):
         return found
     half = len(found) // 2
     return [*_passing(found[:half], stays), *_passing(found[half:], stays)] if half else []
