@@ -19,10 +19,11 @@ from lrscope.errors import LrscopeError
 from lrscope.monitor import Monitor, history
 from lrscope.monitor.movement import Snapshot
 from lrscope.monitor.sinks import Jsonl, Terminal
-from lrscope.monitor.tracked import Tracked, unwrapped
+from lrscope.monitor.tracked import Tracked
 from lrscope.symmetries.types import INVARIANT, NO_EFFECT, Part, Symmetries, Symmetry
 from lrscope.tasks.random_state import states
 from lrscope.tasks.streams import generator
+from lrscope.wrappers import unwrapped
 from planted_run import Planted
 
 D = 8

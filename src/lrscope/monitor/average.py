@@ -13,9 +13,10 @@ from scipy import special
 from torch import Tensor, nn
 
 from lrscope.errors import LrscopeError, first_line, shown
-from lrscope.monitor.tracked import COMPILED, Tracked
+from lrscope.monitor.tracked import Tracked
 from lrscope.monitor.types import LookAhead
 from lrscope.tasks.random_state import kept
+from lrscope.wrappers import COMPILED
 
 POWER = 8  # ours: weights of the average grow as count**POWER, so its mean age is a tenth of the run
 INTERVAL = 0.95

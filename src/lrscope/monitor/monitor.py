@@ -32,11 +32,12 @@ from lrscope.monitor.quantities import GROUPED, LOSS, SCALARS, values
 from lrscope.monitor.rates import Rates, rates
 from lrscope.monitor.readings import Readings
 from lrscope.monitor.regime import ROWS
-from lrscope.monitor.tracked import Tracked, Versions, as_optimizers, check, names, tracked, unwrapped
+from lrscope.monitor.tracked import Tracked, Versions, as_optimizers, check, names, tracked
 from lrscope.monitor.types import Alarm, Group, LiveRegime, LookAhead
 from lrscope.readers import Whole
 from lrscope.symmetries import Symmetries, find_symmetries
 from lrscope.symmetries.batches import call
+from lrscope.wrappers import unwrapped
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from lrscope.errors import LrscopeError, shown
 from lrscope.optim.param_groups import is_held
 from lrscope.optim.spheres import KINDS
+from lrscope.wrappers import named_parameters, unwrapped
 
-WRAPPERS = ("DistributedDataParallel", "DataParallel")
 SHARDED = ("FullyShardedDataParallel", "FlatParameter")
-COMPILED = "_orig_mod"
 WATCHED = 16  # ours: tensors of each optimizer whose version is read in every call
 COUNTED = 3  # ours: of these, tensors whose count of steps is read too, which takes longer
 
@@ -39,21 +38,9 @@ class Tracked:
         return self.options.get("sphere") in KINDS and is_held(self.options, self.weight)
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The model within `torch.compile`, DDP and the like, whatever their order."""
-    while True:
-        inside = model._modules
-        if COMPILED in inside:
-            model = inside[COMPILED]  # type: ignore[assignment]
-        elif type(model).__name__ in WRAPPERS and "module" in inside:
-            model = inside["module"]  # type: ignore[assignment]
-        else:
-            return model
-
-
 def names(model: nn.Module) -> dict[int, str]:
     """The names of a model's tensors by identity, those of compiled parts left out."""
-    return {id(p): name.replace(f"{COMPILED}.", "") for name, p in unwrapped(model).named_parameters()}
+    return {id(p): name for name, p in named_parameters(model)}
 
 
 def as_optimizers(optimizer: Any) -> tuple[Any, ...]:

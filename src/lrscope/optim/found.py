@@ -13,6 +13,7 @@ from lrscope.optim.spheres import GROUP, MATRIX, ROW
 from lrscope.readers import Word
 from lrscope.symmetries.types import GROUP as JOINT
 from lrscope.symmetries.types import INVARIANT, Symmetries, Symmetry
+from lrscope.wrappers import named_parameters
 
 TENSOR, CHANNEL, NETWORK = "tensor", "channel", "network"
 
@@ -28,7 +29,7 @@ def sphere_groups(
     decay of its own there. Weights on spheres have weight decay 0. Every param group names its weights (`param_names`).
 
     Args:
-        model: the one in which the symmetries were found.
+        model: the one in which the symmetries were found, or a wrapper of it (`torch.compile`, DDP).
         found: what `find_symmetries` returns for it in train mode. Rescaling pairs, and groups with powers other than 1, are on
             no sphere: a fixed norm would change what such a network can compute.
         per: what keeps its norm: each `tensor`, each output `channel` where channels are scale-invariant by themselves, or all
@@ -37,7 +38,7 @@ def sphere_groups(
     Raises:
         LrscopeError: symmetries of another model, or none that is of use.
     """
-    weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    weights = {name: p for name, p in named_parameters(model) if p.requires_grad}
     single, joint = _names(found)
     unknown = [name for name in (*single, *(n for names in joint for n in names)) if name not in weights]
     if unknown:

@@ -53,7 +53,7 @@ def _depthwise(
     how = tuple(_sizes(given, axes) for given in (stride, padding, dilation))
     if min(_out_sizes(input.shape[2:], weight.shape[2:], *how)) < 1:
         return None  # PyTorch says what is wrong
-    out: Tensor = _Depthwise.apply(input, weight, *how)  # type: ignore[no-untyped-call]
+    out: Tensor = _Depthwise.apply(input, weight, *how)
     return out if bias is None else out + bias.view(-1, *[1] * axes)
 
 

@@ -5,12 +5,13 @@ M draws, P tensors, L legs of a wire, K sampled channels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lrscope.symmetries.legs import Leg, sampled
 from lrscope.symmetries.null_space import null_space, rank, sparse_basis
@@ -29,13 +30,15 @@ class Draws:
     """What was drawn.
 
     wires: the legs by their length.
+    slope, slopes: by draw.
+    size, sizes: the same by tensor and leg, of the first draws in which it has an effect.
     surplus: how many draws beyond the rank.
     """
 
     names: list[str]
     wires: Mapping[int, Sequence[Leg]]
     slope: list[list[float]] = field(default_factory=list)
-    size: list[list[float]] = field(default_factory=list)
+    size: dict[str, list[float]] = field(default_factory=dict)
     slopes: dict[Leg, list[Array]] = field(default_factory=dict)
     sizes: dict[Leg, list[Array]] = field(default_factory=dict)
     surplus: int = SURPLUS
@@ -45,34 +48,43 @@ class Draws:
         """All legs."""
         return [leg for wire in self.wires.values() for leg in wire]
 
-    def add(self, slopes: Slopes) -> None:
-        """Enter a draw."""
+    def add(self, slopes: Slopes, sized: Collection[str]) -> None:
+        """Enter a draw, with the sizes of some tensors and of their legs."""
         self.slope.append([slopes.slope.get(name, 0.0) for name in self.names])
-        self.size.append([slopes.size.get(name, 0.0) for name in self.names])
+        for name in sized:
+            self.size.setdefault(name, []).append(slopes.size.get(name, 0.0))
         for length, wire in self.wires.items():
             places = sampled(length, CHANNELS)
             for leg in wire:
-                for kept, found in ((self.slopes, slopes.slopes), (self.sizes, slopes.sizes)):
-                    values = found[leg][places].numpy() if leg in found else np.zeros(len(places))
-                    kept.setdefault(leg, []).append(values)
+                _enter(self.slopes, leg, slopes.slopes, places)
+                if leg.tensor in sized:
+                    _enter(self.sizes, leg, slopes.sizes, places)
 
     def extend(self, probe: Probe, seed: int) -> None:
         """Draw a batch, and on until there are `surplus` draws more than the rank, with a new batch for every few."""
         target = len(self.slope) + 1
         while len(self.slope) < target:
-            batch = probe.fresh(seed + len(self.slope))
+            number, sized = seed + len(self.slope), self._unsettled()
+            batch = probe.fresh(number)
             for slopes in probe.slopes(
-                batch, training=probe.training, seed=seed + len(self.slope), count=A_BATCH, legs=self.legs
+                batch, training=probe.training, seed=number, count=A_BATCH, legs=self.legs, sized=sized
             ):
-                self.add(slopes)
+                self.add(slopes, sized)
             alive = self.alive
             scale = self.scale_P[alive]
             target = rank(np.asarray(self.slope)[:, alive] / scale) + self.surplus if alive.any() else self.surplus
 
+    def _unsettled(self) -> set[str]:
+        """Tensors whose sizes are still asked for: all in the first draws, then those of which a part has had no effect."""
+        if len(self.slope) < A_BATCH:
+            return set(self.names)
+        dead = {name for name, alive in zip(self.names, self.alive, strict=True) if not alive}
+        return dead | {leg.tensor for leg in self.dead_legs()}
+
     @property
     def scale_P(self) -> Array:
         """The size of each tensor's slopes where nothing cancels."""
-        return np.asarray(np.sqrt(np.square(self.size).mean(0)))
+        return np.asarray([_rms(self.size[name]) for name in self.names])
 
     @property
     def alive(self) -> NDArray[np.bool_]:
@@ -112,7 +124,15 @@ class Draws:
         return found
 
     def _leg_scales(self) -> dict[Leg, float]:
-        return {leg: float(np.sqrt(np.square(sizes).mean())) for leg, sizes in self.sizes.items()}
+        return {leg: _rms(np.concatenate(sizes)) for leg, sizes in self.sizes.items()}
+
+
+def _enter(kept: dict[Leg, list[Array]], leg: Leg, found: Mapping[Leg, Tensor], places: Tensor) -> None:
+    kept.setdefault(leg, []).append(found[leg][places].numpy() if leg in found else np.zeros(len(places)))
+
+
+def _rms(values: Sequence[float] | Array) -> float:
+    return float(np.sqrt(np.square(values).mean()))
 
 
 def _short(rows_MC: Array) -> Array:

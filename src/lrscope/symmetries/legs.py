@@ -55,8 +55,10 @@ def axes(shape: tuple[int, ...]) -> list[int]:
     return [axis for axis in among if shape[axis] > 1]
 
 
-def sums_along(first: Tensor, second: Tensor, axes: Iterable[int]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-    """By axis the sums over all others of the products of two tensors' entries, and of the products' squares.
+def sums_along(
+    first: Tensor, second: Tensor, axes: Iterable[int], *, squares: bool = True
+) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """By axis the sums over all others of the products of two tensors' entries, and of the products' squares if asked for.
 
     Taken piece by piece: products of a large tensor would leave the processor's cache, and its memory is the slowest part.
     """
@@ -64,15 +66,15 @@ def sums_along(first: Tensor, second: Tensor, axes: Iterable[int]) -> tuple[dict
         first, second = first[None], second[None]
     axes = sorted(axes)
     rows = max(1, PIECE // max(1, first[:1].numel()))
-    sums, squares = ({axis: first.new_zeros(first.shape[axis]) for axis in axes} for _ in range(2))
+    sums, of_squares = ({axis: first.new_zeros(first.shape[axis]) for axis in axes} for _ in range(2))
     for start in range(0, len(first), rows):
         products = first[start : start + rows] * second[start : start + rows]
-        for found, entries in ((sums, products), (squares, products.square())):
+        for found, entries in [(sums, products), *([(of_squares, products.square())] if squares else [])]:
             others = [axis for axis in range(entries.dim()) if axis not in axes]
             left = entries.sum(others, keepdim=True) if others else entries
             for axis, total in found.items():
                 (total[start : start + rows] if axis == 0 else total).add_(_along(left, axis))
-    return sums, squares
+    return sums, of_squares if squares else {}
 
 
 def _along(entries: Tensor, axis: int) -> Tensor:

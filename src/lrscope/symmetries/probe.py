@@ -9,8 +9,11 @@ import contextlib
 import copy
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +28,7 @@ from lrscope.symmetries.batches import Forward, floats, fresh, plain, rows
 from lrscope.symmetries.depthwise import DepthwiseAtOnce
 from lrscope.symmetries.legs import Leg, sums_along
 from lrscope.tasks.random_state import seeded
+from lrscope.wrappers import named_parameters, unwrapped
 
 TINY = 1e-20  # ours: an eps that is no eps any more, and still above the square of float64's rounding
 FEW = 8  # ours: examples of a draw; a batch norm over two values invents symmetries
@@ -66,7 +70,7 @@ class Slopes:
     """Of one random function of the outputs.
 
     slope, size: by tensor, <w, g> and the norm of the products of entries, which is what the slope is where nothing cancels.
-    slopes, sizes: the same for the slices of legs.
+    slopes, sizes: the same for the slices of legs. Sizes cost a third more: only those asked for are there.
     """
 
     slope: dict[str, float] = field(default_factory=dict)
@@ -89,7 +93,7 @@ class Probe:
         self.model = _copied(model)
         self.forward, self.training = forward, training
         self.weights = {
-            name: p for name, p in self.model.named_parameters() if p.requires_grad and p.is_floating_point()
+            name: p for name, p in named_parameters(self.model) if p.requires_grad and p.is_floating_point()
         }
         if not self.weights:
             raise LrscopeError("model: none of its parameters trains: set requires_grad on those that you ask about")
@@ -116,8 +120,18 @@ class Probe:
                 for buffer, value in kept:
                     buffer.copy_(value)
 
-    def slopes(self, batch: Any, *, training: bool, seed: int, count: int, legs: Iterable[Leg]) -> Iterator[Slopes]:
-        """The slopes of `count` random functions of the outputs on a batch."""
+    def slopes(
+        self,
+        batch: Any,
+        *,
+        training: bool,
+        seed: int,
+        count: int,
+        legs: Iterable[Leg],
+        sized: Collection[str] | None = None,
+    ) -> Iterator[Slopes]:
+        """The slopes of `count` random functions of the outputs on a batch; sizes of the tensors in `sized`, None: of all."""
+        sized = self.weights if sized is None else sized
         with torch.enable_grad():
             outputs = [x for x in floats(self._run(batch, training, seed)) if x.requires_grad]
         if not outputs:
@@ -127,9 +141,9 @@ class Probe:
         for i in range(count):
             with torch.enable_grad():
                 scalar = torch.stack([(x * _cotangent(x, generator)).sum() for x in outputs]).sum()
-            yield self._back(scalar, list(legs), keep=i + 1 < count)
+            yield self._back(scalar, list(legs), sized, keep=i + 1 < count)
 
-    def _back(self, scalar: Tensor, legs: list[Leg], *, keep: bool) -> Slopes:
+    def _back(self, scalar: Tensor, legs: list[Leg], sized: Collection[str], *, keep: bool) -> Slopes:
         found = Slopes()
         order: list[str] = []
         by_tensor: dict[str, list[Leg]] = {}
@@ -139,7 +153,7 @@ class Probe:
         def measure(name: str) -> Callable[[Tensor], None]:
             def measured(weight: Tensor) -> None:
                 order.append(name)
-                _add(found, name, weight, by_tensor.get(name, []))
+                _add(found, name, weight, by_tensor.get(name, []), sizes=name in sized)
                 weight.grad = None
 
             return measured
@@ -163,7 +177,7 @@ class Probe:
 
     def _run(self, batch: Any, training: bool, seed: int) -> Any:
         self.model.train(training)
-        with seeded(seed), InFloat64(), WithoutEps(), DepthwiseAtOnce():
+        with seeded(seed), _eager(), InFloat64(), WithoutEps(), DepthwiseAtOnce():
             return self.forward(self.model, batch)
 
     def _settle(self) -> None:
@@ -213,6 +227,12 @@ class Probe:
         raise LrscopeError("model: its outputs on this batch are not finite: pass a batch on which they are") from error
 
 
+def _eager() -> AbstractContextManager[Any]:
+    """Inside, nothing is compiled: a float64 copy would be compiled anew. Loads no compiler where nothing was compiled."""
+    compiler = "torch._dynamo" in sys.modules
+    return torch.compiler.set_stance("force_eager") if compiler else contextlib.nullcontext()
+
+
 def _plain(batch: Any, device: torch.device) -> Any:
     try:
         return plain(batch, device)
@@ -222,8 +242,7 @@ def _plain(batch: Any, device: torch.device) -> Any:
 
 def _copied(model: nn.Module) -> nn.Module:
     """A copy in float64, its norms' eps next to nothing, its weights moved off special values."""
-    inner = getattr(model, "_orig_mod", model)
-    inner = inner.module if isinstance(inner, (nn.DataParallel, nn.parallel.DistributedDataParallel)) else inner
+    inner = unwrapped(model)
     computed = {id(x): x.detach().clone() for m in inner.modules() for x in vars(m).values() if _is_computed(x)}
     try:
         probe = copy.deepcopy(inner, computed).double()
@@ -240,6 +259,8 @@ def _copied(model: nn.Module) -> nn.Module:
         for name, value in list(vars(module).items()):
             if EPS.search(name) and isinstance(value, float):
                 setattr(module, name, TINY)
+        if isinstance(module, nn.SyncBatchNorm):  # which would wait for other processes
+            module.forward = partial(_BatchNorm.forward, module)
     return probe
 
 
@@ -270,12 +291,15 @@ def _cotangent(x: Tensor, generator: torch.Generator) -> Tensor:
     return drawn / x.detach().square().mean().sqrt().clamp(min=1e-30)
 
 
-def _add(found: Slopes, name: str, weight: Tensor, legs: list[Leg]) -> None:
+def _add(found: Slopes, name: str, weight: Tensor, legs: list[Leg], *, sizes: bool) -> None:
     """Enter what the gradient of a tensor says."""
     assert weight.grad is not None
     gradient = weight.grad.to_dense() if weight.grad.is_sparse else weight.grad
-    sums, squares = sums_along(weight.detach(), gradient, {0, *(leg.axis for leg in legs)})
-    found.slope[name], found.size[name] = float(sums[0].sum()), float(squares[0].sum().sqrt())
+    sums, squares = sums_along(weight.detach(), gradient, {0, *(leg.axis for leg in legs)}, squares=sizes)
+    found.slope[name] = float(sums[0].sum())
     for leg in legs:
         found.slopes[leg] = leg.sums(sums[leg.axis]).cpu()
-        found.sizes[leg] = leg.sums(squares[leg.axis]).sqrt().cpu()
+    if sizes:
+        found.size[name] = float(squares[0].sum().sqrt())
+        for leg in legs:
+            found.sizes[leg] = leg.sums(squares[leg.axis]).sqrt().cpu()
