@@ -260,7 +260,7 @@ def _copied(model: nn.Module) -> nn.Module:
             if EPS.search(name) and isinstance(value, float):
                 setattr(module, name, TINY)
         if isinstance(module, nn.SyncBatchNorm):  # which would wait for other processes
-            module.forward = partial(_BatchNorm.forward, module)
+            module.forward = partial(_BatchNorm.forward, module)  # type: ignore[method-assign]
     return probe
 
 
