@@ -1,7 +1,7 @@
 """What `find_symmetries` takes, and finds, on models of torchvision at full width and depth.
 
 Images are small: weights decide what is found, and pixels only what it costs. Beside each model a reduced one of the same
-architecture is searched, as in tests/test_symmetries_models.py, where what it implies is written down. Names with all numbers
+architecture is searched (`reduced_models.py`); tests/test_symmetries_models.py has what it implies. Names with all numbers
 left out say which kinds of symmetries there are; `same` means that both models have the same.
 
     python benchmarks/symmetries.py [--models resnet18 vit_b_16] [--threads 2]
@@ -21,11 +21,9 @@ from dataclasses import dataclass
 
 import torch
 from common import last_line
+from reduced_models import convnext, efficientnet, mobilenet, swin, vgg, vit
 from torch import nn
 from torchvision import models
-from torchvision.models.convnext import CNBlockConfig
-from torchvision.models.efficientnet import MBConvConfig
-from torchvision.models.vgg import make_layers
 
 import lrscope
 from lrscope.symmetries import Symmetries
@@ -44,44 +42,10 @@ class Case:
     reduced_size: int = 32
 
 
-def vgg() -> nn.Module:
-    """VGG-11-BN with narrow layers."""
-    with torch.device("meta"):
-        model = models.VGG(nn.Sequential(), num_classes=10, init_weights=False)
-    model.features = make_layers([8, "M", 12, "M", 16, 16, "M", 20, 20, "M", 20, 20, "M"], batch_norm=True)
-    for i, (inputs, outputs) in {0: (20 * 49, 24), 3: (24, 28), 6: (28, 10)}.items():
-        model.classifier[i] = nn.Linear(inputs, outputs)
-    return model
-
-
-def efficientnet() -> nn.Module:
-    """The first stages of EfficientNet-B0, narrow."""
-    stages = [MBConvConfig(1, 3, 1, 16, 8, 1), MBConvConfig(6, 3, 2, 8, 16, 2), MBConvConfig(6, 5, 2, 16, 24, 3)]
-    return models.EfficientNet(stages, dropout=0.2, num_classes=10)
-
-
-def convnext() -> nn.Module:
-    """ConvNeXt, narrow."""
-    stages = [CNBlockConfig(8, 16, 2), CNBlockConfig(16, 20, 1), CNBlockConfig(20, 28, 2), CNBlockConfig(28, None, 1)]
-    return models.ConvNeXt(stages, stochastic_depth_prob=0.1, num_classes=5)
-
-
-def vit() -> nn.Module:
-    """A ViT of two layers."""
-    return models.VisionTransformer(
-        image_size=16, patch_size=4, num_layers=2, num_heads=2, hidden_dim=12, mlp_dim=48, num_classes=5
-    )
-
-
-def swin() -> nn.Module:
-    """A Swin Transformer of two stages."""
-    return models.SwinTransformer([4, 4], 12, [2, 1], [2, 2], [2, 2], num_classes=5)
-
-
 CASES = {
     "resnet18": Case(models.resnet18, 32),
     "vgg11_bn": Case(models.vgg11_bn, 32, vgg, 64),
-    "mobilenet_v3_large": Case(models.mobilenet_v3_large, 64, models.mobilenet_v3_small, 64),
+    "mobilenet_v3_large": Case(models.mobilenet_v3_large, 64, mobilenet, 64),
     "efficientnet_b0": Case(models.efficientnet_b0, 33, efficientnet, 33),
     "convnext_tiny": Case(models.convnext_tiny, 32, convnext, 64),
     "swin_t": Case(models.swin_t, 32, swin),

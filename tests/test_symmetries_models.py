@@ -1,6 +1,7 @@
 """The scale symmetries of well-known architectures: what each implies is written down, found, and nothing else is.
 
-The models are those of torchvision and transformers with random weights, small where their size is free.
+The models are those of torchvision and transformers with random weights, small where their size is free. Reduced ones are in
+benchmarks/reduced_models.py.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torchvision import models
-from torchvision.models.convnext import CNBlockConfig
-from torchvision.models.efficientnet import MBConvConfig
-from torchvision.models.vgg import make_layers
 
+from benchmark_scripts import benchmark
 from lrscope.symmetries import Symmetries, find_symmetries
 from test_symmetries import drawn, seeded, span
+
+reduced = benchmark("reduced_models")
 
 pytestmark = pytest.mark.slow
 Powers = dict[str, float]
@@ -101,21 +102,11 @@ def test_resnet18() -> None:
     assert [one.eval for one in found if one.kind in ("scale-invariant", "group")] == [False] * (20 + 8 + 3)
 
 
-def vgg11_bn() -> nn.Module:
-    """torchvision's, with narrow layers."""
-    with torch.device("meta"):
-        model = models.VGG(nn.Sequential(), num_classes=10, init_weights=False)
-    model.features = make_layers([8, "M", 12, "M", 16, 16, "M", 20, 20, "M", 20, 20, "M"], batch_norm=True)
-    for i, (inputs, outputs) in {0: (20 * 49, 24), 3: (24, 28), 6: (28, 10)}.items():
-        model.classifier[i] = nn.Linear(inputs, outputs)
-    return model
-
-
 def test_vgg11_bn() -> None:
     """Each convolution alone, its bias without effect; each batch norm before another convolution; the ReLU layers at the end,
     the first of which reads a flattened image."""
-    found = found_in(vgg11_bn, images(64))
-    layers = dict(seeded(vgg11_bn).named_modules())
+    found = found_in(reduced.vgg, images(64))
+    layers = dict(seeded(reduced.vgg).named_modules())
     convolutions = [name for name, m in layers.items() if isinstance(m, nn.Conv2d)]
     norms = [name for name, m in layers.items() if isinstance(m, nn.BatchNorm2d)]
     chain = [norms[-1], "classifier.0", "classifier.3", "classifier.6"]
@@ -130,42 +121,25 @@ def test_mobilenet_v3() -> None:
     """Each convolution alone. Of the norms those before ReLU or before nothing: hard-swish tells scales apart. Squeeze-excitation
     has a ReLU inside, and reads the scale of what it squeezes. What is added to a stream is read by 1x1 convolutions and batch
     norms alone, which take out its constants: these biases have no effect."""
-    make = lambda: models.mobilenet_v3_small(num_classes=10)  # noqa: E731
-    found = found_in(make, images(64))
+    found = found_in(reduced.mobilenet, images(64))
     linear = {i: f"features.{i}.block.{2 if i < 4 else 3}.1" for i in range(1, 12)}
     streams = [up(*(f"{linear[i]}.weight" for i in stage)) for stage in ((1,), (2, 3), (4, 5, 6), (7, 8), (9, 10, 11))]
     relu = [up(*both(f"features.{i}.block.{j}.1")) for i in (2, 3) for j in (0, 1)]
     squeezes = ["features.1.block.1", *(f"features.{i}.block.2" for i in range(4, 12))]
     inside = [up(*both(f"{s}.fc1")) | down(f"{s}.fc2.weight") for s in squeezes]
     squeezed = up(*both("features.1.block.0.1")) | down("features.1.block.1.fc1.weight")
-    alone = [*map(up, normalised(seeded(make)))]
+    alone = [*map(up, normalised(seeded(reduced.mobilenet)))]
     check(found, [*alone, *streams, *relu, *inside, squeezed], [f"{name}.bias" for name in linear.values()])
     assert not any(one.eval for one in (*found.of("scale-invariant"), *found.of("no effect")))
     has(found, relu[0], 72)  # a depthwise convolution reads these, which keeps channels apart
-
-
-def efficientnet() -> nn.Module:
-    """The stages of torchvision's B0, narrow, and two blocks where it has two or three, three where it has four."""
-    stages = [
-        MBConvConfig(1, 3, 1, 16, 8, 1),
-        MBConvConfig(6, 3, 2, 8, 16, 2),
-        MBConvConfig(6, 5, 2, 16, 24, 2),
-        MBConvConfig(6, 3, 2, 24, 32, 2),
-        MBConvConfig(6, 5, 1, 32, 40, 2),
-        MBConvConfig(6, 5, 2, 40, 48, 3),
-        MBConvConfig(6, 3, 1, 48, 56, 1),
-    ]
-    return models.EfficientNet(stages, dropout=0.2, num_classes=10)
 
 
 def test_efficientnet() -> None:
     """Each convolution alone, and each stage's stream; SiLU tells scales apart everywhere else. As in MobileNetV3 the biases that
     are added to a stream are taken out again, but only a stage's first: the other blocks are left out for some examples of a
     batch, so their biases differ between examples."""
-    found = found_in(
-        efficientnet, images(33)
-    )  # 2x2 in the last stage: at 1x1 depthwise weights before a norm have no effect
-    model = seeded(efficientnet)
+    found = found_in(reduced.efficientnet, images(33))
+    model = seeded(reduced.efficientnet)
     streams, dead = [], []
     for s in range(1, 8):
         first, *others = (f"features.{s}.{b}.block.{len(m.block) - 1}.1" for b, m in enumerate(model.features[s]))
@@ -180,8 +154,8 @@ def test_efficientnet() -> None:
 def test_convnext() -> None:
     """Depthwise weights and biases before a norm; a norm and the layer behind it; the layer scale against the layer before it.
     A stage's stream also scales the depthwise biases, since the norm behind them sees the sum."""
-    stages = [CNBlockConfig(8, 16, 2), CNBlockConfig(16, 20, 1), CNBlockConfig(20, 28, 2), CNBlockConfig(28, None, 1)]
-    found = found_in(lambda: models.ConvNeXt(stages, stochastic_depth_prob=0.1, num_classes=5), images(64))
+    stages = reduced.CONVNEXT
+    found = found_in(reduced.convnext, images(64))
     expected = [up(*both("features.0.0")), up(*both("classifier.0")) | down("classifier.2.weight")]
     for i, stage in enumerate(stages):
         blocks = [f"features.{2 * i + 1}.{b}" for b in range(stage.num_layers)]
@@ -210,10 +184,7 @@ def slices_of(weight: str, bias: str, dim: int, out: str, at: str = "") -> set[f
 
 def test_vit() -> None:
     """The residual stream of two blocks is one group of 12 tensors; each norm goes with the layer that reads it."""
-    make = lambda: models.VisionTransformer(  # noqa: E731
-        image_size=16, patch_size=4, num_layers=2, num_heads=2, hidden_dim=12, mlp_dim=48, num_classes=5
-    )
-    found = found_in(make, images(16))
+    found = found_in(reduced.vit, images(16))
     stream = ["class_token", *both("conv_proj"), "encoder.pos_embedding"]
     expected, slices, dead = [up(*both("encoder.ln")) | down("heads.head.weight")], set(), []
     for block in (f"encoder.layers.encoder_layer_{i}" for i in range(2)):
@@ -232,10 +203,7 @@ def test_vit() -> None:
 
 def test_swin() -> None:
     """A stream for each stage; the layer that merges patches reads a norm and writes the next stream."""
-    make = lambda: models.SwinTransformer(  # noqa: E731
-        patch_size=[4, 4], embed_dim=12, depths=[2, 1], num_heads=[2, 2], window_size=[2, 2], num_classes=5
-    )
-    found = found_in(make, images(32))
+    found = found_in(reduced.swin, images(32))
     expected = [up(*both("features.0.0")), up(*both("norm")) | down("head.weight")]
     expected.append(up(*both("features.2.norm")) | down("features.2.reduction.weight"))
     slices, dead = set(), []
