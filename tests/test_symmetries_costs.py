@@ -14,6 +14,7 @@ from torch.nn import functional
 from lrscope.symmetries import depthwise, find_symmetries
 from lrscope.symmetries.batches import call
 from lrscope.symmetries.depthwise import DepthwiseAtOnce
+from lrscope.symmetries.legs import Leg, sampled, sums_along
 from lrscope.symmetries.probe import Probe
 from lrscope.symmetries.rescaling import Candidate, kept
 from lrscope.tasks.streams import generator
@@ -129,3 +130,12 @@ def test_models_without_buffers_are_not_warmed_up() -> None:
     before, Counted.calls = Counted.calls, 0
     Probe(seeded(lambda: nn.Sequential(Counted(4, 3), nn.BatchNorm1d(3))), drawn(8, 4), call, training=True)
     assert before < Counted.calls
+
+
+@pytest.mark.parametrize("leg", [Leg("w", 0, 6), Leg("w", 1, 12), Leg("w", 1, 4, 4, 2), Leg("w", 1, 6, 0, 2)], ids=str)
+def test_slopes_of_sampled_slices_are_those_of_all(leg: Leg) -> None:
+    first, second = random(6, 12, 2).unbind(-1)
+    places = sampled(leg.length, 3)
+    found = leg.sums_at(first, second, places)
+    torch.testing.assert_close(found[places], leg.sums(sums_along(first, second, [leg.axis])[0][leg.axis])[places])
+    assert int(found.isnan().sum()) == leg.length - 3

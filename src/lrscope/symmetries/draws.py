@@ -21,7 +21,6 @@ Array = NDArray[np.float64]
 K = TypeVar("K")
 SURPLUS = 8  # ours: draws beyond the rank
 A_BATCH = 4  # ours: draws from one forward pass
-CHANNELS = 8  # ours: channels of a wire that are looked at first
 DEAD = 1e-10  # ours, of the largest, at least 1, which is the size that slopes have: gradients that are rounding
 
 
@@ -54,7 +53,7 @@ class Draws:
         for name in sized:
             self.size.setdefault(name, []).append(slopes.size.get(name, 0.0))
         for length, wire in self.wires.items():
-            places = sampled(length, CHANNELS)
+            places = sampled(length)
             for leg in wire:
                 _enter(self.slopes, leg, slopes.slopes, places)
                 if leg.tensor in sized:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 FUSED = (2, 3)  # ours: queries, keys and values in one tensor, or keys and values
+CHANNELS = 8  # ours: channels of a wire that are looked at first
 PIECE = 1 << 15  # ours: entries of a piece, so that both factors and both products stay in a cache of 1 MiB
 KERNEL = 4  # tensors of so many axes have kernels behind the first two
 
@@ -36,6 +37,14 @@ class Leg:
         """The sum of each slice [length], from sums along the axis."""
         return along[self.start : self.stop].reshape(self.length, self.block).sum(1)
 
+    def sums_at(self, first: Tensor, second: Tensor, places: Tensor) -> Tensor:
+        """The sums of the products of two tensors' entries [length]: those of the slices at `places`, all others NaN."""
+        there = (self.start + self.block * places[:, None] + torch.arange(self.block)).flatten().to(first.device)
+        products = first.index_select(self.axis, there) * second.index_select(self.axis, there)
+        found = products.new_full((self.length,), torch.nan)
+        found[places.to(first.device)] = _along(products, self.axis).view(-1, self.block).sum(1)
+        return found
+
     def scale(self, tensor: Tensor, factors: Tensor) -> None:
         """Multiply each slice by its factor [length], in place."""
         shape = [1] * tensor.dim()
@@ -55,10 +64,8 @@ def axes(shape: tuple[int, ...]) -> list[int]:
     return [axis for axis in among if shape[axis] > 1]
 
 
-def sums_along(
-    first: Tensor, second: Tensor, axes: Iterable[int], *, squares: bool = True
-) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-    """By axis the sums over all others of the products of two tensors' entries, and of the products' squares if asked for.
+def sums_along(first: Tensor, second: Tensor, axes: Iterable[int]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """By axis the sums over all others of the products of two tensors' entries, and of the products' squares.
 
     Taken piece by piece: products of a large tensor would leave the processor's cache, and its memory is the slowest part.
     """
@@ -66,15 +73,15 @@ def sums_along(
         first, second = first[None], second[None]
     axes = sorted(axes)
     rows = max(1, PIECE // max(1, first[:1].numel()))
-    sums, of_squares = ({axis: first.new_zeros(first.shape[axis]) for axis in axes} for _ in range(2))
+    sums, squares = ({axis: first.new_zeros(first.shape[axis]) for axis in axes} for _ in range(2))
     for start in range(0, len(first), rows):
         products = first[start : start + rows] * second[start : start + rows]
-        for found, entries in [(sums, products), *([(of_squares, products.square())] if squares else [])]:
+        for found, entries in ((sums, products), (squares, products.square())):
             others = [axis for axis in range(entries.dim()) if axis not in axes]
             left = entries.sum(others, keepdim=True) if others else entries
             for axis, total in found.items():
                 (total[start : start + rows] if axis == 0 else total).add_(_along(left, axis))
-    return sums, of_squares if squares else {}
+    return sums, squares
 
 
 def _along(entries: Tensor, axis: int) -> Tensor:
@@ -134,7 +141,7 @@ def _flat_legs(shapes: Mapping[str, tuple[int, ...]], lengths: set[int]) -> list
     return found
 
 
-def sampled(length: int, count: int) -> Tensor:
+def sampled(length: int, count: int = CHANNELS) -> Tensor:
     """Up to `count` places below a length, the same in every call."""
     order = torch.randperm(length, generator=torch.Generator().manual_seed(length))
     return order[:count].sort().values
