@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lrscope.engine.backends.single import channels_last
+from lrscope.engine.memory_order import channels_last, takes_channels_last
 from lrscope.errors import LrscopeError
 from lrscope.tasks.models import MLP
 from tiny_tasks import BASE, BATCHED, CLASSES, SHORT, SINGLE, Shuffling, drawn, examples, same_bytes, task_of, train
@@ -89,6 +89,36 @@ def test_images_go_through_convolutions_channels_last(channels: int) -> None:
     made = drawn(partial(nn.Conv2d, channels, 8, 3))(found)
     assert made.is_contiguous(memory_format=torch.channels_last)
     assert not made.is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("layer", "taken"),
+    [
+        (partial(nn.Conv2d, 4, 8, 1, stride=2), False),
+        (partial(nn.Conv2d, 12, 8, 1, stride=(1, 2)), False),
+        (partial(nn.Conv2d, 16, 8, 1, stride=2, groups=4), False),
+        (partial(nn.Conv2d, 16, 8, 1, stride=2), True),
+        (partial(nn.Conv2d, 4, 8, 1), True),
+        (partial(nn.Conv2d, 4, 8, 3, stride=2), True),
+    ],
+)
+def test_strided_convolutions_of_single_pixels_keep_their_layout(layer: Any, taken: bool) -> None:
+    """PyTorch's kernel for them writes outside its memory on some processors where channels do not fill a register."""
+    seen = []
+
+    class Net(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x.is_contiguous())
+            return super().forward(x)
+
+    made = drawn(layer)
+    assert takes_channels_last(nn.Sequential(made)) == taken
+
+    def net() -> Net:
+        return Net(layer(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(made.out_channels, CLASSES))
+
+    train(task_of(net, (made.in_channels, 6, 6)), replace(SHORT, space="whole"), SINGLE)
+    assert seen[-1] != taken
 
 
 @pytest.mark.parametrize("shape", [(4, 7), (4, 3, 7), (4, 1, 2, 3, 4)])

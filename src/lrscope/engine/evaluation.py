@@ -71,7 +71,7 @@ class Evaluation:
             return self._output(tensors, x)
 
     def _output(self, tensors: Named, x: Tensor) -> Tensor:
-        x = self.backend.arranged(x)
+        x = self.backend.arranged(x) if self.net.takes_channels_last else x
         if self.autocast:
             with torch.autocast(x.device.type, dtype=torch.bfloat16):
                 output: Tensor = functional_call(self.net.module, tensors, (x,))

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from lrscope.dynamics.layout import Segments, Slot
+from lrscope.engine.memory_order import takes_channels_last
 from lrscope.engine.trial import (
     EXAMPLES,
     compare_norms,
@@ -60,6 +62,11 @@ class Net:
     def draws(self) -> bool:
         """Does a training step draw noise, its own or noise before layers?"""
         return self.stochastic or self.added is not None
+
+    @cached_property
+    def takes_channels_last(self) -> bool:
+        """See `memory_order.takes_channels_last`."""
+        return takes_channels_last(self.module)
 
     @property
     def stochastic(self) -> bool:

@@ -12,8 +12,8 @@ from typing import Literal
 from torch import Tensor
 from torch.func import functional_call
 
-from lrscope.engine.backends.single import channels_last
 from lrscope.engine.material import Material
+from lrscope.engine.memory_order import channels_last
 from lrscope.engine.net import Net
 from lrscope.engine.program import Program
 from lrscope.engine.step import Named
@@ -76,5 +76,6 @@ def outputs(program: Program, flat_P: Tensor, frozen: Named, x: Tensor) -> Tenso
     """Outputs [B, ...] on x [B, ...] at flat weights [P], differentiable in them; in the module's present mode."""
     tensors = {name: view[0] for name, view in program.net.views(flat_P[None]).items()}
     given = {**tensors, **{name: f[0] for name, f in frozen.items()}}
-    found: Tensor = functional_call(program.net.module, given, (channels_last(x),))
+    x = channels_last(x) if program.net.takes_channels_last else x
+    found: Tensor = functional_call(program.net.module, given, (x,))
     return found

@@ -60,7 +60,7 @@ class Backend(Protocol):
         backend has a way of its own for the function of that name; None: go by `over_runs`."""
 
     def arranged(self, x: Tensor) -> Tensor:
-        """Examples in the memory order that the backend likes; the same values."""
+        """Examples in the memory order that the backend likes; the same values. Asked where the net `takes_channels_last`."""
 
     def slab(self, device: torch.device) -> int:
         """How many examples are evaluated at a time."""
