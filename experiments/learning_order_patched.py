@@ -10,7 +10,8 @@ trained again, so that a call that is stopped can be followed by one with fewer 
 
 Prints points, with 95% intervals over draws, at each size; then of each draw's mean over sizes, of its own least-squares slope
 per doubling, and of its line's value at 50,000 images, the paper's number. Differences at the end are left out at a size whose
-worse rate may be unfinished (LO3's rule). What would say what was written before the run, in docs/learning_order_theory.md.
+worse rate may be unfinished (LO3's rule, asked of each two draws). What would say what was written before the run, in
+docs/learning_order_theory.md.
 """
 
 from __future__ import annotations

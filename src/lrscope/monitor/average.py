@@ -16,7 +16,7 @@ from lrscope.errors import LrscopeError, first_line, shown
 from lrscope.monitor.tracked import Tracked
 from lrscope.monitor.types import LookAhead
 from lrscope.tasks.random_state import kept
-from lrscope.wrappers import COMPILED
+from lrscope.wrappers import named_parameters
 
 POWER = 8  # ours: weights of the average grow as count**POWER, so its mean age is a tenth of the run
 INTERVAL = 0.95
@@ -80,7 +80,7 @@ def look_ahead(
     with _as_before(given):
         averaged = _copied(model, average)
         with torch.no_grad():
-            for name, weight in _named(averaged):
+            for name, weight in named_parameters(averaged):
                 if name in average:
                     weight.copy_(average[name])
         ahead = _evaluated(averaged, evaluate, given, forward)
@@ -104,13 +104,13 @@ def _as_before(batches: Iterable[Any] | None) -> Iterator[None]:
             one.set_state(state)
 
 
-def _named(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    return ((name.replace(f"{COMPILED}.", ""), weight) for name, weight in model.named_parameters())
-
-
 def _copied(model: nn.Module, average: Mapping[str, Tensor]) -> nn.Module:
     """Frozen weights are shared with the copy: beside adapters they are most of the memory."""
-    frozen = [w for name, w in _named(model) if name not in average and not w.requires_grad and type(w) is nn.Parameter]
+    frozen = [
+        w
+        for name, w in named_parameters(model)
+        if name not in average and not w.requires_grad and type(w) is nn.Parameter
+    ]
     try:
         return copy.deepcopy(model, {id(w): nn.Parameter(w.detach(), requires_grad=False) for w in frozen})
     except Exception as error:  # whatever a user's module raises

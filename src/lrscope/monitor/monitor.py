@@ -43,9 +43,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 EVERY = 10  # ours: with a 5 ms step the cost stays below 5% (benchmarks/monitor_overhead.py)
-FIRST = (
-    ROWS * EVERY
-)  # updates that are measured one by one by default, so that short runs are seen; then as many rows are left
+# Updates that are measured one by one by default, so that short runs are seen. ROWS rows are left of them.
+FIRST = ROWS * EVERY
 TOLD = 10  # ours: measurements between two looks at the regime for sinks, each of a millisecond
 
 
