@@ -12,7 +12,7 @@ from torch.nn import functional
 from lrscope import LrscopeError, named_task
 from lrscope.config import SweepConfig
 from lrscope.tasks.models import build
-from lrscope.tasks.vgg import VGG11
+from lrscope.tasks.vgg import VGG11, Conv3x3
 from tiny_tasks import SINGLE, drawn, train
 
 
@@ -41,6 +41,22 @@ def test_its_function_is_the_one_written_out() -> None:
         value.data += 0.1 * torch.randn(value.shape, generator=torch.Generator().manual_seed(1), dtype=value.dtype)
     x = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     torch.testing.assert_close(model(x), literal(dict(model.state_dict()), x))
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_its_convolution_is_pytorchs_at_every_size(side: int) -> None:
+    """Outputs and all gradients, where an image is one pixel and where it is not; batched over runs too."""
+    layer = drawn(lambda: Conv3x3(3, 5)).double()
+    x = torch.randn(4, 3, side, side, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    tensors = [x.requires_grad_(), *layer.parameters()]
+    out, expected = layer(x), functional.conv2d(x, layer.weight, layer.bias, padding=1)
+    torch.testing.assert_close(out, expected)
+    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found, wanted = (torch.autograd.grad((weights * one).sum(), tensors) for one in (out, expected))
+    torch.testing.assert_close(found, wanted)
+    runs = {name: torch.stack([value, 2 * value]) for name, value in layer.named_parameters()}
+    batched = torch.vmap(lambda one: torch.func.functional_call(layer, one, x))(runs)
+    torch.testing.assert_close(batched, torch.stack([expected, 2 * expected]))
 
 
 @pytest.mark.parametrize("side", [4, 8, 14, 28, 32])

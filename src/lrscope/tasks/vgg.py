@@ -17,6 +17,23 @@ GROWTH = (1, 2, 2, 2, 4, 4, 8, 8)
 POOLED = (0, 1, 3, 5, 7)  # convolutions behind which VGG-11 halves the image
 
 
+class Conv3x3(nn.Conv2d):
+    """A convolution with a 3x3 kernel and padding 1.
+
+    An image of one pixel meets only the middle of the kernel, so it is multiplied with that: the same numbers but for rounding,
+    and gradients of 0 elsewhere as before. PyTorch's own backward pass took 40% of a step of late_decay's small network there.
+    """
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__(inside, outside, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images [B, C, H, W] to [B, channels, H, W]."""
+        if x.shape[-2:] != (1, 1):
+            return super().forward(x)
+        return functional.linear(x.flatten(1), self.weight[:, :, 1, 1], self.bias)[..., None, None]
+
+
 class VGG11(nn.Module):
     """Eight 3x3 convolutions with biases and ReLUs, five max pools as in VGG-11, and a linear layer.
 
@@ -39,7 +56,7 @@ class VGG11(nn.Module):
         convs, square = [], 1.0  # of the signal in front of a convolution, roughly
         for i, (inside, outside) in enumerate(pairwise(sizes)):
             taps = math.prod(3 - 2 / side for side in sides)  # of the kernel, that lie inside the image
-            convs.append(_started(nn.Conv2d(inside, outside, 3, padding=1), 1 / (inside * taps * square)))
+            convs.append(_started(Conv3x3(inside, outside), 1 / (inside * taps * square)))
             pooled = i in POOLED and min(sides) > 1
             sides, square = ([side // 2 for side in sides], 1.0) if pooled else (sides, 0.5)
         self.convs = nn.ModuleList(convs)
