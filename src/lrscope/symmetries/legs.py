@@ -39,10 +39,18 @@ class Leg:
 
     def sums_at(self, first: Tensor, second: Tensor, places: Tensor) -> Tensor:
         """The sums of the products of two tensors' entries [length]: those of the slices at `places`, all others NaN."""
-        there = (self.start + self.block * places[:, None] + torch.arange(self.block)).flatten().to(first.device)
+        there = self.entries(places).to(first.device)
         products = first.index_select(self.axis, there) * second.index_select(self.axis, there)
-        found = products.new_full((self.length,), torch.nan)
-        found[places.to(first.device)] = _along(products, self.axis).view(-1, self.block).sum(1)
+        return self.at(_along(products, self.axis), places)
+
+    def entries(self, places: Tensor) -> Tensor:
+        """Where along the axis the slices at `places` lie, one after the other."""
+        return (self.start + self.block * places[:, None] + torch.arange(self.block)).flatten()
+
+    def at(self, along: Tensor, places: Tensor) -> Tensor:
+        """The sum of each slice at `places` [length], from sums along the axis at their `entries`; all others NaN."""
+        found = along.new_full((self.length,), torch.nan)
+        found[places.to(along.device)] = along.view(-1, self.block).sum(1)
         return found
 
     def scale(self, tensor: Tensor, factors: Tensor) -> None:

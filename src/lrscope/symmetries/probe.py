@@ -27,6 +27,7 @@ from lrscope.errors import LrscopeError, first_line, shown
 from lrscope.symmetries.batches import Forward, floats, fresh, plain, rows
 from lrscope.symmetries.depthwise import DepthwiseAtOnce
 from lrscope.symmetries.legs import Leg, sampled, sums_along
+from lrscope.symmetries.products import Flow, flow
 from lrscope.tasks.random_state import seeded
 from lrscope.wrappers import named_parameters, unwrapped
 
@@ -138,14 +139,15 @@ class Probe:
             outputs = [x for x in floats(self._run(batch, training, seed)) if x.requires_grad]
         if not outputs:
             raise LrscopeError(NO_GRADIENTS)
+        passed = flow(outputs, {name: p for name, p in self.weights.items() if name not in sized})
         generator = torch.Generator().manual_seed(seed)
         count = min(count, sum(x.numel() for x in outputs))
         for i in range(count):
             with torch.enable_grad():
                 scalar = torch.stack([(x * _cotangent(x, generator)).sum() for x in outputs]).sum()
-            yield self._back(scalar, list(legs), sized, keep=i + 1 < count)
+            yield self._back(scalar, list(legs), sized, passed, keep=i + 1 < count)
 
-    def _back(self, scalar: Tensor, legs: list[Leg], sized: Collection[str], *, keep: bool) -> Slopes:
+    def _back(self, scalar: Tensor, legs: list[Leg], sized: Collection[str], passed: Flow, *, keep: bool) -> Slopes:
         found = Slopes()
         order: list[str] = []
         by_tensor: dict[str, list[Leg]] = {}
@@ -160,13 +162,18 @@ class Probe:
 
             return measured
 
-        hooks = [
+        hooks: list[Any] = [
             p.register_post_accumulate_grad_hook(measure(name))  # type: ignore[no-untyped-call]
             for name, p in self.weights.items()
             if p.requires_grad
         ]
+        hooks += [
+            product.hook(self.weights[name].detach(), by_tensor.get(name, []), partial(_pass, found, name))
+            for name, products in passed.products.items()
+            for product in products
+        ]
         try:
-            scalar.backward(retain_graph=keep)  # type: ignore[no-untyped-call]
+            scalar.backward(retain_graph=keep, inputs=passed.leaves if passed.products else None)  # type: ignore[no-untyped-call]
         except Exception as error:
             raise LrscopeError(
                 f"model: no gradients can be had ({first_line(error)}): it must backpropagate"
@@ -291,6 +298,13 @@ def _cotangent(x: Tensor, generator: torch.Generator) -> Tensor:
     """A random one, of a size that suits the output's."""
     drawn = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device)
     return drawn / x.detach().square().mean().sqrt().clamp(min=1e-30)
+
+
+def _pass(found: Slopes, name: str, slope: float, slopes: Mapping[Leg, Tensor]) -> None:
+    """Add what one product with a tensor says; it may be in several."""
+    found.slope[name] = found.slope.get(name, 0.0) + slope
+    for leg, sums in slopes.items():
+        found.slopes[leg] = found.slopes[leg] + sums if leg in found.slopes else sums
 
 
 def _add(found: Slopes, name: str, weight: Tensor, legs: list[Leg], *, sizes: bool) -> None:
