@@ -139,7 +139,7 @@ def test_python_examples_run(
     if "Monitor(" in text and "look_ahead=" in text:
         outlook = r"a decay now would reach about 0\.\d+ \[0\.\d+, 0\.\d+\] \(without it 0\.\d+\)\n"
         assert re.fullmatch(r"regime 2, \w+: loss stationary for \d+ updates at 0\.\d+; " + outlook, said)
-        assert len((tmp_path / "monitor.jsonl").read_text().splitlines()) == 320 + 28
+        assert len((tmp_path / "monitor.jsonl").read_text().splitlines()) == 60
         return
     if "MonitorCallback(" in text:
         assert re.search(r"^update \d+0: loss \d\.\d+; (regime|dead run)", said, re.MULTILINE)

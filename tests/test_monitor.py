@@ -712,7 +712,10 @@ def test_what_cannot_be_watched_is_refused(tmp_path: Path) -> None:
         (lambda: Monitor(model, sgd(model)).step("low"), r"loss: 'low' is not one number"),
         (lambda: Monitor(model, sgd(model)).look_ahead(loss_of), r"make the monitor with look_ahead=True"),
         (lambda: Monitor(model, sgd(model)).report(tmp_path), r"path: .* is a folder: name a file in it"),
-        (lambda: Monitor(model, sgd(model)).report(tmp_path / "a.html"), r"nothing is measured before update 1"),
+        (
+            lambda: Monitor(model, sgd(model)).report(tmp_path / "a.html"),
+            r"nothing is measured before update 10: train longer",
+        ),
         (lambda: Monitor(model, sgd(model)).load_state_dict({}), r"state: it is not the state of a monitor"),
     ]
     for call, words in cases:

@@ -184,7 +184,7 @@ def test_weights_without_a_gradient_are_measured_for_what_they_are() -> None:
     model = nn.ModuleDict({"used": net(), "idle": seeded(lambda: nn.Linear(3, 3))})
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     monitor = Monitor(model, optimizer, look_ahead=True)
-    for x, y in batches(6):
+    for x, y in batches(10):
         optimizer.zero_grad()
         loss = functional.cross_entropy(model["used"](x), y)
         loss.backward()

@@ -1,5 +1,5 @@
-"""Runs of a few hundred updates at default settings: measured one by one at first, they have something to say early and lose
-nothing when the record becomes coarser. What too few updates cannot tell is left open."""
+"""Runs of a few hundred updates at default settings: losses are kept one by one at first, so they have something to say early and
+lose nothing when the curve becomes coarser. What too few updates cannot tell is left open."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from lrscope.errors import LrscopeError
 from lrscope.monitor.monitor import EVERY, FIRST
+from lrscope.monitor.movement import Snapshot
 from planted_run import Planted
 
 PEAK = 0.05
@@ -133,3 +135,74 @@ def test_it_says_how_to_get_more_measurements_where_one_can() -> None:
         late.step(10, None)
         late.monitor.late_loss(1.0)
     assert late.monitor.regime().reason == "3 of 32 measurements so far (a smaller logging_steps gives more)"
+
+
+def test_a_short_run_keeps_each_loss_and_measures_each_tenth_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measuring the weights at each update would take a third of a small network's step."""
+    taken: list[int] = []
+    monkeypatch.setattr(Snapshot, "take", lambda self, found, take=Snapshot.take: (taken.append(1), take(self, found)))
+    run = Planted(every=None)
+    taken.clear()
+    for k in range(45):
+        run.step(1, 1.0 + k, 0.05 if k < 20 else 0.01)
+    assert len(taken) == 4
+    assert run.monitor.result()["update"].values.tolist() == [10, 20, 30, 40]
+    seen = run.monitor.readings()
+    assert seen.curve.update.tolist() == list(range(1, 46))
+    assert seen.curve.loss.tolist() == list(np.arange(1.0, 46.0))
+    assert (seen.since, seen.measured_since) == (20, 2)
+    assert seen.facts.loss.tolist() == list(np.arange(21.0, 46.0))
+    assert seen.first == 1.0
+
+
+def test_the_loss_of_an_update_is_the_mean_over_its_batches() -> None:
+    """Where gradients accumulate; a loss that changes in place afterwards was what it was."""
+    run = Planted(every=None)
+    for k in range(3):
+        loss = torch.tensor(2.0 * k)
+        run.monitor.step(loss)  # nothing moved yet
+        loss.add_(100.0)
+        run.step(1, 2.0 * k + 1.0)
+    run.step(1, None)
+    curve = run.monitor.readings().curve
+    assert curve.loss.tolist()[:3] == [0.5, 2.5, 4.5]
+    assert curve.told.tolist() == [True, True, True, False]
+    assert run.monitor.line().startswith("update 4: no loss; ")
+
+
+@pytest.mark.parametrize("each", [1, 4, 10, 15])
+def test_losses_that_come_late_are_points_of_the_curve_too(each: int) -> None:
+    """As from a log at each so many updates. None is lost where no update was measured meanwhile."""
+    run = Planted(every=None)
+    run.monitor.losses_come_late = True
+    for k in range(60 // each):
+        run.step(each, None)
+        run.monitor.late_loss(float(k))
+        run.monitor.late_loss(float(k))  # no update since
+    seen = run.monitor.readings()
+    assert seen.curve.update.tolist() == list(range(each, 61, each))
+    rows = seen.record.losses
+    assert rows.sum() == 60 // each
+    assert rows @ seen.scalar("train_loss") == pytest.approx(sum(range(60 // each))), "each log counts in one row"
+    again = Planted(every=None)
+    again.monitor.losses_come_late = True
+    again.monitor.load_state_dict(run.monitor.state_dict())
+    assert again.monitor.line() == run.monitor.line()
+    for one in (run, again):
+        one.step(each, None)
+        one.monitor.late_loss(7.0)
+    curves = [one.monitor.readings().curve for one in (run, again)]
+    for name in ("update", "told", "loss", "lr"):
+        np.testing.assert_array_equal(*(getattr(curve, name) for curve in curves))
+
+
+def test_groups_that_come_later_have_no_learning_rate_before() -> None:
+    run = Planted(every=None)
+    run.step(12)
+    run.model.other = torch.nn.Parameter(torch.ones(3))
+    run.optimizer.add_param_group({"params": [run.model.other], "lr": 0.5})
+    run.step(20)
+    lr = run.monitor.readings().curve.lr
+    assert lr.shape == (32, 2)
+    assert np.isnan(lr[:12, 1]).all()
+    assert lr[-1].tolist() == [0.05, 0.5]

@@ -66,12 +66,6 @@ class History:
             self.rows = [merged(self.rows[i : i + 2]) for i in range(0, len(self.rows), 2)]
             self.stride *= 2
 
-    def coarsen(self, count: int) -> None:
-        """So many rows become one, from the first on; what is left over is kept for the row to come."""
-        whole = len(self.rows) // count * count
-        self.partial = [*self.rows[whole:], *self.partial]
-        self.rows = [merged(self.rows[i : i + count]) for i in range(0, whole, count)]
-
     def record(self, groups: int) -> Record:
         """As arrays, whole rows only; NaN for groups that came later."""
         rows = self.rows

@@ -2,6 +2,7 @@
 
 Reads parameters, gradients and the optimizer's options, nothing else: no hooks, no random numbers, no writes. Weights are
 copied before each measured update and compared after it. What is computed on a device is read one measurement later.
+Losses and learning rates of the first updates are kept one by one, so that short runs are seen.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -22,15 +23,16 @@ from lrscope.checked import Positive, Steps, checked
 from lrscope.errors import LrscopeError
 from lrscope.monitor import sinks as sinking
 from lrscope.monitor.average import Average, look_ahead
-from lrscope.monitor.checkpoint import VERSION, check_state
+from lrscope.monitor.checkpoint import check_state, load, state_of
+from lrscope.monitor.curve import Early
 from lrscope.monitor.equilibrium import any_of, decays, expected
 from lrscope.monitor.groups import groups_of
-from lrscope.monitor.history import History, Row, merged, read, stated
+from lrscope.monitor.history import History, Row, merged
 from lrscope.monitor.losses import Losses
 from lrscope.monitor.movement import COLUMNS, Snapshot, by_group, reduced
 from lrscope.monitor.quantities import GROUPED, LOSS, SCALARS, values
 from lrscope.monitor.rates import Rates, rates
-from lrscope.monitor.readings import Readings
+from lrscope.monitor.readings import Readings, curve_of
 from lrscope.monitor.regime import ROWS
 from lrscope.monitor.tracked import Tracked, Versions, as_optimizers, check, names, tracked
 from lrscope.monitor.types import Alarm, Group, LiveRegime, LookAhead
@@ -43,9 +45,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 EVERY = 10  # ours: with a 5 ms step the cost stays below 5% (benchmarks/monitor_overhead.py)
-# Updates that are measured one by one by default, so that short runs are seen. ROWS rows are left of them.
+# Updates whose losses and learning rates are kept one by one by default. Then the record has the rows that the rules ask for.
 FIRST = ROWS * EVERY
-TOLD = 10  # ours: measurements between two looks at the regime for sinks, each of a millisecond
+TOLD = 10  # ours: rows of the curve between two looks at the regime for sinks, each of a millisecond
 
 
 class Pending(NamedTuple):
@@ -73,7 +75,7 @@ class Monitor:
         symmetries: those of this model, found before; instead of `batch`.
         forward: how the model is called with a batch, if not as `find_symmetries` says.
         scaler: of mixed precision (`torch.amp.GradScaler`), so that updates that it skips are counted.
-        every: an update is measured each so many; by default the first 320 one by one, then each tenth.
+        every: an update is measured each so many, its loss too; by default each tenth, and of the first 320 the loss one by one.
         horizon: how many updates are planned.
         chance: loss of the best constant prediction, such as log(classes); regime 3 and dead runs are told only by it.
         look_ahead: keep a running average of the weights, for `look_ahead(evaluate)`.
@@ -105,7 +107,8 @@ class Monitor:
         self.model, self.optimizers = unwrapped(model), as_optimizers(optimizer)
         check(model, names(model), self.optimizers)
         self.every, self.horizon, self.chance, self.scaler = every, horizon, chance, scaler
-        self.spacing = 1 if every is None else every  # updates from one measurement to the next, now
+        self.between = EVERY if every is None else every  # updates from one measurement to the next
+        self.early = Early() if every is None else None  # until update FIRST
         self.forward = call if forward is None else forward
         found = find_symmetries(self.model, batch, forward=forward) if batch is not None else symmetries
         self.symmetries = found
@@ -121,9 +124,11 @@ class Monitor:
         self._before: LiveRegime | None = None  # what was told before the record became coarser
         self.losses_come_late = False  # as from a log: a measurement then waits for `late_loss`
         self._waiting: list[Row] = []
+        self._logged = 0  # updates at the last `late_loss`
         self._pending: Pending | None = None
         self._scale = self._loss_scale()
         self._used: Rates | None = None  # of the update to come, where `before_update` is called
+        self._rates: tuple[list[float], Rates] | None = None  # the last ones, with the optimizers' learning rates then
         self._direct: bool | None = None  # does the optimizer write past the version counters (through .data)?
         self._look_at_tensors()
 
@@ -137,36 +142,49 @@ class Monitor:
             LrscopeError: a loss that is not one number.
         """
         self.losses.add(loss)
+        if self.early is not None:
+            self.early.add(loss)
         self.calls += 1
         self._since[0] += 1
         if not self._updated():
             return
         self.updates += 1
-        if self.updates % self.spacing == 0:
+        if self.early is not None:
+            self.early.at(self.updates, self._rates_used().lr)
+            if not self.losses_come_late:
+                self.early.close()
+        if self.updates % self.between == 0:
             self._measure()
-        if self.every is None and self.updates == FIRST:
-            self._coarsen()
-        if self.updates % self.spacing == self.spacing - 1:
+        if self.early is not None and self.updates >= FIRST:
+            self._end_early()
+        self._used = None
+        if self.updates % self.between == self.between - 1:
             self._look_at_tensors()
             self.snapshot.take(self._found)
 
     def before_update(self) -> None:
         """To be called before an update where the schedule steps before `step` can be called, as in some trainers: the
         learning rates now are those of that update. Otherwise they are read in `step`."""
-        if (self.updates + 1) % self.spacing == 0:
-            self._used = rates(self._found, self._place, len(self.groups))
+        if self.early is not None or (self.updates + 1) % self.between == 0:
+            self._used = self._rates_now()
 
     def late_loss(self, loss: Any) -> None:
         """The mean loss since the last call, where it is not known at each update (`losses_come_late`). What was measured
-        meanwhile becomes one row.
+        meanwhile becomes one row. Without an update since the last call nothing happens.
 
         Raises:
             LrscopeError: a loss that is not one number.
         """
         self._settle()
+        if self.updates == self._logged:
+            return
+        self._logged = self.updates
+        self.losses.add(loss)
+        if self.early is not None:
+            self.early.add(loss)
+            self.early.close()
         if not self._waiting:
             return
-        self.losses.add(loss)
         row = replace(merged(self._waiting), losses=self.losses.count)
         scalars = row.scalars.copy()
         scalars[LOSS] = float(self.losses.taken(torch.device("cpu")))
@@ -191,7 +209,7 @@ class Monitor:
         if self.average is None:
             raise LrscopeError("look_ahead: no average of the weights is kept: make the monitor with look_ahead=True")
         if not self.average.weights:
-            raise LrscopeError(f"look_ahead: nothing is averaged before update {self.spacing}: train longer")
+            raise LrscopeError(f"look_ahead: nothing is averaged before update {self.between}: train longer")
         with self.snapshot.put_aside(self._found):
             found = look_ahead(self.model, self.average.weights, evaluate, self.updates, batches, self.forward)
         self.ahead = replace(found, tells=found.tells and self.regime().regime in ("2", "?"))
@@ -226,13 +244,15 @@ class Monitor:
     def readings(self) -> Readings:
         """What the record says."""
         self._settle()
+        record = self.history.record(len(self.groups))
         return Readings(
-            record=self.history.record(len(self.groups)),
+            record=record,
+            curve=curve_of(record) if self.early is None else self.early.curve(len(self.groups)),
             groups=self.groups,
             goals=expected(self.groups, self._found),
             decays=any_of(self.groups, self._found, decays),
             held=any_of(self.groups, self._found, lambda one: one.held),
-            first=self._first,
+            first=self._first if self.early is None else self.early.first,
             whole=self.symmetries is not None and all(g.invariant or not g.matters for g in self.groups),
             chance=self.chance,
             horizon=self.horizon,
@@ -252,23 +272,7 @@ class Monitor:
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers and names, for a checkpoint; a monitor that loads it goes on as this one would."""
         self._settle()
-        return {
-            "version": VERSION,
-            "every": self.every,
-            "spacing": self.spacing,
-            "before": None if self._before is None else asdict(self._before),
-            "counts": [self.updates, self.calls, self.skipped, *self._since],
-            "scale": self._scale,
-            "direct": self._direct,
-            "first": self._first,
-            "groups": [asdict(group) for group in self.groups],
-            "history": self.history.state(),
-            "waiting": stated(self._waiting),
-            "losses": self.losses.state(),
-            "snapshot": self.snapshot.state(),
-            "average": None if self.average is None else self.average.state(),
-            "ahead": None if self.ahead is None else asdict(self.ahead),
-        }
+        return state_of(self)
 
     @checked
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -278,20 +282,7 @@ class Monitor:
             LrscopeError: not a monitor's state, or one with another `every` or an average where none is kept.
         """
         check_state(state, self.every, averaged=self.average is not None)
-        self.updates, self.calls, self.skipped, *self._since = state["counts"]
-        self.spacing = state["spacing"]
-        self._before = None if state["before"] is None else LiveRegime(**state["before"])
-        self._scale, self._direct, self._first = state["scale"], state["direct"], state["first"]
-        self.groups = [Group(**{**told, "tensors": tuple(told["tensors"])}) for told in state["groups"]]
-        self._look_at_tensors()
-        self.history.load(state["history"])
-        self._waiting = read(state["waiting"])
-        self.losses.load(state["losses"])
-        self.snapshot.load(state["snapshot"], self._found)
-        if self.average is not None:
-            self.average.load(state["average"], self._found)
-        self.ahead = None if state["ahead"] is None else LookAhead(**state["ahead"])
-        self._pending = self._used = self._told = None
+        load(self, state)
 
     # -- measuring --------------------------------------------------------------------------------------------------------
 
@@ -331,6 +322,18 @@ class Monitor:
         self._place = np.array([place[one.name] for one in self._found], dtype=np.int64)
         self._fused = any(one.options.get("fused") for one in self._found)
         self._versions = Versions(self._found)
+        self._rates = None
+
+    def _rates_now(self) -> Rates:
+        """As the optimizers' options are now; computed anew where a learning rate has changed."""
+        lr = [float(options.get("lr", math.nan)) for one in self.optimizers for options in one.param_groups]
+        if self._rates is None or self._rates[0] != lr:
+            self._rates = lr, rates(self._found, self._place, len(self.groups))
+        return self._rates[1]
+
+    def _rates_used(self) -> Rates:
+        """Those of the update that was just made."""
+        return self._used or self._rates_now()
 
     @torch.no_grad()
     def _measure(self) -> None:
@@ -338,20 +341,24 @@ class Monitor:
         sums = reduced(self.snapshot, self._found)
         if self.average is not None:
             self.average.add(self._found)
-        counts = (self._since[0], self._since[1], self.losses.count)
-        read = torch.cat([self.losses.taken(sums.device), sums.reshape(-1)])
-        used = self._used or rates(self._found, self._place, len(self.groups))
-        self._pending = Pending(self.updates, counts, self._scale, used, self._place, read)
-        self._since, self._used = [0, 0], None
+        losses = Losses() if self.losses_come_late else self.losses  # those of logs wait for `late_loss`
+        counts = (self._since[0], self._since[1], losses.count)
+        read = torch.cat([losses.taken(sums.device), sums.reshape(-1)])
+        self._pending = Pending(self.updates, counts, self._scale, self._rates_used(), self._place, read)
+        self._since = [0, 0]
         if read.device.type == "cpu":
             self._settle()
 
-    def _coarsen(self) -> None:
-        """From now on each tenth update is measured; the record is as if it had always been so. What was told of it is kept."""
+    @property
+    def spacing(self) -> int:
+        """Updates from one row of the curve to the next, now."""
+        return self.between if self.early is None else 1
+
+    def _end_early(self) -> None:
+        """From now on the record has the curve. What was told of the finer one is kept."""
         seen = self.readings()
         self._before = seen.earlier if seen.regime.regime == "?" else replace(seen.regime, decay=None)
-        self.history.coarsen(EVERY)
-        self.spacing = EVERY
+        self._first, self.early = seen.first, None
 
     def _finer(self) -> str:
         if self.losses_come_late:
@@ -377,7 +384,8 @@ class Monitor:
     def _keep(self, row: Row) -> None:
         """Add a row to the record and send it on."""
         self.history.add(row)
-        self._first = float(row.scalars[LOSS]) if math.isnan(self._first) else self._first
+        if self.early is None and math.isnan(self._first):
+            self._first = float(row.scalars[LOSS])
         if self.sinks:
             self._send(row.update, row.scalars, row.groups)
 

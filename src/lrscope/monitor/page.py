@@ -61,7 +61,7 @@ def write(monitor: Monitor, path: str | os.PathLike[str], title: str) -> Path:
     check_target(target)
     seen = monitor.readings()
     if not len(seen.record.update):
-        raise LrscopeError(f"report: nothing is measured before update {monitor.spacing}: train longer")
+        raise LrscopeError(f"report: nothing is measured before update {monitor.between}: train longer")
     return write_text(render(monitor, seen, title), target)
 
 
@@ -118,8 +118,8 @@ def facts(monitor: Monitor, seen: Readings) -> list[tuple[str, str]]:
 def _spacing(monitor: Monitor) -> str:
     if monitor.losses_come_late:
         return "at each log of the loss"
-    each = "each update" if monitor.spacing == 1 else f"every {monitor.spacing} updates"
-    return each if monitor.every is not None or monitor.spacing == 1 else f"each update up to {FIRST}, then {each}"
+    each = "each update" if monitor.between == 1 else f"every {monitor.between} updates"
+    return each if monitor.every is not None else f"{each}, the loss of the first {FIRST} one by one"
 
 
 def group_rows(seen: Readings) -> list[dict[str, str]]:
@@ -193,19 +193,19 @@ def _since(seen: Readings) -> list[Layer]:
 
 
 def _loss(seen: Readings) -> Panel:
-    loss = seen.scalar("train_loss")
-    layers: list[Layer] = [*_since(seen), Line(x=seen.record.update, y=loss, color=style.INK)]
+    loss = seen.curve.loss
+    layers: list[Layer] = [*_since(seen), Line(x=seen.curve.update, y=loss, color=style.INK)]
     layers += [Level(y=seen.chance, label="guessing")] if seen.chance is not None else []
     layers += [Level(y=seen.ahead.ahead, label="averaged weights")] if seen.ahead is not None else []
     return Panel(title="training loss", x=_x(), y=Axis(log=bool((loss > 0).all())), layers=layers)
 
 
 def _lr(seen: Readings) -> Panel:
-    lr = seen.grouped("group_lr")
+    lr = seen.curve.lr
     different = dict.fromkeys(tuple(np.nan_to_num(lr[:, g])) for g in range(lr.shape[1]))
     layers: list[Layer] = [
         Line(
-            x=seen.record.update,
+            x=seen.curve.update,
             y=_positive(np.array(column)),
             color=style.COLORS[k % len(style.COLORS)],
             name=f"rate {k + 1}" if len(different) > 1 else "",

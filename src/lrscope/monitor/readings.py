@@ -1,4 +1,4 @@
-"""What a record says: regime, equilibrium and warnings, from arrays alone. N rows, G groups."""
+"""What a record says: regime, equilibrium and warnings, from arrays alone. N rows, G groups, M rows of the curve."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lrscope.charts.text import number
 from lrscope.monitor.alarms import Situation, alarms
+from lrscope.monitor.curve import Curve
 from lrscope.monitor.equilibrium import states
 from lrscope.monitor.history import Record, mean_of_known
 from lrscope.monitor.quantities import GROUPED, SCALARS
@@ -27,18 +28,20 @@ BACK = 8  # ours: rows between two looks at what was told before
 class Readings:
     """A record with what the monitor knows beside it.
 
+    curve: losses and learning rates; those of the record, or finer ones while the run is young.
     goals: angular updates in equilibrium, where a formula gives them.
     decays, held: has the group weight decay, does its optimizer keep its norm?
     first: loss of the first measurement, which a long record no longer holds by itself.
     updates: so far; the last ones may not be measured.
-    before: the last regime that was told before the record became coarser, and when.
-    spacing: updates from one measurement to the next.
+    before: the last regime that was told before the curve became coarser, and when.
+    spacing: updates from one row of the curve to the next.
     finer: what gives more measurements, in words; empty where there can be no more.
     since_last: calls and skipped updates since the last measurement.
     whole: is everything that trains and matters scale-invariant?
     """
 
     record: Record
+    curve: Curve
     groups: Sequence[Group]
     goals: Sequence[float | None]
     decays: Sequence[bool]
@@ -66,16 +69,21 @@ class Readings:
 
     @cached_property
     def since(self) -> int:
-        """The row from which on the learning rate is about what it is now."""
-        return constant_since(self.grouped("group_lr"))
+        """The row of the curve from which on the learning rate is about what it is now."""
+        return constant_since(self.curve.lr)
+
+    @property
+    def measured_since(self) -> int:
+        """The same of the record."""
+        return int(np.searchsorted(self.record.update, self.curve.update[self.since])) if self.since else 0
 
     @cached_property
     def facts(self) -> Facts:
         """For the rules of regimes."""
-        told = self.record.losses[self.since :] > 0
+        told = self.curve.told[self.since :]
         return Facts(
-            loss=self.scalar("train_loss")[self.since :][told],
-            updates=self.record.update[self.since :][told],
+            loss=self.curve.loss[self.since :][told],
+            updates=self.curve.update[self.since :][told],
             first=self.first,
             chance=self.chance,
             spread=self.spread,
@@ -90,7 +98,7 @@ class Readings:
     @property
     def decay(self) -> LookAhead | None:
         """The look ahead, if it was made since the learning rate last changed."""
-        changed = int(self.record.update[self.since]) if self.since else 0
+        changed = int(self.curve.update[self.since]) if self.since else 0
         return None if self.ahead is not None and self.ahead.update < changed else self.ahead
 
     @property
@@ -103,7 +111,7 @@ class Readings:
     @cached_property
     def angles(self) -> list[float]:
         """Mean angular update of each group [G] over the last quarter since the learning rate changed."""
-        rows = self.grouped("group_angle")[self.since :]
+        rows = self.grouped("group_angle")[self.measured_since :]
         late = rows[3 * len(rows) // 4 :]
         return [float(x) for x in mean_of_known(late)] if len(late) else [np.nan] * len(self.groups)
 
@@ -124,14 +132,16 @@ class Readings:
         """Where the learning rate changes too much for a regime now: the last one that there was."""
         if self.regime.regime != "?" or not self.since:
             return None
-        lr = np.unique(self.grouped("group_lr"), axis=1)
+        lr = np.unique(self.curve.lr, axis=1)
         row = len(lr) - 1
         while row >= ROWS:
             if row - constant_since(lr[:row]) < ROWS:
                 row -= 1
                 continue
-            record = self.record.until(row)
-            then = replace(self, record=record, ahead=None, updates=int(record.update[-1])).regime
+            curve = self.curve.until(row)
+            now = int(curve.update[-1])
+            record = self.record.until(int((self.record.update <= now).sum()))
+            then = replace(self, record=record, curve=curve, ahead=None, updates=now).regime
             if then.regime != "?":
                 return then
             row -= BACK
@@ -145,7 +155,7 @@ class Readings:
     @cached_property
     def equilibrium(self) -> list[str]:
         """Of each group: `reached`, `on the way`, `none` (norms only grow), `norm kept` or `unknown`."""
-        norm, angle = (self.grouped(name)[self.since :] for name in ("group_norm", "group_angle"))
+        norm, angle = (self.grouped(name)[self.measured_since :] for name in ("group_norm", "group_angle"))
         return states(self.groups, norm, angle, self.goals, self.decays, self.held)
 
     @cached_property
@@ -167,12 +177,12 @@ class Readings:
     @property
     def line(self) -> str:
         """The run in one line."""
-        if not len(self.record.update):
+        if not len(self.curve.update):
             return "no measurement yet"
-        late = slice(-max(SHOWN // self.spacing, 1), None)
-        losses = self.scalar("train_loss")[late][self.record.losses[late] > 0]
-        loss = f"loss {number(float(losses.mean()))}" if self.record.losses[-1] else "no loss"
-        words = [f"update {self.record.update[-1]}: {loss}", str(self.regime)]
+        late = self.curve.loss[-max(SHOWN // self.spacing, 1) :]
+        told = self.curve.told[-len(late) :]
+        loss = f"loss {number(float(late[told].mean()))}" if told[-1] else "no loss"
+        words = [f"update {self.curve.update[-1]}: {loss}", str(self.regime)]
         words += [] if self.earlier_words is None else [self.earlier_words]
         words += [] if self.outdated_words is None else [self.outdated_words]
         return "; ".join(words)
@@ -205,3 +215,15 @@ class Readings:
 
 def _word(invariant: bool | None) -> str:
     return "unknown" if invariant is None else "yes" if invariant else "no"
+
+
+def curve_of(record: Record) -> Curve:
+    """The curve that a record has: a row for each measurement."""
+    places = [[s.name for s in table].index(name) for table, name in ((SCALARS, "train_loss"), (GROUPED, "group_lr"))]
+    known = len(record.update) > 0
+    return Curve(
+        update=record.update,
+        told=record.losses > 0,
+        loss=record.scalars[:, places[0]] if known else np.zeros(0),
+        lr=record.groups[:, places[1]] if known else np.zeros((0, record.groups.shape[-1])),
+    )
