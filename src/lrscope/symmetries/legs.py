@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -149,7 +150,8 @@ def _flat_legs(shapes: Mapping[str, tuple[int, ...]], lengths: set[int]) -> list
     return found
 
 
+@cache
 def sampled(length: int, count: int = CHANNELS) -> Tensor:
-    """Up to `count` places below a length, the same in every call."""
+    """Up to `count` places below a length, the same in every call; not to be written to."""
     order = torch.randperm(length, generator=torch.Generator().manual_seed(length))
     return order[:count].sort().values
