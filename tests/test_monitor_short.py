@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from lrscope.errors import LrscopeError
+from lrscope.monitor import monitor as monitor_module
 from lrscope.monitor.monitor import EVERY, FIRST
 from lrscope.monitor.movement import Snapshot
 from planted_run import Planted
@@ -206,3 +207,24 @@ def test_groups_that_come_later_have_no_learning_rate_before() -> None:
     assert lr.shape == (32, 2)
     assert np.isnan(lr[:12, 1]).all()
     assert lr[-1].tolist() == [0.05, 0.5]
+
+
+def test_tensors_are_looked_at_anew_only_where_the_optimizer_holds_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    monkeypatch.setattr(
+        monitor_module, "tracked", lambda *given, look=monitor_module.tracked: (looked.append(1), look(*given))[1]
+    )
+    run = Planted(every=None)
+    run.step(40)
+    assert len(looked) == 1
+    run.model.other = torch.nn.Parameter(torch.ones(3))
+    run.optimizer.add_param_group({"params": [run.model.other], "lr": 0.5})
+    run.step(10)
+    assert len(looked) == 2
+    run.model.other.requires_grad_(False)
+    run.step(10)
+    assert [len(looked), len(run.monitor._found)] == [3, 1]
+    run.optimizer.load_state_dict(run.optimizer.state_dict())  # whose options are new objects
+    run.step(10, lr=0.01)
+    assert len(looked) == 4
+    assert run.monitor.result()["group_lr"][-1, 0] == 0.01

@@ -45,6 +45,7 @@ def load(monitor: Monitor, state: Mapping[str, Any]) -> None:
     monitor._before = None if state["before"] is None else LiveRegime(**state["before"])
     monitor._scale, monitor._direct, monitor._first = state["scale"], state["direct"], state["first"]
     monitor.groups = [Group(**{**told, "tensors": tuple(told["tensors"])}) for told in state["groups"]]
+    monitor._held = []  # so that they are looked at anew
     monitor._look_at_tensors()
     monitor.history.load(state["history"])
     monitor.early = None if state["early"] is None else Early.of(state["early"])

@@ -34,7 +34,7 @@ from lrscope.monitor.quantities import GROUPED, LOSS, SCALARS, values
 from lrscope.monitor.rates import Rates, rates
 from lrscope.monitor.readings import Readings, curve_of
 from lrscope.monitor.regime import ROWS
-from lrscope.monitor.tracked import Tracked, Versions, as_optimizers, check, names, tracked
+from lrscope.monitor.tracked import Held, Tracked, Versions, as_optimizers, check, held_by, names, tracked
 from lrscope.monitor.types import Alarm, Group, LiveRegime, LookAhead
 from lrscope.readers import Whole
 from lrscope.symmetries import Symmetries, find_symmetries
@@ -130,6 +130,7 @@ class Monitor:
         self._used: Rates | None = None  # of the update to come, where `before_update` is called
         self._rates: tuple[list[float], Rates] | None = None  # the last ones, with the optimizers' learning rates then
         self._direct: bool | None = None  # does the optimizer write past the version counters (through .data)?
+        self._held: list[Held] = []
         self._look_at_tensors()
 
     def step(self, loss: Any = None) -> None:
@@ -150,7 +151,7 @@ class Monitor:
             return
         self.updates += 1
         if self.early is not None:
-            self.early.at(self.updates, self._rates_used().lr)
+            self.early.at(self.updates, (self._used or self._rates_now()).lr)
             if not self.losses_come_late:
                 self.early.close()
         if self.updates % self.between == 0:
@@ -316,6 +317,9 @@ class Monitor:
 
     def _look_at_tensors(self) -> None:
         """Which tensors train now: some may have come or been frozen since."""
+        if (held := held_by(self.optimizers)) == self._held:
+            return
+        self._held = held
         self._found: list[Tracked] = tracked(names(self.model), self.optimizers)
         self.groups = groups_of(self._found, self.symmetries, self.groups)
         place = {name: g for g, group in enumerate(self.groups) for name in group.tensors}
@@ -331,10 +335,6 @@ class Monitor:
             self._rates = lr, rates(self._found, self._place, len(self.groups))
         return self._rates[1]
 
-    def _rates_used(self) -> Rates:
-        """Those of the update that was just made."""
-        return self._used or self._rates_now()
-
     @torch.no_grad()
     def _measure(self) -> None:
         self._settle()
@@ -344,7 +344,7 @@ class Monitor:
         losses = Losses() if self.losses_come_late else self.losses  # those of logs wait for `late_loss`
         counts = (self._since[0], self._since[1], losses.count)
         read = torch.cat([losses.taken(sums.device), sums.reshape(-1)])
-        self._pending = Pending(self.updates, counts, self._scale, self._rates_used(), self._place, read)
+        self._pending = Pending(self.updates, counts, self._scale, self._used or self._rates_now(), self._place, read)
         self._since = [0, 0]
         if read.device.type == "cpu":
             self._settle()

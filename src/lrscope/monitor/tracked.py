@@ -13,6 +13,7 @@ from lrscope.optim.param_groups import is_held
 from lrscope.optim.spheres import KINDS
 from lrscope.wrappers import named_parameters, unwrapped
 
+Held = tuple[int, int, bool, int]
 SHARDED = ("FullyShardedDataParallel", "FlatParameter")
 WATCHED = 16  # ours: tensors of each optimizer whose version is read in every call
 COUNTED = 3  # ours: of these, tensors whose count of steps is read too, which takes longer
@@ -64,6 +65,16 @@ def tracked(known: Mapping[int, str], optimizers: Sequence[Any]) -> list[Tracked
         if weight.requires_grad and weight.numel() and id(weight) not in found:
             found[id(weight)] = Tracked(name, weight, options, optimizer)
     return list(found.values())
+
+
+def held_by(optimizers: Sequence[Any]) -> list[Held]:
+    """What the optimizers hold now; the same as before where no tensor came, went, was frozen or has other options."""
+    return [
+        (id(weight), id(options), weight.requires_grad, weight.numel())
+        for optimizer in optimizers
+        for options in optimizer.param_groups
+        for weight in options["params"]
+    ]
 
 
 def _held(known: Mapping[int, str], optimizers: Sequence[Any]) -> Iterator[tuple[str, Tensor, Mapping[str, Any], Any]]:
