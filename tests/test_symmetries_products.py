@@ -45,6 +45,17 @@ class Turned(nn.Module):
         return h.sigmoid() @ self.second.T
 
 
+class Shown(nn.Module):
+    """A matrix that is an output, too, as for a penalty."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.last(self.first(x).relu()), self.last.weight
+
+
 class Checkpointed(nn.Module):
     def __init__(self, *, reentrant: bool) -> None:
         super().__init__()
@@ -69,6 +80,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Any, int]] = {
     "tokens": (lambda: nn.Sequential(nn.Linear(4, 5), body()), drawn(4, 3, 4), 3),
     "tied": (Tied, torch.arange(12).reshape(4, 3) % 7, 1),
     "turned": (Turned, drawn(8, 4), 1),
+    "shown": (Shown, drawn(8, 4), 0),
     "attention": (attention, drawn(3, 4, 8), 7),
     "checkpointed": (lambda: Checkpointed(reentrant=False), drawn(8, 4), 3),
     "reentrant": (lambda: Checkpointed(reentrant=True), drawn(8, 4), 0),

@@ -7,7 +7,7 @@ much work again, and as large as W.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,22 +57,25 @@ class Flow:
     """What of a graph needs no gradients of its own.
 
     products: by tensor all products that it is in; it is in nothing else.
-    leaves: all other tensors with gradients, whatever they are.
+    leaves: all other tensors with gradients, whatever they are; not asked for without products.
     """
 
     products: Mapping[str, Sequence[Product]]
     leaves: Sequence[Tensor]
 
 
-def flow(outputs: Iterable[Tensor], weights: Mapping[str, Tensor]) -> Flow:
+def flow(outputs: Sequence[Tensor], weights: Mapping[str, Tensor]) -> Flow:
     """Of the graph behind `outputs`: the matrices among `weights` whose slopes can be had without their gradients.
 
     There are none in a graph with custom functions, which may call a backward pass of their own; such as gradient checkpointing.
+    Nor where an output is a tensor that trains, which then is in more than the graph shows.
     """
+    if any(x.grad_fn is None for x in outputs):  # a tensor that trains is itself an output
+        return Flow({}, [])
     users = _users([x.grad_fn for x in outputs if x.grad_fn is not None])
     leaves: dict[Node, Tensor] = {node: node.variable for node in users if node.name().endswith(LEAF)}  # type: ignore[attr-defined]
     if any(hasattr(type(node), "save_for_backward") and node.name() != OWN for node in users):
-        return Flow({}, list(leaves.values()))
+        return Flow({}, [])
     names = {id(weight): name for name, weight in weights.items()}
     products: dict[str, list[Product]] = {}
     for node, leaf in leaves.items():
