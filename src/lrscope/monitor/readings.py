@@ -1,4 +1,4 @@
-"""What a record says: regime, equilibrium and warnings, from arrays alone. N rows, G groups, M rows of the curve."""
+"""What a record says: regime, equilibrium and warnings, from arrays alone. N rows, of the record or of the curve; G groups."""
 
 from __future__ import annotations
 

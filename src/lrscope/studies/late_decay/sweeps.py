@@ -194,7 +194,7 @@ def laptop() -> Scale:
             factor=0.1,
             cooldown=120,
             equal_at=160,
-            equal_draws=4,  # 6 before, and 50 would decide: experiments/late_decay_trend.py asks more for less
+            equal_draws=4,  # 6 before the third evidence; it would take 50 to decide
             cross_until=320,
             fewer=3,
             course=160,
@@ -217,7 +217,7 @@ def laptop() -> Scale:
             diagonal={**ON_DIAGONAL, "seeds": 100},
         ),
         about="1,000 images of Fashion-MNIST at 14x14 and that network with a quarter of the channels, 10 draws of images (3 for cross-entropy, 4 for "
-        "schedules, 4 at equal training loss); the model with 400 data sets (1,000 for gamma 5 and 6). About 42 minutes on two CPU cores, and 9 more for LD8.",
+        "schedules, 4 at equal training loss); the model with 400 data sets (1,000 for gamma 5 and 6). About 50 minutes on two CPU cores, estimated.",
         first_seed=FIRST_SEED,
     )
 
