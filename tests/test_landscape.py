@@ -222,6 +222,10 @@ def test_the_paths_agree_and_are_what_the_program_measures() -> None:
     assert (found["test_loss"][3], found["test_error"][3]) == (float(loss), 1 - float(accuracy))
     train_only = evaluate(NetworkValues(one.program, one.material, one.frozen, test=False), points)
     assert set(train_only) == {"train_loss", "train_error"}
+    test_only = evaluate(NetworkValues(one.program, one.material, one.frozen, train=False), points)
+    assert set(test_only) == {"test_loss", "test_error"}
+    for key, values in (train_only | test_only).items():
+        np.testing.assert_array_equal(values, found[key])
 
 
 def test_points_may_bring_frozen_tensors_of_their_own() -> None:
@@ -381,6 +385,10 @@ MISUSES: dict[str, tuple[Callable[[Place], Any], str]] = {
     "a state of many runs": (
         lambda at: landscape.at_points(OneRun(at), stack([at.state, at.state]), at.weights, path="batched"),
         r"weights: shape \(2, .*\) is not that of one run",
+    ),
+    "neither set": (
+        lambda at: NetworkValues(at.program, at.material, at.frozen, train=False, test=False),
+        "train, test: both are False: set one of them",
     ),
     "another path": (
         lambda at: landscape.at_points(OneRun(at), at.state, at.weights, path="fast"),  # type: ignore[arg-type]

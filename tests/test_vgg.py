@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from lrscope import LrscopeError, named_task
 from lrscope.config import SweepConfig
+from lrscope.tasks.conv3x3 import Conv3x3
 from lrscope.tasks.models import build
-from lrscope.tasks.vgg import VGG11, Conv3x3
+from lrscope.tasks.vgg import VGG11
 from tiny_tasks import SINGLE, drawn, train
 
 
@@ -43,13 +44,14 @@ def test_its_function_is_the_one_written_out() -> None:
     torch.testing.assert_close(model(x), literal(dict(model.state_dict()), x))
 
 
+@pytest.mark.parametrize(("stride", "bias"), [(1, True), (2, False)])
 @pytest.mark.parametrize("side", [1, 2, 3])
-def test_its_convolution_is_pytorchs_at_every_size(side: int) -> None:
+def test_its_convolution_is_pytorchs_at_every_size(side: int, stride: int, bias: bool) -> None:
     """Outputs and all gradients, where an image is one pixel and where it is not; batched over runs too."""
-    layer = drawn(lambda: Conv3x3(3, 5)).double()
+    layer = drawn(lambda: Conv3x3(3, 5, stride, bias=bias)).double()
     x = torch.randn(4, 3, side, side, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     tensors = [x.requires_grad_(), *layer.parameters()]
-    out, expected = layer(x), functional.conv2d(x, layer.weight, layer.bias, padding=1)
+    out, expected = layer(x), functional.conv2d(x, layer.weight, layer.bias, stride, padding=1)
     torch.testing.assert_close(out, expected)
     weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     found, wanted = (torch.autograd.grad((weights * one).sum(), tensors) for one in (out, expected))

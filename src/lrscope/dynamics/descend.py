@@ -123,7 +123,7 @@ def descend(
             total = squares.sum(1)
         before, was_alive = weights, alive
         alive = alive & torch.isfinite(total if loss is None else total + loss)
-        weights = torch.where(alive[:, None], after, torch.nan)
+        weights = after if bool(alive.all()) else torch.where(alive[:, None], after, torch.nan)
         taken += alive
         recorder.steps(Update(step, before, gradient, loss, rates[step], weights), was_alive)
     recorder.points(steps, weights, alive)

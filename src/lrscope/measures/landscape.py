@@ -51,8 +51,10 @@ class Values(Protocol):
 
 
 class NetworkValues:
-    """`train_loss` (nat) and `train_error` in train mode with batch statistics, as they are logged; with `test`, `test_loss`
-    and `test_error` with population statistics re-estimated at each point. Errors are 1 - accuracy; NaN for regression.
+    """With `train`, `train_loss` (nat) and `train_error` in train mode with batch statistics, as they are logged.
+
+    With `test`, `test_loss` and `test_error` with population statistics re-estimated at each point. Errors are 1 - accuracy; NaN
+    for regression.
 
     A program of path `single` takes points one after the other, one of path `batched` together.
 
@@ -60,8 +62,12 @@ class NetworkValues:
         frozen: frozen tensors [1, ...], for points that bring none of their own.
     """
 
-    def __init__(self, program: Program, material: Material, frozen: Named, *, test: bool = True) -> None:
-        self.program, self.material, self.frozen, self.test = program, material, frozen, test
+    def __init__(
+        self, program: Program, material: Material, frozen: Named, *, train: bool = True, test: bool = True
+    ) -> None:
+        if not (train or test):
+            raise LrscopeError("train, test: both are False: set one of them")
+        self.program, self.material, self.frozen, self.train, self.test = program, material, frozen, train, test
         self.batched = program.backend.path == "batched"
 
     @property
@@ -77,7 +83,8 @@ class NetworkValues:
         x, y = self.material.batches(1)
 
         def passes() -> None:
-            self.program.train_mode_metrics(weights, frozen, x, y)
+            if self.train:
+                self.program.train_mode_metrics(weights, frozen, x, y)
             if self.test:
                 populations = self.program.populations(weights, frozen, x)
                 examples = self.material.test_x[:EXAMPLES], self.material.test_y[:EXAMPLES]
@@ -90,7 +97,9 @@ class NetworkValues:
         count = len(points.weights)
         padded = LEAST if self.batched and count < LEAST else count
         weights, frozen = self._tensors(points, padded)
-        found = self._pairs("train", self.program.train_mode_metrics(weights, frozen, *self.material.batches()))
+        found: dict[str, Tensor] = {}
+        if self.train:
+            found |= self._pairs("train", self.program.train_mode_metrics(weights, frozen, *self.material.batches()))
         if self.test:
             found |= self._pairs("test", self.material.test_metrics(self.program, weights, frozen))
         return {name: value[:count] for name, value in found.items()}
@@ -187,6 +196,7 @@ def at_points(
     points: Any,
     *,
     data_seed: Seed | None = None,
+    train: bool = True,
     test: bool = True,
     path: Literal["single", "batched"] | None = None,
     memory: Memory = MEMORY,
@@ -196,19 +206,20 @@ def at_points(
     Args:
         at: a state of the network; its frozen tensors go with all points.
         points: weights [N, P], or an iterable of such slabs, made when they are needed.
+        train, test: whether the training set's, and the test set's, are computed.
         path: whether networks are evaluated one at a time or batched. None: as the sweep was trained, which is what was
             faster. The two agree to rounding.
         memory: bytes for the networks of a batch and their activations; changes values by rounding at most.
 
     Raises:
-        LrscopeError: points that are no weights of this network; a batched network with dropout.
+        LrscopeError: points that are no weights of this network; a batched network with dropout; neither `train` nor `test`.
     """
     chosen = path or ("single" if trained.net.stochastic else trained.path)
     if chosen == "batched" and trained.net.stochastic:
         raise LrscopeError("path: a net with dropout is not batched: use path='single', or leave it out")
     one_run(at.weights)
     program, material = evaluation(trained, at, data_seed, path=chosen)
-    found = network_values(NetworkValues(program, material, at.frozen, test=test), points, memory=memory)
+    found = network_values(NetworkValues(program, material, at.frozen, train=train, test=test), points, memory=memory)
     return xr.Dataset({name: ("point", values) for name, values in found.items()})
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lrscope.errors import LrscopeError, nearest
+from lrscope.tasks.conv3x3 import Conv3x3
 from lrscope.tasks.data.table import TABLE
 from lrscope.tasks.transformer import Transformer
 from lrscope.tasks.vgg import VGG11
@@ -74,9 +75,9 @@ class _PreActBlock(nn.Module):
     def __init__(self, inside: int, outside: int, stride: int) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm2d(inside)
-        self.conv1 = nn.Conv2d(inside, outside, 3, stride=stride, padding=1, bias=False)
+        self.conv1 = Conv3x3(inside, outside, stride, bias=False)
         self.norm2 = nn.BatchNorm2d(outside)
-        self.conv2 = nn.Conv2d(outside, outside, 3, padding=1, bias=False)
+        self.conv2 = Conv3x3(outside, outside, bias=False)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inside != outside:
             self.shortcut = nn.Sequential(

@@ -1,6 +1,6 @@
 """Criteria that were changed after the first evidence (seeds 4000 and on) had been judged by them, and why.
 
-They are for evidence with fresh seeds: the second, from 6000 on, and the third, from 9000 on. What was changed before the first evidence: docs/late_decay_theory.md.
+They are for evidence with fresh seeds: from 6000 on (the second) or later. What was changed before the first evidence: docs/late_decay_theory.md.
 """
 
 from __future__ import annotations

@@ -87,7 +87,9 @@ class NormPower:
         error = power * height - targets
         pull = power * error / x.shape[1]
         radial = self.gamma * (pull * height).sum(-1, keepdim=True) / square.clamp_min(torch.finfo(w.dtype).tiny)
-        gradient = (radial * w).baddbmm_(pull, x)
+        gradient = radial * w
+        # One example's outer products: as a product of matrices they take five times as long (ours).
+        gradient = gradient.addcmul_(pull, x) if x.shape[1] == 1 else gradient.baddbmm_(pull, x)
         return gradient.view(points.shape), 0.5 * error.square().mean(-1).view(-1)
 
     def predictors(self, points: Tensor) -> Tensor:

@@ -73,7 +73,8 @@ def _sets(trained: Trained, at: State, made: Landscape, draw: int) -> dict[str, 
         rows = finer_rows(values, y)
         columns = np.repeat(x, rows.shape[1])
         points = made.surface.points(columns, rows.ravel(), at.weights.dtype, at.weights.device)
-        finer = at_points(trained, at, points, data_seed=draw)[of].values
+        train = of == "train_loss"
+        finer = at_points(trained, at, points, data_seed=draw, train=train, test=not train)[of].values
         found[of] = valley_set(values, finer.reshape(rows.shape), levels[of])
     return found
 
