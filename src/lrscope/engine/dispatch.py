@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
@@ -21,6 +22,7 @@ from lrscope.engine.tick import Tick
 from lrscope.errors import LrscopeError, first_line
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
+WAIT = 0.1  # ours, seconds between two looks for a turn
 Work = Callable[[str, Callable[[Tick], None], Callable[[], bool]], None]
 # (unit, pending units, reason) to what is then left to do; None where the unit cannot be made smaller.
 Split = Callable[[str, Sequence[str], str], list[str] | None]
@@ -123,6 +125,52 @@ def _try_backward() -> None:
     os._exit(0)
 
 
+class Slots:
+    """Turns of processes that work for several sweeps at once: at most `count` units are computed at a time."""
+
+    def __init__(self, count: int) -> None:
+        context = multiprocessing.get_context("fork")
+        self._free = context.Semaphore(count)
+        self._begun = context.Value("q", 0)
+
+    def take(self) -> bool:
+        """Take a turn, if there is one."""
+        if not self._free.acquire(block=False):
+            return False
+        with self._begun:
+            self._begun.value += 1
+        return True
+
+    def give(self) -> None:
+        """Give a turn back."""
+        self._free.release()
+
+    def idle(self) -> bool:
+        """Is there a turn that nobody has?"""
+        if not self._free.acquire(block=False):
+            return False
+        self._free.release()
+        return True
+
+    @property
+    def begun(self) -> int:
+        """Turns that have been taken so far."""
+        return int(self._begun.value)
+
+
+_shared: list[Slots] = []  # of this process: empty where it works for one sweep alone
+
+
+@contextlib.contextmanager
+def sharing(slots: Slots) -> Iterator[None]:
+    """Inside, units are computed in turn with those of other processes that share these slots."""
+    _shared.append(slots)
+    try:
+        yield
+    finally:
+        _shared.pop()
+
+
 def run_here(units: Iterable[str], work: Work, tick: Callable[[Tick], None], split: Split) -> None:
     """Compute the units one after the other in this process. Where memory runs out the unit goes on in smaller ones."""
     pending = list(units)
@@ -165,6 +213,7 @@ def run_processes(units: Iterable[str], work: Work, tick: Callable[[Tick], None]
     context = multiprocessing.get_context("fork")
     pending, deaths = list(units), dict[str, int]()
     workers: dict[Connection, tuple[ForkProcess, str]] = {}
+    slots = _shared[-1] if _shared else Slots(jobs)
 
     def start(unit: str) -> None:
         ours, theirs = context.Pipe()
@@ -186,8 +235,10 @@ def run_processes(units: Iterable[str], work: Work, tick: Callable[[Tick], None]
     try:
         with StopFlag(forward) as stopping:
             while workers or (pending and not stopping()):
-                while pending and len(workers) < jobs and not stopping():
+                while pending and len(workers) < jobs and not stopping() and slots.take():
                     start(pending.pop(0))
+                if not workers:
+                    time.sleep(WAIT)  # for a turn
                 for connection in wait(list(workers), timeout=0.5):
                     assert isinstance(connection, Connection)
                     process, unit = workers[connection]
@@ -201,6 +252,7 @@ def run_processes(units: Iterable[str], work: Work, tick: Callable[[Tick], None]
                     process.join()
                     connection.close()
                     del workers[connection]
+                    slots.give()
                     if kind == "error":
                         raise LrscopeError(value)
                     if kind == "bug":
@@ -222,6 +274,7 @@ def run_processes(units: Iterable[str], work: Work, tick: Callable[[Tick], None]
         for process, _ in workers.values():
             process.kill()
             process.join()
+            slots.give()
 
 
 def _serve(unit: str, work: Work, connection: Connection) -> None:

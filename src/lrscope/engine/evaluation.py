@@ -12,7 +12,6 @@ from types import MappingProxyType
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from lrscope.engine.backends import Backend
 from lrscope.engine.example_groups import ExampleGroups
@@ -74,10 +73,8 @@ class Evaluation:
         x = self.backend.arranged(x) if self.net.takes_channels_last else x
         if self.autocast:
             with torch.autocast(x.device.type, dtype=torch.bfloat16):
-                output: Tensor = functional_call(self.net.module, tensors, (x,))
-            return output.float()
-        plain: Tensor = functional_call(self.net.module, tensors, (x,))
-        return plain
+                return self.net.output(tensors, x).float()
+        return self.net.output(tensors, x)
 
     def loss_of_run(self, trained: Named, others: Named, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Mean loss and accuracy [] of one run on a mini-batch x [B, ...], y [B]."""

@@ -11,6 +11,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from lrscope.dynamics.layout import Segments, Slot
 from lrscope.engine.memory_order import takes_channels_last
@@ -86,6 +87,21 @@ class Net:
         """The inverse of `views`: [R, P]."""
         parts = [named[s.name].reshape(named[s.name].shape[0], -1) for s in self.slots]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+    def output(self, named: dict[str, Tensor], x: Tensor) -> Tensor:
+        """The module's output for x with these tensors, of one run, in the place of its own."""
+        tied = {other: named[name] for other, name in self._tied.items() if name in named}
+        found: Tensor = functional_call(self.module, {**named, **tied}, (x,), tie_weights=False)
+        return found
+
+    @cached_property
+    def _tied(self) -> dict[str, str]:
+        """Further names of tensors that have several, and the first of each. `functional_call` looks for them at each call, which
+        takes a twentieth of a small step."""
+        module = self.module
+        first: dict[int, str] = {}
+        every = (*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False))
+        return {name: first[id(t)] for name, t in every if first.setdefault(id(t), name) != name}
 
 
 @seeded(0)  # passes of a model with dropout draw

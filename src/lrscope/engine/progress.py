@@ -75,17 +75,22 @@ class _Account:
 
 
 class Plain:
-    """A line at every tenth of the way, for logs."""
+    """A line at every tenth of the way, for logs.
 
-    def __init__(self) -> None:
+    Args:
+        name: in front of each line, where several sweeps train side by side.
+    """
+
+    def __init__(self, name: str = "") -> None:
         self.account = _Account()
         self._next = 0.1
+        self._name = f"{name}: " if name else ""
 
     def begin(self, runs: int, run_steps: int, done: int) -> None:
         """Say what begins."""
         self.account.begin(runs, run_steps, done)
         self._next = done / max(1, run_steps) + 0.1
-        say(f"training {runs} runs, {run_steps - done:,} run-steps to go")
+        say(f"{self._name}training {runs} runs, {run_steps - done:,} run-steps to go")
 
     def tick(self, tick: Tick) -> None:
         """Print a line when another tenth is done."""
@@ -94,7 +99,7 @@ class Plain:
         if share >= self._next:
             self._next = share + 0.1
             left = span(self.account.remaining)
-            say(f"{share:4.0%} of run-steps, {self.account.losses()}, {left} left")
+            say(f"{self._name}{share:4.0%} of run-steps, {self.account.losses()}, {left} left")
 
     def end(self) -> None:
         """Nothing more to say."""

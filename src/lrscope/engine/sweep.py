@@ -102,7 +102,7 @@ def sweep_again(
     config: SweepConfig,
     engine: EngineConfig,
     out: Path,
-    progress: bool,
+    progress: Progress | bool,
     command: str,
     record: Mapping[str, Any],
     tell: Callable[[str], None],

@@ -10,7 +10,6 @@ from contextlib import contextmanager, nullcontext
 from typing import Literal
 
 from torch import Tensor
-from torch.func import functional_call
 
 from lrscope.engine.material import Material
 from lrscope.engine.memory_order import channels_last
@@ -77,5 +76,4 @@ def outputs(program: Program, flat_P: Tensor, frozen: Named, x: Tensor) -> Tenso
     tensors = {name: view[0] for name, view in program.net.views(flat_P[None]).items()}
     given = {**tensors, **{name: f[0] for name, f in frozen.items()}}
     x = channels_last(x) if program.net.takes_channels_last else x
-    found: Tensor = functional_call(program.net.module, given, (x,))
-    return found
+    return program.net.output(given, x)

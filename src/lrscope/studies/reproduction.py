@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from lrscope.terminal import say, warn
 
 if TYPE_CHECKING:
     from lrscope.charts import Chart
+    from lrscope.engine.progress import Progress
     from lrscope.trained import Trained
 
 DEFAULT_ROOT = Path("runs/studies")
@@ -95,11 +96,15 @@ class Reproduction:
         for name in names:
             if name in self._measurements:
                 self._code(name)
-        spent: dict[str, float] = {"training": 0.0, "measuring": 0.0}
-        for i, name in enumerate(names):
+        begun = time.monotonic()
+        trained = self._train_side_by_side(names)
+        spent: dict[str, float] = {"training": time.monotonic() - begun if trained else 0.0, "measuring": 0.0}
+        for name in names:
+            if name in trained:
+                self._train(name)  # which opens it
+                continue
             kind = "sweep" if name in self._sweeps else "measurement"
-            part = self._sweeps.get(name) or self._measurements[name]
-            self._say(f"[{i + 1}/{len(names)}] {kind} {name}: {part.about}")
+            self._announce(name, names)
             begun = time.monotonic()
             done = self._train(name) if kind == "sweep" else self._measure(name)
             seconds = time.monotonic() - begun
@@ -108,6 +113,34 @@ class Reproduction:
             self._say(f"    {'done in ' + _span(seconds) if done else 'there from before'}")
         whole = ", ".join(f"{what} {_span(seconds)}" for what, seconds in spent.items())
         self._say(f"{self.study.name}, {self.scale_name}: {len(names)} parts there; this time {whole}")
+
+    def _announce(self, name: str, names: Sequence[str]) -> None:
+        sweep = self._sweeps.get(name)
+        kind, about = ("sweep", sweep.about) if sweep else ("measurement", self._measurements[name].about)
+        self._say(f"[{names.index(name) + 1}/{len(names)}] {kind} {name}: {about}")
+
+    def _train_side_by_side(self, names: Sequence[str]) -> set[str]:
+        """Train the sweeps that are missing so that they share the cores; those that were trained. Where there is one alone,
+        or one core, none is."""
+        from lrscope.engine.progress import Plain
+        from lrscope.studies.side_by_side import shared_jobs, side_by_side
+
+        missing = [name for name in names if name in self._sweeps and not has_result(self.folder / name)]
+        jobs = shared_jobs(self.engine) if len(missing) > 1 else 1
+        if jobs == 1:
+            return set()
+        anew = {name: self._is_new(name) for name in missing}
+
+        def ended(name: str, seconds: float) -> None:
+            self._spend(name, seconds, anew=anew[name])
+            if has_result(self.folder / name):
+                self._say(f"    {name}: done in {_span(seconds)}")
+
+        def work(name: str) -> None:
+            self._open(name, progress=False if self.quiet else Plain(name))
+
+        side_by_side(work, missing, jobs, begun=partial(self._announce, names=names), ended=ended)
+        return set(missing)
 
     @checked
     def ready(self, needs: Iterable[str]) -> bool:
@@ -213,27 +246,36 @@ class Reproduction:
         """Train a sweep or open it; was there anything to train?"""
         if name in self._results:
             return False
-        declared: StudySweep = self._sweeps[name]
-        folder = self.folder / name
-        there, anew, begun = has_result(folder), not (folder.is_dir() and any(folder.iterdir())), time.monotonic()
+        there, anew, begun = has_result(self.folder / name), self._is_new(name), time.monotonic()
         try:
-            self._results[name] = self._swept(declared, folder)
+            self._results[name] = self._open(name, progress=not self.quiet)
+        finally:
+            if not there:
+                self._spend(name, time.monotonic() - begun, anew=anew)
+        return not there
+
+    def _is_new(self, name: str) -> bool:
+        """Is nothing of a sweep there?"""
+        folder = self.folder / name
+        return not (folder.is_dir() and any(folder.iterdir()))
+
+    def _open(self, name: str, *, progress: Progress | bool) -> xr.DataTree:
+        """A sweep's result, trained if it is not there."""
+        folder = self.folder / name
+        try:
+            return self._swept(self._sweeps[name], folder, progress)
         except AnotherSweep as error:
             what = f" (it differs in {error.differing})" if error.differing else ""
             raise LrscopeError(
                 f"sweep {name}: {folder} holds results of other settings than {self.study.name} declares now{what}; they are "
                 "left as they are: choose another --root, or move that folder away"
             ) from error
-        finally:
-            if not there:
-                self._spend(name, time.monotonic() - begun, anew=anew)
-        return not there
 
-    def _swept(self, declared: StudySweep, folder: Path) -> xr.DataTree:
+    def _swept(self, declared: StudySweep, folder: Path, progress: Progress | bool) -> xr.DataTree:
         from lrscope.engine.sweep import sweep, sweep_again
         from lrscope.tasks.builtin import named_task
 
-        how: dict[str, Any] = {"out": folder, "progress": not self.quiet, "command": self.command}
+        how: dict[str, Any] = {"out": folder, "progress": progress, "command": self.command}
         task, record = named_task(**declared.arguments), self._recorded.get(declared.name)
         if record is None:
             return sweep(task, config=declared.config, engine=self.engine, **how)
