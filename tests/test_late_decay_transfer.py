@@ -47,7 +47,7 @@ def test_times_are_those_of_ld1_up_to_the_end_of_the_main_path(scale: str, name:
     found = sweeps(scale)
     (ours,), (theirs,) = found[name].config.branches, found["mse"].config.branches
     assert ours.at == theirs.at[: len(ours.at)]
-    assert len(ours.at) >= 4
+    assert len(ours.at) >= 3, "as many as must count"
     assert ours.at[-1] == found[name].config.epochs
     assert (ours.factors, ours.epochs, ours.schedules) == (theirs.factors, theirs.epochs, theirs.schedules)
 

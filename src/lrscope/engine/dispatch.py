@@ -33,7 +33,8 @@ class Interrupted(Exception):
 
 
 class StopFlag:
-    """Turns true on the first SIGINT or SIGTERM while installed; the second one raises KeyboardInterrupt."""
+    """Turns true on the first SIGINT or SIGTERM while installed. The second one raises KeyboardInterrupt, but not in a process
+    that works beside others: it may hear of one signal twice, from a batch system and from its parent."""
 
     def __init__(self, on_first: Callable[[], None] = lambda: None) -> None:
         self.set = False
@@ -54,7 +55,7 @@ class StopFlag:
             signal.signal(number, handler)
 
     def _handle(self, *_: object) -> None:
-        if self.set:
+        if self.set and not _shared:
             raise KeyboardInterrupt
         self.set = True
         self._on_first()
@@ -281,7 +282,7 @@ def _serve(unit: str, work: Work, connection: Connection) -> None:
     """A worker's life: one unit."""
     stop = StopFlag()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches us through the parent
-    signal.signal(signal.SIGTERM, stop._handle)
+    signal.signal(signal.SIGTERM, lambda *_: setattr(stop, "set", True))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     torch.set_num_threads(1)
     parent = os.getppid()

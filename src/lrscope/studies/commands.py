@@ -270,7 +270,8 @@ def _print_plans(study: Study, scale: str, needs: Sequence[str], engine: Any, *,
         return
     steps, seconds, hours = (sum(row[key] for row in rows) for key in ("run_steps", "seconds", "gpu_hours"))
     how = "estimate" if estimated else "timed"
-    print(f"sum: {steps:,} run-steps; predicted {span(seconds)} on this machine, {_rounded(hours)} GPU hours ({how})")
+    predicted = f"predicted {span(seconds)} on this machine, less where sweeps share its cores"
+    print(f"sum: {steps:,} run-steps; {predicted}; {_rounded(hours)} GPU hours ({how})")
     measured = [m.name for m in study.scales[scale].measurements if m.name in names]
     if measured:
         print(f"not in it: the measurements {', '.join(measured)}")

@@ -64,10 +64,14 @@ def side_by_side(
 
     with StopFlag(forward) as stopping:
         try:
-            before = -1  # chunks that had been begun when the last process was started
+            before, looks = (
+                -1,
+                0,
+            )  # chunks begun when the last process was started; looks at which a core was idle since
             while running or (waiting and not stopping()):
-                if waiting and not stopping() and (not running or (slots.begun > before and slots.idle())):
-                    before, name = slots.begun, waiting.pop(0)
+                looks = looks + 1 if slots.begun > before and slots.idle() else 0
+                if waiting and not stopping() and (not running or looks > 1):
+                    before, looks, name = slots.begun, 0, waiting.pop(0)
                     begun(name)
                     ours, process = _started(work, name, slots)
                     running[ours] = process, name, time.monotonic()
@@ -82,8 +86,9 @@ def side_by_side(
                         _check(name, kind, words, process.exitcode)
             if stopping():
                 raise Interrupted
-        except KeyboardInterrupt:  # the second signal: no more checkpoints
-            forward()
+        except KeyboardInterrupt:  # the second signal: no more checkpoints but those of workers
+            for process, *_ in running.values():
+                process.kill()
             raise
         except Exception:
             if not stopping():

@@ -5,6 +5,7 @@ S seeds, G gammas, L learning rates, R = G x L runs on each data set, B times.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -127,7 +128,8 @@ def late_decay_curves(
         raise LrscopeError("seeds: there are none: pass one for each data set")
     at = _times(setting, times, even)
     together = 1 if setting.weight_noise else max(1, RUNS // len(setting.runs))  # a run's number names its weight noise
-    chunks = [seeds[first : first + together] for first in range(0, len(seeds), together)]
+    size = math.ceil(len(seeds) / math.ceil(len(seeds) / together))  # even ones, so that processes end at one time
+    chunks = [seeds[first : first + size] for first in range(0, len(seeds), size)]
     found = in_processes(partial(_trained, setting, at=at, dtype=dtype), chunks, jobs)
     return _dataset(setting, seeds, at, {name: np.concatenate([c[name] for c in found], -1) for name in found[0]})
 

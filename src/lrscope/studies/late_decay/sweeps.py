@@ -190,7 +190,7 @@ def laptop() -> Scale:
             task,
             shared,
             cross_lr=0.03,
-            times=[40, 80, 160, 320, 640, 1280],
+            times=[80, 160, 320, 640, 1280],
             factor=0.1,
             cooldown=120,
             equal_at=80,  # 160 before the fourth evidence: it would take 50 draws to decide there, and twice the time for each
