@@ -129,6 +129,9 @@ class Reproduction:
         jobs = shared_jobs(self.engine) if len(missing) > 1 else 1
         if jobs == 1:
             return set()
+        for name in names:
+            if name in self._sweeps and name not in missing:
+                self._train(name)  # which refuses what is of other settings before hours of training
         anew = {name: self._is_new(name) for name in missing}
 
         def ended(name: str, seconds: float) -> None:

@@ -217,7 +217,7 @@ def laptop() -> Scale:
             diagonal={**ON_DIAGONAL, "seeds": 100},
         ),
         about="1,000 images of Fashion-MNIST at 14x14 and that network with a quarter of the channels, 8 draws of images (3 for cross-entropy, for "
-        "schedules and at equal training loss); the model with 400 data sets (1,000 for gamma 5 and 6). About 45 minutes on two CPU cores.",
+        "schedules and at equal training loss); the model with 400 data sets (1,000 for gamma 5 and 6). About 40 minutes on two CPU cores.",
         first_seed=FIRST_SEED,
     )
 
