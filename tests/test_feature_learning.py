@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,7 @@ from lrscope.mapping import regimes
 from lrscope.measures import geometry
 from lrscope.studies import registry
 from lrscope.studies.dependencies import figures_at
-from lrscope.studies.feature_learning import STUDY, effects, folds
-from lrscope.studies.feature_learning.claims_ticks import NETWORKS
+from lrscope.studies.feature_learning import STUDY, claims_ticks, effects, effects_sharpness, folds
 from lrscope.studies.reproduction import Reproduction
 from lrscope.studies.verdicts import Undetermined
 from planted_results import RUNS, by_label, by_name, by_place, checked, planted_result, verdicts, with_levels
@@ -55,7 +55,8 @@ def test_the_study_is_in_the_table_with_all_claims() -> None:
 
 def test_ticks_are_the_published_ones_on_a_laptop_too() -> None:
     laptop, paper = (next(s for s in STUDY.scales[scale].sweeps if s.name == "ticks") for scale in ("laptop", "paper"))
-    assert laptop == paper
+    assert replace(laptop, config=replace(laptop.config, seeds=5, data_seeds=10)) == paper
+    assert (laptop.config.seeds, laptop.config.data_seeds) == (2, 25), "as many runs, of more data sets"
     config = paper.config
     grid = [np.logspace(-4.5, -2.25, 10)[:-1], np.logspace(-2.25, -1.25, 9)[:-1], np.logspace(-1.25, 0, 6)]
     assert config.lrs == pytest.approx(np.concatenate(grid), rel=5e-4)
@@ -76,6 +77,40 @@ def test_the_papers_numbers_are_in_the_paper_scale() -> None:
     vit = found["vit"].config
     assert (vit.optimizer, vit.batch_size, vit.epochs, vit.weight_decay) == ("adam", 512, 500, 1e-4)
     assert vit.randaugment == (2, 14)
+
+
+def test_nobody_has_looked_at_runs_with_the_laptops_seeds() -> None:
+    """Those of earlier evidence began at 1000 and 2000, pilots at 0; other studies have their own."""
+
+    def seeds(name: str) -> range:
+        scale = registry.study(name).scales["laptop"]
+        most = max(max(sweep.config.seeds, sweep.config.data_seeds) for sweep in scale.sweeps)
+        return range(scale.first_seed, scale.first_seed + most)
+
+    mine = seeds("feature_learning")
+    seen = [range(first, first + 100) for first in (0, 1000, 2000)]
+    others = [seeds(name) for name in registry.names() if name != "feature_learning"]
+    assert not any(set(mine) & set(those) for those in (*seen, *others))
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
+def test_fine_tunes_to_a_low_loss_go_on_from_a_pre_training_whose_map_is_known(scale: str) -> None:
+    """FL8 reads regimes in `fine_tuned`: the same networks in the same draws, over a grid that has those learning rates."""
+    whole, low = (next(s for s in STUDY.scales[scale].sweeps if s.name == n) for n in ("fine_tuned", "converged"))
+    assert low.task == whole.task
+    assert set(low.config.lrs) < set(whole.config.lrs)
+    for name in ("seeds", "data_seeds", "epochs", "steps", "batch_size", "space"):
+        assert getattr(low.config, name) == getattr(whole.config, name), name
+
+
+def test_the_laptops_fine_tunes_can_show_what_claims_ask() -> None:
+    found = {sweep.name: sweep.config for sweep in STUDY.scales["laptop"].sweeps}
+    rates = found["fine_tuned"].finetune_lrs
+    assert rates[-1] == pytest.approx(10 * rates[0]), "FLRs over a decade"
+    assert min(found["converged"].lrs) > 5e-3, "regime 2 begins there"
+    assert len(found["converged"].lrs) >= effects_sharpness.LEAST_RATES <= len(found["converged"].finetune_lrs)
+    # The worst draw of five ended at 0.016 after 480 epochs; as 1/t it would now.
+    assert 0.016 * 480 / found["converged"].finetune_epochs < 0.9 * effects_sharpness.LOW_LEVEL
 
 
 # -- whose regimes -----------------------------------------------------------------------------------------------------
@@ -174,17 +209,17 @@ def with_fine_tunes(planted: xr.DataTree, labels: list[str], tuned: dict[str, fl
 
 def fine_tunes_judged(ticks: xr.DataTree, resnet: xr.DataTree) -> tuple[dict[str, str], dict[str, str]]:
     """FL1's verdicts on the ticks and on the ResNet, by part."""
-    found = by_name(checked("FL1", {"ticks": ticks, "converged": resnet}))
+    found = by_name(checked("FL1", {"ticks": ticks, "fine_tuned": resnet}))
     whose = {
         network: {n.split(": ")[1]: v for n, v in found.items() if n.startswith(network)}
-        for network in NETWORKS.values()
+        for network in claims_ticks.NETWORKS.values()
     }
     assert sum(map(len, whose.values())) == len(found)
     return whose["ticks"], whose["ResNet-18"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("judged", [0, 1], ids=NETWORKS.values())
+@pytest.mark.parametrize("judged", [0, 1], ids=claims_ticks.NETWORKS.values())
 def test_fine_tunes_from_2a_are_held_against_fine_tunes_from_regime_1(
     planted: xr.DataTree, labels: list[str], judged: int
 ) -> None:
@@ -210,6 +245,26 @@ def test_fine_tunes_from_2a_are_held_against_fine_tunes_from_regime_1(
     alike = good["finetune/test_accuracy"].mean("finetune_lr", keep_attrs=True) + 0 * good["finetune/test_accuracy"]
     narrow = changed(good, {"finetune/test_accuracy": alike.transpose(*good["finetune/test_accuracy"].dims)})
     assert verdicts_on(narrow)["FLRs spread more in 2B"] != "supported"
+
+
+def test_single_runs_that_scatter_more_in_2b_do_not_spread_flrs(planted: xr.DataTree, labels: list[str]) -> None:
+    """FLRs are the same to them; what each run gets with an FLR is chance, and more of it in 2B."""
+    alike = with_levels(planted, labels, {"pretrain": BEFORE, "finetune": {"1": 0.8, "2A": 0.9, "2B": 0.7, "3": 0.6}})
+    accuracy = alike["finetune/test_accuracy"]
+    wide = xr.DataArray([0.1 * (label == "2B") for label in labels], dims="lr", coords={"lr": accuracy["lr"]})
+    found = []
+    for key in range(8):
+        shape = [accuracy.sizes[d] if d != "epoch" else 1 for d in accuracy.dims]
+        chance = xr.DataArray(np.random.default_rng(key).standard_normal(shape), dims=accuracy.dims).isel(epoch=0)
+        made = changed(alike, {"finetune/test_accuracy": (accuracy + wide * chance).transpose(*accuracy.dims)})
+        for fold in folds.folds_of(made):
+            found.append(float(claims_ticks.spread(fold, "2B")[0] - claims_ticks.spread(fold, "2A")[0]))
+    assert abs(np.mean(found)) < 0.02, "a deviation of means would be 0.05 larger in 2B"
+    good = with_fine_tunes(planted, labels, {"1": 0.8, "2A": 0.9, "2B": 0.7, "3": 0.6})
+    known = [float(claims_ticks.spread(fold, "2B")[0]) for fold in folds.folds_of(good)]
+    assert known == pytest.approx([0.1] * 3, abs=0.01), "FLRs that lie 0.1 apart deviate by 0.1"
+    with pytest.raises(Undetermined, match="a single seed"):
+        claims_ticks.spread(folds.folds_of(good.isel(data_seed=[0], seed=[0]))[0], "2B")
 
 
 def test_regime_1_can_win_where_no_map_shows_a_2a(planted: xr.DataTree, monkeypatch: pytest.MonkeyPatch) -> None:

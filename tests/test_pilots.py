@@ -22,6 +22,7 @@ from tiny_study import NOISE, STUDY
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 SCRIPTS = sorted(path.stem for path in EXPERIMENTS.glob("*_pilot.py"))
 PIECES = {
+    "feature_learning_pilot": {"sharpness": (3, None, None)},
     "late_decay_pilot": {"networks": (3, None, None), "elsewhere": (3, None, None), "model": (3, None, None)},
     "learning_order_pilot": {"images": (3, None), "theory": (3, None)},
 }

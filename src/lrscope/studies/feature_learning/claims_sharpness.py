@@ -28,7 +28,7 @@ SLOPE = "test error (0 to 1) per decade of sharpness"
 
 
 def _sharpness(results: StudyResults) -> Finding:
-    found = at_equal_loss(results.sweep("converged"))
+    found = at_equal_loss(results.sweep("converged"), results.sweep("fine_tuned"))
     level = found["level"]
     read = near_the_end(level)
     sharp, error = (np.where(read, found[name], np.nan) for name in ("sharpness", "error"))
@@ -84,7 +84,7 @@ CLAIMS = (
         id="FL8",
         sentence="At equal training loss sharpness goes with test error, overall and within the fine-tunes of one pre-training; across pre-trainings the relation breaks: equal error with clearly different sharpness, and the reverse.",
         criterion="ResNet-18, fine-tunes from regime 2, those of a draw of the data at the lowest training loss that all of them reach (times 1.05); a draw in which that is above 0.01 is not read, and with fewer than three that are read all is undetermined; runs that passed the level of their draw before the first logged moment of fine-tuning are left out; 95% intervals over draws of the data, or over seeds where there is one. Slope of test error on log sharpness over all fine-tunes, and over FLRs, mean over PLRs, above 0. Of the pairs of fine-tunes from different pre-trainings whose mean test error over the other seeds is equal to 0.3 points, the one with the most different sharpness: in the seed left out its test errors differ by less than a point and its sharpness by more than a factor of 1.5. Of the pairs whose mean sharpness over the other seeds differs by more than a factor of 1.5, the one whose sharper fine-tune has the least error in comparison: in the seed left out the sharper one's test error minus the other's is below 0, and its sharpness is more than 1.5 times the other's.",
-        needs=("converged",),
+        needs=("converged", "fine_tuned"),
         check=_sharpness,
         figures=("17",),
     ),

@@ -22,6 +22,10 @@ from lrscope.studies.verdicts import Undetermined
 GROUPS = ("background", "low", "mid", "high")
 WITHOUT = "without "  # as `lrscope.tasks.features` names the sets from which a group was removed
 ONLY = "only_"  # begins the names of the sweeps that train on one group of bands
+LOWEST, REST = (
+    "lowest",
+    "rest",
+)  # end those of a transformer's: the low bands of the lowest split, and all other low and mid ones
 FLOOR = 2.0  # ours: accuracies below twice chance measure a floor
 
 
@@ -102,7 +106,7 @@ def useful(results: StudyResults, groups: Sequence[str] = GROUPS) -> Useful:
     Raises:
         Undetermined: no group reaches twice chance.
     """
-    found = {name: _best_of(results.sweep(ONLY + name)) for name in groups}
+    found = {name: trained_on(results.sweep(ONLY + name)) for name in groups}
     best = max(found, key=lambda name: float(found[name].mean()))
     level = float(found[best].mean())
     if level < FLOOR * chance(results.sweep(ONLY + best)):
@@ -110,8 +114,9 @@ def useful(results: StudyResults, groups: Sequence[str] = GROUPS) -> Useful:
     return Useful(found, best)
 
 
-def _best_of(result: xr.DataTree) -> Array:
-    """Test accuracy at the end of pre-training, at the learning rate with the highest mean, by data seed [D]."""
+def trained_on(result: xr.DataTree) -> Array:
+    """What networks trained on one group of bands alone get on it: test accuracy at the learning rate with the highest mean, by
+    data seed [D]."""
     values = arrays.logged(result, "test_accuracy")[..., -1]
     means = common_panels.mean(values, 1)
     at = int(np.nanargmax(np.where(np.isnan(values).any(1), -np.inf, means)))

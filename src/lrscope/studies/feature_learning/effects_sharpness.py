@@ -27,7 +27,7 @@ ABOVE = 1.05  # ours: the slowest run comes down through the level, too
 Run = tuple[int, int]
 
 
-def at_equal_loss(result: xr.DataTree) -> dict[str, Array]:
+def at_equal_loss(result: xr.DataTree, whole: xr.DataTree) -> dict[str, Array]:
     """Sharpness and test error of all fine-tunes from regime 2 at one training loss: `sharpness` (log10), `error` [P, F, U],
     `early` [P, F, U], whether the first logging interval of fine-tuning lies below it, `plr` [P], `flr` [F], `level` [U]; and of
     regime 1's pre-trainings `one_sharpness`, `one_error` [K, U].
@@ -38,16 +38,21 @@ def at_equal_loss(result: xr.DataTree) -> dict[str, Array]:
     Runs that have passed it at the first logged moment of fine-tuning, or never reach it, are NaN: what lies between the end
     of pre-training and that moment, nobody saw.
 
+    Args:
+        result: the fine-tunes that are compared.
+        whole: the same pre-training in the same seeds over a grid that shows regimes; the learning rates of `result` are some of
+            its own. Regime 1 is read in it.
+
     Raises:
-        Undetermined: no regime 2; in each seed a fine-tune reaches a loss of 0.
+        Undetermined: none of the learning rates of `result` lies in regime 2; in each seed a fine-tune reaches a loss of 0.
     """
-    found = regimes(result)
-    two = result.isel(lr=arrays.shown(found, "2"))
+    found = regimes(whole)
+    two = result.isel(lr=_shared(result, whole, arrays.shown(found, "2")))
     name = common_panels.sharpness(result)[0]
     loss = arrays.logged(two, "train_loss", "finetune")
     reached = ABOVE * np.nanmax(np.nanmin(loss, axis=-1), axis=(0, 1))
     level = np.where(reached > 0, reached, np.nan)
-    one = result.isel(lr=arrays.inside(found, "1"))
+    one = whole.isel(lr=arrays.inside(found, "1"))
     if np.isnan(level).all():
         raise Undetermined("some fine-tunes reach a training loss of 0: there is no level to compare at")
     return {
@@ -60,6 +65,19 @@ def at_equal_loss(result: xr.DataTree) -> dict[str, Array]:
         "one_sharpness": np.log10(_at(one, name, level)),
         "one_error": _at(one, "test_error", level),
     }
+
+
+def _shared(result: xr.DataTree, whole: xr.DataTree, places: list[int]) -> list[int]:
+    """Positions in `result` of the learning rates that `whole` has at some places.
+
+    Raises:
+        Undetermined: none.
+    """
+    lrs = whole.coords["lr"].values[places]
+    found = [k for k, lr in enumerate(result.coords["lr"].values) if np.isclose(lrs, lr, rtol=1e-6, atol=0).any()]
+    if not found:
+        raise Undetermined("none of the learning rates that are fine-tuned to a low loss lies in regime 2")
+    return found
 
 
 def _at(result: xr.DataTree, name: str, levels: Array, node: str = "pretrain") -> Array:

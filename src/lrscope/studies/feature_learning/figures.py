@@ -1,7 +1,8 @@
-"""The study's figures: accuracies over pre-training rates, feature accuracies, geometry, sharpness.
+"""The study's figures: accuracies over pre-training rates, feature accuracies, geometry. Figure 17 is in figure_sharpness.py.
 
-L pre-training rates, U seeds. As in the paper, ticks are drawn with means and standard deviations over seeds, barriers with
-medians and quartiles. Many lines are drawn as medians; their quartiles are told where a pointer reads them.
+L pre-training rates, U seeds (data seed x seed). As in the paper, ticks are drawn with means and standard deviations over
+seeds, barriers with medians and quartiles. Three lines and more of test accuracy are drawn as medians of levelled seeds
+(`levelled`); their quartiles are told where a pointer reads them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lrscope.charts import Axis, Chart, ErrorBars, Layer, Level, Line, Panel, Points
+from lrscope.charts import Axis, Chart, Layer, Level, Line, Panel, Points
 from lrscope.charts.style import COLORS, GREY, INK
 from lrscope.charts.text import number
 from lrscope.mapping import regimes
@@ -23,11 +24,10 @@ from lrscope.schema import segment
 from lrscope.studies import arrays, common_panels
 from lrscope.studies.feature_learning.effects import accuracies, nearest_average
 from lrscope.studies.feature_learning.effects_bands import WITHOUT, chance
-from lrscope.studies.feature_learning.effects_sharpness import at_equal_loss, near_the_end
 from lrscope.studies.feature_learning.folds import by_accuracy
 from lrscope.studies.types import StudyResults
 
-MOST_BANDS = 5  # ours: of deviations, in one panel
+MOST_BANDS = 2  # ours: more bands of deviations overlap to one grey area
 FLR = "fine-tuning learning rate (FLR)"
 ACCURACY = "test accuracy"
 STAGES = {
@@ -38,19 +38,20 @@ STAGES = {
 }
 
 
-def spread(x: arrays.Array, values: arrays.Array, **options: object) -> Line:
+def spread(x: arrays.Array, values: arrays.Array, **options: Any) -> Line:
     """Mean over seeds of [L, U] with one standard deviation to both sides."""
     found = frames.spread(values)
-    return Line(x=x, y=found.mean, low=found.mean - found.sd, high=found.mean + found.sd, **options)  # type: ignore[arg-type]
+    return Line(x=x, y=found.mean, low=found.mean - found.sd, high=found.mean + found.sd, **options)
 
 
-def median(x: arrays.Array, values: arrays.Array, words: str, **options: object) -> Line:
-    """Median over seeds of [L, U]; its quartiles are told."""
-    low, middle, high = np.nanquantile(values, (0.25, 0.5, 0.75), axis=1)
-    told = [
-        f"{words}: {number(m)}, quartiles {number(a)} to {number(b)}" for a, m, b in zip(low, middle, high, strict=True)
-    ]
-    return Line(x=x, y=middle, told=told, **options)  # type: ignore[arg-type]
+def median(x: arrays.Array, values: arrays.Array, **options: Any) -> Line:
+    """Median over seeds of [L, U]; a pointer reads its quartiles, after the line's name or FLR."""
+    words = options.get("name") or f"FLR {number(options['value'])}"
+    quartiles = np.full((3, len(values)), np.nan)
+    known = np.isfinite(values).any(1)
+    quartiles[:, known] = np.nanquantile(values[known], (0.25, 0.5, 0.75), axis=1)
+    told = [f"{words}: {number(m)}, quartiles {number(a)} to {number(b)}" for a, m, b in quartiles.T]
+    return Line(x=x, y=quartiles[1], told=told, **options)
 
 
 def _panel(
@@ -73,43 +74,50 @@ def _shading(result: xr.DataTree) -> list[Layer]:
     return frames.shading(frames.backdrop(frames.grid(result), found))
 
 
-def _trained(result: xr.DataTree) -> Line:
-    return spread(_rates(result), arrays.logged(result, "test_accuracy")[..., -1], name="pre-training", dashed=True)
-
-
 def _rates(result: xr.DataTree) -> arrays.Array:
     return np.asarray(result.coords["lr"].values, dtype=np.float64)
 
 
-def _compared(result: xr.DataTree, title: str, values: arrays.Array, lines: Sequence[Line]) -> Panel:
-    """Lines of accuracies [L, lines, U] beside pre-training, the axis zoomed to where they differ."""
-    before = frames.spread(arrays.logged(result, "test_accuracy")[..., -1])
+def levelled(values: arrays.Array, *others: arrays.Array) -> tuple[arrays.Array, ...]:
+    """Values [L, lines, U] from which the mean of each seed is taken off, and to which the mean over all seeds is added: what is
+    left is how lines differ within a seed. `others` [L, U] get the same shifts. Only places that all seeds have count for
+    the means; where there is none, nothing is shifted."""
+    everywhere = np.isfinite(values).all(-1)
+    if not everywhere.any():
+        return values, *others
+    level = values[everywhere].mean(0)
+    shift = level.mean() - level
+    return values + shift, *(other + shift for other in others)
+
+
+def _compared(result: xr.DataTree, title: str, values: arrays.Array, looks: Sequence[dict[str, Any]]) -> Panel:
+    """Accuracies [L, lines, U] beside pre-training, the axis zoomed to where they differ; `looks` of each line."""
+    before = arrays.logged(result, "test_accuracy")[..., -1]
+    banded = len(looks) <= MOST_BANDS
+    if not banded:
+        values, before = levelled(values, before)
     spreads = [frames.spread(values[:, i]) for i in range(values.shape[1])]
-    ends = zoom(spreads, before, log=False, higher_is_better=True)
-    y_title, limits = (ACCURACY, None) if ends is None else (f"{ACCURACY} (lower ones cut)", (ends.low, ends.high))
-    return _panel(result, title, y_title, [*lines, _trained(result)], limits)
+    ends = zoom(spreads, frames.spread(before), log=False, higher_is_better=True)
+    draw = spread if banded else median
+    lines = [draw(_rates(result), values[:, i], **look) for i, look in enumerate(looks)]
+    lines.append(draw(_rates(result), before, name="pre-training", dashed=True))
+    words = [*([] if banded else ["seeds levelled"]), *([] if ends is None else ["lower ones cut"])]
+    y_title = f"{ACCURACY} ({', '.join(words)})" if words else ACCURACY
+    return _panel(result, title, y_title, lines, None if ends is None else (ends.low, ends.high))
 
 
 def tuned_panel(result: xr.DataTree, title: str) -> Panel:
     """Test accuracy after fine-tuning, a line per FLR, and before."""
-    values = arrays.logged(result, "test_accuracy", "finetune")[..., -1]
     flrs = [float(flr) for flr in segment(result, "finetune")["finetune_lr"].values]
-    x = _rates(result)
-    if len(flrs) > MOST_BANDS:
-        lines = [median(x, values[:, f], f"FLR {number(flr)}", value=flr) for f, flr in enumerate(flrs)]
-    else:
-        lines = [spread(x, values[:, f], value=flr) for f, flr in enumerate(flrs)]
-    return _compared(result, title, values, lines)
+    values = arrays.logged(result, "test_accuracy", "finetune")[..., -1]
+    return _compared(result, title, values, [{"value": flr} for flr in flrs])
 
 
 def averaged_panel(result: xr.DataTree, title: str) -> Panel:
     """Test accuracy of averages, a line per number of checkpoints, and of the last one."""
-    values = arrays.logged(result, "test_accuracy", "average")
-    lines = [
-        spread(_rates(result), values[:, i], color=COLORS[i % len(COLORS)], name=f"{int(n)} checkpoints")
-        for i, n in enumerate(segment(result, "average")["n_average"].values)
-    ]
-    return _compared(result, title, values, lines)
+    numbers = [int(n) for n in segment(result, "average")["n_average"].values]
+    looks = [{"color": COLORS[i % len(COLORS)], "name": f"{n} checkpoints"} for i, n in enumerate(numbers)]
+    return _compared(result, title, arrays.logged(result, "test_accuracy", "average"), looks)
 
 
 def accuracy(results: StudyResults, name: str, averages: bool = True) -> Chart:
@@ -270,47 +278,3 @@ def splits(results: StudyResults) -> Chart:
         ]
         made.append(_panel(result, f"low bands 1-{end}, mid bands {end + 1}-{last}", "accuracy", lines))
     return Chart(panels=made, columns=len(made))
-
-
-def sharpness(results: StudyResults) -> Chart:
-    """Figure 17: sharpness against test error of all fine-tunes at one training loss a seed; a line joins one pre-training's.
-    Whiskers are one standard error over seeds. Seeds whose level is not near the end are left out, unless all are."""
-    result = results.sweep("converged")
-    found = at_equal_loss(result)
-    near = near_the_end(found["level"])
-    shown = near if near.any() else np.isfinite(found["level"])
-    sharp, error, one_sharp, one_error = (
-        found[name][..., shown] for name in ("sharpness", "error", "one_sharpness", "one_error")
-    )
-    layers: list[Layer] = []
-    for p, plr in enumerate(found["plr"]):
-        layers += _fine_tunes(sharp[p], error[p], value=float(plr))
-    layers += _fine_tunes(one_sharp, one_error, color=INK, name="regime 1, pre-training")[1:]
-    levels = found["level"][shown]
-    panel = Panel(
-        title=f"each draw at its training loss, {levels.min():.2g} to {levels.max():.2g}",
-        x=Axis(title=common_panels.sharpness(result)[1], log=True),
-        y=Axis(title=common_panels.ERROR),
-        layers=layers,
-    )
-    return Chart(panels=[panel], columns=1, color_title="pre-training learning rate (PLR)")
-
-
-def _fine_tunes(sharpness: arrays.Array, error: arrays.Array, **look: Any) -> list[Layer]:
-    """A line over FLRs, whiskers along both axes, from log10 sharpness and error [F, U]."""
-    x, low_x, high_x = (10**v for v in _with_error(sharpness))
-    y, low_y, high_y = _with_error(error)
-    return [
-        Line(x=x, y=y, **look),
-        ErrorBars(x=x, y=y, low=low_y, high=high_y, **look),
-        ErrorBars(x=x, y=y, low=low_x, high=high_x, along="x", **look),
-    ]
-
-
-def _with_error(values: arrays.Array) -> tuple[arrays.Array, arrays.Array, arrays.Array]:
-    """Mean over the last axis with one standard error to both sides, NaN passed over."""
-    count = np.isfinite(values).sum(-1)
-    mean = common_panels.mean(values, -1)
-    deviation = np.sqrt(common_panels.mean((values - mean[..., None]) ** 2, -1) * count / np.maximum(count - 1, 1))
-    half = deviation / np.sqrt(np.maximum(count, 1))
-    return mean, mean - half, mean + half

@@ -80,15 +80,21 @@ def band_examples(results: StudyResults, task: Mapping[str, Any]) -> xr.Dataset:
     )
 
 
+def splits_of(height: int, width: int) -> tuple[list[int], int]:
+    """The last low band of each split of images of this size, the usual split first, and the last mid band of all. Of small images
+    two splits may be one."""
+    top = bands.highest_band(height, width)
+    ends = (max(1, round(end / bands.PAPER_SIZE * top)) for end in SPLITS)
+    return list(dict.fromkeys(ends)), round(MID_ENDS / bands.PAPER_SIZE * top)
+
+
 def vit_splits(results: StudyResults, scaled: bool) -> xr.Dataset:
     """Accuracy of the lowest FLR's solutions on low and mid bands of several splits [band, lr, data_seed, seed]; `low 0` and
     `mid 0` are the usual split. `scaled` as in `bands.masked_set`."""
     trained = results.trained("vit")
     config, data = trained.config, trained.task.data(0)
     height, width = data.test_x.shape[-2:]
-    top = bands.highest_band(height, width)
-    ends = [max(1, round(end / bands.PAPER_SIZE * top)) for end in SPLITS]
-    last = round(MID_ENDS / bands.PAPER_SIZE * top)
+    ends, last = splits_of(height, width)
     ranges = {f"low {i}": (1, end) for i, end in enumerate(ends)} | {
         f"mid {i}": (end + 1, last) for i, end in enumerate(ends)
     }
