@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -195,6 +196,22 @@ def test_whole_numbers_decades_and_others_are_labelled_on_the_colour_bar():
     assert labels(0.02, 0.05) == ["0.02", "0.05"]
     assert labels(-1.0, 16.0) == ["-1", "3", "8", "12", "16"], "whole numbers from end to end"
     assert labels(-0.31, 0.72) == ["0", "0.5"]
+
+
+def test_near_values_on_a_logarithmic_scale_have_near_colours():
+    """Two rates that differ by 3% would have the colours of the lowest and the highest; heat maps keep their contrast."""
+
+    def apart(*layers: Any) -> float:
+        low, high = palette(chart(*layers)).ends
+        return math.log(9.56e-4 / 9.3e-4) / math.log(high / low)
+
+    near = [example(Line, value=value) for value in (9.3e-4, 9.56e-4)]
+    assert apart(*near) < 0.05
+    assert palette(chart(*near)).ends[0] < 9.3e-4 < 9.56e-4 < palette(chart(*near)).ends[1]
+    far = example(Line, value=2.7e-3)
+    assert palette(chart(*near, far)).ends == (9.3e-4, 2.7e-3), "values that differ have the whole scale"
+    heat = HeatMap(x=[0.0, 1.0], y=[0.0, 1.0], values=[[9.3e-4, 9.4e-4], [9.5e-4, 9.56e-4]])
+    assert apart(heat) == pytest.approx(1.0)
 
 
 def test_hover_tells_what_it_is_told_as_text():

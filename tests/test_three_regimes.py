@@ -320,7 +320,7 @@ def test_nothing_is_read_at_a_border_that_does_not_show(planted: xr.DataTree, lo
     assert np.isnan(effects_settings.steepest_rise(part)).all()
     figure = next(figure for figure in STUDY.figures if figure.number == "6")
     with pytest.raises(Undetermined, match=r"the border .* is undetermined"):
-        figure.draw(PlantedResults({"mlp": part}))
+        figure.draw(PlantedResults({"noisy": part}))
 
 
 def measured(rng: np.random.Generator, *, fisher: float = -0.3, curved: float = 0.0, faster: float = 1.0) -> xr.Dataset:

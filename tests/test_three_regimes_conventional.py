@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import xarray as xr
 
 from fake_results import BORDERS, fake_result
-from lrscope.charts import Border
+from lrscope.charts import Border, Panel
 from lrscope.mapping import regimes
 from lrscope.studies import arrays
-from lrscope.studies.three_regimes import effects_conventional, figures
+from lrscope.studies.three_regimes import STUDY, effects_conventional
 from planted_study import PlantedResults, checked, part_verdicts
 from test_three_regimes_peak import PASSES, STOPS
 from trees import changed
@@ -243,12 +245,21 @@ def test_overflow_right_above_regime_one_leaves_no_regime_two(result: xr.DataTre
 
 
 def test_the_border_of_the_peak_is_drawn_and_named(result: xr.DataTree) -> None:
-    drawn = figures.conventional(PlantedResults({"constant": result, "cosine": result})).panels
-    dotted = [[layer for layer in panel.layers if isinstance(layer, Border) and layer.dotted] for panel in drawn]
-    assert [len(layers) for layers in dotted] == [0, 0, 0, 1, 1, 1, *[0] * 6]
-    assert np.log10(dotted[3][0].x) == pytest.approx(FIRST, abs=0.13)
-    assert all(("peak" in panel.title) == bool(layers) for panel, layers in zip(drawn, dotted, strict=True))
-    low = result.isel(lr=slice(0, 10))
-    assert not any(
-        "peak" in panel.title for panel in figures.conventional(PlantedResults({"constant": low, "cosine": low})).panels
-    )
+    """Wherever constant learning rates of a conventional network have a map, in the sweep's own panels alone."""
+    names = ("whole", "constant", "cosine", "transformer")
+    moved = changed(result, {"lr": result["lr"].values * 2})
+    for number, marked, at in (("7", {4, 7}, FIRST), ("26", {3, 4, 5}, FIRST), ("28", {3, 4, 5}, FIRST + np.log10(2))):
+        results = PlantedResults({name: moved if name == "transformer" else result for name in names})
+        drawn = drawn_figure(number, results)
+        dotted = [[layer for layer in panel.layers if isinstance(layer, Border) and layer.dotted] for panel in drawn]
+        assert [len(layers) for layers in dotted] == [int(i in marked) for i in range(len(drawn))], number
+        assert [np.log10(border.x) for layers in dotted for border in layers] == pytest.approx(
+            [at] * len(marked), abs=0.13
+        )
+        assert all(("peak" in panel.title) == bool(layers) for panel, layers in zip(drawn, dotted, strict=True)), number
+        low = PlantedResults(dict.fromkeys(names, result.isel(lr=slice(0, 10))))
+        assert not any("peak" in panel.title for panel in drawn_figure(number, low)), "no border, no name"
+
+
+def drawn_figure(number: str, results: PlantedResults) -> Sequence[Panel]:
+    return next(figure for figure in STUDY.figures if figure.number == number).draw(results).panels

@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 Ends = tuple[float, float]
 
 LEAST_CONTRAST = 1e-12  # of a scale's ends, relative: below it a picture is of one value
+NEAR = 2.0  # ours: values of a logarithmic colour scale that all lie within this factor look alike
 MOST_MARKS = 8  # ours: more labels run into each other on a panel's axis
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -68,18 +69,21 @@ def log_marks(low: float, high: float) -> list[float] | None:
 
 @dataclass(frozen=True)
 class Palette:
-    """The chart's colour scale: all `values` on it in increasing order (none: there is no scale)."""
+    """The chart's colour scale: all `values` on it in increasing order (none: there is no scale); `heat`: are there heat maps
+    among them, which show contrast however small it is?"""
 
     values: Floats
     log: bool
+    heat: bool = False
 
     @property
     def ends(self) -> Ends:
-        """The scale's ends; a single value gets some room."""
+        """The scale's ends. A single value gets some room, and so do values `NEAR` each other: they are no opposites."""
         low, high = float(self.values[0]), float(self.values[-1])
-        if high > low:
-            return low, high
-        return (low / 2, high * 2) if self.log else (low - 0.5, high + 0.5)
+        if self.log and (high == low or (high < NEAR * low and not self.heat)):
+            middle = math.sqrt(low) * math.sqrt(high)
+            return middle / 2, middle * 2
+        return (low, high) if high > low else (low - 0.5, high + 0.5)
 
     def of(self, value: float) -> str:
         """The colour of a value."""
@@ -114,10 +118,10 @@ def palette(chart: Chart, panel: Panel | None = None) -> Palette:
     """The colour scale of a chart, or of a panel. A logarithmic one with values that are not positive becomes linear."""
     layers = list(chart.layers) if panel is None else panel.layers
     parts = [values_of(layer, "value") for layer in layers]
-    parts += [values_of(layer, "values") for layer in layers if isinstance(layer, HeatMap) and layer.filled]
-    found = np.concatenate(parts) if parts else np.array([])
+    heat = [values_of(layer, "values") for layer in layers if isinstance(layer, HeatMap) and layer.filled]
+    found = np.concatenate([*parts, *heat]) if parts or heat else np.array([])
     values = np.unique(found[np.isfinite(found)])
-    return Palette(values, chart.color_log and bool((values > 0).all()))
+    return Palette(values, chart.color_log and bool((values > 0).all()), heat=bool(heat))
 
 
 def _round_up(step: float) -> float:

@@ -49,14 +49,26 @@ def conventional(results: StudyResults) -> Chart:
     """Figure 26: the six panels for constant and for cosine schedules; over constant learning rates with the border that the paper
     draws, where trajectories stop passing the peak of sharpness, beside that of the losses."""
     drawn = overviews(results, {"constant": "constant: ", "cosine": "cosine: "})
-    border = _peak_border(results.sweep("constant"))
-    marked = [
+    constant, cosine = drawn.panels[:6], drawn.panels[6:]
+    return replace(drawn, panels=[*constant[:3], *_with_peak(constant[3:], results.sweep("constant")), *cosine])
+
+
+def transformer(results: StudyResults) -> Chart:
+    """Figure 28: the six panels for the text Transformer, over learning rates with the border by the peak of sharpness."""
+    drawn = overview(results, "transformer")
+    return replace(drawn, panels=[*drawn.panels[:3], *_with_peak(drawn.panels[3:], results.sweep("transformer"))])
+
+
+def _with_peak(panels: Sequence[Panel], result: xr.DataTree) -> list[Panel]:
+    """Panels of a network that is not scale-invariant, over constant learning rates: with the border by which its claims are
+    judged, where trajectories stop passing the peak of sharpness, dotted and named; as they are where no seed shows it."""
+    border = _peak_border(result)
+    if border is None:
+        return list(panels)
+    return [
         titled(replace(panel, layers=[*panel.layers, border]), panel.title.replace(" at the end", ", dotted: peak"))
-        if border is not None and 3 <= i < 6
-        else panel
-        for i, panel in enumerate(drawn.panels)
+        for panel in panels
     ]
-    return replace(drawn, panels=marked)
 
 
 def _peak_border(result: xr.DataTree) -> Border | None:
@@ -157,8 +169,9 @@ def stabilisation(results: StudyResults) -> Chart:
 
 
 def transitions(results: StudyResults) -> Chart:
-    """Figure 6: training loss in the regimes and at the transitions between them, of one seed."""
-    result = results.sweep("mlp")
+    """Figure 6: training loss in the regimes and at the transitions between them, of one seed: of the network whose regime 2 is
+    wide, so that its middle is no transition."""
+    result = results.sweep("noisy")
     found = regimes(result)
     first, second = (arrays.border_index(result, found, between) for between in ("1|2", "2|3"))
     top = len(result.coords["lr"]) - 1
@@ -179,10 +192,14 @@ STANDARD = {"whole": "SI net, whole space: ", "constant": "constant LR: ", "cosi
 
 def standard(results: StudyResults) -> Chart:
     """Figure 7: whole-space training of an SI net (single runs, because a mean hides their jumps), conventional training with constant
-    and with cosine schedules; on the same axes as far as the networks are the same."""
+    and with cosine schedules; on the same axes as far as the networks are the same. Over constant learning rates with the border by
+    the peak of sharpness, as in Figure 26."""
     rows = _landscapes({words: results.sweep(name) for name, words in STANDARD.items()}, (STANDARD["whole"],))
-    found = [panel for first, *others in rows for panel in (first, *common_panels.same_limits(others))]
-    return chart(found, columns=3, color=LR)
+    rows = [[first, *common_panels.same_limits(others)] for first, *others in rows]
+    at = list(STANDARD).index("constant")
+    marked = _with_peak([row[at] for row in rows[1:]], results.sweep("constant"))
+    ends = [[*row[:at], panel, *row[at + 1 :]] for row, panel in zip(rows[1:], marked, strict=True)]
+    return chart([panel for row in (rows[0], *ends) for panel in row], columns=3, color=LR)
 
 
 def first_epochs(results: StudyResults) -> Chart:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
@@ -91,22 +93,29 @@ def other_measures(results: StudyResults) -> Chart:
 
 
 def between_checkpoints(results: StudyResults) -> Chart:
-    """Figure 22: losses along lines between checkpoints of a regime-2 run of the first seed, by the epochs between them."""
+    """Figure 22: losses along lines between checkpoints of a regime-2 run of the first seed, by the epochs between them. Each
+    distance has a mark of its own: networks have different ones, of which some are too near to each other to differ in colour."""
     found, made = results.measurement("checkpoint_paths"), []
+    distances = sorted({float(d) for d in np.ravel(found["delta"].values) if np.isfinite(d)})
     for net in found["net"].values:
         there = of_net(found, str(net)).isel(seed=0)
         for rate in there["rate"].values:
             here = there.sel(rate=rate)
-            lines = [_between(here.isel(pair=i)) for i in np.argsort(here["delta"].values)]
+            lines = [_between(here.isel(pair=i), distances) for i in np.argsort(here["delta"].values)]
             title = f"{NETS[str(net)]}, ELR {float(here['lr']):.2g}"
             made.append(Panel(title=title, x=Axis(title="position on the line"), y=Axis(title=LOSS), layers=lines))
     return chart(made, color="epochs between the checkpoints")
 
 
-def _between(pair: xr.Dataset) -> Line:
+def _between(pair: xr.Dataset, distances: Sequence[float]) -> Line:
     apart = float(pair["delta"])
     return Line(
-        x=pair["alpha"].values, y=pair["train_loss"].values, value=apart, mark="both", name=f"{apart:g} epochs apart"
+        x=pair["alpha"].values,
+        y=pair["train_loss"].values,
+        value=apart,
+        mark="both",
+        symbol=style.symbol(distances.index(apart)),
+        name=f"{apart:g} epochs apart",
     )
 
 

@@ -65,15 +65,15 @@ FIGURES = (
         title="Transitions between the regimes",
         look_for="Just above the border 1|2 the loss lingers and may suddenly converge; just below 2|3 it dips from the level of guessing and "
         "returns.",
-        differs=MLP + " One seed, logged finely.",
-        needs=("mlp",),
+        differs=MLP + " With 20% label noise, where regime 2 is 1.5 decades wide. One seed, logged 300 times.",
+        needs=("noisy",),
         draw=figures.transitions,
     ),
     PaperFigure(
         number="7",
         title="Regimes in standard training",
-        look_for="Whole-space SI training shows all three regimes; conventional training 1 and 2; with a cosine the best runs start in low "
-        "regime 2.",
+        look_for="Whole-space SI training shows all three regimes; conventional training 1 and 2: trajectories pass the peak of sharpness "
+        "below the dotted border; with a cosine the best runs start in low regime 2.",
         differs="MLPs on digits (left, one seed's trajectories, so that jumps show) and on 256 images of Fashion-MNIST (others) instead of ConvNet and ResNet-18 on CIFAR-10. Sharpness of the others is the gradient norm, as in the paper.",
         needs=("whole", "constant", "cosine"),
         draw=figures.standard,
@@ -199,7 +199,7 @@ FIGURES = (
         number="22",
         title="Lines between checkpoints of regime-2 runs",
         look_for="Convex and lower in the middle at low ELR, hilly at the highest, the more so the further apart the checkpoints.",
-        differs=SMALL + " Besides, the MLP on digits with 20% label noise. Lines of one seed.",
+        differs=SMALL + " Besides, the MLP on digits with 20% label noise. Lines of one seed, a mark for each distance.",
         needs=("checkpoint_paths",),
         draw=figures_measurements.between_checkpoints,
     ),
@@ -248,9 +248,9 @@ FIGURES = (
     PaperFigure(
         number="28",
         title="A text Transformer, trained conventionally",
-        look_for="Regimes 1 and 2, then overflow.",
+        look_for="Regimes 1 and 2, then overflow. Trajectories pass the peak of sharpness below the dotted border.",
         differs="Debian's fortunes with the topic as label instead of AG News, several draws of the data.",
         needs=("transformer",),
-        draw=partial(figures.overview, name="transformer"),
+        draw=figures.transformer,
     ),
 )
