@@ -14,9 +14,10 @@ import fake_results
 from chart_examples import check_drawn
 from fake_results import fake_result
 from lrscope.config import EngineConfig, SweepConfig
+from lrscope.engine.segments import phases
 from lrscope.mapping import regimes
 from lrscope.measures import geometry
-from lrscope.studies import arrays, registry
+from lrscope.studies import arrays, costs, registry
 from lrscope.studies.reproduction import Reproduction
 from lrscope.studies.three_regimes import (
     STUDY,
@@ -159,6 +160,43 @@ def test_differences_are_taken_over_shared_seeds(planted: xr.Dataset) -> None:
     few = planted.isel(seed=[3, 1])
     a, b = arrays.shared_seeds(planted, few)
     assert a["seed"].values.tolist() == b["seed"].values.tolist() == [1, 3]
+    with pytest.raises(Undetermined, match="share no seed"):
+        arrays.shared_seeds(few, planted.isel(seed=[0, 2]))
+
+
+def test_differences_are_taken_over_shared_draws_of_the_data() -> None:
+    """The runs on the same examples are held against each other, not those at the same place."""
+    many = fake_result(lrs=6, seeds=1, data_seeds=3, epochs=20, finetune=False, average=False, features=False)
+    a, b = arrays.shared_seeds(many, many.isel(data_seed=[2, 0]))
+    assert a["data_seed"].values.tolist() == b["data_seed"].values.tolist() == [0, 2]
+    assert arrays.logged(a, "train_loss") == pytest.approx(arrays.logged(b, "train_loss"))
+    with pytest.raises(Undetermined, match="share no draw of the data"):
+        arrays.shared_seeds(many.isel(data_seed=[0, 1]), many.isel(data_seed=[2]))
+
+
+@pytest.mark.parametrize("names", [("noise0", "noise20"), ("long", "tune"), ("converged",), ("constant", "cosine")])
+def test_where_test_error_decides_every_run_has_a_draw_of_its_own(names: tuple[str, ...]) -> None:
+    """Seeds on one draw of the training images share what it does. What is compared has the same draws."""
+    found = [sweep.config for sweep in STUDY.scales["laptop"].sweeps if sweep.name in names]
+    assert len(found) == len(names)
+    assert {config.seeds for config in found} == {1}
+    assert min(config.data_seeds for config in found) >= 4
+    assert len({(config.data_seeds, config.first_data_seed) for config in found}) == 1
+
+
+def test_the_transformer_is_trained_past_the_peak_and_logged_densely() -> None:
+    sweep = next(sweep for sweep in STUDY.scales["laptop"].sweeps if sweep.name == "transformer")
+    config = sweep.config
+    assert len(config.lrs) >= 12
+    assert config.lrs[0] < 0.02 < 0.41 < config.lrs[-3], "below a border and above the end of learning that runs before gave"
+    per_epoch = costs.train_size(sweep) // config.batch_size
+    assert config.steps is not None
+    assert config.steps >= 60 * per_epoch
+    (phase,) = phases(config, per_epoch)
+    ends = np.diff((0, *phase.windows))
+    assert len(phase.windows) >= 120
+    assert (ends[:-1] == per_epoch // 2).all(), "evenly, or running medians would weigh some times more"
+    assert config.data_seeds >= 3, "for an interval"
 
 
 def test_regime_one_slopes_are_the_planted_ones(planted: xr.Dataset) -> None:

@@ -42,15 +42,17 @@ def single_seeds(result: xr.DataTree) -> list[xr.DataTree]:
 
 
 def shared_seeds(*results: xr.DataTree) -> list[xr.DataTree]:
-    """The results at the training seeds that all of them have, so that differences can be taken seed by seed.
+    """The results at the training seeds and the draws of the data that all of them have, so that differences can be taken run by run.
 
     Raises:
-        Undetermined: they share none.
+        Undetermined: they share no training seed, or no draw.
     """
-    seeds = sorted(set.intersection(*({int(s) for s in result.coords["seed"].values} for result in results)))
-    if not seeds:
-        raise Undetermined("the sweeps share no seed")
-    return [result.sel(seed=seeds) for result in results]
+    shared = {}
+    for dim, words in (("seed", "seed"), ("data_seed", "draw of the data")):
+        shared[dim] = sorted(set.intersection(*({int(s) for s in result.coords[dim].values} for result in results)))
+        if not shared[dim]:
+            raise Undetermined(f"the sweeps share no {words}")
+    return [result.sel(shared) for result in results]
 
 
 def settled(array_W: Array, fraction: float = FINAL_FRACTION) -> Array:

@@ -11,6 +11,7 @@ SMALL = "Smaller network and images, a few thousand steps instead of 1000 epochs
 MLP = "An MLP on digits instead of the ConvNet on CIFAR-10."
 WIDE = "An MLP with 256 units a layer on digits instead of the ConvNet on CIFAR-10."
 SEEDS = " Several seeds instead of one."
+DRAWS = " Several draws of the data with one seed each, instead of one."
 ONE_SEED = " Trajectories are single runs, of the first seed."
 TUNED_LINES = " Single runs of the first seed; grey: pre-training; dashed: training from initialisation with the nearest fixed ELR."
 TUNED = SMALL + TUNED_LINES
@@ -141,7 +142,7 @@ FIGURES = (
         number="15",
         title="Label noise",
         look_for="With label noise the peak of sharpness at the border 1|2 stands out.",
-        differs=WIDE + SEEDS + " 20% noise only." + ONE_SEED,
+        differs=WIDE + DRAWS + " 20% noise only." + ONE_SEED,
         needs=("noise0", "noise20"),
         draw=partial(
             figures.landscapes, names={"noise0": "clean labels: ", "noise20": "20% label noise: "}, single=True
