@@ -51,6 +51,7 @@ DEFAULTS: dict[str, Any] = {
     "adaptive": False,
     "random_points": 16,
     "log_epochs": (),
+    "finetune_log_epochs": (),
     "snapshot_epochs": (),
     "keep_weights": False,
     "randaugment": None,
@@ -74,6 +75,9 @@ def test_a_hash_is_over_what_differs_from_the_defaults() -> None:
     assert differing(SweepConfig(**PLAIN, seeds=4)) == {**PLAIN, "seeds": 4}
     plain, other = hashes("x", SweepConfig(**PLAIN)), hashes("x", SweepConfig(**PLAIN, seeds=4))
     assert len({*plain, *other, *hashes("y", SweepConfig(**PLAIN))}) == 6
+    tuned = {**PLAIN, "finetune_lrs": [1e-3], "finetune_epochs": 2.0}
+    assert differing(SweepConfig(**tuned, finetune_log_epochs=())) == tuned
+    assert differing(SweepConfig(**tuned, finetune_log_epochs=(0.5,))) == {**tuned, "finetune_log_epochs": [0.5]}
 
 
 def test_a_field_that_is_added_changes_no_hash() -> None:
@@ -118,6 +122,7 @@ def test_hashes_of_earlier_versions_are_known(options: dict[str, Any], stated: s
 def fields_before() -> list[str]:
     later = {
         "log_epochs",
+        "finetune_log_epochs",
         "snapshot_epochs",
         "keep_weights",
         "optimizer",

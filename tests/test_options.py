@@ -191,7 +191,7 @@ def test_passed_types_follow_the_readers() -> None:
     assert types["momentum"] == "Real"
     assert types["space"] == 'Literal["sphere", "whole"]'
     assert types["schedule"] == "str | Callable[[int, int], float]"
-    assert types["finetune_lrs"] == types["log_epochs"] == "Reals"
+    assert types["finetune_lrs"] == types["log_epochs"] == types["finetune_log_epochs"] == "Reals"
     assert types["average"] == "Wholes"
     assert types["randaugment"] == "tuple[int, int] | Sequence[int] | str | None"
 
@@ -251,7 +251,7 @@ def test_texts_below_fields_are_read_with_those_of_the_classes_above() -> None:
 
 
 def test_lists_are_texts_on_the_command_line() -> None:
-    for name in ("lrs", "finetune_lrs", "average", "randaugment", "log_epochs"):
+    for name in ("lrs", "finetune_lrs", "average", "randaugment", "log_epochs", "finetune_log_epochs"):
         assert isinstance(OPTIONS[name].reader, Text)
         assert isinstance(options(SweepConfig)[name].reader, (Rates, Increasing, Pair))
         assert OPTIONS[name].default in (None, "1e-5:1:24")

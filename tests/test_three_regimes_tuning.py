@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,10 @@ import pytest
 import xarray as xr
 
 from fake_results import fake_result
+from lrscope.engine.segments import phases
 from lrscope.mapping import regimes
-from lrscope.studies import arrays
-from lrscope.studies.three_regimes import claims_tuning, effects_tuning
+from lrscope.studies import arrays, costs
+from lrscope.studies.three_regimes import STUDY, claims_tuning, effects_tuning
 from lrscope.studies.three_regimes.measurement_functions import tuned_paths
 from lrscope.studies.verdicts import Undetermined
 from planted_study import PlantedResults, checked, verdicts
@@ -284,6 +287,73 @@ def test_levels_are_held_against_training_for_as_long(planted: xr.DataTree) -> N
     found = effects_tuning.levels(planted, changed(tune, {"finetune/train_loss": ends}))
     assert found["down"] == pytest.approx(np.ones(SEEDS))
     assert found["up"] == pytest.approx(np.ones(SEEDS), abs=0.1)
+
+
+def cut(tune: xr.DataTree, interval: int, factors: tuple[float, ...], cuts: tuple[float, ...]) -> xr.DataTree:
+    """The result as it would be with further logged times in one interval of fine-tuning: quantities that are means over steps are
+    multiplied by factors in its parts, so that the mean stays, test accuracy stays at its end; `cuts`: ends of the parts in the
+    interval, from 0 to 1."""
+    node = own(tune, "finetune")
+    epoch = node["epoch"].values
+    begin, end = (0.0, *epoch)[interval], epoch[interval]
+    places = [begin + part * (end - begin) for part in cuts]
+    at = np.repeat(np.arange(len(epoch)), np.where(np.arange(len(epoch)) == interval, len(factors), 1))
+    lengths = np.diff([0.0, *cuts, 1.0])
+    assert np.dot(lengths, factors) == pytest.approx(1.0)
+    parts = node.isel(epoch=at)
+    for name in ("train_loss", "effective_grad_norm", "test_accuracy"):
+        if name in parts:
+            parts[name] = parts[name].copy(deep=True)
+            here = slice(interval, interval + len(factors))
+            values = np.array(factors) if name != "test_accuracy" else np.array([*[0.5] * len(cuts), 1.0])
+            parts[name].values[..., here] *= values
+    times = np.array([*epoch[:interval], *places, *epoch[interval:]])
+    parts = parts.assign_coords(epoch=times, step=("epoch", (100 * times).round().astype(int)))
+    config = json.dumps({**json.loads(tune.attrs["config"]), "finetune_log_epochs": places})
+    return changed(with_node(tune, "finetune", parts), config=config)
+
+
+CUTS, SPIKE = (0.05, 0.5, 0.75), (10.0, *[0.5 / 0.95] * 3)
+
+
+def test_further_logged_times_change_nothing_that_is_read(planted: xr.DataTree) -> None:
+    """Parts of an interval of which the first lies far above the others: no jump, no other median, no other end."""
+    base, tune = on_trajectories(planted), tuned(planted, (2, 4, 9), 0.0, jumps=JUMPS)
+    for interval in (0, 20):
+        more = cut(tune, interval, SPIKE, CUTS)
+        assert more["finetune"].sizes["epoch"] == AFTER + 3
+        for name in ("train_loss", "effective_grad_norm"):
+            assert arrays.evenly_tuned(more, name) == pytest.approx(arrays.evenly_tuned(tune, name))
+        for pair in ((0, 1), (0, 2), (1, 2), (1, 0)):
+            assert effects_tuning.jumped(more, *pair).tolist() == effects_tuning.jumped(tune, *pair).tolist()
+            sides = (effects_tuning.flatter_side(base, result, *pair) for result in (more, tune))
+            assert next(sides) == pytest.approx(next(sides))
+    level = within_two(planted, 1.0)
+    found, before = (effects_tuning.levels(planted, result) for result in (cut(level, 9, SPIKE, CUTS), level))
+    assert all(found[way] == pytest.approx(before[way]) for way in before)
+    fan, scratch = fans(planted, 0.1, 0.9, 0.3)
+    spread, plain = (
+        effects_tuning.tuned_spread(planted, result, scratch) for result in (cut(fan, 12, SPIKE, CUTS), fan)
+    )
+    assert all(spread[name] == pytest.approx(plain[name]) for name in plain)
+
+
+@pytest.mark.parametrize("scale", list(STUDY.scales))
+def test_further_logged_times_are_none_of_the_even_ones(scale: str) -> None:
+    """One that were would be taken out of what claims read. Those who draw first steps after a change have them at laptop scale."""
+    dense = set()
+    for sweep in STUDY.scales[scale].sweeps:
+        config, per_epoch = sweep.config, costs.train_size(sweep) // sweep.config.batch_size
+        if config.finetune_log_epochs:
+            dense.add(sweep.name)
+            plain = phases(replace(config, finetune_log_epochs=()), per_epoch)[-1].windows
+            extra = {round(epoch * per_epoch) for epoch in config.finetune_log_epochs}
+            assert len(extra) == len(config.finetune_log_epochs)
+            assert not extra & set(plain), sweep.name
+            assert set(phases(config, per_epoch)[-1].windows) == extra | set(plain)
+    figures = [figure for figure in STUDY.figures if figure.number in ("17", "18")]
+    drawn = {name for figure in figures for name in figure.needs if name.startswith("tune")}
+    assert dense == (drawn if scale == "laptop" else set())
 
 
 def within_two(planted: xr.DataTree, share: float) -> xr.DataTree:

@@ -30,6 +30,7 @@ OPTIONS: dict[str, Any] = {
     "average": (2, 3),
     "snapshot_epochs": (0.5, 2, 4),
     "log_epochs": (0.25, 0.5),
+    "finetune_log_epochs": (0.25, 0.5),
     "keep_weights": True,
     "jobs": 1,
     "progress": False,
@@ -172,16 +173,19 @@ def test_another_task_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_further_logged_moments_leave_training_as_it_was(tmp_path: Path) -> None:
-    plain = {**OPTIONS, "log_epochs": (), "snapshot_epochs": (), "keep_weights": False, "path": "single"}
+    without = {"log_epochs": (), "finetune_log_epochs": (), "snapshot_epochs": (), "keep_weights": False}
+    plain = {**OPTIONS, **without, "path": "single"}
     more = lrscope.sweep(mlp_task(train=64), LRS, **{**OPTIONS, "path": "single"})
     less = lrscope.sweep(mlp_task(train=64), LRS, **plain)
     assert set(less["pretrain/epoch"].values) < set(more["pretrain/epoch"].values)
-    for name in ("test_loss", "group_norm", "fixed_train_loss"):
-        shared = more[f"pretrain/{name}"]
-        shared = shared.sel(epoch=less["pretrain/epoch"].values) if "epoch" in shared.dims else shared
-        assert np.array_equal(shared.values, less[f"pretrain/{name}"].values, equal_nan=True), name
-    for name in ("finetune/test_loss", "average/test_loss"):
-        assert np.array_equal(more[name].values, less[name].values, equal_nan=True), name
+    assert more["finetune/epoch"].values.tolist() == [0.25, 0.5, *less["finetune/epoch"].values]
+    for name in (
+        *("pretrain/test_loss", "pretrain/group_norm", "pretrain/fixed_train_loss"),
+        *("finetune/test_loss", "finetune/fixed_train_loss", "average/test_loss"),
+    ):
+        shared, epochs = more[name], less[name.partition("/")[0]].get("epoch")
+        shared = shared.sel(epoch=epochs.values) if "epoch" in shared.dims else shared
+        assert np.array_equal(shared.values, less[name].values, equal_nan=True), name
 
 
 def test_moments_outside_training_are_refused() -> None:
@@ -189,3 +193,8 @@ def test_moments_outside_training_are_refused() -> None:
         SweepConfig(lrs=LRS, epochs=2, snapshot_epochs=(2, 1))
     with pytest.raises(LrscopeError, match="log_epochs: 9 comes after the end of training at epoch 2"):
         phases(SweepConfig(lrs=LRS, epochs=2, log_epochs=(9.0,)), 10)
+    tuned: dict[str, Any] = {"lrs": LRS, "epochs": 9, "finetune_lrs": (1e-3,), "finetune_epochs": 2}
+    with pytest.raises(LrscopeError, match="finetune_log_epochs: 3 comes after the end of fine-tuning at epoch 2"):
+        phases(SweepConfig(**tuned, finetune_log_epochs=(3.0,)), 10)
+    with pytest.raises(LrscopeError, match=r"finetune_log_epochs: \[0.5\] is given without finetune_lrs: name"):
+        SweepConfig(lrs=LRS, epochs=2, finetune_log_epochs=(0.5,))

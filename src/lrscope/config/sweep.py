@@ -199,6 +199,11 @@ class SweepConfig:
 
     Default: none
     """
+    finetune_log_epochs: Times = ()
+    """Further times of each fine-tuning that are logged, in epochs from its beginning.
+
+    Default: none
+    """
     log_features: Yes = False
     """Log accuracy on feature sets along training, not only at the end of each segment."""
     snapshot_epochs: Times = ()
@@ -236,6 +241,11 @@ class SweepConfig:
             self._check_length("finetune_epochs", "finetune_steps")
         elif self.finetune_epochs is not None or self.finetune_steps is not None:
             raise LrscopeError("finetune_lrs: missing, yet a fine-tuning length is given: name the learning rates too")
+        if self.finetune_log_epochs and not self.finetune_lrs:
+            raise LrscopeError(
+                f"finetune_log_epochs: {shown(list(self.finetune_log_epochs))} is given without finetune_lrs: name the learning "
+                "rates of fine-tuning too, or leave it out"
+            )
         if self.average_every is not None and not self.average:
             raise LrscopeError(
                 f"average_every: {self.average_every} is given without average: name the numbers of checkpoints too, such as "

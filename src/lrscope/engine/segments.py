@@ -89,11 +89,12 @@ def length(epochs: float | None, steps: int | None, steps_per_epoch: int) -> int
 
 
 def moments(name: str, epochs: Sequence[float], steps: int, steps_per_epoch: int, least: int = 1) -> tuple[int, ...]:
-    """Moments given in epochs as steps of a phase of `steps` steps."""
+    """Moments given in epochs as steps of a phase of `steps` steps; a phase's own epochs begin at 0."""
     found = tuple(dict.fromkeys(max(least, round(e * steps_per_epoch)) for e in epochs))
     if found and found[-1] > steps:
+        said = "fine-tuning" if name.startswith(FINETUNE) else "training"
         raise LrscopeError(
-            f"{name}: {epochs[-1]:g} comes after the end of training at epoch {steps / steps_per_epoch:g}: leave it out, "
+            f"{name}: {epochs[-1]:g} comes after the end of {said} at epoch {steps / steps_per_epoch:g}: leave it out, "
             "or train longer"
         )
     return found
@@ -119,8 +120,9 @@ def phases(config: SweepConfig, steps_per_epoch: int) -> tuple[Phase, ...]:
         tree.keep(Phase(AVERAGE, ends, AVERAGE, parent=0, fresh=False, offset=steps, begun=steps))
     for lr in config.finetune_lrs:
         long = length(config.finetune_epochs, config.finetune_steps, steps_per_epoch)
+        also = moments("finetune_log_epochs", config.finetune_log_epochs, long, steps_per_epoch)
         point = (("finetune_lr", lr),)
-        tree.add(Phase(FINETUNE, (long,), FINETUNE, point, lr, parent=0, stream=FINETUNE, begun=steps))
+        tree.add(Phase(FINETUNE, (long,), FINETUNE, point, lr, parent=0, stream=FINETUNE, begun=steps), also=also)
     return tuple(tree.found)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from lrscope.dynamics.statistics import STEP
 from lrscope.mapping import RegimeMap, regimes
 from lrscope.measures.alignment import at_loss
 from lrscope.schema import segment
@@ -176,6 +177,25 @@ def logged(result: xr.DataTree, name: str, node: str = "pretrain") -> Array:
     """A variable of a segment as `per_seed` lays it out; `test_error` is 1 - test accuracy."""
     found = segment(result, node)
     return 1 - per_seed(found["test_accuracy"]) if name == "test_error" else per_seed(found[name])
+
+
+def evenly_tuned(result: xr.DataTree, name: str) -> Array:
+    """What fine-tuning logs [L, F, U, W] at evenly spaced times: without those of `finetune_log_epochs`, which show a figure its
+    first steps. An interval that they cut is one again: its mean over steps, or what it has at its end. So medians over intervals
+    and counts of them are what they would be without these times."""
+    values, node = logged(result, name, "finetune"), segment(result, "finetune")
+    extra = json.loads(result.attrs["config"]).get("finetune_log_epochs") or []
+    if not extra:
+        return values
+    ends = node["step"].values
+    per_epoch = round(ends[-1] / node["epoch"].values[-1])
+    even = ~np.isin(ends[:-1], [max(1, round(epoch * per_epoch)) for epoch in extra])
+    if name not in {statistic.name for statistic in STEP}:
+        return values[..., np.append(even, True)]
+    steps = np.diff(ends.astype(np.float64), prepend=0.0)
+    starts = np.flatnonzero(np.append(True, even))
+    means = np.add.reduceat(values * steps, starts, axis=-1) / np.add.reduceat(steps, starts)
+    return np.asarray(means, dtype=np.float64)
 
 
 def positive(loss: Array) -> Array:

@@ -5,6 +5,7 @@ P pre-training rates, F fine-tuning rates, U seeds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,7 +102,7 @@ def roles(base: xr.DataTree, tune: xr.DataTree) -> Roles:
 
 def end_of(result: xr.DataTree, name: str) -> Array:
     """A fine-tuning curve's settled end [P, F, U]."""
-    return arrays.settled(arrays.logged(result, name, "finetune"))
+    return arrays.settled(arrays.evenly_tuned(result, name))
 
 
 def last_crossing(loss: Array, values: Array, level: Array | float) -> Array:
@@ -173,7 +174,7 @@ def all_along(base: xr.DataTree, tune: xr.DataTree, rate: float) -> Course:
 
 def _along(tune: xr.DataTree, name: str, p: int, f: int) -> Array:
     """Pre-training at P and fine-tuning at F, one after the other [U, W]."""
-    return np.concatenate([arrays.logged(tune, name)[p], arrays.logged(tune, name, "finetune")[p, f]], -1)
+    return np.concatenate([arrays.logged(tune, name)[p], arrays.evenly_tuned(tune, name)[p, f]], -1)
 
 
 def _course(loss: Array, steep: Array) -> Course:
@@ -255,10 +256,10 @@ def tuned_spread(base: xr.DataTree, tune: xr.DataTree, scratch: xr.DataTree) -> 
         raise Undetermined(
             f"training from initialisation has {len(same)} of the {len(rates)} rates of regime 1, 2 are needed"
         )
-    loss, steep, error = _smooth(tune, "finetune")
+    loss, steep, error = _smooth(tune, arrays.evenly_tuned)
     runs = {kind: tuple(zip(*chosen, strict=True)) for kind, chosen in pairs.items()}
     curves = {kind: (loss[at], steep[at], error[at]) for kind, at in runs.items()}
-    loss, steep, error = _smooth(scratch, "pretrain")
+    loss, steep, error = _smooth(scratch, arrays.logged)
     curves["scratch"] = loss[same], steep[same], error[same]
     level = 1.05 * np.max([np.nanmin(values[0], axis=-1).max(0) for values in curves.values()], axis=0)  # [U]
     found: dict[str, Array] = {"level": level}
@@ -284,11 +285,9 @@ def size(values: Array) -> Array:
     return -values if arrays.average(values) < 0 else values
 
 
-def _smooth(result: xr.DataTree, node: str) -> tuple[Array, Array, Array]:
-    """Loss, log10 sharpness and test error of a segment, running medians."""
-    loss, steep = (
-        np.log10(arrays.positive(arrays.logged(result, n, node))) for n in ("train_loss", "effective_grad_norm")
-    )
-    curves = (loss, steep, arrays.logged(result, "test_error", node))
+def _smooth(result: xr.DataTree, read: Callable[[xr.DataTree, str], Array]) -> tuple[Array, Array, Array]:
+    """Loss, log10 sharpness and test error, running medians of what `read` gives."""
+    loss, steep = (np.log10(arrays.positive(read(result, name))) for name in ("train_loss", "effective_grad_norm"))
+    curves = (loss, steep, read(result, "test_error"))
     smooth = [arrays.running_median(values, SMOOTH) for values in curves]
     return 10 ** smooth[0], smooth[1], smooth[2]

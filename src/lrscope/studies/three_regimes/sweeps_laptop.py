@@ -28,6 +28,7 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
     more = {**cheap, "seeds": 8}  # where intervals were wide
     diverging = {**images, "model": "convnet", "pool": 1, "train_size": 256, "test_size": 200}
     early = tuple(k / 4 for k in range(1, 12))  # Fig. 16: the first three epochs finely
+    first_steps = (0.25, 0.5, 0.75, 1.25, 1.5, 1.75)  # Fig. 17 to 19: after a change of the ELR; whole epochs are even ones
     halves = tuple(k + 0.5 for k in range(62))
     # Few images and many steps: with augmentation trajectories pass the peak of sharpness at losses of 0.2 to 0.4, where 512 images
     # or a ConvNet do not get in these minutes. The climb to the peak takes the first few dozen epochs.
@@ -113,6 +114,7 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
             lrs=(3.2e-4,),
             finetune_lrs=(3.2e-4, 6.4e-4, 2.7e-3),
             finetune_epochs=64,
+            finetune_log_epochs=first_steps,
             keep_weights=True,
             **{**sphere, "epochs": 160, "seeds": 5, "log_points": 64},
         ),
@@ -122,6 +124,7 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
             lrs=(9.3e-4, 2.7e-3),
             finetune_lrs=(9.3e-4, 2.7e-3),
             finetune_epochs=120,
+            finetune_log_epochs=first_steps,
             keep_weights=True,
             **{**sphere, "epochs": 30, "seeds": 4, "log_points": 60},
         ),
@@ -148,6 +151,7 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
             lrs=(first[0], first[2]),
             finetune_lrs=(first[0], first[2]),
             finetune_steps=8000,
+            finetune_log_epochs=first_steps,
             keep_weights=True,
             **{**more, "steps": 1600, "log_points": 200},
         ),
