@@ -188,7 +188,7 @@ def test_the_transformer_is_trained_past_the_peak_and_logged_densely() -> None:
     sweep = next(sweep for sweep in STUDY.scales["laptop"].sweeps if sweep.name == "transformer")
     config = sweep.config
     assert len(config.lrs) >= 12
-    assert config.lrs[0] < 0.02 < 0.41 < config.lrs[-3], "below a border and above the end of learning that runs before gave"
+    assert config.lrs[0] < 0.02 < 0.41 < config.lrs[-3], "around the border and the end of learning of runs before"
     per_epoch = costs.train_size(sweep) // config.batch_size
     assert config.steps is not None
     assert config.steps >= 60 * per_epoch

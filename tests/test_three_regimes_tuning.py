@@ -290,9 +290,8 @@ def test_levels_are_held_against_training_for_as_long(planted: xr.DataTree) -> N
 
 
 def cut(tune: xr.DataTree, interval: int, factors: tuple[float, ...], cuts: tuple[float, ...]) -> xr.DataTree:
-    """The result as it would be with further logged times in one interval of fine-tuning: quantities that are means over steps are
-    multiplied by factors in its parts, so that the mean stays, test accuracy stays at its end; `cuts`: ends of the parts in the
-    interval, from 0 to 1."""
+    """The result as it would be with further logged times in one interval of fine-tuning: what is a mean over steps is multiplied
+    by factors in the parts, so that the mean stays, and test accuracy stays at its end. `cuts`: ends of the parts, from 0 to 1."""
     node = own(tune, "finetune")
     epoch = node["epoch"].values
     begin, end = (0.0, *epoch)[interval], epoch[interval]
@@ -340,7 +339,7 @@ def test_further_logged_times_change_nothing_that_is_read(planted: xr.DataTree) 
 
 @pytest.mark.parametrize("scale", list(STUDY.scales))
 def test_further_logged_times_are_none_of_the_even_ones(scale: str) -> None:
-    """One that were would be taken out of what claims read. Those who draw first steps after a change have them at laptop scale."""
+    """One that were would be taken out of what claims read. Sweeps that figures 17 and 18 draw have them at laptop scale."""
     dense = set()
     for sweep in STUDY.scales[scale].sweeps:
         config, per_epoch = sweep.config, costs.train_size(sweep) // sweep.config.batch_size

@@ -131,8 +131,8 @@ class SweepOptions(TypedDict, total=False):
     1e+08, such as 0.1,0.5,1. Default: none.
     """
     finetune_log_epochs: Reals
-    """Further times of each fine-tuning that are logged, in epochs from its beginning: increasing numbers above 0 and up to 1e+08,
-    such as 0.1,0.5,1. Default: none.
+    """Further times of each fine-tuning that are logged, in epochs from its beginning: increasing numbers above 0 and
+    up to 1e+08, such as 0.1,0.5,1. Default: none.
     """
     log_features: bool
     """Log accuracy on feature sets along training, not only at the end of each segment. Default: false."""

@@ -43,7 +43,7 @@ def single_seeds(result: xr.DataTree) -> list[xr.DataTree]:
 
 
 def shared_seeds(*results: xr.DataTree) -> list[xr.DataTree]:
-    """The results at the training seeds and the draws of the data that all of them have, so that differences can be taken run by run.
+    """The results at the training seeds and draws of the data that all of them have, so that differences can be taken run by run.
 
     Raises:
         Undetermined: they share no training seed, or no draw.

@@ -200,7 +200,8 @@ FIGURES = (
         number="22",
         title="Lines between checkpoints of regime-2 runs",
         look_for="Convex and lower in the middle at low ELR, hilly at the highest, the more so the further apart the checkpoints.",
-        differs=SMALL + " Besides, the MLP on digits with 20% label noise. Lines of one seed, a mark for each distance.",
+        differs=SMALL
+        + " Besides, the MLP on digits with 20% label noise. Lines of one seed, a mark for each distance.",
         needs=("checkpoint_paths",),
         draw=figures_measurements.between_checkpoints,
     ),

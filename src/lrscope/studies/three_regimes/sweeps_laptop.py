@@ -23,12 +23,12 @@ def laptop(measurements: tuple[Any, ...]) -> Scale:
     # on test data costs as much as 40 training steps, so that it is logged rarely.
     short = {"batch_size": 32, "seeds": 3, "log_points": 20}
     sphere = {**short, "epochs": 72, "log_points": 12}
-    five_draws = {"seeds": 1, "data_seeds": 5}  # where test error decides: seeds on the same examples share what those do
+    five_draws = {"seeds": 1, "data_seeds": 5}  # where test error decides: seeds on one draw share what it does
     cheap = {"batch_size": 64, "seeds": 5, "steps": 3200, "log_points": 80}
     more = {**cheap, "seeds": 8}  # where intervals were wide
     diverging = {**images, "model": "convnet", "pool": 1, "train_size": 256, "test_size": 200}
     early = tuple(k / 4 for k in range(1, 12))  # Fig. 16: the first three epochs finely
-    first_steps = (0.25, 0.5, 0.75, 1.25, 1.5, 1.75)  # Fig. 17 to 19: after a change of the ELR; whole epochs are even ones
+    first_steps = (0.25, 0.5, 0.75, 1.25, 1.5, 1.75)  # Fig. 17, 18: after a change of the ELR; at no even time
     halves = tuple(k + 0.5 for k in range(62))
     # Few images and many steps: with augmentation trajectories pass the peak of sharpness at losses of 0.2 to 0.4, where 512 images
     # or a ConvNet do not get in these minutes. The climb to the peak takes the first few dozen epochs.
