@@ -291,7 +291,7 @@ def test_levels_are_held_against_training_for_as_long(planted: xr.DataTree) -> N
 
 def cut(tune: xr.DataTree, interval: int, factors: tuple[float, ...], cuts: tuple[float, ...]) -> xr.DataTree:
     """The result as it would be with further logged times in one interval of fine-tuning: what is a mean over steps is multiplied
-    by factors in the parts, so that the mean stays, and test accuracy stays at its end. `cuts`: ends of the parts, from 0 to 1."""
+    by factors in the parts, so that the mean stays, test accuracy stays at its end. `cuts`: ends of the parts, from 0 to 1."""
     node = own(tune, "finetune")
     epoch = node["epoch"].values
     begin, end = (0.0, *epoch)[interval], epoch[interval]
