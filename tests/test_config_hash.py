@@ -75,9 +75,9 @@ def test_a_hash_is_over_what_differs_from_the_defaults() -> None:
     assert differing(SweepConfig(**PLAIN, seeds=4)) == {**PLAIN, "seeds": 4}
     plain, other = hashes("x", SweepConfig(**PLAIN)), hashes("x", SweepConfig(**PLAIN, seeds=4))
     assert len({*plain, *other, *hashes("y", SweepConfig(**PLAIN))}) == 6
-    tuned = {**PLAIN, "finetune_lrs": [1e-3], "finetune_epochs": 2.0}
+    tuned = {**PLAIN, "finetune_lrs": (1e-3,), "finetune_epochs": 2.0}
     assert differing(SweepConfig(**tuned, finetune_log_epochs=())) == tuned
-    assert differing(SweepConfig(**tuned, finetune_log_epochs=(0.5,))) == {**tuned, "finetune_log_epochs": [0.5]}
+    assert differing(SweepConfig(**tuned, finetune_log_epochs=(0.5,))) == {**tuned, "finetune_log_epochs": (0.5,)}
 
 
 def test_a_field_that_is_added_changes_no_hash() -> None:
