@@ -22,8 +22,9 @@ On it (width 24, loops 600 and 601) no label was wrong and 45 of 56 agreed. Then
 what noise cannot hide is looked for from the first quarter of the curve on. So loops had new seeds again (700, 701): 49 of 56
 agreed, 2 of 51 labels were wrong. Then the rules were settled anew on loops 600, 601, 700 and 701 and on planted curves, and
 frozen (c1af8b2): a line over log time, all rows used, jumps cut off, a swing is no fall, levels as the map sees them. With loops
-from 800 on, seen once, 99 of 108 agreed and 1 of 100 labels was wrong. After that the monitor measured each tenth update from the
-start on, and later waited for 320 updates before it told regimes 2 and 3: loops from 900 on are new again, nothing was settled on them.
+from 800 on, seen once, 99 of 108 agreed and 1 of 100 labels was wrong. After that the monitor measured each tenth update from
+the start on, and waited for 320 updates before it told regimes 2 and 3: loops from 900 on are new again, and nothing was settled
+on them.
 
 Maps are kept in --root and used again. The last line is one JSON object.
 """
@@ -49,7 +50,9 @@ from lrscope.studies.binomial import binomial_interval
 from lrscope.symmetries.invariance import make_scale_invariant
 
 SIZE = 1024
-FIRST_SEED = 900  # of the loops: no seed of the map; loops with 500 to 502, 600, 601, 700, 701 and 800 on were looked at before
+FIRST_SEED = (
+    900  # of the loops: no seed of the map; loops with 500 to 502, 600, 601, 700, 701 and 800 on were looked at before
+)
 ALARMS = ("dead", "too high", "too low")
 SLOW = "too slow to tell"
 
