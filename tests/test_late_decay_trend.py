@@ -54,12 +54,12 @@ def test_it_changes_times_and_seeds_and_nothing_else(monkeypatch: pytest.MonkeyP
     before = next(sweep for sweep in STUDY.scales["laptop"].sweeps if sweep.name == "equal_loss")
     after = script.paired(before, 8003)
     late, early = before.config.branches
-    own = {"branches": (late, early), "epochs": 320, "data_seeds": 4, "first_seed": 0, "first_data_seed": 0}
+    own = {"branches": (late, early), "epochs": 160, "data_seeds": 3, "first_seed": 0, "first_data_seed": 0}
     assert replace(after, config=replace(after.config, **own)) == before
     assert list(after.config.draws) == [8003]
     later, *earlier = after.config.branches
     assert later == replace(late, at=tuple(2.0 * at for at in script.TIMES))
-    assert script.TIMES[-1] == early.at[0], "the study's pair is among them"
+    assert script.TIMES[0] < early.at[0] < script.TIMES[-1], "the study's pair lies among them"
     for at, one in zip(script.TIMES, earlier, strict=True):
         assert replace(one, name=early.name, epochs=early.epochs, at=early.at) == early
         assert (one.at, one.epochs) == ((at,), 120 + 15 * at)
