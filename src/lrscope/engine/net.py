@@ -89,8 +89,8 @@ class Net:
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
     def output(self, named: dict[str, Tensor], x: Tensor) -> Tensor:
-        """The module's output for x with these tensors, of one run, in the place of its own: `torch.func.functional_call`, which
-        looks for their places at each call; that took a tenth of a small step."""
+        """The module's output for x with these tensors, of one run, in the place of its own: what `torch.func.functional_call`
+        gives, which looks for their places at each call. That took 0.2 ms, a twentieth of a small ConvNet's step."""
         before: list[tuple[dict[str, Any], str, Any]] = []
         try:
             for name, tensor in named.items():
