@@ -64,10 +64,8 @@ def side_by_side(
 
     with StopFlag(forward) as stopping:
         try:
-            before, looks = (
-                -1,
-                0,
-            )  # chunks begun when the last process was started; looks at which a core was idle since
+            before = -1  # chunks that had been begun when the last process was started
+            looks = 0  # in a row since then, at which a core was idle
             while running or (waiting and not stopping()):
                 looks = looks + 1 if slots.begun > before and slots.idle() else 0
                 if waiting and not stopping() and (not running or looks > 1):
