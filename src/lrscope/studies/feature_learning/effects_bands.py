@@ -25,7 +25,7 @@ ONLY = "only_"  # begins the names of the sweeps that train on one group of band
 LOWEST, REST = (
     "lowest",
     "rest",
-)  # end those of a transformer's: the low bands of the lowest split, and all other low and mid ones
+)  # end those of a transformer's: low of the lowest split, and all other low and mid bands
 FLOOR = 2.0  # ours: accuracies below twice chance measure a floor
 
 
