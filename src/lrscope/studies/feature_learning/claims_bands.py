@@ -5,7 +5,7 @@ L pre-training rates, U seeds (data seed x seed).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from lrscope.studies.feature_learning.effects_bands import (
     useful,
     whole,
 )
-from lrscope.studies.feature_learning.folds import Fold, by_accuracy, folds_of, per_fold
+from lrscope.studies.feature_learning.folds import Fold, border_above, by_accuracy, folds_of, per_fold
 from lrscope.studies.types import Claim, Finding, Part, StudyResults
 from lrscope.studies.verdicts import finding, interval, part
 
@@ -148,6 +148,13 @@ def _practice(results: StudyResults) -> Finding:
     found = useful(results)
     folds = folds_of(results.sweep("practical"), by_accuracy)
     group = found.best
+    peaks = {
+        name: partial(best_apart, of=partial(whole, stage=stage))
+        for stage, name in (("low", "fine-tuning"), ("swa", "averaging"))
+    }
+    drawn = {name: _part(folds, f"{name}: best of 2 above best of 1", effect) for name, effect in peaks.items()}
+    above = [border_above(fold) for fold in folds]
+    other = {name: _part(above, name, effect) for name, effect in peaks.items()}
 
     def gain(stage: str) -> Effect:
         return lambda fold: over(whole(fold, stage) - trained(fold), fold.inside("1"))
@@ -157,10 +164,7 @@ def _practice(results: StudyResults) -> Finding:
 
     return finding(
         [
-            *(
-                _part(folds, f"{name}: best of 2 above best of 1", partial(best_apart, of=partial(whole, stage=stage)))
-                for stage, name in (("low", "fine-tuning"), ("swa", "averaging"))
-            ),
+            *drawn.values(),
             _part(folds, "averaging: 2A above 2B", stage_rise("swa", _b)),
             _part(folds, "fine-tuning helps in 1", gain("low")),
             _part(folds, "averaging helps in 1", gain("swa")),
@@ -174,17 +178,32 @@ def _practice(results: StudyResults) -> Finding:
             _alone_part(folds, f"{group} alone ahead of the others, 2A above 1", "low", _ahead("low", group)(_one)),
             _alone_part(folds, f"{group} alone ahead of the others, 2A above 2B", "low", _ahead("low", group)(_b)),
         ],
-        _note(found, "Regime 2 begins at the best pre-training accuracy, as the paper draws it."),
+        _note(
+            found,
+            "Regime 2 begins at the best pre-training accuracy, as the paper draws it. " + _convention(drawn, other),
+        ),
+        border_above=_numbers([*other.values()]),
         removed=_removed(folds, group),
         border=[float(fold.plr[fold.labels.index("2A")]) if "2A" in fold.labels else np.nan for fold in folds],
     )
+
+
+def _convention(drawn: Mapping[str, Part], other: Mapping[str, Part]) -> str:
+    """What becomes of best of 2 minus best of 1 if the best pre-training rate belongs to 1, and whether its sign depends on it."""
+    known = [name for name in drawn if np.isfinite([drawn[name].value, other[name].value]).all()]
+    if not known:
+        return "With that rate in regime 1 instead no rate of 2 is left to compare."
+    numbers = ", ".join(f"{name} {100 * other[name].value:+.1f}" for name in known)
+    turned = [name for name in known if np.sign(drawn[name].value) != np.sign(other[name].value)]
+    sign = f"the sign depends on where the border is drawn ({', '.join(turned)})" if turned else "the sign stays"
+    return f"With that rate in regime 1 instead, best of 2 minus best of 1 is, in points: {numbers}: {sign}."
 
 
 CLAIMS = (
     Claim(
         id="FL5",
         sentence="The most useful frequency bands, in the paper the mid ones, matter most in 2A (ResNet clearly, ConvNet weakly), more so after fine-tuning or averaging.",
-        criterion="The most useful of the groups background, low, mid and high is the one on which networks trained on it alone get most; all is undetermined while it gets less than twice chance, and what networks get on bands alone is undetermined while in 2A, mean over all data seeds, no group reaches twice chance. Regimes by the other data seeds, regime 1 meaning its upper half; 95% intervals over data seeds, or over seeds where there is one data seed, all above 0. Most useful group minus the next one. ResNet-18: accuracy on images with that group alone after pre-training in 2A minus 1, and minus 2B; after the lowest FLR in 2A minus the best of the other groups; that lead over the best of the others after pre-training in 2A minus 1; its accuracy in 2A after the lowest FLR, and after averaging five checkpoints, minus after pre-training. ConvNet: accuracy with that group alone after pre-training in 2A minus 1. What removing the group costs is reported.",
+        criterion="The most useful of the groups background, low, mid and high is the one on which networks trained on it alone get most; all is undetermined while it gets less than twice chance, and what networks get on bands alone is undetermined while, mean over all data seeds, no group reaches twice chance in any of 1, 2A and 2B. Regimes by the other data seeds, regime 1 meaning its upper half; 95% intervals over data seeds, or over seeds where there is one data seed, all above 0. Most useful group, chosen by the other data seeds, minus the next one. ResNet-18: accuracy on images with that group alone after pre-training in 2A minus 1, and minus 2B; after the lowest FLR in 2A minus the best of the other groups; that lead over the best of the others after pre-training in 2A minus 1; its accuracy in 2A after the lowest FLR, and after averaging five checkpoints, minus after pre-training. ConvNet: accuracy with that group alone after pre-training in 2A minus 1. What removing the group costs is reported.",
         needs=("resnet", "convnet", *TRAINED_ALONE),
         check=_bands,
         figures=("4", "5", "7", "11"),
@@ -192,7 +211,7 @@ CLAIMS = (
     Claim(
         id="FL6",
         sentence="The same shows in conventional training: fine-tuned and averaged networks are best from 2A; in regime 1 both help.",
-        criterion="Momentum, weight decay, augmentation. By the other data seeds regime 2 begins at the best pre-training accuracy, as the paper draws it; 2A: PLRs whose accuracy after the lowest FLR is within noise of the best; regime 1 means its upper half but where it is compared with itself or by its best rate; the most useful group of bands is that of FL5. 95% intervals over data seeds, or over seeds where there is one data seed, all above 0: accuracy after the lowest FLR, and after averaging five checkpoints, at the best PLR of regime 2 minus the best of 1, both chosen by the other data seeds, and averaged in 2A minus 2B; accuracy in 1 after the lowest FLR, and after averaging, minus after pre-training; after the lowest FLR accuracy on images with the most useful group alone in 2A minus 1, in 2A minus the best of the other groups, and that lead in 2A minus 1 and minus 2B, all four undetermined while in 2A, mean over all data seeds, no group reaches twice chance. What removing the group costs is reported.",
+        criterion="Momentum, weight decay, augmentation. By the other data seeds regime 2 begins at the best pre-training accuracy, as the paper draws it; 2A: PLRs whose accuracy after the lowest FLR is within noise of the best; regime 1 means its upper half but where it is compared with itself or by its best rate; the most useful group of bands is that of FL5. 95% intervals over data seeds, or over seeds where there is one data seed, all above 0: accuracy after the lowest FLR, and after averaging five checkpoints, at the best PLR of regime 2 minus the best of 1, both chosen by the other data seeds, and averaged in 2A minus 2B; accuracy in 1 after the lowest FLR, and after averaging, minus after pre-training; after the lowest FLR accuracy on images with the most useful group alone in 2A minus 1, in 2A minus the best of the other groups, and that lead in 2A minus 1 and minus 2B, all four undetermined while, mean over all data seeds, no group reaches twice chance in any of 1, 2A and 2B. What removing the group costs is reported, and so is the best of 2 minus the best of 1 with the best pre-training rate in 1 instead.",
         needs=("practical", *TRAINED_ALONE),
         check=_practice,
         figures=("6", "12", "13"),

@@ -1,11 +1,17 @@
 """FL3: on how many of the ticks' features a network relies.
 
+The number of features is the participation ratio of accuracies above chance, those below it counting as 0
+(`measures.features.sparsity`). So noise reads as sparse. Simulated with 1,000 examples a feature: 5.5 of 16 for networks that
+guess (F / pi where features are many), 9.3 where all 16 lie 1.3 points above chance, about as at the lowest PLRs; 16 only where
+all lie far above it. A run whose mean over features is not more than a point above chance has no number; of those that guess one
+in 100 has one. Hence each part that says sparse goes with one that says stronger.
+
 L pre-training rates, U seeds (data seed x seed).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -18,12 +24,13 @@ from lrscope.studies.feature_learning.claims_ticks import listed
 from lrscope.studies.feature_learning.effects import at_plrs, effective_number, feature_accuracies, over
 from lrscope.studies.feature_learning.effects_geometry import CATAPULT, between, catapulted
 from lrscope.studies.feature_learning.folds import Fold, folds_of, mean_over_folds, per_fold
-from lrscope.studies.types import Claim, Finding, StudyResults
+from lrscope.studies.types import Claim, Finding, Part, StudyResults
 from lrscope.studies.verdicts import Undetermined, finding, interval, part
 
 SPARSER = float(np.log(1.5))  # ours: a third fewer features
 EVEN = 0.5  # ours: of all features
-MOST = 0.5  # ours: of the runs
+Effect = Callable[[Fold], Array]
+OfPlrs = Callable[[Fold, str, list[int]], Array]  # of a stage and some PLRs
 RATIO, MORE, ACCURACY = "log of how many times fewer", "log of how many times more", "accuracy (0 to 1)"
 
 
@@ -60,8 +67,26 @@ def after_catapults(fold: Fold, geometry: xr.Dataset, thrown: bool = True) -> Ar
     return np.asarray(np.log(before / common_panels.mean(after.ravel(), 0)), dtype=np.float64)
 
 
+def best_feature(fold: Fold, stage: str) -> Array:
+    """Accuracy of the best single feature of each run at a stage [L, U]."""
+    return np.asarray(feature_accuracies(fold, stage).max(2), dtype=np.float64)
+
+
+def stronger(fold: Fold, stage: str, where: list[int]) -> Array:
+    """`best_feature` at a stage, mean over some PLRs, minus that after pre-training at the lowest PLRs [U]. Of all runs, those
+    that learned nothing too: what reads as sparse because it is noise is no stronger."""
+    return over(best_feature(fold, stage), where) - over(best_feature(fold, "pre"), fold.lowest())
+
+
+def stronger_after_catapults(fold: Fold, geometry: xr.Dataset) -> Array:
+    """`stronger` after the highest FLR, over `thrown_runs` [1]."""
+    one, chosen = thrown_runs(fold, geometry)
+    before = best_feature(fold, "pre")[fold.lowest()]
+    return np.atleast_1d(best_feature(fold, "high")[one][chosen].mean() - before.mean())
+
+
 def learned(fold: Fold, stage: str, where: list[int]) -> Array:
-    """Share of the runs that learned anything, mean over some PLRs [U]: `sparser` speaks of those alone."""
+    """Share of the runs that have a number of features, mean over some PLRs [U]: `sparser` speaks of those alone."""
     return over(np.isfinite(effective_number(fold, stage)).astype(float), where)
 
 
@@ -81,26 +106,32 @@ def _sparse(results: StudyResults) -> Finding:
         "restored by the highest FLR from 3": ("high", "3"),
     }
     by_catapult = "restored by the highest FLR from 1 where it catapults"
-    kept = {name: partial(_of_label, of=sparser, stage=at, label=label) for name, (at, label) in stages.items()}
-    kept[by_catapult] = partial(after_catapults, geometry=geometry)
-    known = {name: partial(_of_label, of=learned, stage=at, label=label) for name, (at, label) in stages.items()}
-    known[by_catapult] = partial(_learned_after_catapults, geometry=geometry)
+
+    def everywhere(of: OfPlrs, thrown: Callable[[Fold, xr.Dataset], Array]) -> dict[str, Effect]:
+        """An effect in the six cases."""
+        found: dict[str, Effect] = {
+            name: partial(_of_label, of=of, stage=at, label=label) for name, (at, label) in stages.items()
+        }
+        return {**found, by_catapult: lambda fold: thrown(fold, geometry)}
+
     lowest = folds[0].lowest()
     after = at_plrs(folds, lowest, lambda fold: effective_number(fold, "high"))
     angle = at_plrs(folds, lowest, lambda fold: between(geometry, fold, "angle", "low-high"))
     top = folds[0].flr[-1]
     parts = [
         part("even at the lowest PLRs", lambda: per_fold(folds, even), above=EVEN, unit="fraction of the features"),
-        *(part(name, partial(per_fold, folds, effect), above=SPARSER, unit=RATIO) for name, effect in kept.items()),
         *(
-            part(f"{name}: runs that learn", partial(per_fold, folds, effect), above=MOST, unit="fraction of the runs")
-            for name, effect in known.items()
+            part(name, partial(per_fold, folds, effect), above=SPARSER, unit=RATIO)
+            for name, effect in everywhere(sparser, after_catapults).items()
+        ),
+        *(
+            part(f"{name}: stronger best feature", partial(per_fold, folds, effect), above=0.0, unit=ACCURACY)
+            for name, effect in everywhere(stronger, stronger_after_catapults).items()
         ),
         *(
             part(f"not undone by {name}", partial(per_fold, folds, partial(_grown, stage=at)), below=SPARSER, unit=MORE)
             for name, at in (("the lowest FLR", "low"), ("SWA", "swa"))
         ),
-        part("best feature gained up to 2A", lambda: per_fold(folds, _best_gained), above=0.0, unit=ACCURACY),
         part("best feature lost above 2A", lambda: per_fold(folds, _best_lost), above=0.0, unit=ACCURACY),
     ]
     rest = part(
@@ -109,19 +140,30 @@ def _sparse(results: StudyResults) -> Finding:
         above=0.0,
         unit=RATIO,
     )
+    shares = {
+        name: part(name, partial(per_fold, folds, effect), above=0.0, unit="fraction of the runs")
+        for name, effect in everywhere(learned, _learned_after_catapults).items()
+    }
     return finding(
         parts,
-        f"The number of features follows their accuracies above chance: many that are all little above it read as fewer. A run is catapulted where the highest FLR ends more than {CATAPULT:g} rad from the lowest. After FLR {top:.3g} from the lowest PLRs runs rely, by FLR / "
-        f"PLR, on so many features: {listed({top / plr: v for plr, v in after.items()}, '{:.1f}')}, at angles of "
-        f"{', '.join(f'{mean_over_folds(v):.2f}' for v in angle.values())} rad. Runs of regime 1 that it does not catapult rely on "
+        "The number of features follows their accuracies above chance: many that are all little above it read as fewer, pure noise as 5.5. "
+        "Runs whose mean over features is not more than a point above chance have no number; the others are, in percent: "
+        f"{_percent(shares)}. A run is catapulted where the highest FLR ends more than {CATAPULT:g} rad from the lowest. After FLR {top:.3g} "
+        f"from the lowest PLRs runs rely, by FLR / PLR, on so many features: {listed({top / plr: v for plr, v in after.items()}, '{:.1f}')}, "
+        f"at angles of {', '.join(f'{mean_over_folds(v):.2f}' for v in angle.values())} rad. Runs of regime 1 that it does not catapult rely on "
         f"{np.exp(rest.value):.2f} times fewer than before.",
         after_highest={f"{plr:.4g}": interval(values)[:3] for plr, values in after.items()},
         angles={f"{plr:.4g}": interval(values)[:3] for plr, values in angle.items()},
         not_catapulted=(rest.value, rest.low, rest.high),
+        learned={name: (share.value, share.low, share.high) for name, share in shares.items()},
     )
 
 
-def _of_label(fold: Fold, of: Callable[[Fold, str, list[int]], Array], stage: str, label: str) -> Array:
+def _percent(shares: Mapping[str, Part]) -> str:
+    return "; ".join(f"{name} {100 * share.value:.0f}" for name, share in shares.items() if np.isfinite(share.value))
+
+
+def _of_label(fold: Fold, of: OfPlrs, stage: str, label: str) -> Array:
     return of(fold, stage, fold.inside(label))
 
 
@@ -131,15 +173,9 @@ def _grown(fold: Fold, stage: str) -> Array:
     return np.asarray(np.log(after / before), dtype=np.float64)
 
 
-def _best_gained(fold: Fold) -> Array:
-    """Accuracy of the best single feature after pre-training in 2A minus at the lowest PLRs [U]."""
-    best = feature_accuracies(fold, "pre").max(2)
-    return over(best, fold.inside("2A")) - over(best, fold.lowest())
-
-
 def _best_lost(fold: Fold) -> Array:
-    """Accuracy of the best single feature after pre-training in 2A minus in 2B [U]."""
-    best = feature_accuracies(fold, "pre").max(2)
+    """`best_feature` after pre-training in 2A minus in 2B [U]."""
+    best = best_feature(fold, "pre")
     return over(best, fold.inside("2A")) - over(best, fold.inside("2B"))
 
 
@@ -147,7 +183,7 @@ CLAIMS = (
     Claim(
         id="FL3",
         sentence="Single-feature accuracies are even at small PLRs, sparse in 2A and gone above; a low FLR and averaging keep the sparsity; a high FLR restores it: from regime 1 where it catapults, from 2 and 3 by convergence.",
-        criterion="Ticks, regimes by the runs of the other data seeds. Number of features relied on (participation ratio of single-feature accuracies above chance), 95% intervals over data seeds: at the lowest decade of PLRs it is more than half of the features, and more than 1.5 times that in 2A after pre-training, after the lowest FLR and after averaging five checkpoints, and that after the highest FLR from 2B, from 3, and from those runs of regime 1 that it catapults: its solution lies more than 1 rad from the lowest FLR's; in each of these six cases more than half of the runs learned anything, since only those are counted; in 2A after the lowest FLR, and after averaging, it is less than 1.5 times that after pre-training there; accuracy of the best single feature after pre-training in 2A minus in 2B, and minus at the lowest decade, is above 0.",
+        criterion="Ticks, regimes by the runs of the other data seeds. Number of features relied on (participation ratio of single-feature accuracies above chance, those below it counting as 0; of runs whose mean over features is more than a point above it), 95% intervals over data seeds: at the lowest decade of PLRs it is more than half of the features, and more than 1.5 times that in 2A after pre-training, after the lowest FLR and after averaging five checkpoints, and that after the highest FLR from 2B, from 3, and from those runs of regime 1 that it catapults: its solution lies more than 1 rad from the lowest FLR's; since noise reads as few features too, in each of these six cases accuracy of the best single feature, mean over all runs, minus that after pre-training at the lowest decade is above 0; in 2A the number after the lowest FLR, and after averaging, is less than 1.5 times that after pre-training there; accuracy of the best single feature after pre-training in 2A minus in 2B is above 0. How many runs have a number of features is reported.",
         needs=("ticks", "geometry"),
         check=_sparse,
         figures=("2", "3", "10"),

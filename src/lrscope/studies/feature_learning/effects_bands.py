@@ -27,6 +27,7 @@ LOWEST, REST = (
     "rest",
 )  # end those of a transformer's: low of the lowest split, and all other low and mid bands
 FLOOR = 2.0  # ours: accuracies below twice chance measure a floor
+READ = ("1", "2A", "2B")  # where a floor would hide what claims compare; of regime 1 its upper half
 
 
 def chance(result: xr.DataTree) -> float:
@@ -70,20 +71,58 @@ def low_of_both(fold: Fold, stage: str) -> Array:
     return np.asarray(np.divide(low, both, out=np.full_like(both, np.nan), where=both > 0))
 
 
-def above_floor(folds: Sequence[Fold], stage: str) -> None:
-    """Refuse to read what networks get on bands alone where they get nothing. It is decided once, on the mean over folds: left
-    out one by one by what they got, the folds that remain would be the better ones.
+def low_parts(folds: Sequence[Fold], stage: str) -> Array:
+    """`low_of_both` of every fold [folds].
 
     Raises:
-        Undetermined: in 2A no group alone reaches twice chance.
+        Undetermined: no fold's map shows 2A, or neither low nor mid bands alone reach twice chance there, mean over folds: the
+            ratio of two floors says nothing.
     """
-
-    def level(name: str) -> float:
-        return mean_over_folds(per_fold(list(folds), lambda fold: over(on_set(fold, stage, name), fold.inside("2A"))))
-
-    best = max(map(level, GROUPS))
+    values = per_fold(list(folds), lambda fold: low_of_both(fold, stage))
+    best = _highest(folds, stage, ("2A",), ("low", "mid"))
     if best < FLOOR * chance(folds[0].result):
-        raise Undetermined(f"no group of bands alone reaches twice chance in 2A ({best:.2f})")
+        raise Undetermined(f"neither low nor mid bands alone reach twice chance in 2A ({best:.2f})")
+    return values
+
+
+def above_floor(folds: Sequence[Fold], stage: str) -> None:
+    """Refuse to read what networks get on bands alone where none of them gets anything. Networks of 2A at chance beside others
+    that are not are read: they speak against the claims. It is decided once, on means over folds: left out one by one by what
+    they got, the folds that remain would be the better ones.
+
+    Raises:
+        Undetermined: no group alone reaches twice chance in any of 1 (its upper half), 2A and 2B.
+    """
+    best = _highest(folds, stage, READ, GROUPS)
+    if best < FLOOR * chance(folds[0].result):
+        raise Undetermined(f"no group of bands alone reaches twice chance in any of {', '.join(READ)} ({best:.2f})")
+
+
+def _highest(folds: Sequence[Fold], stage: str, labels: Sequence[str], groups: Sequence[str]) -> float:
+    """The highest of the accuracies on single groups at single regimes, each a mean over the folds whose maps show it; 0 where
+    nothing is known."""
+
+    def level(label: str, name: str) -> float:
+        def accuracy(fold: Fold) -> Array:
+            return over(on_set(fold, stage, name), fold.upper_one() if label == "1" else fold.inside(label))
+
+        return mean_over_folds(per_fold(list(folds), accuracy))
+
+    shown = [label for label in labels if any(one.startswith(label) for fold in folds for one in fold.labels)]
+    return float(np.nanmax([0.0, *(level(label, name) for label in shown for name in groups)]))
+
+
+def share_of(accuracy: Array, control: Array, guessing: float) -> Array:
+    """Of what networks trained on bands alone get above chance on them (`control` [D]), the part that others get (`accuracy`
+    [D]): 0 where these guess, 1 where they get as much.
+
+    Raises:
+        Undetermined: the control gets less than twice chance, mean over draws: it says nothing of what the bands hold.
+    """
+    level = float(control.mean())
+    if level < FLOOR * guessing:
+        raise Undetermined(f"networks trained on these bands alone get less than twice chance ({level:.2f})")
+    return np.asarray((accuracy - guessing) / (control - guessing), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -95,9 +134,16 @@ class Useful:
 
     @property
     def lead(self) -> Array:
-        """The best group minus the next one [D]."""
-        rest = np.max([values for name, values in self.accuracy.items() if name != self.best], axis=0)
-        return np.asarray(self.accuracy[self.best] - rest, dtype=np.float64)
+        """The group that is best in the other draws minus the best of the rest, in the draw left out [D]: chosen and measured in
+        the same draws some group always leads. NaN where there is a single draw."""
+        levels = np.array([*self.accuracy.values()])  # [groups, D]
+        found = np.full(levels.shape[1], np.nan)
+        for d in range(len(found)):
+            others = np.delete(levels, d, axis=1)
+            if others.size:
+                best = int(others.mean(1).argmax())
+                found[d] = levels[best, d] - np.delete(levels[:, d], best).max()
+        return found
 
 
 def useful(results: StudyResults, groups: Sequence[str] = GROUPS) -> Useful:

@@ -8,7 +8,7 @@ L pre-training rates, U seeds of a fold.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -100,6 +100,13 @@ def by_accuracy(result: xr.DataTree) -> Labels:
         return "1" if k < first else "2A" if begin <= k < end else "2" if k < begin else "2B"
 
     return tuple(label(k) for k in range(len(gone)))
+
+
+def border_above(fold: Fold) -> Fold:
+    """The same with the first PLR of regime 2 given to regime 1. By `by_accuracy` it is the one with the best pre-training
+    accuracy, which a drawn border could leave on either side."""
+    first = next((k for k, label in enumerate(fold.labels) if label.startswith("2")), None)
+    return replace(fold, labels=tuple("1" if k == first else label for k, label in enumerate(fold.labels)))
 
 
 def folds_of(result: xr.DataTree, labels: Callable[[xr.DataTree], Labels] = by_rules) -> list[Fold]:
