@@ -19,6 +19,21 @@ from trees import changed
 GROUPS = ("background", "low", "mid", "high")
 SETS = (*GROUPS, *(f"without {name}" for name in GROUPS))
 RUNS = ("data_seed", "seed")
+LEVELS = {"background": 0.2, "low": 0.8, "mid": 0.6, "high": 0.15}
+GOOD: dict[str, dict[str, dict[str, float]]] = {
+    "pretrain": {
+        "low": {"1": 0.3, "2A": 0.5, "2B": 0.25},
+        "mid": {"1": 0.3, "2A": 0.3},
+        **{f"without {name}": dict.fromkeys(("1", "2A", "2B"), 0.6) for name in LEVELS},
+    },
+    "average": {"low": {"2A": 0.6}, "mid": {"2A": 0.3}},
+    "finetune": {
+        "low": {"1": 0.4, "2A": 0.7},
+        "mid": {"1": 0.3, "2A": 0.3},
+        "without low": {"1": 0.6, "2A": 0.3},
+        **{f"without {name}": {"1": 0.7, "2A": 0.7} for name in ("background", "mid", "high")},
+    },
+}
 TEN = json.dumps({"name": "images", "kind": "classification", "classes": 10, "train_size": 512, "test_size": 2000})
 
 
@@ -103,3 +118,44 @@ def by_place(planted: xr.DataTree, name: str, values: np.ndarray, dim: str = "lr
     """A variable that depends on the place along one dimension alone."""
     levels = xr.DataArray(values, dims=dim, coords={dim: planted[name][dim]})
     return (xr.zeros_like(planted[name]) + levels).transpose(*planted[name].dims)
+
+
+def on_bands(planted: xr.DataTree, labels: list[str]) -> xr.DataTree:
+    """Networks that rely on low bands in 2A."""
+    accuracy = dict.fromkeys(("1", "2A", "2B", "3"), 0.8)
+    levels = {"pretrain": accuracy, "average": accuracy, "finetune": accuracy}
+    return with_levels(with_sets(planted, labels, GOOD), labels, levels)
+
+
+def replaced(images: xr.DataTree, labels: list[str], segment: str, name: str, values: dict[str, float]) -> xr.DataTree:
+    """The same with another accuracy on one feature set."""
+    array = images[f"{segment}/feature_accuracy"].copy(deep=True)
+    for label, value in values.items():
+        array.loc[{"feature": name, "lr": images["lr"].values[[one == label for one in labels]]}] = value
+    return changed(images, {f"{segment}/feature_accuracy": array})
+
+
+def with_sharpness(planted: xr.DataTree, within: float, across: float, sharper: float = 1.0) -> xr.DataTree:
+    """Fine-tunes whose loss falls alike from 10; sharpness grows by a decade over FLRs and by `sharper` decades over PLRs,
+    error by so much."""
+    loss = planted["finetune/train_loss"]
+    fall = xr.DataArray(10.0 * 0.3 ** np.arange(loss.sizes["epoch"]), dims="epoch")
+    f, p = (xr.DataArray(np.linspace(0, 1, loss.sizes[d]), dims=d) for d in ("finetune_lr", "lr"))
+    noise = xr.DataArray(1e-4 * np.random.default_rng(5).standard_normal(loss.shape), dims=loss.dims)
+    return changed(
+        planted,
+        {
+            "finetune/train_loss": (xr.zeros_like(loss) + fall).transpose(*loss.dims),
+            "finetune/effective_grad_norm": (xr.zeros_like(loss) + 10 ** (f + sharper * p)).transpose(*loss.dims),
+            "finetune/test_accuracy": (1 - (0.4 + within * f + across * p + noise)).transpose(*loss.dims),
+        },
+    )
+
+
+def with_floors(made: xr.DataTree, floors: list[float]) -> xr.DataTree:
+    """Fine-tunes of each data seed that end at another training loss; their error is linear in its logarithm."""
+    floor = xr.DataArray(floors, dims="data_seed", coords={"data_seed": made["data_seed"]})
+    loss = made["finetune/train_loss"] + floor
+    error = made["finetune/test_accuracy"] - 0.01 * np.log(loss)
+    new = {"finetune/train_loss": loss, "finetune/test_accuracy": error}
+    return changed(made, {name: values.transpose(*made[name].dims) for name, values in new.items()})

@@ -97,3 +97,16 @@ def test_intervals_need_runs_and_features() -> None:
     for missing in (over_grid().isel(seed=0, data_seed=0), over_grid().isel(feature=0)):
         with pytest.raises(LrscopeError, match=r"accuracy: its dimensions are .*: pass an array with feature and seed"):
             sparsity_over_runs(missing)
+
+
+def test_noise_would_read_as_sparse_and_has_no_number() -> None:
+    """1,000 examples a feature; 16 features."""
+    noise = 0.5 / np.sqrt(1000) * np.random.default_rng(0).standard_normal((3000, 16))
+
+    def numbers(above: float) -> xr.DataArray:
+        return sparsity(xr.DataArray(0.5 + above + noise, dims=("run", "feature")))["effective_number"]
+
+    guessing = np.maximum(noise, 0.0)
+    assert float((guessing.sum(1) ** 2 / (guessing**2).sum(1)).mean()) == pytest.approx(5.5, abs=0.1)
+    assert float(numbers(0.0).notnull().mean()) < 0.02
+    assert float(numbers(0.01).mean()) == pytest.approx(9.3, abs=0.2)

@@ -1,10 +1,10 @@
 """FL3: on how many of the ticks' features a network relies.
 
 The number of features is the participation ratio of accuracies above chance, those below it counting as 0
-(`measures.features.sparsity`). So noise reads as sparse. Simulated with 1,000 examples a feature: 5.5 of 16 for networks that
-guess (F / pi where features are many), 9.3 where all 16 lie 1.3 points above chance, about as at the lowest PLRs; 16 only where
-all lie far above it. A run whose mean over features is not more than a point above chance has no number; of those that guess one
-in 100 has one. Hence each part that says sparse goes with one that says stronger.
+(`measures.features.sparsity`), so that noise reads as sparse. Simulated with 1,000 examples a feature: networks that guess would
+have 5.5 of 16 (F / pi where features are many), networks with all 16 a point above chance 9.3, about as at the lowest PLRs. So runs
+whose mean over features is not more than a point above chance have no number, 99 in 100 of those that guess. As that leaves out
+runs, each part that says sparse, of those that are left, goes with one that says stronger, of all.
 
 L pre-training rates, U seeds (data seed x seed).
 """
@@ -73,8 +73,8 @@ def best_feature(fold: Fold, stage: str) -> Array:
 
 
 def stronger(fold: Fold, stage: str, where: list[int]) -> Array:
-    """`best_feature` at a stage, mean over some PLRs, minus that after pre-training at the lowest PLRs [U]. Of all runs, those
-    that learned nothing too: what reads as sparse because it is noise is no stronger."""
+    """`best_feature` at a stage, mean over some PLRs, minus that after pre-training at the lowest PLRs [U]: of all runs, those
+    that learned nothing too."""
     return over(best_feature(fold, stage), where) - over(best_feature(fold, "pre"), fold.lowest())
 
 
@@ -146,7 +146,7 @@ def _sparse(results: StudyResults) -> Finding:
     }
     return finding(
         parts,
-        "The number of features follows their accuracies above chance: many that are all little above it read as fewer, pure noise as 5.5. "
+        "The number of features follows their accuracies above chance: many that are all little above it read as fewer, pure noise would as 5.5 of 16. "
         "Runs whose mean over features is not more than a point above chance have no number; the others are, in percent: "
         f"{_percent(shares)}. A run is catapulted where the highest FLR ends more than {CATAPULT:g} rad from the lowest. After FLR {top:.3g} "
         f"from the lowest PLRs runs rely, by FLR / PLR, on so many features: {listed({top / plr: v for plr, v in after.items()}, '{:.1f}')}, "
