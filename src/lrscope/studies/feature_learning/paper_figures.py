@@ -146,7 +146,7 @@ FIGURES = (
     PaperFigure(
         number="14",
         title="Vision transformer: fine-tuning and averaging",
-        look_for="In 2A both FLRs agree; the high FLR's accuracy does not depend on the PLR.",
+        look_for="In regime 1 the high FLR is better, in 2A both agree; the high FLR's accuracy does not depend on the PLR.",
         differs="On a laptop a transformer of two blocks of width 32 with patches of 7 x 7 on Fashion-MNIST, without dropout and augmentation; at paper scale three "
         "seeds instead of one." + LINES + DRAWN,
         needs=("vit",),
