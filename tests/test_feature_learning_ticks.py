@@ -119,6 +119,7 @@ def ending_at(made: xr.DataTree, places: list[int], flr: int, loss: float, epoch
     return changed(made, {"finetune/train_loss": values})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ["2A", "2B"])
 def test_rates_are_not_compared_while_the_lowest_has_not_come_to_its_end(
     planted: xr.DataTree, labels: list[str], label: str
@@ -311,6 +312,7 @@ STRONGER = ": stronger best feature"
 BY_CATAPULT = "restored by the highest FLR from 1 where it catapults"
 
 
+@pytest.mark.slow
 def test_what_is_sparse_has_to_be_strong_in_all_runs(planted: xr.DataTree, labels: list[str]) -> None:
     few, many = 2, planted.sizes["feature"]
     pre = {"1": many, "2A": few, "2B": few, "3": 0}
