@@ -109,7 +109,7 @@ def test_a_far_larger_rate_has_to_improve_ticks_from_the_lowest_decade(planted: 
     decade = int((planted["lr"].values <= 10.01 * planted["lr"].values[0]).sum())
     assert judged(0.85, slice(0, decade)) == "supported"
     assert judged(0.75, slice(0, decade)) == "contradicted"
-    assert judged(0.75, slice(decade, None)) == "supported", "where rates are closer says nothing"
+    assert judged(0.5, slice(decade, None)) == "supported", "where rates are closer says nothing"
 
 
 def ending_at(made: xr.DataTree, places: list[int], flr: int, loss: float, epochs: slice) -> xr.DataTree:
