@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from lrscope.symmetries import depthwise, find_symmetries
 from lrscope.symmetries.batches import call
 from lrscope.symmetries.depthwise import DepthwiseAtOnce
 from lrscope.symmetries.legs import Leg, sampled, sums_along
-from lrscope.symmetries.probe import Probe
+from lrscope.symmetries.probe import FEW, FEWER, MANY, Probe
 from lrscope.symmetries.rescaling import Candidate, kept
 from lrscope.tasks.streams import generator
 from test_symmetries import drawn, mlp, powers, seeded
@@ -139,3 +140,88 @@ def test_slopes_of_sampled_slices_are_those_of_all(leg: Leg) -> None:
     found = leg.sums_at(first, second, places)
     torch.testing.assert_close(found[places], leg.sums(sums_along(first, second, [leg.axis])[0][leg.axis])[places])
     assert int(found.isnan().sum()) == leg.length - 3
+
+
+class Deep(nn.Module):
+    """A residual stream with as many tensors as there must be for few examples to do.
+
+    Args:
+        norm: of each block.
+        mixed: what the examples see of each other.
+        depth: blocks, of four tensors each.
+    """
+
+    def __init__(
+        self,
+        norm: Callable[[int], nn.Module] = nn.LayerNorm,
+        mixed: Callable[[Tensor], Tensor] = lambda x: x,
+        depth: int = MANY // 4,
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.Sequential(norm(5), nn.Linear(5, 5)) for _ in range(depth))
+        self.mixed = mixed
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = x + functional.gelu(block(x))
+        return self.mixed(x)
+
+
+class Tokens(nn.Module):
+    """The same behind an embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.deep = nn.Embedding(30, 5), Deep()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.deep(self.embedding(x))
+
+
+class Masked(Deep):
+    """The same with a mask beside the examples."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return super().forward(x if mask is None else x * mask)
+
+
+class EvalAlone(Deep):
+    """It has no train mode."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            raise RuntimeError("it is only to be used")
+        return super().forward(x)
+
+
+def test_few_examples_are_drawn_where_none_depends_on_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = drawn(8, 5)
+    tried = Probe(seeded(Deep), x, call, training=True)
+    assert (len(tried.drawn(0)), len(tried.fresh(0)), len(tried.fresh(0, larger=True))) == (FEWER, FEW, 2 * FEW)
+    few = find_symmetries(seeded(Deep), x)
+    monkeypatch.setattr("lrscope.symmetries.probe.FEWER", FEW)
+    assert few.found == find_symmetries(seeded(Deep), x).found
+    assert len(few) >= MANY // 4  # a norm's weight and bias against the matrix behind it, block by block
+
+
+KEPT: dict[str, tuple[Callable[[], nn.Module], Any, bool]] = {
+    "batch norm": (lambda: Deep(nn.BatchNorm1d), drawn(8, 5), True),
+    "batch norm in eval mode": (lambda: Deep(nn.BatchNorm1d), drawn(8, 5), False),
+    "their mean": (lambda: Deep(mixed=lambda x: x - x.mean(0)), drawn(8, 5), True),
+    "those before": (lambda: Deep(mixed=lambda x: x.cumsum(0)), drawn(8, 5), True),
+    "those behind": (lambda: Deep(mixed=lambda x: x.flip(0).cumsum(0).flip(0)), drawn(8, 5), True),
+    "a loss": (lambda: Deep(mixed=lambda x: x.square().mean()), drawn(8, 5), True),
+    "few tensors": (lambda: Deep(depth=MANY // 4 - 1), drawn(8, 5), True),
+    "tokens": (Tokens, torch.arange(8)[:, None] + torch.arange(4), True),
+    "a mask": (Masked, {"x": drawn(8, 5), "mask": drawn(8, 5) > 0}, True),
+    "zeros and ones": (Deep, (drawn(8, 5) > 0).float(), True),
+    "no train mode": (EvalAlone, drawn(8, 5), False),
+}
+
+
+@pytest.mark.parametrize("case", list(KEPT))
+def test_no_fewer_are_drawn_where_that_is_not_known(case: str) -> None:
+    make, batch, training = KEPT[case]
+    tried = Probe(seeded(make), batch, call, training=training)
+    found = tried.drawn(0)
+    assert len(found["x"] if isinstance(found, dict) else found) == FEW

@@ -64,7 +64,7 @@ class Draws:
         target = len(self.slope) + 1
         while len(self.slope) < target:
             number, sized = seed + len(self.slope), self._unsettled()
-            batch = probe.fresh(number)
+            batch = probe.drawn(number)
             for slopes in probe.slopes(
                 batch, training=probe.training, seed=number, count=A_BATCH, legs=self.legs, sized=sized
             ):

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
 
 from lrscope.dynamics.float64 import InFloat64
 from lrscope.errors import LrscopeError, first_line, shown
@@ -33,6 +34,9 @@ from lrscope.wrappers import named_parameters, unwrapped
 
 TINY = 1e-20  # ours: an eps that is no eps any more, and still above the square of float64's rounding
 FEW = 8  # ours: examples of a draw; a batch norm over two values invents symmetries
+FEWER = 2  # ours: those of a draw where draws are many and no example depends on the others
+MANY = 64  # ours: tensors from which on draws are many, so that a unit that is rarely active is seen to be
+ALIKE = 1e-9  # ours, of their norm: outputs that differ by no more than rounding
 WARM_UP = 4  # ours: batches from which running statistics are made
 MOMENTUM = 0.75  # ours: of the running statistics meanwhile; of what they were 1/256 is left
 EPS = re.compile(r"(^|_)eps(ilon)?$")
@@ -103,13 +107,22 @@ class Probe:
         self.batch = _plain(batch, next(iter(self.weights.values())).device)
         self.order: list[str] = []  # tensors as they are first used
         self._size: int | None = FEW if rows(self.batch) else None
+        self._drawn: int | None = None
         self._mix_whole = True
         self._settle()
 
     def fresh(self, seed: int, *, larger: bool = False) -> Any:
         """A new batch; a larger one has twice as many examples, where their number can change."""
-        generator = torch.Generator().manual_seed(seed)
         size = None if self._size is None else self._size * (2 if larger else 1)
+        return self._fresh(seed, size)
+
+    def drawn(self, seed: int) -> Any:
+        """A new batch for draws. Where many are made and no example depends on the others, it has fewer: they say as much, in
+        half the time or less."""
+        return self.fresh(seed) if self._drawn is None else self._fresh(seed, self._drawn)
+
+    def _fresh(self, seed: int, size: int | None) -> Any:
+        generator = torch.Generator().manual_seed(seed)
         return fresh(self.batch, generator, size=size, mix_whole=self._mix_whole)
 
     def outputs(self, batch: Any, *, training: bool, seed: int = 0) -> list[Tensor]:
@@ -202,8 +215,38 @@ class Probe:
             if outputs and all(bool(torch.isfinite(x).all()) for x in outputs):
                 self._check_gradients()
                 self._move_buffers()
+                if self._size is not None and len(self.weights) >= MANY and self._is_separate():
+                    self._drawn = FEWER
                 return
         self._refuse(error)
+
+    def _is_separate(self) -> bool:
+        """Does no example depend on those before or behind it, in either mode? Not asked of whole numbers and masks: few
+        examples hold few tokens."""
+        given = [x for x in tree_leaves(self.batch) if isinstance(x, Tensor)]
+        return all(x.is_floating_point() for x in given) and all(
+            self._is_same(kept, training) for kept in (slice(FEWER), slice(-FEWER, None)) for training in (True, False)
+        )
+
+    def _is_same(self, kept: slice, training: bool) -> bool:
+        """Do the outputs of these examples stay as they are among others, whose own change?"""
+        one, two = self.fresh(0), self.fresh(1)
+
+        def among(x: Any, y: Any) -> Any:
+            if not isinstance(x, Tensor):
+                return x
+            mixed = y.clone()
+            mixed[kept] = x[kept]
+            return mixed
+
+        try:
+            before, after = (self.outputs(x, training=training) for x in (one, tree_map(among, one, two)))
+        except Exception:  # one mode may be all that the model has
+            return False
+        if not all(a.dim() and len(a) == FEW and a.shape == b.shape for a, b in zip(before, after, strict=True)):
+            return False
+        stays = all(_are_alike(a[kept], b[kept]) for a, b in zip(before, after, strict=True))
+        return stays and not all(_are_alike(a, b) for a, b in zip(before, after, strict=True))
 
     def _check_gradients(self) -> None:
         with torch.enable_grad():
@@ -234,6 +277,10 @@ class Probe:
                 "model: it returns no tensor of floats: return one, or a list, a dict or a dataclass of them"
             )
         raise LrscopeError("model: its outputs on this batch are not finite: pass a batch on which they are") from error
+
+
+def _are_alike(one: Tensor, other: Tensor) -> bool:
+    return bool((one - other).norm() <= ALIKE * one.norm())
 
 
 def _eager() -> AbstractContextManager[Any]:
