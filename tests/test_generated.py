@@ -193,8 +193,8 @@ def test_what_a_library_depends_on_is_in_its_name(
         monkeypatch.setattr(compiler, "_described", described)
     elif change == "header":
         other = tmp_path / "kernels.h"
-        other.write_text(library.HEADER.read_text() + "\n// changed\n")
-        monkeypatch.setattr(library, "HEADER", other)
+        other.write_text(library.HEADERS[0].read_text() + "\n// changed\n")
+        monkeypatch.setattr(library, "HEADERS", (other, *library.HEADERS[1:]))
     else:
         monkeypatch.setattr(library, "FLAGS", (*compiler.FLAGS, "-g0"))
     assert works()

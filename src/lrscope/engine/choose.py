@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from lrscope.engine.backends.cpp.compiler import makes_libraries
 from lrscope.engine.backends.cpp.values import NotFusible
@@ -36,6 +37,7 @@ SIZES = (8, 24, 64, 128, 256)  # ours: powers apart; chunks beyond the L2 cache 
 COMPILE_PAYS_AFTER = 120.0  # ours, seconds of predicted eager training: TorchInductor takes 10 to 30 s
 COMPILE_PAYS_BELOW = 0.02  # ours, seconds a step on a CPU: longer ones are kernels, not calls
 FUSED_PAYS_AFTER = 15.0  # ours, the same: generated steps take 2 to 5 s
+IMAGES_PAY_AFTER = 60.0  # ours, the same: those with convolutions take 5 to 20 s, and evaluation as long again
 FUSED_STEPS = 32  # ours: steps a call, so that calls cost nothing and stopping still takes milliseconds
 CACHED_RUNS = 48  # ours: evaluation of 48 ticks networks fits 2 MiB of L2 cache
 DRAWS = "the network draws noise in training"  # which only PyTorch's kernels have been tried with
@@ -233,7 +235,9 @@ def _compiled_if_it_pays(context: Context, best: Plan, timed: Sequence[Plan], jo
         return replace(best, chosen=f"{best.chosen}; not compiled ({DRAWS})")
     words, found, begun = best.chosen, [], time.perf_counter()
     batched = [p for p in timed if p.path == "batched"]
-    if batched and context.device.type == "cpu" and (wanted or predicted > FUSED_PAYS_AFTER):
+    convolves = any(isinstance(module, nn.Conv2d) for module in context.net.module.modules())
+    pays_after = IMAGES_PAY_AFTER if convolves else FUSED_PAYS_AFTER
+    if batched and context.device.type == "cpu" and (wanted or predicted > pays_after):
         cached = min(batched, key=lambda p: abs(math.log(p.chunk / CACHED_RUNS)))
         try:
             fused = _timed(context, replace(cached, compiled=True, fused=True, unroll=FUSED_STEPS))

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <utility>
 
 #if defined(__AVX512F__)
@@ -28,6 +29,9 @@ double log(double) noexcept __attribute__((simd("notinbranch")));
 }
 #endif
 
+// Functions that are not written out where they are called: with those a step of a ResNet-18 took minutes to compile.
+#define SHARED __attribute__((noinline)) static
+
 namespace {
 
 inline float exp_of(float x) { return expf(x); }
@@ -50,6 +54,11 @@ inline T larger(T a, T b) {
 template <typename T>
 inline T smaller(T a, T b) {
   return a != a || a < b ? a : b;
+}
+// Both values are read whatever is chosen: where only one was, and loops of two or three turns, g++ 12 reads wrong ones.
+template <typename T>
+inline T chosen(bool first, T a, T b) {
+  return first ? a : b;
 }
 template <typename T>
 inline T relu(T x) {

@@ -22,12 +22,16 @@ from lrscope.engine.backends.cpp.compiler import FLAGS, Compiler, compiler
 from lrscope.engine.backends.cpp.lowering import Lowering
 from lrscope.engine.backends.cpp.values import PLACES, Input, NotFusible, Placed, contiguous, ctype
 
-HEADER = Path(__file__).with_name("kernels.h")
+HEADERS = tuple(Path(__file__).with_name(name) for name in ("kernels.h", "convolutions.h"))
 _ready: dict[str, Path] = {}  # by key: libraries that this process has loaded and tested
 
-SOURCE = """#include "{header}"
+ARENA = """  const std::unique_ptr<char[]> held(new char[{size} + 64]);
+  char* const arena = held.get() + (64 - reinterpret_cast<uintptr_t>(held.get()) % 64);
+"""
+SOURCE = """{headers}
+{parts}
 extern "C" void call(int64_t K, int64_t R, {pointers}) {{
-  for (int64_t r = 0; r < R; ++r)
+{arena}  for (int64_t r = 0; r < R; ++r)
     for (int64_t k = 0; k < K; ++k) {{
 {inputs}
 {body}
@@ -74,7 +78,7 @@ def _source(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Input], 
         raise NotFusible(f"tracing it fails: {type(error).__name__}") from error
     graph.graph.eliminate_dead_code()
     lowering = Lowering(graph, values)
-    body = lowering.code()
+    body = lowering.arrays.body(lowering.lines, {value.name: value.ctype for value in values}, lowering.outputs)
     sums = [f"sum{i}" for i, name in enumerate(results) if name is None]
     kept = {name for name in results if name is not None}
     pointers = [f"double* {name}" for name in sums]
@@ -84,7 +88,6 @@ def _source(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Input], 
     heads = [line for i in inputs for line in _found(i)]
     tails = []
     for number, (name, output) in enumerate(zip(results, lowering.outputs, strict=True)):
-        assert isinstance(output, Placed)
         size = max(1, torch.Size(output.shape).numel())
         if name is None:
             tails += [f"for (int i = 0; i < {size}; ++i) sum{number}[r * {size} + i] += ({output.start})[i];"]
@@ -93,11 +96,13 @@ def _source(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Input], 
         if tuple(output.strides) != contiguous(output.shape) and output.name != name:
             raise NotFusible("results that are views")
     return SOURCE.format(
-        header=HEADER.name,
+        headers="\n".join(f'#include "{header.name}"' for header in HEADERS),
         pointers=", ".join(pointers),
         inputs="\n".join(heads),
-        body=body,
-        outputs=lowering.renamed("\n".join(tails)),
+        body=body.text,
+        parts=body.parts,
+        arena=ARENA.format(size=body.arena) if body.arena else "",
+        outputs=body.renamed("\n".join(tails)),
     )
 
 
@@ -115,8 +120,13 @@ def _found(given: Input) -> list[str]:
     ]
 
 
+def _headers() -> dict[str, str]:
+    """The headers' texts by name."""
+    return {header.name: header.read_text(encoding="utf-8") for header in HEADERS}
+
+
 def _decompositions() -> dict[Any, Callable[..., Any]]:
-    """TorchInductor's way to split operations into few; convolutions and pooling stay whole, to be refused."""
+    """TorchInductor's way to split operations into few; convolutions and pooling stay whole."""
     from torch._inductor.decomposition import select_decomp_table
 
     whole = ("convolution", "pool")
@@ -132,7 +142,7 @@ def _tested(source: str, trials: Callable[[int], check.Trial]) -> Path:
         NotFusible: no compiler, it fails, or the library does.
     """
     guest = compiler()
-    parts = [source, HEADER.read_text(encoding="utf-8"), guest.path, *FLAGS, _processor()]
+    parts = [source, *_headers().values(), guest.path, *FLAGS, _processor()]
     key = hashlib.sha256(b"\0".join([*(p.encode() for p in parts), guest.description])).hexdigest()[:32]
     if key in _ready and _ready[key].exists():
         return _ready[key]
@@ -168,7 +178,7 @@ def _made(guest: Compiler, source: str, key: str, folder: Path, trials: Callable
         OSError: `folder` cannot be written or is full, or nothing in it can be loaded.
     """
     with tempfile.TemporaryDirectory(prefix="work-", dir=folder, ignore_cleanup_errors=True) as work:
-        files = {HEADER.name: HEADER.read_text(encoding="utf-8"), "call.cpp": source}
+        files = {**_headers(), "call.cpp": source}
         made = guest.library(files, "call.cpp", Path(work))
         fault = check.tested_apart(made, trials)
         if fault is not None:

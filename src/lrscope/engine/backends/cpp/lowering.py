@@ -1,20 +1,21 @@
 """From a traced graph of one run's training step to a C++ function body.
 
 Views cost nothing; an element-wise operation that is read once, by a loop over as many elements, is written into that
-loop; everything else is computed into a local array. Arrays share memory where their lives do not overlap.
+loop; everything else is computed into a local array.
 """
 
 from __future__ import annotations
 
 import math
 import operator
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch.fx import GraphModule, Node
 
+from lrscope.engine.backends.cpp.arrays import Arrays
+from lrscope.engine.backends.cpp.images import IMAGES
 from lrscope.engine.backends.cpp.pointwise import COMPARISONS, POINTWISE, literal
 from lrscope.engine.backends.cpp.values import (
     Formula,
@@ -25,25 +26,27 @@ from lrscope.engine.backends.cpp.values import (
     broadcast,
     contiguous,
     ctype,
+    lies_as,
+    nesting,
     seen_as,
+    side_by_side,
 )
 
 aten = torch.ops.aten
 LARGEST_MATRIX = 1 << 15  # ours, elements: beyond 128 KiB a library's blocking wins
-LARGEST_LOCALS = 1 << 22  # ours, bytes: of an 8 MiB stack
 SEVERAL_SUMS = 128  # ours, elements: longer sums wait for their one register, so they get several
 REDUCTIONS = (aten.sum.dim_IntList, aten.sum.default, aten.mean.default, aten.mean.dim, aten.amax.default)
 ONE_PASS = (*REDUCTIONS, aten.cat.default)
 
 
 class Lowering:
-    """Walks a graph once. `inputs` are the placeholders' values; afterwards `lines` compute `outputs`."""
+    """Walks a graph once: `inputs` are the placeholders' values; afterwards `lines` compute `outputs`, in `arrays`."""
 
     def __init__(self, graph: GraphModule, inputs: Sequence[Value]) -> None:
         self.lines: list[str] = []
-        self.outputs: tuple[Value, ...] = ()
+        self.outputs: tuple[Placed, ...] = ()
+        self.arrays = Arrays()
         self._values: dict[Node, Any] = {}
-        self._sizes: dict[str, tuple[str, int]] = {}
         self._given = iter(inputs)
         for node in graph.graph.nodes:
             self._visit(node)
@@ -52,7 +55,7 @@ class Lowering:
         if node.op == "placeholder":
             self._values[node] = next(self._given)
         elif node.op == "output":
-            self.outputs = tuple(self._place(self._value(a)) for a in node.args[0])  # type: ignore[union-attr]
+            self.outputs = tuple(self.place(self._value(a)) for a in node.args[0])  # type: ignore[union-attr]
         elif node.op == "call_function":
             self._values[node] = self._call(node)
         else:
@@ -96,6 +99,10 @@ class Lowering:
             return self._gather(args)
         if target is aten.scatter.value:
             return self._scatter(args)
+        if target is aten.select_scatter.default:
+            return self._select_scatter(*args)
+        if target in IMAGES:
+            return IMAGES[target](self, args)
         raise NotFusible(f"the operation {target}")
 
     # -- element by element ------------------------------------------------------------------------------------------
@@ -140,20 +147,38 @@ class Lowering:
             domain = _shape(user) if user.target in POINTWISE or user.target in COMPARISONS else ()
             if user.target in ONE_PASS or (domain and math.prod(domain) == math.prod(formula.shape)):
                 return formula
-        return self._place(formula)
+        return self.place(formula)
 
-    def _place(self, value: Value) -> Placed:
+    def place(self, value: Value) -> Placed:
         """The value in memory."""
         if isinstance(value, Placed):
             return value
-        to = self._array(value.shape, value.ctype)
+        to = self.array(value.shape, value.ctype)
         self._loops(value.shape, lambda index: f"{to.at(index)} = {value.at(index)};")
         return to
 
-    def _array(self, shape: tuple[int, ...], kind: str) -> Placed:
-        name = f"local{len(self._sizes)}_"
-        self._sizes[name] = kind, max(1, math.prod(shape))
-        return Placed(name, shape, kind, contiguous(shape))
+    def array(self, shape: tuple[int, ...], kind: str, strides: tuple[int, ...] | None = None) -> Placed:
+        """A new local array; images have the channels of a pixel side by side, unless `strides` says otherwise."""
+        return self.arrays.new(shape, kind, side_by_side(shape) if strides is None else strides)
+
+    def dense(self, value: Value) -> Placed:
+        """The value in memory as `array` lays it out."""
+        placed, wanted = self.place(value), side_by_side(value.shape)
+        return placed if lies_as(placed, wanted) else self._copied(placed, wanted)
+
+    def plus(self, one: Placed, other: Value) -> Placed:
+        """The sum of an array and what is broadcast to it."""
+        return self.place(self._formula(one.shape, one.ctype, lambda x, y: f"({x} + {y})", one, other))
+
+    def summed(self, value: Value, dims: Sequence[int]) -> Placed:
+        """The sum over some axes, which go."""
+        shape = tuple(n for d, n in enumerate(value.shape) if d not in dims)
+        return seen_as(self._fold(value, dims, "+", value.ctype), shape)
+
+    def _copied(self, value: Placed, strides: tuple[int, ...]) -> Placed:
+        to = self.array(value.shape, value.ctype, strides)
+        self._loops(value.shape, lambda index: f"{to.at(index)} = {value.at(index)};")
+        return to
 
     def _loops(self, shape: Sequence[int], body: Callable[[Index], str], prefix: str = "i") -> None:
         self.lines.append(_loops(shape, body, prefix))
@@ -164,7 +189,7 @@ class Lowering:
         value: Value = args[0]
         if isinstance(value, Formula) and value.constant:
             return Formula(shape, value.ctype, value.at, constant=True)
-        placed = self._place(value)
+        placed = self.place(value)
         if target is aten.alias.default:
             return placed
         sample = torch.empty_strided(placed.shape, placed.strides, device="meta")
@@ -172,7 +197,7 @@ class Lowering:
             try:
                 return seen_as(placed, shape)
             except RuntimeError:
-                return seen_as(self._place(Formula(placed.shape, placed.ctype, placed.at)), shape)
+                return seen_as(self._copied(placed, contiguous(placed.shape)), shape)
         viewed = target(sample, *args[1:])
         offset = placed.offset + viewed.storage_offset()
         return Placed(placed.name, tuple(viewed.shape), placed.ctype, tuple(viewed.stride()), offset)
@@ -197,14 +222,19 @@ class Lowering:
 
     def _fold(self, value: Value, dims: Sequence[int], word: str, kind: str) -> Placed:
         """Reduce `dims`, which stay with size 1, by + or the function `larger`, in the type `kind`."""
-        to = self._array(tuple(1 if d in dims else n for d, n in enumerate(value.shape)), kind)
+        order = nesting(len(value.shape))
+        long = [d for d in order if value.shape[d] > 1]
+        if word == "+" and len(value.shape) == 4 and {0, 2, 3} <= set(dims) and long and long[-1] not in dims:
+            value = self._fold(
+                value, (2, 3), word, kind
+            )  # image by image: a sum over all pixels at once would lose digits
+        to = self.array(tuple(1 if d in dims else n for d, n in enumerate(value.shape)), kind)
         begin = f"{kind}({'0' if word == '+' else '-INFINITY'})"
 
         def folded(a: str, b: str) -> str:
             b = b if value.ctype == kind else f"{kind}({b})"
             return f"{a} + {b}" if word == "+" else f"{word}({a}, {b})"
 
-        long = [d for d, n in enumerate(value.shape) if n > 1]
         if long and long[-1] in dims:  # along the rows: sum in a register
             outer = [1 if d in dims else n for d, n in enumerate(value.shape)]
             inner = [n if d in dims else 1 for d, n in enumerate(value.shape)]
@@ -214,7 +244,7 @@ class Lowering:
                     both = [j if d in dims else i for d, (i, j) in enumerate(zip(index, deep, strict=True))]
                     return f"sum = {folded('sum', value.at(both))};"
 
-                several = " simdlen(32)" if inner[-1] >= SEVERAL_SUMS else ""
+                several = " simdlen(32)" if inner[order[-1]] >= SEVERAL_SUMS else ""
                 hint = f"omp simd reduction(+:sum){several}" if word == "+" else "GCC ivdep"
                 return f"{{ {kind} sum = {begin};\n{_loops(inner, add, 'j', hint)}\n{to.at(index)} = sum; }}"
 
@@ -231,10 +261,10 @@ class Lowering:
 
     def _scaled(self, value: Value, divisor: float) -> Placed:
         kind = value.ctype
-        return self._place(self._formula(value.shape, kind, lambda x: f"{x} / {literal(divisor, kind)}", value))
+        return self.place(self._formula(value.shape, kind, lambda x: f"{x} / {literal(divisor, kind)}", value))
 
     def _var_mean(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[Placed, Placed]:
-        value = self._place(args[0])
+        value = self.place(args[0])
         dims = [d % len(value.shape) for d in (args[1] if len(args) > 1 and args[1] else range(len(value.shape)))]
         count = math.prod(value.shape[d] for d in dims)
         mean = self._scaled(self._fold(value, dims, "+", value.ctype), count)
@@ -251,7 +281,7 @@ class Lowering:
         if len(args) < 2 or args[1] is None:
             raise NotFusible("argmax over everything")
         dim = args[1] % len(value.shape)
-        to = self._array(tuple(1 if d == dim else n for d, n in enumerate(value.shape)), "int64_t")
+        to = self.array(tuple(1 if d == dim else n for d, n in enumerate(value.shape)), "int64_t")
 
         def row(index: Index) -> str:
             def at(j: str) -> str:
@@ -268,7 +298,7 @@ class Lowering:
         return seen_as(to, shape)
 
     def _cat(self, values: list[Value], dim: int, shape: tuple[int, ...]) -> Placed:
-        to, begin = self._array(shape, values[0].ctype), 0
+        to, begin = self.array(shape, values[0].ctype), 0
         dim = dim % len(shape)
         for value in values:
             part = Placed(to.name, value.shape, to.ctype, to.strides, begin * to.strides[dim])
@@ -280,8 +310,8 @@ class Lowering:
         (m, k), n = a.shape, b.shape[1]
         if max(m * k, k * n, m * n) > LARGEST_MATRIX:
             raise NotFusible(f"a product of matrices [{m}, {k}] and [{k}, {n}]")
-        a, b = self._place(a), self._place(b)
-        to = self._array((m, n), a.ctype)
+        a, b = self.place(a), self.place(b)
+        to = self.array((m, n), a.ctype)
         sizes = ", ".join(map(str, (m, k, n, *a.strides, *b.strides)))
         self.lines.append(f"product<{a.ctype}, {sizes}>({a.start}, {b.start}, {to.start});")
         return to
@@ -306,43 +336,19 @@ class Lowering:
 
         def at(index: Index) -> str:
             row = where.at(["0" if d == dim else i for d, i in enumerate(index)])
-            return f"({index[dim]} == {row} ? {literal(new, value.ctype)} : {value.at(index)})"
+            return f"chosen({index[dim]} == {row}, {literal(new, value.ctype)}, {value.at(index)})"
 
-        return self._place(Formula(value.shape, value.ctype, at))
+        return self.place(Formula(value.shape, value.ctype, at))
 
-    # -- the whole ---------------------------------------------------------------------------------------------------
+    def _select_scatter(self, value: Value, new: Value, dim: int, place: int) -> Placed:
+        """The value with `new` in one place of an axis."""
+        dim, place = dim % len(value.shape), place % value.shape[dim]
 
-    def code(self) -> str:
-        """The body: local arrays, each shared by values whose lives do not overlap, and all lines."""
-        text = list(self.lines)
-        lives: dict[str, list[int]] = {}
-        for at, line in enumerate(text):
-            for name in re.findall(r"local\d+_", line):
-                lives.setdefault(name, [at, at])[1] = at
-        for output in self.outputs:
-            if isinstance(output, Placed) and output.name in lives:
-                lives[output.name][1] = len(text)
-        slots: list[tuple[str, int, int]] = []  # type, elements, last use
-        chosen: dict[str, int] = {}
-        for name, (first, last) in sorted(lives.items(), key=lambda item: item[1][0]):
-            kind, size = self._sizes[name]
-            free = [i for i, (k, _, end) in enumerate(slots) if k == kind and end < first]
-            fits = min((i for i in free if slots[i][1] >= size), key=lambda i: slots[i][1], default=None)
-            slot = fits if fits is not None else max(free, key=lambda i: slots[i][1], default=len(slots))
-            if slot == len(slots):
-                slots.append((kind, size, last))
-            slots[slot] = kind, max(size, slots[slot][1]), last
-            chosen[name] = slot
-        total = sum(size * (8 if kind in ("double", "int64_t") else 4) for kind, size, _ in slots)
-        if total > LARGEST_LOCALS:
-            raise NotFusible(f"{total} bytes of intermediate values")
-        self._slots = chosen
-        head = [f"alignas(64) {kind} slot{i}[{size}];" for i, (kind, size, _) in enumerate(slots)]
-        return self.renamed("\n".join([*head, *text]))
+        def at(index: Index) -> str:
+            rest = [i for d, i in enumerate(index) if d != dim]
+            return f"chosen({index[dim]} == {place}, {new.at(rest)}, {value.at(index)})"
 
-    def renamed(self, text: str) -> str:
-        """Names of values replaced by names of the arrays they share."""
-        return re.sub(r"local\d+_", lambda m: f"slot{self._slots[m[0]]}", text)
+        return self.place(Formula(value.shape, value.ctype, at))
 
 
 VIEWS = (
@@ -380,7 +386,9 @@ def _compared(node: Node) -> torch.dtype:
 def _loops(shape: Sequence[int], body: Callable[[Index], str], prefix: str, hint: str = "GCC ivdep") -> str:
     """Nested loops over `shape`, without the dimensions of size 1, around the line that `body` writes for an index."""
     index = ["0" if n == 1 else f"{prefix}{d}" for d, n in enumerate(shape)]
-    heads = [f"for (int {i} = 0; {i} < {n}; ++{i})" for i, n in zip(index, shape, strict=True) if n != 1]
+    heads = [
+        f"for (int {index[d]} = 0; {index[d]} < {shape[d]}; ++{index[d]})" for d in nesting(len(shape)) if shape[d] != 1
+    ]
     if heads:
         heads.insert(len(heads) - 1, f"#pragma {hint}")
     return "\n".join([*heads, body(index)])

@@ -68,7 +68,7 @@ POINTWISE: dict[Any, Callable[..., str]] = {
     aten.clamp_min.default: _function("larger"),
     aten.clamp.default: lambda a, low, high: f"smaller(larger({a}, {low}), {high})",
     aten.pow.Tensor_Scalar: _power,
-    aten.where.self: lambda c, a, b: f"({c} ? {a} : {b})",
+    aten.where.self: _function("chosen"),
     aten.clone.default: lambda a: a,
     prims.convert_element_type.default: lambda a: a,
 }

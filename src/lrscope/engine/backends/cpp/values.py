@@ -96,6 +96,24 @@ def contiguous(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
 
 
+def nesting(axes: int) -> tuple[int, ...]:
+    """The axes of a local array from the one with the largest stride to that with the smallest. Four are those of images
+    [B, C, H, W], whose channels of a pixel lie side by side: loops over channels are as long as vectors, or several of them."""
+    return (0, 2, 3, 1) if axes == 4 else tuple(range(axes))
+
+
+def side_by_side(shape: Sequence[int]) -> tuple[int, ...]:
+    """The strides of a local array (`nesting`)."""
+    order = nesting(len(shape))
+    strides = dict(zip(order, contiguous([shape[axis] for axis in order]), strict=True))
+    return tuple(strides[axis] for axis in range(len(shape)))
+
+
+def lies_as(value: Placed, strides: Sequence[int]) -> bool:
+    """Does it have these strides where it has more than one element along an axis?"""
+    return all(n == 1 or have == want for n, have, want in zip(value.shape, value.strides, strides, strict=True))
+
+
 def broadcast(value: Value, index: Index) -> str:
     """The element of `value` that a broadcast result reads at `index`."""
     tail = list(index)[len(index) - len(value.shape) :]
