@@ -6,12 +6,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lrscope.engine.backends.cpp.values import NotFusible, Placed
+from torch import Tensor
+
+from lrscope.engine.backends.cpp.pointwise import literal
+from lrscope.engine.backends.cpp.values import NotFusible, Placed, contiguous, ctype
 
 LARGEST_LOCALS = 1 << 22  # ours, bytes: of an 8 MiB stack
 LARGEST_ARENA = 1 << 25  # ours, bytes: beyond the stack, and beyond most caches
 LONGEST = 400  # ours, pieces of code: compilers take minutes for a longer function
 PART = 40  # ours, pieces of code of each function that a longer one is divided into
+LONGEST_CONSTANT = 1 << 14  # ours, elements: such as a mask of 128 x 128 tokens
 LINE = 64  # bytes of a cache line, and of the longest vector
 SIZES = {"float": 4, "double": 8, "int64_t": 8, "bool": 1}
 
@@ -38,9 +42,23 @@ class Body:
 
 @dataclass
 class Arrays:
-    """All local arrays, by name their type and number of elements."""
+    """All local arrays, by name their type and number of elements; and the text of constants."""
 
     sizes: dict[str, tuple[str, int]] = field(default_factory=dict)
+    constants: list[str] = field(default_factory=list)
+
+    def constant(self, value: Tensor) -> Placed:
+        """An array that is written into the code.
+
+        Raises:
+            NotFusible: it is too long.
+        """
+        if value.numel() > LONGEST_CONSTANT:
+            raise NotFusible(f"a constant of {value.numel()} elements")
+        kind, name = ctype(value.dtype), f"constant{len(self.constants)}"
+        text = ", ".join(literal(one, kind) for one in value.reshape(-1).tolist())
+        self.constants.append(f"static const {kind} {name}[] = {{{text}}};")
+        return Placed(name, tuple(value.shape), kind, contiguous(value.shape))
 
     def new(self, shape: tuple[int, ...], kind: str, strides: tuple[int, ...]) -> Placed:
         """One more, with no gaps but those of its strides."""
@@ -77,6 +95,7 @@ class Arrays:
         text = [body.renamed(piece) for piece in pieces]
         if len(text) > LONGEST:
             text, body.parts = _divided(text, {f"slot{i}": kind for i, (kind, _) in enumerate(slots)}, inputs)
+        body.parts = "\n".join([*self.constants, body.parts])
         body.text = "\n".join([*head, *text])
         return body
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from lrscope.engine.backends.cpp.values import NotFusible, Placed, Value, contiguous, seen_as
+from lrscope.engine.backends.cpp.values import Index, NotFusible, Placed, Value, contiguous, seen_as
 
 aten = torch.ops.aten
 LARGEST_KERNEL = 1 << 16  # ours, elements: 256 KiB of float32, half of a usual L2 cache
@@ -33,6 +33,10 @@ class Maker(Protocol):
 
     def dense(self, value: Value) -> Placed:
         """The value in memory, images with the channels of a pixel side by side."""
+        ...
+
+    def loops(self, shape: Sequence[int], body: Callable[[Index], str], *, hint: str = "GCC ivdep") -> None:
+        """A line for each index of a shape; without dependence between them, unless the hint says otherwise."""
         ...
 
     def plus(self, one: Placed, other: Value) -> Placed:

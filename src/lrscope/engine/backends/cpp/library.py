@@ -71,9 +71,9 @@ def _source(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Input], 
         Placed(i.name, tuple(i.example.shape), ctype(i.example.dtype), contiguous(i.example.shape)) for i in inputs
     ]
     try:
-        graph = make_fx(function, decomposition_table=_decompositions(), tracing_mode="fake")(
-            *[i.example for i in inputs]
-        )
+        graph = make_fx(
+            function, decomposition_table=_decompositions(), tracing_mode="fake", _allow_non_fake_inputs=True
+        )(*[i.example for i in inputs])
     except Exception as error:  # tracing fails in as many ways as there are models
         raise NotFusible(f"tracing it fails: {type(error).__name__}") from error
     graph.graph.eliminate_dead_code()
@@ -126,13 +126,16 @@ def _headers() -> dict[str, str]:
 
 
 def _decompositions() -> dict[Any, Callable[..., Any]]:
-    """TorchInductor's way to split operations into few; convolutions and pooling stay whole."""
+    """TorchInductor's way to split operations into few; convolutions, pooling and embeddings stay whole."""
+    from torch._decomp import decomposition_table
     from torch._inductor.decomposition import select_decomp_table
 
-    whole = ("convolution", "pool")
-    return {
+    whole = ("convolution", "pool", "embedding")
+    table = {
         target: split for target, split in select_decomp_table().items() if not any(w in str(target) for w in whole)
     }
+    softmax = torch.ops.aten._softmax_backward_data.default  # TorchInductor's has an operation of its own
+    return table | {softmax: decomposition_table[softmax]}
 
 
 def _tested(source: str, trials: Callable[[int], check.Trial]) -> Path:

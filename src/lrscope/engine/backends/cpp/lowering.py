@@ -17,6 +17,7 @@ from torch.fx import GraphModule, Node
 from lrscope.engine.backends.cpp.arrays import Arrays
 from lrscope.engine.backends.cpp.images import IMAGES
 from lrscope.engine.backends.cpp.pointwise import COMPARISONS, POINTWISE, literal
+from lrscope.engine.backends.cpp.rows import ROWS
 from lrscope.engine.backends.cpp.values import (
     Formula,
     Index,
@@ -29,11 +30,13 @@ from lrscope.engine.backends.cpp.values import (
     lies_as,
     nesting,
     seen_as,
-    side_by_side,
+    strides_of,
 )
 
 aten = torch.ops.aten
-LARGEST_MATRIX = 1 << 15  # ours, elements: beyond 128 KiB a library's blocking wins
+LARGEST_MATRIX = (
+    1 << 18
+)  # ours, elements: beyond 1 MiB a library's blocking wins (measured with AVX2: 512 x 512 takes half)
 SEVERAL_SUMS = 128  # ours, elements: longer sums wait for their one register, so they get several
 REDUCTIONS = (aten.sum.dim_IntList, aten.sum.default, aten.mean.default, aten.mean.dim, aten.amax.default)
 ONE_PASS = (*REDUCTIONS, aten.cat.default)
@@ -46,14 +49,17 @@ class Lowering:
         self.lines: list[str] = []
         self.outputs: tuple[Placed, ...] = ()
         self.arrays = Arrays()
+        self._images = any(node.target in IMAGES for node in graph.graph.nodes)
         self._values: dict[Node, Any] = {}
         self._given = iter(inputs)
         for node in graph.graph.nodes:
-            self._visit(node)
+            self._visit(node, graph)
 
-    def _visit(self, node: Node) -> None:
+    def _visit(self, node: Node, graph: GraphModule) -> None:
         if node.op == "placeholder":
             self._values[node] = next(self._given)
+        elif node.op == "get_attr":
+            self._values[node] = self.arrays.constant(getattr(graph, str(node.target)))
         elif node.op == "output":
             self.outputs = tuple(self.place(self._value(a)) for a in node.args[0])  # type: ignore[union-attr]
         elif node.op == "call_function":
@@ -71,11 +77,15 @@ class Lowering:
         ]
         if target is operator.getitem:
             return args[0][args[1]]
+        if target is aten.bitwise_not.default and node.meta["val"].dtype != torch.bool:
+            raise NotFusible("the bits of integers")
         if target in POINTWISE or target in COMPARISONS:
             return self._kept(node, self._pointwise(node, args, kwargs))
         shape = _shape(node)
         if target in VIEWS:
             return self._view(target, args, shape)
+        if target is aten.unbind.int:
+            return self._unbound(args[0], args[1] if len(args) > 1 else 0)
         if target in (aten.full.default, aten.scalar_tensor.default):
             value = args[1] if target is aten.full.default else args[0]
             kind = ctype(node.meta["val"].dtype)
@@ -92,15 +102,13 @@ class Lowering:
             return self._cat(args[0], args[1] if len(args) > 1 else 0, shape)
         if target is aten.mm.default:
             return self._product(args[0], args[1])
+        if target is aten.bmm.default:
+            return self._products(args[0], args[1])
+        if target in ROWS:
+            return ROWS[target](self, args)
         if target is aten.addmm.default and not kwargs:
             bias, product = args[0], self._product(args[1], args[2])
             return self._kept(node, self._formula(shape, product.ctype, lambda x, y: f"({x} + {y})", bias, product))
-        if target is aten.gather.default:
-            return self._gather(args)
-        if target is aten.scatter.value:
-            return self._scatter(args)
-        if target is aten.select_scatter.default:
-            return self._select_scatter(*args)
         if target in IMAGES:
             return IMAGES[target](self, args)
         raise NotFusible(f"the operation {target}")
@@ -154,16 +162,19 @@ class Lowering:
         if isinstance(value, Placed):
             return value
         to = self.array(value.shape, value.ctype)
-        self._loops(value.shape, lambda index: f"{to.at(index)} = {value.at(index)};")
+        self.loops(value.shape, lambda index: f"{to.at(index)} = {value.at(index)};")
         return to
 
     def array(self, shape: tuple[int, ...], kind: str, strides: tuple[int, ...] | None = None) -> Placed:
         """A new local array; images have the channels of a pixel side by side, unless `strides` says otherwise."""
-        return self.arrays.new(shape, kind, side_by_side(shape) if strides is None else strides)
+        return self.arrays.new(shape, kind, strides_of(shape, self._nesting(shape)) if strides is None else strides)
+
+    def _nesting(self, shape: Sequence[int]) -> tuple[int, ...]:
+        return nesting(len(shape), images=self._images)
 
     def dense(self, value: Value) -> Placed:
         """The value in memory as `array` lays it out."""
-        placed, wanted = self.place(value), side_by_side(value.shape)
+        placed, wanted = self.place(value), strides_of(value.shape, self._nesting(value.shape))
         return placed if lies_as(placed, wanted) else self._copied(placed, wanted)
 
     def plus(self, one: Placed, other: Value) -> Placed:
@@ -177,11 +188,12 @@ class Lowering:
 
     def _copied(self, value: Placed, strides: tuple[int, ...]) -> Placed:
         to = self.array(value.shape, value.ctype, strides)
-        self._loops(value.shape, lambda index: f"{to.at(index)} = {value.at(index)};")
+        self.loops(value.shape, lambda index: f"{to.at(index)} = {value.at(index)};")
         return to
 
-    def _loops(self, shape: Sequence[int], body: Callable[[Index], str], prefix: str = "i") -> None:
-        self.lines.append(_loops(shape, body, prefix))
+    def loops(self, shape: Sequence[int], body: Callable[[Index], str], *, hint: str = "GCC ivdep") -> None:
+        """A line for each index of a shape; without dependence between them, unless the hint says otherwise."""
+        self.lines.append(_loops(shape, body, "i", self._nesting(shape), hint))
 
     # -- views -------------------------------------------------------------------------------------------------------
 
@@ -201,6 +213,11 @@ class Lowering:
         viewed = target(sample, *args[1:])
         offset = placed.offset + viewed.storage_offset()
         return Placed(placed.name, tuple(viewed.shape), placed.ctype, tuple(viewed.stride()), offset)
+
+    def _unbound(self, value: Value, dim: int) -> list[Value]:
+        dim = dim % len(value.shape)
+        shape = tuple(n for d, n in enumerate(value.shape) if d != dim)
+        return [self._view(aten.select.int, [value, dim, place], shape) for place in range(value.shape[dim])]
 
     # -- over several elements ---------------------------------------------------------------------------------------
 
@@ -222,9 +239,16 @@ class Lowering:
 
     def _fold(self, value: Value, dims: Sequence[int], word: str, kind: str) -> Placed:
         """Reduce `dims`, which stay with size 1, by + or the function `larger`, in the type `kind`."""
-        order = nesting(len(value.shape))
+        order = self._nesting(value.shape)
         long = [d for d in order if value.shape[d] > 1]
-        if word == "+" and len(value.shape) == 4 and {0, 2, 3} <= set(dims) and long and long[-1] not in dims:
+        if (
+            word == "+"
+            and self._images
+            and len(value.shape) == 4
+            and {0, 2, 3} <= set(dims)
+            and long
+            and long[-1] not in dims
+        ):
             value = self._fold(
                 value, (2, 3), word, kind
             )  # image by image: a sum over all pixels at once would lose digits
@@ -246,17 +270,17 @@ class Lowering:
 
                 several = " simdlen(32)" if inner[order[-1]] >= SEVERAL_SUMS else ""
                 hint = f"omp simd reduction(+:sum){several}" if word == "+" else "GCC ivdep"
-                return f"{{ {kind} sum = {begin};\n{_loops(inner, add, 'j', hint)}\n{to.at(index)} = sum; }}"
+                return f"{{ {kind} sum = {begin};\n{_loops(inner, add, 'j', order, hint)}\n{to.at(index)} = sum; }}"
 
-            self._loops(outer, row)
+            self.loops(outer, row)
         else:  # across the rows: a vector of sums
-            self._loops(to.shape, lambda index: f"{to.at(index)} = {begin};")
+            self.loops(to.shape, lambda index: f"{to.at(index)} = {begin};")
 
             def add(index: Index) -> str:
                 there = to.at(["0" if d in dims else i for d, i in enumerate(index)])
                 return f"{there} = {folded(there, value.at(index))};"
 
-            self._loops(value.shape, add)
+            self.loops(value.shape, add)
         return to
 
     def _scaled(self, value: Value, divisor: float) -> Placed:
@@ -294,7 +318,7 @@ class Lowering:
                 f"{to.at(index)} = best; }}"
             )
 
-        self._loops(to.shape, row)
+        self.loops(to.shape, row)
         return seen_as(to, shape)
 
     def _cat(self, values: list[Value], dim: int, shape: tuple[int, ...]) -> Placed:
@@ -302,53 +326,26 @@ class Lowering:
         dim = dim % len(shape)
         for value in values:
             part = Placed(to.name, value.shape, to.ctype, to.strides, begin * to.strides[dim])
-            self._loops(value.shape, lambda index, p=part, v=value: f"{p.at(index)} = {v.at(index)};")  # type: ignore[misc]
+            self.loops(value.shape, lambda index, p=part, v=value: f"{p.at(index)} = {v.at(index)};")  # type: ignore[misc]
             begin += value.shape[dim]
         return to
 
     def _product(self, a: Value, b: Value) -> Placed:
-        (m, k), n = a.shape, b.shape[1]
+        one = self._products(*(_in_a_row(self.place(x)) for x in (a, b)))
+        return Placed(one.name, one.shape[1:], one.ctype, one.strides[1:], one.offset)
+
+    def _products(self, a: Value, b: Value) -> Placed:
+        """Of two rows of matrices, one by one."""
+        (count, m, k), n = a.shape, b.shape[2]
         if max(m * k, k * n, m * n) > LARGEST_MATRIX:
             raise NotFusible(f"a product of matrices [{m}, {k}] and [{k}, {n}]")
         a, b = self.place(a), self.place(b)
-        to = self.array((m, n), a.ctype)
-        sizes = ", ".join(map(str, (m, k, n, *a.strides, *b.strides)))
-        self.lines.append(f"product<{a.ctype}, {sizes}>({a.start}, {b.start}, {to.start});")
+        to = self.array((count, m, n), a.ctype)
+        sizes = ", ".join(map(str, (m, k, n, *a.strides[1:], *b.strides[1:])))
+        starts = (x.start if count == 1 else f"{x.start} + i * {x.strides[0]}" for x in (a, b, to))
+        head = "" if count == 1 else f"for (int i = 0; i < {count}; ++i) "
+        self.lines.append(f"{head}product<{a.ctype}, {sizes}>({', '.join(starts)});")
         return to
-
-    def _gather(self, args: list[Any]) -> Formula:
-        value, dim, where = args[0], args[1], args[2]
-        dim = dim % len(value.shape)
-
-        def at(index: Index) -> str:
-            found = f"inside({where.at(index)}, {value.shape[dim]})"
-            return str(value.at([found if d == dim else i for d, i in enumerate(index)]))
-
-        return Formula(where.shape, value.ctype, at)
-
-    def _scatter(self, args: list[Any]) -> Placed:
-        value, dim, where, new = args
-        dim = dim % len(value.shape)
-        if any(
-            (w != 1) if d == dim else (w != n) for d, (w, n) in enumerate(zip(where.shape, value.shape, strict=True))
-        ):
-            raise NotFusible("scatter of several elements a row")
-
-        def at(index: Index) -> str:
-            row = where.at(["0" if d == dim else i for d, i in enumerate(index)])
-            return f"chosen({index[dim]} == {row}, {literal(new, value.ctype)}, {value.at(index)})"
-
-        return self.place(Formula(value.shape, value.ctype, at))
-
-    def _select_scatter(self, value: Value, new: Value, dim: int, place: int) -> Placed:
-        """The value with `new` in one place of an axis."""
-        dim, place = dim % len(value.shape), place % value.shape[dim]
-
-        def at(index: Index) -> str:
-            rest = [i for d, i in enumerate(index) if d != dim]
-            return f"chosen({index[dim]} == {place}, {new.at(rest)}, {value.at(index)})"
-
-        return self.place(Formula(value.shape, value.ctype, at))
 
 
 VIEWS = (
@@ -369,6 +366,10 @@ VIEWS = (
 )
 
 
+def _in_a_row(matrix: Placed) -> Placed:
+    return Placed(matrix.name, (1, *matrix.shape), matrix.ctype, (0, *matrix.strides), matrix.offset)
+
+
 def _shape(node: Node) -> tuple[int, ...]:
     value = node.meta["val"]
     return tuple(value.shape) if isinstance(value, torch.Tensor) else ()
@@ -383,12 +384,17 @@ def _compared(node: Node) -> torch.dtype:
     return torch.result_type(*values)  # type: ignore[arg-type]
 
 
-def _loops(shape: Sequence[int], body: Callable[[Index], str], prefix: str, hint: str = "GCC ivdep") -> str:
-    """Nested loops over `shape`, without the dimensions of size 1, around the line that `body` writes for an index."""
+def _loops(
+    shape: Sequence[int],
+    body: Callable[[Index], str],
+    prefix: str,
+    order: Sequence[int],
+    hint: str,
+) -> str:
+    """Nested loops over `shape` in an order of its axes, without those of size 1, around the line that `body` writes for an
+    index."""
     index = ["0" if n == 1 else f"{prefix}{d}" for d, n in enumerate(shape)]
-    heads = [
-        f"for (int {index[d]} = 0; {index[d]} < {shape[d]}; ++{index[d]})" for d in nesting(len(shape)) if shape[d] != 1
-    ]
+    heads = [f"for (int {index[d]} = 0; {index[d]} < {shape[d]}; ++{index[d]})" for d in order if shape[d] != 1]
     if heads:
         heads.insert(len(heads) - 1, f"#pragma {hint}")
     return "\n".join([*heads, body(index)])

@@ -47,6 +47,7 @@ POINTWISE: dict[Any, Callable[..., str]] = {
     aten.logical_and.default: _binary("&&"),
     aten.logical_or.default: _binary("||"),
     aten.logical_not.default: lambda a: f"!{a}",
+    aten.bitwise_not.default: lambda a: f"!{a}",  # of choices: others are refused
     aten.neg.default: lambda a: f"(-{a})",
     aten.abs.default: _function("std::abs"),
     aten.exp.default: _function("exp_of"),

@@ -96,15 +96,15 @@ def contiguous(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
 
 
-def nesting(axes: int) -> tuple[int, ...]:
+def nesting(axes: int, *, images: bool) -> tuple[int, ...]:
     """The axes of a local array from the one with the largest stride to that with the smallest. Four are those of images
-    [B, C, H, W], whose channels of a pixel lie side by side: loops over channels are as long as vectors, or several of them."""
-    return (0, 2, 3, 1) if axes == 4 else tuple(range(axes))
+    [B, C, H, W] where there are any; their channels of a pixel lie side by side: loops over channels are as long as vectors, or
+    several of them."""
+    return (0, 2, 3, 1) if images and axes == 4 else tuple(range(axes))
 
 
-def side_by_side(shape: Sequence[int]) -> tuple[int, ...]:
-    """The strides of a local array (`nesting`)."""
-    order = nesting(len(shape))
+def strides_of(shape: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
+    """The strides of an array without gaps whose axes lie in this order (`nesting`)."""
     strides = dict(zip(order, contiguous([shape[axis] for axis in order]), strict=True))
     return tuple(strides[axis] for axis in range(len(shape)))
 

@@ -1,6 +1,6 @@
-"""Steps of small convolutional networks as generated C++, against PyTorch: one run at a time, and eight together.
+"""Steps of small networks as generated C++, against PyTorch: one run at a time, and eight together.
 
-    OMP_NUM_THREADS=1 python benchmarks/generated_images.py [--seconds 4]
+    OMP_NUM_THREADS=1 python benchmarks/generated_steps.py [--seconds 4]
 
 One thread; all three in turn, twice, the shortest of each. Compiling is timed apart. The last line is one JSON object: `ratio` is
 the smallest over the networks of PyTorch's better time over that of generated code.
@@ -32,6 +32,15 @@ NETWORKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "ConvNet k = 4, 28 x 28": ({"model": "convnet", "width": 4}, SPHERE),
     "ResNet-18 k = 4, 14 x 14": ({"model": "resnet18", "width": 4, "pool": 2}, SPHERE),
     "ResNet-18 k = 4, 28 x 28": ({"model": "resnet18", "width": 4}, SPHERE),
+    "MLP 64-256-256-10, batch 64": ({"data": "digits", "model": "mlp", "width": 256}, {**SPHERE, "batch_size": 64}),
+    "Transformer, texts of 32 words, batch 16": (
+        {"data": "fortunes", "model": "transformer"},
+        {"space": "whole", "momentum": 0.9, "batch_size": 16},
+    ),
+    "ViT, 2 blocks of width 32, 28 x 28": (
+        {"model": "vit", "width": 32, "model_options": {"depth": 2, "patch": 7, "dropout": 0.0}},
+        {"space": "whole", "momentum": 0.9, "batch_size": 32},
+    ),
     "VGG-11 k = 8, 14 x 14, batch 125": (
         {"model": "vgg11", "width": 8, "pool": 2, "loss": "mse"},
         {"space": "whole", "momentum": 0.9, "batch_size": 125},
@@ -44,7 +53,8 @@ def timed(task: dict[str, Any], options: dict[str, Any], seconds: float) -> tupl
     config = lrscope.SweepConfig(
         lrs=lrscope.log_grid(1e-4, 1e-2, RUNS), seeds=1, steps=1_000_000, log_points=1, **options
     )
-    context = context_of(named_task("fashion-mnist", train_size=500, test_size=100, **task), config)
+    images = {"data": "fashion-mnist", "train_size": 500, "test_size": 100}
+    context = context_of(named_task(**(task if "data" in task else images | task)), config)
     trainers, found = (
         {name: trainer_of(context, plan) for name, plan in PLANS.items()},
         dict.fromkeys(PLANS, float("inf")),
@@ -73,7 +83,7 @@ def main() -> None:
         worst = min(worst, (better / found["generated"], found["generated"], better))
         times = " | ".join(f"{value:.2f} ms" for value in found.values())
         print(f"| {name} | {times} | {better / found['generated']:.1f} | {compiling:.0f} s |", flush=True)
-    last_line("generated images", worst[1], worst[2], "ms per run-step")
+    last_line("generated steps", worst[1], worst[2], "ms per run-step")
 
 
 if __name__ == "__main__":
