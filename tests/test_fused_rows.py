@@ -13,7 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from lrscope.engine.backends.cpp import arrays, lowering
+from lrscope.engine.backends.cpp.steps import FusedSteps
 from lrscope.engine.backends.cpp.values import NotFusible
+from lrscope.engine.step import StepInputs, StepState
+from lrscope.errors import LrscopeError
 from lrscope.tasks.task import Task
 from lrscope.tasks.transformer import Transformer
 from lrscope.tasks.vit import VisionTransformer
@@ -92,6 +95,33 @@ def test_long_constants_and_large_products_are_refused(monkeypatch: pytest.Monke
     monkeypatch.setattr(lowering, "LARGEST_MATRIX", 10)
     with pytest.raises(NotFusible, match=r"a product of matrices \[3, 4\] and \[4, 3\]"):
         by_generator(OPERATIONS["products of many matrices"], drawn(18), drawn(2, 12), torch.tensor([3, 1]))
+
+
+CHANGES: dict[str, Callable[[Tensor], object]] = {
+    "in place": lambda held: held.mul_(2),
+    "behind autograd's back": lambda held: held.data.fill_(3),
+    "as numpy's": lambda held: held.numpy().fill(float("nan")),
+    "one element": lambda held: held.__setitem__((1, 2), -1.0),
+    "in shape": lambda held: held.resize_(2, 2),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_tensor_that_is_held_may_not_change_in_training(change: str) -> None:
+    held, none = torch.arange(6.0, dtype=torch.float64).view(2, 3), torch.full((3,), float("nan"))
+    x, y, one = drawn(2, 12), torch.tensor([3, 1]), torch.zeros(1)
+
+    def step(state: StepState, inputs: StepInputs) -> StepState:
+        known = torch.where(none != none, held[1:], 0.0)  # a view, and NaN that is the same NaN
+        return state._replace(weights=state.weights * known.sum())
+
+    state = StepState(drawn(1, 6), {}, torch.zeros(1, 1), torch.zeros(1, 1))
+    steps = FusedSteps(step, state, StepInputs({}, x[None], y[None], one, one))
+    inputs = StepInputs({}, x, y, one[None], one, torch.arange(2).view(1, 1, -1))
+    torch.testing.assert_close(steps(state, inputs).weights, state.weights * 12)
+    CHANGES[change](held)
+    with pytest.raises(LrscopeError, match=r"a tensor of shape \[2, [23]\] that it holds.*was changed.*--no-compile"):
+        steps(state, inputs)
 
 
 def words() -> Task:

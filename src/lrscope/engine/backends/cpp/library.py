@@ -21,6 +21,8 @@ from lrscope.engine.backends.cpp import cache, check
 from lrscope.engine.backends.cpp.compiler import FLAGS, Compiler, compiler
 from lrscope.engine.backends.cpp.lowering import Lowering
 from lrscope.engine.backends.cpp.values import PLACES, Input, NotFusible, Placed, contiguous, ctype
+from lrscope.errors import LrscopeError
+from lrscope.tasks.factory import same_values
 
 HEADERS = tuple(Path(__file__).with_name(name) for name in ("kernels.h", "convolutions.h"))
 _ready: dict[str, Path] = {}  # by key: libraries that this process has loaded and tested
@@ -53,20 +55,36 @@ class Library:
     Raises:
         NotFusible: the function holds an operation or a size that is not generated, there is no compiler that works, or
             what it makes fails its self-test.
+
+    Tensors that the function holds besides its arguments are part of the code; a copy of each tells whether one has changed.
     """
 
     def __init__(
         self, function: Callable[..., Sequence[Tensor]], inputs: Sequence[Input], results: Sequence[str | None]
     ) -> None:
-        source = _source(function, inputs, results)
+        source, held = _source(function, inputs, results)
+        self._held = [(tensor, tensor.detach().clone()) for tensor in held]
         self._call = check.load(_tested(source, partial(check.trial, function, inputs, results)))
 
     def __call__(self, steps: int, runs: int, tensors: Sequence[Tensor]) -> None:
-        """Tensors: sums, then inputs, then the index [K, R, B] if an input is gathered; all contiguous."""
+        """Tensors: sums, then inputs, then the index [K, R, B] if an input is gathered; all contiguous.
+
+        Raises:
+            LrscopeError: a tensor that the function holds has changed since it was traced.
+        """
+        for tensor, as_traced in self._held:
+            if not same_values(as_traced, tensor):
+                raise LrscopeError(
+                    f"model, loss or metric: a tensor of shape {list(tensor.shape)} that it holds, no parameter, was changed "
+                    "while it trains, which generated code does not see: choose another --out with --no-compile"
+                )
         check.call_with(self._call, steps, runs, tensors)
 
 
-def _source(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Input], results: Sequence[str | None]) -> str:
+def _source(
+    function: Callable[..., Sequence[Tensor]], inputs: Sequence[Input], results: Sequence[str | None]
+) -> tuple[str, list[Tensor]]:
+    """C++ of the function, and the tensors whose values stand in it."""
     values = [
         Placed(i.name, tuple(i.example.shape), ctype(i.example.dtype), contiguous(i.example.shape)) for i in inputs
     ]
@@ -95,7 +113,8 @@ def _source(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Input], 
             tails.append(f"std::memcpy({name}_all + r * {size}, {output.start}, sizeof({output.ctype}) * {size});")
         if tuple(output.strides) != contiguous(output.shape) and output.name != name:
             raise NotFusible("results that are views")
-    return SOURCE.format(
+    held = [getattr(graph, str(node.target)) for node in graph.graph.nodes if node.op == "get_attr"]
+    source = SOURCE.format(
         headers="\n".join(f'#include "{header.name}"' for header in HEADERS),
         pointers=", ".join(pointers),
         inputs="\n".join(heads),
@@ -104,6 +123,7 @@ def _source(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Input], 
         arena=ARENA.format(size=body.arena) if body.arena else "",
         outputs=body.renamed("\n".join(tails)),
     )
+    return source, held
 
 
 def _found(given: Input) -> list[str]:
