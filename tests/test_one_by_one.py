@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lrscope.engine.memory_order import channels_last, takes_channels_last
+from lrscope.engine.memory_order import channels_last, planes, takes_channels_last
 from lrscope.errors import LrscopeError
 from lrscope.tasks.models import MLP
 from tiny_tasks import BASE, BATCHED, CLASSES, SHORT, SINGLE, Shuffling, drawn, examples, same_bytes, task_of, train
@@ -121,7 +121,41 @@ def test_strided_convolutions_of_single_pixels_keep_their_layout(layer: Any, tak
     assert seen[-1] != taken
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_planes_are_in_the_plain_order_whatever_came_before(channels: int) -> None:
+    """A single channel's strides may say either order, and a whole network follows them."""
+    x, _ = examples(4, (channels, 6, 6))
+    convolution = drawn(partial(nn.Conv2d, channels, 8, 3))
+    assert not convolution(channels_last(x)).is_contiguous()
+    found = planes(channels_last(x))
+    assert torch.equal(found, x)
+    assert convolution(found).is_contiguous()
+    assert planes(x).data_ptr() == x.data_ptr(), "no copy of what is in order"
+
+
+def test_augmented_images_of_one_channel_keep_the_plain_order_where_they_must() -> None:
+    """Crops come with the strides of the other one. PyTorch's backward pass then overran its memory."""
+    seen = []
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.shortcut = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 8, 1, stride=2)
+            self.last = nn.Linear(8, CLASSES)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.first(x)
+            seen.append(x.is_contiguous() and not x.is_contiguous(memory_format=torch.channels_last))
+            out: Tensor = self.last(self.shortcut(x).mean((2, 3)))
+            return out
+
+    task = task_of(Net, (1, 8, 8), normalisation=((0.0,), (1.0,)))
+    train(task, replace(SHORT, space="whole", augment=True), SINGLE)
+    assert all(seen)
+
+
 @pytest.mark.parametrize("shape", [(4, 7), (4, 3, 7), (4, 1, 2, 3, 4)])
 def test_what_is_no_image_keeps_its_layout(shape: tuple[int, ...]) -> None:
     x = torch.zeros(shape)
     assert channels_last(x) is x
+    assert planes(x) is x

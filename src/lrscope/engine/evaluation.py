@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lrscope.engine.backends import Backend
 from lrscope.engine.example_groups import ExampleGroups
+from lrscope.engine.memory_order import planes
 from lrscope.engine.net import Net
 from lrscope.engine.noise import LEVEL, NOISE, of_batch
 from lrscope.engine.step import Named
@@ -70,7 +71,7 @@ class Evaluation:
             return self._output(tensors, x)
 
     def _output(self, tensors: Named, x: Tensor) -> Tensor:
-        x = self.backend.arranged(x) if self.net.takes_channels_last else x
+        x = self.backend.arranged(x) if self.net.takes_channels_last else planes(x)
         if self.autocast:
             with torch.autocast(x.device.type, dtype=torch.bfloat16):
                 return self.net.output(tensors, x).float()

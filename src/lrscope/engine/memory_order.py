@@ -22,6 +22,14 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+def planes(x: Tensor) -> Tensor:
+    """Images [B, C, H, W] with the planes of their channels one after the other (other inputs as they are): what a network gets
+    that cannot take `channels_last`. A single channel has either order, and its strides are made to say this one."""
+    if x.dim() != 4:
+        return x
+    return x.squeeze(1).contiguous().unsqueeze(1) if x.shape[1] == 1 else x.contiguous()
+
+
 def takes_channels_last(model: nn.Module) -> bool:
     """Can the model's convolutions be given images in that order?
 

@@ -12,7 +12,7 @@ from typing import Literal
 from torch import Tensor
 
 from lrscope.engine.material import Material
-from lrscope.engine.memory_order import channels_last
+from lrscope.engine.memory_order import channels_last, planes
 from lrscope.engine.net import Net
 from lrscope.engine.program import Program
 from lrscope.engine.step import Named
@@ -75,5 +75,5 @@ def outputs(program: Program, flat_P: Tensor, frozen: Named, x: Tensor) -> Tenso
     """Outputs [B, ...] on x [B, ...] at flat weights [P], differentiable in them; in the module's present mode."""
     tensors = {name: view[0] for name, view in program.net.views(flat_P[None]).items()}
     given = {**tensors, **{name: f[0] for name, f in frozen.items()}}
-    x = channels_last(x) if program.net.takes_channels_last else x
+    x = channels_last(x) if program.net.takes_channels_last else planes(x)
     return program.net.output(given, x)
