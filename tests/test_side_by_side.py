@@ -69,6 +69,22 @@ def test_what_is_there_is_not_trained_again(tmp_path: Path, capfd: pytest.Captur
     assert f"{NAMES[1]}: training" in said
 
 
+def test_threads_of_the_parent_are_not_waited_for() -> None:
+    """OpenMP's threads do not survive a fork, and a sweep that was continued once waited for them without end."""
+    script = """
+        import torch
+        from lrscope.studies.side_by_side import side_by_side
+        def work(name):
+            torch.rand(2_000_000).max()
+        torch.set_num_threads(2)
+        work("here")
+        side_by_side(work, ["a", "b"], 2, begun=lambda *_: None, ended=lambda *_: None)
+        print("ended", torch.get_num_threads())
+    """
+    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60)
+    assert ended.stdout == "ended 2\n", ended.stderr
+
+
 class Clock:
     """When units of work begin and end, over processes: how many run at a time."""
 

@@ -18,10 +18,13 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from typing import Any, cast
 
+import torch
+
 from lrscope.config import EngineConfig
-from lrscope.engine.dispatch import STOPPING, Interrupted, Slots, StopFlag, can_fork, sharing
+from lrscope.engine.dispatch import STOPPING, Interrupted, Slots, StopFlag, can_fork, sharing, single_threaded
 from lrscope.errors import LrscopeError
 
+CPU = torch.device("cpu")
 PR_SET_PDEATHSIG = 1  # prctl(2)
 POLL = 0.2  # ours, seconds between two looks at whether a core is idle
 Work = Callable[[str], None]
@@ -131,7 +134,10 @@ def _serve(work: Work, name: str, slots: Slots, connection: Connection, parent: 
     said: tuple[str, Any] = "stopped", ""
     try:
         if os.getppid() == parent:
-            with sharing(slots):
+            with (
+                single_threaded(CPU),
+                sharing(slots),
+            ):  # of the parent's threads none is here, and OpenMP would wait for them
                 work(name)
             said = "done", ""
     except Interrupted:
