@@ -20,7 +20,8 @@ from lrscope.symmetries.probe import Probe, Slopes
 Array = NDArray[np.float64]
 K = TypeVar("K")
 SURPLUS = 8  # ours: draws beyond the rank
-A_BATCH = 4  # ours: draws from one forward pass
+FIRST = 4  # ours: draws that say the sizes of all tensors, which take several times as long
+A_BATCH = 8  # ours: draws from one forward pass at most
 DEAD = 1e-10  # ours, of the largest, at least 1, which is the size that slopes have: gradients that are rounding
 
 
@@ -61,12 +62,13 @@ class Draws:
 
     def extend(self, probe: Probe, seed: int) -> None:
         """Draw a batch, and on until there are `surplus` draws more than the rank, with a new batch for every few."""
-        target = len(self.slope) + 1
+        target = len(self.slope) + FIRST
         while len(self.slope) < target:
             number, sized = seed + len(self.slope), self._unsettled()
+            count = min(target - len(self.slope), A_BATCH)
             batch = probe.drawn(number)
             for slopes in probe.slopes(
-                batch, training=probe.training, seed=number, count=A_BATCH, legs=self.legs, sized=sized
+                batch, training=probe.training, seed=number, count=count, legs=self.legs, sized=sized
             ):
                 self.add(slopes, sized)
             alive = self.alive
@@ -75,7 +77,7 @@ class Draws:
 
     def _unsettled(self) -> set[str]:
         """Tensors whose sizes are still asked for: all in the first draws, then those of which a part has had no effect."""
-        if len(self.slope) < A_BATCH:
+        if len(self.slope) < FIRST:
             return set(self.names)
         dead = {name for name, alive in zip(self.names, self.alive, strict=True) if not alive}
         return dead | {leg.tensor for leg in self.dead_legs()}

@@ -330,7 +330,7 @@ def _move(parameter: Tensor, generator: torch.Generator) -> None:
     """Spread a tensor of one value, such as 0, 1 or a layer scale, and move others a little (in place)."""
     if not parameter.numel():
         return
-    noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64).to(parameter.device)
+    noise = torch.randn(parameter.shape, generator=generator).to(parameter)  # in float32 it takes a tenth of the time
     value = parameter.reshape(-1)[0].clone()
     if not bool((parameter == value).all()):
         parameter.add_(noise * parameter.std(correction=0), alpha=PLAIN_SPREAD)
