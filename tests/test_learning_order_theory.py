@@ -11,6 +11,7 @@ import torch
 
 from lrscope.errors import LrscopeError
 from lrscope.studies.learning_order import generalization
+from lrscope.studies.learning_order import infinite_width as infinite
 from lrscope.studies.learning_order.distribution import BOTH, P_ONLY, Q_ONLY, Examples, sample
 from lrscope.studies.learning_order.infinite_width import infinite_width
 from lrscope.studies.learning_order.kernels import both_active, curvature
@@ -50,6 +51,23 @@ def test_examples_have_the_distribution_of_section_2() -> None:
     assert abs(float(side[y < 0].double().mean())) < 0.03
     assert float(scale.mean()) == pytest.approx(0.5, abs=0.01)
     assert float(scale.square().mean()) == pytest.approx(1 / 3, abs=0.01)
+
+
+def test_examples_sorted_by_kind_are_the_same() -> None:
+    found = drawn(300, 4, seeds=(0, 1))
+    ordered = found.by_kind()
+    for one, other in zip(found.kind, ordered.kind, strict=True):
+        count = {kind: int((one == kind).sum()) for kind in (P_ONLY, BOTH, Q_ONLY)}
+        assert other.tolist() == [kind for kind in (P_ONLY, BOTH, Q_ONLY) for _ in range(count[kind])]
+    for name in ("scale", "side", "labels", "kind"):
+        pairs = [
+            sorted(zip(one.first[s].tolist(), getattr(one, name)[s].tolist(), strict=True))
+            for one in (found, ordered)
+            for s in (0, 1)
+        ]
+        assert pairs[:2] == pairs[2:], name
+    assert ordered.by_kind() is ordered
+    assert ordered.seeds == found.seeds
 
 
 def test_a_seed_names_a_data_set() -> None:
@@ -103,6 +121,16 @@ def test_the_large_rate_bends_g_less_and_anneals_at_its_threshold() -> None:
     crossed = curves["loss"][..., 0] < 0.35 + 0.3 * math.log(2)
     assert (curves["annealed"][1:, :, 0].astype(bool) == np.maximum.accumulate(crossed, 0)[:-1]).all()
     np.testing.assert_allclose(curves["noise_std"][..., 0][before], 1, rtol=1e-12)
+
+
+def test_gradients_of_old_blocks_are_summed_and_change_next_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    examples, runs = drawn(200, 100), [large_then_small(eps=0.35, q=0.3, **RATES), small(**RATES)]
+    merged = infinite_width(examples, runs, until=800, hold=2, block=4)
+    monkeypatch.setattr(infinite, "APART", 10**9)
+    apart = infinite_width(examples, runs, until=800, hold=2, block=4)
+    for name in ("g", "loss", "along", "error_p", "norm_v"):
+        largest = np.abs(apart[name]).max()
+        assert 0 < np.abs(merged[name] - apart[name]).max() < 5e-4 * largest, name
 
 
 @pytest.mark.slow

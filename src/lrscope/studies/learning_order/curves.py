@@ -97,7 +97,7 @@ def learning_curves(
     """
 
     def of(seed: int) -> Curves:
-        examples = _examples(setting, seed)
+        examples = _examples(setting, seed).by_kind()  # as the simulator needs them, so that they are held once
         runs = _runs(setting, examples, frozen, activation_noise)
         every = [run for of_algorithm in runs for run in of_algorithm]
         return infinite_width(examples, every, until=setting.until, hold=hold, block=block)

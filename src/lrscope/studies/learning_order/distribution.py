@@ -55,6 +55,25 @@ class Examples:
         sides = torch.tensor(SIDES, device=self.side.device)
         return self.scale[..., None] * (self.side[..., None] == sides)
 
+    def by_kind(self) -> Examples:
+        """The same examples, those with P alone first, then those with both: so they lie side by side by either pattern."""
+        place = torch.tensor([0, 2, 1])[self.kind]  # of P_ONLY, Q_ONLY and BOTH
+        if bool((place.diff(dim=1) >= 0).all()):
+            return self
+        order = place.argsort(dim=1, stable=True)
+
+        def sorted_(values: Tensor) -> Tensor:
+            return torch.stack([of_set[at] for of_set, at in zip(values, order, strict=True)])
+
+        return Examples(
+            first=sorted_(self.first),
+            scale=sorted_(self.scale),
+            side=sorted_(self.side),
+            labels=sorted_(self.labels),
+            kind=sorted_(self.kind),
+            seeds=self.seeds,
+        )
+
     def second(self, r: float) -> Tensor:
         """x2 [S, N, 2] for |zeta| = r (eq. 2.5)."""
         return torch.stack([self.scale, self.scale * self.side * r], -1)

@@ -18,11 +18,13 @@ from torch import Tensor
 from lrscope.checked import Count, Positive, checked
 from lrscope.errors import LrscopeError
 from lrscope.studies.learning_order import generalization
-from lrscope.studies.learning_order.distribution import Examples
+from lrscope.studies.learning_order.distribution import P_ONLY, Q_ONLY, Examples
 from lrscope.studies.learning_order.kernels import Three, own_excess
 from lrscope.studies.learning_order.memory import Noise, Past
 from lrscope.studies.learning_order.quantities import Curves, error_q, losses, pull, stacked
 from lrscope.studies.learning_order.runs import Run, over_runs
+
+APART = 8  # ours: blocks whose gradients of g are remembered hold by hold; of older ones the sum of a block is
 
 
 @checked
@@ -82,7 +84,9 @@ class _State:
     """All runs at the start of a block."""
 
     def __init__(self, examples: Examples, runs: Sequence[Run], hold: float, block: int) -> None:
-        self.examples, self.hold, self.block = examples, hold, block
+        self.examples, self.hold, self.block = (examples := examples.by_kind()), hold, block
+        # How many examples have P alone, and how many have P: of the others x1 is 0.
+        self.ends = [(int((kind == P_ONLY).sum()), int((kind != Q_ONLY).sum())) for kind in examples.kind]
         self.x, self.labels = examples.first, examples.labels[:, None]
         sets, n, d = self.x.shape
         shape, self.dtype = (sets, len(runs)), self.x.dtype
@@ -115,6 +119,7 @@ class _State:
         self.noise.advance(self.block * self.hold)
         self.time += self.block * self.hold
         self.past_own.add(total, activations, self.noise.log_decay)
+        self.past_g.merge(self.block, APART * self.block)
         self._update_r(total, kept)
 
     def _one_hold(self, k: int, total: Tensor) -> Tensor:
@@ -154,15 +159,30 @@ class _State:
 
     def _update_r(self, total: Tensor, kept: Tensor) -> None:
         """The linear predictor, the own terms and r at the block's end."""
-        runs = total.shape[1]
-        grown = torch.cat([total, total * self.first_of_m2], 1) @ self.x
-        self.w = self.w * _as(kept, total) + grown[:, :runs]
-        self.w_m2 = self.w_m2 * _as(kept, total) + grown[:, runs:]
+        of_p, of_both = self._pulled(total)
+        self.w = self.w * _as(kept, total) + of_p + of_both
+        self.w_m2 = self.w_m2 * _as(kept, total) + of_both
         sources, left, rho = self.past_own.seen(self.noise.moment(0.0))
         own = torch.einsum("hsr,hsrn->srn", (left * own_excess(rho)).to(self.dtype), sources) * self.squares
         self._norms_of_own(total, kept, own)
         self.own = own
-        self.r_before, self.r = self.r, self.w @ self.x.transpose(1, 2) / 4 + self.own
+        self.r_before, self.r = self.r, self._linear() + self.own
+
+    def _pulled(self, total: Tensor) -> tuple[Tensor, Tensor]:
+        """What residuals [S, R, N] give the linear predictor [S, R, d]: those of examples with P alone, and with both."""
+        products = [
+            (of_set[:, :alone] @ x[:alone], of_set[:, alone:end] @ x[alone:end])
+            for of_set, x, (alone, end) in zip(total, self.x, self.ends, strict=True)
+        ]
+        of_p, of_both = (torch.stack(one) for one in zip(*products, strict=True))
+        return of_p, of_both
+
+    def _linear(self) -> Tensor:
+        """r's linear part on the examples [S, R, N]."""
+        found = torch.zeros_like(self.own)
+        for of_set, w, x, (_, end) in zip(found, self.w, self.x, self.ends, strict=True):
+            of_set[:, :end] = w @ x[:end].T / 4
+        return found
 
     def _g_of_examples(self) -> Tensor:
         return self.g.to(self.dtype) @ self.on_sides.transpose(1, 2)

@@ -73,6 +73,7 @@ class Past:
     shape: tuple[int, ...]
     dtype: torch.dtype
     count: int = 0
+    merged: int = 0  # how many of them, the oldest, stand for several gradients
     sources: Tensor = field(init=False)  # [room, S, R, ...]
     times: Tensor = field(init=False)  # [room, 4, S, R]
 
@@ -87,6 +88,21 @@ class Past:
         self.sources[self.count] = source
         self.times[self.count] = torch.stack([end, activations.log_decay, activations.log_std, activations.log_share])
         self.count += 1
+
+    def merge(self, size: int, apart: int) -> None:
+        """Put the `size` oldest gradients that are still by themselves into one, with the mean of their moments, where more than
+        `apart` follow them: long after, what is left of their activations hardly differs."""
+        first, rest = self.merged, self.merged + size
+        if size == 1 or self.count - rest < apart:
+            return
+        ends, *moment = self.times[first:rest].unbind(1)
+        left = (ends[-1] - ends).exp().to(self.dtype)
+        source = (self.sources[first:rest] * left.view(*left.shape, *(1 for _ in self.shape[2:]))).sum(0)
+        times = torch.stack([ends[-1], *(values.mean(0) for values in moment)])
+        for buffer, one in ((self.sources, source), (self.times, times)):
+            buffer[first + 1 : self.count - size + 1] = buffer[rest : self.count].clone()
+            buffer[first] = one
+        self.merged, self.count = first + 1, self.count - size + 1
 
     def seen(self, now: Moment) -> tuple[Tensor, Tensor, Tensor]:
         """Sources [H, S, R, ...], how much of each is left now, and rho between its activations and those now [H, S, R]."""
