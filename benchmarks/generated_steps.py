@@ -41,6 +41,14 @@ NETWORKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"model": "vit", "width": 32, "model_options": {"depth": 2, "patch": 7, "dropout": 0.0}},
         {"space": "whole", "momentum": 0.9, "batch_size": 32},
     ),
+    "the same with dropout": (
+        {"model": "vit", "width": 32, "model_options": {"depth": 2, "patch": 7, "dropout": 0.1}},
+        {"space": "whole", "momentum": 0.9, "batch_size": 32},
+    ),
+    "ConvNet k = 8, 14 x 14, batch 16, noise before ReLU": (
+        {"model": "convnet", "width": 8, "pool": 2},
+        {"space": "whole", "momentum": 0.9, "batch_size": 16, "activation_noise": 0.4},
+    ),
     "VGG-11 k = 8, 14 x 14, batch 125": (
         {"model": "vgg11", "width": 8, "pool": 2, "loss": "mse"},
         {"space": "whole", "momentum": 0.9, "batch_size": 125},

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lrscope import Branch
-from lrscope.config import EngineConfig, SweepConfig
+from lrscope.config import SweepConfig
 from lrscope.engine.noise import levels
 from lrscope.engine.plan import Plan
 from lrscope.engine.segments import phases
@@ -26,7 +26,6 @@ from lrscope.tasks.wideresnet import WideResNet16
 from test_plans import differing
 from tiny_tasks import (
     ALL_RUNS,
-    BATCHED,
     CLASSES,
     ONE_RUN,
     SHORT,
@@ -237,13 +236,3 @@ def test_the_course_goes_by_the_steps_since_the_beginning() -> None:
     assert of("pretrain", 10) == pytest.approx([0.4] * 5 + [4e-6] * 5)
     assert of("early", 4) == pytest.approx([0.4] + [4e-6] * 3)
     assert of("finetune", 3) == pytest.approx([4e-6] * 3)
-
-
-def test_compiled_steps_are_refused_and_not_chosen(tmp_path: Path) -> None:
-    from lrscope.engine.choose import choose_plan
-
-    context = context_of(mlp_task(), NOISY, tmp_path, EngineConfig(device="cpu", jobs=1, path="batched", compile=True))
-    with pytest.raises(LrscopeError, match="the network draws noise in training"):
-        choose_plan(context, 1)
-    assert context.net.noise == "none"
-    assert BATCHED.compile is False

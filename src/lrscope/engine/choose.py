@@ -40,7 +40,7 @@ FUSED_PAYS_AFTER = 15.0  # ours, the same: generated steps take 2 to 5 s
 IMAGES_PAY_AFTER = 60.0  # ours, the same: those with convolutions take 5 to 20 s, and evaluation as long again
 FUSED_STEPS = 32  # ours: steps a call, so that calls cost nothing and stopping still takes milliseconds
 CACHED_RUNS = 48  # ours: evaluation of 48 ticks networks fits 2 MiB of L2 cache
-DRAWS = "the network draws noise in training"  # which only PyTorch's kernels have been tried with
+DRAWS = "the network draws noise in training"  # with which TorchInductor has not been tried
 DRAWN_NOISE = (
     "this model draws noise in training by other functions than dropout, rand_like and the like, which are drawn for many runs "
     "at once; it trains one run at a time"
@@ -103,7 +103,7 @@ def choose_plan(context: Context, jobs: int, *, predicting: bool = False) -> Pla
         if context.net.noise == "global":
             warn(DRAWN_EXAMPLES if context.task.draws_examples else DRAWN_NOISE)
         return _timed(context, Plan("single", 1, False, alone, 0.0))
-    if engine.compile and context.net.draws:
+    if engine.compile and context.net.draws and context.device.type != "cpu":
         raise LrscopeError(f"compile: training steps cannot be compiled here, because {DRAWS}: leave it out")
     runs = config.seeds * len(config.lrs)
     if engine.path == "single":
@@ -231,8 +231,6 @@ def _compiled_if_it_pays(context: Context, best: Plan, timed: Sequence[Plan], jo
     predicted = predict(context, best, jobs)
     if wanted is False:
         return best
-    if context.net.draws:
-        return replace(best, chosen=f"{best.chosen}; not compiled ({DRAWS})")
     words, found, begun = best.chosen, [], time.perf_counter()
     batched = [p for p in timed if p.path == "batched"]
     convolves = any(isinstance(module, nn.Conv2d) for module in context.net.module.modules())
@@ -248,7 +246,9 @@ def _compiled_if_it_pays(context: Context, best: Plan, timed: Sequence[Plan], jo
     # Single runs are convolutional, where TorchInductor gained nothing on a CPU: only if asked for.
     short = context.device.type != "cpu" or best.run_step_seconds * best.chunk < COMPILE_PAYS_BELOW
     pays = predicted > COMPILE_PAYS_AFTER and best.path == "batched" and short
-    if not found and (wanted or pays) and can_compile(context.device):
+    if not found and (wanted or pays) and context.net.draws:
+        words += f"; not compiled ({DRAWS})"
+    elif not found and (wanted or pays) and can_compile(context.device):
         try:
             found.append(_timed(context, replace(best, compiled=True, unroll=unroll(context.phases))))
             words += f"; compiled {best.chunk}: {found[-1].run_step_seconds * 1e6:.1f} us"

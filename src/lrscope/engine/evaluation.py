@@ -97,9 +97,10 @@ class Evaluation:
         for norm in self._norms.values():
             norm.collecting = True
         try:
-            whole = self._own_sums(
-                "populations", self._collect, {**frozen}, weights_RP, batches.flatten(0, 1), block=batches.shape[1]
-            )
+            whole = None
+            if NOISE not in frozen:  # which differs from batch to batch
+                flat = batches.flatten(0, 1)
+                whole = self._own_sums("populations", self._collect, frozen, weights_RP, flat, block=batches.shape[1])
             if whole is not None:
                 return {name: (value / len(batches)).to(weights_RP.dtype) for name, value in whole.items()}
             total: Named = {}

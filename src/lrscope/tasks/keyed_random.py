@@ -55,14 +55,11 @@ class KeyedStream:
         """The next draw: int32 of this shape, each value as likely as any other."""
         number = self.drawn
         self.drawn += 1
-        place = torch.arange(shape.numel(), dtype=torch.int32, device=self._low.device).mul_(GOLDEN).view(shape)
-        word = place + (self._low + _signed(number * DRAW[0] & 0xFFFFFFFF, 32))
-        word ^= _right(word, 16, 32)
-        word *= FIRST
-        word ^= self._high + _signed(number * DRAW[1] & 0xFFFFFFFF, 32)
-        word ^= _right(word, 15, 32)
-        word *= SECOND
-        return word
+        place = torch.arange(shape.numel(), dtype=torch.int32, device=self._low.device) * GOLDEN
+        word = place.view(shape) + (self._low + _signed(number * DRAW[0] & 0xFFFFFFFF, 32))
+        word = (word ^ _right(word, 16, 32)) * FIRST
+        word = word ^ (self._high + _signed(number * DRAW[1] & 0xFFFFFFFF, 32))
+        return (word ^ _right(word, 15, 32)) * SECOND
 
     def kept(self, shape: torch.Size, probability: float) -> Tensor:
         """True with this probability, to 2**-32."""

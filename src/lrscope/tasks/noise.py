@@ -160,7 +160,7 @@ def _multiplied(stream: KeyedStream, input: Tensor, shape: torch.Size, p: float,
     if not training or not 0 < p <= 1:
         return NotImplemented
     mask = stream.kept(shape, 1 - p).to(input.dtype)
-    return _placed(input, input * (mask.div_(1 - p) if p < 1 else mask), inplace)
+    return _placed(input, input * (mask / (1 - p) if p < 1 else mask), inplace)
 
 
 def _placed(input: Tensor, found: Tensor, inplace: bool) -> Tensor:

@@ -17,7 +17,7 @@ LONGEST = 400  # ours, pieces of code: compilers take minutes for a longer funct
 PART = 40  # ours, pieces of code of each function that a longer one is divided into
 LONGEST_CONSTANT = 1 << 14  # ours, elements: such as a mask of 128 x 128 tokens
 LINE = 64  # bytes of a cache line, and of the longest vector
-SIZES = {"float": 4, "double": 8, "int64_t": 8, "bool": 1}
+SIZES = {"float": 4, "double": 8, "int64_t": 8, "int32_t": 4, "bool": 1}
 
 
 @dataclass

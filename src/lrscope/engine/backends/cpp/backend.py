@@ -38,8 +38,6 @@ class Generated(Vmap):
 
     def steps(self, program: Trained, state: StepState, inputs: StepInputs) -> StepState:
         """See `Backend`; the arguments of the first call serve as examples."""
-        if inputs.noise is not None or inputs.level is not None:
-            raise NotFusible("the network draws noise")
         if self._steps is None:
             self._steps = FusedSteps(program.one_run().step, *_of_one_run(state, inputs))
         return self._steps(state, inputs)
@@ -66,10 +64,10 @@ class Generated(Vmap):
 
 def _of_one_run(state: StepState, inputs: StepInputs) -> tuple[StepState, StepInputs]:
     """The state and the first step's inputs of the first run."""
-    frozen, x, y, lr_KR, rho_R, order = inputs[:6]
+    frozen, x, y, lr_KR, rho_R, order, *drawn = inputs
     assert order is not None
-    first = order[0, 0]
+    first, drawn = order[0, 0], [None if value_KR is None else value_KR[0, :1] for value_KR in drawn]
     remembered = {name: value[:1] for name, value in state.optimizer.items()}
     one = StepState(state.weights[:1], remembered, state.squares[:1], state.sums[:1])
     kept = {name: value[:1] for name, value in frozen.items()}
-    return one, StepInputs(kept, x[first][None], y[first][None], lr_KR[0, :1], rho_R[:1])
+    return one, StepInputs(kept, x[first][None], y[first][None], lr_KR[0, :1], rho_R[:1], None, *drawn)

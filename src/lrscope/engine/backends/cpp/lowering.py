@@ -16,7 +16,7 @@ from torch.fx import GraphModule, Node
 
 from lrscope.engine.backends.cpp.arrays import Arrays
 from lrscope.engine.backends.cpp.images import IMAGES
-from lrscope.engine.backends.cpp.pointwise import COMPARISONS, POINTWISE, literal
+from lrscope.engine.backends.cpp.pointwise import COMPARISONS, MADE, POINTWISE, literal, writer
 from lrscope.engine.backends.cpp.rows import ROWS
 from lrscope.engine.backends.cpp.values import (
     Formula,
@@ -86,10 +86,8 @@ class Lowering:
             return self._view(target, args, shape)
         if target is aten.unbind.int:
             return self._unbound(args[0], args[1] if len(args) > 1 else 0)
-        if target in (aten.full.default, aten.scalar_tensor.default):
-            value = args[1] if target is aten.full.default else args[0]
-            kind = ctype(node.meta["val"].dtype)
-            return Formula(shape, kind, lambda _: literal(value, kind), constant=True)
+        if target in MADE:
+            return MADE[target](args, kwargs, shape, ctype(node.meta["val"].dtype))
         if target in REDUCTIONS:
             return self._reduction(target, args, kwargs, shape, ctype(node.meta["val"].dtype))
         if target is aten.var_mean.correction:
@@ -119,8 +117,7 @@ class Lowering:
         kind = ctype(node.meta["val"].dtype)
         if kwargs.get("alpha", 1) != 1:
             raise NotFusible("add and sub with alpha")
-        table = COMPARISONS if node.target in COMPARISONS else POINTWISE
-        write = table[node.target]
+        write = writer(node.target, kind)
         if node.target is torch.ops.prims.convert_element_type.default:
             args = args[:1]
         inside = kind
@@ -138,7 +135,7 @@ class Lowering:
                 first_of_where = node.target is aten.where.self and not words
                 words.append(text if a.ctype == inside or first_of_where else f"{inside}({text})")
             text = write(*words)
-            return text if table is COMPARISONS else f"{kind}({text})"
+            return text if node.target in COMPARISONS else f"{kind}({text})"
 
         return Formula(_shape(node), kind, at, constant=all(isinstance(a, Formula) and a.constant for a in of))
 

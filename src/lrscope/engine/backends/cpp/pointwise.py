@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+
+from lrscope.engine.backends.cpp.values import Formula
 
 aten = torch.ops.aten
 prims = torch.ops.prims
@@ -43,7 +45,12 @@ POINTWISE: dict[Any, Callable[..., str]] = {
     aten.div.Tensor: _binary("/"),
     aten.div.Scalar: _binary("/"),
     aten.bitwise_and.Tensor: _binary("&"),
+    aten.bitwise_and.Scalar: _binary("&"),
     aten.bitwise_or.Tensor: _binary("|"),
+    aten.bitwise_xor.Tensor: _binary("^"),
+    aten.bitwise_xor.Scalar: _binary("^"),
+    aten.bitwise_right_shift.Tensor_Scalar: _binary(">>"),
+    aten.__rshift__.Scalar: _binary(">>"),
     aten.logical_and.default: _binary("&&"),
     aten.logical_or.default: _binary("||"),
     aten.logical_not.default: lambda a: f"!{a}",
@@ -74,6 +81,17 @@ POINTWISE: dict[Any, Callable[..., str]] = {
     prims.convert_element_type.default: lambda a: a,
 }
 
+WHOLE = ("int32_t", "int64_t")
+# Of whole numbers: modulo 2^32 or 2^64 as PyTorch has it, where C++ leaves open what comes.
+WRAPPING: dict[Any, str] = {
+    aten.add.Tensor: "+",
+    aten.add.Scalar: "+",
+    aten.sub.Tensor: "-",
+    aten.sub.Scalar: "-",
+    aten.mul.Tensor: "*",
+    aten.mul.Scalar: "*",
+}
+
 COMPARISONS: dict[Any, Callable[..., str]] = {
     target: _binary(word)
     for word, targets in {
@@ -85,4 +103,26 @@ COMPARISONS: dict[Any, Callable[..., str]] = {
         "!=": (aten.ne.Scalar, aten.ne.Tensor),
     }.items()
     for target in targets
+}
+
+
+def writer(target: Any, kind: str) -> Callable[..., str]:
+    """What writes an operation of the tables as an expression of a type."""
+    if kind in WHOLE and target in WRAPPING:
+        return lambda a, b: f"(u{kind}({a}) {WRAPPING[target]} u{kind}({b}))"
+    return COMPARISONS[target] if target in COMPARISONS else POINTWISE[target]
+
+
+def _filled(args: Sequence[Any], kwargs: Mapping[str, Any], shape: tuple[int, ...], kind: str) -> Formula:
+    return Formula(shape, kind, lambda _: literal(args[-1], kind), constant=True)
+
+
+def _counted(args: Sequence[Any], kwargs: Mapping[str, Any], shape: tuple[int, ...], kind: str) -> Formula:
+    return Formula(shape, kind, lambda index: f"{kind}({kwargs['start']} + {kwargs['step']} * {index[0]})")
+
+
+MADE: dict[Any, Callable[..., Formula]] = {  # of no input
+    aten.full.default: _filled,
+    aten.scalar_tensor.default: _filled,
+    prims.iota.default: _counted,
 }

@@ -6,6 +6,7 @@ R runs, K steps a call, B batch, P parameters, G groups, N examples.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -29,29 +30,30 @@ class FusedSteps:
     """
 
     def __init__(self, step: Step, state: StepState, inputs: StepInputs) -> None:
-        names, remembered, (frozen, x, y, lr, rho, *_) = tuple(inputs.frozen), tuple(state.optimizer), inputs
+        names, remembered, read = tuple(inputs.frozen), tuple(state.optimizer), _read(inputs)
         named = state.named()
 
         def flat(*given: Tensor) -> tuple[Tensor, ...]:
-            state = StepState.of(dict(zip(named, given, strict=False)), remembered)
-            x, y, lr, rho, *others = given[len(named) :]
-            of_run = dict(zip(names, others, strict=True))
-            return tuple(step(state, StepInputs(of_run, x, y, lr, rho)).named().values())
+            before, others = given[: len(named)], given[len(named) :]
+            state = StepState.of(dict(zip(named, before, strict=True)), remembered)
+            of_run = dict(zip(names, others[len(read) :], strict=True))
+            new = step(state, StepInputs(of_run, **dict(zip(read, others, strict=False))))
+            return tuple(new.named().values())
 
         found = [Input(n, t, "run", apart=n == "sums") for n, t in named.items()]
-        found += [Input(n, t, "run and step", gathered=True) for n, t in (("x", x), ("y", y))]
-        moved = flat(*named.values(), x, y, lr, rho, *frozen.values())[0]
-        found += [Input("lr", lr, "run and step", trial=_telling(lr, state.weights, moved)), Input("rho", rho, "run")]
-        found += _of_runs("frozen", frozen)
-        self._library = Library(flat, found, tuple(named))
+        found += [Input(n, t, "run" if n == "rho" else "run and step", gathered=n in "xy") for n, t in read.items()]
+        moved = flat(*named.values(), *read.values(), *inputs.frozen.values())[0]
+        telling = _telling(inputs.lr, state.weights, moved)
+        found = [replace(one, trial=telling) if one.name == "lr" else one for one in found]
+        self._library = Library(flat, [*found, *_of_runs("frozen", inputs.frozen)], tuple(named))
 
     def __call__(self, state: StepState, inputs: StepInputs) -> StepState:
         """The state after the K steps of `inputs`, whose examples their order names."""
-        frozen, x, y, lr, rho, order = inputs[:6]
-        assert order is not None
+        assert inputs.order is not None
         new = {name: t.clone(memory_format=torch.contiguous_format) for name, t in state.named().items()}
-        given = [t.contiguous() for t in (x, y, lr, rho, *frozen.values(), order)]
-        self._library(lr.shape[0], lr.shape[1], [*new.values(), *given])
+        given = [t.contiguous() for t in (*_read(inputs).values(), *inputs.frozen.values(), inputs.order)]
+        steps, runs = inputs.lr.shape
+        self._library(steps, runs, [*new.values(), *given])
         return StepState.of(new, tuple(state.optimizer))
 
 
@@ -107,6 +109,12 @@ class FusedSums:
                 shapes = {name: t.shape for name, t in of_one(*(i.example for i in inputs)).items()}
             self._libraries[key] = Library(flat, inputs, [None] * len(shapes)), shapes
         return self._libraries[key]
+
+
+def _read(inputs: StepInputs) -> Named:
+    """What a step reads besides its frozen tensors and their order, by name."""
+    names = ("x", "y", "lr", "rho", "noise", "level")
+    return {name: value for name in names if (value := getattr(inputs, name)) is not None}
 
 
 def _telling(lr: Tensor, weights: Tensor, moved: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ CTYPES = {
     torch.float32: "float",
     torch.float64: "double",
     torch.int64: "int64_t",
+    torch.int32: "int32_t",
     torch.bool: "bool",
 }
 
