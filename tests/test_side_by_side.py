@@ -69,6 +69,16 @@ def test_what_is_there_is_not_trained_again(tmp_path: Path, capfd: pytest.Captur
     assert f"{NAMES[1]}: training" in said
 
 
+def test_a_stop_before_anything_is_trained_is_no_fault() -> None:
+    """A compiler that a signal ends raises KeyboardInterrupt."""
+
+    def work(name: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        call(work, ["one", "two"])
+
+
 def test_threads_of_the_parent_are_not_waited_for() -> None:
     """OpenMP's threads do not survive a fork, and a sweep that was continued once waited for them without end."""
     script = """

@@ -140,7 +140,7 @@ def _serve(work: Work, name: str, slots: Slots, connection: Connection, parent: 
             ):  # of the parent's threads none is here, and OpenMP would wait for them
                 work(name)
             said = "done", ""
-    except Interrupted:
+    except (Interrupted, KeyboardInterrupt):  # the latter where a signal came before anything was trained
         pass
     except LrscopeError as error:
         said = "error", str(error)
