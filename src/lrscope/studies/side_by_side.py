@@ -134,10 +134,8 @@ def _serve(work: Work, name: str, slots: Slots, connection: Connection, parent: 
     said: tuple[str, Any] = "stopped", ""
     try:
         if os.getppid() == parent:
-            with (
-                single_threaded(CPU),
-                sharing(slots),
-            ):  # of the parent's threads none is here, and OpenMP would wait for them
+            # One thread: none of the parent's is here, and OpenMP would wait for them.
+            with single_threaded(CPU), sharing(slots):
                 work(name)
             said = "done", ""
     except (Interrupted, KeyboardInterrupt):  # the latter where a signal came before anything was trained

@@ -90,8 +90,8 @@ class Past:
         self.count += 1
 
     def merge(self, size: int, apart: int) -> None:
-        """Put the `size` oldest gradients that are still by themselves into one, with the mean of their moments, where more than
-        `apart` follow them: long after, what is left of their activations hardly differs."""
+        """Put the `size` oldest gradients that are still by themselves into one, with the mean of their moments, where `apart` or
+        more follow them: long after, what is left of their activations hardly differs."""
         first, rest = self.merged, self.merged + size
         if size == 1 or self.count - rest < apart:
             return

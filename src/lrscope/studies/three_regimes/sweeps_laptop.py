@@ -8,7 +8,7 @@ from lrscope.grids import log_grid
 from lrscope.studies.three_regimes.sweeps import declared, epoch_groups
 from lrscope.studies.types import Scale
 
-# Nobody has looked at runs with these seeds. Criteria were settled with those from 0 on; six were changed after evidence with those
+# Of the fourth evidence, before which nobody had looked at runs with these seeds. Criteria were settled with those from 0 on; six were changed after evidence with those
 # from 1000 on had been seen, and three after that with those from 2000 on.
 FIRST_SEED = 3000
 

@@ -41,7 +41,9 @@ class FusedSteps:
             return tuple(new.named().values())
 
         found = [Input(n, t, "run", apart=n == "sums") for n, t in named.items()]
-        found += [Input(n, t, "run" if n == "rho" else "run and step", gathered=n in "xy") for n, t in read.items()]
+        found += [
+            Input(n, t, "run" if n == "rho" else "run and step", gathered=n in ("x", "y")) for n, t in read.items()
+        ]
         moved = flat(*named.values(), *read.values(), *inputs.frozen.values())[0]
         telling = _telling(inputs.lr, state.weights, moved)
         found = [replace(one, trial=telling) if one.name == "lr" else one for one in found]
