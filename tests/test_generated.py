@@ -166,6 +166,35 @@ def test_a_library_that_is_sealed_but_wrong_fails_its_self_test(fresh: Path) -> 
         assert all(map(works, (doubled, tripled)))
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "right"),
+    [
+        (-1e-2, 1e-2, True),  # each on its own side of a kink, both as near
+        (1.5e-2, 1e-2, True),
+        (2.5e-2, 1e-2, False),  # PyTorch's is much nearer
+        (-5e-2, 5e-2, False),  # as near, but neither says what was computed
+        (1e-2, 0.0, False),  # PyTorch's has lost nothing
+    ],
+)
+def test_the_self_test_accepts_a_kink_and_no_more(ours: float, theirs: float, right: bool) -> None:
+    """Ours and PyTorch's float32, as parts of the change away from what float64 has."""
+    begun, exact = torch.zeros(8), torch.linspace(0.5, 1, 8)
+
+    def away(by: float) -> Tensor:
+        return exact + by * exact.norm() * torch.eye(8)[3]
+
+    def refuse() -> dict[int, Tensor]:
+        raise RuntimeError("float64 is not taken")
+
+    one = check.Trial(
+        [begun], {0: away(theirs)}, {0: "w"}, frozenset(), torch.finfo(torch.float32).eps, lambda: {0: exact}
+    )
+    assert one.fault([away(theirs)]) is None
+    found = one.fault([away(ours)])
+    assert found is None if right else "w differ by" in str(found)
+    assert replace(one, exact=refuse).fault([away(ours)]) is not None
+
+
 @pytest.mark.slow
 def test_a_library_that_is_sealed_but_foreign_is_compiled_again(fresh: Path) -> None:
     works()
