@@ -31,6 +31,7 @@ REFERENCES = {
     "unpatched": ("small, unpatched images alone", style.COLORS[4]),
 }
 RATES = (("small", style.COLORS[0]), ("large", style.COLORS[1]))
+BOUND = "power of the bound"
 CORNER = 0.35  # |zeta| as Figure 2 draws it
 
 
@@ -216,34 +217,58 @@ def lemmas(results: StudyResults) -> Chart:
     d = found["dimension"].values.astype(float)
     whole = found.assign(signal=effects.squared_norm(found))
     rows = (
-        ("curvature before the anneal (4.2)", "curvature", effects.before_anneal(found, "curvature"), -0.25, LARGE),
-        ("squared signal at the anneal (4.1)", "squared norm", effects.before_anneal(whole, "signal"), 1.0, LARGE),
-        ("signal from examples with Q (5.2)", "norm", effects.largest_of(found, "norm_w_m2", SMALL), 0.5, SMALL),
+        (
+            "curvature before the anneal (4.2)",
+            "curvature",
+            effects.before_anneal(found, "curvature"),
+            -0.25,
+            LARGE,
+            BOUND,
+        ),
+        (
+            "squared signal at the anneal (4.1)",
+            "squared norm",
+            effects.before_anneal(whole, "signal"),
+            1.0,
+            LARGE,
+            BOUND,
+        ),
+        (
+            "signal from examples with Q (5.2)",
+            "norm",
+            effects.largest_of(found, "norm_w_m2", SMALL),
+            0.5,
+            SMALL,
+            "power 1/2",
+        ),
     )
     panels = [
-        _powers(title, "d", unit, _with_power(d, values, power, name, COLOR[name], "power of the bound", through=0))
-        for title, unit, values, power, name in rows
+        _powers(title, "d", unit, _with_power(d, values, power, name, COLOR[name], words, through=0))
+        for title, unit, values, power, name, words in rows
     ]
     return Chart(panels=panels, columns=3)
 
 
 def control(results: StudyResults) -> Chart:
-    """Error on P against training loss, of the network and of the convex model, at both widths."""
-    rows = {"infinite width": results.measurement("control"), "finite width": results.measurement("finite")}
+    """Error on P against training loss, of the network and of the convex model, at both widths: what LO7 judges."""
+    rows = {
+        "infinite width": (results.measurement("control"), "error_p"),
+        "finite width": (results.measurement("finite"), "error_p_signal"),
+    }
     panels = [
-        _against_loss(found.sel(model=model), f"{model}, {words}")
-        for words, found in rows.items()
+        _against_loss(found.sel(model=model), f"{model}, {words}", of)
+        for words, (found, of) in rows.items()
         for model in ("network", "convex")
     ]
     return Chart(panels=panels, columns=2, legend_title="algorithm")
 
 
-def _against_loss(found: xr.Dataset, title: str) -> Panel:
+def _against_loss(found: xr.Dataset, title: str, of: str) -> Panel:
     mean = found.mean("seed").isel(time=slice(1, None))
     lines = [
         Line(
             x=mean["loss"].sel(algorithm=one).values,
-            y=mean["error_p"].sel(algorithm=one).values,
+            y=mean[of].sel(algorithm=one).values,
             name=one,
             color=COLOR[one],
             dashed=one == SMALL,

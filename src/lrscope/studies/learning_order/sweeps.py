@@ -32,8 +32,8 @@ PATCHES = "0.8"  # of the training images; 0.2 of these hold a patch alone (App.
 # v_c with 4 x 4 values of so much contrast is as long as the paper's with 3 x 7 x 7 values of 0.1: 0.7.
 SMALL_PATCHES = f"{PATCHES},contrast=0.3,size=4"
 # Of the laptop evidence: nobody has looked at runs with these seeds. Settings are chosen with those from 0 on. Earlier evidence has
-# 1000 and 2000 on.
-FIRST_SEED = 7000
+# 1000, 2000 and 7000 on.
+FIRST_SEED = 14_000
 JOBS = 2  # processes of a measurement, on a laptop
 MINIMUM = {
     "examples": 60,
@@ -160,7 +160,7 @@ def laptop() -> Scale:
     sweeps = _experiments(
         task,
         {"seeds": 1},
-        plain={"epochs": 120, "schedule": "step:0.2@0.3,0.6,0.75", "batch_size": 32, "data_seeds": 8, "log_points": 60},
+        plain={"epochs": 120, "schedule": "step:0.2@0.3,0.6,0.75", "batch_size": 32, "data_seeds": 6, "log_points": 60},
         patched={"epochs": 280, "schedule": "step:0.04@0.5", "batch_size": 16, "data_seeds": 6, "log_points": 40},
         steps=17_360,
         rates=(0.004, 0.1),
@@ -274,7 +274,7 @@ def laptop() -> Scale:
     return Scale(
         sweeps=sweeps,
         measurements=theories,
-        about="1,000 and 4,000 images of Fashion-MNIST, 14 x 14 pixels, and a ConvNet, 6 draws of images and patches, 8 without patches; the theory at infinite width, 20 data sets. About 50 minutes on two CPU cores (estimated from parts).",
+        about="1,000 and 4,000 images of Fashion-MNIST, 14 x 14 pixels, and a ConvNet, 6 draws of images and of patches; the theory at infinite width, 20 data sets. About 45 minutes on two CPU cores.",
         first_seed=FIRST_SEED,
     )
 
