@@ -21,6 +21,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lrscope.config import EngineConfig
 from lrscope.engine import choose
 from lrscope.engine.backends.cpp import cache, check, compiler, library
 from lrscope.engine.backends.cpp.backend import EVALUATION, Generated
@@ -587,6 +588,20 @@ def test_the_plan_names_what_is_generated(tmp_path: Path, monkeypatch: pytest.Mo
     assert plan.fused
     assert plan.generated == ("populations",)
     assert "metrics not generated (as the test has it)" in plan.chosen
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("compiled_once")
+def test_a_run_that_is_alone_on_its_data_is_generated_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One learning rate and one seed on each draw of the data: nothing to batch, and the slowest path until now."""
+    monkeypatch.setattr(choose, "FUSED_PAYS_AFTER", 0.0)
+    alone, engine = replace(CONFIG, lrs=(1e-2,), seeds=1), EngineConfig(device="cpu", jobs=1)
+    plan = choose_plan(context_of(mlp_task(), alone, tmp_path, engine), 1)
+    assert plan.fused, plan.chosen
+    assert (plan.path, plan.chunk) == ("batched", 1)
+    single = choose_plan(context_of(mlp_task(), alone, tmp_path, replace(engine, path="single")), 1)
+    assert not single.fused, "as asked"
+    assert not choose_plan(context_of(mlp_task(), alone, tmp_path, replace(engine, compile=False)), 1).fused
 
 
 @pytest.mark.slow

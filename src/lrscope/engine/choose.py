@@ -232,10 +232,10 @@ def _compiled_if_it_pays(context: Context, best: Plan, timed: Sequence[Plan], jo
     if wanted is False:
         return best
     words, found, begun = best.chosen, [], time.perf_counter()
-    batched = [p for p in timed if p.path == "batched"]
     convolves = any(isinstance(module, nn.Conv2d) for module in context.net.module.modules())
     pays_after = IMAGES_PAY_AFTER if convolves else FUSED_PAYS_AFTER
-    if batched and context.device.type == "cpu" and (wanted or predicted > pays_after):
+    worth = context.device.type == "cpu" and (wanted or predicted > pays_after)
+    if worth and (batched := [p for p in timed if p.path == "batched"] or _batch_of_one(context, jobs)):
         cached = min(batched, key=lambda p: abs(math.log(p.chunk / CACHED_RUNS)))
         try:
             fused = _timed(context, replace(cached, compiled=True, fused=True, unroll=FUSED_STEPS))
@@ -261,6 +261,19 @@ def _compiled_if_it_pays(context: Context, best: Plan, timed: Sequence[Plan], jo
             chosen = replace(found[0], chosen=words)
             return _with_generated_evaluation(context, chosen) if chosen.fused else chosen
     return replace(best, chosen=words)
+
+
+def _batch_of_one(context: Context, jobs: int) -> list[Plan]:
+    """A batch of a single run, which generated steps can train where runs have no others to share their data with."""
+    if context.engine.path != "auto" or context.config.seeds * len(context.config.lrs) > 1:
+        return []
+    try:
+        rehearse_batched(context)
+    except (RuntimeError, NotImplementedError, MemoryError):  # vmap cannot take the model, or it is too large
+        return []
+    known, here = machine_memory(context.device), _jobs_here(context, jobs)
+    plan = _with_points(context, Plan("batched", 1, False, "", 0.0), here)
+    return [plan] if known is None or memory(context, plan, here) <= known[0] else []
 
 
 def _with_generated_evaluation(context: Context, plan: Plan) -> Plan:
