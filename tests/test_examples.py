@@ -699,6 +699,30 @@ def test_what_is_missing_in_a_frame_is_refused(given: Any, words: str) -> None:
         Task(model, given, (XT, YT))
 
 
+def test_examples_that_do_not_fit_into_memory_are_refused_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An example of X and Y has 28 bytes; 10,000 of them are refused where 100,000 bytes may be filled."""
+    read: list[int] = []
+
+    class Many(Dataset[Any]):
+        def __len__(self) -> int:
+            return 10_000
+
+        def __getitem__(self, i: int) -> Any:
+            read.append(i)
+            return X[i % 24], Y[i % 24]
+
+    for module in ("examples", "loaders"):
+        monkeypatch.setattr(f"lrscope.tasks.{module}.memory_for_streams", lambda: 100_000)
+    words = r"train: 10,000 examples of .* take .* GB, more than half of this machine's memory .*: pass fewer of them"
+    with pytest.raises(LrscopeError, match=words):
+        as_tensors("train", Many())
+    assert read == [0]
+    with pytest.raises(LrscopeError, match=words):
+        as_tensors("train", DataLoader(Many(), 5))
+    assert len(read) <= 6
+    assert len(as_tensors("train", torch.utils.data.Subset(Many(), range(100)))[0]) == 100
+
+
 def test_a_stream_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "memory_for_streams", lambda: 100_000)
     endless = Stream(lambda: ((X[i % 24], Y[i % 24]) for i in count()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -143,7 +144,7 @@ class Classifier(nn.Module):
         return {"loss": loss, "logits": logits}
 
 
-def transformers_training(folder: Path, callbacks: list[Any]) -> Any:
+def transformers_training(folder: Path, callbacks: list[Any], learning_rate: float = 1e-2) -> Any:
     from transformers import Trainer, TrainingArguments
 
     arguments = TrainingArguments(
@@ -151,7 +152,7 @@ def transformers_training(folder: Path, callbacks: list[Any]) -> Any:
         num_train_epochs=2,
         per_device_train_batch_size=8,
         logging_steps=4,
-        learning_rate=1e-2,
+        learning_rate=learning_rate,
         report_to=[],
         use_cpu=True,
         disable_tqdm=True,
@@ -181,6 +182,46 @@ def test_a_transformers_trainer(tmp_path: Path) -> None:
     np.testing.assert_allclose(result["train_loss"], np.reshape(model.losses, (4, 4)).mean(1), rtol=1e-3)
     assert (result["grad_norm"] > 0).all()
     assert result["group_angle"].sel(group="net.0.weight").notnull().all()
+
+
+@pytest.mark.changes_random_state  # the Trainer seeds
+@pytest.mark.filterwarnings("ignore")
+def test_a_transformers_trainer_whose_weights_overflow(tmp_path: Path) -> None:
+    """The trainer logs a loss of 0 for losses that are not finite (`logging_nan_inf_filter`)."""
+    from lrscope.monitor.transformers import MonitorCallback
+
+    callback = MonitorCallback(every=2)
+    transformers_training(tmp_path, [callback], learning_rate=1e38)
+    (alarm,) = callback.monitor.warnings()
+    assert alarm.name == "dead"
+    assert alarm.words.startswith("the weights of net.0.weight and 5 more are not finite any more: start again")
+    assert np.isfinite(callback.monitor.result()["train_loss"]).all(), "the loss alone does not show it"
+    assert "the weights are not finite" in callback.monitor.line()
+
+
+def test_a_transformers_trainer_hands_over_its_scaler_and_what_is_left() -> None:
+    from lrscope.monitor.transformers import MonitorCallback
+
+    model = seeded(Classifier)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer.scaler = torch.amp.GradScaler("cpu")  # as Accelerate's wrapper has it
+    callback = MonitorCallback()
+    state = SimpleNamespace(is_world_process_zero=True, max_steps=100, global_step=30)
+    callback.on_train_begin(None, state, None, model=model, optimizer=optimizer)
+    assert callback.monitor is not None
+    assert callback.monitor.scaler is optimizer.scaler
+    assert callback.monitor.horizon == 70
+
+
+def test_two_monitors_of_a_lightning_trainer_have_names() -> None:
+    from lightning.pytorch import Trainer
+
+    from lrscope.monitor.lightning import MonitorCallback
+
+    named = [MonitorCallback(every=2), MonitorCallback(every=4, name="coarse")]
+    Trainer(accelerator="cpu", callbacks=named, logger=False, enable_checkpointing=False)
+    assert len({one.state_key for one in named}) == 2
+    assert named[0].state_key == "MonitorCallback", "checkpoints of before are found"
 
 
 def test_without_the_packages_both_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

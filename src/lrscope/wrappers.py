@@ -1,8 +1,9 @@
-"""The model inside `torch.compile`, DDP and the like. Imports no PyTorch."""
+"""The model inside `torch.compile`, DDP and the like. Imports PyTorch only where a copy is changed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,3 +29,14 @@ def named_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """The parameters of the model inside, without what compiled parts add to their names."""
     for name, parameter in unwrapped(model).named_parameters():
         yield name.replace(f"{COMPILED}.", ""), parameter
+
+
+def waits_for_no_one(model: nn.Module) -> None:
+    """Let the synchronised batch norms of a copy count the batches of this process alone (in place): another process may not
+    call its copy, and then this one would wait for ever."""
+    from torch import nn
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    for module in model.modules():
+        if isinstance(module, nn.SyncBatchNorm):
+            module.forward = partial(_BatchNorm.forward, module)  # type: ignore[method-assign]

@@ -30,6 +30,7 @@ class Situation:
     calls, skipped: [N].
     angles: mean angular update of each group of late; NaN where it did not move.
     horizon: updates that are planned; None: not known.
+    lost: groups whose weights were not finite at the last measurement.
     """
 
     facts: Facts
@@ -40,6 +41,7 @@ class Situation:
     groups: Sequence[Group]
     angles: Sequence[float]
     horizon: int | None
+    lost: Sequence[str] = ()
 
 
 def alarms(seen: Situation) -> list[Alarm]:
@@ -50,9 +52,12 @@ def alarms(seen: Situation) -> list[Alarm]:
 
 def _dead(seen: Situation) -> Alarm | None:
     loss, gradient = seen.facts.loss, seen.gradient
+    remedy = "start again from a checkpoint before, with a lower learning rate"
     if len(loss) and not np.isfinite(loss[-1]):
-        remedy = "start again from a checkpoint before, with a lower learning rate"
         return Alarm("dead", f"the loss is {loss[-1]:g} at update {seen.facts.updates[-1]}: {remedy}")
+    if seen.lost:
+        more = f" and {len(seen.lost) - 1} more" if len(seen.lost) > 1 else ""
+        return Alarm("dead", f"the weights of {seen.lost[0]}{more} are not finite any more: {remedy}")
     if len(gradient) >= 3 and (gradient[-3:] == 0).all():
         return Alarm(
             "dead",

@@ -16,7 +16,7 @@ from lrscope.errors import LrscopeError, first_line, shown
 from lrscope.monitor.tracked import Tracked
 from lrscope.monitor.types import LookAhead
 from lrscope.tasks.random_state import kept
-from lrscope.wrappers import named_parameters
+from lrscope.wrappers import named_parameters, waits_for_no_one
 
 POWER = 8  # ours: weights of the average grow as count**POWER, so its mean age is a tenth of the run
 INTERVAL = 0.95
@@ -112,12 +112,14 @@ def _copied(model: nn.Module, average: Mapping[str, Tensor]) -> nn.Module:
         if name not in average and not w.requires_grad and type(w) is nn.Parameter
     ]
     try:
-        return copy.deepcopy(model, {id(w): nn.Parameter(w.detach(), requires_grad=False) for w in frozen})
+        copied = copy.deepcopy(model, {id(w): nn.Parameter(w.detach(), requires_grad=False) for w in frozen})
     except Exception as error:  # whatever a user's module raises
         raise LrscopeError(
             f"model: the {type(model).__name__} cannot be copied ({first_line(error)}), so averaged weights cannot be "
             "evaluated beside the training: leave look_ahead out"
         ) from error
+    waits_for_no_one(copied)
+    return copied
 
 
 def _evaluated(

@@ -23,20 +23,26 @@ class MonitorCallback(Callback):
     Args:
         batch: as for `Monitor`; the first batch is not taken, because models are called in their own ways.
         log: send measurements to the trainer's loggers.
+        name: of this monitor in checkpoints and loggers, where one trainer has several.
         options: what else `Monitor` takes.
     """
 
-    def __init__(self, batch: Any = None, *, log: bool = True, **options: Any) -> None:
-        self.batch, self.log, self.options = batch, log, options
+    def __init__(self, batch: Any = None, *, log: bool = True, name: str = "", **options: Any) -> None:
+        self.batch, self.log, self.name, self.options = batch, log, name, options
         self.monitor: Monitor | None = None
         self._state: Mapping[str, Any] | None = None
+
+    @property
+    def state_key(self) -> str:
+        """What the state is called in checkpoints."""
+        return self._generate_state_key(name=self.name) if self.name else super().state_key
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Make the monitor: by now there are optimizers."""
         if not trainer.is_global_zero:
             return
         sinks = as_sinks(self.options.get("sinks", ()))
-        sinks += as_sinks(_Loggers(trainer)) if self.log and trainer.loggers else []
+        sinks += as_sinks(_Loggers(trainer, self.name)) if self.log and trainer.loggers else []
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         given = {"scaler": scaler, "horizon": _horizon(trainer), **self.options, "sinks": sinks}
         self.monitor = Monitor(pl_module, trainer.optimizers, batch=self.batch, **given)
@@ -67,12 +73,12 @@ class MonitorCallback(Callback):
 class _Loggers:
     """The loggers of a trainer as a sink. Their steps are the updates that the monitor counts."""
 
-    def __init__(self, trainer: Any) -> None:
-        self.trainer = trainer
+    def __init__(self, trainer: Any, name: str) -> None:
+        self.trainer, self.prefix = trainer, f"lrscope/{name}/" if name else "lrscope/"
 
     def log(self, step: int, values: Values) -> None:
         """See `Sink`."""
-        told = {f"lrscope/{name}": value for name, value in numbers(values).items()}
+        told = {f"{self.prefix}{name}": value for name, value in numbers(values).items()}
         for logger in self.trainer.loggers:
             logger.log_metrics(told, step=step)
 

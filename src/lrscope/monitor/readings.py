@@ -93,6 +93,7 @@ class Readings:
             silent=int((~told).sum()),
             spacing=self.spacing,
             finer=self.finer,
+            lost=bool(self.lost),
         )
 
     @property
@@ -114,6 +115,14 @@ class Readings:
         rows = self.grouped("group_angle")[self.measured_since :]
         late = rows[3 * len(rows) // 4 :]
         return [float(x) for x in mean_of_known(late)] if len(late) else [np.nan] * len(self.groups)
+
+    @cached_property
+    def lost(self) -> list[str]:
+        """Groups whose weights were not finite at the last measurement. A loss need not show it: some trainers log none that is
+        not finite. Groups that have come since then have no learning rate in it."""
+        norm, lr = (self.grouped(name)[-1:] for name in ("group_norm", "group_lr"))
+        lost = (np.isfinite(lr) & ~np.isfinite(norm)).any(0)
+        return [group.name for group, is_lost in zip(self.groups, lost, strict=True) if is_lost]
 
     @property
     def spread(self) -> float | None:
@@ -171,6 +180,7 @@ class Readings:
                 groups=self.groups,
                 angles=self.angles,
                 horizon=self.horizon,
+                lost=self.lost,
             )
         )
 

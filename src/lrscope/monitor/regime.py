@@ -44,6 +44,7 @@ class Facts:
     silent: measurements without a loss, which `loss` leaves out.
     spacing: updates from one measurement to the next.
     finer: what gives more measurements, in words; empty where there can be no more.
+    lost: are some weights not finite?
     """
 
     loss: Array
@@ -57,6 +58,7 @@ class Facts:
     silent: int = 0
     spacing: int = 10
     finer: str = "a smaller every= gives more"
+    lost: bool = False
 
     @property
     def guess(self) -> float:
@@ -79,6 +81,8 @@ def live_regime(facts: Facts) -> LiveRegime:
     """The regime, or that it cannot be told and why."""
     if len(facts.loss) and not np.isfinite(facts.loss[-1]):
         return _unknown("the loss is not finite")
+    if facts.lost:
+        return _unknown("the weights are not finite")
     if len(facts.loss) < ROWS:
         return _unknown(_too_few(facts))
     if not np.isfinite(facts.loss).all():

@@ -44,7 +44,9 @@ class MonitorCallback(TrainerCallback):
             raise LrscopeError(
                 "optimizer: the trainer does not show its optimizer to callbacks: pass MonitorCallback(optimizer=...)"
             )
-        given = {"every": EVERY, "horizon": state.max_steps if state.max_steps > 0 else None, **self.options}
+        horizon = state.max_steps - state.global_step if state.max_steps > 0 else None
+        scaler = getattr(optimizer, "scaler", None)  # Accelerate's wrapper has it under float16
+        given = {"every": EVERY, "horizon": horizon or None, "scaler": scaler, **self.options}
         self.monitor = Monitor(model, optimizer, batch=self.batch, **given)
         self.monitor.losses_come_late = True
 

@@ -169,7 +169,9 @@ def _read_rows(field: str, examples: Any, notes: list[str]) -> Pair:
     count = len(examples)
     if count == 0:
         raise LrscopeError(f"{field}: the data set is empty: pass at least one batch of examples")
-    rows = [read_row(field, i, lambda i=i: examples[i]) for i in range(count)]
+    rows = [read_row(field, 0, lambda: examples[0])]
+    check_fits(field, count, sum(t.nbytes for t in rows[0]))
+    rows += [read_row(field, i, lambda i=i: examples[i]) for i in range(1, count)]
     for i in spread(count):
         again = read_row(field, i, lambda i=i: examples[i])
         changed = differing(rows[i], again)
@@ -272,6 +274,21 @@ def memory_for_streams() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     except (AttributeError, ValueError, OSError):  # not known on this system
         return 2**33
+
+
+def check_fits(field: str, count: int, each: float) -> None:
+    """Refuse examples that half of the machine's memory does not hold, before all of them are read.
+
+    Args:
+        count, each: how many there are, and the bytes of one.
+    """
+    most = memory_for_streams()
+    if count * each > most:
+        raise LrscopeError(
+            f"{field}: {count:,} examples of {each / 1e6:.3g} MB take {count * each / 1e9:,.3g} GB, more than half of this "
+            f"machine's memory ({most / 1e9:,.3g} GB): pass fewer of them (torch.utils.data.Subset) or smaller ones, {BATCHES}, "
+            "which are read again for every run"
+        )
 
 
 def endless(field: str, read: str) -> LrscopeError:

@@ -23,6 +23,7 @@ from lrscope.tasks.examples import (
     BATCHES,
     RANDOM,
     Pair,
+    check_fits,
     compare_with_another_pass,
     differing,
     endless,
@@ -135,6 +136,8 @@ def _collated(field: str, loader: DataLoader[Any], indices: Sequence[Any], notes
         where = f"batch {number}"
         items = attempt(field, where, lambda: next(fetched))
         batches.append(_batch(field, where, lambda items=items: collate(items)))  # type: ignore[misc]
+        if number == 0:
+            check_fits(field, len(indices), sum(t.nbytes for t in batches[0]) / len(batches[0][0]))
         if collate is not default_collate:
             _check_collate(field, items, batches[-1], collate)
     x, y = _joined(field, batches)
