@@ -92,6 +92,37 @@ def test_the_map_has_the_layers_places(shape: tuple[int, ...], shared: tuple[int
     torch.testing.assert_close(found, expected.expand(shape), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    ("word", "call", "plain"),
+    [
+        ("ELU", functional.elu_, functional.elu),
+        ("LeakyReLU", functional.leaky_relu_, functional.leaky_relu),
+        ("Tanh", torch.tanh_, torch.tanh),
+        ("Tanh", lambda x: x.tanh_(), torch.tanh),
+        ("Sigmoid", torch.sigmoid_, torch.sigmoid),
+        ("Sigmoid", lambda x: x.sigmoid_(), torch.sigmoid),
+    ],
+)
+def test_an_activation_is_known_in_its_form_in_place(word: str, call: Any, plain: Any) -> None:
+    with Keyed(SEED):
+        map_HW = torch.randn(5, 3, dtype=torch.float64)
+    assert torch.equal(added(Calls(call), X, (word,)), plain(X + 0.5 * map_HW))
+
+
+def test_a_layer_that_is_called_by_keyword_gets_noise_until_hooks_are_removed() -> None:
+    layer = nn.Linear(3, 2).double()
+    noise, module = ActivationNoise(layers := nn.Sequential(layer), ("Linear",)), Calls(lambda x: layer(input=x))
+    x, plain = X[:, 0, 0], layer(X[:, 0, 0])
+    with Keyed(SEED), noise.at(0.5):
+        found = module(x)
+    with Keyed(SEED):
+        shift = 0.5 * torch.randn(3, dtype=torch.float64)
+    torch.testing.assert_close(found, layer(x + shift))
+    noise.remove()
+    with noise.at(0.5):
+        assert torch.equal(layers(x), plain)
+
+
 def test_in_place_changes_what_it_is_given() -> None:
     x, layer = X.clone(), nn.Sequential(nn.ReLU(inplace=True))
     noise = ActivationNoise(layer, ("ReLU",))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
 
 from lrscope.errors import LrscopeError
 from lrscope.tasks.norms import PopulationBatchNorm
@@ -24,11 +25,11 @@ ACTIVATIONS: Mapping[str, tuple[Callable[..., Any], ...]] = {
     "ReLU": (functional.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_),
     "GELU": (functional.gelu,),
     "SiLU": (functional.silu,),
-    "ELU": (functional.elu,),
-    "LeakyReLU": (functional.leaky_relu,),
+    "ELU": (functional.elu, functional.elu_),
+    "LeakyReLU": (functional.leaky_relu, functional.leaky_relu_),
     "Softplus": (functional.softplus,),
-    "Tanh": (torch.tanh, Tensor.tanh, functional.tanh),
-    "Sigmoid": (torch.sigmoid, Tensor.sigmoid, functional.sigmoid),
+    "Tanh": (torch.tanh, torch.tanh_, Tensor.tanh, Tensor.tanh_, functional.tanh),
+    "Sigmoid": (torch.sigmoid, torch.sigmoid_, Tensor.sigmoid, Tensor.sigmoid_, functional.sigmoid),
 }
 
 
@@ -49,6 +50,7 @@ class ActivationNoise:
         self.words = tuple(before)
         self.met: set[str] = set()
         self._functions = {f: word for word in before for f in ACTIVATIONS.get(word, ())}
+        self._hooks: list[RemovableHandle] = []
         hooked: set[nn.Module] = set()
         for word in before:
             layers = [] if word in ACTIVATIONS else named_layers(module, word)
@@ -56,15 +58,27 @@ class ActivationNoise:
                 raise LrscopeError(f"noise_before: {word!r} names a layer twice: name each once")
             hooked |= set(layers)
             for layer in layers:
-                layer.register_forward_pre_hook(self._hook(word))
+                self._hooks.append(layer.register_forward_pre_hook(self._hook(word), with_kwargs=True))
+
+    def remove(self) -> None:
+        """Take the hooks off the module again."""
+        for hook in self._hooks:
+            hook.remove()
 
     def _calls_chosen(self, layers: Sequence[nn.Module]) -> bool:
         chosen = set(self._functions.values())
         return any(type(layer).__name__ in chosen for layer in layers)
 
-    def _hook(self, word: str) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...] | None]:
-        def hook(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            return None if self.level is None else (self.noisy(word, given[0]), *given[1:])
+    def _hook(self, word: str) -> Callable[..., tuple[tuple[Any, ...], dict[str, Any]] | None]:
+        def hook(
+            _: nn.Module, given: tuple[Any, ...], named: dict[str, Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+            if self.level is None or not (given or named):
+                return None
+            if given:
+                return (self.noisy(word, given[0]), *given[1:]), named
+            first = "input" if "input" in named else next(iter(named))
+            return given, {**named, first: self.noisy(word, named[first])}
 
         return hook
 
