@@ -217,7 +217,7 @@ def _averages(results: StudyResults) -> Finding:
     words = "; ".join(f"in {label} {listed(values, '{:+.1f}', 100)}" for label, values in known.items())
     return finding(
         parts,
-        f"Points behind fine-tuning with the lowest FLR by number of checkpoints: {words}. "
+        f"Averages minus fine-tuning with the lowest FLR, in points, by number of checkpoints: {words}. "
         f"Over {most} checkpoints in 2A by PLR: {listed(plrs, '{:+.1f}', 100)}. Regimes from the other data seeds.",
         by_number={label: {str(n): interval(v)[:3] for n, v in values.items()} for label, values in known.items()},
         by_plr={f"{plr:.4g}": interval(values)[:3] for plr, values in plrs.items()},
