@@ -110,7 +110,7 @@ def test_an_activation_is_known_in_its_form_in_place(word: str, call: Any, plain
 
 
 def test_a_layer_that_is_called_by_keyword_gets_noise_until_hooks_are_removed() -> None:
-    layer = nn.Linear(3, 2).double()
+    layer = drawn(lambda: nn.Linear(3, 2)).double()
     noise, module = ActivationNoise(layers := nn.Sequential(layer), ("Linear",)), Calls(lambda x: layer(input=x))
     x, plain = X[:, 0, 0], layer(X[:, 0, 0])
     with Keyed(SEED), noise.at(0.5):

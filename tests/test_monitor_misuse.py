@@ -260,20 +260,12 @@ def test_weights_that_come_later_are_averaged_from_then_on() -> None:
 
 def test_a_look_ahead_waits_for_no_other_process() -> None:
     """On a CPU synchronised batch norms refuse to train; elsewhere they would wait for processes without a monitor."""
-    x, model = (
-        torch.arange(128.0).cos().view(32, 4),
-        nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 2)),
-    )
-    model = nn.SyncBatchNorm.convert_sync_batchnorm(model).eval()
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(net()).eval()
     optimizer = sgd(model)
     monitor = Monitor(model, optimizer, every=1, look_ahead=True)
-    for _ in range(2):
-        optimizer.zero_grad()
-        loss = model(x).square().mean()
-        loss.backward()
-        optimizer.step()
-        monitor.step(loss)
-    found = monitor.look_ahead(lambda copy: float(copy(x).square().mean()), batches=[x])
+    train(model, optimizer, monitor, 2)
+    x, y = next(batches(1))
+    found = monitor.look_ahead(lambda copy: functional.cross_entropy(copy(x), y), batches=[x])
     assert np.isfinite(found.ahead)
     assert "forward" not in vars(model[1]), "the model itself goes on waiting"
 
