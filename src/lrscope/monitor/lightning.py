@@ -35,7 +35,7 @@ class MonitorCallback(Callback):
     @property
     def state_key(self) -> str:
         """What the state is called in checkpoints."""
-        return self._generate_state_key(name=self.name) if self.name else super().state_key
+        return str(self._generate_state_key(name=self.name) if self.name else super().state_key)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Make the monitor: by now there are optimizers."""

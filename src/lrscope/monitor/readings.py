@@ -121,8 +121,8 @@ class Readings:
         """Groups whose weights were not finite at the last measurement. A loss need not show it: some trainers log none that is
         not finite. Groups that have come since then have no learning rate in it."""
         norm, lr = (self.grouped(name)[-1:] for name in ("group_norm", "group_lr"))
-        lost = (np.isfinite(lr) & ~np.isfinite(norm)).any(0)
-        return [group.name for group, is_lost in zip(self.groups, lost, strict=True) if is_lost]
+        lost = np.isfinite(lr) & ~np.isfinite(norm)
+        return [self.groups[int(g)].name for g in np.flatnonzero(lost)] if len(lost) else []
 
     @property
     def spread(self) -> float | None:
