@@ -218,10 +218,10 @@ def test_two_monitors_of_a_lightning_trainer_have_names() -> None:
 
     from lrscope.monitor.lightning import MonitorCallback
 
-    named = [MonitorCallback(every=2), MonitorCallback(every=4, name="coarse")]
-    Trainer(accelerator="cpu", callbacks=named, logger=False, enable_checkpointing=False)
-    assert len({one.state_key for one in named}) == 2
-    assert named[0].state_key == "MonitorCallback", "checkpoints of before are found"
+    fine, coarse = MonitorCallback(every=2), MonitorCallback(every=4, name="coarse")
+    Trainer(accelerator="cpu", callbacks=[fine, coarse], logger=False, enable_checkpointing=False)
+    assert fine.state_key == "MonitorCallback", "checkpoints of before are found"
+    assert fine.state_key != coarse.state_key
 
 
 def test_without_the_packages_both_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
