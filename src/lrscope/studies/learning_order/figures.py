@@ -250,25 +250,22 @@ def lemmas(results: StudyResults) -> Chart:
 
 
 def control(results: StudyResults) -> Chart:
-    """Error on P against training loss, of the network and of the convex model, at both widths: what LO7 judges."""
-    rows = {
-        "infinite width": (results.measurement("control"), "error_p"),
-        "finite width": (results.measurement("finite"), "error_p_signal"),
-    }
+    """Error on P against training loss, of the network and of the convex model, at both widths."""
+    rows = {"infinite width": results.measurement("control"), "finite width": results.measurement("finite")}
     panels = [
-        _against_loss(found.sel(model=model), f"{model}, {words}", of)
-        for words, (found, of) in rows.items()
+        _against_loss(found.sel(model=model), f"{model}, {words}")
+        for words, found in rows.items()
         for model in ("network", "convex")
     ]
     return Chart(panels=panels, columns=2, legend_title="algorithm")
 
 
-def _against_loss(found: xr.Dataset, title: str, of: str) -> Panel:
+def _against_loss(found: xr.Dataset, title: str) -> Panel:
     mean = found.mean("seed").isel(time=slice(1, None))
     lines = [
         Line(
             x=mean["loss"].sel(algorithm=one).values,
-            y=mean[of].sel(algorithm=one).values,
+            y=mean["error_p"].sel(algorithm=one).values,
             name=one,
             color=COLOR[one],
             dashed=one == SMALL,

@@ -83,11 +83,9 @@ FIGURES = (
         number="control",
         title="The network and a convex model",
         look_for="Above, at infinite width: at equal training loss S makes more errors on P with the network; with activations frozen "
-        "both lines are one. Below, at finite width, both lines are one with activations frozen, too; so narrow a network need not "
-        "show an effect either.",
-        differs=OURS
-        + "Means over data sets. At finite width of the signal part of the weights alone, without the output of the noise "
-        "part (eq. 3.4).",
+        "both lines are one. Below, at finite width, lines may lie apart, because the noise part of the weights has an output of its "
+        "own, which L-S keeps and S lets decay. LO7 judges the signal part alone.",
+        differs=OURS + "Means over data sets.",
         needs=("control", "finite"),
         draw=figures.control,
     ),
