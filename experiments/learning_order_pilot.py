@@ -31,7 +31,9 @@ def main() -> None:
     pilots.carry_out(piloted(given.part, given.seeds or 1, given.only, given.images, given.epochs), given.root)
 
 
-def piloted(part: str, seeds: int, only: list[str] | None, images: int | None, epochs: float | None) -> Study:
+def piloted(
+    part: str, seeds: int, only: list[str] | None, images: int | None = None, epochs: float | None = None
+) -> Study:
     """The study with one scale: that part of `laptop`, with a few seeds from 0 on and other numbers of images and epochs."""
     laptop = STUDY.scales["laptop"]
     trained = [s for s in laptop.sweeps if part == "images" and (not only or s.name in only)]
