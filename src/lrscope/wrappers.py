@@ -31,7 +31,7 @@ def named_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
         yield name.replace(f"{COMPILED}.", ""), parameter
 
 
-def waits_for_no_one(model: nn.Module) -> None:
+def wait_for_no_one(model: nn.Module) -> None:
     """Let the synchronised batch norms of a copy count the batches of this process alone (in place): another process may not
     call its copy, and then this one would wait for ever."""
     from torch import nn

@@ -16,7 +16,7 @@ from lrscope.errors import LrscopeError, first_line, shown
 from lrscope.monitor.tracked import Tracked
 from lrscope.monitor.types import LookAhead
 from lrscope.tasks.random_state import kept
-from lrscope.wrappers import named_parameters, waits_for_no_one
+from lrscope.wrappers import named_parameters, wait_for_no_one
 
 POWER = 8  # ours: weights of the average grow as count**POWER, so its mean age is a tenth of the run
 INTERVAL = 0.95
@@ -118,7 +118,7 @@ def _copied(model: nn.Module, average: Mapping[str, Tensor]) -> nn.Module:
             f"model: the {type(model).__name__} cannot be copied ({first_line(error)}), so averaged weights cannot be "
             "evaluated beside the training: leave look_ahead out"
         ) from error
-    waits_for_no_one(copied)
+    wait_for_no_one(copied)
     return copied
 
 

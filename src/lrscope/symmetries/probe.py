@@ -30,7 +30,7 @@ from lrscope.symmetries.depthwise import DepthwiseAtOnce
 from lrscope.symmetries.legs import Leg, sampled, sums_along
 from lrscope.symmetries.products import Flow, flow
 from lrscope.tasks.random_state import seeded
-from lrscope.wrappers import named_parameters, unwrapped, waits_for_no_one
+from lrscope.wrappers import named_parameters, unwrapped, wait_for_no_one
 
 TINY = 1e-20  # ours: an eps that is no eps any more, and still above the square of float64's rounding
 FEW = 8  # ours: examples of a draw; a batch norm over two values invents symmetries
@@ -315,7 +315,7 @@ def _copied(model: nn.Module) -> nn.Module:
         for name, value in list(vars(module).items()):
             if EPS.search(name) and isinstance(value, float):
                 setattr(module, name, TINY)
-    waits_for_no_one(probe)
+    wait_for_no_one(probe)
     return probe
 
 

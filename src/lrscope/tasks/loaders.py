@@ -137,7 +137,7 @@ def _collated(field: str, loader: DataLoader[Any], indices: Sequence[Any], notes
         items = attempt(field, where, lambda: next(fetched))
         batches.append(_batch(field, where, lambda items=items: collate(items)))  # type: ignore[misc]
         if number == 0:
-            check_fits(field, len(indices), sum(t.nbytes for t in batches[0]) / len(batches[0][0]))
+            check_fits(field, len(indices), sum(t.nbytes for t in batches[0]) / max(len(batches[0][0]), 1))
         if collate is not default_collate:
             _check_collate(field, items, batches[-1], collate)
     x, y = _joined(field, batches)

@@ -274,7 +274,7 @@ def laptop() -> Scale:
     return Scale(
         sweeps=sweeps,
         measurements=theories,
-        about="1,000 and 4,000 images of Fashion-MNIST, 14 x 14 pixels, and a ConvNet, 6 draws without patches, 10 with them; the theory at infinite width, 20 data sets. About 45 minutes on two CPU cores.",
+        about="1,000 and 4,000 images of Fashion-MNIST, 14 x 14 pixels, and a ConvNet, 6 draws without patches, 10 with them; the theory at infinite width, 20 data sets. About 47 minutes on two CPU cores (images timed, theory estimated).",
         first_seed=FIRST_SEED,
     )
 
